@@ -1,0 +1,82 @@
+"""Meta-analysis of any shape, specified once and fitted twice: by ML/REML and by full Bayes.
+
+    import bayesmeta as bm
+
+    spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
+    fit = bm.fit(spec)
+    print(bm.summary(fit))
+
+Every name is loaded at its first use, so that importing the package costs next to nothing.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesmeta import datasets as datasets
+    from bayesmeta import structures as structures
+    from bayesmeta import within as within
+    from bayesmeta.analysis import load_analysis as load_analysis
+    from bayesmeta.compare import compare as compare
+    from bayesmeta.errors import AssumptionWarning as AssumptionWarning
+    from bayesmeta.errors import BayesmetaError as BayesmetaError
+    from bayesmeta.errors import BayesmetaWarning as BayesmetaWarning
+    from bayesmeta.errors import BoundaryWarning as BoundaryWarning
+    from bayesmeta.errors import ConvergenceError as ConvergenceError
+    from bayesmeta.errors import ConvergenceWarning as ConvergenceWarning
+    from bayesmeta.errors import DataError as DataError
+    from bayesmeta.errors import SpecError as SpecError
+    from bayesmeta.fitting import fit as fit
+    from bayesmeta.heterogeneity import heterogeneity as heterogeneity
+    from bayesmeta.predict import blup as blup
+    from bayesmeta.predict import predict as predict
+    from bayesmeta.predict import ranef as ranef
+    from bayesmeta.spec import Spec as Spec
+    from bayesmeta.specify import specify as specify
+    from bayesmeta.summary import summary as summary
+
+__version__ = "0.1.0"
+
+_MODULES = ("datasets", "structures", "within")
+_NAMES = {
+    "analysis": ("load_analysis",),
+    "compare": ("compare",),
+    "errors": (
+        *("SpecError", "DataError", "ConvergenceError", "BayesmetaError"),
+        *("AssumptionWarning", "BoundaryWarning", "ConvergenceWarning", "BayesmetaWarning"),
+    ),
+    "fitting": ("fit",),
+    "heterogeneity": ("heterogeneity",),
+    "predict": ("predict", "blup", "ranef"),
+    "spec": ("Spec",),
+    "specify": ("specify",),
+    "summary": ("summary",),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted((*_MODULES, *_HOME))
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return ["__version__", *__all__]
+
+
+class _Package(ModuleType):
+    # importing a submodule binds it in its package; where a function has its name, as specify, the function stays
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

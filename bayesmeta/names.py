@@ -1,0 +1,67 @@
+"""Every group, dimension and variable name of the results tree, once."""
+
+ESTIMATE, CRITERIA, HETEROGENEITY, OPTIMIZER = "estimate", "criteria", "heterogeneity", "optimizer"
+OBSERVED, CONSTANT, RAW = "observed_data", "constant_data", "data"
+
+OBS, ROW, OUTCOME, COEF, FREE = "obs", "row", "outcome", "coef", "free"
+OVERALL = "overall"
+UNIT = "unit"  # the level of a specification without a random part: each row its own group
+INTERCEPT = "Intercept"
+
+
+def bis(dim: str) -> str:
+    """Second axis of a square matrix over `dim`."""
+    return f"{dim}_bis"
+
+
+def group(level: str) -> str:
+    """Dimension over the groups of a level."""
+    return f"group_{level}"
+
+
+def effect(level: str) -> str:
+    """Dimension over the random effects of a level."""
+    return f"effect_{level}"
+
+
+def pair(level: str) -> str:
+    """Dimension over the pairs of random effects of a level, labelled `PD~AL`."""
+    return f"pair_{level}"
+
+
+def psi(level: str) -> str:
+    return f"psi_{level}"
+
+
+def tau(level: str) -> str:
+    return f"tau_{level}"
+
+
+def rho(level: str) -> str:
+    return f"rho_{level}"
+
+
+def b(level: str) -> str:
+    return f"b_{level}"
+
+
+def b_se(level: str) -> str:
+    return f"b_{level}_se"
+
+
+def Z(level: str) -> str:
+    return f"Z_{level}"
+
+
+def index(level: str) -> str:
+    """For each observation, the position of its group in the level."""
+    return f"group_{level}_index"
+
+
+def join_label(path: tuple[str, ...]) -> str:
+    r"""Group label in one string, outer to inner; a separator inside a label is escaped.
+
+    >>> join_label(("11", "a/b"))
+    '11/a\\/b'
+    """
+    return "/".join(part.replace("\\", "\\\\").replace("/", "\\/") for part in path)
