@@ -1,0 +1,159 @@
+"""Structures of the form Psi_ij = s_i s_j M_ij with SDs s and a matrix M that depends on at most one parameter."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bayesmeta.structures.base import Structure, eye, over_data_sets
+
+EDGE = 0.05  # a start keeps this share of the range away from either limit of a correlation
+
+
+class Scaled(Structure):
+    """SDs times a matrix; one SD for all effects (`common`) or one for each.
+
+    With separate SDs and a matrix that is not diagonal, the sign of an SD would flip correlations and leave the
+    family, so |s| enters and the search is bounded below by zero.
+    """
+
+    common: ClassVar[bool]
+
+    def matrix(self, xi: Any, dim: int) -> Any:
+        """M (dim, dim, ...)."""
+        return over_data_sets(eye(dim), xi)
+
+    def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray | None:
+        """dM/dxi[-1], or None when M is constant."""
+        return None
+
+    def n_sd(self, dim: int) -> int:
+        return 1 if self.common else dim
+
+    def n_free(self, dim: int) -> int:
+        return self.n_sd(dim)
+
+    def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
+        return ("sd",) if self.common or len(effects) == 1 else tuple(f"sd[{e}]" for e in effects)
+
+    def psi(self, xi: Any, dim: int) -> Any:
+        if self.common:
+            return xi[0] * xi[0] * self.matrix(xi, dim)
+        s = abs(xi[:dim])
+        return (s[:, None] * s[None, :]) * self.matrix(xi, dim)
+
+    def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        M = self.matrix(xi, dim)
+        if self.common:
+            sd_bar = [2 * xi[0] * (psi_bar * M).sum((0, 1))]
+            scale = xi[0] * xi[0]
+        else:
+            s = abs(xi[:dim])
+            sd_bar = list(2 * np.sign(xi[:dim]) * (psi_bar * M * s[None, :]).sum(1))
+            scale = s[:, None] * s[None, :]
+        slope = self.matrix_slope(xi, dim)
+        rho_bar = [] if slope is None else [(psi_bar * scale * slope).sum((0, 1))]
+        return np.stack(sd_bar + rho_bar)
+
+    def start(self, moment: np.ndarray) -> np.ndarray:
+        diagonal = np.diag(self.matrix(np.zeros(self.n_free(len(moment))), len(moment)))
+        ratio = np.diag(moment)[diagonal > 0] / diagonal[diagonal > 0]
+        return np.sqrt(np.atleast_1d(ratio.mean()) if self.common else np.diag(moment))
+
+    def units(self, effect_units: np.ndarray) -> np.ndarray:
+        units = np.ones(self.n_free(len(effect_units)))
+        units[: self.n_sd(len(effect_units))] = np.median(effect_units) if self.common else effect_units
+        return units
+
+    def zero_positions(self, dim: int) -> np.ndarray:
+        return np.arange(self.n_sd(dim))
+
+
+class Correlated(Scaled):
+    """SDs times a correlation matrix with one parameter c; rho = low + (1 - low) (1 + tanh(c/2)) / 2."""
+
+    def low(self, dim: int) -> float:
+        """Infimum of the correlations for which M is positive definite."""
+        raise NotImplementedError
+
+    def rho(self, xi: Any, dim: int) -> Any:
+        return self.low(dim) + (1 - self.low(dim)) * (1 + np.tanh(xi[-1] / 2)) / 2
+
+    def rho_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        return np.asarray((1 - self.low(dim)) * (1 - np.tanh(xi[-1] / 2) ** 2) / 4)
+
+    def correlation_of(self, R: np.ndarray) -> float:
+        """Rough value of the parameter for an empirical correlation matrix."""
+        raise NotImplementedError
+
+    def n_free(self, dim: int) -> int:
+        return self.n_sd(dim) + 1
+
+    def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
+        return (*super().labels(effects), "logit_rho")
+
+    def start(self, moment: np.ndarray) -> np.ndarray:
+        sd = np.sqrt(np.diag(moment))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rho = self.correlation_of(np.nan_to_num(moment / np.outer(sd, sd)))
+        low = self.low(len(moment))
+        share = np.clip((rho - low) / (1 - low), EDGE, 1 - EDGE)
+        sds = np.atleast_1d(np.sqrt(np.mean(sd**2))) if self.common else sd
+        return np.append(sds, np.log(share / (1 - share)))
+
+    def lower(self, dim: int) -> np.ndarray:
+        bound = np.full(self.n_free(dim), -np.inf)
+        if not self.common:
+            bound[:dim] = 0.0
+        return bound
+
+    def rho_position(self, dim: int) -> int:
+        return self.n_sd(dim)
+
+
+class Exchangeable(Correlated):
+    """Every pair of effects has the same correlation, in (-1/(d-1), 1)."""
+
+    def low(self, dim: int) -> float:
+        return -1.0 / (dim - 1)
+
+    def matrix(self, xi: Any, dim: int) -> Any:
+        same = over_data_sets(eye(dim), xi)
+        return same + self.rho(xi, dim) * (1 - same)
+
+    def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        return self.rho_slope(xi, dim) * (1 - over_data_sets(eye(dim), xi))
+
+    def correlation_of(self, R: np.ndarray) -> float:
+        return float(R[np.tril_indices_from(R, -1)].mean())
+
+
+class Autoregressive(Correlated):
+    """Correlation rho^|i-j| between effects i and j, rho in (-1, 1)."""
+
+    def low(self, dim: int) -> float:
+        return -1.0
+
+    def powers(self, rho: Any, dim: int) -> list[Any]:
+        """rho^1 .. rho^(dim-1) by repeated multiplication: rho ** 0 has no derivative at rho = 0."""
+        powers = [rho]
+        while len(powers) < dim - 1:
+            powers.append(powers[-1] * rho)
+        return powers
+
+    def lags(self, xi: Any, dim: int) -> list[np.ndarray]:
+        lag = np.abs(np.subtract.outer(np.arange(dim), np.arange(dim)))
+        return [over_data_sets((lag == h).astype(float), xi) for h in range(dim)]
+
+    def matrix(self, xi: Any, dim: int) -> Any:
+        same, *lags = self.lags(xi, dim)
+        return sum((p * at for p, at in zip(self.powers(self.rho(xi, dim), dim), lags, strict=True)), same)
+
+    def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        _, first, *lags = self.lags(xi, dim)
+        powers = self.powers(self.rho(xi, dim), dim)
+        slope = sum((h * p * at for h, p, at in zip(range(2, dim), powers, lags, strict=False)), first)
+        return np.asarray(self.rho_slope(xi, dim) * slope)
+
+    def correlation_of(self, R: np.ndarray) -> float:
+        return float(np.diag(R, 1).mean())

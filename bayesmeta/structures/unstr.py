@@ -1,0 +1,69 @@
+"""Unstructured: any covariance matrix."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from bayesmeta.structures.base import Structure, register
+
+RIDGE = 1e-2  # of the mean variance, added to a start so that no direction begins at zero, where the gradient vanishes
+
+
+@cache
+def lower_entries(dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the lower triangle, by column."""
+    col, row = np.triu_indices(dim)
+    return row, col
+
+
+@cache
+def placement(dim: int) -> np.ndarray:
+    """(dim, dim, n_free) zeros and ones that put xi into the lower triangle."""
+    row, col = lower_entries(dim)
+    basis = np.zeros((dim, dim, len(row)))
+    basis[row, col, np.arange(len(row))] = 1.0
+    return basis
+
+
+@register
+class Unstructured(Structure):
+    """Any positive semi-definite Psi = L L'; xi is the lower triangle of L by column, of any sign.
+
+    >>> Unstructured().psi(np.array([1.0, 0.5, 2.0]), 2)
+    array([[1.  , 0.5 ],
+           [0.5 , 4.25]])
+    """
+
+    name = "unstr"
+
+    def n_free(self, dim: int) -> int:
+        return dim * (dim + 1) // 2
+
+    def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
+        if len(effects) == 1:
+            return ("sd",)
+        row, col = lower_entries(len(effects))
+        return tuple(f"chol[{effects[i]},{effects[j]}]" for i, j in zip(row, col, strict=True))
+
+    def psi(self, xi: Any, dim: int) -> Any:
+        L = placement(dim) @ xi
+        return sum(L[:, None, c] * L[None, :, c] for c in range(dim))
+
+    def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        L = placement(dim) @ xi
+        row, col = lower_entries(dim)
+        return np.asarray(2 * np.einsum("ij...,jk...->ik...", psi_bar, L)[row, col])
+
+    def start(self, moment: np.ndarray) -> np.ndarray:
+        ridge = RIDGE * np.trace(moment) / len(moment) if len(moment) > 1 else 0.0
+        row, col = lower_entries(len(moment))
+        return np.asarray(np.linalg.cholesky(moment + ridge * np.eye(len(moment)))[row, col])
+
+    def units(self, effect_units: np.ndarray) -> np.ndarray:
+        return np.asarray(effect_units[lower_entries(len(effect_units))[0]])
+
+    def zero_positions(self, dim: int) -> np.ndarray:
+        row, col = lower_entries(dim)
+        return np.flatnonzero(row == col)

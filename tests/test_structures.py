@@ -1,0 +1,195 @@
+"""The contract of every structure in the register: a covariance matrix and a member of its family at every xi."""
+
+import numpy as np
+import pytensor.tensor as pt
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pytensor.compile.mode import Mode
+
+from bayesmeta import structures
+from bayesmeta.errors import SpecError
+from bayesmeta.structures import REGISTER
+from bayesmeta.structures.base import Structure
+
+NEEDS_MATRIX = {"prop", "cor", "fixed"}
+NEEDS_TWO = {"cs", "hcs", "ar1", "har1"}
+
+
+def make(name: str, dim: int, seed: int) -> Structure:
+    if name not in NEEDS_MATRIX:
+        return structures.resolve(name)
+    root = np.random.default_rng(seed).normal(size=(dim, dim + 1))
+    return REGISTER[name](root @ root.T)  # type: ignore[call-arg]
+
+
+def off_diagonal(M: np.ndarray) -> np.ndarray:
+    return M[~np.eye(len(M), dtype=bool)]
+
+
+def correlation(Psi: np.ndarray) -> np.ndarray:
+    sd = np.sqrt(np.diag(Psi))
+    return Psi / np.outer(sd, sd)
+
+
+def same_variance(Psi: np.ndarray) -> bool:
+    return bool(np.allclose(np.diag(Psi), Psi[0, 0], rtol=1e-12, atol=0))
+
+
+def exchangeable(Psi: np.ndarray) -> bool:
+    R = off_diagonal(correlation(Psi))
+    return bool(np.allclose(R, R[0], rtol=0, atol=1e-12)) and -1 / (len(Psi) - 1) - 1e-12 <= R[0] <= 1 + 1e-12
+
+
+def autoregressive(Psi: np.ndarray) -> bool:
+    R = correlation(Psi)
+    lag = np.abs(np.subtract.outer(np.arange(len(R)), np.arange(len(R))))
+    return bool(np.allclose(R, R[0, 1] ** lag, rtol=0, atol=1e-12))
+
+
+MEMBER = {
+    "unstr": lambda Psi, s: True,
+    "diag": lambda Psi, s: not off_diagonal(Psi).any(),
+    "id": lambda Psi, s: not off_diagonal(Psi).any() and same_variance(Psi),
+    "cs": lambda Psi, s: same_variance(Psi) and exchangeable(Psi),
+    "hcs": lambda Psi, s: exchangeable(Psi),
+    "ar1": lambda Psi, s: same_variance(Psi) and autoregressive(Psi),
+    "har1": lambda Psi, s: autoregressive(Psi),
+    "prop": lambda Psi, s: np.allclose(Psi, Psi[0, 0] / s.given[0, 0] * s.given, rtol=1e-12, atol=0),
+    "cor": lambda Psi, s: np.allclose(correlation(Psi), correlation(s.given), rtol=0, atol=1e-12),
+    "fixed": lambda Psi, s: np.array_equal(Psi, s.given),
+}
+
+cases = st.tuples(st.sampled_from(sorted(REGISTER)), st.integers(1, 5), st.integers(0, 2**32 - 1))
+
+
+def draw(case: tuple[str, int, int]) -> tuple[Structure, int, np.ndarray]:
+    name, dim, seed = case
+    assume(dim > 1 or name not in NEEDS_TWO)
+    structure = make(name, dim, seed)
+    xi = np.random.default_rng(seed).normal(0, 2, structure.n_free(dim))
+    assume((np.abs(xi) > 1e-3).all())
+    return structure, dim, xi
+
+
+def test_every_structure_has_a_membership_test() -> None:
+    assert set(MEMBER) == set(REGISTER)
+
+
+@given(cases)
+def test_psi_is_a_covariance_matrix_of_its_family(case: tuple[str, int, int]) -> None:
+    structure, dim, xi = draw(case)
+    Psi = structure.psi(xi, dim)
+    assert Psi.shape == (dim, dim)
+    np.testing.assert_array_equal(Psi, Psi.T)
+    assert np.linalg.eigvalsh(Psi)[0] >= -1e-13 * np.abs(Psi).max()
+    if dim > 1:
+        assert MEMBER[structure.name](Psi, structure)
+
+
+@given(cases, st.integers(0, 2**32 - 1))
+def test_pullback_is_the_derivative(case: tuple[str, int, int], seed: int) -> None:
+    structure, dim, xi = draw(case)
+    weight = np.random.default_rng(seed).normal(size=(dim, dim))
+    weight = weight + weight.T
+    h = 1e-6
+
+    def slope(i: int) -> float:
+        step = np.zeros(len(xi))
+        step[i] = h * max(1.0, abs(xi[i]))
+        change = structure.psi(xi + step, dim) - structure.psi(xi - step, dim)
+        return float((weight * change).sum() / (2 * step[i]))
+
+    expected = np.array([slope(i) for i in range(len(xi))])
+    scale = np.abs(weight).max() * np.abs(structure.psi(xi, dim)).max()
+    np.testing.assert_allclose(structure.pullback(xi, weight, dim), expected, rtol=1e-6, atol=1e-7 * scale)
+
+
+@given(cases, st.integers(1, 4))
+def test_a_data_set_axis_changes_nothing(case: tuple[str, int, int], n: int) -> None:
+    structure, dim, xi = draw(case)
+    several = np.stack([xi * (1 + i / 7) for i in range(n)], axis=-1)
+    Psi = np.broadcast_to(structure.psi(several, dim), (dim, dim, n))
+    weight = np.eye(dim)[..., None] + np.zeros(n)
+    slope = structure.pullback(several, weight, dim)
+    for i in range(n):
+        np.testing.assert_allclose(Psi[..., i], structure.psi(several[:, i], dim), rtol=1e-14)
+        np.testing.assert_allclose(slope[:, i], structure.pullback(several[:, i], np.eye(dim), dim), rtol=1e-13)
+
+
+@given(cases)
+def test_start_is_near_the_moments_and_not_singular(case: tuple[str, int, int]) -> None:
+    structure, dim, xi = draw(case)
+    if structure.name == "fixed":
+        return
+    member = structure.psi(np.abs(xi), dim) if structure.name != "unstr" else structure.psi(xi, dim)
+    started = structure.psi(structure.start(member), dim)
+    assert np.linalg.eigvalsh(started + 0.0)[-1] > 0
+    np.testing.assert_allclose(np.trace(started), np.trace(member), rtol=0.05)
+
+
+@given(cases)
+def test_one_label_and_one_unit_per_parameter(case: tuple[str, int, int]) -> None:
+    structure, dim, xi = draw(case)
+    effects = [f"e{i}" for i in range(dim)]
+    assert len(structure.labels(effects)) == len(set(structure.labels(effects))) == len(xi)
+    assert len(structure.units(np.full(dim, 2.0))) == len(structure.lower(dim)) == len(xi)
+
+
+@given(cases)
+def test_plain_form_round_trip(case: tuple[str, int, int]) -> None:
+    structure, dim, xi = draw(case)
+    again = structures.from_json(structure.to_json())
+    assert again == structure
+    np.testing.assert_array_equal(again.psi(xi, dim), structure.psi(xi, dim))
+
+
+@given(cases)
+def test_written_once_for_both_array_libraries(case: tuple[str, int, int]) -> None:
+    structure, dim, xi = draw(case)
+    Psi = pt.as_tensor_variable(structure.psi(pt.constant(xi), dim)).eval(mode=Mode(linker="py", optimizer=None))
+    np.testing.assert_allclose(np.broadcast_to(Psi, (dim, dim)), structure.psi(xi, dim), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS_TWO))
+def test_correlation_needs_two_effects(name: str) -> None:
+    with pytest.raises(SpecError, match=f"'{name}' needs at least 2"):
+        structures.resolve(name).check(1)
+
+
+def test_unknown_name_is_suggested() -> None:
+    with pytest.raises(SpecError, match="did you mean 'unstr'"):
+        structures.resolve("unstrr")
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS_MATRIX))
+def test_matrix_must_be_given(name: str) -> None:
+    with pytest.raises(SpecError, match="needs a matrix"):
+        structures.resolve(name)
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS_MATRIX))
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ([[1.0, 2.0], [2.0, 1.0]], "not positive semi-definite: smallest eigenvalue -1"),
+        ([[1.0, 0.5], [0.2, 1.0]], "not symmetric"),
+        ([[1.0, 0.5]], r"shape \(1, 2\)"),
+        ([[1.0, np.nan], [np.nan, 1.0]], "not finite"),
+    ],
+)
+def test_matrix_is_checked(name: str, matrix: list[list[float]], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        REGISTER[name](matrix)  # type: ignore[call-arg]
+
+
+def test_matrix_of_the_wrong_size() -> None:
+    with pytest.raises(SpecError, match="2 x 2; the level has 3"):
+        structures.Proportional(np.eye(2)).check(3)  # type: ignore[attr-defined]
+
+
+def test_zero_matrices_that_leave_nothing_to_estimate() -> None:
+    with pytest.raises(SpecError, match="for a level without variance"):
+        structures.Proportional(np.zeros((2, 2)))  # type: ignore[attr-defined]
+    with pytest.raises(SpecError, match="zero on its diagonal"):
+        structures.KnownCorrelation(np.diag([1.0, 0.0]))  # type: ignore[attr-defined]
