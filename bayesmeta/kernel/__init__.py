@@ -1,0 +1,22 @@
+"""The likelihood of the extended mixed-effects model: arrays in, arrays out.
+
+Every array of the kernel has its matrix axes first and its batch axes last: (rows, columns, data sets, groups). The
+long axis, over groups, is contiguous, so that small-matrix algebra becomes a few operations on long vectors.
+"""
+
+from bayesmeta.kernel.centring import q_statistic, statistics
+from bayesmeta.kernel.likelihood import Likelihood, likelihood, loglik_per_group
+from bayesmeta.kernel.prediction import Prediction, RandomEffects, random_effects
+from bayesmeta.kernel.statistics import Statistics
+
+__all__ = [
+    "Likelihood",
+    "Prediction",
+    "RandomEffects",
+    "Statistics",
+    "likelihood",
+    "loglik_per_group",
+    "q_statistic",
+    "random_effects",
+    "statistics",
+]

@@ -1,0 +1,49 @@
+"""From data and designs to sufficient statistics, centred so that no digits are lost."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bayesmeta.kernel.likelihood import likelihood
+from bayesmeta.kernel.statistics import Statistics, reduce, whitened_design
+
+HETEROGENEOUS = 100.0  # Q / df above which the fixed-effects fit is too far from the answer to centre y by
+
+
+def statistics(
+    y: np.ndarray,
+    X: np.ndarray,
+    Z: Sequence[np.ndarray],
+    groups: Sequence[np.ndarray],
+    S: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> Statistics:
+    """Reduce data and designs to sufficient statistics.
+
+    Parameters
+    ----------
+    y : (n_obs,) or (B, n_obs) effect estimates of one or B data sets of the same design.
+    X : (n_obs, P) of full column rank.
+    Z, groups : per level, outer to inner, (n_obs, a_l) designs and (n_obs,) codes 0 .. n_groups - 1. An inner group
+        lies within one outer group.
+    S : values (nnz,) or (B, nnz), rows and columns of the lower triangle of the sampling covariance; it does not
+        couple observations of different outer groups.
+    """
+    design = whitened_design(X, Z, groups, S)
+    y = np.atleast_2d(y)[:, design.plan.order].T
+    # One step of refinement in the units of y: a mean far larger than its error loses no digits.
+    beta0 = design.fixed_fit(y)
+    beta0 = beta0 + design.fixed_fit(y - design.X @ beta0)
+    stats = reduce(design, y, beta0)
+    excess = np.atleast_1d(q_statistic(stats)) / max(1, stats.n_obs - stats.n_coef)
+    if excess.max() > HETEROGENEOUS and any(stats.dims):
+        # The residual sum of squares would be a difference of numbers of the size of Psi / S.
+        innermost = stats.depth - 1
+        psi = [np.zeros((len(excess), a, a)) for a in stats.dims]
+        psi[innermost] += excess[:, None, None] * np.diag(stats.typical[innermost] ** 2)
+        stats = reduce(design, y, np.atleast_2d(likelihood(stats, psi, restricted=False).beta).T)
+    return stats
+
+
+def q_statistic(stats: Statistics) -> np.ndarray:
+    """Cochran's Q: the residual sum of squares at Psi = 0 with the full S."""
+    return likelihood(stats, [np.zeros((a, a)) for a in stats.dims], restricted=False).rss

@@ -1,0 +1,139 @@
+"""ML and REML log-likelihoods, their profiled coefficients and the scores of Psi."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bayesmeta.kernel.elimination import scores, upward
+from bayesmeta.kernel.statistics import Statistics
+
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Profiled log-likelihood at one Psi; a leading axis over data sets where there are several.
+
+    loglik : log-likelihood, restricted or not; rss : residual sum of squares weighted by the marginal covariance;
+    scores : d loglik / d Psi_l (a_l, a_l) per level, or None.
+    """
+
+    stats: Statistics
+    top: "Top"
+    one: bool
+    loglik: np.ndarray
+    scores: tuple[np.ndarray, ...] | None
+
+    @property
+    def rss(self) -> np.ndarray:
+        return self.top.rss[0] if self.one else self.top.rss
+
+    @cached_property
+    def beta(self) -> np.ndarray:
+        """(P,) coefficients."""
+        beta = coefficients(self.stats, self.top)[0]
+        return beta[0] if self.one else beta
+
+    @cached_property
+    def beta_factor(self) -> np.ndarray:
+        """(P, P) root of the coefficients' covariance: Var(beta) = factor factor'."""
+        factor = coefficients(self.stats, self.top)[1]
+        return factor[0] if self.one else factor
+
+    @property
+    def beta_cov(self) -> np.ndarray:
+        """(P, P) covariance of the coefficients."""
+        return np.asarray(self.beta_factor @ self.beta_factor.mT)
+
+
+def as_batch(stats: Statistics, psi: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Psi as (a, a, B, 1) for every level with effects at or below it, from (a, a) or (B, a, a)."""
+    used = [np.asarray(p, float) for p in psi[: stats.depth]]
+    return [np.moveaxis(p, 0, -1)[..., None] if p.ndim == 3 else p[:, :, None, None] for p in used]
+
+
+def one_data_set(stats: Statistics, psi: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The same for what answers for one data set at a time."""
+    if stats.beta0.shape[1] > 1 or any(np.ndim(p) != 2 for p in psi):
+        raise ValueError("one data set and one Psi at a time")
+    return as_batch(stats, psi)
+
+
+@dataclass(frozen=True)
+class Top:
+    """GLS at the top of the tree, in the orthogonalised coordinates of Statistics, data sets first."""
+
+    beta: np.ndarray
+    M: np.ndarray
+    rss: np.ndarray
+    logdet_F: np.ndarray
+
+    def phi(self, with_beta: bool) -> np.ndarray:
+        """Factor of the second moment of (beta, -1): its mean, then the root of Var(beta)."""
+        B, P = self.beta.shape
+        phi = np.zeros((P + 1, 1 + (P if with_beta else 0), B, 1))
+        phi[:P, 0, :, 0] = self.beta.T
+        phi[P, 0] = -1.0
+        if with_beta:
+            phi[:P, 1:, :, 0] = self.M.transpose(1, 2, 0)
+        return phi
+
+
+def solve_top(C: np.ndarray) -> Top:
+    """Generalised least squares from C = [[F, h], [h', c]] (P + 1, P + 1, B)."""
+    C = C.transpose(2, 0, 1)
+    F, h, c = C[:, :-1, :-1], C[:, :-1, -1:], C[:, -1, -1]
+    L = np.linalg.cholesky(F)
+    M = np.linalg.inv(L).mT
+    z = M.mT @ h
+    beta = (M @ z)[..., 0]
+    rss = c - (z * z).sum((1, 2))
+    return Top(beta, M, rss, 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(-1))
+
+
+def likelihood(stats: Statistics, psi: Sequence[np.ndarray], restricted: bool, gradient: bool = False) -> Likelihood:
+    """Log-likelihood at the given Psi with beta profiled out.
+
+    Parameters
+    ----------
+    psi : per level, (a_l, a_l) or (B, a_l, a_l), positive semi-definite.
+    restricted : REML instead of ML.
+    gradient : also the scores of Psi, by one downward sweep.
+
+    Notes
+    -----
+    Sera et al. (2019), equation (2), with the constants of metafor's default.
+    """
+    up = upward(stats, as_batch(stats, psi))
+    top = solve_top(up.C)
+    n = stats.n_obs - (stats.n_coef if restricted else 0)
+    deviance = n * LOG_2PI + stats.logdet_S.sum(0) + up.logdet + top.rss
+    if restricted:
+        # log|F| in the original coordinates is log|F| here + 2 log|det R|.
+        deviance = deviance + top.logdet_F + 2 * stats.logdet_R - stats.logdet_XX
+    dpsi = scores(stats, up, top.phi(with_beta=restricted)) if gradient else None
+    one = len(deviance) == 1 and all(np.ndim(p) == 2 for p in psi)
+    loglik = -deviance / 2
+    if dpsi is None:
+        return Likelihood(stats, top, one, loglik[0] if one else loglik, None)
+    dpsi = [s[:, :, 0] if one else np.moveaxis(s, -1, 0) for s in dpsi]
+    return Likelihood(stats, top, one, loglik[0] if one else loglik, tuple(dpsi))
+
+
+def coefficients(stats: Statistics, top: Top) -> tuple[np.ndarray, np.ndarray]:
+    """beta (B, P) and a root of its covariance (B, P, P) in the original coordinates."""
+    R = stats.R.transpose(2, 0, 1)
+    beta = stats.beta0.T + np.linalg.solve(R, top.beta[..., None])[..., 0]
+    return beta, np.linalg.solve(R, top.M)
+
+
+def loglik_per_group(stats: Statistics, psi: Sequence[np.ndarray], beta: np.ndarray) -> np.ndarray:
+    """ML log-likelihood of every outer group, numbered as its codes, at a given beta (P,): (n_outer,)."""
+    up = upward(stats, one_data_set(stats, psi), per_group=True)
+    u = np.append(-stats.R[:, :, 0] @ (np.asarray(beta) - stats.beta0[:, 0]), 1.0)
+    rss = np.einsum("i,ijm,j->m", u, up.C[:, :, 0], u)
+    result = np.empty(len(rss))
+    result[stats.outer_group] = -(stats.outer_size * LOG_2PI + stats.logdet_S[:, 0] + up.logdet[0] + rss) / 2
+    return result

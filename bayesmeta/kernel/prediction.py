@@ -1,0 +1,130 @@
+"""Best linear unbiased predictions of the random effects with their exact prediction error covariances."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesmeta.kernel import small
+from bayesmeta.kernel.elimination import LeafState, downward_nodes, leaf_psi, times_phi, upward
+from bayesmeta.kernel.leaves import Chunk
+from bayesmeta.kernel.likelihood import coefficients, one_data_set, solve_top
+from bayesmeta.kernel.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class RandomEffects:
+    """Random effects of all groups of one level, numbered as their codes.
+
+    mean : (a, n_groups) BLUPs.
+    factor : (a, P + a_1 + .. + a_l, n_groups) square root of the prediction error covariance, jointly with beta and the
+        effects of the group's ancestors: the first P columns carry the error of beta, the next a_1 the outer level's
+        conditional errors, and so on.
+    """
+
+    mean: np.ndarray
+    factor: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Coefficients and random effects of every level, outer to inner; beta_factor (P, P) is a root of Var(beta)."""
+
+    beta: np.ndarray
+    beta_factor: np.ndarray
+    levels: tuple[RandomEffects, ...]
+
+
+def random_effects(stats: Statistics, psi: Sequence[np.ndarray]) -> Prediction:
+    """BLUPs at every level given Psi, by one upward and one downward sweep (exact, whatever the number of levels).
+
+    For a row with designs x0 and z_l in groups g_l the prediction is x0 beta + sum_l z_l b_l, and its error is the
+    length of the row vector x0 [beta_factor, 0] + sum_l z_l factor_l[:, :, g_l], shorter factors padded with zeros.
+    """
+    full = one_data_set(stats, psi)
+    up = upward(stats, full)
+    top = solve_top(up.C)
+    phi = top.phi(with_beta=True)
+    own, _ = downward_nodes(stats, up, phi)
+    widths = 1 + stats.n_coef + np.cumsum(stats.dims)
+    levels = [np.zeros((a, int(w), g)) for a, w, g in zip(stats.dims, widths, stats.n_groups, strict=True)]
+    for rows, node, level in zip(own, stats.nodes, levels, strict=False):
+        level[:, :, node.group] = rows[:, :, 0]
+    for chunk, state in zip(stats.chunks, up.leaves, strict=True):
+        if chunk.a:
+            _place(levels, stats, chunk, _leaf_phi(chunk, state, full, own, phi))
+    beta, factor = coefficients(stats, top)
+    return Prediction(beta[0], factor[0], tuple(RandomEffects(level[:, 0], level[:, 1:]) for level in levels))
+
+
+def _leaf_phi(
+    chunk: Chunk, state: LeafState, psi: Sequence[np.ndarray], own: Sequence[np.ndarray], top: np.ndarray
+) -> np.ndarray:
+    """Rows of Phi of a leaf's own effects: -Psi V' W Phi and a root of their variance given the ancestors."""
+    Psi = leaf_psi(chunk, psi)
+    F = small.psd_factor(Psi)
+    EF = small.left(small.transpose(F), chunk.EA[:, : chunk.a])
+    B = small.gram(EF, EF) if len(EF) else np.zeros((chunk.a, chunk.a, *EF.shape[2:]))
+    R = small.cholesky(B + small.identity(chunk.a))
+    conditional = small.transpose(small.solve_lower(R, np.broadcast_to(small.transpose(F), B.shape)))
+    if len(state.V):
+        Qphi = small.gram(state.V, times_phi(state.W, chunk.ancestors, own, top))
+        mean = -small.transpose(small.left(Psi, small.transpose(Qphi)))
+    else:
+        width = own[len(chunk.ancestors) - 1].shape[1] if chunk.ancestors else top.shape[1]
+        mean = np.zeros((chunk.a, width, *B.shape[2:]))
+    return np.concatenate([mean, conditional], axis=1)[:, :, 0]
+
+
+def _place(levels: Sequence[np.ndarray], stats: Statistics, chunk: Chunk, phi: np.ndarray) -> None:
+    """Write a leaf's rows to its groups; the leaf's conditional errors are first made triangular along each path."""
+    above = phi.shape[1] - chunk.a
+    first = chunk.parent_level + 1
+    if len(chunk.members) == 1 and len(chunk.members[0]) == 1:
+        levels[first][:, :, chunk.members[0][0]] = phi
+        return
+    offset = _offsets(chunk, stats.dims[first : stats.depth])
+    for group in chunk.members[-1]:
+        path: list[tuple[int, np.ndarray, np.ndarray]] = []
+        codes = group
+        for j in range(len(chunk.members) - 1, -1, -1):
+            level = first + j
+            at = offset[j] + stats.dims[level] * np.argmax(chunk.members[j] == codes, axis=0)
+            path.insert(0, (level, codes, at))
+            codes = stats.parents[level - 1][codes] if level else codes
+        rows = np.concatenate([at + np.arange(stats.dims[level])[:, None] for level, _, at in path])
+        own = phi[rows, :, np.arange(phi.shape[-1])]
+        triangular = _triangular(np.moveaxis(own[..., above:], 1, 0))
+        _write_path(levels, stats.dims, path, np.moveaxis(own[..., :above], 1, 0), triangular, above)
+
+
+def _offsets(chunk: Chunk, dims: Sequence[int]) -> list[int]:
+    """First row of every own level within the leaf, whose innermost level comes first."""
+    sizes = [len(m) * d for m, d in zip(chunk.members, dims, strict=True)]
+    return [sum(sizes[j + 1 :]) for j in range(len(sizes))]
+
+
+def _triangular(rows: np.ndarray) -> np.ndarray:
+    """Lower triangular root with non-negative diagonal of rows rows', for rows (n, s, a): (n, s, s)."""
+    R = np.linalg.qr(rows.mT, mode="r")
+    s = rows.shape[1]
+    R = np.concatenate([R, np.zeros((len(R), s - R.shape[1], s))], axis=1)
+    sign = np.where(np.diagonal(R, axis1=1, axis2=2) < 0, -1.0, 1.0)
+    return np.asarray((sign[..., None] * R).mT)
+
+
+def _write_path(
+    levels: Sequence[np.ndarray],
+    dims: Sequence[int],
+    path: Sequence[tuple[int, np.ndarray, np.ndarray]],
+    mean: np.ndarray,
+    triangular: np.ndarray,
+    above: int,
+) -> None:
+    at = 0
+    for level, codes, _ in path:
+        rows = slice(at, at + dims[level])
+        width = above + at + dims[level]
+        levels[level][:, :above, codes] = np.moveaxis(mean[:, rows], 0, -1)
+        levels[level][:, above:width, codes] = np.moveaxis(triangular[:, rows, : at + dims[level]], 0, -1)
+        at += dims[level]

@@ -1,0 +1,146 @@
+"""Algebra of many small matrices at once: (rows, columns, data sets, groups), vectorised over the last two axes.
+
+LAPACK called once per small matrix costs more in calls than in arithmetic, so the loops here run over rows and
+columns; large matrices, and few of them, go to LAPACK. Products go to einsum, not to BLAS, whose threads cost more than
+they give on thin matrices.
+"""
+
+import numpy as np
+
+UNROLL = 12  # largest size for which loops over rows beat LAPACK
+FEW = 24  # number of matrices up to which LAPACK wins
+
+
+def _to_lapack(A: np.ndarray) -> np.ndarray:
+    return A.transpose(2, 3, 0, 1)
+
+
+def _from_lapack(A: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(A.transpose(2, 3, 0, 1))
+
+
+def _by_lapack(A: np.ndarray) -> bool:
+    return len(A) > UNROLL or (len(A) > 1 and A[0, 0].size <= FEW)
+
+
+def cholesky(A: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factors of positive definite matrices."""
+    a = len(A)
+    if a == 1:
+        return np.sqrt(A)
+    if _by_lapack(A):
+        return _from_lapack(np.linalg.cholesky(_to_lapack(A)))
+    L = np.zeros(A.shape)
+    for j in range(a):
+        column = A[j:, j]
+        for k in range(j):
+            column = column - L[j:, k] * L[j, k]
+        np.sqrt(column[0], out=L[j, j])
+        np.divide(column[1:], L[j, j], out=L[j + 1 :, j])
+    return L
+
+
+def solve_lower(L: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """L^-1 B for lower triangular L; batch axes broadcast."""
+    a = len(L)
+    if a == 1:
+        return np.asarray(B / L)
+    if a > UNROLL:
+        return _from_lapack(np.linalg.solve(_to_lapack(L), _to_lapack(B)))
+    X = np.empty((a, B.shape[1], *np.broadcast_shapes(L.shape[2:], B.shape[2:])))
+    for i in range(a):
+        row = B[i]
+        for k in range(i):
+            row = row - L[i, k] * X[k]
+        np.divide(row, L[i, i], out=X[i])
+    return X
+
+
+def log_diagonal(L: np.ndarray) -> np.ndarray:
+    """Sum over the diagonal of log L_jj, for every matrix."""
+    return np.asarray(sum(np.log(L[j, j]) for j in range(len(L))))
+
+
+def left(P: np.ndarray, T: np.ndarray) -> np.ndarray:
+    """sum_d P[f, d] T[r, d], for P (f, d, data sets, 1), the same for all groups of a data set."""
+    if P.shape[1] == 1:
+        return np.asarray(P[:, 0] * T)
+    if P.shape[2] == 1:
+        return np.asarray(np.einsum("fd,rdbn->rfbn", P[:, :, 0, 0], T))
+    return np.asarray(
+        np.einsum("fdb,rdbn->rfbn", P[..., 0], np.broadcast_to(T, (*T.shape[:2], P.shape[2], T.shape[3])))
+    )
+
+
+def gram(U: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """U'V for every matrix."""
+    if len(U) == 1:
+        return np.asarray(U[0][:, None] * V[0][None, :])
+    return np.asarray(np.einsum("ribn,rjbn->ijbn", *_same_batch(U, V)))
+
+
+def product(U: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """U V for every matrix."""
+    if U.shape[1] == 1:
+        return np.asarray(U * V)
+    return np.asarray(np.einsum("idbn,djbn->ijbn", *_same_batch(U, V)))
+
+
+def gram_sum(U: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """U V' summed over columns and groups, for matrices with the same rows: (rows of U, rows of V, data sets)."""
+    U, V = _same_batch(U, V)
+    return np.asarray(np.einsum("icbn,jcbn->ijb", U, V))
+
+
+def _same_batch(U: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if U.shape[2:] == V.shape[2:]:
+        return U, V
+    batch = np.broadcast_shapes(U.shape[2:], V.shape[2:])
+    return np.broadcast_to(U, (*U.shape[:2], *batch)), np.broadcast_to(V, (*V.shape[:2], *batch))
+
+
+def transpose(A: np.ndarray) -> np.ndarray:
+    return A.swapaxes(0, 1)
+
+
+def identity(a: int) -> np.ndarray:
+    return np.eye(a)[:, :, None, None]
+
+
+def psd_factor(Psi: np.ndarray) -> np.ndarray:
+    """F with F F' = Psi for positive semi-definite Psi (a, a, data sets, 1): its Cholesky factor, or where a Psi is
+    singular, one from the eigenvectors of its correlation matrix.
+    """
+    if len(Psi) <= 1:
+        return np.sqrt(Psi)
+    try:
+        return _from_lapack(np.linalg.cholesky(_to_lapack(Psi)))
+    except np.linalg.LinAlgError:
+        return _eigen_factor(Psi)
+
+
+def _eigen_factor(Psi: np.ndarray) -> np.ndarray:
+    # Of the correlation matrix, so that variances of very different sizes keep their digits.
+    diagonal = np.arange(len(Psi))
+    sd = np.sqrt(Psi[diagonal, diagonal])
+    inverse = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > 0)
+    values, vectors = np.linalg.eigh(_to_lapack(Psi * inverse[:, None] * inverse[None, :]))
+    return _from_lapack(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]) * sd[:, None]
+
+
+def triangularise(W: np.ndarray, a: int) -> np.ndarray:
+    """Householder reflections that make the first `a` columns of every W upper triangular; W is overwritten.
+
+    The first `a` rows then hold R and U'(the other columns), the rows below what is left of the other columns after
+    projecting off the first ones.
+    """
+    for j in range(min(a, len(W) - 1)):
+        v = W[j:, j].copy()
+        norm = np.sqrt((v * v).sum(0))
+        v[0] += np.copysign(norm, v[0])
+        length = (v * v).sum(0)
+        beta = np.divide(2.0, length, out=np.zeros_like(length), where=length > 0)
+        rest = W[j:, j:]
+        rest -= v[:, None] * (beta * (v[:, None] * rest).sum(0))
+        W[j + 1 :, j] = 0.0
+    return W

@@ -1,0 +1,167 @@
+"""Sufficient statistics of one specification: everything about the likelihood that does not depend on Psi or beta."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from bayesmeta.kernel.layout import IntArray, Layout, layout, run_starts
+from bayesmeta.kernel.leaves import Chunk, Rows, Segments, chunks_of, segments
+from bayesmeta.kernel.whitening import Whitener, whitener
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Groups of an upper level whose effects are eliminated after their children's.
+
+    group : codes; ancestors : node at every level above; outer : position of the outer group.
+    """
+
+    group: IntArray
+    ancestors: tuple[IntArray, ...]
+    segments: Segments | None
+    outer: IntArray
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What `likelihood` and `random_effects` need; made by `statistics`.
+
+    dims, n_groups : number of effects a_l and of groups of every level.
+    depth : levels down to the innermost that has effects; deeper ones say nothing.
+    chunks : leaves; nodes : one entry per level above the leaves.
+    beta0 (P, B), R (P, P, B) : the coefficients that centre y, and the triangular factor that orthogonalises X.
+    logdet_S (m, B) : log|S| of every outer group, in the order of `outer_group`, whose groups hold `outer_size`
+    observations; logdet_XX : log|X'X|.
+    parents : for every level but the outer one, the outer code of each group.
+    typical (a_l,) per level : square root of the median sampling variance of each effect's group estimate.
+    """
+
+    n_obs: int
+    n_coef: int
+    dims: tuple[int, ...]
+    n_groups: tuple[int, ...]
+    depth: int
+    chunks: tuple[Chunk, ...]
+    nodes: tuple[Nodes, ...]
+    beta0: np.ndarray
+    R: np.ndarray
+    logdet_S: np.ndarray
+    logdet_XX: float
+    outer_group: IntArray
+    outer_size: IntArray
+    parents: tuple[IntArray, ...]
+    typical: tuple[np.ndarray, ...]
+
+    @property
+    def logdet_R(self) -> np.ndarray:
+        return np.asarray(np.log(np.abs(np.diagonal(self.R))).sum(-1))
+
+
+@dataclass(frozen=True)
+class Design:
+    """Designs of one data set in sorted order, whitened and X orthonormal; what `reduce` adds y to.
+
+    columns (n_obs, sum of dims + P, B) : C^-1 [Z outer .. Z inner, X R^-1].
+    """
+
+    X: np.ndarray
+    Z: tuple[np.ndarray, ...]
+    groups: tuple[IntArray, ...]
+    plan: Layout
+    white: Whitener
+    columns: np.ndarray
+    R: np.ndarray
+
+    def fixed_fit(self, y: np.ndarray) -> np.ndarray:
+        """Fixed-effects coefficients (P, B) of y (n_obs, B)."""
+        first_x = self.columns.shape[1] - self.X.shape[1]
+        h = np.einsum("npb,nb->bp", self.columns[:, first_x:], self.white.whiten(y[:, None])[:, 0])
+        return np.asarray(np.linalg.solve(np.moveaxis(self.R, -1, 0), h[..., None])[..., 0].T)
+
+
+def whitened_design(
+    X: np.ndarray,
+    Z: Sequence[np.ndarray],
+    groups: Sequence[np.ndarray],
+    S: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> Design:
+    """Sort, whiten, and make X orthonormal: C^-1 X = Q R."""
+    value, row, col = S
+    depth = max([1, *(level + 1 for level, z in enumerate(Z) if z.shape[1])])
+    plan = layout([np.asarray(g, dtype=np.int64) for g in groups[:depth]], row, col)
+    white = whitener(np.atleast_2d(value), row, col, plan)
+    P = X.shape[1]
+    columns = white.whiten(np.column_stack([*Z, X])[plan.order][:, :, None])
+    Q, R = np.linalg.qr(np.moveaxis(columns[:, columns.shape[1] - P :], -1, 0))
+    columns[:, columns.shape[1] - P :] = np.moveaxis(Q, 0, -1)
+    sorted_Z = tuple(z[plan.order] for z in Z)
+    return Design(X[plan.order], sorted_Z, tuple(groups), plan, white, columns, np.moveaxis(R, 0, -1))
+
+
+def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:
+    """Statistics of y (n_obs, B), in sorted order, centred by X beta0.
+
+    Householder elimination takes every leaf's own random effects from its whitened rows.
+    """
+    residual = design.white.whiten((y - design.X @ beta0)[:, None])
+    plan, X, dims = design.plan, design.X, tuple(z.shape[1] for z in design.Z)
+    depth = len(plan.codes)
+    B = max(residual.shape[2], design.columns.shape[2])
+    W = np.concatenate([np.broadcast_to(design.columns, (*design.columns.shape[:2], B)), residual], axis=1)
+    nodes, node_of = nodes_of(plan)
+    starts = run_starts(plan.outer)
+    return Statistics(
+        n_obs=len(X),
+        n_coef=X.shape[1],
+        dims=dims,
+        n_groups=tuple(int(g.max()) + 1 for g in design.groups),
+        depth=depth,
+        chunks=tuple(chunks_of(Rows(W, design.Z, design.white, plan, dims[:depth]), node_of)),
+        nodes=tuple(nodes),
+        beta0=np.broadcast_to(beta0, (X.shape[1], B)),
+        R=design.R,
+        logdet_S=np.add.reduceat(design.white.logdet(len(X)), starts, axis=0),
+        logdet_XX=2 * float(np.log(np.abs(np.diag(np.linalg.qr(X, mode="r")))).sum()),
+        outer_group=plan.codes[0][starts],
+        outer_size=np.diff(np.r_[starts, len(X)]),
+        parents=tuple(_parent_codes(inner, outer) for outer, inner in pairwise(design.groups)),
+        typical=_typical(design),
+    )
+
+
+def _parent_codes(inner: IntArray, outer: IntArray) -> IntArray:
+    parent = np.empty(int(inner.max()) + 1, np.int64)
+    parent[inner] = outer
+    return parent
+
+
+def _typical(design: Design) -> tuple[np.ndarray, ...]:
+    units, first = [], 0
+    for z, code in zip(design.Z, design.plan.codes, strict=False):
+        units.append(np.ones(z.shape[1]))
+        for j in range(z.shape[1]):
+            information = np.bincount(code, weights=design.columns[:, first + j, 0] ** 2)
+            if (information > 0).any():
+                units[-1][j] = 1 / np.sqrt(np.median(information[information > 0]))
+        first += z.shape[1]
+    return (*units, *(np.ones(0) for _ in design.Z[len(units) :]))
+
+
+def nodes_of(plan: Layout) -> tuple[list[Nodes], list[IntArray]]:
+    """Groups of every level above the innermost that are not inside a leaf, in sorted order; the node of each code."""
+    nodes: list[Nodes] = []
+    node_of: list[IntArray] = []
+    for level, code in enumerate(plan.codes[:-1]):
+        leaves = np.flatnonzero(plan.leaf_parent >= level)
+        lead = code[plan.leaf_start[leaves]]
+        first = run_starts(lead)
+        at = plan.leaf_start[leaves[first]]
+        ancestors = tuple(node_of[above][plan.codes[above][at]] for above in range(level))
+        runs = segments(ancestors[-1]) if ancestors else None
+        nodes.append(Nodes(group=lead[first], ancestors=ancestors, segments=runs, outer=plan.outer[at]))
+        numbers = np.full(int(code.max()) + 1, -1)
+        numbers[lead[first]] = np.arange(len(first))
+        node_of.append(numbers)
+    return nodes, node_of
