@@ -1,0 +1,256 @@
+"""What a formula may say: columns, listed functions, arithmetic and literals.
+
+Formulas also come from other people's files. Every factor is therefore checked on its Python syntax tree before
+anything else looks at it, and nothing but the checked text is ever evaluated.
+"""
+
+import ast
+import re
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from bayesmeta.errors import SpecError, did_you_mean, listing
+
+
+def identity(x: Any) -> Any:
+    return x
+
+
+ELEMENTWISE: Mapping[str, Callable[[Any], Any]] = {
+    "I": identity,
+    "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+}
+FUNCTIONS = (*ELEMENTWISE, "C", "Treatment", "center", "scale", "poly", "ns")
+
+_ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
+_OPERATORS = {"+", "-", "*", "/", ":", "**", "^"}
+_MOST_FACTORS = 5  # of an interaction written as a power: the number of terms grows exponentially
+_BACKTICKED = re.compile("`([^`]*)`")
+
+
+@dataclass
+class Part:
+    """A checked formula or expression.
+
+    text : as it will be evaluated, columns in backticks replaced by identifiers.
+    names : the columns used, by their name in `text`.
+    numeric : the names that stand in arithmetic or in a function of numbers.
+    functions : the functions called.
+    """
+
+    text: str
+    names: dict[str, str] = field(default_factory=dict)
+    numeric: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.names.values()))
+
+    def readable(self, label: str) -> str:
+        """A label with the columns' own names."""
+        for name, column in self.names.items():
+            if name != column:
+                label = label.replace(name, column)
+        return label
+
+
+def check_formula(text: str, columns: Sequence[str]) -> Part:
+    """Check the right-hand side of a formula; SpecError for anything but formula operators and allowed factors."""
+    from formulaic import Formula
+    from formulaic.parser.algos.tokenize import tokenize
+
+    checker = _Checker(text, columns, FUNCTIONS)
+    before = [""] * 4
+    try:
+        for token in tokenize(checker.part.text):
+            checker.token(token.token, token.kind.value, before)
+            before = [*before[1:], token.token]
+        Formula(checker.part.text)
+    except SpecError:
+        raise
+    except Exception as error:  # formulaic's parser has more ways to fail than its own errors
+        raise SpecError(
+            f"formula '{text}' cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from None
+    return checker.finished()
+
+
+def check_expression(text: str, columns: Sequence[str]) -> Part:
+    """Check an expression of single values (an outcome, an offset): elementwise functions only."""
+    checker = _Checker(text, columns, ELEMENTWISE)
+    if checker.part.text in columns:
+        checker.column(checker.part.text)
+    else:
+        checker.expression(checker.part.text)
+    checker.part.numeric.update(checker.part.names)
+    return checker.finished()
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Pieces between separators that stand outside brackets and quotes.
+
+    >>> split("log(a + b) + c", "+")
+    ['log(a + b)', 'c']
+    """
+    pieces, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"`":
+            quote = character
+        elif character == separator and depth == 0:
+            pieces.append("")
+            continue
+        else:
+            depth += (character in "([{") - (character in ")]}")
+        pieces[-1] += character
+    return [piece.strip() for piece in pieces]
+
+
+class _Checker:
+    """Walks one formula and gathers its Part."""
+
+    def __init__(self, given: str, columns: Sequence[str], functions: Collection[str]) -> None:
+        self.given, self.columns, self.functions = given, columns, functions
+        self.quoted: dict[str, str] = {}
+        if "\\" in given:
+            self.refuse("a backslash")
+        self.part = Part(_BACKTICKED.sub(self._unquote, given).strip())
+        for character, what in (("`", "an unpaired backtick"), ("{", "a brace"), ("}", "a brace")):
+            if character in self.part.text:
+                self.refuse(what)
+
+    def refuse(self, what: str) -> NoReturn:
+        raise SpecError(
+            f"formula '{self.given}': {what} is not allowed\n"
+            "  a formula has column names, + - * / : ** and brackets, numbers, text and lists as arguments,\n"
+            f"  and the functions {', '.join(self.functions)}"
+        )
+
+    def finished(self) -> Part:
+        hidden = self.part.functions & set(self.part.names)
+        if hidden:
+            name = min(hidden)
+            raise SpecError(f"formula '{self.given}': '{name}' is both a column and a function\n  rename the column")
+        return self.part
+
+    def token(self, token: str, kind: str, before: list[str]) -> None:
+        """One token of formulaic's; `before` are the four in front of it."""
+        raised = before[-1] in ("**", "^")
+        if kind == "name":
+            self.column(token)
+        elif kind == "python":
+            self.expression(token)
+        elif kind == "value" and raised:
+            self._power(token, before)
+        elif kind == "value" and token not in ("0", "1"):
+            self.refuse(f"{token} as a term")
+        elif kind == "operator" and token not in _OPERATORS and not set(token) <= {"+", "-"}:
+            self.refuse(f"the operator {token}")
+        elif kind == "context" and token not in ("(", ")"):
+            self.refuse(f"'{token}'")
+
+    def column(self, name: str) -> None:
+        column = self.quoted.get(name, name)
+        if name.startswith("__"):
+            self.refuse(f"the name '{column}'")
+        if column not in self.columns:
+            hint = f"; the function is written {column}(...)" if column in self.functions else ""
+            raise SpecError(
+                f"formula '{self.given}': no column '{column}'{hint or did_you_mean(column, self.columns)}\n"
+                f"  columns: {listing(self.columns, 30)}"
+            )
+        self.part.names[name] = column
+
+    def expression(self, code: str) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = ast.parse(code, mode="eval").body
+            self._walk(tree, numeric=True)
+            if not any(isinstance(node, ast.Name) and node.id in self.part.names for node in ast.walk(tree)):
+                self.refuse(f"'{code}', which uses no column,")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            if isinstance(error, SpecError):
+                raise
+            raise SpecError(f"formula '{self.given}': '{code}' is not an expression") from None
+
+    def _walk(self, node: ast.expr, numeric: bool) -> None:
+        match node:
+            case ast.Name(id=name):
+                self.column(name)
+                if numeric:
+                    self.part.numeric.add(name)
+            case ast.Constant(value=bool() | int() | float() | str() | None):
+                pass
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                for item in items:
+                    self._walk(item, numeric)
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
+                self._operands(operand)
+            case ast.BinOp(op=ast.BitXor()):
+                self.refuse(f"{ast.unparse(node)} (a power is written **)")
+            case ast.BinOp(left=left, op=operator, right=right) if isinstance(operator, _ARITHMETIC):
+                if isinstance(operator, ast.Pow) and not any(isinstance(n, ast.Name) for n in ast.walk(node)):
+                    self.refuse(f"the power of numbers {ast.unparse(node)}")
+                self._operands(left, right)
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords) if name in self.functions:
+                if name in ELEMENTWISE and (len(arguments) != 1 or keywords):
+                    self.refuse(f"{ast.unparse(node)}: {name}() with other than one argument")
+                self.part.functions.add(name)
+                for position, argument in enumerate(arguments):
+                    self._walk(argument, numeric=name != "C" or position > 0)
+                for keyword in keywords:
+                    if keyword.arg is None or keyword.arg.startswith("_"):
+                        self.refuse(f"'{ast.unparse(keyword)}'")
+                    self._walk(keyword.value, numeric=True)
+            case ast.Call(func=ast.Name(id="offset")):
+                self.refuse("offset() here (it is a term of its own, as in 'y ~ x + offset(z)', for all outcomes)")
+            case ast.Call(func=ast.Name(id=name)):
+                self.refuse(f"the function {name}(){did_you_mean(name, self.functions)}")
+            case _:
+                self.refuse(f"'{ast.unparse(node)}' ({type(node).__name__.lower()})")
+
+    def _operands(self, *nodes: ast.expr) -> None:
+        for node in nodes:
+            if isinstance(node, ast.List | ast.Tuple) or (
+                isinstance(node, ast.Constant) and type(node.value) not in (int, float)
+            ):
+                self.refuse(f"arithmetic with {ast.unparse(node)}")
+            self._walk(node, numeric=True)
+
+    def _power(self, exponent: str, before: list[str]) -> None:
+        """(a + b)**2 is a formula's own operator; x**2 would mean x, which nobody who writes it wants."""
+        base = before[-2]
+        if base != ")" or before[0] == "(":  # (x)**2 is x**2
+            raise SpecError(
+                f"formula '{self.given}': {base}**{exponent} outside of I() stands for interactions, not for a power\n"
+                f"  write I({'x' if base == ')' else base}**{exponent})"
+            )
+        if not exponent.isdigit() or not 2 <= int(exponent) <= _MOST_FACTORS:
+            self.refuse(f"the exponent {exponent} of brackets (2 to {_MOST_FACTORS} are)")
+
+    def _unquote(self, found: re.Match[str]) -> str:
+        column = found[1]
+        if column not in self.columns:
+            raise SpecError(
+                f"formula '{self.given}': no column '{column}'{did_you_mean(column, self.columns)}\n"
+                f"  columns: {listing(self.columns, 30)}"
+            )
+        alias = f"_column{list(self.columns).index(column)}_"
+        if alias in self.columns:
+            raise SpecError(f"column '{alias}' has a name that formulas use themselves\n  rename the column")
+        self.quoted[alias] = column
+        return alias

@@ -1,0 +1,148 @@
+"""Natural cubic splines for formulas: the basis of R's splines::ns, knots remembered for new data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from bayesmeta.errors import DataError, SpecError, listing
+
+FloatArray = NDArray[np.float64]
+
+
+def natural_basis(x: ArrayLike, knots: ArrayLike, boundary: tuple[float, float], intercept: bool = False) -> FloatArray:
+    """Basis of the cubic splines that are linear beyond the boundary knots.
+
+    The B-splines are projected on the null space of their second derivatives at the two boundary knots; the first
+    B-spline is left out unless `intercept`. The null space is the one that the Householder reflections of a QR
+    decomposition give, so that the columns, signs included, are those of R's `splines::ns`.
+
+    Parameters
+    ----------
+    x : (n,) values, NaN where missing.
+    knots : (m,) interior knots, strictly between the boundary knots.
+    boundary : the two boundary knots in increasing order.
+    intercept : whether the span contains the constant.
+
+    Returns
+    -------
+    (n, m + 1 + intercept); rows of NaN where x is NaN.
+
+    Source
+    ------
+    Hastie (1992), Generalized additive models, in Statistical Models in S, chapter 7.
+
+    Examples
+    --------
+    >>> natural_basis([0, 5, 10], knots=[5], boundary=(0, 10)).round(6)
+    array([[ 0.      ,  0.      ],
+           [ 0.566263, -0.210842],
+           [ 0.344097,  0.770602]])
+    """
+    from scipy.interpolate import BSpline
+
+    x = np.asarray(x, dtype=float)
+    t = np.sort(np.r_[np.repeat(boundary, 4), np.asarray(knots, dtype=float)])
+    used = np.eye(len(t) - 4)[:, 0 if intercept else 1 :]
+    curvature = BSpline(t, used, 3)(np.asarray(boundary), 2)
+    q, _ = np.linalg.qr(curvature.T, mode="complete")
+    spline = BSpline(t, used @ q[:, 2:], 3)
+    inside = np.clip(x, *boundary)
+    return np.asarray(spline(inside) + (x - inside)[:, None] * spline(inside, 1))
+
+
+def ns(
+    x: Any,
+    df: int | None = None,
+    knots: float | Sequence[float] | None = None,
+    boundary_knots: Sequence[float] | None = None,
+    intercept: bool = False,
+    _state: dict[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Natural cubic spline as a term of a formula; columns "1", "2", ...
+
+    Parameters
+    ----------
+    x : (n,) values.
+    df : number of columns; the interior knots are then equally spaced quantiles of x between the boundary knots.
+    knots : interior knots. With neither `df` nor `knots` there are none, and the spline is a straight line.
+    boundary_knots : beyond them the spline is linear; by default the range of x.
+    intercept : whether the span contains the constant.
+
+    The knots found at the first evaluation are kept in `_state` and used for new data.
+
+    Raises
+    ------
+    SpecError, DataError
+        For arguments that fix no spline, and for x that leaves no room between the knots.
+
+    Examples
+    --------
+    >>> ns(pd.Series([0.0, 5.0, 10.0]), knots=5).round(3)
+           1      2
+    0  0.000  0.000
+    1  0.566 -0.211
+    2  0.344  0.771
+    """
+    state: dict[str, Any] = {} if _state is None else _state
+    values = np.asarray(x, dtype=float)
+    if "knots" not in state:
+        present = values[np.isfinite(values)]
+        boundary = _boundary(present, boundary_knots)
+        state |= {"boundary": boundary, "knots": _interior(present, boundary, df, knots, bool(intercept))}
+    basis = natural_basis(values, state["knots"], state["boundary"], bool(intercept))
+    return pd.DataFrame(basis, columns=[str(j + 1) for j in range(basis.shape[1])])
+
+
+def _boundary(x: FloatArray, given: Sequence[float] | None) -> tuple[float, float]:
+    if given is None:
+        if len(x) == 0 or x.min() == x.max():
+            raise DataError("ns() needs at least two different values; or give boundary_knots=[lowest, highest]")
+        return float(x.min()), float(x.max())
+    ends = np.sort(_numbers(given, "boundary_knots"))
+    if len(ends) != 2 or ends[0] == ends[1]:
+        raise SpecError(f"ns(): boundary_knots={given}, it must be two different numbers")
+    return float(ends[0]), float(ends[1])
+
+
+def _interior(
+    x: FloatArray,
+    boundary: tuple[float, float],
+    df: int | None,
+    knots: float | Sequence[float] | None,
+    intercept: bool,
+) -> FloatArray:
+    if knots is not None and df is not None:
+        raise SpecError("ns() takes df or knots, not both: the knots fix the number of columns")
+    low, high = boundary
+    if knots is not None:
+        found = np.sort(_numbers(knots, "knots"))
+    elif df is not None:
+        found = np.quantile(x[(x >= low) & (x <= high)], _probabilities(df, intercept, len(x)))
+    else:
+        found = np.empty(0)
+    if not ((low < found) & (found < high)).all():
+        raise DataError(
+            f"ns(): interior knots {listing(map(float, found))} do not all lie strictly between the boundary knots "
+            f"{low} and {high}\n  give knots=[...] inside, or other boundary_knots"
+        )
+    return found
+
+
+def _probabilities(df: int, intercept: bool, n: int) -> FloatArray:
+    least = 1 + intercept
+    if isinstance(df, bool) or not isinstance(df, int) or not least <= df <= n:
+        raise SpecError(f"ns(): df={df!r}, it must be a whole number from {least} to the number of rows, {n}")
+    return np.linspace(0, 1, df - least + 2)[1:-1]
+
+
+def _numbers(given: Any, what: str) -> FloatArray:
+    try:
+        values = np.atleast_1d(np.asarray(given, dtype=float))
+    except (TypeError, ValueError):
+        values = np.array([np.nan])
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise SpecError(f"ns(): {what}={given!r}, it must be a list of numbers")
+    return values
