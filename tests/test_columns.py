@@ -1,0 +1,50 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayesmeta.columns import as_floats, numbers, rows_by_group
+from bayesmeta.errors import DataError, SpecError
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1, 2, 3],
+        pd.array([1, 2, 3], dtype="Int64"),
+        pd.array([1.0, 2.0, 3.0], dtype="Float32"),
+        pd.Series([1, 2.0, np.int8(3)], dtype=object),
+    ],
+)
+def test_numbers_of_any_type_become_floats(values):
+    found = as_floats(pd.Series(values), "x")
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_missing_values_become_nan(missing):
+    np.testing.assert_array_equal(as_floats(pd.Series([1.0, missing], dtype=object), "x"), [1.0, np.nan])
+    np.testing.assert_array_equal(as_floats(pd.Series([1.0, missing]).convert_dtypes(), "x"), [1.0, np.nan])
+
+
+@pytest.mark.parametrize("odd", ["7", "seven", pd.Timestamp("2020-01-01"), 1j])
+def test_what_is_no_number_is_named_by_row(odd):
+    with pytest.raises(DataError, match=r"^x is not numeric: row b holds"):
+        as_floats(pd.Series([1.0, odd, 2.0], index=list("abc"), dtype=object), "x")
+    with pytest.raises(DataError, match=r"^x is not numeric: row b holds"):
+        as_floats(pd.Series([None, odd], index=list("ab")), "x")
+
+
+def test_where_numbers_come_from():
+    frame = pd.DataFrame({"v": [1.0, 2.0], "w": [3.0, 4.0]})
+    assert numbers("v", frame, "S")[1] == "column v"
+    assert numbers(["v", "w"], frame, "S")[1] == "columns v, w"
+    assert numbers(frame[["v"]], frame, "S")[1] == "S"
+    with pytest.raises(SpecError, match=r"^S is of type list, neither column names nor an array of numbers"):
+        numbers([[1.0], [2.0, 3.0]], frame, "S")
+
+
+def test_rows_by_group_keep_the_order_of_the_data():
+    frame = pd.DataFrame({"g": ["b", "a", None, "b", "a"]})
+    found = {label: rows.tolist() for label, rows in rows_by_group(frame, "g").items()}
+    assert found == {"b": [0, 3], "a": [1, 4]}
