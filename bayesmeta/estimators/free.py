@@ -1,0 +1,64 @@
+"""The free parameters xi of all levels of a specification as one vector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from bayesmeta.spec import Spec
+
+
+@dataclass(frozen=True)
+class Free:
+    """Maps xi (F,) to Psi per level and scores of Psi back to a gradient.
+
+    typical : per level (a,) the natural size of every effect's SD.
+    """
+
+    spec: Spec
+    typical: tuple[np.ndarray, ...]
+
+    @cached_property
+    def slices(self) -> list[slice]:
+        sizes = [level.structure.n_free(level.dim) for level in self.spec.levels]
+        return [slice(int(i), int(j)) for i, j in pairwise(np.cumsum([0, *sizes]))]
+
+    @property
+    def size(self) -> int:
+        return self.slices[-1].stop
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"{v.name}.{label}" for v in self.spec.levels for label in v.structure.labels(v.effects))
+
+    @cached_property
+    def units(self) -> np.ndarray:
+        return np.concatenate([v.structure.units(t) for v, t in zip(self.spec.levels, self.typical, strict=True)])
+
+    @cached_property
+    def lower(self) -> np.ndarray:
+        return np.concatenate([v.structure.lower(v.dim) for v in self.spec.levels])
+
+    @cached_property
+    def zero_positions(self) -> np.ndarray:
+        """Positions of parameters for which exactly zero must be tried: SDs, and diagonals of Cholesky factors."""
+        parts = zip(self.spec.levels, self.slices, strict=True)
+        return np.concatenate([s.start + v.structure.zero_positions(v.dim) for v, s in parts]).astype(int)
+
+    @cached_property
+    def rho_positions(self) -> np.ndarray:
+        parts = [(v.structure.rho_position(v.dim), s.start) for v, s in zip(self.spec.levels, self.slices, strict=True)]
+        return np.array([start + at for at, start in parts if at is not None], dtype=int)
+
+    def psi(self, xi: np.ndarray) -> list[np.ndarray]:
+        return [v.structure.psi(xi[s], v.dim) for v, s in zip(self.spec.levels, self.slices, strict=True)]
+
+    def pullback(self, xi: np.ndarray, scores: Sequence[np.ndarray]) -> np.ndarray:
+        levels = zip(self.spec.levels, self.slices, scores, strict=True)
+        return np.concatenate([v.structure.pullback(xi[s], score, v.dim) for v, s, score in levels])
+
+    def start(self, moments: Sequence[np.ndarray]) -> np.ndarray:
+        levels = zip(self.spec.levels, moments, strict=True)
+        return np.concatenate([v.structure.start(moment) for v, moment in levels])

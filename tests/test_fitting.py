@@ -1,0 +1,212 @@
+"""`bm.fit`: the maximum is found from anywhere, in any units, and the record of the search tells the truth."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bayesmeta as bm
+
+FIBRINOGEN = "b2 + b3 + b4 + b5 ~ 1"
+MAXIMUM = {"id": -80.474, "hcs": -75.194}  # grid and Newton starts in other software; its default stops at -90.559
+
+
+@pytest.fixture(scope="module")
+def fibrinogen(shared: Path) -> pd.DataFrame:
+    return pd.read_csv(shared / "data" / "fibrinogen.csv")
+
+
+def fibrinogen_spec(data: pd.DataFrame, psi: str, c: float = 1.0) -> bm.Spec:
+    scaled = data.copy()
+    outcomes, variances = ["b2", "b3", "b4", "b5"], [v for v in data if v.startswith("V_")]
+    scaled[outcomes] *= c
+    scaled[variances] *= c * c
+    return bm.specify(FIBRINOGEN, scaled, S=variances, psi=psi)
+
+
+@pytest.fixture(scope="module")
+def school() -> pd.DataFrame:
+    return bm.datasets.load("school")
+
+
+def loglik(tree: object) -> float:
+    return float(tree["criteria"]["loglik"])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("psi", MAXIMUM)
+def test_the_maximum_from_random_starts_and_in_other_units(fibrinogen: pd.DataFrame, psi: str) -> None:
+    reached = loglik(bm.fit(fibrinogen_spec(fibrinogen, psi)))
+    assert reached == pytest.approx(MAXIMUM[psi], abs=1e-3)
+    spec = fibrinogen_spec(fibrinogen, psi)
+    size = len(bm.fit(spec)["estimate"]["xi"])
+    for seed in range(20):
+        start = np.abs(np.random.default_rng(seed).standard_cauchy(size))
+        start[:-1] *= 0.3
+        assert loglik(bm.fit(spec, start=start)) == pytest.approx(reached, abs=1e-6), f"seed {seed}"
+    c = 1e3
+    rescaled = loglik(bm.fit(fibrinogen_spec(fibrinogen, psi, c)))
+    nobs = int(bm.fit(spec)["criteria"]["nobs"])
+    assert rescaled == pytest.approx(reached - nobs * np.log(c), abs=1e-6)
+
+
+def test_predictors_in_other_units(shared: Path) -> None:
+    alcohol = pd.read_csv(shared / "data" / "alcohol.csv")
+    S = {
+        k: np.array(v)
+        for k, v in json.loads((shared / "reference" / "alcohol_gl_covariances.json").read_text()).items()
+    }
+    alcohol = alcohol[alcohol.se.notna()].reset_index(drop=True)
+    fits = []
+    for unit in (1.0, 30.0):
+        data = alcohol.assign(d=alcohol.dose / unit)
+        spec = bm.specify("logrr ~ 0 + d + I(d**2)", data, S=S, random="0 + d + I(d**2) | id")
+        fits.append(bm.fit(spec, method="ml"))
+    scale = np.array([1 / 30, 1 / 900])
+    assert loglik(fits[0]) == pytest.approx(loglik(fits[1]), abs=1e-7)
+    assert loglik(fits[0]) > 7.27739
+    np.testing.assert_allclose(fits[0]["estimate"]["beta"], fits[1]["estimate"]["beta"] * scale, rtol=1e-4)
+    np.testing.assert_allclose(
+        fits[0]["estimate"]["psi_id"], fits[1]["estimate"]["psi_id"].values * np.outer(scale, scale), rtol=2e-3
+    )
+
+
+@pytest.mark.parametrize("method", ["ml", "reml"])
+@pytest.mark.parametrize("c", [1e-6, 1e6])
+def test_units_of_the_effect(school: pd.DataFrame, method: str, c: float) -> None:
+    base = bm.fit(bm.specify("effect ~ year", school, S="var", random="1 | district/study"), method=method)
+    scaled = school.assign(effect=school.effect * c, var=school["var"] * c * c)
+    other = bm.fit(bm.specify("effect ~ year", scaled, S="var", random="1 | district/study"), method=method)
+    np.testing.assert_allclose(other["estimate"]["beta"], base["estimate"]["beta"] * c, rtol=1e-6)
+    for level in ("district", "study"):
+        np.testing.assert_allclose(
+            other["estimate"][f"psi_{level}"], base["estimate"][f"psi_{level}"] * c * c, rtol=1e-5
+        )
+    expected = loglik(base) - int(base["criteria"]["nobs"]) * np.log(c)
+    assert loglik(other) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_linear_function_of_the_predictors_added_to_y(school: pd.DataFrame) -> None:
+    base = bm.fit(bm.specify("effect ~ year", school, S="var", random="1 | district/study"))
+    moved = school.assign(effect=school.effect + 2.0 - 0.25 * school.year)
+    other = bm.fit(bm.specify("effect ~ year", moved, S="var", random="1 | district/study"))
+    np.testing.assert_allclose(other["estimate"]["beta"], base["estimate"]["beta"] + [2.0, -0.25], rtol=1e-7)
+    np.testing.assert_allclose(other["estimate"]["psi_district"], base["estimate"]["psi_district"], rtol=1e-6)
+    assert loglik(other) == pytest.approx(loglik(base), abs=1e-9)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**32 - 1))
+def test_row_order_and_labels(seed: int) -> None:
+    school = bm.datasets.load("school")
+    base = bm.fit(bm.specify("effect ~ year", school, S="var", random="1 | district/study"))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(school))
+    names = {d: f"d{i}" for i, d in enumerate(rng.permutation(school.district.unique()))}
+    mixed = school.iloc[order].assign(district=lambda d: d.district.map(names))
+    other = bm.fit(bm.specify("effect ~ year", mixed, S="var", random="1 | district/study"))
+    np.testing.assert_allclose(other["estimate"]["beta"], base["estimate"]["beta"], rtol=1e-8)
+    assert loglik(other) == pytest.approx(loglik(base), abs=1e-9)
+    blups = bm.blup(other)["mean"].values[np.argsort(order)]
+    np.testing.assert_allclose(blups, bm.blup(base)["mean"].values, rtol=1e-6)
+
+
+def test_predictors_of_one_outcome_equal_the_long_form() -> None:
+    wide = bm.datasets.load("berkey98").assign(year=lambda d: d.pubyear - 1983)
+    S = ["var_PD", "cov_PD_AL", "var_AL"]
+    per_outcome = bm.fit(bm.specify({"PD": "1 + year", "AL": "1"}, wide, S=S))
+    rows, blocks = [], {}
+    for trial, r in wide.iterrows():
+        rows += [{"trial": trial, "y": r.PD, "PD": 1.0, "AL": 0.0, "year": r.year}]
+        rows += [{"trial": trial, "y": r.AL, "PD": 0.0, "AL": 1.0, "year": r.year}]
+        blocks[trial] = [[r.var_PD, r.cov_PD_AL], [r.cov_PD_AL, r.var_AL]]
+    long = bm.specify("y ~ 0 + PD + AL + PD:year", pd.DataFrame(rows), S=blocks, random="0 + PD + AL | trial")
+    fit = bm.fit(long)
+    assert loglik(per_outcome) == pytest.approx(loglik(fit), abs=1e-9)
+    assert list(per_outcome["estimate"]["coef"].values) == ["PD.Intercept", "AL.Intercept", "PD.year"]
+    np.testing.assert_allclose(per_outcome["estimate"]["beta"], fit["estimate"]["beta"], rtol=1e-6)
+    np.testing.assert_allclose(per_outcome["estimate"]["beta_cov"], fit["estimate"]["beta_cov"], rtol=1e-5, atol=1e-12)
+
+
+def test_a_variance_at_zero_is_exactly_zero_and_flagged() -> None:
+    data = pd.DataFrame({"y": [0.1, 0.11, 0.09, 0.1, 0.1], "v": 0.04})
+    tree = bm.fit(bm.specify("y ~ 1", data, S="v"))
+    assert float(tree["estimate"]["tau_unit"][0]) == 0.0
+    assert tree["optimizer"]["at_boundary"].values.tolist() == [True]
+    assert bool(tree["optimizer"]["converged"])
+    assert np.isnan(tree["estimate"]["xi_cov"].values).all()
+
+
+def test_a_correlation_at_its_limit_is_flagged() -> None:
+    rng = np.random.default_rng(3)
+    u = rng.normal(size=12)
+    data = pd.DataFrame({"a": u, "b": 2 * u, "va": 0.001, "vb": 0.001})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.AssumptionWarning)
+        spec = bm.specify("a + b ~ 1", data, S=["va", "vb"], psi="hcs")
+    tree = bm.fit(spec)
+    assert dict(zip(tree["optimizer"]["free"].values, tree["optimizer"]["at_boundary"].values, strict=True))[
+        "unit.logit_rho"
+    ]
+    assert float(tree["estimate"]["rho_unit"][0]) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_standard_errors_of_the_free_parameters(school: pd.DataFrame) -> None:
+    spec = bm.specify("effect ~ 1", school, S="var", random="1 | district/study")
+    tree = bm.fit(spec)
+    xi, cov = tree["estimate"]["xi"].values, tree["estimate"]["xi_cov"].values
+
+    def at(i: int, j: int, hi: float, hj: float) -> float:
+        x = xi.copy()
+        x[i] += hi
+        x[j] += hj
+        return float(spec_loglik(spec, x))
+
+    h = 1e-3
+    H = [
+        [(at(i, j, h, h) - at(i, j, h, -h) - at(i, j, -h, h) + at(i, j, -h, -h)) / (4 * h * h) for j in range(2)]
+        for i in range(2)
+    ]
+    size = np.sqrt(np.diag(cov))
+    np.testing.assert_allclose(cov / np.outer(size, size), np.linalg.inv(-np.array(H)) / np.outer(size, size), atol=1e-4)
+
+
+def spec_loglik(spec: bm.Spec, xi: np.ndarray) -> float:
+    from bayesmeta import kernel
+
+    psi = [v.structure.psi(xi[i : i + 1], 1) for i, v in enumerate(spec.levels)]
+    return float(kernel.likelihood(spec.statistics, psi, restricted=True).loglik)
+
+
+def test_too_few_iterations_say_so(fibrinogen: pd.DataFrame) -> None:
+    with pytest.warns(bm.ConvergenceWarning, match="did not converge"):
+        tree = bm.fit(fibrinogen_spec(fibrinogen, "unstr"), max_iterations=1)
+    assert not bool(tree["optimizer"]["converged"])
+
+
+def test_fixed_keeps_groups_and_has_no_variance(school: pd.DataFrame) -> None:
+    tree = bm.fit(bm.specify("effect ~ 1", school, S="var", random="1 | district/study"), method="fixed")
+    assert float(tree["estimate"]["psi_district"].values[0, 0]) == 0.0
+    assert len(tree["estimate"]["group_district"]) == 11
+    w = 1 / school["var"]
+    assert float(tree["estimate"]["beta"][0]) == pytest.approx((w * school.effect).sum() / w.sum(), rel=1e-12)
+    assert int(tree["criteria"]["df_random"]) == 0
+
+
+def test_unknown_method_and_options(school: pd.DataFrame) -> None:
+    spec = bm.specify("effect ~ 1", school, S="var")
+    with pytest.raises(bm.SpecError, match="did you mean 'reml'"):
+        bm.fit(spec, method="remll")
+    with pytest.raises(bm.SpecError, match="no option 'tolerence'; did you mean 'tolerance'"):
+        bm.fit(spec, tolerence=1e-3)
+    with pytest.raises(bm.SpecError, match="1 finite numbers, for unit"):
+        bm.fit(spec, start=[1.0, 2.0])
+
+
+def test_verbose_prints_the_iterations(school: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    bm.fit(bm.specify("effect ~ 1", school, S="var"), verbose=True)
+    assert "iteration   1  log-likelihood" in capsys.readouterr().out
