@@ -1,0 +1,218 @@
+"""Several results trees side by side, and their criteria where these may be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import remarks, tables
+from bayesmeta.errors import SpecError, listing
+from bayesmeta.names import CRITERIA, ESTIMATE
+from bayesmeta.parameters import BETA, RHO, TAU, parameters
+from bayesmeta.same_data import obstacle, other_sampling_covariances
+from bayesmeta.tables import Block, Facts, Table, fixed, number, percent
+from bayesmeta.tree_io import group
+
+STATISTICS = ("estimate", "se", "lower", "upper")
+_COLUMNS = ("loglik", "df", "aic", "aicc", "bic", "nobs")
+_LONGEST_NAME = 24
+
+
+def compare(
+    *trees: xr.DataTree | Mapping[str, xr.DataTree],
+    names: Sequence[str] | None = None,
+    prob: float = 0.95,
+    **named: xr.DataTree,
+) -> "Comparison":
+    """Estimates of several results trees side by side, with their criteria where these may be compared.
+
+    Parameters
+    ----------
+    *trees : results trees, or one dict `{name: tree}`.
+    names : one name per tree; by default what tells the trees apart (method, structure, random part, formula).
+    prob : probability of the intervals, between 0 and 1.
+    **named : further trees with their names, as in `compare(one=fit_1, two=fit_2)`.
+
+    Returns
+    -------
+    Comparison, with `dataset` (estimate, se, lower, upper over parameter and tree), `to_dataframe()` and `criteria`.
+
+    Raises
+    ------
+    SpecError
+        Without a tree, for something that is none, and for names that are too few, too many or not unique.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> school = bm.datasets.load("school")
+    >>> one = bm.fit(bm.specify("effect ~ 1", school, S="var", random="1 | district"), method="ml")
+    >>> two = bm.fit(bm.specify("effect ~ 1", school, S="var", random="1 | district/study"), method="ml")
+    >>> bm.compare(one, two, names=["district", "both"]).criteria["aic"].round(2)
+    tree
+    district    69.43
+    both        22.79
+    Name: aic, dtype: float64
+    """
+    chosen = _named(trees, names, named)
+    if not chosen:
+        raise SpecError("compare needs at least one results tree, got none")
+    found = {name: parameters(tree, prob) for name, tree in chosen.items()}
+    return Comparison(chosen, _dataset(found), prob)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Comparison:
+    """Results trees side by side: print it, or take `dataset`, `to_dataframe()` and `criteria`.
+
+    dataset : `estimate`, `se`, `lower`, `upper` over (parameter, tree), NaN where a tree lacks the parameter; the
+        coordinates `kind`, `level` and `term` say what a parameter is.
+    """
+
+    trees: dict[str, xr.DataTree]
+    dataset: xr.Dataset
+    prob: float
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per parameter, columns (tree, statistic)."""
+        return pd.concat(
+            {name: self.dataset[list(STATISTICS)].sel(tree=name, drop=True).to_dataframe() for name in self.trees},
+            axis=1,
+            names=["tree", "statistic"],
+        )[[(name, statistic) for name in self.trees for statistic in STATISTICS]]
+
+    @property
+    def criteria(self) -> pd.DataFrame:
+        """One row per tree: loglik, df, aic, aicc, bic, nobs, method.
+
+        Raises
+        ------
+        SpecError
+            When they are not comparable: ML beside REML, REML with different fixed parts, different observations, or a
+            method without a likelihood. Different sampling covariances of the same observations are comparable.
+        """
+        if reason := obstacle(self.trees):
+            raise SpecError(f"criteria not compared: {reason}")
+        rows = {
+            name: {column: group(tree, CRITERIA)[column].item() for column in _COLUMNS}
+            | {"method": tree.attrs["method"]}
+            for name, tree in self.trees.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("tree")
+
+    def blocks(self) -> list[Block]:
+        """The parts of the page, in order."""
+        models = [(name, _model(tree)) for name, tree in self.trees.items()]
+        alarms = [
+            ("WARNING", f"{name}: {alarm}") for name, tree in self.trees.items() for alarm in remarks.alarms(tree)
+        ]
+        title = f"Estimates (standard errors) and {percent(self.prob)} intervals"
+        table = Table(title, tuple(self.trees), tuple(self._rows()))
+        return [Facts((*alarms, *models), "Models"), table, *self._criteria()]
+
+    def __repr__(self) -> str:
+        return tables.text(self.blocks())
+
+    def _repr_html_(self) -> str:
+        return tables.html(self.blocks())
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Two lines per parameter: the estimate with its standard error, the interval below."""
+        rows: list[tuple[str, ...]] = []
+        for label in self.dataset["parameter"].values:
+            found = self.dataset.sel(parameter=label)
+            values = list(zip(*(found[statistic].values for statistic in STATISTICS), strict=True))
+            rows.append((str(label), *(_estimate(estimate, se) for estimate, se, _, _ in values)))
+            intervals = [_interval(lower, upper, se) for _, se, lower, upper in values]
+            if any(intervals):
+                rows.append(("", *intervals))
+        return rows
+
+    def _criteria(self) -> list[Block]:
+        if reason := obstacle(self.trees):
+            return [Facts((("Criteria not compared", reason),))]
+        frame = self.criteria
+        excess = frame["aic"] - frame["aic"].min()
+        rows = tuple(
+            (
+                str(name),
+                *(fixed(row[column], 3) for column in ("loglik", "aic", "aicc", "bic")),
+                fixed(excess[name], 3),
+                *(fixed(row[column], 0) for column in ("df", "nobs")),
+            )
+            for name, row in frame.iterrows()
+        )
+        header = ("logLik", "AIC", "AICc", "BIC", "AIC - least", "df", "nobs")
+        differing = other_sampling_covariances(self.trees)
+        return [Table("Criteria", header, rows), *([Facts((("note", differing),))] if differing else [])]
+
+
+def _named(
+    given: Sequence[object], names: Sequence[str] | None, named: Mapping[str, xr.DataTree]
+) -> dict[str, xr.DataTree]:
+    """The trees under their names, in the order given."""
+    if len(given) == 1 and isinstance(given[0], dict):
+        return _named(list(given[0].values()), names or list(given[0]), named)
+    trees = cast(Sequence[xr.DataTree], given)
+    for tree in (*trees, *named.values()):
+        group(tree, ESTIMATE)
+    labels = _default_names(trees) if names is None else [str(name) for name in names]
+    if len(labels) != len(trees):
+        raise SpecError(f"{len(labels)} names for {len(trees)} trees: {listing(labels) or 'none'}")
+    labels += named
+    if repeated := sorted({label for label in labels if labels.count(label) > 1}):
+        raise SpecError(f"names of trees must be unique, repeated: {listing(repeated)}")
+    return dict(zip(labels, (*trees, *named.values()), strict=True))
+
+
+def _default_names(trees: Sequence[xr.DataTree]) -> list[str]:
+    """The fewest of method, structure, random part and formula that tell the trees apart, numbers where none do."""
+    methods = [str(tree.attrs["method"]) for tree in trees]
+    words = [
+        methods,
+        *([describe(tree) for tree in trees] for describe in (remarks.structure, remarks.random, remarks.formula)),
+    ]
+    for size in range(1, len(words) + 1):
+        for chosen in combinations(words, size):
+            labels = [", ".join(parts) for parts in zip(*chosen, strict=True)]
+            if len(set(labels)) == len(trees) and max(map(len, labels), default=0) <= _LONGEST_NAME:
+                return labels
+    return [f"{method} {i + 1}" for i, method in enumerate(methods)]
+
+
+def _model(tree: xr.DataTree) -> str:
+    random = f"random {remarks.random(tree)}" if tree.attrs["random"] else remarks.random(tree)
+    return f"{tree.attrs['method']}; {remarks.formula(tree)}; {random}; psi {remarks.structure(tree)}"
+
+
+def _dataset(found: dict[str, pd.DataFrame]) -> xr.Dataset:
+    """Fixed effects, SDs, correlations; within these by level, else in order of first appearance."""
+    known = pd.concat(found.values())[["kind", "level", "term"]]
+    known = known[~known.index.duplicated()]
+    order = {"kind": [BETA, TAU, RHO], "level": list(known["level"].unique())}
+    known = known.sort_values(list(order), key=lambda part: part.map(order[str(part.name)].index), kind="stable")
+    dims = ("parameter", "tree")
+    values = {
+        statistic: (
+            dims,
+            np.column_stack([rows[statistic].astype(float).reindex(known.index) for rows in found.values()]),
+        )
+        for statistic in STATISTICS
+    }
+    coords = {column: ("parameter", known[column].to_numpy(dtype=object)) for column in known}
+    labels = {"parameter": pd.Index(known.index, dtype=object), "tree": pd.Index(list(found), dtype=object)}
+    return xr.Dataset(values, labels | coords)
+
+
+def _estimate(estimate: float, se: float) -> str:
+    if np.isnan(estimate):
+        return ""
+    return number(estimate, se) + (f" ({number(se, se)})" if np.isfinite(se) else "")
+
+
+def _interval(lower: float, upper: float, se: float) -> str:
+    return f"[{number(lower, se)}, {number(upper, se)}]" if np.isfinite(lower) else ""
