@@ -1,0 +1,224 @@
+"""Model files: one TOML file holds the models of one worked analysis, each a specification and a method of fitting."""
+
+import inspect
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from bayesmeta import datasets, structures, within
+from bayesmeta.derive import derive
+from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta.published import Printed, read_printed
+from bayesmeta.spec import Spec
+from bayesmeta.specify import specify
+
+_KINDS = {"title": str, "citation": str, "data": str, "derive": dict, "complete": list, "tables": dict, "model": dict}
+_PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure")
+_MODEL = (*_PASSED, "psi", "S", "what", "method", "paper")
+_WITH_MATRIX = ("prop", "cor", "fixed")
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "ar1": within.ar1,
+    "correlated": within.correlated,
+    "greenland_longnecker": within.greenland_longnecker,
+    "hamling": within.hamling,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The data of an analysis: a bundled name or a CSV file, new columns, and which columns a row must have."""
+
+    data: str
+    directory: Path
+    derived: Mapping[str, str]
+    complete: tuple[str, ...]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """All rows, with the new columns."""
+        if not self.data.endswith(".csv"):
+            return derive(datasets.load(self.data), self.derived)
+        path = self.directory / self.data
+        if not path.is_file():
+            raise DataError(f"no file {path}, which the model file gives as its data")
+        return derive(pd.read_csv(path), self.derived)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows that enter the models."""
+        for column in self.complete:
+            if column not in self.table.columns:
+                raise SpecError(f"complete: no column '{column}' in the data{did_you_mean(column, self.table.columns)}")
+        return self.table.dropna(subset=list(self.complete)).reset_index(drop=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One model of a file.
+
+    name : its table's name. what : one line for readers. method : of `bayesmeta.fit`.
+    settings : the arguments of `bayesmeta.specify` as written in the file.
+    paper : the printed numbers it is held against.
+    """
+
+    name: str
+    what: str
+    method: str
+    settings: Mapping[str, Any]
+    paper: tuple[Printed, ...]
+    source: Source
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The specification, built from the data at first use."""
+        arguments = {key: self.settings[key] for key in _PASSED if key in self.settings}
+        if "psi" in self.settings:
+            arguments["psi"] = _structures(self.settings["psi"], f"model {self.name}: psi")
+        return specify(data=self.source.frame, S=self._sampling(), **arguments)
+
+    def _sampling(self) -> Any:
+        S = self.settings["S"]
+        if not isinstance(S, Mapping):
+            return S
+        if "se" in S and "within" not in S:
+            return within.from_se(*([S["se"]] if isinstance(S["se"], str) else S["se"]))
+        options = {key: value for key, value in S.items() if key != "within"}
+        try:
+            return _BUILDERS[S["within"]](self.source.table, **options)
+        except TypeError as error:
+            raise SpecError(f"model {self.name}: S: {S['within']} cannot use {options}: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """A model file: `models` by name, and `tables`, the lists of models to be set side by side."""
+
+    title: str
+    citation: str
+    path: Path
+    models: Mapping[str, Model]
+    tables: Mapping[str, tuple[str, ...]]
+
+
+def load_analysis(path: str | Path) -> Analysis:
+    """Reads a model file; the data are read when a specification is first asked for.
+
+    Parameters
+    ----------
+    path : a TOML file with `title`, `citation`, `data` (a name that `bayesmeta.datasets.load` knows, or a CSV file
+        relative to the model file), and optionally `[derive]` (new columns, see `bayesmeta.derive`), `complete`
+        (columns without which a row is left out; constructed sampling covariances still see the whole table) and
+        `[tables]` (models to be shown side by side). Each model is a table `[model.NAME]` with the arguments of
+        `bayesmeta.specify` but `data`, `what` (one line), `method` ("reml" unless given) and `paper` (the printed
+        numbers to hold, see `bayesmeta.published`).
+        `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`, `{fixed = [[..]]}`; `S` a column,
+        several, `{se = "column"}`, or `{within = "ar1", ...}` with the arguments of that function of `bayesmeta.within`
+        (ar1, correlated, greenland_longnecker or hamling).
+
+    Returns
+    -------
+    Analysis
+
+    Raises
+    ------
+    SpecError : not TOML, a key that is not known (with the closest one that is), or a value of the wrong kind.
+    DataError : no such file.
+
+    Examples
+    --------
+    >>> analysis = load_analysis("models/school.toml")
+    >>> analysis.models["district_study"].settings["random"]
+    '1 | district/study'
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no model file {path}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path.name} is not TOML: {error}") from None
+    _check_keys(content, _KINDS, path.name, required=("title", "data", "model"))
+    for key, value in content.items():
+        _check_kind(value, _KINDS[key], f"{path.name}: {key}")
+    derived, complete = content.get("derive", {}), tuple(content.get("complete", ()))
+    _check_texts((*derived.values(), *complete), f"{path.name}: derive or complete")
+    source = Source(content["data"], path.parent, MappingProxyType(derived), complete)
+    models = MappingProxyType({name: _model(name, table, source) for name, table in content["model"].items()})
+    tables = {title: _table(title, names, models) for title, names in content.get("tables", {}).items()}
+    return Analysis(content["title"], content.get("citation", ""), path, models, MappingProxyType(tables))
+
+
+def _model(name: str, table: Any, source: Source) -> Model:
+    where = f"model {name}"
+    _check_kind(table, dict, where)
+    _check_keys(table, _MODEL, where, required=("formula", "S"))
+    for key in ("what", "method", "offset", "common", "groups", "measure"):
+        _check_kind(table.get(key, ""), str, f"{where}: {key}")
+    _check_kind(table.get("paper", []), list, f"{where}: paper")
+    _check_sampling(table["S"], f"{where}: S")
+    _structures(table.get("psi", "unstr"), f"{where}: psi")
+    printed = tuple(read_printed(entry, f"{where}: paper") for entry in table.get("paper", ()))
+    settings = {key: value for key, value in table.items() if key not in ("what", "method", "paper")}
+    method = table.get("method", "reml")
+    return Model(name, table.get("what", ""), method, MappingProxyType(settings), printed, source)
+
+
+def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ...]:
+    _check_kind(names, list, f"tables: {title}")
+    for name in names:
+        if name not in models:
+            raise SpecError(f"tables: {title}: no model '{name}'{did_you_mean(name, models)}")
+    return tuple(names)
+
+
+def _structures(written: Any, where: str) -> Any:
+    """A structure or a table of them by level, as `specify` takes it."""
+    if not isinstance(written, Mapping):
+        _check_kind(written, str, where)
+        return structures.resolve(written)
+    matrix = [key for key, value in written.items() if key in _WITH_MATRIX and isinstance(value, list)]
+    if not matrix:
+        return {level: _structures(structure, f"{where}.{level}") for level, structure in written.items()}
+    _check_keys(written, matrix[:1], where)
+    return structures.from_json({"name": matrix[0], "matrix": written[matrix[0]]})
+
+
+def _check_sampling(S: Any, where: str) -> None:
+    if not isinstance(S, Mapping):
+        _check_texts(S if isinstance(S, list) else [S], where)
+    elif "within" not in S:
+        _check_keys(S, ("se", "within"), where, required=("se",))
+        _check_texts(S["se"] if isinstance(S["se"], list) else [S["se"]], f"{where}: se")
+    elif S["within"] not in _BUILDERS:
+        hint = did_you_mean(S["within"], _BUILDERS)
+        raise SpecError(f"{where}: no builder '{S['within']}'{hint}\nknown: {listing(_BUILDERS)}")
+    else:
+        _, *parameters = inspect.signature(_BUILDERS[S["within"]]).parameters.values()
+        required = [p.name for p in parameters if p.default is p.empty]
+        _check_keys(S, ("within", *(p.name for p in parameters)), f"{where}: {S['within']}", required)
+
+
+def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str, required: Iterable[str] = ()) -> None:
+    for key in table:
+        if key not in known:
+            raise SpecError(f"{where}: unknown key '{key}'{did_you_mean(key, known)}\nknown: {listing(known, most=20)}")
+    for key in required:
+        if key not in table:
+            raise SpecError(f"{where}: '{key}' is missing")
+
+
+def _check_kind(value: Any, kind: type[Any], where: str) -> None:
+    if not isinstance(value, kind):
+        wanted = "text" if kind is str else "a list" if kind is list else "a table"
+        raise SpecError(f"{where} is {value!r}; {wanted} is wanted")
+
+
+def _check_texts(values: Iterable[Any], where: str) -> None:
+    for value in values:
+        _check_kind(value, str, where)

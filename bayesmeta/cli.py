@@ -1,0 +1,144 @@
+"""The command line: fit the models of a file, show saved results, hold the published numbers."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import xarray as xr
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bayesmeta.analysis import Analysis, load_analysis
+from bayesmeta.compare import compare
+from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError, did_you_mean, listing
+from bayesmeta.fitting import fit as fit_model
+from bayesmeta.reproduce import Row, reproduce
+from bayesmeta.summary import summary
+
+app = typer.Typer(
+    help="Meta-analysis of any shape from model files.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+_HELD, _EXCEPTION, _MISSED = "✓", "≠", "✗"
+_PAGE = 100  # characters, as wide as a summary
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """Errors that concern the user's input are messages, not tracebacks; warnings stand in the summaries already."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BayesmetaWarning)
+            yield
+    except BayesmetaError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def fit(
+    file: Annotated[Path, typer.Argument(help="A model file, such as models/school.toml.")],
+    model: Annotated[str | None, typer.Option(help="Only this model of the file.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Fit by this method (reml, ml, fixed) instead of the file's.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to save the results; FILE's name with .nc by default.")
+    ] = None,
+) -> None:
+    """Fit the models of a file, print them and save the results."""
+    with _said_plainly():
+        analysis = load_analysis(file)
+        chosen, path = _chosen(analysis, model), _writable(out or Path(f"{file.stem}.nc"))
+        typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
+        trees = {}
+        for name in chosen:
+            trees[name] = fit_model(analysis.models[name].spec, method=method or analysis.models[name].method)
+            typer.echo(f"\n== {name}: {analysis.models[name].what}".rstrip(": ") + f"\n\n{summary(trees[name])}")
+        for title, members in analysis.tables.items():
+            if set(members) <= set(trees):
+                typer.echo(f"\n== {title}\n\n{compare({name: trees[name] for name in members})}")
+        _save(trees, path)
+        typer.echo(f"\nResults saved in {path}")
+
+
+@app.command()
+def show(file: Annotated[Path, typer.Argument(help="Results saved by `bayesmeta fit`.")]) -> None:
+    """Print saved results."""
+    with _said_plainly():
+        for name, tree in _saved(file).items():
+            typer.echo(f"\n== {name}\n\n{summary(tree)}" if name else str(summary(tree)))
+
+
+@app.command("reproduce")
+def reproduce_command(
+    models: Annotated[Path, typer.Option(help="The directory of the model files.")] = Path("models"),
+) -> None:
+    """Hold every published number of the model files; exit code 1 when one is not held."""
+    with _said_plainly():
+        paths = sorted(models.glob("*.toml"))
+        if not paths:
+            raise DataError(f"no model files (*.toml) in {models}; give their directory with --models")
+        rows = reproduce(paths)
+    _print_rows(rows)
+    missed = sum(not row.ok for row in rows)
+    if missed:
+        raise typer.Exit(1)
+
+
+def _chosen(analysis: Analysis, model: str | None) -> list[str]:
+    if model is None:
+        return list(analysis.models)
+    if model not in analysis.models:
+        known = listing(analysis.models, most=20)
+        raise SpecError(f"no model '{model}' in {analysis.path}{did_you_mean(model, analysis.models)}\nmodels: {known}")
+    return [model]
+
+
+def _writable(path: Path) -> Path:
+    if not path.parent.is_dir():
+        raise DataError(f"no directory {path.parent} for the results file {path.name}")
+    return path
+
+
+def _save(trees: Mapping[str, xr.DataTree], path: Path) -> None:
+    """One model is saved as its tree; several as groups of the file, which `xarray.open_datatree` opens by name."""
+    whole = next(iter(trees.values())) if len(trees) == 1 else xr.DataTree(children=dict(trees))
+    whole.to_netcdf(path, engine="h5netcdf")
+
+
+def _saved(path: Path) -> dict[str, xr.DataTree]:
+    if not path.is_file():
+        raise DataError(f"no file {path}")
+    try:
+        whole = xr.open_datatree(path, engine="h5netcdf")
+    except (OSError, ValueError):
+        raise DataError(f"{path} is not a results file (netCDF) of bayesmeta") from None
+    return {"": whole} if "method" in whole.attrs else {name: child.copy() for name, child in whole.children.items()}
+
+
+def _print_rows(rows: list[Row]) -> None:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("", "analysis", "model", "quantity", "printed", "ours", "where"):
+        table.add_column(heading, no_wrap=heading != "quantity", overflow="fold")
+    for row in rows:
+        entry = row.printed
+        mark = _MISSED if not row.ok else _EXCEPTION if entry.ours else _HELD
+        cells = (mark, row.analysis, row.model, entry.label, entry.printed, row.ours, entry.where)
+        table.add_row(*map(Text, cells))
+    console = Console()
+    console.width = max(console.width, _PAGE)
+    console.print(table)
+    exceptions = [row for row in rows if row.ok and row.printed.ours]
+    for row in exceptions:
+        label = f"{row.analysis} {row.model}, {row.printed.label}"
+        console.print(
+            Text(f"{_EXCEPTION} {label}: printed {row.printed.printed}, ours {row.ours}: {row.printed.reason}")
+        )
+    held = sum(row.ok for row in rows) - len(exceptions)
+    console.print(f"{held} held, {len(exceptions)} known to differ, {len(rows) - held - len(exceptions)} not held")
