@@ -1,0 +1,1 @@
+"""Timings of `bm.specify` and `bm.fit`, printed as a table: `python -m tests.benchmarks`."""
