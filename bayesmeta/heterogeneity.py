@@ -5,7 +5,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtrc
 
-from bayesmeta import kernel, names
+from bayesmeta import names
 from bayesmeta.spec import Spec
 from bayesmeta.tree_io import group
 
@@ -49,11 +49,11 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
 
 def homogeneity_tests(spec: Spec) -> xr.Dataset:
     """The table of `heterogeneity`, from a specification."""
-    none = [np.zeros((a, a)) for a in spec.statistics.dims]
-    fixed = kernel.likelihood(spec.statistics, none, restricted=False)
-    rows = [(names.OVERALL, float(fixed.rss), len(spec.y) - len(spec.coef))]
+    stats = spec.statistics
+    beta = stats.beta_fixed[:, 0]
+    rows = [(names.OVERALL, float(stats.Q[0]), len(spec.y) - len(spec.coef))]
     if len(spec.outcomes) > 1:
-        rows += [(name, *_one_outcome(spec, j, fixed.beta)) for j, name in enumerate(spec.outcomes)]
+        rows += [(name, *_one_outcome(spec, j, beta)) for j, name in enumerate(spec.outcomes)]
     labels, Q, df = (list(column) for column in zip(*rows, strict=True))
     return _table(labels, np.array(Q), np.array(df, dtype=np.int64))
 

@@ -4,7 +4,7 @@ Every array of the kernel has its matrix axes first and its batch axes last: (ro
 long axis, over groups, is contiguous, so that small-matrix algebra becomes a few operations on long vectors.
 """
 
-from bayesmeta.kernel.centring import q_statistic, statistics
+from bayesmeta.kernel.centring import statistics
 from bayesmeta.kernel.likelihood import Likelihood, likelihood, loglik_per_group
 from bayesmeta.kernel.prediction import Prediction, RandomEffects, random_effects
 from bayesmeta.kernel.statistics import Statistics
@@ -16,7 +16,6 @@ __all__ = [
     "Statistics",
     "likelihood",
     "loglik_per_group",
-    "q_statistic",
     "random_effects",
     "statistics",
 ]

@@ -1,6 +1,7 @@
 """From data and designs to sufficient statistics, centred so that no digits are lost."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,16 +35,12 @@ def statistics(
     beta0 = design.fixed_fit(y)
     beta0 = beta0 + design.fixed_fit(y - design.X @ beta0)
     stats = reduce(design, y, beta0)
-    excess = np.atleast_1d(q_statistic(stats)) / max(1, stats.n_obs - stats.n_coef)
+    excess = stats.Q / max(1, stats.n_obs - stats.n_coef)
     if excess.max() > HETEROGENEOUS and any(stats.dims):
         # The residual sum of squares would be a difference of numbers of the size of Psi / S.
         innermost = stats.depth - 1
         psi = [np.zeros((len(excess), a, a)) for a in stats.dims]
         psi[innermost] += excess[:, None, None] * np.diag(stats.typical[innermost] ** 2)
-        stats = reduce(design, y, np.atleast_2d(likelihood(stats, psi, restricted=False).beta).T)
+        near = reduce(design, y, likelihood(stats, psi, restricted=False).beta.T)
+        return replace(near, beta_fixed=stats.beta_fixed, Q=stats.Q)
     return stats
-
-
-def q_statistic(stats: Statistics) -> np.ndarray:
-    """Cochran's Q: the residual sum of squares at Psi = 0 with the full S."""
-    return likelihood(stats, [np.zeros((a, a)) for a in stats.dims], restricted=False).rss

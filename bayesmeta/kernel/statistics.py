@@ -32,6 +32,7 @@ class Statistics:
     depth : levels down to the innermost that has effects; deeper ones say nothing.
     chunks : leaves; nodes : one entry per level above the leaves.
     beta0 (P, B), R (P, P, B) : the coefficients that centre y, and the triangular factor that orthogonalises X.
+    beta_fixed (P, B), Q (B,) : coefficients at Psi = 0, and Cochran's Q, their residual sum of squares with the full S.
     logdet_S (m, B) : log|S| of every outer group, in the order of `outer_group`, whose groups hold `outer_size`
     observations; logdet_XX : log|X'X|.
     parents : for every level but the outer one, the outer code of each group.
@@ -47,6 +48,8 @@ class Statistics:
     nodes: tuple[Nodes, ...]
     beta0: np.ndarray
     R: np.ndarray
+    beta_fixed: np.ndarray
+    Q: np.ndarray
     logdet_S: np.ndarray
     logdet_XX: float
     outer_group: IntArray
@@ -101,7 +104,7 @@ def whitened_design(
 
 
 def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:
-    """Statistics of y (n_obs, B), in sorted order, centred by X beta0.
+    """Statistics of y (n_obs, B), in sorted order, centred by X beta0, which is taken for the fixed-effects fit.
 
     Householder elimination takes every leaf's own random effects from its whitened rows.
     """
@@ -122,6 +125,8 @@ def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:
         nodes=tuple(nodes),
         beta0=np.broadcast_to(beta0, (X.shape[1], B)),
         R=design.R,
+        beta_fixed=np.broadcast_to(beta0, (X.shape[1], B)),
+        Q=(residual * residual).sum((0, 1)),
         logdet_S=np.add.reduceat(design.white.logdet(len(X)), starts, axis=0),
         logdet_XX=2 * float(np.log(np.abs(np.diag(np.linalg.qr(X, mode="r")))).sum()),
         outer_group=plan.codes[0][starts],
