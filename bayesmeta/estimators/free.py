@@ -52,6 +52,10 @@ class Free:
         parts = [(v.structure.rho_position(v.dim), s.start) for v, s in zip(self.spec.levels, self.slices, strict=True)]
         return np.array([start + at for at, start in parts if at is not None], dtype=int)
 
+    def level_of(self, position: int) -> slice:
+        """The parameters of the level that a parameter belongs to."""
+        return next(s for s in self.slices if s.start <= position < s.stop)
+
     def psi(self, xi: np.ndarray) -> list[np.ndarray]:
         return [v.structure.psi(xi[s], v.dim) for v, s in zip(self.spec.levels, self.slices, strict=True)]
 

@@ -20,13 +20,15 @@ AT_ONCE = 20_000  # groups times points up to which several points are evaluated
 MOST_SCORING = 12  # Newton steps before a problem is left to L-BFGS-B
 LOOSE = 1e-3  # gradient at which Newton's last steps, with a fresh Hessian, take over
 POLISHED = 1e-9  # gradient below which nothing is left to gain
+POLISHED_ENOUGH = 1e-7  # gradient above which the Hessian is taken anew
+MOST_POLISHING = 3
 SMALL_SD = 0.03  # in units of the typical sampling SD: smaller SDs are tried at zero
 OFF_ZERO = 0.1  # in the same units: so far from zero a search begins again
-OFF_LIMIT = 4.0  # logit at which it begins again from a correlation's limit
+OFF_LIMIT = 2.0  # logit, of either sign, at which it begins again from a correlation's limit
 EDGE_SHARE = 2e-3  # a correlation nearer to its limit than this share of its range is tried at the limit
 EDGE_LOGIT = 36.0  # logit at which a correlation equals its limit in double precision
 GAIN = 1e-9  # log-likelihood that an alternative point must gain to be taken for a better one
-FLAT = 1e-7  # curvature below which the likelihood does not say where a parameter lies
+FLAT = 1e-7  # curvature for relative steps below which the likelihood does not say where a parameter lies
 
 
 @dataclass
@@ -135,7 +137,7 @@ def scoring(
     point = Point(z, loglik, gradient, [loglik])
     H = curvature(objective, point, np.arange(len(z)))
     for _ in range(min(max_iterations, MOST_SCORING)):
-        if not np.isfinite(H).all() or np.linalg.eigvalsh(H)[0] <= FLAT:
+        if not np.isfinite(H).all() or is_flat(H, point.z):
             return None
         step = np.linalg.solve(H, point.gradient)
         if (np.abs(step) > np.maximum(np.abs(point.z), 1.0)).any() or (point.z + step < objective.free.lower).any():
@@ -153,6 +155,12 @@ def scoring(
     return None
 
 
+def is_flat(H: np.ndarray, z: np.ndarray) -> bool:
+    """Whether a negative Hessian has no, or hardly any, curvature in some direction of relative steps."""
+    relative = np.maximum(np.abs(z), 1.0)
+    return len(H) > 0 and bool(np.linalg.eigvalsh(H * np.outer(relative, relative))[0] <= FLAT)
+
+
 def residual_gradient(free: Free, point: Point) -> np.ndarray:
     """Gradient in relative steps, with what only pushes against a bound left out."""
     pushes = (point.z <= free.lower) & (point.gradient < 0)
@@ -161,7 +169,7 @@ def residual_gradient(free: Free, point: Point) -> np.ndarray:
 
 def newton(objective: Objective, point: Point, H: np.ndarray, interior: NDArray[np.intp]) -> Point:
     """Polish by Newton steps with one Hessian, as long as they make the gradient smaller."""
-    if len(interior) == 0 or np.linalg.eigvalsh(H)[0] <= FLAT:
+    if len(interior) == 0 or is_flat(H, point.z[interior]):
         return point
     size = np.abs(residual_gradient(objective.free, point)).max()
     while size > POLISHED:
@@ -196,24 +204,32 @@ def try_edges(objective: Objective, point: Point) -> tuple[Point, np.ndarray]:
 
 
 def inward_starts(free: Free, point: Point, at_edge: np.ndarray) -> Iterator[np.ndarray]:
-    """Starts a little inside the edges where a search ended: at an edge the gradient of the parameter vanishes."""
-    zeros = [i for i in free.zero_positions if at_edge[i] or point.z[i] <= free.lower[i]]
-    limits = [i for i in free.rho_positions if at_edge[i]]
-    for moved in ([zeros] if zeros else []) + ([[i] for i in zeros] if len(zeros) > 1 else []):
+    """Starts a little inside the edges where a search ended: at an edge the gradient of the parameter vanishes.
+
+    Where an SD is zero or a correlation at its limit, the correlation may have another mode: it is tried at several
+    values, with small SDs of its level raised.
+    """
+    on_edge = at_edge | (point.z <= free.lower)
+    zeros = np.intersect1d(free.zero_positions, np.flatnonzero(on_edge))
+    logits = [i for i in free.rho_positions if on_edge[free.level_of(i)].any()]
+    for moved in ([zeros] if len(zeros) else []) + ([zeros[[j]] for j in range(len(zeros))] if len(zeros) > 1 else []):
         z = point.z.copy()
         z[moved] = OFF_ZERO
         yield z
-    if limits:
-        z = point.z.copy()
-        z[limits] = np.copysign(OFF_LIMIT, z[limits])
-        yield z
+    for i in logits:
+        sds = np.intersect1d(free.zero_positions, np.arange(free.size)[free.level_of(i)])
+        for logit, least in ((-OFF_LIMIT, OFF_ZERO), (0.0, np.abs(point.z[sds]).mean()), (OFF_LIMIT, OFF_ZERO)):
+            z = point.z.copy()
+            z[sds] = np.maximum(np.abs(z[sds]), least)
+            z[i] = logit
+            yield z
 
 
 def interior_of(free: Free, point: Point, at_edge: np.ndarray) -> NDArray[np.intp]:
     """Parameters that are neither at an edge nor meaningless because the SDs they belong to are zero."""
     inside = ~at_edge & (point.z > free.lower)
     for i in free.rho_positions:
-        level = next(s for s in free.slices if s.start <= i < s.stop)
+        level = free.level_of(i)
         sds = [j for j in free.zero_positions if level.start <= j < level.stop]
         inside[i] &= sum(point.z[j] != 0 for j in sds) >= (2 if len(sds) > 1 else 1)
     return np.flatnonzero(inside)
@@ -231,7 +247,7 @@ class Outcome:
 
     @property
     def well_curved(self) -> bool:
-        return len(self.H) == 0 or bool(np.linalg.eigvalsh(self.H)[0] > FLAT)
+        return not is_flat(self.H, self.point.z[self.interior])
 
 
 def local_search(
@@ -245,8 +261,12 @@ def local_search(
         if inward.loglik > point.loglik + GAIN:
             point, at_edge = try_edges(objective, inward)
     interior = interior_of(objective.free, point, at_edge)
-    H = curvature(objective, point, interior)
-    return Outcome(newton(objective, point, H, interior), at_edge, interior, H, start)
+    for _ in range(MOST_POLISHING):
+        H = curvature(objective, point, interior)
+        point = newton(objective, point, H, interior)
+        if np.abs(residual_gradient(objective.free, point)[interior]).max(initial=0.0) <= POLISHED_ENOUGH:
+            break
+    return Outcome(point, at_edge, interior, H, start)
 
 
 def maximise(
