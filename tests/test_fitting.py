@@ -172,7 +172,9 @@ def test_standard_errors_of_the_free_parameters(school: pd.DataFrame) -> None:
         for i in range(2)
     ]
     size = np.sqrt(np.diag(cov))
-    np.testing.assert_allclose(cov / np.outer(size, size), np.linalg.inv(-np.array(H)) / np.outer(size, size), atol=1e-4)
+    np.testing.assert_allclose(
+        cov / np.outer(size, size), np.linalg.inv(-np.array(H)) / np.outer(size, size), atol=1e-4
+    )
 
 
 def spec_loglik(spec: bm.Spec, xi: np.ndarray) -> float:
@@ -210,3 +212,11 @@ def test_unknown_method_and_options(school: pd.DataFrame) -> None:
 def test_verbose_prints_the_iterations(school: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
     bm.fit(bm.specify("effect ~ 1", school, S="var"), verbose=True)
     assert "iteration   1  log-likelihood" in capsys.readouterr().out
+
+
+def test_a_local_maximum_above_zero_is_not_taken_for_the_maximum() -> None:
+    data = bm.datasets.load("bcg")
+    fit = bm.fit(bm.specify("logor ~ ablat + year + alloc", data, S="logorvar"), method="ml")
+    none = bm.fit(bm.specify("logor ~ ablat + year + alloc", data, S="logorvar"), method="fixed")
+    assert loglik(fit) >= loglik(none) - 1e-9
+    assert float(fit["estimate"]["tau_unit"][0]) == 0.0

@@ -47,17 +47,19 @@ class Objective:
         assert value.scores is not None
         return float(value.loglik), self.free.pullback(xi, value.scores) * self.free.units
 
-    def gradients(self, points: np.ndarray) -> np.ndarray:
-        """Gradients (F, B) at several points (F, B): at once where they fit the cache together."""
+    def several(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log-likelihoods (B,) and gradients (F, B) at points (F, B): at once where they fit the cache together."""
         if points.shape[1] * sum(self.stats.n_groups) > AT_ONCE:
-            return np.column_stack([self(z)[1] for z in points.T])
+            logliks, gradients = zip(*(self(z) for z in points.T), strict=True)
+            return np.array(logliks), np.column_stack(gradients)
         self.evaluations += points.shape[1]
         units = self.free.units[:, None]
         psi = self.free.psi(points * units)
         batch = [np.broadcast_to(p, (*p.shape[:2], points.shape[1])).transpose(2, 0, 1) for p in psi]
-        scores = likelihood(self.stats, batch, self.restricted, gradient=True).scores
-        assert scores is not None
-        return self.free.pullback(points * units, [s.transpose(1, 2, 0) for s in scores]) * units
+        value = likelihood(self.stats, batch, self.restricted, gradient=True)
+        assert value.scores is not None
+        scores = [s.transpose(1, 2, 0) for s in value.scores]
+        return value.loglik, self.free.pullback(points * units, scores) * units
 
 
 @dataclass
@@ -121,7 +123,7 @@ def curvature(objective: Objective, point: Point, interior: NDArray[np.intp]) ->
         return np.zeros((0, 0))
     ahead = np.repeat(point.z[:, None], len(interior), axis=1)
     ahead[interior, np.arange(len(interior))] += STEP * np.maximum(1.0, np.abs(point.z[interior]))
-    change = (point.gradient[:, None] - objective.gradients(ahead))[interior]
+    change = (point.gradient[:, None] - objective.several(ahead)[1])[interior]
     H = change / (ahead[interior, np.arange(len(interior))] - point.z[interior])
     return (H + H.T) / 2
 
@@ -203,6 +205,17 @@ def try_edges(objective: Objective, point: Point) -> tuple[Point, np.ndarray]:
     return point, at_edge
 
 
+def better_at_zero(objective: Objective, point: Point) -> np.ndarray | None:
+    """z with the one SD at zero, or all of them, where the likelihood is highest, if it is higher than at the point."""
+    zeros = objective.free.zero_positions
+    points = np.repeat(point.z[:, None], len(zeros) + 1, axis=1)
+    points[zeros, np.arange(len(zeros))] = 0.0
+    points[zeros, -1] = 0.0
+    logliks = objective.several(points)[0]
+    best = int(np.argmax(logliks))
+    return points[:, best] if logliks[best] > point.loglik + GAIN else None
+
+
 def inward_starts(free: Free, point: Point, at_edge: np.ndarray) -> Iterator[np.ndarray]:
     """Starts a little inside the edges where a search ended: at an edge the gradient of the parameter vanishes.
 
@@ -255,6 +268,9 @@ def local_search(
 ) -> Outcome:
     """Search from one start, with the edges tried and left again where the likelihood rises inwards."""
     point = scoring(objective, start, max_iterations, report) or quasi_newton(objective, start, max_iterations, report)
+    lower = better_at_zero(objective, point)
+    if lower is not None:
+        point = max(point, quasi_newton(objective, lower, max_iterations, report), key=lambda p: p.loglik)
     point, at_edge = try_edges(objective, point)
     for again in list(inward_starts(objective.free, point, at_edge)):
         inward = quasi_newton(objective, again, max_iterations, report)
