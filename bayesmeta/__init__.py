@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from bayesmeta.errors import SpecError as SpecError
     from bayesmeta.fitting import fit as fit
     from bayesmeta.heterogeneity import heterogeneity as heterogeneity
+    from bayesmeta.inference.confint import confint as confint
+    from bayesmeta.inference.drop_add import add1 as add1
+    from bayesmeta.inference.drop_add import drop1 as drop1
+    from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
+    from bayesmeta.partition import r_squared as r_squared
+    from bayesmeta.partition import variance_partition as variance_partition
     from bayesmeta.predict import blup as blup
     from bayesmeta.predict import predict as predict
     from bayesmeta.predict import ranef as ranef
@@ -49,6 +55,10 @@ _NAMES = {
     ),
     "fitting": ("fit",),
     "heterogeneity": ("heterogeneity",),
+    "inference.confint": ("confint",),
+    "inference.drop_add": ("drop1", "add1"),
+    "inference.likelihood_ratio": ("lr_test",),
+    "partition": ("variance_partition", "r_squared"),
     "predict": ("predict", "blup", "ranef"),
     "spec": ("Spec",),
     "specify": ("specify",),
@@ -80,3 +90,6 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+
+if "IPython" in sys.modules:
+    import_module(f"{__name__}.notebook").register()

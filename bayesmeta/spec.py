@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmeta import kernel, names
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, listing
 from bayesmeta.structures.base import Structure
 
 if TYPE_CHECKING:
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+
+def freeze(record: object, *names: str) -> None:
+    """Replace arrays of a frozen record by views that nobody can write to."""
+    for name in names:
+        view = getattr(record, name).view()
+        view.flags.writeable = False
+        object.__setattr__(record, name, view)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +41,9 @@ class SamplingCovariance:
     value: FloatArray
     row: IntArray
     col: IntArray
+
+    def __post_init__(self) -> None:
+        freeze(self, "value", "row", "col")
 
     @cached_property
     def variances(self) -> FloatArray:
@@ -61,6 +72,9 @@ class Level:
     Z: FloatArray
     effects: tuple[str, ...]
     structure: Structure
+
+    def __post_init__(self) -> None:
+        freeze(self, "index", "Z")
 
     @property
     def n_groups(self) -> int:
@@ -116,13 +130,23 @@ class Spec:
             if level.Z.shape != (n, level.dim) or len(level.index) != n:
                 raise SpecError(f"design of level '{level.name}' has shape {level.Z.shape}, expected {(n, level.dim)}")
             level.structure.check(level.dim)
+        freeze(self, "y", "X", "offset", "row", "outcome_index", "kept")
 
     @cached_property
     def design(self) -> "Design":
         """Rebuilds X and Z for other rows, with what the kept rows taught it (knots, categories)."""
         from bayesmeta.formula import Design, parse
 
-        return Design(parse(self.terms, list(self.data.columns)), self.data.loc[self.kept])
+        design = Design(parse(self.terms, list(self.data.columns)), self.data.loc[self.kept])
+        held = [("coefficients", design.coef, self.coef)]
+        held += [(f"effects of level '{v.name}'", design.effects(v.name), v.effects) for v in self.levels]
+        for what, found, stored in held:
+            if found != stored:  # somebody has edited the file, or another version of formulaic codes differently
+                raise SpecError(
+                    f"the formulas of this specification give other {what} than it holds: {listing(found, 12)}\n"
+                    f"  it holds {listing(stored, 12)}"
+                )
+        return design
 
     @cached_property
     def statistics(self) -> kernel.Statistics:

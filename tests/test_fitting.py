@@ -220,3 +220,44 @@ def test_a_local_maximum_above_zero_is_not_taken_for_the_maximum() -> None:
     none = bm.fit(bm.specify("logor ~ ablat + year + alloc", data, S="logorvar"), method="fixed")
     assert loglik(fit) >= loglik(none) - 1e-9
     assert float(fit["estimate"]["tau_unit"][0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start": ["a"]}, "start is"),
+        ({"max_iterations": 0}, "positive integer"),
+        ({"max_iterations": "a"}, "positive integer"),
+        ({"tolerance": -1.0}, "positive number"),
+    ],
+)
+def test_wrong_values_of_options(school: pd.DataFrame, options: dict[str, object], message: str) -> None:
+    with pytest.raises(bm.SpecError, match=message):
+        bm.fit(bm.specify("effect ~ 1", school, S="var"), **options)
+
+
+def test_data_instead_of_a_specification(school: pd.DataFrame) -> None:
+    with pytest.raises(bm.SpecError, match=r"takes a specification from bm\.specify, not a DataFrame"):
+        bm.fit(school)  # type: ignore[arg-type]
+
+
+def test_a_specification_is_frozen(school: pd.DataFrame) -> None:
+    spec = bm.specify("effect ~ 1", school, S="var")
+    for array in (spec.y, spec.X, spec.S.value, spec.levels[0].Z):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1.0
+
+
+def test_a_flat_direction_does_not_stop_the_polish() -> None:
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"y": rng.normal(size=12), "v": rng.uniform(0.1, 0.5, 12), "v2": 0.3, "c": 0.01})
+    data["y2"] = [1.0] + [np.nan] * 11
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.BoundaryWarning)
+        spec = bm.specify("y + y2 ~ 1", data, S=["v", "c", "v2"])
+    fit = bm.fit(spec)
+    alone = bm.fit(bm.specify("y ~ 1", data, S="v"))
+    assert bool(fit["optimizer"]["converged"])
+    assert float(fit["estimate"]["psi_unit"][0, 0]) == pytest.approx(
+        float(alone["estimate"]["psi_unit"][0, 0]), rel=1e-5
+    )

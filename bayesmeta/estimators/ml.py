@@ -66,7 +66,10 @@ def fit_likelihood(
 def checked_start(start: np.ndarray | None, free: Free) -> np.ndarray | None:
     if start is None:
         return None
-    given = np.asarray(start, float)
+    try:
+        given = np.asarray(start, float)
+    except (TypeError, ValueError):
+        raise SpecError(f"start is {start!r}; give {free.size} numbers, for {', '.join(free.labels)}") from None
     if given.shape != (free.size,) or not np.isfinite(given).all():
         raise SpecError(
             f"start has shape {given.shape}; give {free.size} finite numbers, for {', '.join(free.labels)}",

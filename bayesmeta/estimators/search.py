@@ -170,13 +170,16 @@ def residual_gradient(free: Free, point: Point) -> np.ndarray:
 
 
 def newton(objective: Objective, point: Point, H: np.ndarray, interior: NDArray[np.intp]) -> Point:
-    """Polish by Newton steps with one Hessian, as long as they make the gradient smaller."""
-    if len(interior) == 0 or is_flat(H, point.z[interior]):
+    """Polish by Newton steps with one Hessian in its curved directions, as long as the gradient becomes smaller."""
+    if len(interior) == 0:
         return point
+    relative = np.maximum(np.abs(point.z[interior]), 1.0)
+    curved, directions = np.linalg.eigh(H * np.outer(relative, relative))
+    inverse = np.divide(1.0, curved, out=np.zeros_like(curved), where=curved > FLAT)
     size = np.abs(residual_gradient(objective.free, point)).max()
     while size > POLISHED:
         z = point.z.copy()
-        z[interior] += np.linalg.solve(H, point.gradient[interior])
+        z[interior] += relative * (directions @ (inverse * (directions.T @ (relative * point.gradient[interior]))))
         if (z < objective.free.lower).any():
             break
         loglik, gradient = objective(z)

@@ -31,10 +31,7 @@ def statistics(
     """
     design = whitened_design(X, Z, groups, S)
     y = np.atleast_2d(y)[:, design.plan.order].T
-    # One step of refinement in the units of y: a mean far larger than its error loses no digits.
-    beta0 = design.fixed_fit(y)
-    beta0 = beta0 + design.fixed_fit(y - design.X @ beta0)
-    stats = reduce(design, y, beta0)
+    stats = reduce(design, y, design.fixed_fit(y))
     excess = stats.Q / max(1, stats.n_obs - stats.n_coef)
     if excess.max() > HETEROGENEOUS and any(stats.dims):
         # The residual sum of squares would be a difference of numbers of the size of Psi / S.

@@ -1,0 +1,136 @@
+"""Confidence intervals of the parameters of a results tree."""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import chdtri
+
+from bayesmeta.errors import BoundaryWarning, SpecError, did_you_mean, listing
+from bayesmeta.estimators.univariate import Study, study_of
+from bayesmeta.parameters import TAU, parameters
+from bayesmeta.spec import FloatArray, Spec
+
+PARAMETER = "parameter"
+STATISTICS = ["estimate", "se", "lower", "upper"]
+
+
+def confint(
+    tree: xr.DataTree, method: str = "wald", parameters: str | Sequence[str] | None = None, prob: float = 0.95
+) -> xr.Dataset:
+    """Estimates with standard errors and confidence intervals.
+
+    Parameters
+    ----------
+    tree : results tree of `bm.fit`, also one read back from a file.
+    method : "wald", for every model: normal intervals, of fixed effects as they are, of SDs in log tau, of correlations
+        in atanh rho. "qprofile", for one outcome with one random effect for each row: exact intervals of the
+        between-study variance, by any method of estimation and with any covariates. They hold the values of tau2 at
+        which the generalised Q, the residual sum of squares with weights 1 / (v + tau2), lies between two quantiles of
+        its chi-squared distribution with n - P degrees of freedom.
+    parameters : which ones, by default all: labels such as "beta[ablat]" or "tau[study, Intercept]", or kinds "beta",
+        "tau", "rho"; for "qprofile" "tau2", "tau", "I2", "H2".
+    prob : probability of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    Dataset over `parameter`: `estimate`, `se`, `lower`, `upper`, NaN where the method gives none
+        For "wald" the coordinates `kind`, `level` and `term` say what a parameter is. For "qprofile" `I2`, in percent,
+        is tau2 / (tau2 + s2) and `H2` is tau2 / s2 + 1 with the typical sampling variance s2 = (n - P) / tr(P), so they
+        belong to the estimate of tau2 and differ from those of `bm.heterogeneity`, which are made from Q; standard
+        errors of all four follow from that of tau by the delta method with s2 known. A bound that would be negative is
+        zero, or an empty interval NaN; the attribute `note` says either.
+
+    Raises
+    ------
+    SpecError
+        When the method or a parameter is unknown, the model is none that "qprofile" is for, `prob` is no probability,
+        or `tree` no results tree with estimates.
+
+    Warns
+    -----
+    BoundaryWarning
+        When the Q-profile interval is empty: the effects differ less than their sampling errors let expect.
+
+    References
+    ----------
+    Viechtbauer (2007), Stat. Med. 26:37-52; Jackson, Turner, Rhodes and Viechtbauer (2014), BMC Med. Res. Methodol.
+    14:103; Higgins and Thompson (2002), Stat. Med. 21:1539-1558, equation 9.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"))
+    >>> bm.confint(fit, "qprofile", ["tau2", "tau"]).to_dataframe().round(3)
+               estimate     se  lower  upper
+    parameter
+    tau2          0.338  0.179  0.130  1.181
+    tau           0.581  0.154  0.361  1.087
+    """
+    if method not in METHODS:
+        hint = did_you_mean(method, METHODS)
+        raise SpecError(f"unknown method {method!r} of confidence intervals{hint}\n  known: {listing(METHODS)}")
+    table, note = METHODS[method](tree, prob)
+    chosen = table if parameters is None else _chosen(table, parameters)
+    attrs = {"method": method, "prob": prob, "note": note}
+    variables = {name: (PARAMETER, chosen[name].to_numpy(dtype=float)) for name in STATISTICS}
+    about = {name: (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in STATISTICS}
+    return xr.Dataset(variables, {PARAMETER: pd.Index(chosen.index, dtype=object), **about}, attrs)
+
+
+def _chosen(table: pd.DataFrame, asked: str | Sequence[str]) -> pd.DataFrame:
+    """Rows whose label or kind is asked for."""
+    labels = [asked] if isinstance(asked, str) else list(asked)
+    kinds = list(table["kind"].unique()) if "kind" in table else []
+    known = [*table.index, *kinds]
+    for label in labels:
+        if label not in known:
+            raise SpecError(f"no parameter '{label}'{did_you_mean(label, known)}\n  known: {listing(known, 24)}")
+    return table[table.index.isin(labels) | (table["kind"].isin(labels) if kinds else False)]
+
+
+def _wald(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
+    return parameters(tree, prob), ""
+
+
+def _q_profile(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
+    table = parameters(tree, prob)
+    spec = Spec.from_tree(tree)
+    study = study_of(spec, "method 'qprofile'", 'method="wald"', 'use method="wald"')
+    tau, se = table.loc[table["kind"] == TAU, ["estimate", "se"]].to_numpy(dtype=float)[0]
+    lower, upper, note = _tau2_interval(study, prob)
+    rows = _transforms(np.array([tau**2, lower, upper]), study.typical_variance)
+    slopes = _slopes(tau, study.typical_variance)
+    return pd.DataFrame(
+        {name: (values[0], slopes[name] * se, *values[1:]) for name, values in rows.items()}, index=STATISTICS
+    ).T, note
+
+
+def _transforms(tau2: FloatArray, typical: float) -> dict[str, FloatArray]:
+    return {"tau2": tau2, "tau": np.sqrt(tau2), "I2": 100 * tau2 / (tau2 + typical), "H2": tau2 / typical + 1}
+
+
+def _slopes(tau: float, typical: float) -> dict[str, float]:
+    """Derivatives of the four by tau."""
+    return {"tau2": 2 * tau, "tau": 1.0, "I2": 200 * tau * typical / (tau**2 + typical) ** 2, "H2": 2 * tau / typical}
+
+
+def _tau2_interval(study: Study, prob: float) -> tuple[float, float, str]:
+    """Lower and upper bound of tau2, NaN where the interval is empty, and what there is to say about them."""
+    small, large = chdtri(study.df, [0.5 + prob / 2, 0.5 - prob / 2])
+    lower, upper = study.tau2_at(large), study.tau2_at(small)
+    if np.isnan(upper):
+        note = (
+            f"the interval of tau2 is empty: Q at zero is {study.Q(0.0):.3g}, below the quantile {small:.3g} of its "
+            "distribution; the effects differ less than their sampling errors let expect"
+        )
+        warnings.warn(note, BoundaryWarning, stacklevel=4)
+        return np.nan, np.nan, note
+    if np.isnan(lower):
+        return 0.0, upper, "the lower bound of tau2 is zero: at zero Q is not in the upper tail of its distribution"
+    return lower, upper, ""
+
+
+METHODS: dict[str, Callable[[xr.DataTree, float], tuple[pd.DataFrame, str]]] = {"wald": _wald, "qprofile": _q_profile}

@@ -1,0 +1,187 @@
+"""Likelihood-ratio test of two nested fits, with the reference distribution that a variance at zero asks for."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import chdtrc
+
+from bayesmeta import names, remarks
+from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError
+from bayesmeta.export import Page
+from bayesmeta.nesting import Addition, Model, addition
+from bayesmeta.same_data import obstacle
+from bayesmeta.tables import Block, Facts, Table, fixed, pvalue
+from bayesmeta.tree_io import group
+
+CRITERIA = ("df", "loglik", "aic", "aicc")
+ROUNDING = 1e-6  # by which log-likelihoods of searches that converged may differ from their maxima
+
+
+def lr_test(small: xr.DataTree, big: xr.DataTree, nested: bool = False) -> "LikelihoodRatio":
+    """Test whether a larger model fits better than a smaller one that it holds.
+
+    Parameters
+    ----------
+    small, big : results trees of `fit` by "ml", "fixed" or "reml", of the same data with the same sampling covariances;
+        the fixed part of REML fits must be the same.
+    nested : True says that `big` holds `small` where this cannot be decided from the two models, such as between some
+        structures of Psi; it overrules no other refusal.
+
+    Returns
+    -------
+    LikelihoodRatio : prints as a table; `statistic`, `df`, `pvalue`, `reference`, `to_dataframe()`.
+        The reference distribution is
+        chi2_r for r more coefficients, or for r more correlations (or variances set free from being equal) where no
+        estimate is at the boundary;
+        1/2 chi2_(r+q) + 1/2 chi2_(r+q+1) for one more variance, of an effect that may be correlated with q others of
+        its level, and r more coefficients (r = q = 0: 1/2 chi2_0 + 1/2 chi2_1);
+        chi2 with all the parameters that are more, otherwise: then with a warning that it is conservative.
+
+    Raises
+    ------
+    SpecError
+        When the fits are by different methods, of different data or S, REML with different fixed parts, without a
+        likelihood, not known to be nested, or the first has not fewer parameters than the second.
+    ConvergenceError
+        When a search did not converge, or the larger model has the lower log-likelihood.
+
+    Warns
+    -----
+    AssumptionWarning
+        When the p-value is the conservative one, or rests on `nested=True`.
+
+    Notes
+    -----
+    The mixtures suppose groups that are many and independent, and other variances of the smaller model above zero.
+    Coefficients and covariance parameters are asymptotically independent, so variances at zero do not disturb a test
+    of coefficients.
+
+    References
+    ----------
+    Self and Liang (1987), J. Am. Stat. Assoc. 82:605-610, cases 5 and 6. Stram and Lee (1994), Biometrics
+    50:1171-1177, cases 1 to 3. Morrell (1998), Biometrics 54:1560-1568, for REML.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> school = bm.datasets.load("school")
+    >>> groups = ("1 | study", "1 | district/study")
+    >>> test = bm.lr_test(*(bm.fit(bm.specify("effect ~ 1", school, S="var", random=random)) for random in groups))
+    >>> round(test.statistic, 2), test.reference
+    (17.77, '1/2 chi2_0 + 1/2 chi2_1')
+    """
+    trees = {"small": small, "big": big}
+    if reason := obstacle(trees):
+        raise SpecError(f"no likelihood-ratio test: {reason}")
+    for name, tree in trees.items():
+        if alarms := remarks.alarms(tree):
+            raise ConvergenceError(f"no likelihood-ratio test: {name}: {alarms[0]}")
+    values = [group(tree, names.CRITERIA) for tree in (small, big)]
+    _check_sizes(*(int(value["df"]) for value in values))
+    more = addition(Model.of(small), Model.of(big))
+    if isinstance(more, str) and not nested:
+        hint = "if it is, say so with nested=True"
+        raise SpecError(f"no likelihood-ratio test: the smaller model is not known to be nested: {more}\n  {hint}")
+    statistic = 2 * float(values[1]["loglik"] - values[0]["loglik"])
+    if statistic < -2 * ROUNDING:
+        raise ConvergenceError(
+            f"the larger model has the lower log-likelihood, by {-statistic / 2:.3g}\n"
+            "  it does not hold the smaller one, or its search missed the maximum; fit it again from another start="
+        )
+    df = int(values[1]["df"] - values[0]["df"])
+    dfs, doubt = _reference(more, df, _at_boundary(small), _at_boundary(big))
+    if doubt:
+        warnings.warn(doubt, AssumptionWarning, stacklevel=2)
+    frame = pd.DataFrame([{name: value[name].item() for name in CRITERIA} for value in values], ["small", "big"])
+    return LikelihoodRatio(max(statistic, 0.0), df, dfs, doubt, frame.rename_axis("model"))
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class LikelihoodRatio(Page):
+    """A likelihood-ratio test: print it, or take its numbers.
+
+    statistic : twice the gain in log-likelihood.  df : number of parameters that the larger model has more.
+    mixture : degrees of freedom of the chi-squared distributions that are mixed in equal parts.
+    doubt : what makes the p-value an approximation of unknown or conservative kind; "" for nothing.
+    criteria : df, loglik, aic, aicc of both models.
+    """
+
+    statistic: float
+    df: int
+    mixture: tuple[int, ...]
+    doubt: str
+    criteria: pd.DataFrame
+
+    @property
+    def pvalue(self) -> float:
+        """Upper tail of the reference distribution."""
+        return float(np.mean([_upper_tail(df, self.statistic) for df in self.mixture]))
+
+    @property
+    def reference(self) -> str:
+        """The reference distribution in words."""
+        share = f"1/{len(self.mixture)} " if len(self.mixture) > 1 else ""
+        return " + ".join(f"{share}chi2_{df}" for df in self.mixture)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per model: df, loglik, aic, aicc, and on the second row statistic, pvalue and reference."""
+        found = {"statistic": self.statistic, "pvalue": self.pvalue}
+        frame = self.criteria.assign(**{name: [np.nan, value] for name, value in found.items()})
+        return frame.assign(reference=["", self.reference])
+
+    def blocks(self) -> list[Block]:
+        """The parts of the page, in order."""
+        rows = tuple((str(name), *criteria_cells(row)) for name, row in self.criteria.iterrows())
+        facts = [
+            ("Statistic", fixed(self.statistic, 4)),
+            ("Reference", self.reference),
+            ("p-value", pvalue(self.pvalue)),
+            *([("note", self.doubt)] if self.doubt else []),
+        ]
+        return [Table("Likelihood-ratio test", CRITERIA_HEADER, rows), Facts(tuple(facts))]
+
+
+CRITERIA_HEADER = ("df", "logLik", "AIC", "AICc")
+
+
+def criteria_cells(row: pd.Series) -> tuple[str, ...]:
+    return (fixed(row["df"], 0), *(fixed(row[name], 3) for name in CRITERIA[1:]))
+
+
+def _check_sizes(small: int, big: int) -> None:
+    if small == big:
+        raise SpecError(f"no likelihood-ratio test: both models have {big} parameters")
+    if small > big:
+        raise SpecError(
+            f"no likelihood-ratio test: the first model has {small} parameters, the second {big}\n"
+            "  the smaller model comes first: lr_test(small, big)"
+        )
+
+
+def _reference(more: Addition | str, df: int, small_at_edge: bool, big_at_edge: bool) -> tuple[tuple[int, ...], str]:
+    """Degrees of freedom of the chi-squared distributions mixed, and what is doubtful about them."""
+    if isinstance(more, str):
+        return (df,), f"{more}; the p-value takes the caller's word for it (nested=True) and chi2_{df}"
+    if not more.parameters:
+        return (df,), ""
+    naive = f"chi2_{df} is conservative: the p-value is too large; its distribution would need a parametric bootstrap"
+    if not more.variances:
+        at_edge = small_at_edge or big_at_edge
+        return (df,), f"a variance or correlation is estimated at its boundary, where {naive}" if at_edge else ""
+    q = more.variances[0]
+    if len(more.variances) > 1 or q is None or more.parameters != q + 1:
+        return (df,), f"more than one variance is zero under the smaller model, or not only a variance, where {naive}"
+    if small_at_edge:
+        return (df,), f"a variance of the smaller model is estimated at its boundary, where {naive}"
+    return (df - 1, df), ""
+
+
+def _at_boundary(tree: xr.DataTree) -> bool:
+    return names.OPTIMIZER in tree.children and bool(group(tree, names.OPTIMIZER)["at_boundary"].any())
+
+
+def _upper_tail(df: int, x: float) -> float:
+    return float(chdtrc(df, x)) if df else float(x <= 0)

@@ -1,0 +1,42 @@
+"""Diagonals of the generalised least squares fit at Psi = 0, without any matrix over pairs of observations."""
+
+import numpy as np
+
+from bayesmeta.kernel import small
+from bayesmeta.kernel.layout import IntArray
+from bayesmeta.kernel.statistics import Design, whitened_design
+
+
+def residual_precision(
+    X: np.ndarray, group: IntArray, S: tuple[np.ndarray, IntArray, IntArray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Diagonals (n_obs,) of P = S^-1 - S^-1 X (X' S^-1 X)^-1 X' S^-1 and of S P = I - H, H the hat matrix.
+
+    Parameters
+    ----------
+    X : (n_obs, rank) of full column rank.
+    group : (n_obs,) codes of groups between which S has no entries.
+    S : values, rows and columns of the lower triangle of the sampling covariance.
+
+    Notes
+    -----
+    With S = C C' and C^-1 X = Q R the diagonals follow from the rows of C^-T, of C^-T Q and of X R^-1.
+    """
+    design = whitened_design(X, [np.zeros((len(X), 0))], [group], S)
+    precision, weights = _inverse(design)
+    fitted = np.linalg.solve(design.R[:, :, 0].T, design.X.T).T
+    own, residual = np.empty(len(X)), np.empty(len(X))
+    own[design.plan.order] = precision - (weights * weights).sum(1)
+    residual[design.plan.order] = 1 - (fitted * weights).sum(1)
+    return own, residual
+
+
+def _inverse(design: Design) -> tuple[np.ndarray, np.ndarray]:
+    """Diagonal of S^-1 (n_obs,) and C^-T Q (n_obs, rank), in sorted order."""
+    precision, weights = np.empty(len(design.X)), np.empty(design.X.shape)
+    for rows, C in zip(design.white.rows, design.white.factors, strict=True):
+        root = small.solve_lower(C, np.broadcast_to(small.identity(len(C)), C.shape))
+        precision[rows] = (root * root).sum(0)[:, 0]
+        Q = np.moveaxis(design.columns[rows], 1, -1)
+        weights[rows] = small.gram(root, Q)[:, :, 0].swapaxes(1, 2)
+    return precision, weights
