@@ -30,7 +30,7 @@ def obstacle(trees: Mapping[str, xr.DataTree]) -> str:
         if restricted[0] != restricted[1]:
             methods = " and ".join(f"{name} by {tree.attrs['method']}" for name, tree in ((one, first), (two, second)))
             return f"{methods} maximise different likelihoods; fit all by ml, or all by reml"
-        if not _same_observations(first, second):
+        if not same_observations(first, second):
             return f"{one} ({_size(first)}) and {two} ({_size(second)}) do not describe the same observations"
         if all(restricted) and not _same_space(_X(first), _X(second)):
             return f'{one} and {two} are REML fits with different fixed parts; fit both with method="ml"'
@@ -57,14 +57,15 @@ def _size(tree: xr.DataTree) -> str:
     return f"{group(tree, names.OBSERVED).sizes[names.OBS]} observations"
 
 
-def _order(tree: xr.DataTree) -> NDArray[np.intp]:
+def in_order(tree: xr.DataTree) -> NDArray[np.intp]:
     """Observations sorted by row and outcome, so that the order of the data does not matter."""
     seen = group(tree, names.OBSERVED)
     return np.lexsort([seen[name].values.astype(str) for name in (names.OUTCOME, names.ROW)])
 
 
-def _same_observations(first: xr.DataTree, second: xr.DataTree) -> bool:
-    a, b = (group(tree, names.OBSERVED).isel({names.OBS: _order(tree)}) for tree in (first, second))
+def same_observations(first: xr.DataTree, second: xr.DataTree) -> bool:
+    """Whether two trees describe the same rows and outcomes with the same values, in any order."""
+    a, b = (group(tree, names.OBSERVED).isel({names.OBS: in_order(tree)}) for tree in (first, second))
     labels = all(
         np.array_equal(a[name].values.astype(str), b[name].values.astype(str)) for name in (names.ROW, names.OUTCOME)
     )
@@ -72,13 +73,22 @@ def _same_observations(first: xr.DataTree, second: xr.DataTree) -> bool:
 
 
 def _X(tree: xr.DataTree) -> FloatArray:
-    return np.asarray(group(tree, names.CONSTANT)["X"].values, dtype=float)[_order(tree)]
+    return np.asarray(group(tree, names.CONSTANT)["X"].values, dtype=float)[in_order(tree)]
 
 
 def _same_space(first: FloatArray, second: FloatArray) -> bool:
     """Whether the columns of two designs over the same observations span the same space."""
-    if first.shape != second.shape:
-        return False
-    basis, _ = np.linalg.qr(first / np.linalg.norm(first, axis=0))
-    columns = second / np.linalg.norm(second, axis=0)
-    return bool(np.all(np.linalg.norm(columns - basis @ (basis.T @ columns), axis=0) < _SAME_SPACE))
+    return first.shape == second.shape and within(first, second)
+
+
+def within(space: FloatArray, columns: FloatArray) -> bool:
+    """Whether columns (n_obs, any) are linear combinations of the columns of `space` (n_obs, any)."""
+    basis, found = _scaled(space), _scaled(columns)
+    left = found - basis @ np.linalg.lstsq(basis, found)[0]
+    return bool(np.all(np.linalg.norm(left, axis=0) < _SAME_SPACE))
+
+
+def _scaled(columns: FloatArray) -> FloatArray:
+    """Columns of length one; those of zeros as they are."""
+    length = np.linalg.norm(columns, axis=0)
+    return columns / np.where(length > 0, length, 1.0)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy.linalg import block_diag
 from scipy.stats import chi2
 
 import bayesmeta as bm
@@ -54,6 +55,32 @@ def test_definition_with_missing_outcomes_offset_and_covariances():
     np.testing.assert_allclose(found["I2"], 100 * np.maximum(0, (Q - df) / Q), rtol=1e-10)
     np.testing.assert_allclose(found["H2"], Q / df, rtol=1e-10)
     assert found["df"].dtype.kind == "i"
+
+
+def test_definition_with_errors_that_couple_rows():
+    """Whole districts with correlated errors, two outcomes of which some are missing, and an offset."""
+    rng = np.random.default_rng(3)
+    n, district = 24, np.repeat(list("abcd"), 6)
+    data = pd.DataFrame(rng.normal(size=(n, 4)), columns=["A", "B", "x", "base"]).assign(district=district)
+    data.loc[[1, 8], "A"] = data.loc[[3, 9, 20], "B"] = np.nan
+    blocks = {}
+    for name, rows in data.groupby("district"):
+        root = rng.normal(size=(2 * len(rows), 2 * len(rows)))
+        present = ~np.isnan(rows[["A", "B"]].to_numpy().ravel())
+        blocks[name] = (root @ root.T + np.eye(len(root)))[np.ix_(present, present)]
+    spec = bm.specify("A + B ~ x", data, S=blocks, random="1 | district", offset="base")
+    S = block_diag(*blocks.values())
+    observed = data.melt(["x", "base"], ["A", "B"], ignore_index=False).reset_index().sort_values(["index", "variable"])
+    observed = observed.dropna()
+    is_A = (observed["variable"] == "A").to_numpy()
+    X = np.column_stack([is_A, ~is_A, is_A * observed["x"], ~is_A * observed["x"]]).astype(float)
+    y = (observed["value"] - observed["base"]).to_numpy()
+    beta = np.linalg.solve(X.T @ np.linalg.solve(S, X), X.T @ np.linalg.solve(S, y))
+    r = y - X @ beta
+    expected = [r @ np.linalg.solve(S, r), *(np.sum((r**2 / np.diag(S))[own]) for own in (is_A, ~is_A))]
+    found = bm.heterogeneity(bm.fit(spec, method="fixed"))
+    np.testing.assert_allclose(found["Q"], expected, rtol=1e-10)
+    np.testing.assert_array_equal(found["df"], [len(y) - 4, is_A.sum() - 2, (~is_A).sum() - 2])
 
 
 def test_common_coefficients_count_for_every_outcome_they_touch():
