@@ -1,18 +1,18 @@
 """The command line: fit the models of a file, show saved results, hold the published numbers."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import xarray as xr
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bayesmeta import saved
 from bayesmeta.analysis import Analysis, load_analysis
 from bayesmeta.compare import compare
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError, did_you_mean, listing
@@ -48,13 +48,16 @@ def fit(
         str | None, typer.Option(help="Fit by this method (reml, ml, fixed) instead of the file's.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where to save the results; FILE's name with .nc by default.")
+        Path | None,
+        typer.Option(
+            help="Where to save the results, a netCDF file or a directory NAME.zarr; FILE's name with .nc by default."
+        ),
     ] = None,
 ) -> None:
     """Fit the models of a file, print them and save the results."""
     with _said_plainly():
         analysis = load_analysis(file)
-        chosen, path = _chosen(analysis, model), _writable(out or Path(f"{file.stem}.nc"))
+        chosen, path = _chosen(analysis, model), saved.check_path(out or Path(f"{file.stem}.nc"))
         typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
         trees = {}
         for name in chosen:
@@ -63,15 +66,15 @@ def fit(
         for title, members in analysis.tables.items():
             if set(members) <= set(trees):
                 typer.echo(f"\n== {title}\n\n{compare({name: trees[name] for name in members})}")
-        _save(trees, path)
+        saved.save(trees, path)
         typer.echo(f"\nResults saved in {path}")
 
 
 @app.command()
-def show(file: Annotated[Path, typer.Argument(help="Results saved by `bayesmeta fit`.")]) -> None:
+def show(file: Annotated[Path, typer.Argument(help="Results saved by `bayesmeta fit`, netCDF or Zarr.")]) -> None:
     """Print saved results."""
     with _said_plainly():
-        for name, tree in _saved(file).items():
+        for name, tree in saved.read(file).items():
             typer.echo(f"\n== {name}\n\n{summary(tree)}" if name else str(summary(tree)))
 
 
@@ -98,28 +101,6 @@ def _chosen(analysis: Analysis, model: str | None) -> list[str]:
         known = listing(analysis.models, most=20)
         raise SpecError(f"no model '{model}' in {analysis.path}{did_you_mean(model, analysis.models)}\nmodels: {known}")
     return [model]
-
-
-def _writable(path: Path) -> Path:
-    if not path.parent.is_dir():
-        raise DataError(f"no directory {path.parent} for the results file {path.name}")
-    return path
-
-
-def _save(trees: Mapping[str, xr.DataTree], path: Path) -> None:
-    """One model is saved as its tree; several as groups of the file, which `xarray.open_datatree` opens by name."""
-    whole = next(iter(trees.values())) if len(trees) == 1 else xr.DataTree(children=dict(trees))
-    whole.to_netcdf(path, engine="h5netcdf")
-
-
-def _saved(path: Path) -> dict[str, xr.DataTree]:
-    if not path.is_file():
-        raise DataError(f"no file {path}")
-    try:
-        whole = xr.open_datatree(path, engine="h5netcdf")
-    except (OSError, ValueError):
-        raise DataError(f"{path} is not a results file (netCDF) of bayesmeta") from None
-    return {"": whole} if "method" in whole.attrs else {name: child.copy() for name, child in whole.children.items()}
 
 
 def _print_rows(rows: list[Row]) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import remarks, tables
+from bayesmeta import remarks
 from bayesmeta.errors import SpecError, listing
+from bayesmeta.export import Page
 from bayesmeta.names import CRITERIA, ESTIMATE
 from bayesmeta.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.same_data import obstacle, other_sampling_covariances
@@ -39,7 +40,8 @@ def compare(
 
     Returns
     -------
-    Comparison, with `dataset` (estimate, se, lower, upper over parameter and tree), `to_dataframe()` and `criteria`.
+    Comparison, with `dataset` (estimate, se, lower, upper over parameter and tree), `to_dataframe()`, `criteria`,
+    `to_markdown()` and `to_latex()`.
 
     Raises
     ------
@@ -66,8 +68,8 @@ def compare(
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Comparison:
-    """Results trees side by side: print it, or take `dataset`, `to_dataframe()` and `criteria`.
+class Comparison(Page):
+    """Results trees side by side: print it, export it, or take `dataset`, `to_dataframe()` and `criteria`.
 
     dataset : `estimate`, `se`, `lower`, `upper` over (parameter, tree), NaN where a tree lacks the parameter; the
         coordinates `kind`, `level` and `term` say what a parameter is.
@@ -113,12 +115,6 @@ class Comparison:
         title = f"Estimates (standard errors) and {percent(self.prob)} intervals"
         table = Table(title, tuple(self.trees), tuple(self._rows()))
         return [Facts((*alarms, *models), "Models"), table, *self._criteria()]
-
-    def __repr__(self) -> str:
-        return tables.text(self.blocks())
-
-    def _repr_html_(self) -> str:
-        return tables.html(self.blocks())
 
     def _rows(self) -> list[tuple[str, ...]]:
         """Two lines per parameter: the estimate with its standard error, the interval below."""

@@ -9,8 +9,9 @@ import pandas as pd
 import xarray as xr
 from scipy.special import ndtr
 
-from bayesmeta import names, remarks, tables
+from bayesmeta import names, remarks
 from bayesmeta.errors import SpecError, did_you_mean
+from bayesmeta.export import Page
 from bayesmeta.parameters import BETA, RHO, TAU, effects, level_structures, parameters
 from bayesmeta.tables import Block, Facts, Table, fixed, number, percent, pvalue
 
@@ -28,7 +29,7 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
 
     Returns
     -------
-    Summary, with `to_dataframe()` (fixed effects) and `components()` (between-group part).
+    Summary, with `to_dataframe()` (fixed effects), `components()` (between-group part), `to_markdown()`, `to_latex()`.
 
     Raises
     ------
@@ -50,8 +51,8 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Summary:
-    """A summary of one results tree: print it, or take its two data frames."""
+class Summary(Page):
+    """A summary of one results tree: print it, export it, or take its two data frames."""
 
     tree: xr.DataTree
     table: pd.DataFrame
@@ -97,12 +98,6 @@ class Summary:
             *_criteria(tree),
             *([Facts(notes)] if notes else []),
         ]
-
-    def __repr__(self) -> str:
-        return tables.text(self.blocks())
-
-    def _repr_html_(self) -> str:
-        return tables.html(self.blocks())
 
     def _fixed(self) -> Table:
         rows = []

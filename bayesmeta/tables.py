@@ -1,7 +1,7 @@
 """Numbers and tables as people read them: enough digits, aligned at the decimal point, never wider than the page."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
@@ -12,6 +12,11 @@ NOTHING = "-"
 _GAP = 2
 _MOST_DECIMALS, _LARGE = 8, 1e9  # beyond, numbers are written with an exponent
 _LABEL, _HEADING = 0.4, 24  # the part of the page for labels, and the characters for a heading, that are never denied
+
+# of HTML cells; no colour of their own, so that they can be read on light and on dark pages
+_LEFT = "text-align:left;vertical-align:top;padding:0.1em 0.8em 0.1em 0"
+_RIGHT = "text-align:right;padding:0.1em 0 0.1em 0.8em;white-space:nowrap;font-variant-numeric:tabular-nums"
+_BOLD, _PLAIN, _RULE = "font-weight:bold", "font-weight:normal", "border-bottom:1px solid"
 
 
 def number(x: float, scale: float = math.nan) -> str:
@@ -75,7 +80,7 @@ class Facts:
         return "\n".join(lines)
 
     def html(self) -> str:
-        rows = (f"<tr><th style='text-align:left'>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in self.pairs)
+        rows = (_tag("th", label, _LEFT, _BOLD) + _tag("td", value, _LEFT) for label, value in self.pairs)
         return _html(self.title, rows)
 
 
@@ -102,14 +107,12 @@ class Table:
         return "\n".join(lines)
 
     def html(self) -> str:
-        head = "".join(f"<th>{escape(name)}</th>" for name in ("", *self.header))
+        head = "".join(_tag("th", name, _RIGHT, _BOLD, _RULE) for name in ("", *self.header))
         body = (
-            f"<tr><th style='text-align:left'>{escape(row[0])}</th>"
-            + "".join(f"<td style='text-align:right'>{escape(cell)}</td>" for cell in row[1:])
-            + "</tr>"
-            for row in self.rows
+            _tag("th", label, _LEFT, _PLAIN) + "".join(_tag("td", cell, _RIGHT) for cell in cells)
+            for label, *cells in self.rows
         )
-        return _html(self.title, (f"<tr>{head}</tr>", *body))
+        return _html(self.title, (head, *body))
 
 
 Block = Facts | Table
@@ -123,9 +126,13 @@ def html(blocks: Sequence[Block]) -> str:
     return "<div>" + "".join(block.html() for block in blocks) + "</div>"
 
 
-def _html(title: str, rows: Iterator[str] | Sequence[str]) -> str:
+def _html(title: str, rows: Iterable[str]) -> str:
     caption = f"<p><b>{escape(title)}</b></p>" if title else ""
-    return f"{caption}<table>{''.join(rows)}</table>"
+    return f"{caption}<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+
+
+def _tag(tag: str, content: str, *styles: str) -> str:
+    return f"<{tag} style='{';'.join(styles)}'>{escape(content)}</{tag}>"
 
 
 def _lines(sentence: str, width: int) -> list[str]:

@@ -13,6 +13,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # set before any test module is imported, because parametrisation already reads model files
 os.environ["BAYESMETA_DATA"] = str(SHARED / "data")
+os.environ["BAYESMETA_CACHE"] = str(SHARED / "nothing_fetched")
 
 settings.register_profile("bayesmeta", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 settings.load_profile("bayesmeta")

@@ -1,7 +1,8 @@
 """Published tables: the data sets of the worked analyses, each with its citation and a description of its columns.
 
 The package holds the tables as published; effect estimates and sampling covariances that a paper derives from
-counts are computed when a table is loaded. Beside each `NAME.csv` lies `NAME.toml` with the description.
+counts are computed when a table is loaded. Beside each `NAME.csv` lies `NAME.toml` with the description. Tables that
+the package does not hold come from a directory of the user's, or from the cache of what `fetch` has downloaded.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from bayesmeta.datasets import derived
+from bayesmeta.datasets import derived, remote
 from bayesmeta.errors import DataError, did_you_mean, listing
 
 DIRECTORY = "BAYESMETA_DATA"
@@ -29,9 +30,9 @@ def load(name: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    name : a bundled data set (bcg, berkey98, dbs, gliomas, school, smoking), or `NAME` where the directory in the
-        environment variable `BAYESMETA_DATA` holds `NAME.csv` (thrombolytic and alcohol are read from there). A bundled
-        data set always comes from the package, whatever the directory holds.
+    name : a bundled data set (bcg, berkey98, dbs, gliomas, school, smoking), `NAME` where the directory in the
+        environment variable `BAYESMETA_DATA` holds `NAME.csv`, or one that `fetch` has downloaded. The places are asked
+        in this order, so a bundled data set always comes from the package.
 
     Returns
     -------
@@ -39,7 +40,7 @@ def load(name: str) -> pd.DataFrame:
 
     Raises
     ------
-    DataError : unknown name, or a table that is not distributed with the package and not in the directory.
+    DataError : unknown name, or a table that is not distributed with the package, not in the directory and not fetched.
 
     Examples
     --------
@@ -54,7 +55,49 @@ def load(name: str) -> pd.DataFrame:
     directory = os.environ.get(DIRECTORY)
     if directory and name in _found(directory):
         return pd.read_csv(Path(directory) / f"{name}.csv")
+    if name in remote.cached():
+        return remote.read(name)
     raise _not_found(name, directory)
+
+
+def fetch(name: str) -> pd.DataFrame:
+    """A data set that is not bundled, downloaded at the first call; afterwards `load` and model files find it too.
+
+    Parameters
+    ----------
+    name : alcohol, fibrinogen, hsls, hyp, p53 or thrombolytic, as the R package mixmeta distributes them. Where the
+        directory in the environment variable `BAYESMETA_DATA` holds `NAME.csv`, that is read and nothing is downloaded.
+
+    Returns
+    -------
+    pandas.DataFrame, as of `load`.
+
+    Raises
+    ------
+    DataError : another name; no network; a file that is not, bit for bit, the one expected; a cache that cannot be
+        written to.
+
+    Notes
+    -----
+    Files are kept in the operating system's directory for caches, or in that of the variable `BAYESMETA_CACHE`.
+
+    Examples
+    --------
+    >>> fetch("thrombolytic").shape  # doctest: +SKIP
+    (38, 10)
+    >>> fetch("school")
+    Traceback (most recent call last):
+    bayesmeta.errors.DataError: data set 'school' comes with bayesmeta, use load('school')
+    """
+    if name in _bundled():
+        raise DataError(f"data set '{name}' comes with bayesmeta, use load('{name}')")
+    if name not in remote.SHA256:
+        hint = did_you_mean(name, remote.SHA256)
+        raise DataError(f"no data set '{name}' can be fetched{hint}\nthose that can: {listing(remote.SHA256)}")
+    directory = os.environ.get(DIRECTORY)
+    if not (directory and name in _found(directory)):
+        remote.download(name)
+    return load(name)
 
 
 def describe(name: str) -> str:
@@ -84,13 +127,14 @@ def describe(name: str) -> str:
 
 
 def names() -> list[str]:
-    """Names that `load` can serve now: the bundled data sets, then those in the directory of `BAYESMETA_DATA`.
+    """Names that `load` can serve now: the bundled data sets, then those of the user's directory and of the cache.
 
     >>> names()[:6]
     ['bcg', 'berkey98', 'dbs', 'gliomas', 'school', 'smoking']
     """
     directory = os.environ.get(DIRECTORY)
-    return _bundled() + sorted(set(_found(directory) if directory else ()) - set(_bundled()))
+    others = {*(_found(directory) if directory else ()), *remote.cached()}
+    return _bundled() + sorted(others - set(_bundled()))
 
 
 def _stems(suffix: str) -> list[str]:
@@ -114,19 +158,17 @@ def _found(directory: str) -> list[str]:
 
 
 def _known() -> str:
-    outside = f"from the directory in {DIRECTORY}: thrombolytic, alcohol, any NAME.csv"
+    outside = f"to be fetched: {listing(remote.SHA256)}; from the directory in {DIRECTORY}: any NAME.csv"
     return f"bundled: {listing(_bundled(), most=20)}; {outside}"
 
 
 def _not_found(name: str, directory: str | None) -> DataError:
     where = f"the directory in {DIRECTORY} ({directory})" if directory else f"{DIRECTORY}, which is not set"
-    if name in _described():
+    if name in remote.SHA256:
         return DataError(
-            f"data set '{name}' is not distributed with bayesmeta and there is no {name}.csv in {where}\n"
-            f"The R package mixmeta holds it as data/{name}.rda (GitHub repository gasparrini/mixmeta). In R,\n"
-            f"  load('{name}.rda'); write.csv({name}, '{name}.csv', row.names = FALSE, na = '')\n"
-            f"saves it as CSV; set the environment variable {DIRECTORY} to the directory of {name}.csv."
+            f"data set '{name}' is not distributed with bayesmeta, not fetched, and there is no {name}.csv in {where}\n"
+            f"bm.datasets.fetch('{name}') downloads it. {remote.without_network(name)}"
         )
     return DataError(
-        f"unknown data set '{name}'{did_you_mean(name, {*names(), *_described()})}\n{_known()}; looked in {where}"
+        f"unknown data set '{name}'{did_you_mean(name, {*names(), *remote.SHA256})}\n{_known()}; looked in {where}"
     )
