@@ -13,6 +13,14 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+def as_frame(given: Any, what: str) -> pd.DataFrame:
+    """A data frame of what pandas can make one of."""
+    try:
+        return pd.DataFrame(given)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} is a {type(given).__name__} that cannot become a data frame: {error}") from None
+
+
 def numbers(given: Any, frame: pd.DataFrame, what: str) -> tuple[FloatArray, str]:
     """The values as floats, NaN where missing, and where they came from: `column var`, or `what`."""
     if isinstance(given, str):
@@ -22,6 +30,8 @@ def numbers(given: Any, frame: pd.DataFrame, what: str) -> tuple[FloatArray, str
     if isinstance(given, pd.Series | pd.DataFrame):
         return from_pandas(given, frame, what), what
     try:
+        if np.iscomplexobj(given):
+            raise TypeError
         masked = np.ma.asarray(given, dtype=float)  # keeps the mask of a masked array, which np.asarray would drop
     except (TypeError, ValueError):
         kind = type(given).__name__
@@ -36,6 +46,8 @@ def find_column(frame: pd.DataFrame, name: str, what: str) -> pd.Series:
             f"{what}: no column '{name}' in the data{did_you_mean(name, frame.columns)}\n"
             f"  columns: {listing(frame.columns, 30)}"
         )
+    if list(frame.columns).count(name) > 1:
+        raise SpecError(f"{what}: the data have several columns named '{name}'\n  rename or drop all but one")
     return frame[name]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from bayesmeta.columns import FloatArray, column, rows_by_group
+from bayesmeta.columns import FloatArray, as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError, listing
 
 DESIGNS = {"cc": "case-control", "ir": "person-time", "ci": "cumulative incidence"}
@@ -225,7 +225,7 @@ def read(
     data: Any, y: str, se: str | None, variance: str | None, cases: str, n: str, design: str, group: str
 ) -> dict[Any, Study]:
     """The studies of a table by their labels, each with its reference first."""
-    frame = pd.DataFrame(data)
+    frame = as_frame(data, "data")
     if (se is None) == (variance is None):
         raise SpecError("give the standard errors (se=) or the variances (variance=) of the log ratios, one of the two")
     v = column(frame, str(variance), "variance") if se is None else column(frame, se, "se") ** 2

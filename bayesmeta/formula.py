@@ -6,6 +6,7 @@ Nothing here looks at data; `Design` (formula_design) turns the description and 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -153,8 +154,26 @@ def _check_names(parsed: Parsed, known: Sequence[str]) -> None:
             raise SpecError(f"{what} '{twice}' is given twice")
     if repeated := _repeated([c for c in known if c in parsed.columns]):
         raise SpecError(f"the data have several columns named '{repeated}'\n  rename or drop all but one")
+    _check_levels(parsed.levels)
+    if names.OVERALL in parsed.outcomes and len(parsed.outcomes) > 1:
+        raise SpecError(f"outcome '{names.OVERALL}' has the name of the test of all outcomes\n  rename the column")
     if both := set(parsed.outcomes) & set(parsed.predictors):
         raise SpecError(f"'{min(both)}' is an outcome and also a predictor")
+
+
+def _check_levels(levels: Sequence[str]) -> None:
+    """Levels name variables of the results tree, which may not hold a slash or fall together."""
+    for level in levels:
+        if "/" in level:
+            raise SpecError(
+                f"level '{level}' has a slash in its name, which stands between levels\n  rename the column"
+            )
+    for one, two in permutations(levels, 2):
+        derived = {names.b_se(one), names.index(one), names.bis(names.effect(one))}
+        if derived & {names.b(two), names.group(two), names.effect(two)}:
+            raise SpecError(
+                f"levels '{one}' and '{two}' would share a name in the results\n  rename the column '{two}'"
+            )
 
 
 def _fixed(fixed: str | dict[str, str], columns: Sequence[str]) -> tuple[list[Part], list[Part], list[Part]]:

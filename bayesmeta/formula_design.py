@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
+MOST_DEGREES = 50  # of a polynomial: a formula from a file must not take the memory of the machine
+
 
 class Design:
     """Fixed and random designs of a model.
@@ -218,13 +220,18 @@ def _functions() -> Mapping[str, Callable[..., Any]]:
             state["levels"] = found if levels is None else [text for text in map(label, levels) if text in found]
         return C(as_categories(values, state["levels"]), contrasts)
 
+    def polynomial(x: Any, degree: Any = 1, raw: Any = False, _state: dict[str, Any] | None = None) -> Any:
+        if isinstance(degree, bool) or not isinstance(degree, int) or not 1 <= degree <= MOST_DEGREES:
+            raise SpecError(f"poly(): degree={degree!r}, it must be a whole number from 1 to {MOST_DEGREES}")
+        return poly(x, degree, bool(raw), _state=_state)
+
     return {
         **ELEMENTWISE,
         "C": stateful_transform(categorical),
         "Treatment": lambda reference: TreatmentContrasts(base=label(reference)),
         "center": center,
         "scale": scale,
-        "poly": poly,
+        "poly": stateful_transform(polynomial),
         "ns": stateful_transform(ns),
     }
 

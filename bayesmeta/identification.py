@@ -13,6 +13,7 @@ from bayesmeta.spec import Level
 ALIASED = 1e-10  # of a column's length: what is left of it after the columns before it
 FLAT = 1e-12  # eigenvalue of the scaled Gram matrix of the derivatives: a square, so 1e-6 of their length
 NULL = 1e-12  # length of one level's derivatives that count as none, where its design is aliased
+SATURATED = 1e-8  # what an observation's leverage lacks to 1 when the fixed part has an effect of its own for it
 NAMED = 1e-3  # an entry of Psi is named from this share of the largest change
 
 
@@ -64,7 +65,8 @@ def unidentified(levels: Sequence[Level], X: FloatArray) -> list[str]:
             sentences.append(f"the data cannot identify the variance of level '{level.name}', {reason}")
         else:
             free.append(level)
-    entries = _flat_entries([_tangents(level) for level in free]) if free else []
+    telling = ~_saturated(X)
+    entries = _flat_entries([_tangents(level, telling) for level in free]) if free and telling.any() else []
     if entries:
         sentences.append(f"the data cannot identify, or tell apart, {listing(entries)}")
     return sentences
@@ -96,11 +98,19 @@ class _Tangents(NamedTuple):
     silent: FloatArray
 
 
-def _tangents(level: Level) -> _Tangents:
+def _saturated(X: FloatArray) -> NDArray[np.bool_]:
+    """(n,) observations that the fixed part fits exactly, whatever they are, so that they say nothing about Psi."""
+    Q = np.linalg.qr(X / np.linalg.norm(X, axis=0))[0]
+    return np.asarray(np.sum(Q * Q, axis=1) > 1 - SATURATED)
+
+
+def _tangents(level: Level, telling: NDArray[np.bool_]) -> _Tangents:
+    """telling : (n,) observations that say something about Psi."""
     a = level.dim
-    norm = np.linalg.norm(level.Z, axis=0)
+    Z = level.Z * telling[:, None]
+    norm = np.linalg.norm(Z, axis=0)
     norm[norm == 0] = 1.0
-    Q, R = np.linalg.qr(level.Z / norm)
+    Q, R = np.linalg.qr(Z / norm)
     D = _derivatives(level, norm).reshape(a * a, -1)
     D /= np.linalg.norm(D, axis=0)
     seen = np.einsum("ij,jkx,lk->ilx", R, D.reshape(a, a, -1), R).reshape(len(R) ** 2, -1)

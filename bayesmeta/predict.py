@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from bayesmeta import kernel, names
+from bayesmeta.columns import as_frame
 from bayesmeta.errors import SpecError, did_you_mean, listing
 from bayesmeta.spec import FloatArray, IntArray, Level, Spec
 from bayesmeta.tree_io import group
@@ -190,7 +191,7 @@ class _Rows:
     def new(cls, newdata: pd.DataFrame | Mapping[str, Any]) -> "_Rows":
         if isinstance(newdata, Mapping) and all(np.isscalar(value) for value in newdata.values()):
             newdata = {name: [value] for name, value in newdata.items()}
-        frame = pd.DataFrame(newdata)
+        frame = as_frame(newdata, "newdata")
         return cls(frame, [str(row) for row in frame.index], np.ones(len(frame), bool))
 
     def table(self, outcomes: Sequence[str], mean: FloatArray, se: FloatArray, z: float) -> xr.Dataset:

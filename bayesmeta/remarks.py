@@ -17,6 +17,13 @@ METHODS = {
     "fixed": "fixed effects, no between-group variance",
     "mm": "the method of moments",
     "vc": "variance components",
+    "dl": "DerSimonian and Laird's method (DL)",
+    "he": "Hedges's method (HE)",
+    "hs": "Hunter and Schmidt's method (HS)",
+    "sj": "Sidik and Jonkman's method (SJ)",
+    "eb": "empirical Bayes (EB)",
+    "pm": "Paule and Mandel's method (PM)",
+    "pmm": "Paule and Mandel's method, median-unbiased (PMM)",
 }
 _CERTAIN = 1 - 1e-6  # a correlation beyond is at the end of its range
 _NOTHING = 1e-5  # an SD below this fraction of the largest of its level is zero
@@ -76,7 +83,8 @@ def alarms(tree: xr.DataTree) -> list[str]:
     search = group(tree, names.OPTIMIZER)
     if bool(search["converged"]):
         return []
-    why = f"{search.attrs['message']}, gradient norm {float(search['gradient_norm']):.1e}"
+    size = "relative change" if np.isnan(search["gradient"]).any() else "gradient norm"
+    why = f"{search.attrs['message']}, {size} {float(search['gradient_norm']):.1e}"
     remedy = "these numbers are not the estimates; fit again from other starts or with more iterations"
     return [f"THE SEARCH DID NOT CONVERGE ({why}): {remedy}"]
 
@@ -105,7 +113,8 @@ def _missing(tree: xr.DataTree) -> list[str]:
     if not (total := sum(lacking.values())):
         return []
     each = listing([f"{outcome} {count}" for outcome, count in lacking.items() if count], most=12)
-    return [f"{total} of {used * len(lacking)} outcomes missing ({each}), taken as missing at random"]
+    how = "missing completely at random" if tree.attrs["method"] in ("mm", "vc") else "missing at random"
+    return [f"{total} of {used * len(lacking)} outcomes missing ({each}), taken as {how}"]
 
 
 def _boundary(tree: xr.DataTree) -> list[str]:

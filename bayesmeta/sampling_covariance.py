@@ -106,12 +106,8 @@ def table_blocks(
     if whole:
         return [Blocks(values[None], observations.position.ravel()[whole[0]][None])], ()
     total = int(observations.observed.sum())
-    forms = {
-        (n, k): "variances",
-        (n, pairs): "lower triangles by column",
-        (n, k, k): "matrices",
-        (total, total): "one matrix",
-    }
+    several = {(n, k): "variances", (n, pairs): "lower triangles by column", (n, k, k): "matrices"}
+    forms = (several if k > 1 else {(n,): "variances"}) | {(total, total): "one matrix"}
     raise SpecError(
         f"S has shape {values.shape}, which does not fit {n} rows and {k} outcome{'s' * (k > 1)} ({source})\n"
         f"  expected {' or '.join(f'{shape} {what}' for shape, what in forms.items())}"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta import structures
-from bayesmeta.columns import FloatArray, IntArray, numbers
+from bayesmeta.columns import FloatArray, IntArray, as_frame, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, did_you_mean, listing
 from bayesmeta.formula import Design, Parsed, Terms, parse
 from bayesmeta.grouping import Groups, nested
@@ -159,10 +159,7 @@ def _copied(given: Any) -> Any:
 
 def _frame(data: Any) -> pd.DataFrame:
     """The data with text as column names; the caller's frame is never changed."""
-    try:
-        frame = pd.DataFrame(data)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"data is a {type(data).__name__} that cannot become a data frame: {error}") from None
+    frame = as_frame(data, "data")
     if not len(frame):
         raise DataError("the data have no rows")
     return frame.rename(columns=str)

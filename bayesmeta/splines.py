@@ -120,7 +120,10 @@ def _interior(
     if knots is not None:
         found = np.sort(_numbers(knots, "knots"))
     elif df is not None:
-        found = np.quantile(x[(x >= low) & (x <= high)], _probabilities(df, intercept, len(x)))
+        inside = x[(x >= low) & (x <= high)]
+        if not len(inside):
+            raise DataError(f"ns(): no value lies between the boundary knots {low} and {high}\n  give other ones")
+        found = np.quantile(inside, _probabilities(df, intercept, len(x)))
     else:
         found = np.empty(0)
     if not ((low < found) & (found < high)).all():

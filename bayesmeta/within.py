@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta.columns import FloatArray, IntArray, column, rows_by_group
+from bayesmeta.columns import FloatArray, IntArray, as_frame, column, rows_by_group
 from bayesmeta.dose_response import greenland_longnecker, hamling
 from bayesmeta.errors import DataError, SpecError
 
@@ -85,7 +85,7 @@ def ar1(data: Any, variance: str, rho: float, group: str, position: str | None =
            [1., 4.]])}
     """
     _check_correlation(rho)
-    frame = pd.DataFrame(data)
+    frame = as_frame(data, "data")
     places = None if position is None else column(frame, position, "position")
 
     def correlation(rows: IntArray) -> FloatArray:
@@ -128,7 +128,7 @@ def correlated(data: Any, variance: str, rho: float, group: str) -> dict[Any, Fl
     def correlation(rows: IntArray) -> FloatArray:
         return np.where(np.eye(len(rows), dtype=bool), 1.0, rho)
 
-    return _by_group(pd.DataFrame(data), variance, group, correlation)
+    return _by_group(as_frame(data, "data"), variance, group, correlation)
 
 
 def _check_correlation(rho: float) -> None:
@@ -172,7 +172,10 @@ def nearest(matrix: Any) -> FloatArray:
     array([[4., 2.],
            [2., 1.]])
     """
-    given = np.asarray(matrix, dtype=float)
+    try:
+        given = np.asarray(matrix, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError("nearest needs a square matrix of finite numbers") from None
     if given.ndim != 2 or given.shape[0] != given.shape[1] or not np.isfinite(given).all():
         raise DataError(f"nearest needs a square matrix of finite numbers, got shape {given.shape}")
     if not np.allclose(given, given.T, rtol=1e-8, atol=0) or not (np.diag(given) > 0).all():

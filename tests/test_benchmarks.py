@@ -30,7 +30,7 @@ def test_row_has_a_cell_for_each_heading():
 def test_growth_of_a_linear_time_is_one():
     small, big = (Result(Times(n, n, n, n**2), memory=0) for n in (10.0, 1000.0))
     text = growth([case(), replace(case(), rows=10_000)], [small, big])
-    assert text == "Growth exponent from 100 to 10,000 rows: specify 1.00, fit 2.00."
+    assert text == "growth exponent from 100 to 10,000 rows: specify 1.00, fit 2.00."
 
 
 def test_machine_names_the_versions():

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmeta.columns import as_floats, numbers, rows_by_group
+from bayesmeta.columns import as_floats, as_frame, numbers, rows_by_group
 from bayesmeta.errors import DataError, SpecError
 
 
@@ -42,6 +42,20 @@ def test_where_numbers_come_from():
     assert numbers(frame[["v"]], frame, "S")[1] == "S"
     with pytest.raises(SpecError, match=r"^S is of type list, neither column names nor an array of numbers"):
         numbers([[1.0], [2.0, 3.0]], frame, "S")
+    with pytest.raises(SpecError, match=r"^S is of type ndarray"):
+        numbers(np.array([1.0, 2j]), frame, "S")
+
+
+def test_a_name_of_several_columns_is_refused():
+    frame = pd.DataFrame([[1.0, 2.0]], columns=["v", "v"])
+    with pytest.raises(SpecError, match=r"^S: the data have several columns named 'v'"):
+        numbers("v", frame, "S")
+
+
+@pytest.mark.parametrize("given", ["a", 3, {"x": [1, 2], "z": [1]}])
+def test_what_is_no_table_is_refused(given):
+    with pytest.raises(DataError, match=rf"^newdata is a {type(given).__name__} that cannot become a data frame"):
+        as_frame(given, "newdata")
 
 
 def test_rows_by_group_keep_the_order_of_the_data():

@@ -388,6 +388,20 @@ def test_random_parts_that_are_refused(random, message):
         model("y ~ 1", random=random)
 
 
+def test_an_outcome_may_not_have_the_name_of_all_outcomes():
+    with pytest.raises(SpecError, match="outcome 'overall' has the name"):
+        parse(Terms("overall + AL ~ 1"), ["overall", "AL"])
+
+
+@pytest.mark.parametrize("other", ["study_se", "study_index", "study_bis"])
+def test_levels_that_would_share_a_name_in_the_results_are_refused(other):
+    for random in (f"1 | study/{other}", f"1 | {other}/study"):
+        with pytest.raises(SpecError, match=f"levels 'study' and '{other}' would share a name"):
+            parse(Terms("y ~ 1", random=random), ["y", "study", other])
+    with pytest.raises(SpecError, match="level 'a/b' has a slash in its name"):
+        parse(Terms("y ~ 1", random={"a/b": "1"}), ["y", "a/b"])
+
+
 @pytest.mark.parametrize("groups", ["district:study", "factor(district)", "distric", "", 1])
 def test_groups_is_a_plain_column(groups):
     with pytest.raises(SpecError, match="groups"):
@@ -508,7 +522,8 @@ def test_columns_that_cannot_serve(right, change, message):
         ("ns(dose, df=0)", "df=0"),
         ("ns()", "uses no column"),
         ("ns(df=dose)", "cannot be evaluated"),
-        ("poly(dose, -1)", "cannot be evaluated"),
+        ("poly(dose, -1)", "degree=-1, it must be a whole number"),
+        ("poly(dose, 1000000)", "degree=1000000, it must be a whole number"),
         ("C(alloc, Treatment('randum'))", "randum"),
         ("I(1/0*dose)", "division by zero"),
     ],

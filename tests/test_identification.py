@@ -121,6 +121,21 @@ def test_fixed_effects_of_every_group_take_up_its_variance():
     assert reservations("y ~ 0 + C(g)", random="1 | g") == [sentence]
 
 
+def test_an_observation_that_the_fixed_part_fits_exactly_says_nothing():
+    data = table()
+    once = data.assign(z=data.z.where(data.h == 0), d=(data.h == 3).astype(float))
+    variance, covariance = "the variance of z (unit)", "the covariance of y and z (unit)"
+    assert reservations("y + z ~ 1", ["v", "w"], once, psi="diag") == [
+        f"the data cannot identify, or tell apart, {variance}"
+    ]
+    assert reservations("y + z ~ 1", ["v", "w"], once) == [
+        f"the data cannot identify, or tell apart, {covariance}, {variance}"
+    ]
+    assert reservations("y + z ~ 1", ["v", "w"], once, psi="id") == []
+    assert "the variance of d (g)" in reservations("y ~ d", data=once, random="d | g")[0]
+    assert reservations("y ~ 1", data=once, random="d | g", psi="diag") == []
+
+
 # ---- the fixed part
 
 

@@ -17,17 +17,22 @@ RINGS = {
     "kernel": "kernel",
     "structures": "structures",
     "model": """spec specify formula formula_columns formula_design formula_safety splines grouping columns observations
-        sampling_covariance sampling_checks identification within dose_response datasets derive raw_data tree_io
-        estimators""",
+        sampling_covariance sampling_checks identification fixed_terms respecify within dose_response datasets derive
+        raw_data tree_io estimators""",
     "tables": "results fitting heterogeneity predict",
-    "people": "summary compare tables parameters remarks same_data analysis published reproduce cli",
+    "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
+        reproduce cli export notebook saved""",
 }
 RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module in modules.split()}
 
 # third-party packages, each with the innermost ring that may import it; those not named here are banned
 OUTSIDE = {
     package: list(RINGS).index(ring)
-    for ring, packages in {"kernel": "numpy scipy", "model": "pandas xarray formulaic", "people": "rich typer"}.items()
+    for ring, packages in {
+        "kernel": "numpy scipy",
+        "model": "pandas xarray formulaic pooch rdata",
+        "people": "rich typer",
+    }.items()
     for package in packages.split()
 }
 

@@ -404,3 +404,10 @@ def test_gliomas_by_matrices_of_the_builder(shared):
     np.testing.assert_allclose(
         dense, np.tril(np.outer(sd, sd) * 0.61 ** np.abs(np.subtract.outer(range(4), range(4)))), rtol=1e-14
     )
+
+
+def test_a_wrong_length_of_variances_says_the_right_one():
+    with pytest.raises(
+        bm.SpecError, match=r"S has shape \(3,\).*\n  expected \(2,\) variances or \(2, 2\) one matrix$"
+    ):
+        bm.specify("y ~ 1", {"y": [0.5, 1.0]}, S=[0.1, 0.2, 0.3])

@@ -165,6 +165,11 @@ def test_interior_knots_lie_inside(knots):
         ns(X, knots=knots)
 
 
+def test_quantiles_need_a_value_between_the_boundary_knots():
+    with pytest.raises(DataError, match="no value lies between the boundary knots"):
+        ns(pd.Series([1.0, 9.0]), df=2, boundary_knots=[3, 4])
+
+
 def test_constant_values_leave_no_room():
     with pytest.raises(DataError, match="at least two different values"):
         ns(pd.Series([4.0, 4.0]), df=1)

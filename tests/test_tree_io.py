@@ -196,3 +196,20 @@ def test_formulas_of_a_file_are_checked_before_they_are_used():
     fit.attrs["psi"] = json.dumps({"unit": "unstrr"})
     with pytest.raises(SpecError, match="unstrr"):
         bm.Spec.from_tree(fit)
+
+
+@pytest.mark.parametrize(
+    ("part", "formula", "message"),
+    [
+        ("formula", "y ~ x", "give other coefficients than it holds: Intercept, x\n  it holds Intercept, z$"),
+        ("formula", "y ~ z + x", "give other coefficients"),
+        ("random", "x | g", "give other effects of level 'g' than it holds: Intercept, x\n  it holds Intercept$"),
+    ],
+)
+def test_formulas_that_do_not_belong_to_the_numbers_of_a_tree_are_refused(part: str, formula: str, message: str):
+    data = {"y": [0.5, -0.25, 1.0, 0.0], "x": [1, 2, 5, 4], "z": [3, 1, 0, 1], "g": list("aabb"), "v": [0.5] * 4}
+    fit = bm.fit(bm.specify("y ~ z", data, S="v", random="1 | g", offset="x"))
+    assert bm.predict(fit, {"x": 1, "z": 2})["mean"].notnull().all()
+    fit.attrs[part] = formula
+    with pytest.raises(SpecError, match=message):
+        bm.predict(fit, {"x": 1, "z": 2})

@@ -12,7 +12,10 @@ TOLERANCE = 1e-10  # of the largest entry, for symmetry and for negative eigenva
 
 def semidefinite(matrix: Any, name: str) -> np.ndarray:
     """The matrix as floats, after a check that it is a square, finite, symmetric and positive semi-definite one."""
-    M = np.array(matrix, dtype=float)
+    try:
+        M = np.array(matrix, dtype=float)
+    except (TypeError, ValueError):
+        raise SpecError(f"matrix of structure '{name}' is not a square matrix of numbers") from None
     M = M.reshape(0, 0) if M.size == 0 else M  # of a level without effects, whose plain form is an empty list
     if M.ndim != 2 or M.shape[0] != M.shape[1]:
         raise SpecError(f"matrix of structure '{name}' has shape {M.shape}; give a square matrix")

@@ -27,9 +27,13 @@ def milliseconds(x: float) -> str:
     return f"{x:.1f} ms" if x < 100 else f"{x:,.0f} ms"
 
 
+def ratio(x: float) -> str:
+    return f"{x:.1f}" if x < 10 else f"{x:.0f}"
+
+
 def row(case: Case, result: Result) -> str:
     limits = [f"{name} {limit:g} ms" for name, limit in (("search", case.search), ("fit", case.fit)) if limit]
-    theirs = [f"{case.mixmeta:g} s", f"{1e3 * case.mixmeta / result.times.fit:.0f}"] if case.mixmeta else ["", ""]
+    theirs = [f"{case.mixmeta:g} s", ratio(1e3 * case.mixmeta / result.times.fit)] if case.mixmeta else ["", ""]
     cells = [case.title, *map(milliseconds, result.times), ", ".join(limits), *theirs, f"{result.memory:.2f} GB"]
     return f"| {' | '.join(cells)} |"
 
@@ -41,7 +45,7 @@ def growth(cases: Sequence[Case], results: Sequence[Result]) -> str:
     exponents = [
         f"{name} {log10(getattr(last, name) / getattr(first, name)) / decades:.2f}" for name in ("specify", "fit")
     ]
-    return f"Growth exponent from {cases[0].rows:,} to {cases[-1].rows:,} rows: {', '.join(exponents)}."
+    return f"growth exponent from {cases[0].rows:,} to {cases[-1].rows:,} rows: {', '.join(exponents)}."
 
 
 def main() -> None:
