@@ -136,8 +136,6 @@ def sidik_jonkman(study: Study) -> Moment:
 
 def at_quantile(study: Study, Q: float, tolerance: float) -> Moment:
     """The tau2 whose generalised Q has a given value."""
-    if not tolerance > 0:
-        raise SpecError(f"tolerance is {tolerance}, it must be positive, in units of tau2")
     tau2 = study.tau2_at(Q, tolerance)
     fit = study.weighted(1 / (study.v + np.nan_to_num(tau2)))
     return Moment(tau2, len(study.y) / (study.df * float(fit.w.sum())), fit)
