@@ -17,7 +17,8 @@ from bayesmeta.kernel import Statistics, likelihood
 EM_STEPS = 3
 STEP = 1e-5  # of a parameter's size, for differences of the gradient
 AT_ONCE = 20_000  # groups times points up to which several points are evaluated in one sweep
-MOST_SCORING = 12  # Newton steps before a problem is left to L-BFGS-B
+LEAST_CURVED = 1e-2  # curvature, as a share of the largest, that a Newton step assumes at least
+MOST_SCORING = 15  # Newton steps before a problem is left to L-BFGS-B
 LOOSE = 1e-3  # gradient at which Newton's last steps, with a fresh Hessian, take over
 POLISHED = 1e-9  # gradient below which nothing is left to gain
 POLISHED_ENOUGH = 1e-7  # gradient above which the Hessian is taken anew
@@ -130,31 +131,41 @@ def curvature(objective: Objective, point: Point, interior: NDArray[np.intp]) ->
 
 def scoring(
     objective: Objective, z: np.ndarray, max_iterations: int, report: Callable[[int, float], None]
-) -> Point | None:
-    """Newton steps whose Hessian is kept up to date by the gradients (BFGS); None where they do not serve.
+) -> tuple[Point, bool]:
+    """Newton steps whose Hessian is kept up to date by the gradients (BFGS); the point reached, and whether it serves.
 
     Few evaluations for well-behaved problems: they begin with the curvature where L-BFGS-B has to learn it.
     """
     loglik, gradient = objective(z)
     point = Point(z, loglik, gradient, [loglik])
+    if not np.isfinite(loglik):
+        return point, False
     H = curvature(objective, point, np.arange(len(z)))
     for _ in range(min(max_iterations, MOST_SCORING)):
-        if not np.isfinite(H).all() or is_flat(H, point.z):
-            return None
-        step = np.linalg.solve(H, point.gradient)
-        if (np.abs(step) > np.maximum(np.abs(point.z), 1.0)).any() or (point.z + step < objective.free.lower).any():
-            return None
+        step, H = bounded_step(H, point)
+        if (point.z + step < objective.free.lower).any():
+            break
         loglik, gradient = objective(point.z + step)
         if not loglik >= point.loglik - GAIN:
-            return None
+            break
         change, bend = point.gradient - gradient, H @ step
         point = Point(point.z + step, loglik, gradient, [*point.path, loglik])
         report(len(point.path) - 1, loglik)
         if np.abs(residual_gradient(objective.free, point)).max() <= LOOSE:
-            return point
+            return point, True
         if change @ step > 0:
             H = H + np.outer(change, change) / (change @ step) - np.outer(bend, bend) / (bend @ step)
-    return None
+    return point, False
+
+
+def bounded_step(H: np.ndarray, point: Point) -> tuple[np.ndarray, np.ndarray]:
+    """Newton's step upwards, no parameter moved by more than its size, and H made positive definite for it."""
+    relative = np.maximum(np.abs(point.z), 1.0)
+    curved, directions = np.linalg.eigh(H * np.outer(relative, relative))
+    curved = np.maximum(np.abs(curved), LEAST_CURVED * np.abs(curved).max())
+    step = directions @ ((directions.T @ (relative * point.gradient)) / curved)
+    step /= max(1.0, np.abs(step).max())
+    return relative * step, (directions * curved) @ directions.T / np.outer(relative, relative)
 
 
 def is_flat(H: np.ndarray, z: np.ndarray) -> bool:
@@ -270,7 +281,9 @@ def local_search(
     objective: Objective, start: np.ndarray, max_iterations: int, report: Callable[[int, float], None]
 ) -> Outcome:
     """Search from one start, with the edges tried and left again where the likelihood rises inwards."""
-    point = scoring(objective, start, max_iterations, report) or quasi_newton(objective, start, max_iterations, report)
+    point, serves = scoring(objective, start, max_iterations, report)
+    if not serves:
+        point = quasi_newton(objective, point.z, max_iterations, report)
     lower = better_at_zero(objective, point)
     if lower is not None:
         point = max(point, quasi_newton(objective, lower, max_iterations, report), key=lambda p: p.loglik)
