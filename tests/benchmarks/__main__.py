@@ -11,7 +11,7 @@ from tests.benchmarks.cases import GROWTH, LIMITS, ONE_GROUP, Case
 from tests.benchmarks.timing import Result, alone
 
 HEADER = """\
-| case | specify | search | tree | fit | at most | mixmeta | ratio | memory |
+| case | specify | search | tree | fit | aim | mixmeta | ratio | memory |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|"""
 
 
