@@ -5,7 +5,8 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.estimators.free import Free
-from bayesmeta.estimators.search import Objective, Point, interior_of, is_flat, residual_gradient
+from bayesmeta.estimators.search import interior_of
+from bayesmeta.estimators.steps import Objective, Point, is_flat, residual_gradient
 
 
 @pytest.fixture(scope="module")

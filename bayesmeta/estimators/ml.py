@@ -7,7 +7,8 @@ import numpy as np
 from bayesmeta.errors import ConvergenceWarning, SpecError
 from bayesmeta.estimators.free import Free
 from bayesmeta.estimators.record import Estimate, Optimizer
-from bayesmeta.estimators.search import Objective, maximise
+from bayesmeta.estimators.search import maximise
+from bayesmeta.estimators.steps import Objective
 from bayesmeta.kernel import likelihood
 from bayesmeta.spec import Spec
 
