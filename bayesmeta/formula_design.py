@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from bayesmeta import names
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
-from bayesmeta.formula_columns import as_categories, categories, finite, is_categorical, label, labels, rows, take
+from bayesmeta.formula_columns import as_categories, categories, finite, is_categorical, label, rows, take
 from bayesmeta.formula_safety import ELEMENTWISE, Part, split
 from bayesmeta.splines import ns
 
@@ -88,18 +87,6 @@ class Design:
     def offset(self, frame: pd.DataFrame) -> FloatArray:
         """(n,) sum of all offsets, NaN where one is missing."""
         return np.sum([np.zeros(len(frame)), *(evaluate(part, frame) for part in self.parsed.offsets)], axis=0)
-
-    def groups(self, frame: pd.DataFrame) -> list[list[tuple[str, ...]]]:
-        """Per level, outer to inner, the label path of every row; DataError where a group is missing."""
-        if not self.parsed.group_columns:
-            return [[(text,) for text in _row_labels(frame)]]
-        paths: list[NDArray[np.object_]] = []
-        for column in self.parsed.group_columns:
-            values = take(frame, column)
-            if values.isna().any():
-                raise DataError(f"group '{column}' is missing in {rows(frame, values.isna().to_numpy())}")
-            paths.append(labels(values))
-        return [list(zip(*paths[: depth + 1], strict=True)) for depth in range(len(paths))]
 
     def _coefficients(self) -> Iterator[tuple[str, int | None]]:
         """(predictor, position of the outcome or None for all) of every coefficient."""
@@ -234,14 +221,3 @@ def _functions() -> Mapping[str, Callable[..., Any]]:
         "poly": stateful_transform(polynomial),
         "ns": stateful_transform(ns),
     }
-
-
-def _row_labels(frame: pd.DataFrame) -> list[str]:
-    found = [label(i) for i in frame.index]
-    text, count = Counter(found).most_common(1)[0] if found else ("", 1)
-    if count > 1:
-        raise DataError(
-            f"{count} rows have the label {text}, but each row is its own group\n"
-            "  number the rows with data.reset_index(drop=True), or name the groups in random"
-        )
-    return found

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bayesmeta as bm
+from bayesmeta.estimators import steps
 from bayesmeta.estimators.free import Free
 from bayesmeta.estimators.search import interior_of
 from bayesmeta.estimators.steps import Objective, Point, is_flat, residual_gradient
@@ -30,7 +31,9 @@ def test_a_correlation_needs_two_sds(objective: Objective) -> None:
     assert interior_of(objective.free, both, np.zeros(3, bool)).tolist() == [0, 1, 2]
 
 
-def test_several_points_equal_one_by_one(objective: Objective) -> None:
+@pytest.mark.parametrize("at_once", [0, 10**6])
+def test_several_points_equal_one_by_one(objective: Objective, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "AT_ONCE", at_once)
     points = np.abs(np.random.default_rng(1).normal(size=(3, 4)))
     logliks, gradients = objective.several(points)
     for i, z in enumerate(points.T):

@@ -51,9 +51,9 @@ class Upward:
 
 def leaf_psi(chunk: Chunk, psi: Sequence[np.ndarray]) -> np.ndarray:
     """Psi of a leaf's own effects: that of every own level, repeated for its groups, innermost first."""
-    own = list(zip(chunk.members, psi[chunk.parent_level + 1 :], strict=True))
     if chunk.a == len(psi[-1]):
         return psi[-1]
+    own = list(zip(chunk.members, psi[chunk.parent_level + 1 :], strict=True))
     Psi = np.zeros((chunk.a, chunk.a, *psi[-1].shape[2:]))
     at = 0
     for members, block in reversed(own):
