@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesmeta import datasets as datasets
+    from bayesmeta import priors as priors
     from bayesmeta import structures as structures
     from bayesmeta import within as within
     from bayesmeta.analysis import load_analysis as load_analysis
@@ -39,13 +40,15 @@ if TYPE_CHECKING:
     from bayesmeta.predict import blup as blup
     from bayesmeta.predict import predict as predict
     from bayesmeta.predict import ranef as ranef
+    from bayesmeta.priors import Prior as Prior
+    from bayesmeta.priors import Priors as Priors
     from bayesmeta.spec import Spec as Spec
     from bayesmeta.specify import specify as specify
     from bayesmeta.summary import summary as summary
 
 __version__ = "0.1.0"
 
-_MODULES = ("datasets", "structures", "within")
+_MODULES = ("datasets", "priors", "structures", "within")
 _NAMES = {
     "analysis": ("load_analysis",),
     "compare": ("compare",),
@@ -60,6 +63,7 @@ _NAMES = {
     "inference.likelihood_ratio": ("lr_test",),
     "partition": ("variance_partition", "r_squared"),
     "predict": ("predict", "blup", "ranef"),
+    "priors": ("Prior", "Priors"),
     "spec": ("Spec",),
     "specify": ("specify",),
     "summary": ("summary",),

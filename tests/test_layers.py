@@ -18,8 +18,9 @@ RINGS = {
     "structures": "structures",
     "model": """spec specify formula formula_columns formula_design formula_safety splines grouping columns observations
         sampling_covariance sampling_checks identification fixed_terms respecify within dose_response datasets derive
-        raw_data tree_io estimators""",
-    "tables": "results fitting heterogeneity predict",
+        raw_data tree_io estimators priors empirical_priors distributions correlation_priors prior_scales prior_checks
+        prior_defaults model_priors marginal_op pymc_model""",
+    "tables": "results fitting heterogeneity predict sampling samplers posterior",
     "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
         reproduce cli export notebook saved""",
 }
@@ -30,7 +31,7 @@ OUTSIDE = {
     package: list(RINGS).index(ring)
     for ring, packages in {
         "kernel": "numpy scipy",
-        "model": "pandas xarray formulaic pooch rdata",
+        "model": "pandas xarray formulaic pooch rdata pymc pytensor",
         "people": "rich typer",
     }.items()
     for package in packages.split()
