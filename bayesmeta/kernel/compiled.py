@@ -278,7 +278,10 @@ def marginal(beta, psi, values, base, leaf, node, top, shape, block, dims, logli
     for j in range(len(leaf)):
         kind, parent, g, at = leaf[j, 0], leaf[j, 1], leaf[j, 2], leaf[j, 3]
         r, a, q = shape[kind, 0], shape[kind, 1], effects[shape[kind, 2] + 1]
-        EA, blocks = work[at : at + r * (a + q + P + 1)].reshape(r, a + q + P + 1), block[shape[kind, 3] : shape[kind + 1, 3]]
+        EA, blocks = (
+            work[at : at + r * (a + q + P + 1)].reshape(r, a + q + P + 1),
+            block[shape[kind, 3] : shape[kind + 1, 3]],
+        )
         gather(EA, a, q, B)
         leaf_down(EA, B, M_bar[parent], dims, start, blocks, a, q, gradient[g, :P], gradient[g, P:], A)
     for g in range(m):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesmeta.kernel.layout import IntArray
 from bayesmeta.kernel.leaves import Chunk
 from bayesmeta.kernel.likelihood import LOG_2PI
 from bayesmeta.kernel.statistics import Statistics
-from bayesmeta.kernel.layout import IntArray
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ def flatten(stats: Statistics) -> Flat:
     P, depth, m = stats.n_coef, stats.depth, len(stats.outer_group)
     dims = np.array(stats.dims[:depth], dtype=np.int64)
     first, node = _nodes(stats)
-    left = [np.zeros((int(n),) * 2 + (len(nodes.group),)) for n, nodes in zip(_widths(dims, P), stats.nodes, strict=True)]
+    left = [
+        np.zeros((int(n),) * 2 + (len(nodes.group),)) for n, nodes in zip(_widths(dims, P), stats.nodes, strict=True)
+    ]
     top = np.zeros((P + 1, P + 1, m))
     store = _Store([stats.R[:, :, 0].ravel(), stats.beta0[:, 0]])
     shapes: dict[Shape, int] = {}
