@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import kernel, names
+from bayesmeta.chains import diagnostics
 from bayesmeta.errors import SpecError
 from bayesmeta.heterogeneity import homogeneity_tests
 from bayesmeta.kernel.draws import conditional_draws, fresh_effects, linear_predictor, sampling_errors
@@ -16,7 +17,6 @@ from bayesmeta.kernel.pointwise import pointwise_loglik
 from bayesmeta.model_priors import BETA, ModelPriors, log_prior, prior_draws
 from bayesmeta.pymc_model import rho_dim, tau_dim
 from bayesmeta.results import MOST_RANDOM_EFFECTS, tree
-from bayesmeta.samplers import diagnosed, labelled
 from bayesmeta.spec import FloatArray, Spec
 
 SAMPLE = (names.CHAIN, names.DRAW)
@@ -78,12 +78,18 @@ def posterior_tree(
     if random_effects is None:
         random_effects = sum(x.size for x in b) <= MOST_RANDOM_EFFECTS
     posterior = view.parameters(draws)
-    posterior |= {names.b(v.name): view.by_group(x, v.name) for v, x in zip(spec.levels, b, strict=True) if v.dim and random_effects}
+    posterior |= {
+        names.b(v.name): view.by_group(x, v.name)
+        for v, x in zip(spec.levels, b, strict=True)
+        if v.dim and random_effects
+    }
     groups = {
         names.POSTERIOR: view.table(posterior).assign_attrs(b_seed=b_seed),
-        names.DERIVED: view.table({names.psi(v.name): view.square(p, v.name) for v, p in zip(spec.levels, psi, strict=True) if v.dim}),
+        names.DERIVED: view.table(
+            {names.psi(v.name): view.square(p, v.name) for v, p in zip(spec.levels, psi, strict=True) if v.dim}
+        ),
         names.SAMPLE_STATS: view.table({name: (SAMPLE, np.asarray(values)) for name, values in sample_stats.items()}),
-        names.DIAGNOSTICS: diagnostics(spec, draws, sample_stats),
+        names.DIAGNOSTICS: diagnostics(parameter_chains(draws, priors, spec), sample_stats),
         names.LOG_PRIOR: view.table(view.blocks(log_prior(priors, spec, *_stacked(draws)))),
         **densities(spec, psi, beta, view),
         **predictions(spec, psi, beta, b, view, np.random.default_rng(predictive_seed)),
@@ -139,21 +145,15 @@ class _View:
         return xr.Dataset(variables, coords | (self.of_obs if names.OBS in used else {}), attrs)
 
 
-def diagnostics(spec: Spec, draws: Draws, sample_stats: dict[str, xr.DataArray]) -> xr.Dataset:
-    """R-hat and effective sample sizes of every parameter, divergences, and trees that were cut."""
-    chains = labelled(BETA, draws.beta, spec.coef)
-    for level, tau, rho in zip(spec.levels, draws.tau, draws.rho, strict=True):
-        for name, values, dim in ((names.tau, tau, tau_dim(level)), (names.rho, rho, rho_dim(level))):
-            if values.shape[-1]:
-                labels = spec.labels[dim].tolist() if dim else []
-                chains |= labelled(name(level.name), values if dim else values[..., 0], labels)
-    columns = np.array([diagnosed(values) for values in chains.values()]).reshape(-1, 3).T
-    found: dict[str, Any] = {
-        name: ("parameter", values) for name, values in zip(("r_hat", "ess_bulk", "ess_tail"), columns, strict=True)
-    }
-    counts = {"divergences": "diverging", "max_treedepth_hits": "reached_max_treedepth"}
-    found |= {name: ((), int(np.sum(sample_stats[theirs]))) for name, theirs in counts.items() if theirs in sample_stats}
-    return xr.Dataset(found, {"parameter": pd.Index(list(chains), dtype=object)})
+def parameter_chains(draws: Draws, priors: ModelPriors, spec: Spec) -> dict[str, FloatArray]:
+    """Chains (chain, draw) of every parameter, by the names that tables give it."""
+    found = {f"beta[{coef}]": chain for coef, chain in zip(spec.coef, np.moveaxis(draws.beta, -1, 0), strict=True)}
+    for level, given, tau, rho in zip(spec.levels, priors.levels, draws.tau, draws.rho, strict=True):
+        found |= zip(given.tau_labels, np.moveaxis(tau, -1, 0), strict=True)
+        pairs = spec.labels[names.pair(level.name)] if rho_dim(level) else []
+        labels = [f"rho[{level.name}, {pair}]" for pair in pairs] or [given.rho_label] * rho.shape[-1]
+        found |= zip(labels, np.moveaxis(rho, -1, 0), strict=True)
+    return found
 
 
 def densities(spec: Spec, psi: list[FloatArray], beta: FloatArray, view: _View) -> dict[str, xr.Dataset]:
@@ -181,7 +181,9 @@ def predictions(
     same = "of the same groups, given their random effects"
     return {
         names.POSTERIOR_PREDICTIVE: view.table({Y: view.dims(observations(spec, beta, b, rng), names.OBS)}, y=same),
-        names.NEW_GROUPS: view.table({Y: view.dims(observations(spec, beta, fresh, rng), names.OBS)}, y="of new groups"),
+        names.NEW_GROUPS: view.table(
+            {Y: view.dims(observations(spec, beta, fresh, rng), names.OBS)}, y="of new groups"
+        ),
     }
 
 

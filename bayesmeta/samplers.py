@@ -1,6 +1,5 @@
 """The samplers behind `sample`: nutpie, PyMC's own NUTS, NumPyro. A model and a start in, chains out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -154,20 +153,3 @@ def statistics(raw: xr.DataTree) -> dict[str, xr.DataArray]:
         name: next((given[theirs] for theirs in words if theirs in given), None) for name, words in STATISTICS.items()
     }
     return {name: values for name, values in found.items() if values is not None}
-
-
-def diagnosed(chains: FloatArray) -> tuple[float, float, float]:
-    """R-hat, bulk and tail effective sample size of one parameter (chain, draw); NaN for too few draws."""
-    from arviz_stats.base import array_stats
-
-    if chains.shape[1] < 4 or np.ptp(chains) == 0:
-        return (np.nan,) * 3
-    r_hat = float(array_stats.rhat(chains)) if len(chains) > 1 else np.nan
-    return r_hat, float(array_stats.ess(chains, method="bulk")), float(array_stats.ess(chains, method="tail", prob=(0.05, 0.95)))
-
-
-def labelled(name: str, values: FloatArray, labels: Sequence[str]) -> dict[str, FloatArray]:
-    """Chains (chain, draw) of every entry of a variable (chain, draw, ...) by its label."""
-    if values.ndim == 2:
-        return {name: values}
-    return {f"{name}[{label}]": values[..., i] for i, label in enumerate(labels)}

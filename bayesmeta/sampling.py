@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bayesmeta import names
+from bayesmeta.chains import alarms
 from bayesmeta.errors import ConvergenceWarning, SpecError
 from bayesmeta.spec import Spec
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from bayesmeta.priors import Priors
-
-WORST_RHAT, LEAST_ESS = 1.01, 400
 
 
 def sample(
@@ -138,15 +136,5 @@ def shown(progress: bool | None) -> bool:
 
 def warn_of_chains(tree: "xr.DataTree") -> None:
     """ConvergenceWarning where the chains are not to be trusted, with what to do."""
-    found = tree[names.DIAGNOSTICS].to_dataset()
-    worst, bulk, tail = (float(found[name].max() if name == "r_hat" else found[name].min()) for name in ("r_hat", "ess_bulk", "ess_tail"))
-    divergent = int(found.get("divergences", 0))
-    complaints = []
-    if divergent:
-        complaints.append(f"{divergent} divergent transitions: raise target_accept, or give a more informative prior")
-    if worst > WORST_RHAT:
-        complaints.append(f"R-hat is up to {worst:.3f}: more tune and draws, or a simpler psi")
-    if min(bulk, tail) < LEAST_ESS:
-        complaints.append(f"the effective sample size is down to {min(bulk, tail):.0f}: more draws")
-    if complaints:
-        warnings.warn("the chains are not reliable; " + "; ".join(complaints), ConvergenceWarning, stacklevel=3)
+    for sentence in alarms(tree):
+        warnings.warn(sentence, ConvergenceWarning, stacklevel=3)
