@@ -4,9 +4,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+import xarray as xr
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +33,7 @@ Draws = Annotated[int, typer.Option(help="Kept draws of every chain.")]
 Tune = Annotated[int, typer.Option(help="Draws of every chain that are discarded while it tunes.")]
 Chains = Annotated[int, typer.Option(help="Number of chains.")]
 Seed = Annotated[int, typer.Option(help="Seed; the same seed gives the same draws.")]
-Sampler = Annotated[str, typer.Option(help="auto, nutpie, pymc or numpyro.")]
+Sampler = Annotated[Literal["auto", "nutpie", "pymc", "numpyro"], typer.Option(help="auto, nutpie, pymc or numpyro.")]
 TargetAccept = Annotated[float, typer.Option(help="Between 0 and 1; nearer to 1, divergences are rarer.")]
 Out = Annotated[
     Path | None,
@@ -127,7 +128,7 @@ def compare_command(
         analysis = load_analysis(file)
         chosen, path = _chosen(analysis, model), saved.check_path(out or Path(f"{file.stem}_compare.nc"))
         typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
-        trees = {}
+        trees: dict[str, xr.DataTree] = {}
         for name in chosen:
             given = analysis.models[name]
             fixed = given.method == "fixed"

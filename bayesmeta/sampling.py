@@ -2,6 +2,8 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +16,9 @@ from bayesmeta.spec import Spec
 if TYPE_CHECKING:
     import xarray as xr
 
+    from bayesmeta.model_priors import ModelPriors
     from bayesmeta.priors import Priors
+    from bayesmeta.samplers import Settings
 
 
 def sample(
@@ -49,11 +53,11 @@ def sample(
     Returns
     -------
     xr.DataTree
-        The results tree. `/posterior` with beta, tau_L, rho_L and b_L over (chain, draw); `/derived` psi_L; densities
-        `/log_likelihood` of the outer groups, `/log_likelihood_conditional` of every observation given all others,
-        `/log_prior` by block; `/prior`, `/prior_predictive`; `/posterior_predictive`, y of the same groups given their
-        random effects, and `/posterior_predictive_new`, y of new groups; `/diagnostics`; and the specification. ArviZ
-        works on it as it is.
+        The results tree. `/posterior` with beta, tau_L and rho_L over (chain, draw); `/random_effects` b_L; `/derived`
+        psi_L; densities `/log_likelihood` of the outer groups, `/log_likelihood_conditional` of every observation given
+        all others, `/log_prior` by block; `/prior`, `/prior_predictive`; `/posterior_predictive`, y of the same groups
+        given their random effects, and `/posterior_predictive_new`, y of new groups; `/diagnostics`; and the
+        specification. ArviZ works on it as it is.
 
     Raises
     ------
@@ -81,43 +85,98 @@ def sample(
     >>> round(float(post["posterior"]["tau_unit"].mean()), 1)
     0.6
     """
-    from bayesmeta.posterior import Draws, posterior_tree
     from bayesmeta.prior_defaults import resolve
     from bayesmeta.pymc_model import build
-    from bayesmeta.samplers import Nutpie, Settings, by_pymc, chosen, start, statistics
+    from bayesmeta.samplers import Settings, by_pymc, chosen, start
     from bayesmeta.vicinity import vicinity
 
     if not isinstance(spec, Spec):
         raise SpecError(f"sample takes a specification from bm.specify, not a {type(spec).__name__}")
-    for name, value, least in (("draws", draws, 1), ("tune", tune, 0), ("chains", chains, 1)):
-        check_count(name, value, least)
-    check_target(target_accept)
+    check_settings(draws, tune, chains, target_accept)
     name = chosen(sampler, backend)
-    given = resolve(spec, priors)
+    given, options = resolve(spec, priors), (draws, tune, chains, target_accept, shown(progress))
     seed = check_seed(seed)
-    chain_seed, *seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(4))
-    settings = Settings(draws, tune, chains, chain_seed, target_accept, shown(progress))
-    near = vicinity(spec)
-    model, point = build(spec, [given], near), start(spec, given, near)
     if name == "nutpie":
-        raw = Nutpie(model, spec, point, backend).run(settings)
-    else:
-        raw = by_pymc(name, model, point, settings)
-    about = {"sampler": name, "seed": str(seed), "tune": str(tune), "target_accept": str(target_accept)}
-    found = Draws.of(spec, raw["posterior"].to_dataset())
-    tree = posterior_tree(spec, given, found, statistics(raw), about, seeds, random_effects)
-    warn_of_chains(tree)
-    return tree
+        return Compiled(spec, [given], backend).sample(0, seed, *options, random_effects=random_effects)
+    near, plan = vicinity(spec), _Plan.of(seed)
+    settings = Settings(draws, tune, chains, plan.chains, target_accept, shown(progress))
+    raw = by_pymc(name, build(spec, [given], near), start(spec, given, near), settings)
+    return plan.tree(spec, given, raw, settings, name, random_effects)
 
 
-def check_count(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise SpecError(f"{name} is {value!r}; give a whole number of at least {least}")
+class Compiled:
+    """A specification with one or several sets of priors, compiled once by nutpie."""
+
+    def __init__(self, spec: Spec, priors: "Sequence[ModelPriors]", backend: str | None = None) -> None:
+        from bayesmeta.pymc_model import build
+        from bayesmeta.samplers import Nutpie, start
+        from bayesmeta.vicinity import vicinity
+
+        near = vicinity(spec)
+        self.spec, self.priors = spec, priors
+        self.nutpie = Nutpie(build(spec, priors, near), spec, start(spec, priors[0], near), backend)
+
+    def sample(
+        self,
+        which: int,
+        seed: int,
+        draws: int,
+        tune: int,
+        chains: int,
+        target_accept: float,
+        progress: bool,
+        random_effects: bool | None = None,
+    ) -> "xr.DataTree":
+        """The results tree under the set of priors at this position."""
+        from bayesmeta.samplers import Settings
+
+        plan = _Plan.of(seed)
+        settings = Settings(draws, tune, chains, plan.chains, target_accept, progress)
+        raw = self.nutpie.run(settings, **({"prior": which} if len(self.priors) > 1 else {}))
+        return plan.tree(self.spec, self.priors[which], raw, settings, "nutpie", random_effects)
 
 
-def check_target(value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise SpecError(f"target_accept is {value!r}; give a number between 0 and 1, such as 0.9")
+@dataclass(frozen=True)
+class _Plan:
+    """Independent seeds of everything random in a results tree, from one seed."""
+
+    seed: int
+    chains: int
+    rest: tuple[int, ...]
+
+    @classmethod
+    def of(cls, seed: int) -> "_Plan":
+        chains, *rest = (int(s) for s in np.random.SeedSequence(seed).generate_state(4))
+        return cls(seed, chains, tuple(rest))
+
+    def tree(
+        self,
+        spec: Spec,
+        priors: "ModelPriors",
+        raw: "xr.DataTree",
+        settings: "Settings",
+        sampler: str,
+        random_effects: bool | None,
+    ) -> "xr.DataTree":
+        """The results tree of what a sampler returned; warns of chains that are not to be trusted."""
+        from bayesmeta.posterior import Draws, posterior_tree
+        from bayesmeta.samplers import statistics
+
+        about = {"sampler": sampler, "seed": str(self.seed), "tune": str(settings.tune)}
+        about["target_accept"] = str(settings.target_accept)
+        draws = Draws.of(spec, raw["posterior"].to_dataset())
+        tree = posterior_tree(spec, priors, draws, statistics(raw), about, self.rest, random_effects)
+        warn_of_chains(tree)
+        return tree
+
+
+def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any) -> None:
+    """Refuse numbers with which nothing can be sampled."""
+    for name, value, least in (("draws", draws, 1), ("tune", tune, 0), ("chains", chains, 1)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise SpecError(f"{name} is {value!r}; give a whole number of at least {least}")
+    if isinstance(target_accept, bool) or not isinstance(target_accept, Real) or not 0 < float(target_accept) < 1:
+        raise SpecError(f"target_accept is {target_accept!r}; give a number between 0 and 1, such as 0.9")
 
 
 def check_seed(seed: Any) -> int:
@@ -137,4 +196,4 @@ def shown(progress: bool | None) -> bool:
 def warn_of_chains(tree: "xr.DataTree") -> None:
     """ConvergenceWarning where the chains are not to be trusted, with what to do."""
     for sentence in alarms(tree):
-        warnings.warn(sentence, ConvergenceWarning, stacklevel=3)
+        warnings.warn(sentence, ConvergenceWarning, stacklevel=5)
