@@ -126,7 +126,7 @@ def _compiled(prior: Prior) -> Any:
 
     value = pt.dvector("value")
     graph = logp_graph(prior, value)
-    return pytensor.function([value], graph, mode=_plain_mode())  # type: ignore[attr-defined]
+    return pytensor.function([value], graph, mode=_plain_mode())
 
 
 def logp(prior: Prior, x: Any) -> FloatArray:

@@ -40,28 +40,29 @@ class MarginalLoglik(Op):
         loglik, gradient = loglik_and_gradient(beta, psi, values, base, self.flat.tables)
         output_storage[0][0], output_storage[1][0] = loglik, gradient
 
-    def infer_shape(self, fgraph: Any, node: Apply, shapes: Sequence[Any]) -> list[Any]:
-        (P,), (n_psi,), _, (m,) = shapes
+    def infer_shape(self, *given: Any) -> list[Any]:
+        (P,), (n_psi,), _, (m,) = given[-1]  # before it the node, and in older versions of PyTensor the graph
         return [(m,), (m, P + n_psi)]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[True, False], [True, False], [False, False], [False, False]]
+        return [[True, True], [True, True], [False, False], [False, False]]
 
     def pullback(
         self, inputs: Sequence[Variable], outputs: Sequence[Variable], cotangents: Sequence[Variable]
     ) -> list[Variable]:
         if not isinstance(cotangents[1].type, DisconnectedType):
             raise NotImplementedError("the marginal log-likelihood has no second derivatives")
-        P = inputs[0].shape[0]
         slope = cotangents[0] @ outputs[1]
-        return [slope[:P], slope[P:], disconnected_type(), disconnected_type()]
+        n_psi = int((self.flat.dims**2).sum())  # JAX takes no slices whose length is computed
+        by_beta, by_psi = (slope[:-n_psi], slope[-n_psi:]) if n_psi else (slope, slope[:0])
+        return [by_beta, by_psi, disconnected_type(), disconnected_type()]
 
 
 def register_numba() -> None:
     from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 
     @register_funcify_and_cache_key(MarginalLoglik)
-    def numba_marginal(op: MarginalLoglik, node: Any, **_: Any) -> tuple[Any, None]:
+    def numba_marginal(op: MarginalLoglik, node: Any, **kwargs: Any) -> tuple[Any, None]:
         # called by its address, so that neither compilation nor rounding depends on the graph around it; an address is
         # of this process, hence no key for a cache on disk
         call = CFUNCTYPE(None, *(c_size_t,) * len(marginal.ctypes.argtypes))(marginal.address)
@@ -69,7 +70,7 @@ def register_numba() -> None:
         n_leaf, n_node, _, n_shape, n_block, n_dims = map(len, op.flat.tables)
 
         @numba_njit(fastmath=False)
-        def evaluate(beta, psi, values, base):  # type: ignore[no-untyped-def]
+        def evaluate(beta, psi, values, base):
             beta, psi = np.ascontiguousarray(beta), np.ascontiguousarray(psi)
             values, base = np.ascontiguousarray(values), np.ascontiguousarray(base)
             sizes = np.array([len(beta), len(psi), len(values), len(base), n_leaf, n_node, n_shape, n_block, n_dims])
@@ -102,7 +103,7 @@ def register_jax() -> None:
     from pytensor.link.jax.dispatch.basic import jax_funcify
 
     @jax_funcify.register(MarginalLoglik)
-    def jax_marginal(op: MarginalLoglik, **_: Any) -> Any:
+    def jax_marginal(op: MarginalLoglik, **kwargs: Any) -> Any:
         from bayesmeta.marginal_jax import evaluation
 
         return evaluation(op.flat)

@@ -8,16 +8,19 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
+from numpy.typing import NDArray
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
 from bayesmeta import kernel, names
 from bayesmeta.kernel.draws import fresh_effects, linear_predictor, sampling_errors
-from bayesmeta.kernel.flat import Flat, flatten
+from bayesmeta.kernel.flat import flatten
 from bayesmeta.kernel.layout import layout
+from bayesmeta.kernel.likelihood import matrix_first
+from bayesmeta.kernel.small import psd_factor
 from bayesmeta.kernel.whitening import whitener
 from bayesmeta.marginal_op import MarginalLoglik
-from bayesmeta.spec import FloatArray, IntArray, Spec
+from bayesmeta.spec import FloatArray, IntArray, Level, Spec
 
 WITHIN = "within"  # dimension over the observations of an outer group
 STATISTICS = "statistics"  # shared variable: what the likelihood reads of y
@@ -33,7 +36,7 @@ class Blocks:
     """
 
     index: IntArray
-    filled: FloatArray
+    filled: NDArray[np.bool_]
     row: IntArray
     place: IntArray
 
@@ -72,7 +75,7 @@ class StatisticsOf(Op):
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Sequence[Any]) -> None:
         output_storage[0][0] = values_of(self.spec, self.blocks.gather(inputs[0]))
 
-    def infer_shape(self, fgraph: Any, node: Apply, shapes: Sequence[Any]) -> list[Any]:
+    def infer_shape(self, *given: Any) -> list[Any]:
         return [(len(flatten(self.spec.statistics).values),)]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
@@ -139,6 +142,17 @@ def draw_y(spec: Spec, beta: FloatArray, psi: Sequence[FloatArray], rng: np.rand
     return (spec.offset + mean + sampling_errors(S, len(spec.y), 1, rng))[0]
 
 
+def _root(level: Level, covariance: Any) -> Any:
+    """F with Psi = F F'; Psi may be singular where its structure has no correlations to sample."""
+    structure, dim = level.structure, level.dim
+    if structure.n_rho(dim):
+        return pt.linalg.cholesky(covariance)
+    fixed = np.array(structure.compose(np.ones(structure.n_tau(dim)), np.zeros(0), dim), float)
+    sizes = np.diag(fixed)
+    scale = pt.sqrt(pt.diagonal(covariance) / np.where(sizes > 0, sizes, 1.0))
+    return scale[:, None] * psd_factor(matrix_first(fixed))[:, :, 0, 0]
+
+
 def explicit_likelihood(spec: Spec, blocks: Blocks, beta: Any, psi: Sequence[Any]) -> Any:
     """The observed y given random effects b_L = z_L F' with Psi = F F' and z_L standard normal."""
     mean = pt.dot(spec.X, beta) + spec.offset
@@ -146,7 +160,7 @@ def explicit_likelihood(spec: Spec, blocks: Blocks, beta: Any, psi: Sequence[Any
         if level.dim:
             group, effect = names.group(level.name), names.effect(level.name)
             z = pm.Normal(f"z_{level.name}", dims=(group, effect))
-            b = pm.Deterministic(names.b(level.name), z @ pt.linalg.cholesky(covariance).T, dims=(group, effect))
+            b = pm.Deterministic(names.b(level.name), z @ _root(level, covariance).T, dims=(group, effect))
             mean = mean + (b[level.index] * level.Z).sum(-1)
     observed = blocks.spread(spec.y)
     outer = spec.levels[0].index

@@ -1,5 +1,6 @@
 """`sample`: from a specification and priors to a results tree with draws from the posterior."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -196,4 +197,4 @@ def shown(progress: bool | None) -> bool:
 def warn_of_chains(tree: "xr.DataTree") -> None:
     """ConvergenceWarning where the chains are not to be trusted, with what to do."""
     for sentence in alarms(tree):
-        warnings.warn(sentence, ConvergenceWarning, stacklevel=5)
+        warnings.warn(sentence, ConvergenceWarning, skip_file_prefixes=(os.path.dirname(__file__),))

@@ -43,7 +43,7 @@ def sensitivity(
     Returns
     -------
     Dataset over (prior, parameter)
-        `estimate` the posterior mean, `se` the posterior SD, `lower`, `upper` of the equal-tailed interval. Over `prior`
+        `estimate` the posterior mean, `se` the posterior SD, `lower`, `upper` of the equal-tailed interval; by `prior`
         `r_hat` the largest, `ess_bulk` and `ess_tail` the smallest of all parameters, `divergences`, and `priors`, the
         priors in words. `bm.plots.sensitivity` draws it.
 

@@ -9,6 +9,7 @@ from bayesmeta.errors import BayesmetaWarning
 from bayesmeta.estimators import fit_likelihood
 from bayesmeta.kernel import likelihood
 from bayesmeta.spec import FloatArray, Spec
+from bayesmeta.structures.base import Structure
 
 OFF_ZERO = 0.3  # in units of the typical sampling SD of the effect: an SD that REML puts at zero begins here
 
@@ -32,13 +33,16 @@ def vicinity(spec: Spec) -> Vicinity:
         # whether REML converges is not what is asked here
         warnings.simplefilter("ignore", BayesmetaWarning)
         estimate = fit_likelihood(spec, restricted=True)
-    parts = [_start(level.structure, psi, unit) for level, psi, unit in zip(spec.levels, estimate.psi, spec.statistics.typical, strict=True)]
+    parts = [
+        _start(level.structure, psi, unit)
+        for level, psi, unit in zip(spec.levels, estimate.psi, spec.statistics.typical, strict=True)
+    ]
     psi = [level.structure.compose(tau, rho, level.dim) for level, (tau, rho) in zip(spec.levels, parts, strict=True)]
     near = likelihood(spec.statistics, psi, restricted=True)
     return Vicinity(near.beta, np.linalg.cholesky(near.beta_cov), *zip(*parts, strict=True))
 
 
-def _start(structure, psi, unit):
+def _start(structure: Structure, psi: FloatArray, unit: FloatArray) -> tuple[FloatArray, FloatArray]:
     tau, rho = structure.decompose(psi)
     if len(tau):
         least = OFF_ZERO * (np.median(unit) if len(tau) < len(unit) else unit)

@@ -16,16 +16,21 @@ _FLOATS, _INTS = types.CPointer(types.float64), types.CPointer(types.int64)
 
 
 @compiled
-def cholesky(A, n, singular):  # type: ignore[no-untyped-def]
-    """Lower Cholesky factor in place of the lower triangle of A; of a singular matrix some columns are zero."""
+def cholesky(A, n, singular):
+    """Lower Cholesky factor in place of the lower triangle of A; where it may be singular some columns are zero."""
     for j in range(n):
         size = A[j, j]
         d = size
         for k in range(j):
             d -= A[j, k] * A[j, k]
-        if singular and d <= 1e-14 * size:
-            for i in range(j, n):
-                A[i, j] = 0.0
+        # rounding errors of d grow with the condition of the rows above; where it is worse Psi is no covariance matrix
+        if singular and -1e-8 * size <= d <= 1e-14 * size < np.inf:
+            A[j, j] = 0.0
+            for i in range(j + 1, n):
+                s = A[i, j]
+                for k in range(j):
+                    s -= A[i, k] * A[j, k]
+                A[i, j] = 0.0 if s * s <= 1e-8 * size * A[i, i] else np.nan
             continue
         d = np.sqrt(d)
         A[j, j] = d
@@ -37,7 +42,7 @@ def cholesky(A, n, singular):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def solve_lower(L, X):  # type: ignore[no-untyped-def]
+def solve_lower(L, X):
     """X becomes L^-1 X; log|L L'|."""
     logdet = 0.0
     for i in range(X.shape[0]):
@@ -51,7 +56,7 @@ def solve_lower(L, X):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fold(M0, s, u, M):  # type: ignore[no-untyped-def]
+def fold(M0, s, u, M):
     """M of [effects, residual] from M0 of [effects, X, y], the residual being y - X u."""
     P = len(u)
     for i in range(s + 1):
@@ -71,7 +76,7 @@ def fold(M0, s, u, M):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fold_bar(M0, M_bar, s, u, u_bar):  # type: ignore[no-untyped-def]
+def fold_bar(M0, M_bar, s, u, u_bar):
     """Add to u_bar what `fold` makes of M_bar."""
     P = len(u)
     for p in range(P):
@@ -85,7 +90,7 @@ def fold_bar(M0, M_bar, s, u, u_bar):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def leaf_up(EA, psi, start, dims, block, u, q, B):  # type: ignore[no-untyped-def]
+def leaf_up(EA, psi, start, dims, block, u, q, B):
     """EA becomes R^-1 [E, A_ancestors, A_X, residual] with I + E Psi E' = R R'; log|R R'|."""
     r, y = EA.shape[0], EA.shape[1] - 1
     for i in range(r):
@@ -106,7 +111,7 @@ def leaf_up(EA, psi, start, dims, block, u, q, B):  # type: ignore[no-untyped-de
 
 
 @compiled
-def gather(EA, a, q, V):  # type: ignore[no-untyped-def]
+def gather(EA, a, q, V):
     """V (r, q + 1): the columns [ancestors, residual] of a leaf."""
     for i in range(EA.shape[0]):
         for k in range(q):
@@ -115,7 +120,7 @@ def gather(EA, a, q, V):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def leaf_down(EA, W, C_bar, dims, start, block, a, q, u_bar, psi_bar, Q):  # type: ignore[no-untyped-def]
+def leaf_down(EA, W, C_bar, dims, start, block, a, q, u_bar, psi_bar, Q):
     """Add a leaf's derivatives by u and Psi; EA as `leaf_up` left it, W its columns, C_bar that of its parent."""
     r, x = EA.shape[0], a + q
     for i in range(r):
@@ -143,7 +148,7 @@ def leaf_down(EA, W, C_bar, dims, start, block, a, q, u_bar, psi_bar, Q):  # typ
 
 
 @compiled
-def node_up(M, F, K, a, w, S, T):  # type: ignore[no-untyped-def]
+def node_up(M, F, K, a, w, S, T):
     """K = F (I + F'GF)^-1 F' for M = [[G, H], [H', C]]; T'T = [[K, KH], [., H'KH]]; log|I + F'GF|."""
     for i in range(a):
         for c in range(w):
@@ -167,7 +172,7 @@ def node_up(M, F, K, a, w, S, T):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def node_down(M, K, M_bar, C_bar, a, w, psi_bar, p0, N):  # type: ignore[no-untyped-def]
+def node_down(M, K, M_bar, C_bar, a, w, psi_bar, p0, N):
     """M_bar from the parent's C_bar, and the derivatives by Psi of the level; K as `node_up` left it."""
     for i in range(a, w):
         for c in range(a, w):
@@ -203,8 +208,8 @@ def node_down(M, K, M_bar, C_bar, a, w, psi_bar, p0, N):  # type: ignore[no-unty
     fastmath=False,
     error_model="numpy",
 )
-def marginal(beta, psi, values, base, leaf, node, top, shape, block, dims, loglik, gradient, sizes):  # type: ignore[no-untyped-def]
-    """Log-likelihood of every outer group and its gradient; a C function, so that what calls it is not compiled with it.
+def marginal(beta, psi, values, base, leaf, node, top, shape, block, dims, loglik, gradient, sizes):
+    """Log-likelihood of every outer group and its gradient; a C function, so that its callers compile without it.
 
     Parameters
     ----------

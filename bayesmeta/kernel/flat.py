@@ -3,7 +3,6 @@
 The beta of the Bayesian target is given, so what is left of a group is its ancestors' effects and one residual.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,7 +126,7 @@ def _nodes(stats: Statistics) -> tuple[dict[int, int], IntArray]:
     return first, table
 
 
-def _shape(chunk: Chunk, dims: Sequence[int]) -> Shape:
+def _shape(chunk: Chunk, dims: IntArray) -> Shape:
     blocks, at = [], 0
     for j in range(len(chunk.members) - 1, -1, -1):
         level = chunk.parent_level + 1 + j
@@ -144,10 +143,9 @@ def _leaves(chunk: Chunk, which: int, first: dict[int, int], n_node: int, store:
 
 def _add_left(chunk: Chunk, left: list[np.ndarray], top: np.ndarray) -> None:
     """What is left of a leaf without its own effects does not depend on Psi and goes to the parent once."""
-    if chunk.ancestors:
-        np.add.at(left[chunk.parent_level], (slice(None), slice(None), chunk.ancestors[-1]), chunk.C0[:, :, 0])
-    else:
-        np.add.at(top, (slice(None), slice(None), chunk.outer), chunk.C0[:, :, 0])
+    total = left[chunk.parent_level] if chunk.ancestors else top
+    parent = chunk.ancestors[-1] if chunk.ancestors else chunk.outer
+    np.add.at(np.moveaxis(total, -1, 0), parent, np.moveaxis(chunk.C0[:, :, 0], -1, 0))
 
 
 def _shape_tables(shapes: list[Shape]) -> tuple[IntArray, IntArray]:

@@ -1,4 +1,4 @@
-"""Log density of every observation given the others, for many draws of the parameters: what leave-one-out needs."""
+"""Distribution of every observation given the others, for many draws of the parameters: what leave-one-out needs."""
 
 from collections.abc import Iterator, Sequence
 
@@ -36,17 +36,55 @@ def pointwise_loglik(
     Gaussian Processes for Machine Learning, equation 5.12). Sigma is worked on block by block with full matrices: a
     block, an outer group unless that falls apart, of n observations costs some n^3 operations for every draw.
     """
-    batch = [matrix_first(p)[..., 0] for p in psi]
-    beta = np.atleast_2d(beta)
-    B = np.broadcast_shapes(beta.shape[:1], *(p.shape[2:] for p in batch))[0]
-    residual = np.array(np.broadcast_to(y[:, None] - np.einsum("np,bp->nb", X, beta), (len(y), B)))
-    result = np.empty(residual.shape)
+    found = np.empty((len(y), _n_draws(psi, beta)))
+    for at, weighted, precision in _given_others(y, X, Z, groups, S, psi, beta):
+        found[at] = (np.log(precision) - LOG_2PI - weighted * weighted / precision) / 2
+    return found.T
+
+
+def pointwise_moments(
+    y: np.ndarray,
+    X: np.ndarray,
+    Z: Sequence[np.ndarray],
+    groups: Sequence[np.ndarray],
+    S: tuple[np.ndarray, np.ndarray, np.ndarray],
+    psi: Sequence[np.ndarray],
+    beta: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD of every observation given the other observations, beta and Psi, for every draw: twice (B, n_obs).
+
+    Arguments are those of `pointwise_loglik`, which is the log density of y under these normal distributions.
+    """
+    mean, sd = np.empty((2, len(y), _n_draws(psi, beta)))
+    for at, weighted, precision in _given_others(y, X, Z, groups, S, psi, beta):
+        mean[at] = y[at[0], None] - weighted / precision
+        sd[at] = 1 / np.sqrt(precision)
+    return mean.T, sd.T
+
+
+def _n_draws(psi: Sequence[np.ndarray], beta: np.ndarray) -> int:
+    return int(np.broadcast_shapes(np.atleast_2d(beta).shape[:1], *(np.shape(p)[:-2] for p in psi))[0])
+
+
+def _given_others(
+    y: np.ndarray,
+    X: np.ndarray,
+    Z: Sequence[np.ndarray],
+    groups: Sequence[np.ndarray],
+    S: tuple[np.ndarray, np.ndarray, np.ndarray],
+    psi: Sequence[np.ndarray],
+    beta: np.ndarray,
+) -> Iterator[tuple[tuple[IntArray, slice], np.ndarray, np.ndarray]]:
+    """Observations (s, n) and draws, with Sigma^-1 (y - X beta) and diag Sigma^-1 (s, n, B) of these."""
+    B, batch = _n_draws(psi, beta), [matrix_first(p)[..., 0] for p in psi]
+    residual = np.array(np.broadcast_to(y[:, None] - np.einsum("np,bp->nb", X, np.atleast_2d(beta)), (len(y), B)))
     for rows in _blocks(Z, groups, S):
         known, between = _block_S(S, rows, len(y)), _block_designs(Z, groups, rows)
         for part in pieces(B, 4 * known.size):
             some = [p[..., part] if p.shape[2] > 1 else p for p in batch]
-            result[rows, part] = _each_given_others(_marginal(known, between, some), residual[rows, part])
-    return result.T
+            inverse = _by_lapack if len(rows) > BY_ROWS else _by_rows
+            at = rows, part
+            yield at, *inverse(_marginal(known, between, some), residual[at])
 
 
 def _blocks(
@@ -101,13 +139,6 @@ def _marginal(
             weight = z[:, None, :, c] * z[None, :, :, d]
             Sigma += (weight[..., None] * together) * p[c, d]
     return Sigma
-
-
-def _each_given_others(Sigma: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """Log density (s, n, B) of every residual given the others of its block."""
-    inverse = _by_lapack if len(Sigma) > BY_ROWS else _by_rows
-    weighted, precision = inverse(Sigma, residual)
-    return (np.log(precision) - LOG_2PI - weighted * weighted / precision) / 2
 
 
 def _by_rows(Sigma: np.ndarray, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
