@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesmeta import datasets as datasets
+    from bayesmeta import plots as plots
     from bayesmeta import priors as priors
     from bayesmeta import structures as structures
     from bayesmeta import within as within
@@ -42,13 +43,16 @@ if TYPE_CHECKING:
     from bayesmeta.predict import ranef as ranef
     from bayesmeta.priors import Prior as Prior
     from bayesmeta.priors import Priors as Priors
+    from bayesmeta.pymc_model import to_pymc as to_pymc
+    from bayesmeta.sampling import sample as sample
+    from bayesmeta.sensitivity import sensitivity as sensitivity
     from bayesmeta.spec import Spec as Spec
     from bayesmeta.specify import specify as specify
     from bayesmeta.summary import summary as summary
 
 __version__ = "0.1.0"
 
-_MODULES = ("datasets", "priors", "structures", "within")
+_MODULES = ("datasets", "plots", "priors", "structures", "within")
 _NAMES = {
     "analysis": ("load_analysis",),
     "compare": ("compare",),
@@ -64,6 +68,9 @@ _NAMES = {
     "partition": ("variance_partition", "r_squared"),
     "predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
+    "pymc_model": ("to_pymc",),
+    "sampling": ("sample",),
+    "sensitivity": ("sensitivity",),
     "spec": ("Spec",),
     "specify": ("specify",),
     "summary": ("summary",),

@@ -1,4 +1,4 @@
-"""What follows from draws of beta, tau and rho: Psi, random effects, densities and predictions, all without a compiler."""
+"""What follows from draws of beta, tau and rho: Psi, random effects, densities and predictions; nothing is compiled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def posterior_tree(
     """The results tree of posterior draws.
 
     seeds : of the random effects, the prior, and the predictions.
-    random_effects : whether `b_L` is kept; by default where its values are at most a million.
+    random_effects : whether `/random_effects` is kept; by default where its values are at most a million.
     """
     b_seed, prior_seed, predictive_seed = seeds
     view = _View(spec, draws.shape)
@@ -77,14 +77,14 @@ def posterior_tree(
     b = conditional_draws(spec.statistics, psi, beta, np.random.default_rng(b_seed))
     if random_effects is None:
         random_effects = sum(x.size for x in b) <= MOST_RANDOM_EFFECTS
-    posterior = view.parameters(draws)
-    posterior |= {
+    effects = {
         names.b(v.name): view.by_group(x, v.name)
         for v, x in zip(spec.levels, b, strict=True)
         if v.dim and random_effects
     }
     groups = {
-        names.POSTERIOR: view.table(posterior).assign_attrs(b_seed=b_seed),
+        names.POSTERIOR: view.table(view.parameters(draws)).assign_attrs(b_seed=b_seed),
+        **({names.RANDOM_EFFECTS: view.table(effects)} if effects else {}),
         names.DERIVED: view.table(
             {names.psi(v.name): view.square(p, v.name) for v, p in zip(spec.levels, psi, strict=True) if v.dim}
         ),
@@ -150,7 +150,7 @@ def parameter_chains(draws: Draws, priors: ModelPriors, spec: Spec) -> dict[str,
     found = {f"beta[{coef}]": chain for coef, chain in zip(spec.coef, np.moveaxis(draws.beta, -1, 0), strict=True)}
     for level, given, tau, rho in zip(spec.levels, priors.levels, draws.tau, draws.rho, strict=True):
         found |= zip(given.tau_labels, np.moveaxis(tau, -1, 0), strict=True)
-        pairs = spec.labels[names.pair(level.name)] if rho_dim(level) else []
+        pairs = spec.labels[names.pair(level.name)].tolist() if rho_dim(level) else []
         labels = [f"rho[{level.name}, {pair}]" for pair in pairs] or [given.rho_label] * rho.shape[-1]
         found |= zip(labels, np.moveaxis(rho, -1, 0), strict=True)
     return found

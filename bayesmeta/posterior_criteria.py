@@ -88,17 +88,9 @@ def bad_k_note(criteria: pd.DataFrame) -> str:
 def _loo(tree: xr.DataTree) -> Any:
     import arviz  # half a second and more, and only here
 
-    posterior = group(tree, names.POSTERIOR)
-    random = [names.b(level) for level in level_structures(tree)]
-    slim = xr.DataTree.from_dict(  # the efficiency of the draws is that of the parameters; b can be very large
-        {
-            names.POSTERIOR: posterior.drop_vars([name for name in random if name in posterior]),
-            names.LOG_LIKELIHOOD: group(tree, names.LOG_LIKELIHOOD),
-        }
-    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _BAD, UserWarning)
-        return arviz.loo(slim, pointwise=True)
+        return arviz.loo(tree, pointwise=True)
 
 
 def _draws(tree: xr.DataTree) -> int:

@@ -59,7 +59,8 @@ def b_draws(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
     of beta and Psi, the same each time.
     """
     posterior = group(tree, names.POSTERIOR)
-    if any(level.dim and names.b(level.name) not in posterior for level in spec.levels):
+    effects = group(tree, names.RANDOM_EFFECTS) if names.RANDOM_EFFECTS in tree.children else xr.Dataset()
+    if any(level.dim and names.b(level.name) not in effects for level in spec.levels):
         if _SEED not in posterior.attrs:
             raise SpecError(f"this tree holds neither the random effects nor {_SEED}, with which they are drawn again")
         psi = [psi_draws(tree, level.name) for level in spec.levels]
@@ -67,7 +68,7 @@ def b_draws(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
         return list(conditional_draws(spec.statistics, psi, beta_draws(tree), rng))
     n = posterior.sizes[names.CHAIN] * posterior.sizes[names.DRAW]
     return [
-        _stacked(posterior[names.b(level.name)], names.group(level.name), names.effect(level.name))
+        _stacked(effects[names.b(level.name)], names.group(level.name), names.effect(level.name))
         if level.dim
         else np.zeros((n, level.n_groups, 0))
         for level in spec.levels

@@ -12,7 +12,7 @@ from pymc.logprob.transforms import Transform
 
 from bayesmeta import names
 from bayesmeta.correlation_priors import rho_draws
-from bayesmeta.distributions import dist, draws, families, logp_graph
+from bayesmeta.distributions import draws, families, logp_graph
 from bayesmeta.errors import SpecError, did_you_mean, listing
 from bayesmeta.model_priors import BETA, LevelPriors, ModelPriors, prior_draws
 from bayesmeta.observed import WITHIN, Blocks, explicit_likelihood, marginal_likelihood
@@ -28,9 +28,7 @@ Parameterization = Literal["marginal", "noncentered"]
 WHICH = "prior"  # shared variable: which of several sets of priors is in force
 
 
-def to_pymc(
-    spec: Spec, priors: "Priors | None" = None, parameterization: Parameterization = "marginal"
-) -> pm.Model:
+def to_pymc(spec: Spec, priors: "Priors | None" = None, parameterization: Parameterization = "marginal") -> pm.Model:
     """The specification as a PyMC model, to look at, to extend, or to sample from by PyMC's own means.
 
     Parameters
@@ -44,9 +42,9 @@ def to_pymc(
     Returns
     -------
     pymc.Model
-        With variables `beta` (coef), and for each level L `tau_L` and `rho_L`, as `bm.sample` returns them (unstructured
-        levels of three effects and more have the Cholesky factor `chol_L` of the correlations behind `rho_L`), and the
-        observed variable `y` (group_L of the outer level, within): one row for each outer group, filled up with zeros.
+        With variables `beta` (coef), and for each level L `tau_L` and `rho_L`, as `bm.sample` returns them; behind
+        `rho_L` of unstructured levels of three effects and more stands `chol_L`, the Cholesky factor of correlations.
+        The observed `y` (group_L of the outer level, within) has one row for each outer group, filled up with zeros.
         The sampler moves `beta` in coordinates in which the REML estimate has unit covariance, whatever the units of
         the predictors.
 
@@ -108,12 +106,10 @@ def posterior_names(spec: Spec) -> list[str]:
 
 
 def _coords(spec: Spec, blocks: Blocks) -> dict[str, list[str] | range]:
-    outer = names.group(spec.levels[0].name)
     coords: dict[str, list[str] | range] = {names.COEF: list(spec.coef), WITHIN: range(blocks.index.shape[1])}
     for level in spec.levels:
-        for dim in (names.effect(level.name), names.pair(level.name)):
+        for dim in (names.group(level.name), names.effect(level.name), names.pair(level.name)):
             coords[dim] = spec.labels[dim].tolist()
-    coords[outer] = spec.labels[outer].tolist()
     return coords
 
 
@@ -184,7 +180,9 @@ def _tau(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
         return np.array([draws(prior, (), rng) for prior in alternatives[int(which)].tau]).reshape(-1)
 
     if dim is None:
-        return _custom(name, which, densities, lambda *a, **k: random(*a, **k)[0], None, pm.distributions.transforms.log)
+        return _custom(
+            name, which, densities, lambda *a, **k: random(*a, **k)[0], None, pm.distributions.transforms.log
+        )
     return _custom(name, which, densities, random, dim, VectorLog())
 
 
@@ -270,7 +268,9 @@ def _custom(
     # a vector's length is read off a parameter of its own
     like = [] if dim is None else [np.zeros(int(pm.modelcontext(None).dim_lengths[dim].eval()))]
     signature = "()->()" if dim is None else "(),(n)->(n)"
-    return pm.CustomDist(name, which, *like, logp=logp, random=random, signature=signature, dims=dim, transform=transform)
+    return pm.CustomDist(
+        name, which, *like, logp=logp, random=random, signature=signature, dims=dim, transform=transform
+    )
 
 
 def _joint(priors: Sequence["Prior"], centring: FloatArray | None = None) -> Callable[[Any], Any]:

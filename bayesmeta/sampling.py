@@ -42,7 +42,7 @@ def sample(
     ----------
     spec : from `bm.specify`.
     priors : `bm.Priors`; by default by the measure of the specification, or scaled from the data, with a warning.
-    draws, tune : kept and discarded draws of every chain, at least 1 and 0.
+    draws, tune : kept and discarded draws of every chain, at least 1.
     chains : at least 1; fewer than 2 cannot be checked for convergence.
     seed : of everything random; the same seed gives the same tree. By default drawn and kept in the tree.
     sampler : "nutpie", "pymc" or "numpyro" (needs numpyro and jax); "auto" is nutpie.
@@ -173,7 +173,7 @@ class _Plan:
 
 def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any) -> None:
     """Refuse numbers with which nothing can be sampled."""
-    for name, value, least in (("draws", draws, 1), ("tune", tune, 0), ("chains", chains, 1)):
+    for name, value, least in (("draws", draws, 1), ("tune", tune, 1), ("chains", chains, 1)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise SpecError(f"{name} is {value!r}; give a whole number of at least {least}")
     if isinstance(target_accept, bool) or not isinstance(target_accept, Real) or not 0 < float(target_accept) < 1:

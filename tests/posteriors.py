@@ -40,7 +40,7 @@ def make_posterior(
         warnings.simplefilter("ignore", AssumptionWarning)
         given = resolve(spec, priors)
     beta = spec.statistics.beta_fixed[:, 0] + rng.normal(0, 0.2, (n, len(spec.coef)))
-    posterior, derived = {"beta": ((*SAMPLE, names.COEF), beta.reshape(*shape, -1))}, {}
+    posterior, derived, effects = {"beta": ((*SAMPLE, names.COEF), beta.reshape(*shape, -1))}, {}, {}
     psis = []
     for level in spec.levels:
         tau, rho, psi = _covariances(level, n, rng)
@@ -59,12 +59,13 @@ def make_posterior(
         derived[names.psi(level.name)] = _variable(psi, shape, effect, names.bis(effect))
         if store_b:
             b = np.einsum("nij,nj...->n...i", _root(psi), rng.normal(size=(n, level.dim, level.n_groups)))
-            posterior[names.b(level.name)] = _variable(b, shape, names.group(level.name), effect)
+            effects[names.b(level.name)] = _variable(b, shape, names.group(level.name), effect)
     labels = spec.labels | {names.CHAIN: pd.RangeIndex(chains), names.DRAW: pd.RangeIndex(draws)}
     outer = names.group(spec.levels[0].name)
     loglik = _variable(_group_loglik(spec, beta, psis), shape, outer)
     groups = {
         names.POSTERIOR: _table(posterior, labels).assign_attrs(b_seed=seed + 1),
+        **({names.RANDOM_EFFECTS: _table(effects, labels)} if effects else {}),
         names.DERIVED: _table(derived, labels),
         names.LOG_LIKELIHOOD: _table({"y": loglik}, labels),
         names.DIAGNOSTICS: _diagnostics(spec, r_hat, ess, divergences),

@@ -19,10 +19,11 @@ RINGS = {
     "model": """spec specify formula formula_columns formula_design formula_safety splines grouping columns observations
         sampling_covariance sampling_checks identification fixed_terms respecify within dose_response datasets derive
         raw_data tree_io estimators priors empirical_priors distributions correlation_priors prior_scales prior_checks
-        prior_defaults model_priors marginal_op pymc_model""",
-    "tables": "results fitting heterogeneity predict sampling samplers posterior",
+        prior_defaults model_priors marginal_op marginal_jax observed vicinity pymc_model""",
+    "tables": """results fitting heterogeneity predict prediction_rows sampling samplers posterior posterior_draws
+        posterior_predict chains""",
     "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
-        reproduce cli export notebook saved""",
+        reproduce cli export notebook saved posterior_remarks posterior_criteria sensitivity plots""",
 }
 RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module in modules.split()}
 
@@ -30,8 +31,9 @@ RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module i
 OUTSIDE = {
     package: list(RINGS).index(ring)
     for ring, packages in {
-        "kernel": "numpy scipy",
-        "model": "pandas xarray formulaic pooch rdata pymc pytensor",
+        "kernel": "numpy scipy numba",
+        "model": "pandas xarray formulaic pooch rdata pymc pytensor jax",
+        "tables": "arviz arviz_stats nutpie matplotlib",
         "people": "rich typer",
     }.items()
     for package in packages.split()

@@ -33,7 +33,7 @@ def observed(tree: xr.DataTree, level: str | None = None, kind: str = "outcome")
         total = stacked(tree, "posterior", "beta") @ spec.X.T + spec.offset
     for each in spec.levels:
         if each.dim:
-            b = stacked(tree, "posterior", f"b_{each.name}")
+            b = stacked(tree, "random_effects", f"b_{each.name}")
             total = total + np.einsum("na,bna->bn", each.Z, b[:, each.index])
         if each.name == level:
             break
@@ -122,7 +122,7 @@ def test_ranef_is_that_of_the_draws(awkward: xr.DataTree):
     assert list(found.children) == ["region", "lab"]
     for level, table in found.children.items():
         assert table["mean"].dims == (f"group_{level}", f"effect_{level}")
-        expected = statistics(stacked(awkward, "posterior", f"b_{level}"), prob=0.5)
+        expected = statistics(stacked(awkward, "random_effects", f"b_{level}"), prob=0.5)
         for name in STATISTICS:
             np.testing.assert_allclose(table[name], expected[name], rtol=1e-12)
     fit = bm.ranef(bm.fit(awkward_spec()))

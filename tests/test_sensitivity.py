@@ -2,6 +2,7 @@
 
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -14,6 +15,13 @@ PRIORS = {
     "narrow": bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=0.1), tau=bm.priors.half_normal(0.05)),
     "default": None,
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_windows():
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +75,24 @@ def test_few_draws_are_complained_of(spec):
         warnings.simplefilter("always")
         bm.sensitivity(spec, {"a": None}, draws=20, tune=50, chains=2, seed=1, progress=False)
     assert any(issubclass(w.category, ConvergenceWarning) and w.filename == __file__ for w in caught)
+
+
+def test_plot_shows_what_the_dataset_holds(found):
+    axes = bm.plots.sensitivity(found)
+    assert [ax.get_title() for ax in axes] == found["parameter"].values.tolist()
+    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == list(PRIORS)
+    (points,) = axes[1].lines
+    assert points.get_xdata().tolist() == found["estimate"].sel(parameter="tau[unit, Intercept]").values.tolist()
+    intervals = axes[0].collections[0].get_segments()
+    assert [tuple(s[:, 0]) for s in intervals] == [
+        tuple(found[b].sel(parameter="beta[Intercept]", prior=p).item() for b in ("lower", "upper")) for p in PRIORS
+    ]
+
+
+def test_plot_of_something_else(found):
+    with pytest.raises(SpecError, match="takes the dataset that"):
+        bm.plots.sensitivity(found.isel(prior=0, drop=True))
+    with pytest.raises(SpecError, match=r"no parameter 'tau\[unit, Intercpt\]'; did you mean"):
+        bm.plots.sensitivity(found, ["tau[unit, Intercpt]"])
+    with pytest.raises(SpecError, match="1 axes for 2 parameters"):
+        bm.plots.sensitivity(found, axes=bm.plots.sensitivity(found)[:1])

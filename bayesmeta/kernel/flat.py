@@ -68,7 +68,7 @@ def flatten(stats: Statistics) -> Flat:
     shapes: dict[Shape, int] = {}
     leaves = []
     for chunk in stats.chunks:
-        which = shapes.setdefault(_shape(chunk, dims), len(shapes))
+        which = shapes.setdefault(_shape(chunk, dims.tolist()), len(shapes))
         leaves.append(_leaves(chunk, which, first, len(node), store))
         _add_left(chunk, left, top)
     for level, blocks in enumerate(left):
