@@ -22,7 +22,6 @@ PRIORS = bm.Priors(tau=bm.priors.half_normal(0.5))
 # A statement about the data, not about the tree: leaving out one district moves the posterior far.
 INFLUENTIAL = "ignore:Estimated shape parameter of Pareto:UserWarning"
 
-# PyTensor says so once in a process where it finds no BLAS for C, which our models do not use.
 
 def school() -> bm.Spec:
     """Two levels, 67 random effects: more than the panels that ArviZ draws."""
