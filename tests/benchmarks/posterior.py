@@ -1,0 +1,219 @@
+"""Speed and mixing of `sample`: `python -m tests.benchmarks.posterior` prints the table of the README's Bayesian half.
+
+Seconds depend on the machine and its load; effective sample sizes (ESS) and gradients do not.
+"""
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from statistics import median
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+import bayesmeta as bm
+from tests.benchmarks.__main__ import machine
+from tests.benchmarks.evaluation import WAYS, call_overhead, evaluation
+
+SEEDS = range(1, 6)
+DRAWS = 1000
+HALF_NORMAL = bm.Priors(tau=bm.priors.half_normal(0.5))
+
+
+def school() -> bm.Spec:
+    data = bm.datasets.load("school")
+    return bm.specify("effect ~ 1", data, S="var", random="1 | district/study", measure="smd")
+
+
+def three_outcomes(studies: int = 24, scale: float = 1.0) -> bm.Spec:
+    """SDs of 0.5, 0.7 and 0.6 between studies, sampling SDs from U(0.1, 0.4); y multiplied by `scale`."""
+    rng = np.random.default_rng(24)
+    sd, tau = rng.uniform(0.1, 0.4, (studies, 3)), np.array([0.5, 0.7, 0.6])
+    S = sd[:, :, None] * (0.5 + 0.5 * np.eye(3)) * sd[:, None, :]
+    psi = tau[:, None] * np.array([[1, 0.6, 0.3], [0.6, 1, 0.2], [0.3, 0.2, 1]]) * tau
+    root = np.linalg.cholesky(S + psi)
+    y = np.array([0.2, -0.1, 0.3]) + np.einsum("nij,nj->ni", root, rng.standard_normal((studies, 3)))
+    names = ["y1", "y2", "y3"]
+    return bm.specify("y1 + y2 + y3 ~ 1", pd.DataFrame(scale * y, columns=names), S=S, psi="unstr", measure="logor")
+
+
+class Chains(NamedTuple):
+    """One run: worst over the parameters."""
+
+    seconds: float
+    ess: float
+    r_hat: float
+    divergences: int
+    per_1000: float  # ESS for a thousand gradients of the kept draws
+
+
+class Fresh(NamedTuple):
+    """A run in a process of its own."""
+
+    imports: float
+    sample: float
+
+
+def fresh() -> Fresh:
+    """Seconds to import what is needed, and of `sample` from a specification to the tree."""
+    begun = perf_counter()
+    import nutpie  # noqa: F401
+    import pymc  # noqa: F401
+
+    imported, spec = perf_counter(), school()
+    start = perf_counter()
+    from bayesmeta.sampling import sample
+
+    sample(spec, HALF_NORMAL, draws=DRAWS, tune=1000, seed=1, progress=False)
+    return Fresh(imported - begun, perf_counter() - start)
+
+
+def in_fresh_process(cold: bool) -> Fresh:
+    """`fresh` in a new process, with caches of compiled code as they are or empty."""
+    with tempfile.TemporaryDirectory() as empty:
+        given = {"NUMBA_CACHE_DIR": empty, "PYTENSOR_FLAGS": f"base_compiledir={empty}"} if cold else {}
+        before = {name: os.environ.get(name) for name in given}
+        os.environ.update(given)
+        try:
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                return pool.submit(fresh).result()
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+class Marginal:
+    """`sample` on a model that is compiled once."""
+
+    def __init__(self, spec: bm.Spec, priors: bm.Priors | None = None) -> None:
+        from bayesmeta.prior_defaults import resolve
+        from bayesmeta.pymc_model import build
+        from bayesmeta.samplers import Nutpie, start
+        from bayesmeta.vicinity import vicinity
+
+        begun = perf_counter()
+        self.spec, self.priors, near = spec, resolve(spec, priors), vicinity(spec)
+        self.compiled = Nutpie(build(spec, [self.priors], near), spec, start(spec, self.priors, near))
+        self.seconds = perf_counter() - begun
+
+    def run(self, seed: int, target_accept: float = 0.9) -> Chains:
+        """Four chains, and the whole tree."""
+        from bayesmeta.posterior import Draws, posterior_tree
+        from bayesmeta.samplers import Settings, statistics
+
+        begun = perf_counter()
+        raw = self.compiled.run(Settings(DRAWS, 1000, 4, seed, target_accept, progress=False))
+        draws = Draws.of(self.spec, raw["posterior"].to_dataset())
+        tree = posterior_tree(self.spec, self.priors, draws, statistics(raw), {"seed": str(seed)}, (seed, seed, seed))
+        seconds, found = perf_counter() - begun, tree["diagnostics"]
+        ess, steps = float(found["ess_bulk"].min()), float(tree["sample_stats"]["n_steps"].sum())
+        return Chains(seconds, ess, float(found["r_hat"].max()), int(found["divergences"]), 1000 * ess / steps)
+
+
+class Explicit:
+    """The model with explicit, non-centred random effects."""
+
+    def __init__(self, spec: bm.Spec, priors: bm.Priors | None = None) -> None:
+        import nutpie
+
+        from bayesmeta.pymc_model import posterior_names, to_pymc
+
+        begun = perf_counter()
+        model = to_pymc(spec, priors, parameterization="noncentered")
+        self.compiled = nutpie.compile_pymc_model(model, var_names=posterior_names(spec))
+        self.seconds = perf_counter() - begun
+
+    def run(self, seed: int, target_accept: float = 0.9) -> Chains:
+        import nutpie
+        from arviz_stats.base import array_stats
+
+        begun = perf_counter()
+        raw = nutpie.sample(
+            self.compiled, draws=DRAWS, tune=1000, chains=4, seed=seed, target_accept=target_accept, progress_bar=False
+        )
+        seconds, stats = perf_counter() - begun, raw["sample_stats"]
+        chains = [found.to_numpy().reshape(4, DRAWS, -1) for found in raw["posterior"].values()]
+        columns = np.moveaxis(np.concatenate(chains, axis=-1), -1, 0)
+        ess = min(float(array_stats.ess(values, method="bulk")) for values in columns)
+        r_hat = max(float(array_stats.rhat(values)) for values in columns)
+        per_1000 = 1000 * ess / float(stats["n_steps"].sum())
+        return Chains(seconds, ess, r_hat, int(stats["diverging"].sum()), per_1000)
+
+
+HEADER = """\
+| model | compile | second run, with the tree | ESS | R-hat | divergences | ESS per 1,000 gradients |
+|---|---:|---:|---:|---:|---:|---:|"""
+
+
+def row(title: str, model: Marginal | Explicit, target_accept: float = 0.9) -> str:
+    """Medians over the seeds after a first run; divergences are the sum, R-hat and the ESS in brackets the worst."""
+    model.run(seed=0)
+    runs = [model.run(seed, target_accept) for seed in SEEDS]
+    ess = [run.ess for run in runs]
+    cells = (
+        title,
+        f"{model.seconds:.1f} s",
+        f"{median(run.seconds for run in runs):.2f} s",
+        f"{median(ess):,.0f} ({min(ess):,.0f})",
+        f"{max(run.r_hat for run in runs):.4f}",
+        f"{sum(run.divergences for run in runs)}",
+        f"{median(run.per_1000 for run in runs):.0f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def versions() -> str:
+    names = ("pymc", "pytensor", "nutpie", "numba", "arviz")
+    return f"{machine()[:-1]}, {', '.join(f'{name} {version(name)}' for name in names)}."
+
+
+def compilation() -> None:
+    for cold in (False, True):
+        runs = [in_fresh_process(cold) for _ in range(1 if cold else 3)]
+        caches = "no compiled code on disk" if cold else "compiled code of earlier processes on disk"
+        imports, sample = (median(column) for column in zip(*runs, strict=True))
+        print(f"School in a new process, {caches}: {sample:.1f} s, after {imports:.1f} s of imports.", flush=True)
+
+
+def mixing() -> None:
+    print(HEADER, flush=True)
+    print(row("school, two levels, half-normal(0.5)", Marginal(school(), HALF_NORMAL)), flush=True)
+    spec, near_zero = three_outcomes(), three_outcomes(scale=0.1)
+    print(row("three outcomes, 24 studies, unstr", Marginal(spec)), flush=True)
+    print(row("the same with explicit effects, non-centred", Explicit(spec)), flush=True)
+    print(row("three outcomes, y times 0.1", Marginal(near_zero)), flush=True)
+
+
+def evaluations() -> None:
+    print("| groups | way | compile | one evaluation with gradient |\n|---:|---|---:|---:|", flush=True)
+    for studies in (24, 1000):
+        spec, values = three_outcomes(studies), []
+        for way in WAYS:
+            seconds, micro, value = evaluation(spec, way)
+            values.append(value)
+            print(f"| {studies:,} | {way} | {seconds:.1f} s | {micro:.1f} us |", flush=True)
+        assert np.allclose(values, values[0], rtol=1e-10), values
+    print(f"\nA call that computes nothing takes {call_overhead():.1f} us, which is in every row.", flush=True)
+
+
+PARTS = {"compilation": compilation, "mixing": mixing, "evaluations": evaluations}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=list(PARTS), action="append")
+    print(versions(), flush=True)
+    warnings.simplefilter("ignore", bm.BayesmetaWarning)  # of chains that do not mix, which is what the table shows
+    for part in parser.parse_args().part or PARTS:
+        print()
+        PARTS[part]()
+
+
+if __name__ == "__main__":
+    main()
