@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import add1 as add1
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
+    from bayesmeta.many import fit_many as fit_many
     from bayesmeta.partition import r_squared as r_squared
     from bayesmeta.partition import variance_partition as variance_partition
     from bayesmeta.predict import blup as blup
     from bayesmeta.predict import predict as predict
     from bayesmeta.predict import ranef as ranef
+    from bayesmeta.simulate import simulate as simulate
     from bayesmeta.spec import Spec as Spec
     from bayesmeta.specify import specify as specify
     from bayesmeta.summary import summary as summary
@@ -58,8 +60,10 @@ _NAMES = {
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),
     "inference.likelihood_ratio": ("lr_test",),
+    "many": ("fit_many",),
     "partition": ("variance_partition", "r_squared"),
     "predict": ("predict", "blup", "ranef"),
+    "simulate": ("simulate",),
     "spec": ("Spec",),
     "specify": ("specify",),
     "summary": ("summary",),

@@ -19,9 +19,9 @@ RINGS = {
     "model": """spec specify formula formula_columns formula_design formula_safety splines grouping columns observations
         sampling_covariance sampling_checks identification fixed_terms respecify within dose_response datasets derive
         raw_data tree_io estimators""",
-    "tables": "results fitting heterogeneity predict",
+    "tables": "results fitting heterogeneity predict simulate",
     "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
-        reproduce cli export notebook saved""",
+        reproduce cli export notebook saved many parallel""",
 }
 RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module in modules.split()}
 
@@ -31,7 +31,7 @@ OUTSIDE = {
     for ring, packages in {
         "kernel": "numpy scipy",
         "model": "pandas xarray formulaic pooch rdata",
-        "people": "rich typer",
+        "people": "rich typer joblib threadpoolctl",
     }.items()
     for package in packages.split()
 }
