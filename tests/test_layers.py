@@ -21,7 +21,7 @@ RINGS = {
         raw_data tree_io estimators""",
     "tables": "results fitting heterogeneity predict simulate",
     "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
-        reproduce cli export notebook saved many parallel""",
+        reproduce cli export notebook saved many parallel study study_run""",
 }
 RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module in modules.split()}
 
