@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bayesmeta.errors import SpecError as SpecError
     from bayesmeta.fitting import fit as fit
     from bayesmeta.heterogeneity import heterogeneity as heterogeneity
+    from bayesmeta.inference.bootstrap import bootstrap as bootstrap
     from bayesmeta.inference.confint import confint as confint
     from bayesmeta.inference.drop_add import add1 as add1
     from bayesmeta.inference.drop_add import drop1 as drop1
@@ -57,6 +58,7 @@ _NAMES = {
     ),
     "fitting": ("fit",),
     "heterogeneity": ("heterogeneity",),
+    "inference.bootstrap": ("bootstrap",),
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),
     "inference.likelihood_ratio": ("lr_test",),
