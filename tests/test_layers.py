@@ -31,7 +31,7 @@ OUTSIDE = {
     for ring, packages in {
         "kernel": "numpy scipy",
         "model": "pandas xarray formulaic pooch rdata",
-        "people": "rich typer joblib threadpoolctl",
+        "people": "rich typer joblib threadpoolctl matplotlib",
     }.items()
     for package in packages.split()
 }
