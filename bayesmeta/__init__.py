@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesmeta import datasets as datasets
+    from bayesmeta import plots as plots
+    from bayesmeta import priors as priors
     from bayesmeta import structures as structures
     from bayesmeta import within as within
     from bayesmeta.analysis import load_analysis as load_analysis
@@ -43,6 +45,11 @@ if TYPE_CHECKING:
     from bayesmeta.predict import blup as blup
     from bayesmeta.predict import predict as predict
     from bayesmeta.predict import ranef as ranef
+    from bayesmeta.priors import Prior as Prior
+    from bayesmeta.priors import Priors as Priors
+    from bayesmeta.pymc_model import to_pymc as to_pymc
+    from bayesmeta.sampling import sample as sample
+    from bayesmeta.sensitivity import sensitivity as sensitivity
     from bayesmeta.simulate import simulate as simulate
     from bayesmeta.spec import Spec as Spec
     from bayesmeta.specify import specify as specify
@@ -50,7 +57,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("datasets", "structures", "within")
+_MODULES = ("datasets", "plots", "priors", "structures", "within")
 _NAMES = {
     "analysis": ("load_analysis",),
     "compare": ("compare",),
@@ -69,6 +76,10 @@ _NAMES = {
     "many": ("fit_many",),
     "partition": ("variance_partition", "r_squared"),
     "predict": ("predict", "blup", "ranef"),
+    "priors": ("Prior", "Priors"),
+    "pymc_model": ("to_pymc",),
+    "sampling": ("sample",),
+    "sensitivity": ("sensitivity",),
     "simulate": ("simulate",),
     "spec": ("Spec",),
     "specify": ("specify",),

@@ -14,13 +14,18 @@ import pandas as pd
 from bayesmeta import datasets, structures, within
 from bayesmeta.derive import derive
 from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta.priors import Prior, Priors
 from bayesmeta.published import Printed, read_printed
 from bayesmeta.spec import Spec
 from bayesmeta.specify import specify
 
-_KINDS = {"title": str, "citation": str, "data": str, "derive": dict, "complete": list, "tables": dict, "model": dict}
+_KINDS = {
+    **dict.fromkeys(("title", "citation", "data"), str),
+    **dict.fromkeys(("derive", "tables", "priors", "model"), dict),
+    "complete": list,
+}
 _PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure")
-_MODEL = (*_PASSED, "psi", "S", "what", "method", "paper")
+_MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper")
 _WITH_MATRIX = ("prop", "cor", "fixed")
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "ar1": within.ar1,
@@ -64,6 +69,7 @@ class Model:
 
     name : its table's name. what : one line for readers. method : of `bayesmeta.fit`.
     settings : the arguments of `bayesmeta.specify` as written in the file.
+    priors : of the model, those of the whole file where it has none of its own; None for the defaults.
     paper : the printed numbers it is held against.
     """
 
@@ -71,6 +77,7 @@ class Model:
     what: str
     method: str
     settings: Mapping[str, Any]
+    priors: Priors | None
     paper: tuple[Printed, ...]
     source: Source
 
@@ -114,9 +121,11 @@ def load_analysis(path: str | Path) -> Analysis:
     path : a TOML file with `title`, `citation`, `data` (a name that `bayesmeta.datasets.load` knows, or a CSV file
         relative to the model file), and optionally `[derive]` (new columns, see `bayesmeta.derive`), `complete`
         (columns without which a row is left out; constructed sampling covariances still see the whole table) and
-        `[tables]` (models to be shown side by side). Each model is a table `[model.NAME]` with the arguments of
-        `bayesmeta.specify` but `data`, `what` (one line), `method` ("reml" unless given) and `paper` (the printed
-        numbers to hold, see `bayesmeta.published`).
+        `[tables]` (models to be shown side by side), `[priors]` (of all models). Each model is a table `[model.NAME]`
+        with the arguments of `bayesmeta.specify` but `data`, `what` (one line), `method` ("reml" unless given),
+        `priors` (instead of those of the file) and `paper` (the printed numbers to hold, see `bayesmeta.published`).
+        Priors are tables `beta`, `tau` and `rho`, each a distribution as in `{name = "HalfNormal", sigma = 0.5}`, or
+        several by coefficient or by level (and effect), see `bayesmeta.Priors`.
         `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`, `{fixed = [[..]]}`; `S` a column,
         several, `{se = "column"}`, or `{within = "ar1", ...}` with the arguments of that function of `bayesmeta.within`
         (ar1, correlated, greenland_longnecker or hamling).
@@ -149,12 +158,13 @@ def load_analysis(path: str | Path) -> Analysis:
     derived, complete = content.get("derive", {}), tuple(content.get("complete", ()))
     _check_texts((*derived.values(), *complete), f"{path.name}: derive or complete")
     source = Source(content["data"], path.parent, MappingProxyType(derived), complete)
-    models = MappingProxyType({name: _model(name, table, source) for name, table in content["model"].items()})
+    priors = _priors(content["priors"], f"{path.name}: priors") if "priors" in content else None
+    models = MappingProxyType({name: _model(name, table, source, priors) for name, table in content["model"].items()})
     tables = {title: _table(title, names, models) for title, names in content.get("tables", {}).items()}
     return Analysis(content["title"], content.get("citation", ""), path, models, MappingProxyType(tables))
 
 
-def _model(name: str, table: Any, source: Source) -> Model:
+def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Model:
     where = f"model {name}"
     _check_kind(table, dict, where)
     _check_keys(table, _MODEL, where, required=("formula", "S"))
@@ -164,9 +174,25 @@ def _model(name: str, table: Any, source: Source) -> Model:
     _check_sampling(table["S"], f"{where}: S")
     _structures(table.get("psi", "unstr"), f"{where}: psi")
     printed = tuple(read_printed(entry, f"{where}: paper") for entry in table.get("paper", ()))
-    settings = {key: value for key, value in table.items() if key not in ("what", "method", "paper")}
-    method = table.get("method", "reml")
-    return Model(name, table.get("what", ""), method, MappingProxyType(settings), printed, source)
+    settings = {key: value for key, value in table.items() if key in (*_PASSED, "psi", "S")}
+    own = _priors(table["priors"], f"{where}: priors") if "priors" in table else priors
+    what, method = table.get("what", ""), table.get("method", "reml")
+    return Model(name, what, method, MappingProxyType(settings), own, printed, source)
+
+
+def _priors(written: Any, where: str) -> Priors:
+    _check_kind(written, dict, where)
+    _check_keys(written, ("beta", "tau", "rho"), where)
+    return Priors(**{block: _prior(found, f"{where}: {block}") for block, found in written.items()})
+
+
+def _prior(written: Any, where: str) -> Any:
+    """A distribution, or a table of them."""
+    _check_kind(written, dict, where)
+    if isinstance(written.get("name"), str):
+        params = {key: value for key, value in written.items() if key != "name"}
+        return Prior(written["name"], **params)
+    return {key: _prior(found, f"{where}.{key}") for key, found in written.items()}
 
 
 def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ...]:

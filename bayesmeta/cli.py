@@ -1,12 +1,13 @@
-"""The command line: fit the models of a file, show saved results, hold the published numbers."""
+"""The command line: fit and sample the models of a file, compare, show saved results, hold the published numbers."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+import xarray as xr
 from pandas import DataFrame
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -19,6 +20,8 @@ from bayesmeta.compare import compare
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError, did_you_mean, listing
 from bayesmeta.fitting import fit as fit_model
 from bayesmeta.reproduce import Row, reproduce
+from bayesmeta.respecify import homogeneous
+from bayesmeta.sampling import sample as draw
 from bayesmeta.simulate import count
 from bayesmeta.study import is_study, load_study
 from bayesmeta.study_run import RESULTS, run, table
@@ -27,6 +30,21 @@ from bayesmeta.summary import summary
 app = typer.Typer(
     help="Meta-analysis of any shape from model files.", no_args_is_help=True, pretty_exceptions_enable=False
 )
+
+ModelFile = Annotated[Path, typer.Argument(help="A model file, such as models/school.toml.")]
+OneModel = Annotated[str | None, typer.Option("--model", help="Only this model of the file.")]
+Draws = Annotated[int, typer.Option(help="Kept draws of every chain.")]
+Tune = Annotated[int, typer.Option(help="Draws of every chain that are discarded while it tunes.")]
+Chains = Annotated[int, typer.Option(help="Number of chains.")]
+Seed = Annotated[int, typer.Option(help="Seed; the same seed gives the same draws.")]
+Sampler = Annotated[Literal["auto", "nutpie", "pymc", "numpyro"], typer.Option(help="auto, nutpie, pymc or numpyro.")]
+TargetAccept = Annotated[float, typer.Option(help="Between 0 and 1; nearer to 1, divergences are rarer.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where to save the results, a netCDF file or a directory NAME.zarr; FILE's name with .nc by default."
+    ),
+]
 
 _HELD, _EXCEPTION, _MISSED = "✓", "≠", "✗"
 _PAGE = 100  # characters, as wide as a summary
@@ -46,17 +64,12 @@ def _said_plainly() -> Iterator[None]:
 
 @app.command()
 def fit(
-    file: Annotated[Path, typer.Argument(help="A model file, such as models/school.toml.")],
-    model: Annotated[str | None, typer.Option(help="Only this model of the file.")] = None,
+    file: ModelFile,
+    model: OneModel = None,
     method: Annotated[
         str | None, typer.Option(help="Fit by this method (reml, ml, fixed) instead of the file's.")
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where to save the results, a netCDF file or a directory NAME.zarr; FILE's name with .nc by default."
-        ),
-    ] = None,
+    out: Out = None,
 ) -> None:
     """Fit the models of a file, print them and save the results."""
     with _said_plainly():
@@ -70,6 +83,67 @@ def fit(
         for title, members in analysis.tables.items():
             if set(members) <= set(trees):
                 typer.echo(f"\n== {title}\n\n{compare({name: trees[name] for name in members})}")
+        saved.save(trees, path)
+        typer.echo(f"\nResults saved in {path}")
+
+
+@app.command()
+def sample(
+    file: ModelFile,
+    model: OneModel = None,
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    seed: Seed = 1,
+    sampler: Sampler = "auto",
+    target_accept: TargetAccept = 0.9,
+    out: Out = None,
+) -> None:
+    """Sample from the posteriors of the models of a file, print them and save the draws."""
+    with _said_plainly():
+        analysis = load_analysis(file)
+        chosen, path = _chosen(analysis, model), saved.check_path(out or Path(f"{file.stem}_sample.nc"))
+        typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
+        trees = {}
+        for name in chosen:
+            given = analysis.models[name]
+            trees[name] = draw(given.spec, given.priors, draws, tune, chains, seed, sampler, target_accept)
+            typer.echo(f"\n== {name}: {given.what}".rstrip(": ") + f"\n\n{summary(trees[name])}")
+        saved.save(trees, path)
+        typer.echo(f"\nResults saved in {path}")
+
+
+@app.command("compare")
+def compare_command(
+    file: ModelFile,
+    model: OneModel = None,
+    method: Annotated[str, typer.Option(help="The frequentist method.")] = "reml",
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    seed: Seed = 1,
+    sampler: Sampler = "auto",
+    target_accept: TargetAccept = 0.9,
+    out: Out = None,
+) -> None:
+    """Fit and sample the models of a file, print both side by side and save both; no between-group variance where the
+    file says method = "fixed"."""
+    with _said_plainly():
+        analysis = load_analysis(file)
+        chosen, path = _chosen(analysis, model), saved.check_path(out or Path(f"{file.stem}_compare.nc"))
+        typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
+        trees: dict[str, xr.DataTree] = {}
+        for name in chosen:
+            given = analysis.models[name]
+            fixed = given.method == "fixed"
+            spec = homogeneous(given.spec) if fixed else given.spec
+            by = "fixed" if fixed else method
+            pair = {
+                by: fit_model(given.spec, method=by),
+                "bayes": draw(spec, given.priors, draws, tune, chains, seed, sampler, target_accept),
+            }
+            typer.echo(f"\n== {name}: {given.what}".rstrip(": ") + f"\n\n{compare(pair)}")
+            trees |= {f"{name}_{backend}": tree for backend, tree in pair.items()}
         saved.save(trees, path)
         typer.echo(f"\nResults saved in {path}")
 

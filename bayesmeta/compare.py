@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import cast
 
@@ -9,11 +10,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import remarks
+from bayesmeta import posterior_remarks, remarks
 from bayesmeta.errors import SpecError, listing
 from bayesmeta.export import Page
 from bayesmeta.names import CRITERIA, ESTIMATE
 from bayesmeta.parameters import BETA, RHO, TAU, parameters
+from bayesmeta.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
+from bayesmeta.posterior_draws import is_posterior
 from bayesmeta.same_data import obstacle, other_sampling_covariances
 from bayesmeta.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.tree_io import group
@@ -33,7 +36,7 @@ def compare(
 
     Parameters
     ----------
-    *trees : results trees, or one dict `{name: tree}`.
+    *trees : results trees of `bm.fit` and `bm.sample`, or one dict `{name: tree}`.
     names : one name per tree; by default what tells the trees apart (method, structure, random part, formula).
     prob : probability of the intervals, between 0 and 1.
     **named : further trees with their names, as in `compare(one=fit_1, two=fit_2)`.
@@ -91,14 +94,20 @@ class Comparison(Page):
     def criteria(self) -> pd.DataFrame:
         """One row per tree: loglik, df, aic, aicc, bic, nobs, method.
 
+        Of posteriors: elpd_loo and se, p_loo, elpd_diff and se_diff to the best tree, bad_k (share of the outer groups
+        whose Pareto k exceeds good_k), good_k, groups, method. One outer group is left out at a time.
+
         Raises
         ------
         SpecError
-            When they are not comparable: ML beside REML, REML with different fixed parts, different observations, or a
-            method without a likelihood. Different sampling covariances of the same observations are comparable.
+            When they are not comparable: ML beside REML, REML with different fixed parts, different observations, a
+            method without a likelihood; a fit beside a posterior, posteriors with different outer groups. Different
+            sampling covariances of the same observations are comparable.
         """
-        if reason := obstacle(self.trees):
+        if reason := self._obstacle:
             raise SpecError(f"criteria not compared: {reason}")
+        if self._posterior:
+            return self._loo.copy()
         rows = {
             name: {column: group(tree, CRITERIA)[column].item() for column in _COLUMNS}
             | {"method": tree.attrs["method"]}
@@ -106,15 +115,33 @@ class Comparison(Page):
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("tree")
 
+    @property
+    def _posterior(self) -> bool:
+        return any(map(is_posterior, self.trees.values()))
+
+    @property
+    def _obstacle(self) -> str:
+        return posterior_obstacle(self.trees) if self._posterior else obstacle(self.trees)
+
+    @cached_property
+    def _loo(self) -> pd.DataFrame:
+        return posterior_criteria(self.trees)
+
     def blocks(self) -> list[Block]:
         """The parts of the page, in order."""
         models = [(name, _model(tree)) for name, tree in self.trees.items()]
         alarms = [
             ("WARNING", f"{name}: {alarm}") for name, tree in self.trees.items() for alarm in remarks.alarms(tree)
         ]
-        title = f"Estimates (standard errors) and {percent(self.prob)} intervals"
+        title = f"Estimates (standard errors{' or SDs' * self._posterior}) and {percent(self.prob)} intervals"
         table = Table(title, tuple(self.trees), tuple(self._rows()))
-        return [Facts((*alarms, *models), "Models"), table, *self._criteria()]
+        draws = [
+            facts
+            for name, tree in self.trees.items()
+            if is_posterior(tree)
+            for facts in posterior_remarks.page(tree, name, notes=True)
+        ]
+        return [Facts((*alarms, *models), "Models"), table, *draws, *self._criteria()]
 
     def _rows(self) -> list[tuple[str, ...]]:
         """Two lines per parameter: the estimate with its standard error, the interval below."""
@@ -129,9 +156,11 @@ class Comparison(Page):
         return rows
 
     def _criteria(self) -> list[Block]:
-        if reason := obstacle(self.trees):
+        if reason := self._obstacle:
             return [Facts((("Criteria not compared", reason),))]
         frame = self.criteria
+        if self._posterior:
+            return self._with_remarks(_loo_table(frame), bad_k_note(frame))
         excess = frame["aic"] - frame["aic"].min()
         rows = tuple(
             (
@@ -143,8 +172,25 @@ class Comparison(Page):
             for name, row in frame.iterrows()
         )
         header = ("logLik", "AIC", "AICc", "BIC", "AIC - least", "df", "nobs")
-        differing = other_sampling_covariances(self.trees)
-        return [Table("Criteria", header, rows), *([Facts((("note", differing),))] if differing else [])]
+        return self._with_remarks(Table("Criteria", header, rows))
+
+    def _with_remarks(self, table: Table, *remarks: str) -> list[Block]:
+        found = [("note", remark) for remark in (*remarks, other_sampling_covariances(self.trees)) if remark]
+        return [table, *([Facts(tuple(found))] if found else [])]
+
+
+def _loo_table(frame: pd.DataFrame) -> Table:
+    rows = tuple(
+        (
+            str(name),
+            *(fixed(row[column], 2) for column in ("elpd_loo", "se", "p_loo", "elpd_diff", "se_diff")),
+            f"{100 * row['bad_k']:.0f}%",
+            fixed(row["groups"], 0),
+        )
+        for name, row in frame.iterrows()
+    )
+    header = ("elpd_loo", "se", "p_loo", "elpd - best", "its se", "bad k", "groups")
+    return Table("Criteria (leave one group out)", header, rows)
 
 
 def _named(
@@ -155,7 +201,8 @@ def _named(
         return _named(list(given[0].values()), names or list(given[0]), named)
     trees = cast(Sequence[xr.DataTree], given)
     for tree in (*trees, *named.values()):
-        group(tree, ESTIMATE)
+        if not is_posterior(tree):
+            group(tree, ESTIMATE)
     labels = _default_names(trees) if names is None else [str(name) for name in names]
     if len(labels) != len(trees):
         raise SpecError(f"{len(labels)} names for {len(trees)} trees: {listing(labels) or 'none'}")

@@ -2,8 +2,16 @@
 
 ESTIMATE, CRITERIA, HETEROGENEITY, OPTIMIZER = "estimate", "criteria", "heterogeneity", "optimizer"
 OBSERVED, CONSTANT, RAW = "observed_data", "constant_data", "data"
+POSTERIOR, DERIVED, DIAGNOSTICS, SAMPLE_STATS = "posterior", "derived", "diagnostics", "sample_stats"
+RANDOM_EFFECTS = "random_effects"  # apart from the posterior, each variable of which ArviZ draws in panels of its own
+LOG_LIKELIHOOD = "log_likelihood"  # of the outer groups; a group with several variables would be summed by ArviZ
+POINTWISE = "log_likelihood_conditional"  # of every observation given all others
+PRIOR, LOG_PRIOR = "prior", "log_prior"
+PRIOR_PREDICTIVE, POSTERIOR_PREDICTIVE = "prior_predictive", "posterior_predictive"
+NEW_GROUPS = "posterior_predictive_new"
 
 OBS, ROW, OUTCOME, COEF, FREE = "obs", "row", "outcome", "coef", "free"
+CHAIN, DRAW = "chain", "draw"
 OVERALL = "overall"
 UNIT = "unit"  # the level of a specification without a random part: each row its own group
 INTERCEPT = "Intercept"

@@ -1,10 +1,11 @@
 """Every parameter of a results tree with its estimate, standard error and interval, for people to read.
 
-Summaries and comparisons read estimates here and nowhere else, so a tree of another backend needs one more function.
+Summaries and comparisons read estimates here and nowhere else, whichever backend wrote the tree.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from scipy.special import ndtri
 
 from bayesmeta import names, structures
 from bayesmeta.errors import SpecError
+from bayesmeta.posterior_draws import beta_draws, is_posterior, rho_draws, summarised, tau_draws, unless_constant
 from bayesmeta.spec import FloatArray
 from bayesmeta.structures.base import Structure
 from bayesmeta.tree_io import group
@@ -37,7 +39,8 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     `se`, `lower` and `upper`. SEs of SDs and correlations follow from those of the free parameters by the delta method,
     and their Wald intervals are symmetric in log tau and atanh rho (Pinheiro and Bates 2000, section 2.4.3). Both are
     NaN for what the structure holds constant, at a boundary, and where the method gives no SE; so is the interval of
-    an SD that is smaller than its SE, where the normal approximation in log tau means nothing.
+    an SD that is smaller than its SE, where the normal approximation in log tau means nothing. Of a posterior, they are
+    mean, SD and equal-tailed interval of the draws, NaN but for the mean where the structure holds a value constant.
 
     Raises
     ------
@@ -47,7 +50,8 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     if not 0 < prob < 1:
         raise SpecError(f"prob is {prob}, it must lie strictly between 0 and 1\n  for 95 percent intervals: prob=0.95")
     z = float(ndtri(0.5 + prob / 2))
-    rows = pd.DataFrame([*_fixed(tree, z), *_between(tree, z)], columns=list(COLUMNS))
+    found = _of_draws(tree, prob) if is_posterior(tree) else [*_fixed(tree, z), *_between(tree, z)]
+    rows = pd.DataFrame(found, columns=list(COLUMNS))
     rows.index = pd.Index([_label(*row) for row in rows[["kind", "level", "term"]].itertuples(index=False)])
     order = [BETA, TAU, RHO]
     return rows.rename_axis("parameter").sort_values("kind", key=lambda kind: kind.map(order.index), kind="stable")
@@ -65,6 +69,22 @@ def effects(tree: xr.DataTree, level: str) -> list[str]:
 
 def _label(kind: str, level: str, term: str) -> str:
     return f"{kind}[{level}, {term}]" if level else f"{kind}[{term}]"
+
+
+def _of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
+    """The rows of a posterior, which are those of a fit."""
+    coef = [str(label) for label in group(tree, names.POSTERIOR)[names.COEF].values]
+    yield from _rows(BETA, "", coef, summarised(beta_draws(tree), prob))
+    for level in level_structures(tree):
+        labels, tau, rho = effects(tree, level), tau_draws(tree, level), rho_draws(tree, level)
+        pairs = [f"{a}~{b}" for a, b in combinations(labels, 2)]
+        yield from _rows(TAU, level, labels, unless_constant(summarised(tau, prob), tau.mean(0)))
+        yield from _rows(RHO, level, pairs, unless_constant(summarised(rho, prob), 1.0))
+
+
+def _rows(kind: str, level: str, terms: Sequence[str], found: Mapping[str, FloatArray]) -> Iterator[tuple[object, ...]]:
+    for term, *values in zip(terms, *found.values(), strict=True):
+        yield kind, level, term, *values
 
 
 def _fixed(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:

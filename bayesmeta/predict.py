@@ -1,19 +1,17 @@
 """Predictions from a results tree: the fixed part for any row, and the random effects of the groups in the data."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
-from scipy.special import ndtri
 
-from bayesmeta import kernel, names
-from bayesmeta.columns import as_frame
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta import kernel, names, posterior_predict
+from bayesmeta.errors import SpecError
+from bayesmeta.posterior_draws import is_posterior
+from bayesmeta.prediction_rows import Rows, depth, group_of_kept, normal, one_of, quadratic, quantile, table
+from bayesmeta.spec import FloatArray, Spec
 from bayesmeta.tree_io import group
 
 
@@ -27,7 +25,7 @@ def predict(
 
     Parameters
     ----------
-    tree : results tree of `fit`, in memory or read with `xarray.open_datatree`.
+    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
     newdata : rows to predict for: a data frame, or a dict of columns or of single values, with the predictors only;
         outcomes and groups need not be there. By default the rows of the data.
     interval : "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every
@@ -39,19 +37,22 @@ def predict(
     Dataset over (row, outcome)
         `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect about `mean`; with
         an interval `lower` and `upper`, by normal quantiles. A row with a missing predictor is NaN, as is a row of the
-        data that was dropped; missing outcomes are predicted.
+        data that was dropped; missing outcomes are predicted. Of a posterior, mean and SD of the draws, and their
+        quantiles as an equal-tailed interval.
 
     Raises
     ------
     DataError
         When a predictor is not in `newdata`, or has a category that the data did not have.
     SpecError
-        When `interval` or `prob` is not as above, or the tree holds no fit.
+        When `interval` or `prob` is not as above, or the tree holds neither a fit nor a posterior.
 
     Notes
     -----
     With designs x0 and z_l the variances are x0 Var(beta) x0' and x0 Var(beta) x0' + sum over levels of z_l Psi_l z_l'.
-    The uncertainty of Psi is in neither.
+    The uncertainty of Psi is in neither. A posterior has it in both: the variance of a new effect is Var(x0 beta) plus
+    the mean over draws of z_l Psi_l z_l', and its quantiles are those of x0 beta + sum of z_l b_l with one new b_l from
+    N(0, Psi_l) for each draw, the same for all rows and at every call.
 
     Examples
     --------
@@ -62,19 +63,21 @@ def predict(
     """
     if interval not in (None, "confidence", "prediction"):
         raise SpecError(f"interval is {interval!r}; it is 'confidence', 'prediction' or None")
-    z = _quantile(prob)
+    z = quantile(prob)
+    if is_posterior(tree):
+        return posterior_predict.predict(tree, newdata, interval, prob)
     estimate, spec = group(tree, names.ESTIMATE), Spec.from_tree(tree)
-    rows = _Rows.of(spec) if newdata is None else _Rows.new(newdata)
+    rows = Rows.of(spec) if newdata is None else Rows.new(newdata)
     X = spec.design.fixed(rows.frame)
     mean = X @ estimate["beta"].to_numpy() + spec.design.offset(rows.frame)[:, None]
-    variance = _quadratic(X, estimate["beta_cov"].to_numpy())
+    variance = quadratic(X, estimate["beta_cov"].to_numpy())
     about = "standard error of the mean"
     if interval == "prediction":
         about = "standard deviation of the true effect of a new unit in a new group of every level"
         for level in spec.levels:
             Z, psi = spec.design.random(level.name, rows.frame), estimate[names.psi(level.name)].to_numpy()
-            variance += _quadratic(Z, psi)
-    found = rows.table(spec.outcomes, mean, np.sqrt(variance), z)
+            variance += quadratic(Z, psi)
+    found = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
     found.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
     return found if interval else found[["mean", "se"]]
 
@@ -90,24 +93,25 @@ def blup(
 
     Parameters
     ----------
-    tree : results tree of `fit`, in memory or read with `xarray.open_datatree`.
+    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
     level : name of a level: the random effects of this one and of those outside it are in the prediction; by default
         all. The marginal covariance is that of the whole model, whatever the level.
     kind : "outcome", fixed part, offset and random effects; "residual", the random effects alone.
     se : "exact", the prediction error with the uncertainty of beta and its covariance with the random effects; "paper",
-        equation (6) of Sera et al. (2019), which leaves that covariance out.
+        equation (6) of Sera et al. (2019), which leaves that covariance out and means nothing for a posterior.
     prob : probability of the interval, between 0 and 1.
 
     Returns
     -------
     Dataset over (row, outcome)
         `mean`, `se`, `lower`, `upper`, by normal quantiles, for every row of the data. A row that was dropped is NaN;
-        a missing outcome is predicted from the other observations of its groups.
+        a missing outcome is predicted from the other observations of its groups. Of a posterior, mean, SD and
+        quantiles of the draws.
 
     Raises
     ------
     SpecError
-        When an argument is not as above, or the tree holds no fit.
+        When an argument is not as above, or the tree holds neither a fit nor a posterior.
 
     References
     ----------
@@ -120,12 +124,14 @@ def blup(
     >>> bm.blup(bm.fit(spec), level="district", kind="residual")["mean"][0].round(4).item()
     -0.19
     """
-    _one_of("kind", kind, ("outcome", "residual"))
-    _one_of("se", se, ("exact", "paper"))
-    z = _quantile(prob)
+    one_of("kind", kind, ("outcome", "residual"))
+    one_of("se", se, ("exact", "paper"))
+    z = quantile(prob)
+    if is_posterior(tree):
+        return posterior_predict.blup(tree, level, kind, se, prob)
     spec, found = _random_effects(tree)
-    rows = _Rows.of(spec)
-    mean, with_beta, given_beta = _random_part(spec, rows, found, _depth(spec, level))
+    rows = Rows.of(spec)
+    mean, with_beta, given_beta = _random_part(spec, rows, found, depth(spec, level))
     if se == "paper":
         with_beta = np.zeros_like(with_beta)
     if kind == "outcome":
@@ -133,9 +139,9 @@ def blup(
         mean += X @ found.beta + spec.design.offset(rows.frame)[:, None]
         with_beta += X @ found.beta_factor
     variance = np.sum(with_beta**2, axis=-1) + np.sum(given_beta**2, axis=-1)
-    table = rows.table(spec.outcomes, mean, np.sqrt(variance), z)
-    table.attrs = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
-    return table
+    predicted = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
+    predicted.attrs = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
+    return predicted
 
 
 def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
@@ -143,20 +149,20 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
 
     Parameters
     ----------
-    tree : results tree of `fit`, in memory or read with `xarray.open_datatree`.
+    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
     prob : probability of the intervals, between 0 and 1.
 
     Returns
     -------
     DataTree with one node per level, named by the level
         Each with `mean`, `se`, `lower`, `upper` over (group_L, effect_L), L the level: BLUPs, the exact standard
-        deviations of their prediction errors, and intervals by normal quantiles. A group's label is preceded by those
-        of the groups it lies in, as in "11/3".
+        deviations of their prediction errors, and intervals by normal quantiles; of a posterior, mean, SD and
+        quantiles of the draws. A group's label is preceded by those of the groups it lies in, as in "11/3".
 
     Raises
     ------
     SpecError
-        When `prob` is no probability, or the tree holds no fit.
+        When `prob` is no probability, or the tree holds neither a fit nor a posterior.
 
     Examples
     --------
@@ -165,80 +171,17 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
     >>> bm.ranef(bm.fit(spec))["district"]["mean"].sel(group_district="71").round(3).item()
     0.534
     """
-    z = _quantile(prob)
+    z = quantile(prob)
+    if is_posterior(tree):
+        return posterior_predict.ranef(tree, prob)
     spec, found = _random_effects(tree)
     root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
     for level, b in zip(spec.levels, found.levels, strict=True):
         dims = (names.group(level.name), names.effect(level.name))
         coords = {dim: spec.labels[dim] for dim in dims}
-        root[level.name] = xr.DataTree(_table(dims, b.mean.T, np.sqrt(np.sum(b.factor**2, axis=1)).T, z, coords))
+        statistics = normal(b.mean.T, np.sqrt(np.sum(b.factor**2, axis=1)).T, z)
+        root[level.name] = xr.DataTree(table(dims, statistics, coords))
     return root
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows to predict for: those with predictors as a frame; labels of all, and which of all they are."""
-
-    frame: pd.DataFrame
-    labels: Sequence[str]
-    used: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, spec: Spec) -> "_Rows":
-        return cls(spec.data.loc[spec.kept], spec.row_labels, spec.kept)
-
-    @classmethod
-    def new(cls, newdata: pd.DataFrame | Mapping[str, Any]) -> "_Rows":
-        if isinstance(newdata, Mapping) and all(np.isscalar(value) for value in newdata.values()):
-            newdata = {name: [value] for name, value in newdata.items()}
-        frame = as_frame(newdata, "newdata")
-        return cls(frame, [str(row) for row in frame.index], np.ones(len(frame), bool))
-
-    def table(self, outcomes: Sequence[str], mean: FloatArray, se: FloatArray, z: float) -> xr.Dataset:
-        coords = {
-            names.ROW: pd.Index(list(self.labels), dtype=object),
-            names.OUTCOME: pd.Index(list(outcomes), dtype=object),
-        }
-        return _table((names.ROW, names.OUTCOME), self._all(mean), self._all(se), z, coords)
-
-    def _all(self, values: FloatArray) -> FloatArray:
-        everywhere = np.full((len(self.used), values.shape[1]), np.nan)
-        everywhere[self.used] = values
-        return everywhere
-
-
-def _table(
-    dims: tuple[str, str], mean: FloatArray, se: FloatArray, z: float, coords: Mapping[str, pd.Index]
-) -> xr.Dataset:
-    found = {"mean": mean, "se": se, "lower": mean - z * se, "upper": mean + z * se}
-    return xr.Dataset({name: (dims, values) for name, values in found.items()}, coords)
-
-
-def _quantile(prob: float) -> float:
-    """Normal quantile of the upper end of a central interval."""
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob}, it must lie strictly between 0 and 1\n  for 95 percent intervals: prob=0.95")
-    return float(ndtri(0.5 + prob / 2))
-
-
-def _one_of(argument: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise SpecError(f"{argument} is {given!r}{did_you_mean(given, known)}\n  it is one of {listing(known)}")
-
-
-def _depth(spec: Spec, level: str | None) -> int:
-    """Number of levels, from the outer one, whose effects are wanted."""
-    known = [each.name for each in spec.levels]
-    if level is None:
-        return len(known)
-    if level not in known:
-        raise SpecError(f"no level {level!r}{did_you_mean(level, known)}\n  levels, outer to inner: {listing(known)}")
-    return known.index(level) + 1
-
-
-def _quadratic(X: FloatArray, V: FloatArray) -> FloatArray:
-    """(n, k) values of x V x' for designs X (n, k, P)."""
-    return np.asarray(np.einsum("nkp,nkp->nk", X @ V, X))
 
 
 def _random_effects(tree: xr.DataTree) -> tuple[Spec, kernel.Prediction]:
@@ -248,7 +191,7 @@ def _random_effects(tree: xr.DataTree) -> tuple[Spec, kernel.Prediction]:
 
 
 def _random_part(
-    spec: Spec, rows: _Rows, found: kernel.Prediction, depth: int
+    spec: Spec, rows: Rows, found: kernel.Prediction, depth: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Sum of the random terms (n, k) of the first levels, and a root of its error variance in two parts.
 
@@ -258,14 +201,7 @@ def _random_part(
     shape = (len(rows.frame), len(spec.outcomes))
     mean, error = np.zeros(shape), np.zeros((*shape, P + sum(level.dim for level in levels)))
     for level, b in zip(levels, found.levels, strict=False):
-        Z, of_row = spec.design.random(level.name, rows.frame), _group_of_kept(spec, level)
+        Z, of_row = spec.design.random(level.name, rows.frame), group_of_kept(spec, level)
         mean += np.einsum("nka,an->nk", Z, b.mean[:, of_row])
         error[..., : b.factor.shape[1]] += np.einsum("nka,acn->nkc", Z, b.factor[:, :, of_row])
     return mean, error[..., :P], error[..., P:]
-
-
-def _group_of_kept(spec: Spec, level: Level) -> IntArray:
-    """Group of every kept row; each has at least one observation."""
-    of_row = np.zeros(len(spec.kept), dtype=np.int64)
-    of_row[spec.row] = level.index
-    return of_row[spec.kept]

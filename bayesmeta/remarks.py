@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta import names, raw_data
+from bayesmeta import chains, names, posterior_remarks, raw_data
 from bayesmeta.errors import listing
 from bayesmeta.parameters import effects, free_of_levels, level_structures
+from bayesmeta.posterior_draws import is_posterior
 from bayesmeta.tree_io import group
 
 METHODS = {
@@ -30,6 +31,8 @@ _NOTHING = 1e-5  # an SD below this fraction of the largest of its level is zero
 
 
 def method(tree: xr.DataTree) -> str:
+    if is_posterior(tree):
+        return posterior_remarks.method(tree)
     return METHODS.get(tree.attrs["method"], str(tree.attrs["method"]))
 
 
@@ -78,6 +81,8 @@ def counts(tree: xr.DataTree) -> str:
 
 def alarms(tree: xr.DataTree) -> list[str]:
     """What forbids to trust the numbers."""
+    if is_posterior(tree):
+        return chains.alarms(tree)
     if names.OPTIMIZER not in tree.children:
         return []
     search = group(tree, names.OPTIMIZER)
@@ -91,7 +96,8 @@ def alarms(tree: xr.DataTree) -> list[str]:
 
 def notes(tree: xr.DataTree) -> list[str]:
     """What was dropped, is missing, was assumed, or lies at a boundary."""
-    return [*_dropped(tree), *_missing(tree), *json.loads(tree.attrs["notes"]), *_boundary(tree)]
+    own = posterior_remarks.notes(tree) if is_posterior(tree) else _boundary(tree)
+    return [*_dropped(tree), *_missing(tree), *json.loads(tree.attrs["notes"]), *own]
 
 
 def _dropped(tree: xr.DataTree) -> list[str]:

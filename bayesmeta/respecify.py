@@ -1,4 +1,4 @@
-"""The same data and random part under another fixed part."""
+"""The same data under another fixed part, or without variation between groups."""
 
 import warnings
 from dataclasses import replace
@@ -12,6 +12,7 @@ from bayesmeta.errors import BoundaryWarning, DataError, listing
 from bayesmeta.formula import Design, Parsed, Terms, parse
 from bayesmeta.identification import check_rank, unidentified
 from bayesmeta.spec import Spec
+from bayesmeta.structures.fixed import Fixed
 
 
 def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
@@ -53,6 +54,17 @@ def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
             warnings.warn(sentence, BoundaryWarning, stacklevel=2)
     notes = (*(note for note in spec.notes if note not in before), *flat)
     return replace(spec, X=X, coef=design.coef, data=raw, terms=terms, notes=notes)
+
+
+def homogeneous(spec: Spec) -> Spec:
+    """The same specification with every Psi zero: what a common-effects analysis assumes.
+
+    >>> import bayesmeta as bm
+    >>> homogeneous(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")).levels[0].structure
+    Fixed([[0.0]])
+    """
+    levels = tuple(replace(level, structure=Fixed(np.zeros((level.dim, level.dim)))) for level in spec.levels)
+    return replace(spec, levels=levels)
 
 
 def _extended(spec: Spec, data: Any) -> pd.DataFrame:

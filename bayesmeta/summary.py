@@ -9,10 +9,12 @@ import pandas as pd
 import xarray as xr
 from scipy.special import ndtr
 
-from bayesmeta import names, remarks
+from bayesmeta import names, posterior_remarks, remarks
 from bayesmeta.errors import SpecError, did_you_mean
 from bayesmeta.export import Page
 from bayesmeta.parameters import BETA, RHO, TAU, effects, level_structures, parameters
+from bayesmeta.posterior_draws import beta_draws, is_posterior, summarised, tau_draws, unless_constant
+from bayesmeta.spec import FloatArray
 from bayesmeta.tables import Block, Facts, Table, fixed, number, percent, pvalue
 
 _LONGEST_HEADING = 14
@@ -23,7 +25,7 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
 
     Parameters
     ----------
-    tree : results tree of `bm.fit`, also one read back from a file.
+    tree : results tree of `bm.fit` or `bm.sample`, also one read back from a file.
     prob : probability of the intervals, between 0 and 1.
     components : "sd" shows the between-group part as standard deviations, "variance" as variances.
 
@@ -60,9 +62,16 @@ class Summary(Page):
     variances: bool
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Fixed effects over `coef`: estimate, se, z, pvalue (two-sided, normal), lower, upper."""
+        """Fixed effects over `coef`: estimate, se, z, pvalue (two-sided, normal), lower, upper.
+
+        Of a posterior, mean and SD of the draws, `p_positive` (the share above zero) in place of z and pvalue, and the
+        equal-tailed interval.
+        """
         rows = self.table[self.table["kind"] == BETA].set_index("term").rename_axis(names.COEF)
         frame = rows[["estimate", "se", "lower", "upper"]].astype(float)
+        if is_posterior(self.tree):
+            frame.insert(2, "p_positive", (beta_draws(self.tree) > 0).mean(0))
+            return frame
         frame.insert(2, "z", frame["estimate"] / frame["se"])
         frame.insert(3, "pvalue", 2 * ndtr(-frame["z"].abs()))
         return frame
@@ -79,6 +88,9 @@ class Summary(Page):
             frame.loc[(level, effect), f"rho[{other}]"] = rho
         if not self.variances:
             return frame
+        if is_posterior(self.tree):
+            frame[["tau", "se", "lower", "upper"]] = self._variances()
+            return frame.rename(columns={"tau": "variance"})
         frame["se"] *= 2 * frame["tau"]
         frame[["tau", "lower", "upper"]] **= 2
         return frame.rename(columns={"tau": "variance"})
@@ -95,23 +107,27 @@ class Summary(Page):
             self._fixed(),
             *self._between(),
             *_heterogeneity(tree),
-            *_criteria(tree),
+            *(posterior_remarks.page(tree) if is_posterior(tree) else _criteria(tree)),
             *([Facts(notes)] if notes else []),
         ]
 
     def _fixed(self) -> Table:
-        rows = []
+        title, rows = f"Fixed effects ({percent(self.prob)} intervals)", []
         for coef, row in self.to_dataframe().iterrows():
             estimate, se, *interval = _cells(row, "estimate")
+            if is_posterior(self.tree):
+                rows.append((str(coef), estimate, se, *interval, fixed(row["p_positive"], 4)))
+                continue
             rows.append((str(coef), estimate, se, fixed(row["z"], 2), pvalue(row["pvalue"]), *interval))
         header = ("estimate", "se", "z", "p-value", "lower", "upper")
-        return Table(f"Fixed effects ({percent(self.prob)} intervals)", header, tuple(rows))
+        of_draws = ("mean", "sd", "lower", "upper", "P(>0)")
+        return Table(title, of_draws if is_posterior(self.tree) else header, tuple(rows))
 
     def _between(self) -> list[Table]:
         """One table of all levels where each has one effect, else one per level."""
         frame, size = self.components(), "variance" if self.variances else "tau"
         title = f"Between-group {'variances' if self.variances else 'standard deviations'}"
-        header = (size, "se", "lower", "upper")
+        header = (size, self._spread, "lower", "upper")
         parts = {str(level): part.droplevel("level") for level, part in frame.groupby(level="level", sort=False)}
         if all(len(part) == 1 for part in parts.values()):
             rows = tuple((_name(level, part.index[0]), *_cells(part.iloc[0], size)) for level, part in parts.items())
@@ -130,7 +146,16 @@ class Summary(Page):
             name = str(label) if short or not correlated else f"{headings[i]} {label}"
             rows.append((name, *_cells(row, size), *(cells if correlated else [])))
         correlations = [f"corr {heading}" for heading in headings[:-1] if correlated]
-        return Table(title, (size, "se", "lower", "upper", *correlations), tuple(rows))
+        return Table(title, (size, self._spread, "lower", "upper", *correlations), tuple(rows))
+
+    @property
+    def _spread(self) -> str:
+        return "sd" if is_posterior(self.tree) else "se"
+
+    def _variances(self) -> FloatArray:
+        """Mean, SD and interval of every variance of a posterior; the mean is not the square of the mean SD."""
+        draws = np.concatenate([tau_draws(self.tree, level) for level in level_structures(self.tree)], axis=1) ** 2
+        return np.column_stack([*unless_constant(summarised(draws, self.prob), draws.mean(0)).values()])
 
     def _correlations(self) -> Iterator[tuple[str, str, str, float]]:
         """Level, effect, an earlier effect, and their correlation."""

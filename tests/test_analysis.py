@@ -1,6 +1,7 @@
 """Model files: errors at every depth, and the shipped ones against the reference fits."""
 
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable
@@ -246,3 +247,29 @@ def test_errors_on_building_the_specification(tmp_path: Path, old: str, new: str
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no model file .*none\.toml"):
         load_analysis(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ('[priors]\ntaus = {name = "HalfNormal", sigma = 1}', "unknown key 'taus'; did you mean 'tau'?"),
+        ("[priors]\ntau = 0.5", "a table is wanted"),
+        ("[priors.tau]\ndistrict = 0.5", "a table is wanted"),
+    ],
+)
+def test_priors_that_are_none(tmp_path: Path, written: str, complaint: str) -> None:
+    (tmp_path / "a.toml").write_text(GOOD + written)
+    with pytest.raises(SpecError, match=re.escape(complaint)):
+        load_analysis(tmp_path / "a.toml")
+
+
+def test_priors_of_the_file_and_of_a_model(tmp_path: Path) -> None:
+    written = """
+priors = {tau = {district = {name = "HalfNormal", sigma = 0.5}}}
+[priors]
+beta = {late = {name = "Normal", mu = 0, sigma = 1}}
+"""
+    (tmp_path / "a.toml").write_text(GOOD + written)
+    models = load_analysis(tmp_path / "a.toml").models
+    assert models["one"].priors == bm.Priors(beta={"late": bm.Prior("Normal", mu=0, sigma=1)})
+    assert models["two"].priors == bm.Priors(tau={"district": bm.Prior("HalfNormal", sigma=0.5)})

@@ -134,3 +134,74 @@ def test_a_file_whose_models_have_no_random_effects_or_constructed_covariances(d
     assert [line for line in shown.output.splitlines() if line.startswith("== ")] == [
         f"== {name}" for name in load_analysis(MODELS / "alcohol.toml").models
     ]
+
+
+FEW = ["--draws", "60", "--tune", "60", "--chains", "2", "--seed", "3"]
+
+
+def test_compare_prints_both_backends_and_saves_both(directory: Path) -> None:
+    ran = RUN.invoke(app, ["compare", str(MODELS / "school.toml"), "--model", "district_study", *FEW])
+    assert ran.exit_code == 0, ran.output
+    assert re.search(r"^ +reml +bayes$", ran.output, re.MULTILINE)
+    for row in ("beta[Intercept]", "tau[district, Intercept]", "tau[study, Intercept]"):
+        assert re.search(
+            rf"^{re.escape(row)} +-?\d+\.\d+ \(\d+\.\d+\) +-?\d+\.\d+ \(\d+\.\d+\)$", ran.output, re.MULTILINE
+        )
+    assert "HalfNormal(sigma=0.3536) (default)" in ran.output
+    assert "WARNING" in ran.output  # so few draws are not enough, which is said
+    fit, post = (
+        xr.open_datatree(directory / "school_compare.nc", group=f"district_study_{b}") for b in ("reml", "bayes")
+    )
+    spec = load_analysis(MODELS / "school.toml").models["district_study"].spec
+    assert float(fit["estimate"]["beta"][0]) == float(bm.fit(spec, method="reml")["estimate"]["beta"][0])
+    assert post["posterior"].sizes["draw"] == 60
+    assert float(post["posterior"]["beta"].mean()) == pytest.approx(0.18, abs=0.1)
+    shown = RUN.invoke(app, ["show", "school_compare.nc"])
+    assert shown.exit_code == 0, shown.output
+    assert "full Bayes (MCMC, 2 chains of 60 draws, nutpie)" in shown.output
+
+
+def test_sample_prints_the_posterior_and_compare_leaves_out_what_the_file_leaves_out(directory: Path) -> None:
+    file = directory / "bcg.toml"
+    text = """
+title = "BCG"
+data = "bcg"
+[priors]
+tau = {name = "HalfCauchy", beta = 0.25}
+[model.random]
+formula = "logor ~ 1"
+S = "logorvar"
+measure = "logor"
+[model.common]
+formula = "logor ~ 1"
+S = "logorvar"
+method = "fixed"
+measure = "logor"
+priors = {beta = {Intercept = {name = "Normal", mu = 0, sigma = 2}}}
+"""
+    file.write_text(text)
+    ran = RUN.invoke(app, ["sample", "bcg.toml", "--model", "random", *FEW])
+    assert ran.exit_code == 0, ran.output
+    assert "HalfCauchy(beta=0.25)" in ran.output
+    assert (directory / "bcg_sample.nc").is_file()
+    ran = RUN.invoke(app, ["compare", "bcg.toml", "--model", "common", *FEW])
+    assert ran.exit_code == 0, ran.output
+    assert re.search(r"^ +fixed +bayes$", ran.output, re.MULTILINE)
+    assert "Normal(mu=0, sigma=2)" in ran.output
+    assert "HalfCauchy" not in ran.output
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--draws", "0"], "draws is 0; give a whole number of at least 1"),
+        (["--chains", "0"], "chains is 0"),
+        (["--target-accept", "1.5"], "target_accept is 1.5"),
+        (["--model", "distrct"], "did you mean 'district'?"),
+    ],
+)
+def test_sample_refuses_in_one_line(directory: Path, options: list[str], complaint: str) -> None:
+    ran = RUN.invoke(app, ["sample", str(MODELS / "school.toml"), *options])
+    assert ran.exit_code == 2
+    assert complaint in ran.output
+    assert not list(directory.glob("*.nc"))

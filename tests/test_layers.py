@@ -18,10 +18,13 @@ RINGS = {
     "structures": "structures",
     "model": """spec specify formula formula_columns formula_design formula_safety splines grouping columns observations
         sampling_covariance sampling_checks identification fixed_terms respecify within dose_response datasets derive
-        raw_data tree_io estimators""",
-    "tables": "results fitting heterogeneity predict simulate",
+        raw_data tree_io estimators priors empirical_priors distributions correlation_priors prior_scales prior_checks
+        prior_defaults model_priors marginal_op marginal_jax observed vicinity pymc_model""",
+    "tables": """results fitting heterogeneity predict prediction_rows sampling samplers posterior posterior_draws
+        posterior_predict chains simulate""",
     "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
-        reproduce cli export notebook saved many parallel study study_run""",
+        reproduce cli export notebook saved posterior_remarks posterior_criteria sensitivity plots many parallel study
+        study_run""",
 }
 RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module in modules.split()}
 
@@ -29,9 +32,10 @@ RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module i
 OUTSIDE = {
     package: list(RINGS).index(ring)
     for ring, packages in {
-        "kernel": "numpy scipy",
-        "model": "pandas xarray formulaic pooch rdata",
-        "people": "rich typer joblib threadpoolctl matplotlib",
+        "kernel": "numpy scipy numba",
+        "model": "pandas xarray formulaic pooch rdata pymc pytensor jax",
+        "tables": "arviz arviz_stats nutpie matplotlib",
+        "people": "rich typer joblib threadpoolctl",
     }.items()
     for package in packages.split()
 }

@@ -5,7 +5,9 @@ long axis, over groups, is contiguous, so that small-matrix algebra becomes a fe
 """
 
 from bayesmeta.kernel.centring import statistics
+from bayesmeta.kernel.draws import conditional_draws, fresh_effects, linear_predictor, sampling_errors
 from bayesmeta.kernel.likelihood import Likelihood, likelihood, loglik_per_group
+from bayesmeta.kernel.pointwise import pointwise_loglik
 from bayesmeta.kernel.prediction import Prediction, RandomEffects, random_effects
 from bayesmeta.kernel.statistics import Statistics
 
@@ -14,8 +16,13 @@ __all__ = [
     "Prediction",
     "RandomEffects",
     "Statistics",
+    "conditional_draws",
+    "fresh_effects",
     "likelihood",
+    "linear_predictor",
     "loglik_per_group",
+    "pointwise_loglik",
     "random_effects",
+    "sampling_errors",
     "statistics",
 ]

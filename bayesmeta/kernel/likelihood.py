@@ -1,15 +1,17 @@
 """ML and REML log-likelihoods, their profiled coefficients and the scores of Psi."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from bayesmeta.kernel import small
 from bayesmeta.kernel.elimination import scores, upward
 from bayesmeta.kernel.statistics import Statistics
 
 LOG_2PI = float(np.log(2 * np.pi))
+PIECE = 1 << 20  # numbers held for the draws worked on at a time: some ten arrays of this size, 8 MB each
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,13 @@ class Likelihood:
 
 def as_batch(stats: Statistics, psi: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Psi as (a, a, B, 1) for every level with effects at or below it, from (a, a) or (B, a, a)."""
-    used = [np.asarray(p, float) for p in psi[: stats.depth]]
-    return [np.moveaxis(p, 0, -1)[..., None] if p.ndim == 3 else p[:, :, None, None] for p in used]
+    return [matrix_first(p) for p in psi[: stats.depth]]
+
+
+def matrix_first(psi: np.ndarray) -> np.ndarray:
+    """(a, a) or (B, a, a) as (a, a, 1 or B, 1)."""
+    psi = np.asarray(psi, float)
+    return np.moveaxis(psi, 0, -1)[..., None] if psi.ndim == 3 else psi[:, :, None, None]
 
 
 def one_data_set(stats: Statistics, psi: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -130,10 +137,66 @@ def coefficients(stats: Statistics, top: Top) -> tuple[np.ndarray, np.ndarray]:
 
 
 def loglik_per_group(stats: Statistics, psi: Sequence[np.ndarray], beta: np.ndarray) -> np.ndarray:
-    """ML log-likelihood of every outer group, numbered as its codes, at a given beta (P,): (n_outer,)."""
-    up = upward(stats, one_data_set(stats, psi), per_group=True)
-    u = np.append(-stats.R[:, :, 0] @ (np.asarray(beta) - stats.beta0[:, 0]), 1.0)
-    rss = np.einsum("i,ijm,j->m", u, up.C[:, :, 0], u)
-    result = np.empty(len(rss))
-    result[stats.outer_group] = -(stats.outer_size * LOG_2PI + stats.logdet_S[:, 0] + up.logdet[0] + rss) / 2
-    return result
+    """ML log-likelihood of every outer group, numbered as its codes, at given coefficients, of one draw or many.
+
+    Parameters
+    ----------
+    psi : per level, (a_l, a_l) or (B, a_l, a_l), positive semi-definite.
+    beta : (P,) or (B, P).
+
+    Returns
+    -------
+    (n_outer,), or (B, n_outer) where one of the arguments has an axis over draws.
+    """
+    draws = draws_of(stats, psi, beta)
+    result = np.empty((draws.n, len(stats.outer_group)))
+    for part, some, top in draws.parts(stats):
+        up = upward(stats, some, per_group=True)
+        rss = (small.product(up.C, top) * top).sum((0, 1))
+        deviance = stats.outer_size * LOG_2PI + stats.logdet_S[:, 0] + up.logdet + rss
+        result[part, stats.outer_group] = -deviance / 2
+    return result[0] if draws.one else result
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Parameters of many draws of one data set.
+
+    psi : per level (a, a, B, 1), or all (a, a, 1, 1) where the draws share them; top (P + 1, 1, B, 1) : (beta~, -1).
+    """
+
+    psi: list[np.ndarray]
+    top: np.ndarray
+    one: bool
+
+    @property
+    def n(self) -> int:
+        return self.top.shape[2]
+
+    def parts(self, stats: Statistics) -> Iterator[tuple[slice, list[np.ndarray], np.ndarray]]:
+        """The draws in pieces whose sweeps fit a modest part of the memory."""
+        leaves = sum(3 * chunk.EA[:, :, 0].size + chunk.C0[:, :, 0].size for chunk in stats.chunks)
+        widths = [stats.n_coef + 1 + sum(stats.dims[: level + 1]) for level in range(len(stats.nodes))]
+        nodes = sum(3 * width**2 * len(node.group) for width, node in zip(widths, stats.nodes, strict=True))
+        for part in pieces(self.n, leaves + nodes):
+            yield part, [p[:, :, part] if p.shape[2] > 1 else p for p in self.psi], self.top[:, :, part]
+
+
+def pieces(n: int, width: int) -> Iterator[slice]:
+    """Slices of n draws, each of which needs `width` numbers."""
+    step = max(1, PIECE // max(1, width))
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+def draws_of(stats: Statistics, psi: Sequence[np.ndarray], beta: np.ndarray) -> Draws:
+    """Draws from psi per level, (a, a) or (B, a, a), and beta (P,) or (B, P), in original coordinates."""
+    if stats.beta0.shape[1] > 1:
+        raise ValueError(f"draws are of one data set, and the statistics hold {stats.beta0.shape[1]}")
+    batch, beta = as_batch(stats, psi), np.asarray(beta, float)
+    n_psi = max(p.shape[2] for p in batch)
+    batch = [np.broadcast_to(p, (*p.shape[:2], n_psi, 1)) for p in batch]
+    n = np.broadcast_shapes(beta.shape[:-1], (n_psi,))[0]
+    top = np.full((stats.n_coef + 1, 1, n, 1), -1.0)
+    top[:-1, 0, :, 0] = stats.R[:, :, 0] @ (np.atleast_2d(beta) - stats.beta0[:, 0]).T
+    return Draws(batch, top, beta.ndim == 1 and all(np.ndim(p) == 2 for p in psi))

@@ -60,20 +60,33 @@ def random_effects(stats: Statistics, psi: Sequence[np.ndarray]) -> Prediction:
 def _leaf_phi(
     chunk: Chunk, state: LeafState, psi: Sequence[np.ndarray], own: Sequence[np.ndarray], top: np.ndarray
 ) -> np.ndarray:
-    """Rows of Phi of a leaf's own effects: -Psi V' W Phi and a root of their variance given the ancestors."""
+    """Rows of Phi of a leaf's own effects: their means and a root of their variance given the ancestors."""
     Psi = leaf_psi(chunk, psi)
-    F = small.psd_factor(Psi)
-    EF = small.left(small.transpose(F), chunk.EA[:, : chunk.a])
-    B = small.gram(EF, EF) if len(EF) else np.zeros((chunk.a, chunk.a, *EF.shape[2:]))
-    R = small.cholesky(B + small.identity(chunk.a))
-    conditional = small.transpose(small.solve_lower(R, np.broadcast_to(small.transpose(F), B.shape)))
+    mean = leaf_mean(chunk, state, Psi, own, top)
+    return np.concatenate([mean, leaf_root(chunk, small.psd_factor(Psi))], axis=1)[:, :, 0]
+
+
+def leaf_mean(
+    chunk: Chunk, state: LeafState, Psi: np.ndarray, own: Sequence[np.ndarray], top: np.ndarray
+) -> np.ndarray:
+    """-Psi V' W Phi (a, columns of Phi, B, n), what a leaf's own effects take from its ancestors and y."""
     if len(state.V):
         Qphi = small.gram(state.V, times_phi(state.W, chunk.ancestors, own, top))
-        mean = -small.transpose(small.left(Psi, small.transpose(Qphi)))
-    else:
-        width = own[len(chunk.ancestors) - 1].shape[1] if chunk.ancestors else top.shape[1]
-        mean = np.zeros((chunk.a, width, *B.shape[2:]))
-    return np.concatenate([mean, conditional], axis=1)[:, :, 0]
+        return -small.transpose(small.left(Psi, small.transpose(Qphi)))
+    width = own[len(chunk.ancestors) - 1].shape[1] if chunk.ancestors else top.shape[1]
+    return np.zeros((chunk.a, width, Psi.shape[2], chunk.EA.shape[3]))
+
+
+def leaf_root(chunk: Chunk, F: np.ndarray) -> np.ndarray:
+    """Root (a, a, B, n) of the variance of a leaf's own effects given its ancestors, y and beta; Psi = F F'."""
+    EF = small.left(small.transpose(F), chunk.EA[:, : chunk.a])
+    return conditional_root(F, small.gram(EF, EF) if len(EF) else np.zeros((chunk.a, chunk.a, *EF.shape[2:])))
+
+
+def conditional_root(F: np.ndarray, information: np.ndarray) -> np.ndarray:
+    """F R^-T with I + F'GF = R R', for F'GF the information that the data hold on the effects in units of F."""
+    R = small.cholesky(information + small.identity(len(F)))
+    return small.transpose(small.solve_lower(R, np.broadcast_to(small.transpose(F), information.shape)))
 
 
 def _place(levels: Sequence[np.ndarray], stats: Statistics, chunk: Chunk, phi: np.ndarray) -> None:

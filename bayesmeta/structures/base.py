@@ -1,14 +1,15 @@
 """The contract of a between-group covariance structure, and the register of all of them.
 
-A structure knows how the free parameters xi of one level make the covariance matrix Psi. Its arithmetic (`psi`)
-uses only operators and indexing that NumPy and PyTensor share, so that both backends read the same lines.
-Parameters stand on the first axis, matrices on the first two; further axes are data sets.
+A structure knows how SDs tau and correlations rho make the covariance matrix Psi (`compose`), and how the free
+parameters xi, which a search moves, make tau and rho. Priors sit on tau and rho. The arithmetic uses only operators and
+indexing that NumPy and PyTensor share, so that both backends read the same lines. Parameters stand on the first axis,
+matrices on the first two; further axes are data sets, or draws.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -35,10 +36,41 @@ def over_data_sets(constant: np.ndarray, xi: Any) -> np.ndarray:
     return constant.reshape(constant.shape + (1,) * (xi.ndim - 1))
 
 
+class Law(NamedTuple):
+    """Distribution of a correlation: (rho - low) / (1 - low) ~ Beta(alpha, beta)."""
+
+    low: float
+    alpha: float
+    beta: float
+
+
 class Structure(ABC):
     """A family of a x a covariance matrices with free parameters xi."""
 
     name: ClassVar[str]
+
+    @abstractmethod
+    def n_tau(self, dim: int) -> int:
+        """Number of SDs: 0, 1 for all effects, or one for each."""
+
+    def n_rho(self, dim: int) -> int:
+        """Number of correlations: 0, 1 for all pairs, or one for each pair."""
+        return 0
+
+    @abstractmethod
+    def compose(self, tau: Any, rho: Any, dim: int) -> Any:
+        """Psi (dim, dim, ...) of SDs tau (n_tau, ...) and correlations rho (n_rho, ...), pairs in the order of rows."""
+
+    @abstractmethod
+    def decompose(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """tau (n_tau,) and rho (n_rho,) of a member of the family; of a singular one, rho a little inside its range."""
+
+    def lkj(self, dim: int, eta: float) -> Law | None:
+        """The LKJ(eta) density of correlation matrices restricted to this family; None where it is the whole density.
+
+        Lewandowski, Kurowicka and Joe (2009), J. Multivar. Anal. 100:1989-2001: density proportional to |R|^(eta - 1).
+        """
+        return None
 
     @abstractmethod
     def n_free(self, dim: int) -> int:

@@ -29,8 +29,8 @@ class KnownCorrelation(WithMatrix, Scaled):
             raise SpecError("matrix of structure 'cor' has a zero on its diagonal; give a correlation matrix")
         self.correlation = self.given / np.sqrt(np.outer(diagonal, diagonal))
 
-    def matrix(self, xi: Any, dim: int) -> Any:
-        return over_data_sets(self.correlation, xi)
+    def matrix(self, rho: Any, dim: int) -> Any:
+        return over_data_sets(self.correlation, rho)
 
     def lower(self, dim: int) -> np.ndarray:
         return np.full(dim, 0.0 if dim > 1 else -np.inf)

@@ -20,6 +20,15 @@ class Fixed(WithMatrix):
 
     name = "fixed"
 
+    def n_tau(self, dim: int) -> int:
+        return 0
+
+    def compose(self, tau: Any, rho: Any, dim: int) -> Any:
+        return over_data_sets(self.given, tau)
+
+    def decompose(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(0), np.zeros(0)
+
     def n_free(self, dim: int) -> int:
         return 0
 

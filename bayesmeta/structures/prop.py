@@ -27,8 +27,8 @@ class Proportional(WithMatrix, Scaled):
         if not np.any(np.diag(self.given) > 0):
             raise SpecError("matrix of structure 'prop' is zero; use bm.structures.Fixed for a level without variance")
 
-    def matrix(self, xi: Any, dim: int) -> Any:
-        return over_data_sets(self.given, xi)
+    def matrix(self, rho: Any, dim: int) -> Any:
+        return over_data_sets(self.given, rho)
 
     def units(self, effect_units: np.ndarray) -> np.ndarray:
         diagonal = np.diag(self.given)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bayesmeta.structures.base import Structure, eye, over_data_sets
+from bayesmeta.structures.base import Law, Structure, eye, over_data_sets
 
 EDGE = 0.05  # a start keeps this share of the range away from either limit of a correlation
 
@@ -19,31 +19,40 @@ class Scaled(Structure):
 
     common: ClassVar[bool]
 
-    def matrix(self, xi: Any, dim: int) -> Any:
-        """M (dim, dim, ...)."""
-        return over_data_sets(eye(dim), xi)
+    def matrix(self, rho: Any, dim: int) -> Any:
+        """M (dim, dim, ...) at rho (n_rho, ...)."""
+        return over_data_sets(eye(dim), rho)
 
     def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray | None:
         """dM/dxi[-1], or None when M is constant."""
         return None
 
-    def n_sd(self, dim: int) -> int:
+    def n_tau(self, dim: int) -> int:
         return 1 if self.common else dim
 
     def n_free(self, dim: int) -> int:
-        return self.n_sd(dim)
+        return self.n_tau(dim) + self.n_rho(dim)
 
     def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
         return ("sd",) if self.common or len(effects) == 1 else tuple(f"sd[{e}]" for e in effects)
 
+    def rho_of(self, xi: Any, dim: int) -> Any:
+        """rho (n_rho, ...) at xi (n_free, ...)."""
+        return xi[self.n_tau(dim) :]
+
+    def compose(self, tau: Any, rho: Any, dim: int) -> Any:
+        scale = tau[0] * tau[0] if self.common else tau[:, None] * tau[None, :]
+        return scale * self.matrix(rho, dim)
+
+    def decompose(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        xi, dim = self.start(psi), len(psi)
+        return np.abs(xi[: self.n_tau(dim)]), np.asarray(self.rho_of(xi, dim))
+
     def psi(self, xi: Any, dim: int) -> Any:
-        if self.common:
-            return xi[0] * xi[0] * self.matrix(xi, dim)
-        s = abs(xi[:dim])
-        return (s[:, None] * s[None, :]) * self.matrix(xi, dim)
+        return self.compose(abs(xi[: self.n_tau(dim)]), self.rho_of(xi, dim), dim)
 
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
-        M = self.matrix(xi, dim)
+        M = self.matrix(self.rho_of(xi, dim), dim)
         if self.common:
             sd_bar = [2 * xi[0] * (psi_bar * M).sum((0, 1))]
             scale = xi[0] * xi[0]
@@ -56,17 +65,17 @@ class Scaled(Structure):
         return np.stack(sd_bar + rho_bar)
 
     def start(self, moment: np.ndarray) -> np.ndarray:
-        diagonal = np.diag(self.matrix(np.zeros(self.n_free(len(moment))), len(moment)))
+        diagonal = np.diag(self.matrix(np.zeros(self.n_rho(len(moment))), len(moment)))
         ratio = np.diag(moment)[diagonal > 0] / diagonal[diagonal > 0]
         return np.sqrt(np.atleast_1d(ratio.mean()) if self.common else np.diag(moment))
 
     def units(self, effect_units: np.ndarray) -> np.ndarray:
         units = np.ones(self.n_free(len(effect_units)))
-        units[: self.n_sd(len(effect_units))] = np.median(effect_units) if self.common else effect_units
+        units[: self.n_tau(len(effect_units))] = np.median(effect_units) if self.common else effect_units
         return units
 
     def zero_positions(self, dim: int) -> np.ndarray:
-        return np.arange(self.n_sd(dim))
+        return np.arange(self.n_tau(dim))
 
 
 class Correlated(Scaled):
@@ -76,8 +85,8 @@ class Correlated(Scaled):
         """Infimum of the correlations for which M is positive definite."""
         raise NotImplementedError
 
-    def rho(self, xi: Any, dim: int) -> Any:
-        return self.low(dim) + (1 - self.low(dim)) * (1 + np.tanh(xi[-1] / 2)) / 2
+    def rho_of(self, xi: Any, dim: int) -> Any:
+        return self.low(dim) + (1 - self.low(dim)) * (1 + np.tanh(xi[-1:] / 2)) / 2
 
     def rho_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
         return np.asarray((1 - self.low(dim)) * (1 - np.tanh(xi[-1] / 2) ** 2) / 4)
@@ -86,8 +95,8 @@ class Correlated(Scaled):
         """Rough value of the parameter for an empirical correlation matrix."""
         raise NotImplementedError
 
-    def n_free(self, dim: int) -> int:
-        return self.n_sd(dim) + 1
+    def n_rho(self, dim: int) -> int:
+        return 1
 
     def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
         return (*super().labels(effects), "logit_rho")
@@ -108,7 +117,7 @@ class Correlated(Scaled):
         return bound
 
     def rho_position(self, dim: int) -> int:
-        return self.n_sd(dim)
+        return self.n_tau(dim)
 
 
 class Exchangeable(Correlated):
@@ -117,9 +126,13 @@ class Exchangeable(Correlated):
     def low(self, dim: int) -> float:
         return -1.0 / (dim - 1)
 
-    def matrix(self, xi: Any, dim: int) -> Any:
-        same = over_data_sets(eye(dim), xi)
-        return same + self.rho(xi, dim) * (1 - same)
+    def matrix(self, rho: Any, dim: int) -> Any:
+        same = over_data_sets(eye(dim), rho)
+        return same + rho[0] * (1 - same)
+
+    def lkj(self, dim: int, eta: float) -> Law:
+        # |R| = (1 - rho)^(d-1) (1 + (d-1) rho)
+        return Law(self.low(dim), eta, (dim - 1) * (eta - 1) + 1)
 
     def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
         return self.rho_slope(xi, dim) * (1 - over_data_sets(eye(dim), xi))
@@ -141,17 +154,21 @@ class Autoregressive(Correlated):
             powers.append(powers[-1] * rho)
         return powers
 
-    def lags(self, xi: Any, dim: int) -> list[np.ndarray]:
+    def lags(self, rho: Any, dim: int) -> list[np.ndarray]:
         lag = np.abs(np.subtract.outer(np.arange(dim), np.arange(dim)))
-        return [over_data_sets((lag == h).astype(float), xi) for h in range(dim)]
+        return [over_data_sets((lag == h).astype(float), rho) for h in range(dim)]
 
-    def matrix(self, xi: Any, dim: int) -> Any:
-        same, *lags = self.lags(xi, dim)
-        return sum((p * at for p, at in zip(self.powers(self.rho(xi, dim), dim), lags, strict=True)), same)
+    def matrix(self, rho: Any, dim: int) -> Any:
+        same, *lags = self.lags(rho, dim)
+        return sum((p * at for p, at in zip(self.powers(rho[0], dim), lags, strict=True)), same)
+
+    def lkj(self, dim: int, eta: float) -> Law:
+        a = (dim - 1) * (eta - 1) + 1  # |R| = (1 - rho^2)^(d-1)
+        return Law(-1.0, a, a)
 
     def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
         _, first, *lags = self.lags(xi, dim)
-        powers = self.powers(self.rho(xi, dim), dim)
+        powers = self.powers(self.rho_of(xi, dim)[0], dim)
         slope = sum((h * p * at for h, p, at in zip(range(2, dim), powers, lags, strict=False)), first)
         return np.asarray(self.rho_slope(xi, dim) * slope)
 

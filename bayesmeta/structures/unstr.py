@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bayesmeta.structures.base import Structure, register
+from bayesmeta.structures.base import Law, Structure, eye, over_data_sets, register
 
+CERTAIN = 0.95  # a start has this share of the correlations, so that it is never singular
 RIDGE = 1e-2  # of the mean variance, added to a start so that no direction begins at zero, where the gradient vanishes
 
 
@@ -27,6 +28,15 @@ def placement(dim: int) -> np.ndarray:
     return basis
 
 
+@cache
+def pair_placement(dim: int) -> np.ndarray:
+    """(dim, dim, n_pairs) zeros and ones that put correlations of pairs, in the order of rows, on both sides."""
+    row, col = np.triu_indices(dim, k=1)
+    basis = np.zeros((dim, dim, len(row)))
+    basis[row, col, np.arange(len(row))] = basis[col, row, np.arange(len(row))] = 1.0
+    return basis
+
+
 @register
 class Unstructured(Structure):
     """Any positive semi-definite Psi = L L'; xi is the lower triangle of L by column, of any sign.
@@ -38,8 +48,29 @@ class Unstructured(Structure):
 
     name = "unstr"
 
+    def n_tau(self, dim: int) -> int:
+        return dim
+
+    def n_rho(self, dim: int) -> int:
+        return dim * (dim - 1) // 2
+
+    def compose(self, tau: Any, rho: Any, dim: int) -> Any:
+        R = over_data_sets(eye(dim), tau)
+        if dim > 1:
+            R = R + pair_placement(dim) @ rho
+        return (tau[:, None] * tau[None, :]) * R
+
+    def decompose(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tau = np.sqrt(np.diag(psi))
+        scale = np.outer(tau, tau)
+        R = np.divide(psi, scale, out=np.eye(len(psi)), where=scale > 0)
+        return tau, CERTAIN * R[np.triu_indices(len(psi), k=1)]
+
+    def lkj(self, dim: int, eta: float) -> Law | None:
+        return Law(-1.0, eta, eta) if dim == 2 else None
+
     def n_free(self, dim: int) -> int:
-        return dim * (dim + 1) // 2
+        return self.n_tau(dim) + self.n_rho(dim)
 
     def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
         if len(effects) == 1:

@@ -1,0 +1,98 @@
+"""One compiled model for several priors gives what a model for each gives."""
+
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import bayesmeta as bm
+from bayesmeta.errors import ConvergenceWarning, SpecError
+
+PRIORS = {
+    "half-normal": bm.Priors(tau=bm.priors.half_normal(0.5)),
+    "Turner": bm.Priors(tau=bm.priors.turner()),
+    "narrow": bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=0.1), tau=bm.priors.half_normal(0.05)),
+    "default": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_windows():
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def spec() -> bm.Spec:
+    return bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
+
+
+@pytest.fixture(scope="module")
+def found(spec):
+    return bm.sensitivity(spec, PRIORS, seed=4, progress=False)
+
+
+def test_layout(found):
+    assert found["prior"].values.tolist() == list(PRIORS)
+    assert found["parameter"].values.tolist() == ["beta[Intercept]", "tau[unit, Intercept]"]
+    assert found["kind"].values.tolist() == ["beta", "tau"]
+    assert found["priors"].values[1] == (
+        "beta[Intercept] ~ Normal(mu=0, sigma=1) (default), tau[unit, Intercept] ~ LogNormal(mu=-1.28, sigma=0.87)"
+    )
+    assert (found["r_hat"] < 1.02).all()
+    assert not found[["estimate", "se", "lower", "upper", "ess_bulk"]].isnull().any().to_array().any()
+
+
+def test_a_prior_by_itself_gives_the_same_posterior(spec, found):
+    post = bm.sample(spec, PRIORS["Turner"], seed=5, progress=False)
+    alone, here = bm.compare(post).dataset.isel(tree=0), found.sel(prior="Turner")
+    error = 4 * np.sqrt(2) * here["se"].values / np.sqrt(here["ess_bulk"].values)
+    assert (np.abs(here["estimate"].values - alone["estimate"].values) < error).all()
+    assert here["se"].values == pytest.approx(alone["se"].values, rel=0.12)
+
+
+def test_priors_matter(found):
+    tau = found["estimate"].sel(parameter="tau[unit, Intercept]")
+    assert float(tau.sel(prior="narrow")) < 0.5 * float(tau.sel(prior="half-normal"))
+    assert found["estimate"].sel(prior="default").values == pytest.approx(
+        found["estimate"].sel(prior="half-normal").values
+    )  # which is the default for log odds ratios, with the same seed
+
+
+def test_bad_input(spec):
+    with pytest.raises(SpecError, match="give a dict of names"):
+        bm.sensitivity(spec, {})
+    with pytest.raises(SpecError, match=r"priors 'odd': .*wrong support"):
+        bm.sensitivity(spec, {"good": None, "odd": bm.Priors(tau=bm.Prior("Normal", mu=0, sigma=1))})
+    with pytest.raises(SpecError, match="chains is 0"):
+        bm.sensitivity(spec, {"a": None}, chains=0)
+
+
+def test_few_draws_are_complained_of(spec):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bm.sensitivity(spec, {"a": None}, draws=20, tune=50, chains=2, seed=1, progress=False)
+    assert any(issubclass(w.category, ConvergenceWarning) and w.filename == __file__ for w in caught)
+
+
+def test_plot_shows_what_the_dataset_holds(found):
+    axes = bm.plots.sensitivity(found)
+    assert [ax.get_title() for ax in axes] == found["parameter"].values.tolist()
+    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == list(PRIORS)
+    (points,) = axes[1].lines
+    assert points.get_xdata().tolist() == found["estimate"].sel(parameter="tau[unit, Intercept]").values.tolist()
+    intervals = axes[0].collections[0].get_segments()
+    assert [tuple(s[:, 0]) for s in intervals] == [
+        tuple(found[b].sel(parameter="beta[Intercept]", prior=p).item() for b in ("lower", "upper")) for p in PRIORS
+    ]
+
+
+def test_plot_of_something_else(found):
+    with pytest.raises(SpecError, match="takes the dataset that"):
+        bm.plots.sensitivity(found.isel(prior=0, drop=True))
+    with pytest.raises(SpecError, match=r"no parameter 'tau\[unit, Intercpt\]'; did you mean"):
+        bm.plots.sensitivity(found, ["tau[unit, Intercpt]"])
+    with pytest.raises(SpecError, match="1 axes for 2 parameters"):
+        bm.plots.sensitivity(found, axes=bm.plots.sensitivity(found)[:1])
