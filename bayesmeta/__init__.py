@@ -32,10 +32,14 @@ if TYPE_CHECKING:
     from bayesmeta.errors import SpecError as SpecError
     from bayesmeta.fitting import fit as fit
     from bayesmeta.heterogeneity import heterogeneity as heterogeneity
+    from bayesmeta.inference.bootstrap import bootstrap as bootstrap
     from bayesmeta.inference.confint import confint as confint
     from bayesmeta.inference.drop_add import add1 as add1
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
+    from bayesmeta.inference.profile import profile as profile
+    from bayesmeta.inference.profile_plot import plot_profile as plot_profile
+    from bayesmeta.many import fit_many as fit_many
     from bayesmeta.partition import r_squared as r_squared
     from bayesmeta.partition import variance_partition as variance_partition
     from bayesmeta.predict import blup as blup
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from bayesmeta.pymc_model import to_pymc as to_pymc
     from bayesmeta.sampling import sample as sample
     from bayesmeta.sensitivity import sensitivity as sensitivity
+    from bayesmeta.simulate import simulate as simulate
     from bayesmeta.spec import Spec as Spec
     from bayesmeta.specify import specify as specify
     from bayesmeta.summary import summary as summary
@@ -62,15 +67,20 @@ _NAMES = {
     ),
     "fitting": ("fit",),
     "heterogeneity": ("heterogeneity",),
+    "inference.bootstrap": ("bootstrap",),
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),
     "inference.likelihood_ratio": ("lr_test",),
+    "inference.profile": ("profile",),
+    "inference.profile_plot": ("plot_profile",),
+    "many": ("fit_many",),
     "partition": ("variance_partition", "r_squared"),
     "predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "pymc_model": ("to_pymc",),
     "sampling": ("sample",),
     "sensitivity": ("sensitivity",),
+    "simulate": ("simulate",),
     "spec": ("Spec",),
     "specify": ("specify",),
     "summary": ("summary",),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 import xarray as xr
+from pandas import DataFrame
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +22,9 @@ from bayesmeta.fitting import fit as fit_model
 from bayesmeta.reproduce import Row, reproduce
 from bayesmeta.respecify import homogeneous
 from bayesmeta.sampling import sample as draw
+from bayesmeta.simulate import count
+from bayesmeta.study import is_study, load_study
+from bayesmeta.study_run import RESULTS, run, table
 from bayesmeta.summary import summary
 
 app = typer.Typer(
@@ -158,7 +162,7 @@ def reproduce_command(
 ) -> None:
     """Hold every published number of the model files; exit code 1 when one is not held."""
     with _said_plainly():
-        paths = sorted(models.glob("*.toml"))
+        paths = [path for path in sorted(models.glob("*.toml")) if not is_study(path)]
         if not paths:
             raise DataError(f"no model files (*.toml) in {models}; give their directory with --models")
         rows = reproduce(paths)
@@ -166,6 +170,25 @@ def reproduce_command(
     missed = sum(not row.ok for row in rows)
     if missed:
         raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(help="A declared simulation study, such as models/table6.toml.")],
+    datasets: Annotated[int | None, typer.Option(help="Data sets per scenario instead of the file's number.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the results; FILE's name with _results by default.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Number of processes; -1 for one on every processor.")] = -1,
+) -> None:
+    """Run a simulation study, or what is left of it, and print its statistics beside the published ones."""
+    with _said_plainly():
+        study, directory = load_study(file), out or Path(f"{file.stem}_results")
+        n = study.datasets if datasets is None else count("--datasets", datasets)
+        typer.echo(f"{study.title}\n{study.citation}".rstrip())
+        results = run(study, directory, n, jobs, progress=Console().is_terminal)
+        _print_study(table(study, results))
+        typer.echo(f"Results saved in {directory / RESULTS}")
 
 
 def _chosen(analysis: Analysis, model: str | None) -> list[str]:
@@ -197,3 +220,19 @@ def _print_rows(rows: list[Row]) -> None:
         )
     held = sum(row.ok for row in rows) - len(exceptions)
     console.print(f"{held} held, {len(exceptions)} known to differ, {len(rows) - held - len(exceptions)} not held")
+
+
+def _print_study(rows: DataFrame) -> None:
+    """Every statistic with its Monte Carlo error, and beside it the published one."""
+    keys = [column for column in rows if column not in ("statistic", "value", "mcse", "paper")]
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in (*keys, *rows["statistic"].unique()):
+        shown.add_column(str(heading), no_wrap=True, justify="right")
+    for key, own in rows.groupby(keys, sort=False):
+        ours = [f"{value:.3f} ({error:.3f})" for value, error in zip(own["value"], own["mcse"], strict=True)]
+        shown.add_row(*(f"{part:g}" if isinstance(part, float) else str(part) for part in key), *ours)
+        if own["paper"].notna().any():
+            shown.add_row(*("" for _ in keys[1:]), "paper", *(f"{value:.3f}" for value in own["paper"]))
+    console = Console()
+    console.width = max(console.width, 18 * len(shown.columns))
+    console.print(shown)

@@ -21,9 +21,10 @@ RINGS = {
         raw_data tree_io estimators priors empirical_priors distributions correlation_priors prior_scales prior_checks
         prior_defaults model_priors marginal_op marginal_jax observed vicinity pymc_model""",
     "tables": """results fitting heterogeneity predict prediction_rows sampling samplers posterior posterior_draws
-        posterior_predict chains""",
+        posterior_predict chains simulate""",
     "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
-        reproduce cli export notebook saved posterior_remarks posterior_criteria sensitivity plots""",
+        reproduce cli export notebook saved posterior_remarks posterior_criteria sensitivity plots many parallel study
+        study_run""",
 }
 RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module in modules.split()}
 
@@ -34,7 +35,7 @@ OUTSIDE = {
         "kernel": "numpy scipy numba",
         "model": "pandas xarray formulaic pooch rdata pymc pytensor jax",
         "tables": "arviz arviz_stats nutpie matplotlib",
-        "people": "rich typer",
+        "people": "rich typer joblib threadpoolctl",
     }.items()
     for package in packages.split()
 }

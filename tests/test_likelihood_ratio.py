@@ -11,6 +11,7 @@ from scipy.stats import chi2
 
 import bayesmeta as bm
 from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError
+from bayesmeta.inference.lr_bootstrap import null_statistics
 from bayesmeta.nesting import Addition, Model, addition
 
 GROUPS, ROWS = 12, 6
@@ -94,12 +95,51 @@ def test_reference_distribution(small: dict[str, Any], big: dict[str, Any], mixt
 def test_more_than_one_variance_is_conservative(small: dict[str, Any], big: dict[str, Any]) -> None:
     one, two = fit(**small), fit(**big)
     with pytest.warns(AssumptionWarning, match="is conservative: the p-value is too large") as caught:
-        found = bm.lr_test(one, two)
+        found = bm.lr_test(one, two, bootstrap=0)
     df = int(two["criteria"]["df"]) - int(one["criteria"]["df"])
     assert found.mixture == (df,)
     assert found.pvalue == pytest.approx(chi2.sf(found.statistic, df), rel=1e-9)
     assert str(caught[0].message) == found.doubt
     assert caught[0].filename == __file__
+
+
+def test_unknown_weights_are_found_by_bootstrap() -> None:
+    frame = data()
+    rng = np.random.default_rng(0)
+    noise = 0.3 * rng.normal(size=len(frame)) + rng.normal(size=len(frame)) * np.sqrt(frame.v)
+    frame["y"] = noise + 0.1 * rng.normal(size=GROUPS)[frame.group] * frame.z
+    small, big = fit(effects=None, frame=frame), fit(effects="1 + z", psi="diag", frame=frame[::-1])
+    found, again = (bm.lr_test(small, big, bootstrap=99, seed=3) for _ in range(2))
+    assert found.pvalue == again.pvalue
+    assert found.reference == "parametric bootstrap, 99 data sets"
+    assert found.doubt == ""
+    with pytest.warns(AssumptionWarning, match="is conservative"):
+        naive = bm.lr_test(small, big, bootstrap=0)
+    assert 0 < found.pvalue <= naive.pvalue + 2 / 100  # of which a bootstrap of 99 cannot be nearer
+    assert "Reference  parametric bootstrap, 99 data sets" in repr(found)
+    with pytest.raises(SpecError, match="bootstrap is -1"):
+        bm.lr_test(small, big, bootstrap=-1)
+
+
+def test_the_bootstrap_agrees_with_a_mixture_that_is_known() -> None:
+    """Statistics of one variance more are zero half the time, and chi2_1 otherwise."""
+    frame = data()
+    null = null_statistics(fit(effects=None, frame=frame), fit(frame=frame), 200, 1)
+    assert null is not None
+    assert np.mean(null < 1e-8) == pytest.approx(0.5, abs=0.15)  # a share that 12 groups bring near to one half
+    assert np.mean(null > chi2.ppf(0.9, 1)) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 200))
+
+
+def test_type_one_error_at_zero_variance() -> None:
+    """Forty studies without heterogeneity: near 5 percent with the mixture, near 2.5 with chi2_1."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"y": rng.normal(size=40), "v": 0.2})
+    spec, n = bm.specify("y ~ 1", frame, S="v"), 4000
+    zero = bm.specify("y ~ 1", frame, S="v", psi=bm.structures.Fixed([[0.0]]))
+    Y = bm.simulate(spec, n, 1, beta=[0.2], psi=0.0)
+    statistic = 2 * (bm.fit_many(spec, Y)["loglik"] - bm.fit_many(zero, Y)["loglik"]).values
+    for quantile, share in ((chi2.ppf(0.90, 1), 0.05), (chi2.ppf(0.95, 1), 0.025)):
+        assert np.mean(statistic > quantile) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / n))
 
 
 def test_no_gain_is_no_evidence() -> None:
@@ -123,11 +163,11 @@ def test_other_variances_at_zero_spoil_the_mixture_but_not_a_test_of_coefficient
     null, more = fit(effects="1", frame=frame), fit(effects="1 + z", psi="diag", frame=frame)
     assert null["optimizer"]["at_boundary"].any()
     with pytest.warns(AssumptionWarning, match="a variance of the smaller model is estimated at its boundary"):
-        assert bm.lr_test(null, more).mixture == (1,)
+        assert bm.lr_test(null, more, bootstrap=0).mixture == (1,)
     assert bm.lr_test(fit(formula="y ~ 1", frame=frame), null).mixture == (1,)
     equal = fit(effects="1 + z", psi="id", frame=frame)
     with pytest.warns(AssumptionWarning, match="a variance or correlation is estimated at its boundary"):
-        bm.lr_test(equal, more)
+        bm.lr_test(equal, more, bootstrap=0)
 
 
 def test_the_order_of_the_data_and_names_of_levels_do_not_matter() -> None:

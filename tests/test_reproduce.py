@@ -11,9 +11,10 @@ from bayesmeta.analysis import load_analysis
 from bayesmeta.errors import SpecError
 from bayesmeta.published import Printed
 from bayesmeta.reproduce import Row, quantity, reproduce
+from bayesmeta.study import is_study
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-FILES = sorted(MODELS.glob("*.toml"))
+FILES = [path for path in sorted(MODELS.glob("*.toml")) if not is_study(path)]
 
 
 @pytest.fixture(scope="module")

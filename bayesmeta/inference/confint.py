@@ -10,6 +10,7 @@ from scipy.special import chdtri
 
 from bayesmeta.errors import BoundaryWarning, SpecError, did_you_mean, listing
 from bayesmeta.estimators.univariate import Study, study_of
+from bayesmeta.inference.profile import profile
 from bayesmeta.parameters import TAU, parameters
 from bayesmeta.spec import FloatArray, Spec
 
@@ -29,9 +30,10 @@ def confint(
         in atanh rho. "qprofile", for one outcome with one random effect for each row: exact intervals of the
         between-study variance, by any method of estimation and with any covariates. They hold the values of tau2 at
         which the generalised Q, the residual sum of squares with weights 1 / (v + tau2), lies between two quantiles of
-        its chi-squared distribution with n - P degrees of freedom.
+        its chi-squared distribution with n - P degrees of freedom. "profile", of fits by "ml" and "reml": the values
+        at which the profile likelihood is high enough, see `bm.profile`.
     parameters : which ones, by default all: labels such as "beta[ablat]" or "tau[study, Intercept]", or kinds "beta",
-        "tau", "rho"; for "qprofile" "tau2", "tau", "I2", "H2".
+        "tau", "rho"; for "qprofile" "tau2", "tau", "I2", "H2"; for "profile" also "psi".
     prob : probability of the intervals, between 0 and 1.
 
     Returns
@@ -69,11 +71,14 @@ def confint(
     tau2          0.338  0.179  0.130  1.181
     tau           0.581  0.154  0.361  1.087
     """
-    if method not in METHODS:
-        hint = did_you_mean(method, METHODS)
-        raise SpecError(f"unknown method {method!r} of confidence intervals{hint}\n  known: {listing(METHODS)}")
-    table, note = METHODS[method](tree, prob)
-    chosen = table if parameters is None else _chosen(table, parameters)
+    if method not in (known := [*METHODS, "profile"]):
+        hint = did_you_mean(method, known)
+        raise SpecError(f"unknown method {method!r} of confidence intervals{hint}\n  known: {listing(known)}")
+    if method == "profile":
+        chosen, note = _profile(tree, prob, parameters)
+    else:
+        table, note = METHODS[method](tree, prob)
+        chosen = table if parameters is None else _chosen(table, parameters)
     attrs = {"method": method, "prob": prob, "note": note}
     variables = {name: (PARAMETER, chosen[name].to_numpy(dtype=float)) for name in STATISTICS}
     about = {name: (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in STATISTICS}
@@ -93,6 +98,15 @@ def _chosen(table: pd.DataFrame, asked: str | Sequence[str]) -> pd.DataFrame:
 
 def _wald(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
     return parameters(tree, prob), ""
+
+
+def _profile(tree: xr.DataTree, prob: float, asked: str | Sequence[str] | None) -> tuple[pd.DataFrame, str]:
+    found = profile(tree, asked, prob, points=2)
+    wald = parameters(tree, prob)
+    table = found[["estimate", "lower", "upper"]].to_dataframe()
+    table.insert(1, "se", wald["se"].reindex(table.index))
+    notes = zip(found[PARAMETER].to_numpy(), found["note"].to_numpy(), strict=True)
+    return table, "; ".join(f"{label}: {note}" for label, note in notes if note)
 
 
 def _q_profile(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:

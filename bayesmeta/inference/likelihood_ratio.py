@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,16 +12,22 @@ from scipy.special import chdtrc
 from bayesmeta import names, remarks
 from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError
 from bayesmeta.export import Page
+from bayesmeta.inference.lr_bootstrap import null_statistics
 from bayesmeta.nesting import Addition, Model, addition
 from bayesmeta.same_data import obstacle
+from bayesmeta.simulate import count
+from bayesmeta.spec import FloatArray
 from bayesmeta.tables import Block, Facts, Table, fixed, pvalue
 from bayesmeta.tree_io import group
 
 CRITERIA = ("df", "loglik", "aic", "aicc")
+CONSERVATIVE = "is conservative: the p-value is too large"
 ROUNDING = 1e-6  # by which log-likelihoods of searches that converged may differ from their maxima
 
 
-def lr_test(small: xr.DataTree, big: xr.DataTree, nested: bool = False) -> "LikelihoodRatio":
+def lr_test(
+    small: xr.DataTree, big: xr.DataTree, nested: bool = False, *, bootstrap: int = 999, seed: Any = 0
+) -> "LikelihoodRatio":
     """Test whether a larger model fits better than a smaller one that it holds.
 
     Parameters
@@ -29,6 +36,9 @@ def lr_test(small: xr.DataTree, big: xr.DataTree, nested: bool = False) -> "Like
         the fixed part of REML fits must be the same.
     nested : True says that `big` holds `small` where this cannot be decided from the two models, such as between some
         structures of Psi; it overrules no other refusal.
+    bootstrap : number of data sets of a parametric bootstrap, where variances are at their boundary and the weights of
+        the mixture are not known; 0 for the conservative p-value in its place.
+    seed : of the bootstrap, whatever `numpy.random.SeedSequence` takes.
 
     Returns
     -------
@@ -38,7 +48,9 @@ def lr_test(small: xr.DataTree, big: xr.DataTree, nested: bool = False) -> "Like
         estimate is at the boundary;
         1/2 chi2_(r+q) + 1/2 chi2_(r+q+1) for one more variance, of an effect that may be correlated with q others of
         its level, and r more coefficients (r = q = 0: 1/2 chi2_0 + 1/2 chi2_1);
-        chi2 with all the parameters that are more, otherwise: then with a warning that it is conservative.
+        otherwise that of the statistic in data sets drawn from the smaller model, each fitted by both models
+        (parametric bootstrap); without it chi2 with all the parameters that are more, with a warning that it is
+        conservative. `reference` says which.
 
     Raises
     ------
@@ -93,10 +105,17 @@ def lr_test(small: xr.DataTree, big: xr.DataTree, nested: bool = False) -> "Like
         )
     df = int(values[1]["df"] - values[0]["df"])
     dfs, doubt = _reference(more, df, _at_boundary(small), _at_boundary(big))
+    null = (
+        null_statistics(small, big, count("bootstrap", bootstrap), seed)
+        if CONSERVATIVE in doubt and bootstrap
+        else None
+    )
+    if null is not None and len(null):
+        doubt = f"{bootstrap - len(null)} of {bootstrap} fits did not converge" if len(null) < bootstrap else ""
     if doubt:
         warnings.warn(doubt, AssumptionWarning, stacklevel=2)
     frame = pd.DataFrame([{name: value[name].item() for name in CRITERIA} for value in values], ["small", "big"])
-    return LikelihoodRatio(max(statistic, 0.0), df, dfs, doubt, frame.rename_axis("model"))
+    return LikelihoodRatio(max(statistic, 0.0), df, dfs, doubt, frame.rename_axis("model"), null)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -106,7 +125,7 @@ class LikelihoodRatio(Page):
     statistic : twice the gain in log-likelihood.  df : number of parameters that the larger model has more.
     mixture : degrees of freedom of the chi-squared distributions that are mixed in equal parts.
     doubt : what makes the p-value an approximation of unknown or conservative kind; "" for nothing.
-    criteria : df, loglik, aic, aicc of both models.
+    criteria : df, loglik, aic, aicc of both models.  null : statistics of the parametric bootstrap, or None.
     """
 
     statistic: float
@@ -114,15 +133,20 @@ class LikelihoodRatio(Page):
     mixture: tuple[int, ...]
     doubt: str
     criteria: pd.DataFrame
+    null: FloatArray | None = None
 
     @property
     def pvalue(self) -> float:
-        """Upper tail of the reference distribution."""
+        """Upper tail of the reference distribution; of a bootstrap with the data themselves counted in."""
+        if self.null is not None and len(self.null):
+            return float((1 + np.sum(self.null >= self.statistic - 2 * ROUNDING)) / (1 + len(self.null)))
         return float(np.mean([_upper_tail(df, self.statistic) for df in self.mixture]))
 
     @property
     def reference(self) -> str:
         """The reference distribution in words."""
+        if self.null is not None and len(self.null):
+            return f"parametric bootstrap, {len(self.null)} data sets"
         share = f"1/{len(self.mixture)} " if len(self.mixture) > 1 else ""
         return " + ".join(f"{share}chi2_{df}" for df in self.mixture)
 
@@ -167,7 +191,7 @@ def _reference(more: Addition | str, df: int, small_at_edge: bool, big_at_edge: 
         return (df,), f"{more}; the p-value takes the caller's word for it (nested=True) and chi2_{df}"
     if not more.parameters:
         return (df,), ""
-    naive = f"chi2_{df} is conservative: the p-value is too large; its distribution would need a parametric bootstrap"
+    naive = f"chi2_{df} {CONSERVATIVE}; its distribution would need a parametric bootstrap"
     if not more.variances:
         at_edge = small_at_edge or big_at_edge
         return (df,), f"a variance or correlation is estimated at its boundary, where {naive}" if at_edge else ""

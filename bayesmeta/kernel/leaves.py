@@ -9,7 +9,7 @@ much larger than S.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,6 +61,11 @@ class Chunk:
     @property
     def parent_level(self) -> int:
         return len(self.ancestors) - 1
+
+    def take(self, data_sets: IntArray) -> "Chunk":
+        """The same leaves of some of the data sets."""
+        EA, C0, C0_sum = (np.take(array, data_sets, axis=2) for array in (self.EA, self.C0, self.C0_sum))
+        return replace(self, EA=EA, C0=C0, C0_sum=C0_sum)
 
 
 @dataclass(frozen=True)

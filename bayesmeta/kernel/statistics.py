@@ -1,7 +1,7 @@
 """Sufficient statistics of one specification: everything about the likelihood that does not depend on Psi or beta."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -60,6 +60,26 @@ class Statistics:
     @property
     def logdet_R(self) -> np.ndarray:
         return np.asarray(np.log(np.abs(np.diagonal(self.R))).sum(-1))
+
+    @property
+    def n_data_sets(self) -> int:
+        return self.beta0.shape[1]
+
+    def take(self, data_sets: IntArray) -> "Statistics":
+        """The same for some of the data sets; what all of them share stays as it is."""
+
+        def own(array: np.ndarray) -> np.ndarray:
+            return array if array.shape[-1] == 1 else np.take(array, data_sets, axis=-1)
+
+        return replace(
+            self,
+            chunks=tuple(chunk.take(data_sets) for chunk in self.chunks),
+            beta0=np.take(self.beta0, data_sets, axis=-1),
+            R=own(self.R),
+            beta_fixed=np.take(self.beta_fixed, data_sets, axis=-1),
+            Q=self.Q[data_sets],
+            logdet_S=own(self.logdet_S),
+        )
 
 
 @dataclass(frozen=True)

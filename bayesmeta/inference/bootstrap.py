@@ -1,0 +1,257 @@
+"""Bootstrap of a fit: new data sets from the model, or outer groups drawn again, and intervals from what they give."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import ndtr, ndtri
+
+from bayesmeta import names
+from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, did_you_mean, listing
+from bayesmeta.fitting import METHODS
+from bayesmeta.many import fit_many
+from bayesmeta.parallel import in_order
+from bayesmeta.parameters import parameters
+from bayesmeta.simulate import count, simulate
+from bayesmeta.spec import FloatArray, Level, SamplingCovariance, Spec
+from bayesmeta.tree_io import group
+
+KINDS, INTERVALS = ("parametric", "groups"), ("percentile", "basic", "bca")
+REPLICATE, PARAMETER, INTERVAL = "replicate", "parameter", "interval"
+
+
+def bootstrap(
+    tree: xr.DataTree,
+    n: int = 1000,
+    seed: Any = None,
+    kind: str = "parametric",
+    intervals: str | Sequence[str] = ("percentile", "basic"),
+    prob: float = 0.95,
+    *,
+    n_jobs: int = 1,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Distribution of the estimates over data sets like the one that was fitted, and intervals from it.
+
+    Parameters
+    ----------
+    tree : results tree of `bm.fit`.
+    n : number of replicates.
+    seed : whatever `numpy.random.SeedSequence` takes.
+    kind : "parametric": new effect estimates from the fitted model, the design and S kept. "groups": outer groups drawn
+        with replacement, with all they hold; each is a group of its own.
+    intervals : some of "percentile", "basic" and "bca". The last, bias-corrected and accelerated, leaves every outer
+        group out once more to find the acceleration.
+    prob : probability of the intervals, between 0 and 1.
+    n_jobs : number of processes, -1 for one on every processor. The results do not depend on it.
+    progress : whether a progress bar is shown.
+
+    Returns
+    -------
+    Dataset
+        `estimate`, `se` (the SD of the replicates) and `bias` (parameter), `lower`, `upper` (interval, parameter) and
+        `replicates` (replicate, parameter) of the fixed effects, and of the SDs and correlations of every level,
+        correlations only where both SDs are above zero. `converged` (replicate): replicates that did not converge are
+        NaN, left out of everything, and counted in the attribute `failed`.
+
+    Raises
+    ------
+    SpecError
+        When a kind is unknown, n is no positive integer, or fewer than two replicates converge.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When replicates did not converge.
+    AssumptionWarning
+        When fewer than ten outer groups are drawn from.
+
+    References
+    ----------
+    Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapters 13 and 14; Davison and Hinkley (1997),
+    Bootstrap Methods and their Application, equation 5.6 for basic intervals.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"))
+    >>> found = bm.bootstrap(fit, n=200, seed=1)
+    >>> found["lower"].dims, found.attrs["failed"]
+    (('interval', 'parameter'), 0)
+    """
+    chosen = [intervals] if isinstance(intervals, str) else list(intervals)
+    for given, known in [(kind, KINDS), *((name, INTERVALS) for name in chosen)]:
+        if given not in known:
+            raise SpecError(f"unknown bootstrap {given!r}{did_you_mean(given, known)}\n  known: {listing(known)}")
+    count("n", n)
+    table = parameters(tree, prob)
+    spec, method = Spec.from_tree(tree), tree.attrs["method"]
+    if kind == "parametric":
+        replicates, converged = _parametric(tree, spec, n, seed, n_jobs, progress)
+    else:
+        replicates, converged = _by_groups(spec, method, n, seed, n_jobs, progress)
+    failed = int((~converged).sum())
+    if n - failed < 2:
+        raise SpecError(f"no bootstrap: {failed} of {n} replicates did not converge")
+    if failed:
+        warnings.warn(
+            f"{failed} of {n} bootstrap replicates did not converge and are left out", ConvergenceWarning, stacklevel=2
+        )
+    replicates[~converged] = np.nan
+    estimate = table["estimate"].to_numpy(dtype=float)
+    acceleration = _acceleration(spec, method, n_jobs) if "bca" in chosen else np.zeros(len(table))
+    bounds = [_bounds(name, replicates, estimate, acceleration, prob) for name in chosen]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a correlation that no replicate has
+        mean, se = np.nanmean(replicates, axis=0), np.nanstd(replicates, axis=0, ddof=1)
+    variables = {
+        "estimate": (PARAMETER, estimate),
+        "se": (PARAMETER, se),
+        "bias": (PARAMETER, mean - estimate),
+        "lower": ((INTERVAL, PARAMETER), np.array([low for low, _ in bounds])),
+        "upper": ((INTERVAL, PARAMETER), np.array([high for _, high in bounds])),
+        "replicates": ((REPLICATE, PARAMETER), replicates),
+        "converged": (REPLICATE, converged),
+    }
+    labels = {PARAMETER: pd.Index(table.index, dtype=object), INTERVAL: pd.Index(chosen, dtype=object)}
+    return xr.Dataset(variables, labels, {"kind": kind, "prob": prob, "failed": failed, "method": method})
+
+
+def _parametric(
+    tree: xr.DataTree, spec: Spec, n: int, seed: Any, n_jobs: int, progress: bool
+) -> tuple[FloatArray, np.ndarray]:
+    xi = group(tree, names.ESTIMATE)["xi"].to_numpy()
+    start = np.where(xi == 0, 0.1, xi) if tree.attrs["method"] in ("ml", "reml") else None  # zero has no gradient
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BayesmetaWarning)
+        fits = fit_many(
+            spec,
+            simulate(tree, n, seed),
+            method=tree.attrs["method"],
+            start=start,
+            n_jobs=n_jobs,
+            progress=progress,
+        )
+    psi = [fits[names.psi(level.name)].to_numpy() for level in spec.levels]
+    return natural(fits["beta"].to_numpy(), psi), fits["converged"].to_numpy()
+
+
+def _by_groups(
+    spec: Spec, method: str, n: int, seed: Any, n_jobs: int, progress: bool
+) -> tuple[FloatArray, np.ndarray]:
+    m = spec.levels[0].n_groups
+    if m < 10:
+        warnings.warn(
+            f"only {m} groups of level '{spec.levels[0].name}' are drawn from; their bootstrap means little",
+            AssumptionWarning,
+            stacklevel=3,
+        )
+    seeds = np.random.SeedSequence(seed).spawn(n)
+    drawn = [np.random.default_rng(child).integers(0, m, m) for child in seeds]
+    return _refits(spec, method, drawn, n_jobs, progress)
+
+
+def _refits(
+    spec: Spec, method: str, drawn: Sequence[np.ndarray], n_jobs: int, progress: bool = False
+) -> tuple[FloatArray, np.ndarray]:
+    found = list(in_order(_Refit(spec, method), drawn, n_jobs, progress, "replicates"))
+    return np.array([values for values, _ in found]), np.array([converged for _, converged in found])
+
+
+class _Refit:
+    """Estimates from some of the outer groups."""
+
+    def __init__(self, spec: Spec, method: str) -> None:
+        self.spec, self.method = spec, method
+
+    def __call__(self, drawn: np.ndarray) -> tuple[FloatArray, bool]:
+        size = len(self.spec.coef) + sum(v.dim * (v.dim + 1) // 2 for v in self.spec.levels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BayesmetaWarning)
+            try:
+                found = METHODS[self.method](with_groups(self.spec, drawn))
+            except (np.linalg.LinAlgError, ValueError):  # these groups cannot tell the coefficients apart
+                return np.full(size, np.nan), False
+        values = natural(found.beta[None], [psi[None] for psi in found.psi])[0]
+        return values, bool(found.optimizer is None or found.optimizer.converged)
+
+
+def with_groups(spec: Spec, drawn: np.ndarray) -> Spec:
+    """The specification of some outer groups, in the order drawn; one drawn twice is two groups."""
+    outer = spec.levels[0].index
+    order = np.argsort(outer, kind="stable")
+    start = np.searchsorted(outer[order], np.arange(spec.levels[0].n_groups + 1))
+    rows = [order[start[g] : start[g + 1]] for g in drawn]
+    which, copy = np.concatenate(rows), np.repeat(np.arange(len(drawn)), [len(r) for r in rows])
+    by_row = np.argsort(spec.S.row, kind="stable")
+    first = np.searchsorted(spec.S.row[by_row], np.arange(len(outer) + 1))
+    value, row, col, at = [], [], [], 0
+    for members in rows:
+        entries = np.concatenate([by_row[first[i] : first[i + 1]] for i in members])
+        place = np.full(len(outer), -1)
+        place[members] = at + np.arange(len(members))
+        value.append(spec.S.value[entries])
+        row.append(place[spec.S.row[entries]])
+        col.append(place[spec.S.col[entries]])
+        at += len(members)
+    S = SamplingCovariance(*(np.concatenate(part) for part in (value, row, col)))
+    levels = tuple(_level(level, which, copy) for level in spec.levels)
+    arrays = {name: getattr(spec, name)[which] for name in ("y", "X", "offset", "row", "outcome_index")}
+    return replace(spec, S=S, levels=levels, **arrays)
+
+
+def _level(level: Level, which: np.ndarray, copy: np.ndarray) -> Level:
+    pairs = np.column_stack([copy, level.index[which]])
+    groups, index = np.unique(pairs, axis=0, return_inverse=True)
+    labels = tuple((f"{copy}", *level.labels[code][1:]) for copy, code in groups)
+    return replace(level, labels=labels, index=index.ravel(), Z=level.Z[which])
+
+
+def natural(beta: FloatArray, psi: Sequence[FloatArray]) -> FloatArray:
+    """Coefficients, SDs and correlations (B, parameters) in the order of `parameters`, from beta (B, P) and Psi."""
+    taus = [np.sqrt(np.diagonal(p, axis1=1, axis2=2)) for p in psi]
+    rhos = []
+    for p, tau in zip(psi, taus, strict=True):
+        first, second = np.triu_indices(p.shape[1], k=1)
+        scale = tau[:, first] * tau[:, second]
+        rhos.append(np.divide(p[:, first, second], scale, out=np.full(scale.shape, np.nan), where=scale > 0))
+    return np.concatenate([beta, *taus, *rhos], axis=1)
+
+
+def _bounds(
+    name: str, replicates: FloatArray, estimate: FloatArray, acceleration: FloatArray, prob: float
+) -> tuple[FloatArray, FloatArray]:
+    tails = np.array([0.5 - prob / 2, 0.5 + prob / 2])
+    lower, upper = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
+    for j, centre in enumerate(estimate):
+        own = replicates[np.isfinite(replicates[:, j]), j]
+        if len(own) < 2 or np.isnan(centre):
+            continue
+        shares = _bca_shares(own, centre, acceleration[j], tails) if name == "bca" else tails
+        low, high = np.quantile(own, shares)
+        lower[j], upper[j] = (2 * centre - high, 2 * centre - low) if name == "basic" else (low, high)
+    return lower, upper
+
+
+def _bca_shares(own: FloatArray, centre: float, acceleration: float, tails: FloatArray) -> FloatArray:
+    """Efron and Tibshirani (1993), equation 14.10; ties with the estimate, as of variances at zero, count half."""
+    below = np.clip((np.mean(own < centre) + np.mean(own <= centre)) / 2, 0.5 / len(own), 1 - 0.5 / len(own))
+    z0 = ndtri(below)
+    z = z0 + ndtri(tails)
+    return np.asarray(ndtr(z0 + z / (1 - acceleration * z)))
+
+
+def _acceleration(spec: Spec, method: str, n_jobs: int) -> FloatArray:
+    """From the estimates without each outer group in turn; equation 14.15."""
+    m = spec.levels[0].n_groups
+    drawn = [np.delete(np.arange(m), g) for g in range(m)]
+    left_out = _refits(spec, method, drawn, n_jobs)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        d = np.nanmean(left_out, axis=0) - left_out
+    cubes, squares = np.nansum(d**3, axis=0), np.nansum(d**2, axis=0)
+    return np.asarray(np.divide(cubes, 6 * squares**1.5, out=np.zeros(d.shape[1]), where=squares > 0))

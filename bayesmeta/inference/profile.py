@@ -1,0 +1,148 @@
+"""Profile likelihood: the highest log-likelihood with one parameter held, on the parameter's natural scale."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import chdtri
+
+from bayesmeta import names
+from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, SpecError
+from bayesmeta.inference.profile_targets import Target, chosen
+from bayesmeta.spec import FloatArray
+from bayesmeta.tree_io import group
+
+PARAMETER, POINT = "parameter", "point"
+BEATS = 1e-5  # log-likelihood by which a point must exceed the fit to be worth a warning
+MOST_DOUBLINGS = 40
+TOLERANCE = 1e-7  # of a bound, in first steps
+
+
+def profile(
+    tree: xr.DataTree, parameters: str | Sequence[str] | None = None, prob: float = 0.95, points: int = 21
+) -> xr.Dataset:
+    """Curves of the profile likelihood, and the intervals they give.
+
+    Parameters
+    ----------
+    tree : results tree of `bm.fit` by "ml" or "reml".
+    parameters : labels such as "tau[study, Intercept]", "rho[unit, PD~AL]", "psi[unit, PD~AL]", "psi[unit, PD]" or
+        "beta[ablat]", or kinds "beta", "tau", "rho", "psi". By default all, coefficients only for "ml": restricted
+        likelihoods with different fixed parts cannot be compared.
+    prob : probability of the intervals, between 0 and 1.
+    points : number of points of every curve, over the interval and a little beyond.
+
+    Returns
+    -------
+    Dataset
+        `estimate`, `lower`, `upper` (parameter), NaN for what the structure holds constant; `value` and `loglik`
+        (parameter, point), the curves; `note` (parameter), why a bound is none: it lies at the edge of the
+        parameter's range, where the interval is one-sided, or was not reached before the value given.
+
+    Raises
+    ------
+    SpecError
+        When the fit has no likelihood, a parameter is unknown, or a coefficient of a REML fit is asked for.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When a point of a curve has a higher log-likelihood than the fit.
+    BoundaryWarning
+        When a curve was followed very far and the interval did not end.
+
+    Notes
+    -----
+    An interval holds the values at which twice the loss in log-likelihood is at most the quantile of chi2_1. At each,
+    the others are estimated again: Venzon and Moolgavkar (1988), Appl. Stat. 37:87-94.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> school = bm.datasets.load("school")
+    >>> fit = bm.fit(bm.specify("effect ~ 1", school, S="var", random="1 | district/study"))
+    >>> bm.profile(fit, "psi")[["lower", "upper"]].to_dataframe().round(3)
+                                lower  upper
+    parameter
+    psi[district, Intercept]    0.022  0.207
+    psi[study, Intercept]       0.016  0.063
+    """
+    if isinstance(points, bool) or not points >= 2:
+        raise SpecError(f"points is {points!r}; give at least 2 points for every curve")
+    found = [_followed(curve, prob, points) for curve in chosen(tree, parameters, prob)]
+    for curve in found:
+        if curve.best > curve.target.fitted + BEATS:
+            warnings.warn(
+                f"the profile of {curve.target.label} finds a log-likelihood higher than the fit's by "
+                f"{curve.best - curve.target.fitted:.2g}; fit again from another start=",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        if "not bracketed" in curve.note:
+            warnings.warn(f"{curve.target.label}: {curve.note}", BoundaryWarning, stacklevel=2)
+    labels = pd.Index([curve.target.label for curve in found], dtype=object)
+    variables = {
+        "estimate": (PARAMETER, [curve.target.estimate for curve in found]),
+        "lower": (PARAMETER, [curve.lower for curve in found]),
+        "upper": (PARAMETER, [curve.upper for curve in found]),
+        "note": (PARAMETER, np.array([curve.note for curve in found], dtype=object)),
+        "value": ((PARAMETER, POINT), np.array([curve.value for curve in found])),
+        "loglik": ((PARAMETER, POINT), np.array([curve.loglik for curve in found])),
+    }
+    attrs = {"prob": prob, "fitted": float(group(tree, names.CRITERIA)["loglik"]), "method": tree.attrs["method"]}
+    return xr.Dataset(variables, {PARAMETER: labels}, attrs)
+
+
+@dataclass
+class Curve:
+    """The followed profile of a parameter."""
+
+    target: Target
+    lower: float = np.nan
+    upper: float = np.nan
+    note: str = ""
+    value: FloatArray = field(default_factory=lambda: np.zeros(0))
+    loglik: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def best(self) -> float:
+        return float(np.nanmax(np.append(self.loglik, -np.inf)))
+
+
+def _followed(target: Target, prob: float, points: int) -> Curve:
+    """Bounds by bracketing and Brent's method, then the curve."""
+    if target.constant:
+        empty = np.full(points, np.nan)
+        return Curve(target, note="held constant by the structure", value=empty, loglik=empty)
+    half = float(chdtri(1, 1 - prob)) / 2
+    lower, low_note = _bound(target, half, -1)
+    upper, high_note = _bound(target, half, 1)
+    notes = "; ".join(note for note in (low_note, high_note) if note)
+    margin = 0.1 * (upper - lower)
+    value = np.linspace(max(lower - margin, target.low), min(upper + margin, target.high), points)
+    return Curve(target, lower, upper, notes, value, np.array([target.at(float(v)) for v in value]))
+
+
+def _bound(target: Target, half: float, side: int) -> tuple[float, str]:
+    """Where the log-likelihood has fallen by `half` on one side, and what there is to say about it."""
+    from scipy.optimize import brentq
+
+    def short(value: float) -> float:
+        return target.fitted - target.at(value) - half
+
+    limit, edge = (target.low, target.edges[0]) if side < 0 else (target.high, target.edges[1])
+    inner, step = target.estimate, target.step
+    for _ in range(MOST_DOUBLINGS):
+        outer = max(inner - step, limit) if side < 0 else min(inner + step, limit)
+        if outer == inner or (outer == limit and short(outer) <= 0):
+            return edge, f"{'lower' if side < 0 else 'upper'} bound at the edge of the range"
+        if short(outer) > 0:
+            if short(inner) >= 0:
+                return inner, ""
+            return float(brentq(short, inner, outer, xtol=TOLERANCE * step, rtol=1e-8)), ""
+        inner, step = outer, 2 * step
+    side_name = "lower" if side < 0 else "upper"
+    return inner, f"{side_name} bound not bracketed: the interval goes on beyond {inner:.3g}"

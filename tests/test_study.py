@@ -1,0 +1,175 @@
+"""Declared studies: Table 6, resuming, and what is refused."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import bayesmeta as bm
+from bayesmeta import study_run
+from bayesmeta.cli import app
+from bayesmeta.errors import DataError, SpecError
+from bayesmeta.many import data_sets
+from bayesmeta.study import Study, is_study, load_study, scenario_of
+from bayesmeta.study_run import Piece, estimates, run, table
+from tests import dense
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+TABLE6 = MODELS / "table6.toml"
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return load_study(TABLE6)
+
+
+@pytest.fixture
+def small(study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """The two smaller scenarios without correlation within rows, a few data sets to a piece."""
+    monkeypatch.setattr(study_run, "PIECE", 3)
+    scenarios = tuple(scenario for scenario in study.scenarios if scenario["m"] == 10 and scenario["rho_w"] == 0)
+    return replace(study, draws={"script": study.draws["script"]}, scenarios=scenarios)
+
+
+def test_the_file_holds_the_published_table(study: Study, reference: Any) -> None:
+    published = reference("table6")
+    statistics = published["columns"][3:]
+    rows = [[s["m"], s["rho_b"], s["rho_w"], *(float(s["paper"][c]) for c in statistics)] for s in study.scenarios]
+    assert rows == published["rows"]
+    assert [statistic.name for statistic in study.statistics] == statistics
+    assert study.datasets == published["datasets_per_scenario"]
+
+
+def test_data_sets_have_the_declared_moments(study: Study) -> None:
+    scenario = scenario_of(study, 6, "script")
+    Y, S = scenario.data_sets([np.random.SeedSequence(1, spawn_key=(i,)) for i in range(400)])
+    sd = np.sqrt(np.einsum("bnii->bni", S))
+    assert 0.5 < sd.min() < 0.51
+    assert 1.99 < sd.max() < 2
+    np.testing.assert_allclose(S[..., 0, 1], 0.8 * sd[..., 0] * sd[..., 1])
+    assert np.mean(Y**2) == pytest.approx(2 + np.mean(sd**2), rel=0.05)
+    assert np.mean(Y[..., 0] * Y[..., 1]) == pytest.approx(2 * 0.8 + np.mean(S[..., 0, 1]), rel=0.05)
+    assert np.mean(Y[:, ::10] * Y[:, 1::10]) == pytest.approx(1, abs=0.2)  # rows of one outer group
+    variances = np.einsum("bnii->bni", scenario_of(study, 0, "text").data_sets([np.random.SeedSequence(1)])[1])
+    assert 0.1 < variances.min() < 0.15
+    assert 1.9 < variances.max() < 2
+
+
+def test_convergence_holds_in_the_dense_implementation(study: Study) -> None:
+    """The gradient by xi at the answers, from full matrices, for a data set of every smaller scenario."""
+    for number in (0, 2, 4, 6):
+        scenario = scenario_of(study, number, "script")
+        Y, S = scenario.data_sets([np.random.SeedSequence(2, spawn_key=(i,)) for i in range(1)])
+        found = bm.fit_many(scenario.spec, Y, S)
+        assert found["converged"].all()
+        data = data_sets(scenario.spec, Y, S)
+        for i in range(1):
+            spec, xi = data.one(i), found["xi"].values[i]
+            full = np.zeros((len(spec.y),) * 2)
+            full[spec.S.row, spec.S.col] = full[spec.S.col, spec.S.row] = spec.S.value
+            psi = [found[f"psi_{v.name}"].values[i] for v in spec.levels]
+            Z, groups = [np.array(v.Z) for v in spec.levels], [np.array(v.index) for v in spec.levels]
+            model = dense.Model(spec.y, np.array(spec.X), Z, groups, full, psi)
+            assert dense.loglik(model, True) == pytest.approx(found["loglik"].values[i], abs=1e-8)
+            for v, score, own in zip(spec.levels, dense.scores(model, True), (xi[:2], xi[2:]), strict=True):
+                assert np.abs(v.structure.pullback(own, score, 3)).max() < 1e-4
+
+
+def test_a_killed_run_resumes_bit_for_bit(small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(small, tmp_path / "whole", datasets=7)
+    save, done = study_run._save_piece, []
+
+    def killed(*given: Any) -> None:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        save(*given)
+        done.append(given[-1].name)
+
+    monkeypatch.setattr(study_run, "_save_piece", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(small, tmp_path / "resumed", datasets=7)
+    monkeypatch.setattr(study_run, "_save_piece", lambda *given: (done.append(given[-1].name), save(*given)))
+    resumed = run(small, tmp_path / "resumed", datasets=7)
+    assert len(done) == len(set(done)) == 6
+    assert resumed.identical(whole)
+    for piece in (tmp_path / "whole").glob("script*.nc"):
+        assert study_run._read(piece).identical(study_run._read(tmp_path / "resumed" / piece.name))
+
+
+def test_two_processes_give_the_same(small: Study, tmp_path: Path) -> None:
+    one, two = (run(small, tmp_path / str(n), datasets=4, n_jobs=n) for n in (1, 2))
+    assert one.identical(two)
+
+
+def test_another_design_is_refused(small: Study, tmp_path: Path) -> None:
+    run(small, tmp_path / "out", datasets=1)
+    for other in (replace(small, seed=1), replace(small, scenarios=small.scenarios[:1])):
+        with pytest.raises(SpecError, match="holds results of another design"):
+            run(other, tmp_path / "out", datasets=1)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds other files"):
+        run(small, tmp_path / "full", datasets=1)
+    with pytest.raises(DataError, match="is no directory"):
+        run(small, tmp_path / "full" / "notes.txt", datasets=1)
+
+
+def test_statistics_and_their_errors(small: Study, tmp_path: Path) -> None:
+    results = run(small, tmp_path / "out", datasets=6)
+    rows = table(small, results).set_index(["rho_b", "statistic"])
+    found = estimates(small, Piece("script", 0, 0, 3))["beta"].values[0, :, 0]
+    both = results["script_1"]["beta"].values[0, :, 0]
+    np.testing.assert_array_equal(found, both[:3])
+    bias, rmse = rows.loc[(0.0, "bias")], rows.loc[(0.0, "rmse")]
+    assert bias["value"] == pytest.approx(both.mean())
+    assert bias["mcse"] == pytest.approx(both.std(ddof=1) / np.sqrt(6))
+    assert rmse["value"] == pytest.approx(np.sqrt(np.mean(both**2)))
+    assert rmse["paper"] == 0.349
+    inside = np.abs(both) < 1.96 * results["script_1"]["beta_se"].values[0, :, 0]
+    assert rows.loc[(0.0, "coverage")]["value"] == pytest.approx(inside.mean())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("datasets = 10000", "datasets = 0"), "datasets is 0; give a positive number"),
+        (("datasets =", "dataset ="), "unknown key 'dataset'; did you mean 'datasets'"),
+        (("seed = 5429\n", ""), "'seed' is missing"),
+        (('["reml"]', '["remll"]'), "no method 'remll'; did you mean 'reml'"),
+        (("sd = [0.5, 2.0]", "sd = [2.0, 0.5]"), r"has the bounds \[2.0, 0.5\]"),
+        (("sd = [0.5, 2.0]", "sds = [0.5, 2.0]"), "give sd = "),
+        (('kind = "rmse"', 'kind = "mse"'), "is the 'mse' of 'beta'; known: bias, rmse, coverage"),
+        (('level = "outer"', 'level = "outre"'), "no level 'outre'; did you mean 'outer'"),
+        (('correlation = "rho_b"', 'correlation = "rho"'), "scenario 1 gives no number 'rho'; did you mean"),
+        (('correlation = "rho_b"', "correlation = -0.9"), "not positive semi-definite: smallest eigenvalue -0.8"),
+        (("title =", "title"), "is not TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said(change: tuple[str, str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(TABLE6.read_text().replace(*change))
+    with pytest.raises(SpecError) as caught:
+        load_study(tmp_path / "study.toml")
+    assert re.search(message, str(caught.value))
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(app, ["simulate", str(TABLE6), "--datasets", "2", "--jobs", "1"])
+    assert ran.exit_code == 0, ran.output
+    assert ran.output.count("paper") == 16
+    assert (tmp_path / "table6_results" / "results.nc").is_file()
+    for arguments, message in [
+        (["none.toml"], "no study file none.toml"),
+        ([str(TABLE6), "--datasets", "0"], "0; give"),
+    ]:
+        failed = CliRunner().invoke(app, ["simulate", *arguments])
+        assert failed.exit_code == 2
+        assert message in failed.output
+
+
+def test_which_files_are_studies() -> None:
+    assert [path.name for path in sorted(MODELS.glob("*.toml")) if is_study(path)] == ["table6.toml"]
