@@ -1,5 +1,8 @@
 """The samplers behind `sample`: nutpie, PyMC's own NUTS, NumPyro. A model and a start in, chains out."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -87,6 +90,14 @@ def _supported(prior: Any, value: float) -> float:
     return float(np.median(draws(prior, 201, np.random.default_rng(0))))
 
 
+@contextmanager
+def _without_blas_of_c() -> Iterator[None]:
+    """PyTensor warns where its C backend finds no BLAS; nothing here is compiled to C."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PyTensor could not link to a BLAS", UserWarning)
+        yield
+
+
 class Nutpie:
     """A model compiled once, to be sampled with several priors and data of the same design."""
 
@@ -100,7 +111,7 @@ class Nutpie:
 
             register_jax()
         # results must not depend on what a compiler thinks it may reorder
-        with pytensor.config.change_flags(numba__fastmath=False):
+        with _without_blas_of_c(), pytensor.config.change_flags(numba__fastmath=False):
             self.compiled = nutpie.compile_pymc_model(
                 model, initial_points=point, var_names=posterior_names(spec), **options
             )
@@ -131,7 +142,7 @@ def by_pymc(sampler: str, model: Any, point: dict[str, FloatArray], settings: Se
 
         register_jax()
         options = {"nuts": {**options, "chain_method": "vectorized"}}
-    with model:
+    with _without_blas_of_c(), model:
         return pm.sample(
             settings.draws,
             tune=settings.tune,
