@@ -1,7 +1,7 @@
 """The command line: fit and sample the models of a file, compare, show saved results, hold the published numbers."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bayesmeta import saved
-from bayesmeta.analysis import Analysis, load_analysis
+from bayesmeta.analysis import Analysis, Model, load_analysis
 from bayesmeta.compare import compare
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError, did_you_mean, listing
+from bayesmeta.export import Page
 from bayesmeta.fitting import fit as fit_model
 from bayesmeta.reproduce import Row, reproduce
 from bayesmeta.respecify import homogeneous
@@ -42,7 +43,8 @@ TargetAccept = Annotated[float, typer.Option(help="Between 0 and 1; nearer to 1,
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="Where to save the results, a netCDF file or a directory NAME.zarr; FILE's name with .nc by default."
+        help="Where to save the results, a netCDF file or a directory NAME.zarr; by default the name of FILE with .nc, "
+        "with _sample.nc, or with _compare.nc."
     ),
 ]
 
@@ -73,18 +75,15 @@ def fit(
 ) -> None:
     """Fit the models of a file, print them and save the results."""
     with _said_plainly():
-        analysis = load_analysis(file)
-        chosen, path = _chosen(analysis, model), saved.check_path(out or Path(f"{file.stem}.nc"))
-        typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
+        analysis, chosen, path = _opened(file, model, out or Path(f"{file.stem}.nc"))
         trees = {}
         for name in chosen:
             trees[name] = fit_model(analysis.models[name].spec, method=method or analysis.models[name].method)
-            typer.echo(f"\n== {name}: {analysis.models[name].what}".rstrip(": ") + f"\n\n{summary(trees[name])}")
+            _echo_page(analysis.models[name], summary(trees[name]))
         for title, members in analysis.tables.items():
             if set(members) <= set(trees):
                 typer.echo(f"\n== {title}\n\n{compare({name: trees[name] for name in members})}")
-        saved.save(trees, path)
-        typer.echo(f"\nResults saved in {path}")
+        _save(trees, path)
 
 
 @app.command()
@@ -101,16 +100,13 @@ def sample(
 ) -> None:
     """Sample from the posteriors of the models of a file, print them and save the draws."""
     with _said_plainly():
-        analysis = load_analysis(file)
-        chosen, path = _chosen(analysis, model), saved.check_path(out or Path(f"{file.stem}_sample.nc"))
-        typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
+        analysis, chosen, path = _opened(file, model, out or Path(f"{file.stem}_sample.nc"))
         trees = {}
         for name in chosen:
             given = analysis.models[name]
             trees[name] = draw(given.spec, given.priors, draws, tune, chains, seed, sampler, target_accept)
-            typer.echo(f"\n== {name}: {given.what}".rstrip(": ") + f"\n\n{summary(trees[name])}")
-        saved.save(trees, path)
-        typer.echo(f"\nResults saved in {path}")
+            _echo_page(given, summary(trees[name]))
+        _save(trees, path)
 
 
 @app.command("compare")
@@ -129,9 +125,7 @@ def compare_command(
     """Fit and sample the models of a file, print both side by side and save both; no between-group variance where the
     file says method = "fixed"."""
     with _said_plainly():
-        analysis = load_analysis(file)
-        chosen, path = _chosen(analysis, model), saved.check_path(out or Path(f"{file.stem}_compare.nc"))
-        typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
+        analysis, chosen, path = _opened(file, model, out or Path(f"{file.stem}_compare.nc"))
         trees: dict[str, xr.DataTree] = {}
         for name in chosen:
             given = analysis.models[name]
@@ -142,10 +136,9 @@ def compare_command(
                 by: fit_model(given.spec, method=by),
                 "bayes": draw(spec, given.priors, draws, tune, chains, seed, sampler, target_accept),
             }
-            typer.echo(f"\n== {name}: {given.what}".rstrip(": ") + f"\n\n{compare(pair)}")
+            _echo_page(given, compare(pair))
             trees |= {f"{name}_{backend}": tree for backend, tree in pair.items()}
-        saved.save(trees, path)
-        typer.echo(f"\nResults saved in {path}")
+        _save(trees, path)
 
 
 @app.command()
@@ -189,6 +182,23 @@ def simulate(
         results = run(study, directory, n, jobs, progress=Console().is_terminal)
         _print_study(table(study, results))
         typer.echo(f"Results saved in {directory / RESULTS}")
+
+
+def _opened(file: Path, model: str | None, out: Path) -> tuple[Analysis, list[str], Path]:
+    """The analysis of a file, the names of its models that are wanted, and where results go, all checked."""
+    analysis = load_analysis(file)
+    chosen, path = _chosen(analysis, model), saved.check_path(out)
+    typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
+    return analysis, chosen, path
+
+
+def _echo_page(model: Model, page: Page) -> None:
+    typer.echo(f"\n== {model.name}: {model.what}".rstrip(": ") + f"\n\n{page}")
+
+
+def _save(trees: Mapping[str, xr.DataTree], path: Path) -> None:
+    saved.save(trees, path)
+    typer.echo(f"\nResults saved in {path}")
 
 
 def _chosen(analysis: Analysis, model: str | None) -> list[str]:

@@ -136,10 +136,14 @@ def _matrices(spec: Spec, entries: FloatArray) -> list[FloatArray]:
 def draw_y(spec: Spec, beta: FloatArray, psi: Sequence[FloatArray], rng: np.random.Generator) -> FloatArray:
     """y (n_obs,) of new groups with the designs and sampling covariances of these."""
     b = fresh_effects([p[None] for p in psi], [level.n_groups for level in spec.levels], rng)
-    S = (spec.S.value, spec.S.row, spec.S.col)
+    return observations(spec, beta[None], b, rng)[0]
+
+
+def observations(spec: Spec, beta: FloatArray, b: Sequence[FloatArray], rng: np.random.Generator) -> FloatArray:
+    """(B, n_obs) draws of y given coefficients (B, P) and random effects."""
     Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
-    mean = linear_predictor(spec.X, Z, index, beta[None], b)
-    return (spec.offset + mean + sampling_errors(S, len(spec.y), 1, rng))[0]
+    errors = sampling_errors((spec.S.value, spec.S.row, spec.S.col), len(spec.y), len(beta), rng)
+    return spec.offset + linear_predictor(spec.X, Z, index, beta, b) + errors
 
 
 def _root(level: Level, covariance: Any) -> Any:

@@ -10,11 +10,12 @@ import xarray as xr
 
 from bayesmeta import kernel, names
 from bayesmeta.chains import diagnostics
-from bayesmeta.errors import SpecError
+from bayesmeta.distributions import IMPROPER
 from bayesmeta.heterogeneity import homogeneity_tests
-from bayesmeta.kernel.draws import conditional_draws, fresh_effects, linear_predictor, sampling_errors
+from bayesmeta.kernel.draws import conditional_draws, fresh_effects
 from bayesmeta.kernel.pointwise import pointwise_loglik
 from bayesmeta.model_priors import BETA, ModelPriors, log_prior, prior_draws
+from bayesmeta.observed import observations
 from bayesmeta.pymc_model import rho_dim, tau_dim
 from bayesmeta.results import MOST_RANDOM_EFFECTS, tree
 from bayesmeta.spec import FloatArray, Spec
@@ -46,14 +47,21 @@ class Draws:
     def shape(self) -> tuple[int, int]:
         return self.beta.shape[0], self.beta.shape[1]
 
+    @property
+    def stacked(self) -> tuple[FloatArray, list[FloatArray], list[FloatArray]]:
+        """beta (B, P), tau (n_tau, B) and rho (n_rho, B), with one axis over all chains."""
+        n = int(np.prod(self.shape))
+        tau, rho = ([np.ascontiguousarray(x.reshape(n, x.shape[-1]).T) for x in part] for part in (self.tau, self.rho))
+        return self.beta.reshape(n, -1), tau, rho
+
     def psi(self, spec: Spec) -> list[FloatArray]:
         """Psi (B, a, a) of every level."""
-        found = []
-        for level, tau, rho in zip(spec.levels, self.tau, self.rho, strict=True):
-            n = int(np.prod(self.shape))
-            tau, rho = (np.ascontiguousarray(x.reshape(n, x.shape[-1]).T) for x in (tau, rho))
-            psi = np.broadcast_to(level.structure.compose(tau, rho, level.dim), (level.dim, level.dim, n))
-            found.append(np.ascontiguousarray(np.moveaxis(psi, -1, 0)))
+        (beta, taus, rhos), found = self.stacked, []
+        for level, tau, rho in zip(spec.levels, taus, rhos, strict=True):
+            psi = level.structure.compose(tau, rho, level.dim)
+            found.append(
+                np.ascontiguousarray(np.moveaxis(np.broadcast_to(psi, (level.dim, level.dim, len(beta))), -1, 0))
+            )
         return found
 
 
@@ -73,7 +81,7 @@ def posterior_tree(
     """
     b_seed, prior_seed, predictive_seed = seeds
     view = _View(spec, draws.shape)
-    psi, beta = draws.psi(spec), draws.beta.reshape(-1, draws.beta.shape[-1])
+    psi, beta = draws.psi(spec), draws.stacked[0]
     b = conditional_draws(spec.statistics, psi, beta, np.random.default_rng(b_seed))
     if random_effects is None:
         random_effects = sum(x.size for x in b) <= MOST_RANDOM_EFFECTS
@@ -90,20 +98,13 @@ def posterior_tree(
         ),
         names.SAMPLE_STATS: view.table({name: (SAMPLE, np.asarray(values)) for name, values in sample_stats.items()}),
         names.DIAGNOSTICS: diagnostics(parameter_chains(draws, priors, spec), sample_stats),
-        names.LOG_PRIOR: view.table(view.blocks(log_prior(priors, spec, *_stacked(draws)))),
+        names.LOG_PRIOR: view.table(view.blocks(log_prior(priors, spec, *draws.stacked))),
         **densities(spec, psi, beta, view),
         **predictions(spec, psi, beta, b, view, np.random.default_rng(predictive_seed)),
         **prior_groups(spec, priors, draws.shape[1], prior_seed),
         names.HETEROGENEITY: homogeneity_tests(spec),
     }
     return tree({"backend": "sample", "method": "bayes", "priors": priors.to_json(), **about}, groups, spec)
-
-
-def _stacked(draws: Draws) -> tuple[FloatArray, list[FloatArray], list[FloatArray]]:
-    """beta (B, P), tau (n_tau, B) and rho (n_rho, B)."""
-    n = int(np.prod(draws.shape))
-    tau, rho = ([x.reshape(n, x.shape[-1]).T for x in part] for part in (draws.tau, draws.rho))
-    return draws.beta.reshape(n, -1), tau, rho
 
 
 class _View:
@@ -187,20 +188,12 @@ def predictions(
     }
 
 
-def observations(spec: Spec, beta: FloatArray, b: Sequence[FloatArray], rng: np.random.Generator) -> FloatArray:
-    """(B, n_obs) draws of y given coefficients and random effects."""
-    Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
-    errors = sampling_errors((spec.S.value, spec.S.row, spec.S.col), len(spec.y), len(beta), rng)
-    return spec.offset + linear_predictor(spec.X, Z, index, beta, b) + errors
-
-
 def prior_groups(spec: Spec, priors: ModelPriors, n: int, seed: int) -> dict[str, xr.Dataset]:
     """Draws of the parameters from the prior, and of y; nothing where a prior is improper."""
-    rng = np.random.default_rng(seed)
-    try:
-        beta, taus, rhos = prior_draws(priors, spec, n, rng)
-    except SpecError:
+    if any(prior.name in IMPROPER for prior in priors.beta):
         return {}
+    rng = np.random.default_rng(seed)
+    beta, taus, rhos = prior_draws(priors, spec, n, rng)
     draws = Draws(beta[None], tuple(t.T[None] for t in taus), tuple(r.T[None] for r in rhos))
     view, psi = _View(spec, draws.shape), draws.psi(spec)
     found = {names.PRIOR: view.table(view.parameters(draws))}

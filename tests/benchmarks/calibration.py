@@ -23,8 +23,8 @@ from bayesmeta import kernel
 from bayesmeta.kernel.draws import conditional_draws, fresh_effects
 from bayesmeta.kernel.flat import flatten
 from bayesmeta.model_priors import ModelPriors, prior_draws
-from bayesmeta.observed import STATISTICS
-from bayesmeta.posterior import Draws, observations
+from bayesmeta.observed import STATISTICS, observations
+from bayesmeta.posterior import Draws
 from bayesmeta.prior_defaults import resolve
 from bayesmeta.pymc_model import build
 from bayesmeta.samplers import Nutpie, Settings, start
