@@ -1,0 +1,133 @@
+"""What all plots share: new axes, colours, and the axis of an effect, logarithmic where effects are ratios."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta.errors import SpecError
+from bayesmeta.spec import FloatArray
+from bayesmeta.specify import MEASURES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.5, 7.2  # widths in inches: of a journal's column, and of its page
+SMALL, TEXT = 7.0, 8.0  # sizes of letters in points
+
+# Okabe and Ito (2008), Color Universal Design: told apart with every kind of colour blindness; in the order in which
+# their luminances differ most, so that neighbours are told apart in grey too
+BLACK, BLUE, ORANGE, GREEN, PURPLE, SKY = "#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
+COLOURS = (BLUE, ORANGE, BLACK, SKY, GREEN, PURPLE)
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))  # of the same series, for print without colour
+MARKERS = ("o", "s", "^", "D", "v", "P")
+INK, MUTED, FAINT = "#1a1a1a", "#5f5f5f", "#b0b0b0"
+
+RATIOS = ("logor", "logrr", "loghr", "logirr", "logrom")  # measures whose exponential is what people read
+_NICE = (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+_FEWEST, _MOST = 3, 7  # ticks of an axis
+
+
+def new_axes(
+    rows: int = 1, columns: int = 1, width: float = COLUMN, height: float = 2.6, **options: Any
+) -> tuple["Figure", "np.ndarray[Any, Any]"]:
+    """A figure of width x height inches with (rows, columns) axes, also where no window can be opened.
+
+    Notebooks show it, since pyplot knows it; where the backend of pyplot needs a display that is not there, the figure
+    is one that can be saved only.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    layout = {"figsize": (width, height), "layout": "constrained"}
+    with matplotlib.rc_context({"font.size": TEXT}):
+        try:
+            import matplotlib.pyplot as plt
+
+            figure: Figure = plt.figure(**layout)  # type: ignore[arg-type]
+        except ImportError:  # what matplotlib raises for an interactive backend without a display
+            figure = Figure(**layout)  # type: ignore[arg-type]
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for ax in axes.flat:
+        tidy(ax)
+    return figure, axes
+
+
+def tidy(ax: "Axes") -> "Axes":
+    """No frame but the two axes, small letters."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=SMALL)
+    for label in (ax.xaxis.label, ax.yaxis.label, ax.title):
+        label.set_fontsize(TEXT)
+    return ax
+
+
+def is_ratio(tree: xr.DataTree, ratio: bool | None = None) -> bool:
+    """Whether effects are drawn as ratios: as asked for, else by the measure of the specification."""
+    return tree.attrs.get("measure") in RATIOS if ratio is None else bool(ratio)
+
+
+def effect_label(tree: xr.DataTree, ratio: bool) -> str:
+    """What the axis of an effect says, such as "Odds ratio" or "Standardised mean difference"."""
+    words = MEASURES.get(tree.attrs.get("measure", ""), "effect")
+    if ratio:
+        words = words.removeprefix("log ") if tree.attrs.get("measure") in RATIOS else f"exp({words})"
+    return words[:1].upper() + words[1:]
+
+
+def shown(values: Any, ratio: bool) -> FloatArray:
+    """Effects as they are drawn: exponentials where they are ratios."""
+    found = np.asarray(values, dtype=float)
+    return np.exp(found) if ratio else found
+
+
+def effect_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, which: str = "x") -> None:
+    """Label the x (or y) axis of an effect; of ratios it is logarithmic, with ticks at numbers that people say.
+
+    To be called after everything is drawn, since ticks depend on the limits.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_label_text(effect_label(tree, ratio), fontsize=TEXT)
+    if not ratio:
+        return
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
+    axis.set_major_locator(FixedLocator(ratio_ticks(min(low, high), max(low, high))))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+
+
+def ratio_ticks(low: float, high: float) -> list[float]:
+    """Three to seven round numbers between low and high, 0 < low < high: by decades, or evenly where they lie close.
+
+    >>> ratio_ticks(0.08, 6)
+    [0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
+    >>> ratio_ticks(0.93, 1.18)
+    [0.95, 1.0, 1.05, 1.1, 1.15]
+    """
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    every = max(1, -(-len(decades) // _MOST))
+    sets = [[10.0**d for d in decades if d % every == 0]]
+    sets += [[float(f"{m * 10.0**d:.6g}") for d in decades for m in nice] for nice in _NICE]
+    size = 10.0 ** np.floor(np.log10(high - low))
+    steps = [m * size for m in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)]
+    sets += [[float(f"{k * s:.6g}") for k in range(int(low / s), int(high / s) + 2)] for s in steps]
+    inside = [[tick for tick in ticks if low <= tick <= high] for ticks in sets]
+    fitting = [ticks for ticks in inside if _FEWEST <= len(ticks) <= _MOST]
+    # of those that fit, the one that has a tick at no effect, then the most even on the logarithmic axis
+    return min(fitting, key=_unevenness, default=max(inside, key=lambda ticks: len(ticks) if len(ticks) < 9 else 0))
+
+
+def _unevenness(ticks: Sequence[float]) -> float:
+    gaps = np.diff(np.log(ticks))
+    return float(gaps.std() / gaps.mean()) - 0.05 * len(ticks)
+
+
+def needs(condition: bool, what: str, call: str) -> None:
+    """Raise SpecError unless the tree has what a plot draws; `call` is the one that makes it."""
+    if not condition:
+        raise SpecError(f"{what}\n  {call} makes it")
