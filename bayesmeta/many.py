@@ -19,7 +19,7 @@ from bayesmeta.parallel import in_order
 from bayesmeta.spec import FloatArray, Spec
 
 DATA_SET = "dataset"
-BLOCK = 50_000  # observations that are worked through together: few calls, and arrays that stay near the processor
+BLOCK = 200_000  # observations that are worked through together: few calls, and arrays that stay near the processor
 
 
 def fit_many(

@@ -107,9 +107,7 @@ def _read(file: Path) -> xr.Dataset:
 def estimates(study: Study, piece: Piece) -> xr.Dataset:
     """What every estimator says of the data sets of a piece: (estimator, dataset, ...)."""
     scenario = scenario_of(study, piece.scenario, piece.way)
-    key = (list(study.draws).index(piece.way), piece.scenario)
-    seeds = [np.random.SeedSequence(study.seed, spawn_key=(*key, i)) for i in range(piece.start, piece.stop)]
-    Y, S = scenario.data_sets(seeds)
+    Y, S = scenario.data_sets(seeds(study, piece.way, piece.scenario, piece.start, piece.stop))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         fits = [fit_many(scenario.spec, Y, S, method) for method in study.estimators]
@@ -117,6 +115,12 @@ def estimates(study: Study, piece: Piece) -> xr.Dataset:
     by = pd.Index(study.estimators, dtype=object, name="estimator")
     table = xr.concat([fit[kept] for fit in fits], dim=by, combine_attrs="drop")
     return table.assign_coords(dataset=np.arange(piece.start, piece.stop)).drop_attrs()
+
+
+def seeds(study: Study, way: str, scenario: int, start: int, stop: int) -> list[np.random.SeedSequence]:
+    """Of the data sets `start` to `stop`: each its own, whatever piece it is in."""
+    key = (list(study.draws).index(way), scenario)
+    return [np.random.SeedSequence(study.seed, spawn_key=(*key, i)) for i in range(start, stop)]
 
 
 def table(study: Study, results: xr.DataTree) -> pd.DataFrame:

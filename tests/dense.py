@@ -111,7 +111,8 @@ def scores(model: Model, restricted: bool) -> list[FloatArray]:
         score = np.zeros((Z.shape[1], Z.shape[1]))
         for i, j in np.ndindex(score.shape):
             dSigma = np.outer(Z[:, i], Z[:, j]) * together(group)
-            score[i, j] = -0.5 * np.trace(inverse @ dSigma) + 0.5 * weighted @ dSigma @ weighted
+            trace = np.sum(inverse * dSigma.T)  # of the product of the two
+            score[i, j] = -0.5 * trace + 0.5 * weighted @ dSigma @ weighted
         result.append(0.5 * (score + score.T))
     return result
 

@@ -130,6 +130,23 @@ def test_the_bootstrap_agrees_with_a_mixture_that_is_known() -> None:
     assert np.mean(null > chi2.ppf(0.9, 1)) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 200))
 
 
+def test_a_bootstrap_in_place_of_a_known_mixture() -> None:
+    """The distribution of one variance more, from the data sets themselves."""
+    frame = data()
+    small, big = fit(effects=None, frame=frame), fit(frame=frame)
+    found = bm.lr_test(small, big, reference="bootstrap", bootstrap=199, seed=1)
+    null = null_statistics(small, big, 199, 1)
+    assert null is not None
+    assert found.reference == "parametric bootstrap, 199 data sets"
+    assert found.pvalue == (1 + np.sum(null >= found.statistic - 2e-6)) / 200
+    assert bm.lr_test(small, big).reference == "1/2 chi2_0 + 1/2 chi2_1"
+    with pytest.raises(SpecError, match="reference is 'bootstrp'; did you mean 'bootstrap'"):
+        bm.lr_test(small, big, reference="bootstrp")
+    twice = frame.set_axis(np.arange(len(frame)) // 2)
+    with pytest.raises(SpecError, match="rows of the two models cannot be matched"):
+        bm.lr_test(fit(effects=None, frame=twice), fit(frame=twice), reference="bootstrap")
+
+
 def test_type_one_error_at_zero_variance() -> None:
     """Forty studies without heterogeneity: near 5 percent with the mixture, near 2.5 with chi2_1."""
     rng = np.random.default_rng(3)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,12 @@ from bayesmeta.estimators import fit_likelihood
 from bayesmeta.many import data_sets
 from bayesmeta.structures import REGISTER
 from bayesmeta.structures.base import Structure
+from bayesmeta.study import load_study, scenario_of
+from bayesmeta.study_run import seeds
+from tests import dense
+from tests.benchmarks.table6 import model_of, upward
 
+TABLE6 = Path(__file__).resolve().parents[1] / "models" / "table6.toml"
 R = np.array([[1.0, 0.5, 0.2], [0.5, 1.0, 0.4], [0.2, 0.4, 1.0]])
 DATA_SETS = 5
 pytestmark = pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
@@ -138,3 +144,18 @@ def test_searches_that_fail_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     Y = bm.simulate(spec, 2, 2, beta=np.zeros(6), psi={"g": np.eye(3), "r": R})
     with pytest.warns(BayesmetaWarning, match="2 of 2 searches did not converge: data sets 0, 1"):
         assert not bm.fit_many(spec, Y)["converged"].any()
+
+
+def test_a_maximum_just_off_a_correlations_limit_is_found() -> None:
+    """Data of Table 6 whose likelihood is highest 5e-4 of the range from rho = 1; at the limit it is 3e-5 lower."""
+    study = load_study(TABLE6)
+    scenario = scenario_of(study, 2, "script")
+    Y, S = scenario.data_sets(seeds(study, "script", 2, 2700, 2701))
+    found, alone = bm.fit_many(scenario.spec, Y, S), bm.fit(data_sets(scenario.spec, Y, S).one(0))
+    assert found["loglik"].item() == pytest.approx(alone["criteria"]["loglik"].item(), abs=1e-9)
+    model = model_of(scenario, Y[0], S[0], [found["psi_outer"].values[0], found["psi_inner"].values[0]])
+    rho = model.psi[1][0, 1] / model.psi[1][0, 0]
+    assert 0.999 < rho < 0.9999
+    assert max(upward(p, score) for p, score in zip(model.psi, dense.scores(model, True), strict=True)) < 1e-6
+    limit = model.at(psi=[model.psi[0], model.psi[1] + model.psi[1][0, 0] * (1 - rho) * (1 - np.eye(3))])
+    assert dense.loglik(limit, True) < dense.loglik(model, True) - 1e-6

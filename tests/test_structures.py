@@ -128,6 +128,15 @@ def test_start_is_near_the_moments_and_not_singular(case: tuple[str, int, int]) 
     np.testing.assert_allclose(np.trace(started), np.trace(member), rtol=0.05)
 
 
+@pytest.mark.parametrize("name", sorted(set(REGISTER) - NEEDS_TWO))
+def test_the_parameter_of_one_effect_is_proportional_to_its_sd(name: str) -> None:
+    """As the searches of many data sets take it, which start together."""
+    structure = make(name, 1, seed=4)
+    if structure.n_free(1) == 1:
+        one, four = (structure.start(np.full((1, 1), moment)) for moment in (1.0, 4.0))
+        np.testing.assert_allclose(four, 2 * one, rtol=1e-15)
+
+
 @given(cases)
 def test_one_label_and_one_unit_per_parameter(case: tuple[str, int, int]) -> None:
     structure, dim, xi = draw(case)

@@ -1,22 +1,29 @@
 """Declared studies: Table 6, resuming, and what is refused."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 import bayesmeta as bm
 from bayesmeta import study_run
 from bayesmeta.cli import app
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.many import data_sets
 from bayesmeta.study import Study, is_study, load_study, scenario_of
 from bayesmeta.study_run import Piece, estimates, run, table
 from tests import dense
+from tests.benchmarks.table6 import deviations, model_of, upward
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 TABLE6 = MODELS / "table6.toml"
@@ -60,23 +67,16 @@ def test_data_sets_have_the_declared_moments(study: Study) -> None:
 
 
 def test_convergence_holds_in_the_dense_implementation(study: Study) -> None:
-    """The gradient by xi at the answers, from full matrices, for a data set of every smaller scenario."""
+    """Log-likelihood and slopes at the answers, from full matrices, for data sets of every smaller scenario."""
     for number in (0, 2, 4, 6):
         scenario = scenario_of(study, number, "script")
-        Y, S = scenario.data_sets([np.random.SeedSequence(2, spawn_key=(i,)) for i in range(1)])
+        Y, S = scenario.data_sets([np.random.SeedSequence(2, spawn_key=(i,)) for i in range(5)])
         found = bm.fit_many(scenario.spec, Y, S)
         assert found["converged"].all()
-        data = data_sets(scenario.spec, Y, S)
-        for i in range(1):
-            spec, xi = data.one(i), found["xi"].values[i]
-            full = np.zeros((len(spec.y),) * 2)
-            full[spec.S.row, spec.S.col] = full[spec.S.col, spec.S.row] = spec.S.value
-            psi = [found[f"psi_{v.name}"].values[i] for v in spec.levels]
-            Z, groups = [np.array(v.Z) for v in spec.levels], [np.array(v.index) for v in spec.levels]
-            model = dense.Model(spec.y, np.array(spec.X), Z, groups, full, psi)
+        for i in range(5):
+            model = model_of(scenario, Y[i], S[i], [found[f"psi_{v.name}"].values[i] for v in scenario.spec.levels])
             assert dense.loglik(model, True) == pytest.approx(found["loglik"].values[i], abs=1e-8)
-            for v, score, own in zip(spec.levels, dense.scores(model, True), (xi[:2], xi[2:]), strict=True):
-                assert np.abs(v.structure.pullback(own, score, 3)).max() < 1e-4
+            assert max(map(upward, model.psi, dense.scores(model, True))) < 1e-5
 
 
 def test_a_killed_run_resumes_bit_for_bit(small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +98,51 @@ def test_a_killed_run_resumes_bit_for_bit(small: Study, tmp_path: Path, monkeypa
     assert resumed.identical(whole)
     for piece in (tmp_path / "whole").glob("script*.nc"):
         assert study_run._read(piece).identical(study_run._read(tmp_path / "resumed" / piece.name))
+
+
+RUN = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from bayesmeta import study_run
+from bayesmeta.study import load_study
+study_run.PIECE = 3
+study = load_study(sys.argv[1])
+study = replace(study, draws={"script": study.draws["script"]}, scenarios=study.scenarios[:1])
+study_run.run(study, Path(sys.argv[2]), 30, n_jobs=int(sys.argv[3]))
+"""
+
+
+def test_a_process_killed_at_half_leaves_what_resumes_bit_for_bit(tmp_path: Path) -> None:
+    """Killed by a signal that nothing can catch, wherever it was, with one process and with two."""
+
+    def start(directory: Path, jobs: int) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-c", RUN, str(TABLE6), str(directory), str(jobs)]
+        return subprocess.Popen(command, start_new_session=True)
+
+    def pieces(directory: Path) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in directory.glob("script*.nc")}
+
+    assert start(tmp_path / "whole", 1).wait() == 0
+    whole = pieces(tmp_path / "whole")
+    assert len(whole) == 10
+    for jobs in (1, 2):
+        directory = tmp_path / f"killed{jobs}"
+        process = start(directory, jobs)
+        while len(pieces(directory) if directory.is_dir() else ()) < 4:
+            assert process.poll() is None
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        done = pieces(directory)
+        assert 4 <= len(done) < 10
+        assert not (directory / study_run.RESULTS).exists()
+        assert start(directory, jobs).wait() == 0
+        assert pieces(directory) == whole
+        assert done.items() <= whole.items()
+        results = [folder / study_run.RESULTS for folder in (directory, tmp_path / "whole")]
+        resumed, uninterrupted = (xr.load_datatree(file, engine="h5netcdf") for file in results)
+        assert resumed.identical(uninterrupted)
 
 
 def test_two_processes_give_the_same(small: Study, tmp_path: Path) -> None:
@@ -173,3 +218,28 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_which_files_are_studies() -> None:
     assert [path.name for path in sorted(MODELS.glob("*.toml")) if is_study(path)] == ["table6.toml"]
+
+
+def test_differences_from_the_paper_are_counted_in_monte_carlo_errors() -> None:
+    rows = pd.DataFrame(
+        {
+            "statistic": ["bias", "bias", "bias_rho_1", "bias_rho_1"],
+            "value": [0.10, 0.16, 0.019, 0.021],
+            "mcse": [0.02, 0.02, 1e-4, 1.0],
+            "paper": [0.0, 0.0, 0.0, 0.0],
+        }
+    )
+    found = deviations(rows)
+    np.testing.assert_allclose(found["errors"][:2], [5, 8])
+    assert found["holds"].tolist() == [True, False, True, False]
+
+
+def test_slopes_upward_are_those_that_the_family_allows() -> None:
+    """At limits of the compound-symmetric family only slopes that lead away from them count."""
+    ones, eye = np.ones((3, 3)), np.eye(3)
+    assert upward(0 * eye, eye) == pytest.approx(3)
+    assert upward(0 * eye, -eye) == 0
+    assert upward(2 * ones, ones - eye) == pytest.approx(12)  # by log tau2
+    away = 2 * eye - ones + eye  # no slope by tau2, and one that lowers rho
+    assert upward(ones, away) == pytest.approx(6)
+    assert upward(ones, -away) == pytest.approx(0)

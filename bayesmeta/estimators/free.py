@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from bayesmeta.spec import Spec
+from bayesmeta.structures.base import Structure
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,13 @@ class Free:
     def start(self, moments: Sequence[np.ndarray]) -> np.ndarray:
         levels = zip(self.spec.levels, moments, strict=True)
         return np.concatenate([v.structure.start(moment) for v, moment in levels])
+
+    def starts(self, moments: Sequence[np.ndarray]) -> np.ndarray:
+        """`start` for moments (B, a, a) of many data sets: (F, B)."""
+        return np.concatenate([_starts(v.structure, each) for v, each in zip(self.spec.levels, moments, strict=True)])
+
+
+def _starts(structure: Structure, moments: np.ndarray) -> np.ndarray:
+    if moments.shape[1:] == (1, 1) and structure.n_free(1) == 1:  # proportional to the SD
+        return structure.start(np.ones((1, 1)))[:, None] * np.sqrt(moments[:, 0, 0])
+    return np.column_stack([structure.start(moment) for moment in moments])

@@ -25,6 +25,8 @@ from bayesmeta.estimators.steps import (
     scoring,
 )
 
+FloatArray = NDArray[np.float64]
+
 EM_STEPS = 3
 POLISHED_ENOUGH = 1e-7  # gradient above which the Hessian is taken anew
 MOST_POLISHING = 3
@@ -33,6 +35,9 @@ OFF_ZERO = 0.1  # in the same units: so far from zero a search begins again
 OFF_LIMIT = 2.0  # logit, of either sign, at which it begins again from a correlation's limit
 EDGE_SHARE = 2e-3  # a correlation nearer to its limit than this share of its range is tried at the limit
 EDGE_LOGIT = 36.0  # logit at which a correlation equals its limit in double precision
+NEAR_LIMIT = (
+    1e-6  # share of its range from its limit at which the slope there is taken; at the limit the logit has none
+)
 
 
 def try_edges(objective: Objective, point: Point) -> tuple[Point, np.ndarray]:
@@ -49,6 +54,41 @@ def try_edges(objective: Objective, point: Point) -> tuple[Point, np.ndarray]:
         if loglik >= point.loglik - GAIN:
             point = Point(z, loglik, gradient, point.path)
             at_edge[i] = True
+    return point, at_edge
+
+
+def slope_inwards(gradient: FloatArray, side: FloatArray, share: float) -> FloatArray:
+    """Derivative by the share of its range that a correlation is away from its limit, given that by its logit."""
+    return -side * gradient / (share * (1 - share))
+
+
+def highest_share(near: FloatArray, further: FloatArray) -> FloatArray:
+    """Share at which the likelihood is highest, by its slopes at NEAR_LIMIT and EDGE_SHARE; NaN where it only falls."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = NEAR_LIMIT + (EDGE_SHARE - NEAR_LIMIT) * near / (near - further)
+    share = np.where(further >= near, EDGE_SHARE, np.clip(share, NEAR_LIMIT, EDGE_SHARE))
+    return np.where(near > 0, share, np.nan)
+
+
+def off_limits(objective: Objective, point: Point, at_edge: np.ndarray) -> tuple[Point, np.ndarray]:
+    """The point with correlations moved a little away from limits where the likelihood rises inwards.
+
+    A search may stop on the plateau of the logit before it gets to such a maximum.
+    """
+    at_edge = at_edge.copy()
+    for i in np.intersect1d(objective.free.rho_positions, np.flatnonzero(at_edge)):
+        side = np.sign(point.z[i])
+        z = np.repeat(point.z[:, None], 2, axis=1)
+        z[i] = side * np.log(1 / np.array([NEAR_LIMIT, EDGE_SHARE]) - 1)
+        gradient = objective.several(z)[1][i]
+        near, further = (slope_inwards(g, side, s) for g, s in zip(gradient, (NEAR_LIMIT, EDGE_SHARE), strict=True))
+        share = highest_share(near, further)
+        if np.isfinite(share):
+            moved = z[:, 0]
+            moved[i] = side * np.log(1 / share - 1)
+            loglik, gradient = objective(moved)
+            if loglik > point.loglik + GAIN:
+                point, at_edge[i] = Point(moved, loglik, gradient, point.path), False
     return point, at_edge
 
 
@@ -125,6 +165,7 @@ def local_search(
         inward = quasi_newton(objective, again, max_iterations, report)
         if inward.loglik > point.loglik + GAIN:
             point, at_edge = try_edges(objective, inward)
+    point, at_edge = off_limits(objective, point, at_edge)
     interior = interior_of(objective.free, point, at_edge)
     for _ in range(MOST_POLISHING):
         H = curvature(objective, point, interior)

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy.special import chdtrc
 
 from bayesmeta import names, remarks
-from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError
+from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError, did_you_mean, listing
 from bayesmeta.export import Page
 from bayesmeta.inference.lr_bootstrap import null_statistics
 from bayesmeta.nesting import Addition, Model, addition
@@ -20,13 +20,20 @@ from bayesmeta.spec import FloatArray
 from bayesmeta.tables import Block, Facts, Table, fixed, pvalue
 from bayesmeta.tree_io import group
 
+REFERENCES = ("auto", "bootstrap")
 CRITERIA = ("df", "loglik", "aic", "aicc")
 CONSERVATIVE = "is conservative: the p-value is too large"
 ROUNDING = 1e-6  # by which log-likelihoods of searches that converged may differ from their maxima
 
 
 def lr_test(
-    small: xr.DataTree, big: xr.DataTree, nested: bool = False, *, bootstrap: int = 999, seed: Any = 0
+    small: xr.DataTree,
+    big: xr.DataTree,
+    nested: bool = False,
+    *,
+    reference: str = "auto",
+    bootstrap: int = 999,
+    seed: Any = 0,
 ) -> "LikelihoodRatio":
     """Test whether a larger model fits better than a smaller one that it holds.
 
@@ -36,8 +43,10 @@ def lr_test(
         the fixed part of REML fits must be the same.
     nested : True says that `big` holds `small` where this cannot be decided from the two models, such as between some
         structures of Psi; it overrules no other refusal.
-    bootstrap : number of data sets of a parametric bootstrap, where variances are at their boundary and the weights of
-        the mixture are not known; 0 for the conservative p-value in its place.
+    reference : "auto", a mixture of chi-squared distributions where its weights are known, else a parametric bootstrap;
+        "bootstrap", a parametric bootstrap in any case. The mixtures are those of many groups, and a little
+        conservative with few.
+    bootstrap : number of data sets of the parametric bootstrap; with "auto", 0 for the conservative p-value instead.
     seed : of the bootstrap, whatever `numpy.random.SeedSequence` takes.
 
     Returns
@@ -55,8 +64,9 @@ def lr_test(
     Raises
     ------
     SpecError
-        When the fits are by different methods, of different data or S, REML with different fixed parts, without a
-        likelihood, not known to be nested, or the first has not fewer parameters than the second.
+        When `reference` is unknown, the fits are by different methods, of different data or S, REML with different
+        fixed parts, without a likelihood, not known to be nested, the first has not fewer parameters than the second,
+        or a bootstrap cannot match the rows of the two.
     ConvergenceError
         When a search did not converge, or the larger model has the lower log-likelihood.
 
@@ -85,6 +95,8 @@ def lr_test(
     >>> round(test.statistic, 2), test.reference
     (17.77, '1/2 chi2_0 + 1/2 chi2_1')
     """
+    if reference not in REFERENCES:
+        raise SpecError(f"reference is {reference!r}{did_you_mean(reference, REFERENCES)}; give {listing(REFERENCES)}")
     trees = {"small": small, "big": big}
     if reason := obstacle(trees):
         raise SpecError(f"no likelihood-ratio test: {reason}")
@@ -105,13 +117,16 @@ def lr_test(
         )
     df = int(values[1]["df"] - values[0]["df"])
     dfs, doubt = _reference(more, df, _at_boundary(small), _at_boundary(big))
-    null = (
-        null_statistics(small, big, count("bootstrap", bootstrap), seed)
-        if CONSERVATIVE in doubt and bootstrap
-        else None
-    )
+    null = None
+    if reference == "bootstrap" or (CONSERVATIVE in doubt and bootstrap):
+        null = null_statistics(small, big, count("bootstrap", bootstrap), seed)
     if null is not None and len(null):
         doubt = f"{bootstrap - len(null)} of {bootstrap} fits did not converge" if len(null) < bootstrap else ""
+    elif reference == "bootstrap":
+        raise SpecError(
+            "no bootstrap: the rows of the two models cannot be matched\n"
+            "  fit both to data with the same index, each label once"
+        )
     if doubt:
         warnings.warn(doubt, AssumptionWarning, stacklevel=2)
     frame = pd.DataFrame([{name: value[name].item() for name in CRITERIA} for value in values], ["small", "big"])
