@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from bayesmeta.simulate import simulate as simulate
     from bayesmeta.spec import Spec as Spec
     from bayesmeta.specify import specify as specify
+    from bayesmeta.study import load_study as load_study
+    from bayesmeta.study_run import run_study as run_study
+    from bayesmeta.study_run import study_table as study_table
     from bayesmeta.summary import summary as summary
 
 __version__ = "0.1.0"
@@ -83,6 +86,8 @@ _NAMES = {
     "simulate": ("simulate",),
     "spec": ("Spec",),
     "specify": ("specify",),
+    "study": ("load_study",),
+    "study_run": ("run_study", "study_table"),
     "summary": ("summary",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

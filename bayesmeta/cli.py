@@ -25,7 +25,7 @@ from bayesmeta.respecify import homogeneous
 from bayesmeta.sampling import sample as draw
 from bayesmeta.simulate import count
 from bayesmeta.study import is_study, load_study
-from bayesmeta.study_run import RESULTS, run, table
+from bayesmeta.study_run import results_path, run_study, study_table
 from bayesmeta.summary import summary
 
 app = typer.Typer(
@@ -173,15 +173,16 @@ def simulate(
         Path | None, typer.Option(help="Directory of the results; FILE's name with _results by default.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Number of processes; -1 for one on every processor.")] = -1,
+    zarr: Annotated[bool, typer.Option("--zarr", help="Save a Zarr directory instead of a netCDF file.")] = False,
 ) -> None:
     """Run a simulation study, or what is left of it, and print its statistics beside the published ones."""
     with _said_plainly():
         study, directory = load_study(file), out or Path(f"{file.stem}_results")
         n = study.datasets if datasets is None else count("--datasets", datasets)
         typer.echo(f"{study.title}\n{study.citation}".rstrip())
-        results = run(study, directory, n, jobs, progress=Console().is_terminal)
-        _print_study(table(study, results))
-        typer.echo(f"Results saved in {directory / RESULTS}")
+        results = run_study(study, directory, n, jobs, Console().is_terminal, zarr)
+        _print_study(study_table(study, results))
+        typer.echo(f"Results saved in {results_path(directory, zarr)}")
 
 
 def _opened(file: Path, model: str | None, out: Path) -> tuple[Analysis, list[str], Path]:

@@ -128,7 +128,8 @@ def load_study(path: str | Path) -> Study:
 
     Examples
     --------
-    >>> study = load_study("models/table6.toml")
+    >>> import bayesmeta as bm
+    >>> study = bm.load_study("models/table6.toml")
     >>> len(study.scenarios), list(study.draws)
     (8, ['script', 'text'])
     """

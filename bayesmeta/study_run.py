@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import names
+from bayesmeta import names, saved
 from bayesmeta.errors import ConvergenceWarning, DataError, SpecError
 from bayesmeta.many import fit_many
 from bayesmeta.parallel import in_order
@@ -20,7 +20,7 @@ from bayesmeta.study import Scenario, Statistic, Study, scenario_of
 
 PIECE = 250  # data sets that are fitted and saved together: what a kill can lose
 DECLARED = "study.json"
-RESULTS = "results.nc"
+RESULTS, RESULTS_ZARR = "results.nc", "results.zarr"
 WALD = 1.959963984540054
 
 
@@ -38,16 +38,44 @@ class Piece:
         return f"{self.way}-{self.scenario + 1:02d}-{self.start:06d}-{self.stop:06d}.nc"
 
 
-def run(
-    study: Study, directory: Path, datasets: int | None = None, n_jobs: int = 1, progress: bool = False
+def run_study(
+    study: Study,
+    directory: str | Path,
+    datasets: int | None = None,
+    n_jobs: int = 1,
+    progress: bool = False,
+    zarr: bool = False,
 ) -> xr.DataTree:
-    """Estimates of all data sets of a study, of which those already in the directory are read.
+    """Fit all data sets of a declared study; what an earlier run has saved in the directory is read instead.
+
+    Parameters
+    ----------
+    study : from `bm.load_study`.
+    directory : where every piece of 250 data sets is saved when it is done, and the whole at the end; made if missing.
+    datasets : per scenario, instead of the study's number.
+    n_jobs : number of processes, -1 for one on every processor. The results do not depend on it, nor on interruptions.
+    progress : whether a progress bar is shown.
+    zarr : whether the whole is saved as a Zarr directory, `results.zarr`, instead of `results.nc`.
+
+    Returns
+    -------
+    DataTree with one node for every draw and scenario, such as "script_1"
+        Each with `beta`, `beta_se`, `psi_L`, `loglik` and `converged` over (estimator, dataset, ...).
 
     Raises
     ------
     SpecError : the directory holds the results of a study with another design.
     DataError : it holds something else.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm, tempfile
+    >>> study = bm.load_study("models/table6.toml")
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     bm.run_study(study, directory, datasets=2)["script_1"]["beta"].sizes
+    Frozen({'estimator': 1, 'dataset': 2, 'coef': 3})
     """
+    directory = Path(directory)
     _claim(study, directory)
     n = study.datasets if datasets is None else datasets
     pieces = [
@@ -66,8 +94,13 @@ def run(
             read = [_read(directory / piece.name) for piece in own if piece.scenario == number]
             groups[f"{way}_{number + 1}"] = xr.DataTree(xr.concat(read, dim="dataset", join="exact"))
     tree = xr.DataTree(xr.Dataset(attrs={"title": study.title, "design_hash": study.design_hash}), children=groups)
-    tree.to_netcdf(directory / RESULTS, engine="h5netcdf")
+    saved.save({"": tree}, results_path(directory, zarr))
     return tree
+
+
+def results_path(directory: Path, zarr: bool) -> Path:
+    """Where the results of a whole study are."""
+    return directory / (RESULTS_ZARR if zarr else RESULTS)
 
 
 def _claim(study: Study, directory: Path) -> None:
@@ -123,10 +156,28 @@ def seeds(study: Study, way: str, scenario: int, start: int, stop: int) -> list[
     return [np.random.SeedSequence(study.seed, spawn_key=(*key, i)) for i in range(start, stop)]
 
 
-def table(study: Study, results: xr.DataTree) -> pd.DataFrame:
-    """Statistics of every scenario and estimator: `value`, its Monte Carlo error `mcse`, and `paper`, where published.
+def study_table(study: Study, results: xr.DataTree) -> pd.DataFrame:
+    """Statistics of every scenario and estimator of a study, with their Monte Carlo errors.
 
-    `used` data sets are those that converged.
+    Parameters
+    ----------
+    study : from `bm.load_study`.
+    results : of `bm.run_study`.
+
+    Returns
+    -------
+    DataFrame with one row for every draw, scenario, estimator and statistic
+        `draw`, the numbers of the scenario, `estimator`, `statistic`; `value`, its Monte Carlo error `mcse`, and
+        `paper`, what was published, or NaN; of `datasets` data sets `used` converged and count.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm, tempfile
+    >>> study = bm.load_study("models/table6.toml")
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     results = bm.run_study(study, directory, datasets=2)
+    >>> len(bm.study_table(study, results))  # 2 draws, 8 scenarios, 7 statistics
+    112
     """
     return pd.DataFrame(_rows(study, results))
 

@@ -21,7 +21,7 @@ from bayesmeta import study_run
 from bayesmeta.cli import app
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.study import Study, is_study, load_study, scenario_of
-from bayesmeta.study_run import Piece, estimates, run, table
+from bayesmeta.study_run import Piece, estimates, run_study, study_table
 from tests import dense
 from tests.benchmarks.table6 import deviations, model_of, upward
 
@@ -80,7 +80,7 @@ def test_convergence_holds_in_the_dense_implementation(study: Study) -> None:
 
 
 def test_a_killed_run_resumes_bit_for_bit(small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run(small, tmp_path / "whole", datasets=7)
+    whole = run_study(small, tmp_path / "whole", datasets=7)
     save, done = study_run._save_piece, []
 
     def killed(*given: Any) -> None:
@@ -91,9 +91,9 @@ def test_a_killed_run_resumes_bit_for_bit(small: Study, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(study_run, "_save_piece", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(small, tmp_path / "resumed", datasets=7)
+        run_study(small, tmp_path / "resumed", datasets=7)
     monkeypatch.setattr(study_run, "_save_piece", lambda *given: (done.append(given[-1].name), save(*given)))
-    resumed = run(small, tmp_path / "resumed", datasets=7)
+    resumed = run_study(small, tmp_path / "resumed", datasets=7)
     assert len(done) == len(set(done)) == 6
     assert resumed.identical(whole)
     for piece in (tmp_path / "whole").glob("script*.nc"):
@@ -109,7 +109,7 @@ from bayesmeta.study import load_study
 study_run.PIECE = 3
 study = load_study(sys.argv[1])
 study = replace(study, draws={"script": study.draws["script"]}, scenarios=study.scenarios[:1])
-study_run.run(study, Path(sys.argv[2]), 30, n_jobs=int(sys.argv[3]))
+study_run.run_study(study, Path(sys.argv[2]), 30, n_jobs=int(sys.argv[3]))
 """
 
 
@@ -146,26 +146,26 @@ def test_a_process_killed_at_half_leaves_what_resumes_bit_for_bit(tmp_path: Path
 
 
 def test_two_processes_give_the_same(small: Study, tmp_path: Path) -> None:
-    one, two = (run(small, tmp_path / str(n), datasets=4, n_jobs=n) for n in (1, 2))
+    one, two = (run_study(small, tmp_path / str(n), datasets=4, n_jobs=n) for n in (1, 2))
     assert one.identical(two)
 
 
 def test_another_design_is_refused(small: Study, tmp_path: Path) -> None:
-    run(small, tmp_path / "out", datasets=1)
+    run_study(small, tmp_path / "out", datasets=1)
     for other in (replace(small, seed=1), replace(small, scenarios=small.scenarios[:1])):
         with pytest.raises(SpecError, match="holds results of another design"):
-            run(other, tmp_path / "out", datasets=1)
+            run_study(other, tmp_path / "out", datasets=1)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="holds other files"):
-        run(small, tmp_path / "full", datasets=1)
+        run_study(small, tmp_path / "full", datasets=1)
     with pytest.raises(DataError, match="is no directory"):
-        run(small, tmp_path / "full" / "notes.txt", datasets=1)
+        run_study(small, tmp_path / "full" / "notes.txt", datasets=1)
 
 
 def test_statistics_and_their_errors(small: Study, tmp_path: Path) -> None:
-    results = run(small, tmp_path / "out", datasets=6)
-    rows = table(small, results).set_index(["rho_b", "statistic"])
+    results = run_study(small, tmp_path / "out", datasets=6)
+    rows = study_table(small, results).set_index(["rho_b", "statistic"])
     found = estimates(small, Piece("script", 0, 0, 3))["beta"].values[0, :, 0]
     both = results["script_1"]["beta"].values[0, :, 0]
     np.testing.assert_array_equal(found, both[:3])
@@ -243,3 +243,10 @@ def test_slopes_upward_are_those_that_the_family_allows() -> None:
     away = 2 * eye - ones + eye  # no slope by tau2, and one that lowers rho
     assert upward(ones, away) == pytest.approx(6)
     assert upward(ones, -away) == pytest.approx(0)
+
+
+def test_results_as_zarr(small: Study, tmp_path: Path) -> None:
+    found = run_study(small, tmp_path / "out", datasets=2, zarr=True)
+    saved = xr.load_datatree(tmp_path / "out" / "results.zarr", engine="zarr")
+    assert study_table(small, saved).equals(study_table(small, found))
+    assert not (tmp_path / "out" / "results.nc").exists()

@@ -18,7 +18,7 @@ import xarray as xr
 from bayesmeta.many import data_sets
 from bayesmeta.parallel import in_order
 from bayesmeta.study import Scenario, Study, load_study, scenario_of
-from bayesmeta.study_run import RESULTS, seeds, table
+from bayesmeta.study_run import RESULTS, seeds, study_table
 from tests import dense
 
 MOST_ERRORS = 4 * np.sqrt(2)  # Monte Carlo errors of one table; both have the same number of data sets
@@ -85,7 +85,7 @@ def check(study: Study, way: str, number: int, place: int, saved: xr.Dataset) ->
 def main(directory: str, every: str = "100") -> None:
     study = load_study(Path(__file__).parents[2] / "models" / "table6.toml")
     results = xr.open_datatree(Path(directory) / RESULTS, engine="h5netcdf").load()
-    rows = deviations(table(study, results))
+    rows = deviations(study_table(study, results))
     pd.set_option("display.width", 160, "display.max_rows", 200)
     for way, own in rows.groupby("draw", sort=False):
         by = ["m", "rho_b", "rho_w"]
