@@ -114,6 +114,10 @@ class _Package(ModuleType):
         if not (name in _HOME and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
+    # a function that uses the package goes to other processes, as joblib sends it, with the package by name
+    def __reduce__(self) -> tuple[Any, ...]:
+        return import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _Package
 

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import cloudpickle
 import pytest
 
 import bayesmeta as bm
@@ -84,6 +87,16 @@ def test_a_function_outlives_the_import_of_the_module_of_its_name():
     imports = "; ".join(f"import bayesmeta.{name}" for name in same)
     printed = in_new_process(f"{imports}; print([callable(getattr(bayesmeta, name)) for name in {same}])")
     assert printed.strip() == str([True] * len(same))
+
+
+def test_a_users_function_goes_to_other_processes() -> None:
+    """As from a notebook, where joblib sends functions by value, with the modules that they use."""
+    names: dict[str, Any] = {"bm": bm, "__name__": "__main__"}
+    exec("def tau(y):\n    return bm.fit(bm.specify('y ~ 1', {'y': y, 'v': [1.0] * len(y)}, S='v'))", names)
+    sent = cloudpickle.dumps(names["tau"])
+    again = pickle.loads(sent)
+    assert again([0.1, 3.0, 6.0])["estimate"]["tau_unit"].item() > 1
+    assert pickle.loads(pickle.dumps(bm)) is bm
 
 
 def test_public_functions_carry_an_example():
