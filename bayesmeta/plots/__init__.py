@@ -7,5 +7,6 @@ incidence rate ratios, ratios of means) are drawn back-transformed, on logarithm
 from bayesmeta.plots.checks import loo_pit as loo_pit
 from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.checks import sensitivity as sensitivity
+from bayesmeta.plots.forest import forest as forest
 
-__all__ = ["loo_pit", "loo_pit_values", "sensitivity"]
+__all__ = ["forest", "loo_pit", "loo_pit_values", "sensitivity"]
