@@ -7,5 +7,7 @@ incidence rate ratios, ratios of means) are drawn back-transformed, on logarithm
 from bayesmeta.plots.checks import loo_pit as loo_pit
 from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.checks import sensitivity as sensitivity
+from bayesmeta.plots.dose_response import dose_response as dose_response
+from bayesmeta.plots.longitudinal import longitudinal as longitudinal
 
-__all__ = ["loo_pit", "loo_pit_values", "sensitivity"]
+__all__ = ["dose_response", "longitudinal", "loo_pit", "loo_pit_values", "sensitivity"]
