@@ -99,18 +99,24 @@ def drawn(values: FloatArray, ratio: bool) -> FloatArray:
     return np.where(np.isfinite(found), found, np.nan)
 
 
-def curve(ax: "Axes", found: Estimates, ratio: bool, look: int, name: str, dashed: bool = False) -> "Artist":
+def curve(ax: "Axes", found: Estimates, ratio: bool, look: int, name: str) -> "Artist":
     """A line labelled `name` and its band, whose edges are drawn in the same style; returns the line.
 
-    `look` picks colour and style of the line. `dashed` draws the band by its edges alone.
+    `look` picks colour and style of the line.
     """
     colour, line = style.COLOURS[look], style.LINES[look]
-    mean, lower, upper = (drawn(values, ratio) for values in (found.mean, found.lower, found.upper))
-    if not dashed:
-        ax.fill_between(found.x, lower, upper, color=colour, alpha=0.18, linewidth=0, zorder=2, label=f"_{name} band")
-    for edge in (lower, upper):
-        ax.plot(found.x, edge, color=colour, linestyle=line, linewidth=0.6, zorder=3, label=f"_{name} edge")
+    lower, upper = drawn(found.lower, ratio), drawn(found.upper, ratio)
+    ax.fill_between(found.x, lower, upper, color=colour, alpha=0.18, linewidth=0, zorder=2, label=f"_{name} band")
+    edges(ax, found, ratio, f"_{name} edge", color=colour, linestyle=line, linewidth=0.6)
+    mean = drawn(found.mean, ratio)
     return ax.plot(found.x, mean, color=colour, linestyle=line, linewidth=1.6, zorder=5, label=name)[0]
+
+
+def edges(ax: "Axes", found: Estimates, ratio: bool, name: str, **look: Any) -> "Artist":
+    """Both ends of the intervals as lines; returns one."""
+    for edge in (found.lower, found.upper):
+        line = ax.plot(found.x, drawn(edge, ratio), zorder=3, label=name, **look)[0]
+    return line
 
 
 def intervals(
@@ -134,13 +140,10 @@ def no_effect(ax: "Axes", tree: xr.DataTree, ratio: bool, which: str = "y") -> N
 
 
 def studies(ax: "Axes", predictors: Sequence[Predictor], ratio: bool) -> "Artist":
-    """Observed effects, faint, those of one group joined; the same data of several models once. Returns one line."""
-    handle, seen = None, set()
+    """Observed effects, faint, those of one group joined. Returns one of the lines."""
+    handle = None
     for predictor in predictors:
         x, y = predictor.observed(), predictor.spec.y[predictor.obs]
-        if (key := (x.tobytes(), y.tobytes())) in seen:
-            continue
-        seen.add(key)
         index = trajectories(predictor)
         for g in np.unique(index):
             own = np.flatnonzero(index == g)
@@ -148,6 +151,28 @@ def studies(ax: "Axes", predictors: Sequence[Predictor], ratio: bool) -> "Artist
             look = {"color": style.FAINT, "linewidth": 0.5, "marker": ".", "markersize": 2.5, "zorder": 1}
             handle = ax.plot(x[own], style.shown(y[own], ratio), label="_study", **look)[0]
     return handle
+
+
+def with_own_data(predictors: Iterable[Predictor]) -> list[Predictor]:
+    """Of the predictors of several models, one for each data set."""
+    found = {(p.observed().tobytes(), p.spec.y[p.obs].tobytes()): p for p in predictors}
+    return list(found.values())
+
+
+def focus(ax: "Axes", found: Sequence[Estimates], predictors: Sequence[Predictor], ratio: bool) -> str:
+    """Keeps far-off studies from pressing the estimates flat: the axis ends at most one range of the estimates beyond
+    them. Returns a word on the observed effects that lie outside, "" for none."""
+    inside = np.concatenate([np.concatenate([each.lower, each.mean, each.upper]) for each in found])
+    inside = inside[np.isfinite(inside)]
+    y = np.concatenate([predictor.spec.y[predictor.obs] for predictor in predictors])
+    low, high = (inside.min(), inside.max()) if len(inside) else (0.0, 0.0)
+    span = high - low
+    outside = int(((y < low - span) | (y > high + span)).sum()) if span > 0 else 0
+    if outside:
+        ends = max(low - span, min(low, y.min())), min(high + span, max(high, y.max()))
+        margin = 0.05 * (ends[1] - ends[0])
+        ax.set_ylim(*style.shown([ends[0] - margin, ends[1] + margin], ratio))
+    return f"{outside} of {len(y)} effects of studies lie beyond the axis" if outside else ""
 
 
 def trajectories(predictor: Predictor) -> IntArray:
@@ -189,10 +214,15 @@ def label_below(ax: "Axes", label: str, notes: Sequence[str]) -> None:
 
 def categories_axis(ax: "Axes", positions: FloatArray, labels: Sequence[str]) -> None:
     """Names of categories as ticks, upright where they would touch each other."""
-    room = _characters(ax, style.SMALL) // len(labels) - 1
-    fits = max(map(len, labels)) <= room
-    shown = list(labels) if fits else [textwrap.fill(text, 24) for text in labels]
+    room, longest = _characters(ax, style.SMALL) // len(labels), max(map(len, labels))
+    fits = longest < room
+    one_line = room * _LETTERS < 3  # upright, in units of the letters' size
+    shown = [text if fits else _cut(text) if one_line else textwrap.fill(text, 24) for text in labels]
     ax.set_xticks(positions, shown, rotation=0 if fits else 90, fontsize=style.SMALL)
+
+
+def _cut(text: str, most: int = 32) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def upright(label: str) -> str:

@@ -108,8 +108,11 @@ def dose_response(
     if ax is None:
         ax = style.new_axes()[1][0, 0]
     handles = {name: curves.curve(ax, s.found, as_ratio, i, name) for i, (name, s) in enumerate(shown.items())}
+    beyond = ""
     if studies and all(s.comparable for s in shown.values()):
-        handles["studies"] = curves.studies(ax, [s.dose for s in shown.values()], as_ratio)
+        sources = curves.with_own_data(s.dose for s in shown.values())
+        handles["studies"] = curves.studies(ax, sources, as_ratio)
+        beyond = curves.focus(ax, [s.found for s in shown.values()], sources, as_ratio)
     elif studies:
         handles["doses of the studies"] = _rug(ax, shown)
     style.effect_axis(ax, first, as_ratio, "y")
@@ -119,7 +122,7 @@ def dose_response(
     ax.set_ylabel(curves.upright(f"{style.effect_label(first, as_ratio)} against {against}"), fontsize=style.TEXT)
     curves.legend_above(ax, handles)
     notes = [curves.interval_words(given.values(), prob), *curves.by_name({n: s.held for n, s in shown.items()})]
-    notes += [*_beyond(shown), curves.not_drawn([s.found for s in shown.values()])]
+    notes += [*_extrapolated(shown), beyond, curves.not_drawn([s.found for s in shown.values()])]
     curves.label_below(ax, dose, notes)
     return ax
 
@@ -189,7 +192,7 @@ def _rug(ax: "Axes", shown: Mapping[str, Response]) -> Any:
     return ax.plot(doses, np.zeros(len(doses)), "|", color=style.MUTED, label="_doses", **at_foot)[0]
 
 
-def _beyond(shown: Mapping[str, Response]) -> list[str]:
+def _extrapolated(shown: Mapping[str, Response]) -> list[str]:
     """Words on curves that leave the doses of their data."""
     highest = {name: float(s.dose.observed().max()) for name, s in shown.items()}
     told = {n: f"no data above {shown[n].dose.column} = {h:.4g}" for n, h in highest.items() if shown[n].found.x[-1] > h}

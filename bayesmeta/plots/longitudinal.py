@@ -99,8 +99,11 @@ def longitudinal(
         else curves.curve(ax, each.found, as_ratio, i, name)
         for i, (name, each) in enumerate(shown.items())
     }
+    beyond = ""
     if studies:
-        handles["studies"] = curves.studies(ax, [each.time for each in shown.values()], as_ratio)
+        sources = curves.with_own_data(each.time for each in shown.values())
+        handles["studies"] = curves.studies(ax, sources, as_ratio)
+        beyond = curves.focus(ax, [each.found for each in shown.values()], sources, as_ratio)
     style.effect_axis(ax, first, as_ratio, "y")
     curves.no_effect(ax, first, as_ratio)
     ax.set_ylabel(curves.upright(style.effect_label(first, as_ratio)), fontsize=style.TEXT)
@@ -109,7 +112,7 @@ def longitudinal(
         curves.categories_axis(ax, positions, labels or [f"{at:g}" for at in positions])
     what = "bands" if not shift else "bars" if len(shift) == len(shown) else "bands and bars"
     notes = [curves.interval_words(given.values(), prob, what), *curves.by_name({n: c.held for n, c in shown.items()})]
-    curves.label_below(ax, time, [*notes, curves.not_drawn([each.found for each in shown.values()])])
+    curves.label_below(ax, time, [*notes, beyond, curves.not_drawn([each.found for each in shown.values()])])
     return ax
 
 
