@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import xarray as xr
 
 from bayesmeta import names
 from bayesmeta.errors import SpecError
-from bayesmeta.plots import curves, style
+from bayesmeta.plots import style, words
 from bayesmeta.plots.grid import chosen_outcome
 from bayesmeta.predict import predict
 from bayesmeta.prediction_rows import one_of, quantile
@@ -115,6 +116,7 @@ def funnel(
     levels = _levels(contours)
     found, as_ratio = points(tree, outcome), style.is_ratio(tree, ratio)
     scale, se = SCALES[y], _contour_se(found, y)
+    own = ax is None
     if ax is None:
         ax = style.new_axes(height=3.0)[1][0, 0]
     handles: dict[str, Any] = {}
@@ -125,9 +127,11 @@ def funnel(
     handles |= _region(ax, found, scale.of(se), se, z, prob, as_ratio)
     handles |= _marks(ax, found, scale, as_ratio)
     style.effect_axis(ax, tree, as_ratio, "x")
-    curves.label_below(ax, _label(tree, found.residual, as_ratio), _notes(found, bool(levels)))
+    lines = words.label_below(ax, _label(tree, found.residual, as_ratio), _notes(found, bool(levels)))
     ax.set_ylabel(scale.label, fontsize=style.TEXT)
-    curves.legend_above(ax, handles)
+    lines += words.legend_above(ax, handles)
+    if own:
+        words.make_room(ax, lines - 3)
     return ax
 
 
@@ -189,11 +193,10 @@ def _shade(ax: "Axes", y: FloatArray, se: FloatArray, levels: Sequence[float], r
         ends = [style.shown(sign * quantile(level) * se, ratio) for sign in (-1, 1)]
         ax.fill_betweenx(y, *ends, color=grey, linewidth=0, zorder=0, label=f"_contour {level:g}")
     p = [f"{1 - level:.4g}" for level in levels]
-    words = [f"p > {p[0]}", *(f"p {low} to {high}" for high, low in zip(p, p[1:], strict=False)), f"p < {p[-1]}"]
-    return {
-        word: Patch(facecolor=grey, edgecolor=style.MUTED, linewidth=0.5)
-        for word, grey in zip(words, greys, strict=True)
-    }
+    between = [f"p {low} to {high}" for high, low in pairwise(p)]
+    labels = [f"p > {p[0]}", *between, f"p < {p[-1]}"]
+    look: dict[str, Any] = {"edgecolor": style.MUTED, "linewidth": 0.5}
+    return {label: Patch(facecolor=grey, **look) for label, grey in zip(labels, greys, strict=True)}
 
 
 def _region(
@@ -204,9 +207,9 @@ def _region(
     centre = ax.axvline(float(style.shown(found.centre, ratio)), color=style.INK, linewidth=0.9, zorder=2)
     for sign in (-1, 1):
         edge = style.shown(found.centre + sign * z * se, ratio)
-        look = {"color": style.INK, "linestyle": style.LINES[1], "linewidth": 0.8, "zorder": 2}
+        look: dict[str, Any] = {"color": style.INK, "linestyle": style.LINES[1], "linewidth": 0.8, "zorder": 2}
         line = ax.plot(edge, y, label="_region", **look)[0]
-    return {what: centre, f"{100 * prob:g}%, sampling error alone": line}
+    return {what: centre, f"{100 * prob:g}% by sampling error": line}
 
 
 def _marks(ax: "Axes", found: Funnel, scale: Scale, ratio: bool) -> dict[str, Any]:
