@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.plots import style
-from bayesmeta.plots.estimates import Estimates, trajectories
+from bayesmeta.plots.estimates import Estimates, drawn, trajectories
 from bayesmeta.plots.grid import Predictor
 from bayesmeta.spec import FloatArray
 
@@ -15,21 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+ESTIMATE = "estimate"
 _WITHOUT_NONE = ("logit", "mean")  # measures of which no value means "no effect"
-
-
-def drawn(values: FloatArray, ratio: bool) -> FloatArray:
-    """As on the axis; NaN where infinite, since nothing can be drawn there."""
-    with np.errstate(over="ignore"):
-        found = style.shown(values, ratio)
-    return np.where(np.isfinite(found), found, np.nan)
 
 
 def curve(ax: "Axes", found: Estimates, ratio: bool, look: int, name: str) -> "Artist":
     """A line labelled `name` and its band, whose edges are drawn in the same style; returns the line.
 
-    `look` picks colour and style of the line.
+    `look` picks colour and style of the line. A single model has no name, its line is labelled `ESTIMATE`.
     """
+    name = name or ESTIMATE
     colour, line = style.COLOURS[look], style.LINES[look]
     lower, upper = drawn(found.lower, ratio), drawn(found.upper, ratio)
     ax.fill_between(found.x, lower, upper, color=colour, alpha=0.18, linewidth=0, zorder=2, label=f"_{name} band")
@@ -47,6 +42,7 @@ def edges(ax: "Axes", found: Estimates, ratio: bool, name: str, **look: Any) -> 
 
 def intervals(ax: "Axes", found: Estimates, ratio: bool, look: int, name: str) -> "Artist":
     """Points labelled `name`, joined by a line, with their intervals as bars; returns the line."""
+    name = name or ESTIMATE
     colour = style.COLOURS[look]
     mean, lower, upper = (drawn(values, ratio) for values in (found.mean, found.lower, found.upper))
     ax.vlines(found.x, lower, upper, color=colour, linewidth=1.2, zorder=4, label=f"_{name} intervals")
