@@ -48,7 +48,9 @@ def study_data(n: int, seed: int = 1) -> pd.DataFrame:
     data = pd.DataFrame({"study": [LONG.format(s) for s in study], "time": time, "row": np.arange(3 * n)})
     data["var"] = rng.uniform(0.01, 0.2, 3 * n)
     data["x"] = rng.uniform(1, 60, 3 * n)
-    data["arm"] = np.array(["placebo", "a drug with a rather long name", "usual care with visits"])[(study + time) % 3]
+    data["arm"] = np.array(["placebo", "a drug with a rather long name", "usual care with visits"])[
+        (study + np.tile([0, 1, 2], n)) % 3
+    ]
     data["age"] = rng.uniform(20, 70, 3 * n)
     data["y"] = 0.2 + 0.01 * data["x"] + rng.normal(0, np.sqrt(data["var"] + 0.02))
     return data

@@ -88,7 +88,7 @@ def test_far_off_studies_do_not_press_the_estimates_flat(ax) -> None:
     predictor = Predictor.of(bm.specify("y ~ time", data, S="var", random="1 | study"), "time", 0, "x")
     found = Estimates(X, X * 0, X * 0 - 1, X * 0 + 2)
     curves.studies(ax, [predictor], True)
-    assert curves.focus(ax, [found], [predictor], True) == "1 of 12 effects of studies lie beyond the axis"
+    assert curves.focus(ax, [found], [predictor], True) == "beyond the axis: 1 of 12 effects of studies"
     low, high = np.log(ax.get_ylim())
     assert 5 <= high < 5.4
     assert low < min(-1, data["y"].min())

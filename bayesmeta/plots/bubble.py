@@ -57,8 +57,8 @@ def bubble(
     Raises
     ------
     SpecError
-        For an x that is no predictor, an unknown name or category in `at`, another interval, and several outcomes of which none is
-        chosen.
+        For an x that is no predictor, an unknown name or category in `at`, another interval, and several outcomes of
+        which none is chosen.
 
     Notes
     -----
@@ -88,11 +88,11 @@ def bubble(
     own = ax is None
     if ax is None:
         ax = _new_axes(predictor)
-    widths, note = bubble_widths(np.sqrt(spec.S.variances[predictor.obs]))
+    se = np.sqrt(spec.S.variances[predictor.obs])
+    widths, note = bubble_widths(se)
     effects = style.shown(spec.y[predictor.obs], as_ratio)
     look: dict[str, Any] = {"facecolor": style.MUTED, "edgecolor": style.INK, "alpha": 0.45, "linewidth": 0.5}
-    # large bubbles first, so that none is hidden
-    order = np.argsort(-widths, kind="stable")
+    order = np.argsort(se, kind="stable")  # large bubbles first, so that none is hidden
     ax.scatter(predictor.observed()[order], effects[order], s=widths[order] ** 2, zorder=3.5, label="_studies", **look)
     kind = "credible" if is_posterior(tree) else "confidence"
     handles = (_points if predictor.categories else _lines)(ax, found, as_ratio, f"{100 * prob:g}% ", kind)

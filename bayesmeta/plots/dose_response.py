@@ -77,9 +77,8 @@ def dose_response(
     ------
     SpecError
         For a dose that is no predictor or is taken as categories, a reference at which a model has no value, an `upto`
-        below the beginning of the curves, an unknown name or category in
-        `at`, trees of different measures, and several outcomes
-        of which none is chosen.
+        below the beginning of the curves, an unknown name or category in `at`, trees of different
+        measures, and several outcomes of which none is chosen.
 
     Notes
     -----
