@@ -24,7 +24,7 @@ RINGS = {
         posterior_predict chains simulate""",
     "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
         reproduce cli export notebook saved posterior_remarks posterior_criteria sensitivity plots many parallel study
-        study_run""",
+        study_run toml_checks figures figure_files cli_tables""",
 }
 RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module in modules.split()}
 
