@@ -31,7 +31,7 @@ _OWN = ("kind", "models", "title", "method")
 _GIVEN = ("ax", "axes")  # arguments of plots that are ours to give
 _OF_DATA = ("labels", "columns", "subgroup")  # arguments that may name columns of the data
 _POINTS = 72  # to the inch
-_LETTER = 0.52  # width of a letter, on average, to its size
+_LETTER = 0.6  # width of a letter, on average, to its size
 
 
 @dataclass(frozen=True)
