@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 from typer.testing import CliRunner
 
 import bayesmeta as bm
@@ -279,3 +281,26 @@ def test_the_figures_of_the_paper_are_declared():
     assert {stem for stem, kind in kinds if kind == "structure"}
     assert {("bcg", "forest"), ("school", "forest")} <= set(kinds)
     assert set(KINDS) >= {kind for _, kind in kinds}
+
+
+@pytest.mark.parametrize(
+    ("stem", "kind", "x"), [("alcohol", "dose_response", "dose"), ("gliomas", "longitudinal", "time")]
+)
+def test_curves_of_figures_2_and_3_are_those_of_the_reference(stem, kind, x, reference):
+    (figure,) = (figure for name, figure in DECLARED if (name, figure.kind) == (stem, kind))
+    source = figure_files.open_source(ROOT / "models" / f"{stem}.toml")
+    trees = {label: source.tree(model, figure.method) for label, model in figure.models.items()}
+    (picture,) = draw(figure, trees, source.data).values()
+    lines = {line.get_label(): line for line in picture.axes[0].lines}
+    for label, model in figure.models.items():
+        expected = reference(f"mixmeta/{stem}_{model}")["expected"]
+        at = [row[x] for row in expected["predict_newdata"]]
+        places, ratios = lines[label].get_xdata(), lines[label].get_ydata()
+        curve = (
+            CubicSpline(places, np.log(ratios))
+            if len(places) > len(at)
+            else dict(zip(np.round(places), np.log(ratios), strict=True)).get
+        )
+        found = np.array([curve(place) for place in at], dtype=float)
+        np.testing.assert_allclose(found, np.array(expected["predict"])[:, 0], atol=1e-4)
+    plt.close(picture)

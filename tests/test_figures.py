@@ -178,8 +178,28 @@ def test_columns_of_the_data_by_their_names():
     texts = [text.get_text() for text in drawn_texts(picture)]
     assert {*trials.author, *map(str, trials.tpos), "ill", "not ill"} <= set(texts)
     assert not crowded(picture)
+    two = {"Vaccinated": {"TB": "tpos", "none": "tneg"}, "Year": "year"}
+    (nested,) = draw(Figure("f", "forest", {}, arguments={"columns": two}), {"ml": tree}, trials).values()
+    assert {"Vaccinated", "TB", "none", "Year", *map(str, trials.tneg)} <= {t.get_text() for t in drawn_texts(nested)}
     (listed,) = draw(Figure("f", "forest", {}, arguments={"columns": ["tpos"]}), {"ml": tree}, trials).values()
     assert {"tpos", *map(str, trials.tpos)} <= {text.get_text() for text in drawn_texts(listed)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": "authr"}, "figure f: labels: no column 'authr' in the data; did you mean 'author'?"),
+        ({"columns": ["tpos", "tnge"]}, "figure f: columns: no column 'tnge' in the data; did you mean 'tneg'?"),
+        ({"columns": {"Arm": {"TB": "tops"}}}, "figure f: columns: no column 'tops' in the data; did you mean 'tpos'?"),
+        ({"subgroup": 3}, "figure f: subgroup is 3; a table is wanted"),
+    ],
+)
+def test_columns_that_are_not_there(arguments, message):
+    trials = bm.datasets.load("bcg")
+    tree = bm.fit(bm.specify("logor ~ 1", trials, S="logorvar"))
+    with pytest.raises(bm.SpecError) as error:
+        draw(Figure("f", "forest", {}, arguments=arguments), {"ml": tree}, trials)
+    assert str(error.value).startswith(message)
 
 
 def test_rows_without_a_required_column_are_not_in_the_data(tmp_path: Path):
