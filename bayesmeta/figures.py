@@ -140,7 +140,7 @@ def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
     if isinstance(value, list):
         return {name: find_column(data, name, where) for name in value}
     check_kind(value, dict, where)
-    found = {}
+    found: dict[Any, "pd.Series[Any]"] = {}
     for heading, below in value.items():
         if isinstance(below, Mapping):
             found |= {(heading, lower): find_column(data, name, where) for lower, name in below.items()}
