@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta.plots import curves, style
+from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome
 from bayesmeta.posterior_draws import is_posterior
 from bayesmeta.prediction_rows import one_of, quantile
@@ -19,7 +19,7 @@ _INTERVALS = ("confidence", "prediction")
 _LARGEST, _SMALLEST = 13.0, 2.0  # diameters of bubbles in points
 _CROWD = 45.0  # the largest diameter of n bubbles is this, divided by the square root of n, at least half of _LARGEST
 _BESIDE = 0.22  # of the distance between categories, from the bubbles to the estimate
-_LONG, _MANY = 10, 12  # letters of a category, and categories, that need larger axes
+_MANY = 12  # categories that need wider axes
 _MOST_TICKS = 8
 
 
@@ -87,30 +87,32 @@ def bubble(
     predictor = Predictor.of(spec, x, chosen_outcome(spec, outcome), "x", random="prediction" in wanted)
     held, as_ratio = predictor.held(at), style.is_ratio(tree, ratio)
     found = regression(tree, predictor, held, wanted, prob)
+    own = ax is None
     if ax is None:
         ax = _new_axes(predictor)
     widths, note = bubble_widths(np.sqrt(spec.S.variances[predictor.obs]))
     effects = style.shown(spec.y[predictor.obs], as_ratio)
-    look = {"facecolor": style.MUTED, "edgecolor": style.INK, "alpha": 0.45, "linewidth": 0.5}
+    look: dict[str, Any] = {"facecolor": style.MUTED, "edgecolor": style.INK, "alpha": 0.45, "linewidth": 0.5}
     # large bubbles first, so that none is hidden
     order = np.argsort(-widths, kind="stable")
     ax.scatter(predictor.observed()[order], effects[order], s=widths[order] ** 2, zorder=3.5, label="_studies", **look)
     kind = "credible" if is_posterior(tree) else "confidence"
     handles = (_points if predictor.categories else _lines)(ax, found, as_ratio, f"{100 * prob:g}% ", kind)
-    if predictor.categories:
-        _ticks(ax, predictor)
+    lines = _ticks(ax, predictor) if predictor.categories else 0
     style.effect_axis(ax, tree, as_ratio, "y")
-    ax.set_ylabel(curves.upright(ax.get_ylabel()), fontsize=style.TEXT)
+    ax.set_ylabel(words.upright(ax.get_ylabel()), fontsize=style.TEXT)
     curves.no_effect(ax, tree, as_ratio)
-    curves.legend_above(ax, handles)
+    lines += words.legend_above(ax, handles) - 1
     told = list(found.values()) if wanted else []
-    curves.label_below(ax, x, [note, predictor.words(held, at), curves.not_drawn(told)])
+    lines += words.label_below(ax, x, [note, predictor.words(held, at), words.not_drawn(told)]) - 1
+    if own:
+        words.make_room(ax, lines)
     return ax
 
 
 def regression(
     tree: xr.DataTree, predictor: Predictor, held: Mapping[str, Any], wanted: Sequence[str], prob: float
-) -> dict[str, curves.Estimates]:
+) -> dict[str, estimates.Estimates]:
     """Estimates by the name of their interval, "" where none is wanted: at the categories, or along the numbers."""
     quantile(prob)  # refuses what is no probability
     observed = predictor.observed()
@@ -118,7 +120,7 @@ def regression(
     rows = predictor.rows(predictor.values() if predictor.categories else x, held)
     names = {each: each for each in wanted} or {"": "confidence"}
     return {
-        name: curves.predicted(tree, x, rows, predictor.outcome, what, prob).sorted() for name, what in names.items()
+        name: estimates.predicted(tree, x, rows, predictor.outcome, what, prob).sorted() for name, what in names.items()
     }
 
 
@@ -133,51 +135,61 @@ def bubble_widths(se: FloatArray) -> tuple[FloatArray, str]:
     return widths, "width of bubbles: 1 / standard error" + (f"; the largest for {exact} without error" * bool(exact))
 
 
-def _lines(ax: "Axes", found: Mapping[str, curves.Estimates], ratio: bool, prob: str, kind: str) -> dict[str, Any]:
+def _lines(
+    ax: "Axes", found: Mapping[str, estimates.Estimates], ratio: bool, prob: str, kind: str
+) -> list[tuple[str, Any]]:
     from matplotlib.patches import Patch
 
-    any_, colour, handles = next(iter(found.values())), style.COLOURS[0], {}
+    any_, colour = next(iter(found.values())), style.COLOURS[0]
+    handles: list[tuple[str, Any]] = []
     mean = curves.drawn(any_.mean, ratio)
-    handles["mean"] = ax.plot(any_.x, mean, color=colour, linewidth=1.6, zorder=5, label="mean")[0]
+    handles.append(("mean", ax.plot(any_.x, mean, color=colour, linewidth=1.6, zorder=5, label="mean")[0]))
     if each := found.get("confidence"):
         ends = curves.drawn(each.lower, ratio), curves.drawn(each.upper, ratio)
         ax.fill_between(each.x, *ends, color=colour, alpha=0.25, linewidth=0, zorder=2, label="_confidence")
-        handles[prob + kind] = Patch(color=colour, alpha=0.25)
+        handles.append((prob + kind, Patch(color=colour, alpha=0.25)))
     if each := found.get("prediction"):
         look = {"color": colour, "linestyle": style.LINES[1], "linewidth": 0.9}
-        handles[prob + "prediction"] = curves.edges(ax, each, ratio, "_prediction", **look)
+        handles.append((prob + "prediction", curves.edges(ax, each, ratio, "_prediction", **look)))
     return handles
 
 
-def _points(ax: "Axes", found: Mapping[str, curves.Estimates], ratio: bool, prob: str, kind: str) -> dict[str, Any]:
+def _points(
+    ax: "Axes", found: Mapping[str, estimates.Estimates], ratio: bool, prob: str, kind: str
+) -> list[tuple[str, Any]]:
     from matplotlib.lines import Line2D
 
     x, colour = next(iter(found.values())).x, style.COLOURS[0]
     beside = _BESIDE * (float(np.diff(x).min()) if len(x) > 1 else 1.0)
-    handles: dict[str, Any] = {}
-    for name, label, width in (("prediction", "prediction", 0.9), ("confidence", kind, 2.6)):
+    handles: list[tuple[str, Any]] = []
+    for name, label, width in (("prediction", "prediction", 0.9), ("confidence", kind, 2.2)):
         if each := found.get(name):
             ends = curves.drawn(each.lower, ratio), curves.drawn(each.upper, ratio)
             ax.vlines(each.x + beside, *ends, color=colour, linewidth=width, zorder=4, label=f"_{name}")
-            handles[prob + label] = Line2D([], [], color=colour, linewidth=width)
+            handles.append((prob + label, Line2D([], [], color=colour, linewidth=width)))
     mean = curves.drawn(next(iter(found.values())).mean, ratio)
-    look = {"marker": "D", "markersize": 4.5, "markeredgecolor": "white", "color": colour}
+    look: dict[str, Any] = {
+        "marker": "D",
+        "markersize": 4,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.6,
+        "color": colour,
+    }
     dots = ax.plot(x + beside, mean, linestyle="none", zorder=6, label="mean", **look)[0]
-    return {"mean": dots} | dict(reversed(handles.items()))
+    return [("mean", dots), *reversed(handles)]
 
 
-def _ticks(ax: "Axes", predictor: Predictor) -> None:
+def _ticks(ax: "Axes", predictor: Predictor) -> int:
+    """Returns the number of lines beyond the first that the names of categories take."""
     positions, labels = predictor.positions, predictor.categories
     gap = float(np.diff(np.sort(positions)).min()) if len(positions) > 1 else 1.0
     ax.set_xlim(positions.min() - 0.5 * gap, positions.max() + 0.6 * gap)
-    if not predictor.numeric or len(labels) <= _MOST_TICKS:
-        curves.categories_axis(ax, positions, labels)
+    return words.categories_axis(ax, positions, labels) if not predictor.numeric or len(labels) <= _MOST_TICKS else 0
 
 
 def _new_axes(predictor: Predictor) -> "Axes":
     """Room for the names of categories."""
     labels = predictor.categories if not predictor.numeric else ()
-    width = style.PAGE if len(labels) > _MANY else style.COLUMN
-    height = 3.4 if max(map(len, labels), default=0) > _LONG else 2.6
-    axes = style.new_axes(width=width, height=height)[1]
-    return axes[0, 0]  # type: ignore[no-any-return]
+    axes = style.new_axes(width=style.PAGE if len(labels) > _MANY else style.COLUMN)[1]
+    ax: Axes = axes[0, 0]
+    return ax

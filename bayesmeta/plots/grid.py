@@ -32,7 +32,7 @@ class Predictor:
 
     @classmethod
     def of(cls, spec: Spec, column: str, outcome: int, argument: str, random: bool = False) -> "Predictor":
-        """Checks that the mean of the outcome depends on the column; `random`: predictions take the random parts too."""
+        """Checks that the outcome's mean depends on the column; `random`: predictions take the random parts too."""
         known = _columns(_fixed(spec, outcome))
         if not isinstance(column, str) or column not in known:
             hint = did_you_mean(str(column), known)
@@ -90,7 +90,9 @@ class Predictor:
         parsed = self.spec.design.parsed
         others = [name for name in parsed.predictors if name != self.column]
         given = {} if at is None else dict(at)
-        for name in given:
+        for name, value in given.items():
+            if not np.isscalar(value) or bool(pd.isna(value)):  # type: ignore[arg-type]
+                raise SpecError(f"at: {name!r} is {value!r}; give one value, as the data have them")
             if name not in others:
                 raise SpecError(
                     f"at: {name!r} is none of the other predictors{did_you_mean(str(name), others)}\n"
