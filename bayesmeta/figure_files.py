@@ -134,7 +134,7 @@ def _of_study(path: Path, kind: str | None, models: Sequence[str], settings: Map
         raise SpecError(f"{path} is a simulation study, of which there is one figure: --kind {SIMULATION}")
 
     def make() -> "Picture":
-        rows = table(load_study(path), xr.open_datatree(results_of(path), engine="h5netcdf"))
+        rows = study_table(load_study(path), xr.open_datatree(results_of(path), engine="h5netcdf"))
         picture: Picture = plots.simulation(rows).flat[0].figure
         return picture
 
