@@ -1,0 +1,122 @@
+"""Which plots a model has, and what each shows in words."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import plots
+from bayesmeta.plots.style import new_axes
+from bayesmeta.posterior_draws import is_posterior
+from bayesmeta.report.opening import effects_in_words
+from bayesmeta.report.pictures import Drawing
+from bayesmeta.report.results import Trees
+from bayesmeta.report.specification import of_tree
+from bayesmeta.spec import Spec
+
+_MOST_PREDICTORS = 2
+
+
+def drawings(trees: Trees, prob: float) -> list[Drawing]:
+    """Plots of one model, in the order in which they are read."""
+    first = next(iter(trees.values()))
+    spec = of_tree(first)
+    name = next(iter(trees))
+    return [
+        _structure(first, spec),
+        _forest(first, spec, name, prob),
+        *_over_predictors(trees, spec),
+        _funnel(first, spec, name),
+        *_caterpillars(first, spec, name),
+        *([_compared(trees)] if len(trees) > 1 else []),
+    ]
+
+
+def _structure(tree: xr.DataTree, spec: Spec) -> Drawing:
+    groups = ", ".join(f"{level.n_groups} of {level.name}" for level in spec.levels)
+    return Drawing(
+        "Structure",
+        f"Diagram of the data: {len(spec.y)} observations in groups, {groups}.",
+        "Units, groups, levels and outcomes of the specification.",
+        lambda: plots.structure(tree),
+    )
+
+
+def _forest(tree: xr.DataTree, spec: Spec, name: str, prob: float) -> Drawing:
+    return Drawing(
+        "Forest plot",
+        f"Forest plot of {len(spec.y)} observations by {name}. {effects_in_words(tree, prob)}",
+        "Estimates with their intervals, their predictions by the model beside them, and the mean below.",
+        lambda: plots.forest(tree, prob=prob),
+    )
+
+
+def _funnel(tree: xr.DataTree, spec: Spec, name: str) -> Drawing:
+    return Drawing(
+        "Funnel plot",
+        f"Funnel plot of {len(spec.y)} observations by {name}: effect estimates against their standard errors.",
+        "Small studies lie low. Without selective reporting, points scatter evenly to both sides.",
+        lambda: plots.funnel(tree),
+    )
+
+
+def _over_predictors(trees: Trees, spec: Spec) -> Iterator[Drawing]:
+    """The outcome over its predictors that are numbers."""
+    first = next(iter(trees.values()))
+    for column in numeric_predictors(spec)[:_MOST_PREDICTORS]:
+        yield Drawing(
+            f"Regression on {column}",
+            f"Effect estimates against {column}, with the regression line and its bands. "
+            f"{column} runs from {spec.data[column].min():.6g} to {spec.data[column].max():.6g}.",
+            "Circles are larger for more precise estimates; the inner band is for the mean, the outer for a new group.",
+            lambda column=column: plots.bubble(first, column),  # type: ignore[misc]
+        )
+
+
+def numeric_predictors(spec: Spec) -> list[str]:
+    """Raw columns of the fixed part that are numbers."""
+    columns = [str(column) for column in spec.design.parsed.predictors]
+    return [column for column in columns if pd.api.types.is_numeric_dtype(spec.data[column])]
+
+
+def _caterpillars(tree: xr.DataTree, spec: Spec, name: str) -> Iterator[Drawing]:
+    for level in spec.levels:
+        if not level.dim:
+            continue
+        yield Drawing(
+            f"Random effects of {level.name}",
+            f"Predicted random effects of the {level.n_groups} groups of {level.name} by {name}, in their order.",
+            "How far each group lies from the mean, with its interval.",
+            lambda level=level.name: plots.caterpillar(tree, level),  # type: ignore[misc]
+        )
+
+
+def _compared(trees: Trees) -> Drawing:
+    return Drawing(
+        "Methods side by side",
+        f"Estimates and intervals of every parameter by {' and '.join(trees)}; the table of estimates has the numbers.",
+        "The same model by each method.",
+        lambda: plots.compare(dict(trees)),
+    )
+
+
+def of_posterior(tree: xr.DataTree) -> list[Drawing]:
+    """Priors beside posteriors, and whether observations look like draws from the model."""
+    return [
+        Drawing(
+            "Prior and posterior",
+            "Density of every standard deviation between groups before and after the data.",
+            "Where the two look alike, the data say little.",
+            lambda: plots.prior_posterior(tree),
+        ),
+        Drawing(
+            "Observations and their predictions (LOO-PIT)",
+            "Empirical distribution of the probability of each observation given all others, less the uniform one.",
+            "Within the band, observations look like draws from their predictions.",
+            lambda: plots.loo_pit(tree, new_axes()[1][0, 0]),
+        ),
+    ]
+
+
+def posteriors(trees: Trees) -> dict[str, xr.DataTree]:
+    return {name: tree for name, tree in trees.items() if is_posterior(tree)}

@@ -1,0 +1,139 @@
+"""The report of a file: a model file, whose models are fitted and sampled, or saved results."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bayesmeta import saved
+from bayesmeta.analysis import Analysis, load_analysis
+from bayesmeta.analysis import Model as Given
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.fitting import fit
+from bayesmeta.report.again import lines_of
+from bayesmeta.report.blocks import Code
+from bayesmeta.report.grouping import grouped
+from bayesmeta.report.other_priors import other_priors
+from bayesmeta.report.page import Model, page
+from bayesmeta.report.render import Report, render
+from bayesmeta.respecify import homogeneous
+from bayesmeta.sampling import sample
+
+BAYES = "bayes"
+_NO_PRIORS = "Not asked for on this page; without --no-sensitivity, the command makes it."
+_SAVED = "Saved results do not hold it; bm.sensitivity makes it, and bayesmeta report of a model file shows it."
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command says. model, method : None for all of the file, and for the method that it gives."""
+
+    model: str | None = None
+    method: str | None = None
+    draws: int = 1000
+    tune: int = 1000
+    chains: int = 4
+    seed: int = 1
+    bayes: bool = True
+    sensitivity: bool = True
+
+    @property
+    def how(self) -> dict[str, Any]:
+        return {"draws": self.draws, "tune": self.tune, "chains": self.chains, "seed": self.seed}
+
+    def words(self) -> list[str]:
+        """As they are typed, those that are not the default."""
+        found = []
+        for name, value in asdict(self).items():
+            if value != getattr(Options, name):
+                found += [f"--no-{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+        return found
+
+
+def report_file(path: Path, out: Path, options: Options, prob: float = 0.95) -> Report:
+    """The page of a model file (TOML) or of results that were saved.
+
+    Raises
+    ------
+    DataError : no such file, or no results in it.
+    SpecError : unknown models, and options that saved results cannot follow.
+    """
+    if path.suffix == ".toml":
+        return _of_models(load_analysis(path), out, options, prob)
+    if options.method or not options.bayes:
+        raise SpecError(f"{path.name} holds results; --method and --no-bayes are for model files")
+    return _of_results(path, out, options, prob)
+
+
+def _of_models(analysis: Analysis, out: Path, options: Options, prob: float) -> Report:
+    chosen = _chosen(list(analysis.models), options.model, analysis.path)
+    models = [_model(analysis.models[name], options, prob) for name in chosen]
+    trees = {model.name: next(iter(model.trees.values())) for model in models}
+    tables = {
+        title: {name: trees[name] for name in names}
+        for title, names in analysis.tables.items()
+        if set(names) <= set(trees)
+    }
+    codes = (_command(analysis.path, out, options), _python(analysis, models, out, options))
+    return render(page(analysis.title, analysis.citation, models, codes, prob, tables))
+
+
+def _model(given: Given, options: Options, prob: float) -> Model:
+    method = options.method or given.method
+    trees = {method: fit(given.spec, method=method)}
+    what, S = given.what, given.settings["S"]
+    sampling = S if isinstance(S, str) else json.dumps(S, ensure_ascii=False)
+    if not options.bayes:
+        return Model(given.name, trees, what, sampling)
+    spec = homogeneous(given.spec) if method == "fixed" else given.spec
+    trees[BAYES] = sample(spec, given.priors, **options.how)
+    if not options.sensitivity:
+        return Model(given.name, trees, what, sampling, no_priors=_NO_PRIORS)
+    priors = other_priors(spec, given.priors, trees[BAYES], prob, **options.how)
+    return Model(given.name, trees, what, sampling, priors)
+
+
+def _of_results(path: Path, out: Path, options: Options, prob: float) -> Report:
+    trees = saved.read(path)
+    if options.model is not None:
+        trees = {name: trees[name] for name in _chosen(list(trees), options.model, path)}
+    named = {name or str(tree.attrs["method"]): tree for name, tree in trees.items()}
+    models = grouped(named, no_priors=_SAVED)
+    opened = f"xr.open_datatree({path.as_posix()!r})"
+    return render(page(path.stem, "", models, (_command(path, out, options), lines_of(named, opened)), prob))
+
+
+def _chosen(known: Sequence[str], wanted: str | None, path: Path) -> list[str]:
+    if wanted is None:
+        return list(known)
+    if wanted not in known:
+        hint = did_you_mean(wanted, known)
+        raise SpecError(f"no model '{wanted}' in {path}{hint}\nmodels: {listing(known, most=20)}")
+    return [wanted]
+
+
+def _command(path: Path, out: Path, options: Options) -> Code:
+    line = shlex.join(["bayesmeta", "report", str(path), "-o", str(out), *options.words()])
+    return Code("On the command line", line, "sh")
+
+
+def _python(analysis: Analysis, models: Sequence[Model], out: Path, options: Options) -> Code:
+    """The same numbers in Python."""
+    lines = [
+        "import bayesmeta as bm",
+        "",
+        f'models = bm.load_analysis("{analysis.path.as_posix()}").models',
+        "trees = {}",
+    ]
+    how = ", ".join(f"{key}={value}" for key, value in options.how.items())
+    for model in models:
+        for name, tree in model.trees.items():
+            key, given = f"trees[{f'{model.name}, {name}'!r}]", f"models[{model.name!r}]"
+            if name == BAYES:
+                lines.append(f"{key} = bm.sample({given}.spec, {given}.priors, {how})")
+            else:
+                lines.append(f"{key} = bm.fit({given}.spec, method={tree.attrs['method']!r})")
+    lines.append(f"bm.report(trees, path={str(out)!r}, title={analysis.title!r})")
+    return Code("In Python", "\n".join(lines), "python")
