@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
     from bayesmeta.inference.profile import profile as profile
-    from bayesmeta.inference.profile_plot import plot_profile as plot_profile
     from bayesmeta.many import fit_many as fit_many
     from bayesmeta.partition import r_squared as r_squared
     from bayesmeta.partition import variance_partition as variance_partition
@@ -73,7 +72,6 @@ _NAMES = {
     "inference.drop_add": ("drop1", "add1"),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
-    "inference.profile_plot": ("plot_profile",),
     "many": ("fit_many",),
     "partition": ("variance_partition", "r_squared"),
     "predict": ("predict", "blup", "ranef"),

@@ -260,7 +260,7 @@ def _print_rows(rows: list[Row]) -> None:
 
 def _print_study(rows: DataFrame) -> None:
     """Every statistic with its Monte Carlo error, and beside it the published one."""
-    keys = [column for column in rows if column not in ("statistic", "value", "mcse", "paper")]
+    keys = [column for column in rows if column not in ("statistic", "kind", "value", "mcse", "paper")]
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in (*keys, *rows["statistic"].unique()):
         shown.add_column(str(heading), no_wrap=True, justify="right")

@@ -143,6 +143,7 @@ def _rows(study: Study, results: xr.DataTree) -> Iterator[dict[str, object]]:
                         **numbers,
                         "estimator": method,
                         "statistic": statistic.name,
+                        "kind": statistic.kind,
                         "value": value,
                         "mcse": error,
                         "paper": float(given.get("paper", {}).get(statistic.name, np.nan)),

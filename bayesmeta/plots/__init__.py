@@ -4,8 +4,26 @@ Frequentist and posterior trees are drawn alike, and every number comes from the
 incidence rate ratios, ratios of means) are drawn back-transformed, on logarithmic axes.
 """
 
+from bayesmeta.plots.caterpillar import caterpillar as caterpillar
 from bayesmeta.plots.checks import loo_pit as loo_pit
 from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.checks import sensitivity as sensitivity
+from bayesmeta.plots.compare import compare as compare
+from bayesmeta.plots.orchard import orchard as orchard
+from bayesmeta.plots.prior_posterior import prior_posterior as prior_posterior
+from bayesmeta.plots.profile import profile as profile
+from bayesmeta.plots.simulation import simulation as simulation
+from bayesmeta.plots.structure import structure as structure
 
-__all__ = ["loo_pit", "loo_pit_values", "sensitivity"]
+__all__ = [
+    "caterpillar",
+    "compare",
+    "loo_pit",
+    "loo_pit_values",
+    "orchard",
+    "prior_posterior",
+    "profile",
+    "sensitivity",
+    "simulation",
+    "structure",
+]

@@ -8,8 +8,9 @@ import xarray as xr
 from scipy.special import ndtr, softmax
 
 from bayesmeta import names
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.kernel.pointwise import pointwise_moments
+from bayesmeta.plots.compare import compare
 from bayesmeta.posterior_draws import beta_draws, psi_draws
 from bayesmeta.spec import Spec
 from bayesmeta.tree_io import group
@@ -100,7 +101,7 @@ def sensitivity(found: xr.Dataset, parameters: Sequence[str] | None = None, axes
     ----------
     found : of `bm.sensitivity`.
     parameters : labels to draw, such as "tau[unit, Intercept]"; by default all that vary.
-    axes : as many matplotlib axes; by default new ones, side by side.
+    axes : as many matplotlib axes; by default new ones, up to three side by side.
 
     Returns
     -------
@@ -121,34 +122,9 @@ def sensitivity(found: xr.Dataset, parameters: Sequence[str] | None = None, axes
     >>> [ax.get_title() for ax in bm.plots.sensitivity(found)]
     ['beta[Intercept]', 'tau[unit, Intercept]']
     """
-    import matplotlib.pyplot as plt
-
     if not isinstance(found, xr.Dataset) or not {"prior", "parameter"} <= set(found.dims):
         raise SpecError("plots.sensitivity takes the dataset that bm.sensitivity returned")
-    known = found["parameter"].values.tolist()
-    varying = [label for label in known if found["se"].sel(parameter=label).notnull().any()]
-    chosen = varying if parameters is None else list(parameters)
-    for label in chosen:
-        if label not in known:
-            raise SpecError(f"no parameter {label!r}{did_you_mean(label, known)}\n  known: {listing(known, 20)}")
-    priors = found["prior"].values.tolist()
-    if axes is None:
-        size = (2.8 * len(chosen) + 1.2, 0.35 * len(priors) + 1.2)
-        axes = plt.subplots(1, len(chosen), sharey=True, squeeze=False, figsize=size, layout="constrained")[1]
-    panels = np.ravel(np.asarray(axes, dtype=object))
-    if len(panels) != len(chosen):
-        raise SpecError(f"{len(panels)} axes for {len(chosen)} parameters: {listing(chosen, 20)}")
-    height = np.arange(len(priors))[::-1]
-    for ax, label in zip(panels, chosen, strict=True):
-        values = found.sel(parameter=label)
-        ax.hlines(height, values["lower"], values["upper"], color="0.2", linewidth=1.5)
-        ax.plot(values["estimate"], height, "o", color="0.2", markersize=4)
-        ax.set_title(label, fontsize="medium")
-        ax.set_yticks(height, priors)
-        ax.set_ylim(-0.5, len(priors) - 0.5)
-        if label.startswith("tau"):
-            ax.set_xlim(left=0)
-    return panels
+    return compare(found, parameters, axes)
 
 
 def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
