@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesmeta import datasets as datasets
+    from bayesmeta import effects as effects
     from bayesmeta import plots as plots
     from bayesmeta import priors as priors
     from bayesmeta import structures as structures
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("datasets", "plots", "priors", "structures", "within")
+_MODULES = ("datasets", "effects", "plots", "priors", "structures", "within")
 _NAMES = {
     "analysis": ("load_analysis",),
     "compare": ("compare",),

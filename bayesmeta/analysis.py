@@ -2,7 +2,7 @@
 
 import inspect
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +14,16 @@ import pandas as pd
 from bayesmeta import datasets, structures, within
 from bayesmeta.derive import derive
 from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta.figures import Figure, read_figure
 from bayesmeta.priors import Prior, Priors
 from bayesmeta.published import Printed, read_printed
 from bayesmeta.spec import Spec
 from bayesmeta.specify import specify
+from bayesmeta.toml_checks import check_keys, check_kind, check_texts
 
 _KINDS = {
     **dict.fromkeys(("title", "citation", "data"), str),
-    **dict.fromkeys(("derive", "tables", "priors", "model"), dict),
+    **dict.fromkeys(("derive", "tables", "priors", "model", "figure"), dict),
     "complete": list,
 }
 _PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure")
@@ -104,13 +106,14 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """A model file: `models` by name, and `tables`, the lists of models to be set side by side."""
+    """A model file: `models` by name, `tables`, the lists of models to be set side by side, and `figures` by name."""
 
     title: str
     citation: str
     path: Path
     models: Mapping[str, Model]
     tables: Mapping[str, tuple[str, ...]]
+    figures: Mapping[str, Figure]
 
 
 def load_analysis(path: str | Path) -> Analysis:
@@ -124,6 +127,9 @@ def load_analysis(path: str | Path) -> Analysis:
         `[tables]` (models to be shown side by side), `[priors]` (of all models). Each model is a table `[model.NAME]`
         with the arguments of `bayesmeta.specify` but `data`, `what` (one line), `method` ("reml" unless given),
         `priors` (instead of those of the file) and `paper` (the printed numbers to hold, see `bayesmeta.published`).
+        A table `[figure.NAME]` is a figure that `bayesmeta plot` draws: `kind`, a function of `bayesmeta.plots`;
+        `models`, a list or a table of labels and models, by default all; `title`; `method` instead of the models' own;
+        and arguments of the function, of which `labels`, `columns` and `subgroup` may name columns of the data.
         Priors are tables `beta`, `tau` and `rho`, each a distribution as in `{name = "HalfNormal", sigma = 0.5}`, or
         several by coefficient or by level (and effect), see `bayesmeta.Priors`.
         `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`, `{fixed = [[..]]}`; `S` a column,
@@ -152,25 +158,27 @@ def load_analysis(path: str | Path) -> Analysis:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path.name} is not TOML: {error}") from None
-    _check_keys(content, _KINDS, path.name, required=("title", "data", "model"))
+    check_keys(content, _KINDS, path.name, required=("title", "data", "model"))
     for key, value in content.items():
-        _check_kind(value, _KINDS[key], f"{path.name}: {key}")
+        check_kind(value, _KINDS[key], f"{path.name}: {key}")
     derived, complete = content.get("derive", {}), tuple(content.get("complete", ()))
-    _check_texts((*derived.values(), *complete), f"{path.name}: derive or complete")
+    check_texts((*derived.values(), *complete), f"{path.name}: derive or complete")
     source = Source(content["data"], path.parent, MappingProxyType(derived), complete)
     priors = _priors(content["priors"], f"{path.name}: priors") if "priors" in content else None
     models = MappingProxyType({name: _model(name, table, source, priors) for name, table in content["model"].items()})
     tables = {title: _table(title, names, models) for title, names in content.get("tables", {}).items()}
-    return Analysis(content["title"], content.get("citation", ""), path, models, MappingProxyType(tables))
+    figures = {name: read_figure(name, given, models, path.name) for name, given in content.get("figure", {}).items()}
+    citation = content.get("citation", "")
+    return Analysis(content["title"], citation, path, models, MappingProxyType(tables), MappingProxyType(figures))
 
 
 def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Model:
     where = f"model {name}"
-    _check_kind(table, dict, where)
-    _check_keys(table, _MODEL, where, required=("formula", "S"))
+    check_kind(table, dict, where)
+    check_keys(table, _MODEL, where, required=("formula", "S"))
     for key in ("what", "method", "offset", "common", "groups", "measure"):
-        _check_kind(table.get(key, ""), str, f"{where}: {key}")
-    _check_kind(table.get("paper", []), list, f"{where}: paper")
+        check_kind(table.get(key, ""), str, f"{where}: {key}")
+    check_kind(table.get("paper", []), list, f"{where}: paper")
     _check_sampling(table["S"], f"{where}: S")
     _structures(table.get("psi", "unstr"), f"{where}: psi")
     printed = tuple(read_printed(entry, f"{where}: paper") for entry in table.get("paper", ()))
@@ -181,14 +189,14 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Mode
 
 
 def _priors(written: Any, where: str) -> Priors:
-    _check_kind(written, dict, where)
-    _check_keys(written, ("beta", "tau", "rho"), where)
+    check_kind(written, dict, where)
+    check_keys(written, ("beta", "tau", "rho"), where)
     return Priors(**{block: _prior(found, f"{where}: {block}") for block, found in written.items()})
 
 
 def _prior(written: Any, where: str) -> Any:
     """A distribution, or a table of them."""
-    _check_kind(written, dict, where)
+    check_kind(written, dict, where)
     if isinstance(written.get("name"), str):
         params = {key: value for key, value in written.items() if key != "name"}
         return Prior(written["name"], **params)
@@ -196,7 +204,7 @@ def _prior(written: Any, where: str) -> Any:
 
 
 def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ...]:
-    _check_kind(names, list, f"tables: {title}")
+    check_kind(names, list, f"tables: {title}")
     for name in names:
         if name not in models:
             raise SpecError(f"tables: {title}: no model '{name}'{did_you_mean(name, models)}")
@@ -206,45 +214,25 @@ def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ..
 def _structures(written: Any, where: str) -> Any:
     """A structure or a table of them by level, as `specify` takes it."""
     if not isinstance(written, Mapping):
-        _check_kind(written, str, where)
+        check_kind(written, str, where)
         return structures.resolve(written)
     matrix = [key for key, value in written.items() if key in _WITH_MATRIX and isinstance(value, list)]
     if not matrix:
         return {level: _structures(structure, f"{where}.{level}") for level, structure in written.items()}
-    _check_keys(written, matrix[:1], where)
+    check_keys(written, matrix[:1], where)
     return structures.from_json({"name": matrix[0], "matrix": written[matrix[0]]})
 
 
 def _check_sampling(S: Any, where: str) -> None:
     if not isinstance(S, Mapping):
-        _check_texts(S if isinstance(S, list) else [S], where)
+        check_texts(S if isinstance(S, list) else [S], where)
     elif "within" not in S:
-        _check_keys(S, ("se", "within"), where, required=("se",))
-        _check_texts(S["se"] if isinstance(S["se"], list) else [S["se"]], f"{where}: se")
+        check_keys(S, ("se", "within"), where, required=("se",))
+        check_texts(S["se"] if isinstance(S["se"], list) else [S["se"]], f"{where}: se")
     elif S["within"] not in _BUILDERS:
         hint = did_you_mean(S["within"], _BUILDERS)
         raise SpecError(f"{where}: no builder '{S['within']}'{hint}\nknown: {listing(_BUILDERS)}")
     else:
         _, *parameters = inspect.signature(_BUILDERS[S["within"]]).parameters.values()
         required = [p.name for p in parameters if p.default is p.empty]
-        _check_keys(S, ("within", *(p.name for p in parameters)), f"{where}: {S['within']}", required)
-
-
-def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str, required: Iterable[str] = ()) -> None:
-    for key in table:
-        if key not in known:
-            raise SpecError(f"{where}: unknown key '{key}'{did_you_mean(key, known)}\nknown: {listing(known, most=20)}")
-    for key in required:
-        if key not in table:
-            raise SpecError(f"{where}: '{key}' is missing")
-
-
-def _check_kind(value: Any, kind: type[Any], where: str) -> None:
-    if not isinstance(value, kind):
-        wanted = "text" if kind is str else "a list" if kind is list else "a table"
-        raise SpecError(f"{where} is {value!r}; {wanted} is wanted")
-
-
-def _check_texts(values: Iterable[Any], where: str) -> None:
-    for value in values:
-        _check_kind(value, str, where)
+        check_keys(S, ("within", *(p.name for p in parameters)), f"{where}: {S['within']}", required)

@@ -8,19 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 import xarray as xr
-from pandas import DataFrame
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from bayesmeta import saved
+from bayesmeta import figure_files, saved
 from bayesmeta.analysis import Analysis, Model, load_analysis
+from bayesmeta.cli_tables import print_rows, print_study
 from bayesmeta.compare import compare
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError, did_you_mean, listing
 from bayesmeta.export import Page
+from bayesmeta.figures import KINDS, setting
 from bayesmeta.fitting import fit as fit_model
-from bayesmeta.reproduce import Row, reproduce
+from bayesmeta.reproduce import reproduce
 from bayesmeta.respecify import homogeneous
 from bayesmeta.sampling import sample as draw
 from bayesmeta.simulate import count
@@ -47,9 +45,6 @@ Out = Annotated[
         "with _sample.nc, or with _compare.nc."
     ),
 ]
-
-_HELD, _EXCEPTION, _MISSED = "✓", "≠", "✗"
-_PAGE = 100  # characters, as wide as a summary
 
 
 @contextmanager
@@ -175,6 +170,33 @@ def report_command(
         typer.echo(f"Report written to {page.save(path)}")
 
 
+@app.command()
+def plot(
+    files: Annotated[list[Path], typer.Argument(help="Model files, saved results (netCDF or Zarr), or a study file.")],
+    kind: Annotated[
+        str | None, typer.Option(help=f"{', '.join(KINDS)}. By default the figures that FILE declares, or forests.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be repeated.")] = None,
+    setting_: Annotated[
+        list[str] | None, typer.Option("--set", help="An argument of the plot as NAME=VALUE; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A .png, .svg or .pdf file, or a directory for all pictures.")
+    ] = None,
+    suffix: Annotated[
+        Literal["png", "svg", "pdf"], typer.Option("--format", help="Of pictures in a directory.")
+    ] = "png",
+) -> None:
+    """Draw the figures of a file and save them."""
+    with _said_plainly():
+        arguments = dict(map(setting, setting_ or ()))
+        for path, said in figure_files.save(files, kind, model or (), arguments, out, f".{suffix}"):
+            if path:
+                typer.echo(f"Saved {path}")
+            for note in said:
+                typer.echo(f"  note: {note}", err=True)
+
+
 @app.command("reproduce")
 def reproduce_command(
     models: Annotated[Path, typer.Option(help="The directory of the model files.")] = Path("models"),
@@ -185,7 +207,7 @@ def reproduce_command(
         if not paths:
             raise DataError(f"no model files (*.toml) in {models}; give their directory with --models")
         rows = reproduce(paths)
-    _print_rows(rows)
+    print_rows(rows)
     missed = sum(not row.ok for row in rows)
     if missed:
         raise typer.Exit(1)
@@ -206,7 +228,7 @@ def simulate(
         n = study.datasets if datasets is None else count("--datasets", datasets)
         typer.echo(f"{study.title}\n{study.citation}".rstrip())
         results = run(study, directory, n, jobs, progress=Console().is_terminal)
-        _print_study(table(study, results))
+        print_study(table(study, results))
         typer.echo(f"Results saved in {directory / RESULTS}")
 
 
@@ -234,41 +256,3 @@ def _chosen(analysis: Analysis, model: str | None) -> list[str]:
         known = listing(analysis.models, most=20)
         raise SpecError(f"no model '{model}' in {analysis.path}{did_you_mean(model, analysis.models)}\nmodels: {known}")
     return [model]
-
-
-def _print_rows(rows: list[Row]) -> None:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("", "analysis", "model", "quantity", "printed", "ours", "where"):
-        table.add_column(heading, no_wrap=heading != "quantity", overflow="fold")
-    for row in rows:
-        entry = row.printed
-        mark = _MISSED if not row.ok else _EXCEPTION if entry.ours else _HELD
-        cells = (mark, row.analysis, row.model, entry.label, entry.printed, row.ours, entry.where)
-        table.add_row(*map(Text, cells))
-    console = Console()
-    console.width = max(console.width, _PAGE)
-    console.print(table)
-    exceptions = [row for row in rows if row.ok and row.printed.ours]
-    for row in exceptions:
-        label = f"{row.analysis} {row.model}, {row.printed.label}"
-        console.print(
-            Text(f"{_EXCEPTION} {label}: printed {row.printed.printed}, ours {row.ours}: {row.printed.reason}")
-        )
-    held = sum(row.ok for row in rows) - len(exceptions)
-    console.print(f"{held} held, {len(exceptions)} known to differ, {len(rows) - held - len(exceptions)} not held")
-
-
-def _print_study(rows: DataFrame) -> None:
-    """Every statistic with its Monte Carlo error, and beside it the published one."""
-    keys = [column for column in rows if column not in ("statistic", "kind", "value", "mcse", "paper")]
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in (*keys, *rows["statistic"].unique()):
-        shown.add_column(str(heading), no_wrap=True, justify="right")
-    for key, own in rows.groupby(keys, sort=False):
-        ours = [f"{value:.3f} ({error:.3f})" for value, error in zip(own["value"], own["mcse"], strict=True)]
-        shown.add_row(*(f"{part:g}" if isinstance(part, float) else str(part) for part in key), *ours)
-        if own["paper"].notna().any():
-            shown.add_row(*("" for _ in keys[1:]), "paper", *(f"{value:.3f}" for value in own["paper"]))
-    console = Console()
-    console.width = max(console.width, 18 * len(shown.columns))
-    console.print(shown)

@@ -10,9 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 
 import bayesmeta as bm
+from tests.pictures import crowded, drawn_texts
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {
@@ -138,10 +142,39 @@ def test_readme_result_is_what_the_command_prints(tmp_path):
     assert reml.findall(part)[:3] == reml.findall(result)[:3]  # the frequentist column to its last digit
 
 
-def test_readme_python_runs(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def newcomer(tmp_path, monkeypatch) -> Path:
+    """A directory with the table of trials that the README shows."""
+    (table,) = blocks((ROOT / "README.md").read_text(), "csv")
+    (tmp_path / "trials.csv").write_text(table)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_readme_python_runs(newcomer, capsys):
     exec("\n".join(blocks((ROOT / "README.md").read_text(), "python")), {})
     assert capsys.readouterr().out
+
+
+def test_readme_leads_from_a_table_to_a_forest_plot_in_ten_lines(newcomer, capsys):
+    readme = (ROOT / "README.md").read_text().partition("## Quick start")[2]
+    first = blocks(readme, "python")[0]
+    assert len([line for line in first.splitlines() if line]) <= 10
+    assert 'read_csv("trials.csv")' in first
+    space: dict = {}
+    exec(first, space)
+    printed = capsys.readouterr().out
+    assert (newcomer / "forest.png").read_bytes().startswith(b"\x89PNG")
+    # pooled by hand at the estimated tau2
+    table = pd.read_csv(newcomer / "trials.csv")
+    cells = np.stack([table.ill, table.vaccinated - table.ill, table.ill_control, table.control - table.ill_control])
+    weight = 1 / ((1 / cells).sum(axis=0) + space["fit"]["estimate"]["psi_unit"].item())
+    pooled = (weight * (np.array([1, -1, -1, 1]) @ np.log(cells))).sum() / weight.sum()
+    assert f"{pooled:.4f}" in printed
+    texts = {text.get_text() for text in drawn_texts(space["ax"].figure)}
+    assert {*table.trial, *map(str, table.ill), *map(str, table.control)} <= texts
+    assert not crowded(space["ax"].figure)
+    plt.close(space["ax"].figure)
 
 
 def test_no_lock_file_is_tracked():

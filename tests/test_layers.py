@@ -19,12 +19,12 @@ RINGS = {
     "model": """spec specify formula formula_columns formula_design formula_safety splines grouping columns observations
         sampling_covariance sampling_checks identification fixed_terms respecify within dose_response datasets derive
         raw_data tree_io estimators priors empirical_priors distributions correlation_priors prior_scales prior_checks
-        prior_defaults model_priors marginal_op marginal_jax observed vicinity pymc_model""",
+        effects arms two_by_two prior_defaults model_priors marginal_op marginal_jax observed vicinity pymc_model""",
     "tables": """results fitting heterogeneity predict prediction_rows sampling samplers posterior posterior_draws
         posterior_predict chains simulate""",
     "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
         reproduce cli export notebook saved posterior_remarks posterior_criteria sensitivity plots many parallel study
-        study_run report""",
+        study_run toml_checks figures figure_files cli_tables report""",
 }
 RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module in modules.split()}
 

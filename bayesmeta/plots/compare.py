@@ -84,7 +84,9 @@ def estimates(results: Mapping[str, xr.DataTree] | xr.Dataset | Comparison, prob
     probability(prob := 0.95 if prob is None else prob)
     tables = {str(name): parameters_of(tree, prob) for name, tree in results.items()}
     kinds = pd.concat([table["kind"] for table in tables.values()])
-    kinds = kinds[~kinds.index.duplicated()].sort_values(key=lambda kind: kind.map(["beta", "tau", "rho"].index), kind="stable")
+    kinds = kinds[~kinds.index.duplicated()].sort_values(
+        key=lambda kind: kind.map(["beta", "tau", "rho"].index), kind="stable"
+    )
     numbers = {
         name: ((RESULT, PARAMETER), np.stack([t[name].reindex(kinds.index).astype(float) for t in tables.values()]))
         for name in (*_SHOWN, "se")

@@ -173,7 +173,9 @@ def _newdata(
     for column in at:
         if column not in others:
             hint = did_you_mean(column, others)
-            raise SpecError(f"at names {column!r}, which is no other predictor{hint}\n  others: {listing(others) or 'none'}")
+            raise SpecError(
+                f"at names {column!r}, which is no other predictor{hint}\n  others: {listing(others) or 'none'}"
+            )
     held = []
     for column in others:
         values = frame[column]
@@ -247,12 +249,18 @@ def _trunk(ax: "Axes", row: Orchard, place: float, as_ratio: bool) -> None:
     mean = style.shown([row.mean], as_ratio)
     ax.plot(mean, [place], "o", color=style.ORANGE, markeredgecolor=style.INK, markersize=6, zorder=4)
     if np.isnan(row.prediction).any():
-        ax.annotate("no interval", (mean[0], place), (0, 8), textcoords="offset points", ha="center", fontsize=style.SMALL)
+        ax.annotate(
+            "no interval", (mean[0], place), (0, 8), textcoords="offset points", ha="center", fontsize=style.SMALL
+        )
 
 
 def _label(row: Orchard, outer: str) -> str:
     k = len(row.y)
-    groups = "" if row.groups == k and outer == names.UNIT else f" in {row.groups} {'group' if row.groups == 1 else 'groups'}"
+    groups = (
+        ""
+        if row.groups == k and outer == names.UNIT
+        else f" in {row.groups} {'group' if row.groups == 1 else 'groups'}"
+    )
     return f"{wrapped(row.category, 18)}\nk = {k}{groups}"
 
 

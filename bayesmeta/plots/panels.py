@@ -20,7 +20,9 @@ _LINE: dict[str, Any] = {"color": style.INK, "linewidth": 1.2}
 LEAST_LETTERS = 4.5  # points, below which nobody reads labels
 
 
-def panel_axes(axes: Any, wanted: Sequence[str], height: float, most: int = 3, **options: Any) -> "np.ndarray[Any, Any]":
+def panel_axes(
+    axes: Any, wanted: Sequence[str], height: float, most: int = 3, **options: Any
+) -> "np.ndarray[Any, Any]":
     """(n,) axes of the wanted panels: those given, which must be as many, or new ones.
 
     height : of a new panel in inches. most : of new panels beside one another; one is as wide as a column of a

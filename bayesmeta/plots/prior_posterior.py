@@ -152,7 +152,9 @@ def estimate_of(fit: xr.DataTree, label: str) -> float:
     own = taus[(taus.index == label) | (f"tau[" + taus["level"] + "]" == label)]["estimate"].to_numpy(float)
     if not own.size or np.ptp(own) > 1e-6 * own.max():
         why = "has" if own.size else "lacks"
-        raise SpecError(f"the fit {why} {'several SDs for ' if own.size else ''}{label}\n  its SDs: {listing(taus.index)}")
+        raise SpecError(
+            f"the fit {why} {'several SDs for ' if own.size else ''}{label}\n  its SDs: {listing(taus.index)}"
+        )
     return float(own[0])
 
 
@@ -174,5 +176,15 @@ def _draw(ax: "Axes", each: Densities) -> None:
 def _mark(ax: "Axes", at: float, what: str) -> None:
     if at > ax.get_xlim()[1]:
         ax.set_xlim(right=1.05 * at)
-    ax.plot([at], [0], "^", color=style.ORANGE, markeredgecolor=style.INK, markersize=6, clip_on=False, zorder=4,
-            label=f"estimate, {what}", linestyle="")
+    ax.plot(
+        [at],
+        [0],
+        "^",
+        color=style.ORANGE,
+        markeredgecolor=style.INK,
+        markersize=6,
+        clip_on=False,
+        zorder=4,
+        label=f"estimate, {what}",
+        linestyle="",
+    )

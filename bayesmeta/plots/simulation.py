@@ -111,7 +111,9 @@ def _series(ax: "Axes", rows: pd.DataFrame, place: "NDArray[np.float64]", at: in
 def _published(ax: "Axes", rows: pd.DataFrame, scenarios: list[dict[Hashable, float]]) -> None:
     rows = rows[rows["paper"].notna()].drop_duplicates([*_keys(rows), "paper"])
     if len(rows):
-        ax.plot(rows["paper"], _places(rows, scenarios), "x", color=style.INK, markersize=5, label="published", zorder=3)
+        ax.plot(
+            rows["paper"], _places(rows, scenarios), "x", color=style.INK, markersize=5, label="published", zorder=3
+        )
 
 
 def _finish(ax: "Axes", rows: pd.DataFrame, names: list[str]) -> None:
@@ -132,7 +134,11 @@ def _legend(panels: "NDArray[Any]", table: pd.DataFrame, new: bool) -> None:
     if (share < 1).any():
         said += f"; at least {np.floor(1000 * share.min()) / 10:g}% of the fits converged and are used"
     handles, labels = panels[0].get_legend_handles_labels()
-    options = {"title": "\n".join(textwrap.wrap(said, 110 if new else 40)), "title_fontsize": style.SMALL, "frameon": False}
+    options = {
+        "title": "\n".join(textwrap.wrap(said, 110 if new else 40)),
+        "title_fontsize": style.SMALL,
+        "frameon": False,
+    }
     labels, options["fontsize"] = [plain(label) for label in labels], style.SMALL
     if new:
         panels[0].get_figure().legend(handles, labels, loc="outside lower center", ncols=4, **options)

@@ -1,0 +1,165 @@
+"""Figures that a model file declares: a kind of plot, the models it shows, and its arguments; read, checked, drawn."""
+
+import inspect
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import plots
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.fitting import METHODS
+from bayesmeta.inference.profile import profile as profile_of
+from bayesmeta.plots import style
+from bayesmeta.toml_checks import check_keys, check_kind, check_word
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+# what each kind draws at once: one results tree, or several by label
+KINDS: dict[str, Literal["one", "several"]] = {
+    **dict.fromkeys(("forest", "funnel", "bubble", "caterpillar", "orchard", "structure"), "one"),
+    **dict.fromkeys(("profile", "prior_posterior", "loo_pit"), "one"),
+    **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
+}
+_OWN = ("kind", "models", "title", "method")
+_GIVEN = ("ax", "axes")  # arguments of plots that are ours to give
+_OF_DATA = ("labels", "columns", "subgroup")  # arguments that may name columns of the data
+_POINTS = 72  # to the inch
+_LETTER = 0.52  # width of a letter, on average, to its size
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One declared figure.
+
+    kind : a function of `bayesmeta.plots`. models : names of models by the label that the picture gives them.
+    method : fit the models by this instead of their own. arguments : of the function, as written.
+    """
+
+    name: str
+    kind: str
+    models: Mapping[str, str]
+    title: str = ""
+    method: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def only(self, labels: Iterable[str]) -> "Figure":
+        """The figure of the models with these labels."""
+        return replace(self, models={label: self.models[label] for label in labels})
+
+    def with_arguments(self, arguments: Mapping[str, Any]) -> "Figure":
+        check_arguments(self.kind, arguments, f"--set, for {self.kind}")
+        return replace(self, arguments={**self.arguments, **arguments})
+
+
+def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Figure:
+    """A table `[figure.NAME]` of a model file; SpecError for anything it should not hold.
+
+    models : names of those of the file.
+    """
+    where = f"{where}: figure {name}"
+    check_kind(table, dict, where)
+    if "kind" not in table:
+        raise SpecError(f"{where}: 'kind' is missing\nknown: {listing(KINDS, most=20)}")
+    check_word(table["kind"], KINDS, f"{where}: kind")
+    check_kind(table.get("title", ""), str, f"{where}: title")
+    if "method" in table:
+        check_word(table["method"], METHODS, f"{where}: method")
+    arguments = {key: value for key, value in table.items() if key not in _OWN}
+    check_arguments(table["kind"], arguments, where, _OWN)
+    shown = _models(table.get("models", list(models)), list(models), f"{where}: models")
+    return Figure(name, table["kind"], shown, table.get("title", ""), table.get("method"), arguments)
+
+
+def _models(written: Any, known: list[str], where: str) -> dict[str, str]:
+    if isinstance(written, list):
+        written = {str(name): name for name in written}
+    check_kind(written, dict, where)
+    if not written:
+        raise SpecError(f"{where}: none is named\nmodels: {listing(known, most=20)}")
+    for name in written.values():
+        if name not in known:
+            raise SpecError(f"{where}: no model '{name}'{did_you_mean(str(name), known)}")
+    return dict(written)
+
+
+def check_arguments(kind: str, arguments: Mapping[str, Any], where: str, own: Iterable[str] = ()) -> None:
+    """SpecError for an argument that the kind's function does not have."""
+    _, *parameters = inspect.signature(drawer(kind)).parameters
+    check_keys(arguments, [*own, *(name for name in parameters if name not in _GIVEN)], where)
+
+
+def drawer(kind: str) -> Callable[..., Any]:
+    """The function that draws a results tree, or several by label."""
+    return _profile if kind == "profile" else getattr(plots, kind)
+
+
+def _profile(tree: xr.DataTree, parameters: str | list[str] | None = None, prob: float = 0.95) -> Any:
+    return plots.profile(profile_of(tree, parameters, prob=prob))
+
+
+def draw(figure: Figure, trees: Mapping[str, xr.DataTree], data: pd.DataFrame | None = None) -> dict[str, "Picture"]:
+    """Pictures by the label of the model that each shows, "" where one shows all.
+
+    Parameters
+    ----------
+    figure : with arguments that the function takes.
+    trees : results trees by label.
+    data : rows of which arguments may name columns; None where the trees are all there is.
+
+    Raises
+    ------
+    SpecError : an argument of the function is missing, or whatever the function says.
+    """
+    function = drawer(figure.kind)
+    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+        if parameter.default is parameter.empty and name not in figure.arguments:
+            raise SpecError(
+                f"figure {figure.name}: {figure.kind} needs '{name}'\n"
+                f"  declare it in [figure.NAME] of the model file, or give it with --set {name}=VALUE"
+            )
+    arguments = {key: _of_data(key, value, data) for key, value in figure.arguments.items()}
+    shown = {"": trees} if KINDS[figure.kind] == "several" else trees
+    return {label: _titled(function(given, **arguments), figure.title) for label, given in shown.items()}
+
+
+def _of_data(key: str, value: Any, data: pd.DataFrame | None) -> Any:
+    """Columns of the data where an argument names them: one, a list, or a table of headings and columns."""
+    if data is None or key not in _OF_DATA:
+        return value
+    if isinstance(value, str):
+        return data[value] if value in data.columns else value
+    named = value if isinstance(value, Mapping) else dict(zip(value, value, strict=True))
+    if not all(column in data.columns for column in named.values()):
+        return value
+    return pd.DataFrame({heading: data[column] for heading, column in named.items()})
+
+
+def _titled(axes: Any, title: str) -> "Picture":
+    first = np.ravel(np.asarray(axes, dtype=object))[0]
+    picture: Picture = first.figure
+    if title:
+        most = int(picture.get_figwidth() * _POINTS / (_LETTER * style.TEXT))
+        picture.suptitle(textwrap.fill(title, most), fontsize=style.TEXT)
+    return picture
+
+
+def setting(written: str) -> tuple[str, Any]:
+    """An argument as the command line takes it: its name, "=", and a value of TOML, or text without quotes.
+
+    >>> setting("upto=60"), setting("x=ablat"), setting("at=[0, 12]")
+    (('upto', 60), ('x', 'ablat'), ('at', [0, 12]))
+    """
+    name, equals, value = written.partition("=")
+    if not equals or not name:
+        raise SpecError(f"--set {written}: an argument is written NAME=VALUE, such as dose=dose")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return name, value
