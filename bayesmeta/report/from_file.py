@@ -2,21 +2,26 @@
 
 import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import xarray as xr
 
 from bayesmeta import saved
 from bayesmeta.analysis import Analysis, load_analysis
 from bayesmeta.analysis import Model as Given
 from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.figures import KINDS, Figure, draw
 from bayesmeta.fitting import fit
 from bayesmeta.report.again import lines_of
 from bayesmeta.report.blocks import Code
 from bayesmeta.report.grouping import grouped
 from bayesmeta.report.other_priors import other_priors
 from bayesmeta.report.page import Model, page
+from bayesmeta.report.pictures import Drawing
 from bayesmeta.report.render import Report, render
 from bayesmeta.respecify import homogeneous
 from bayesmeta.sampling import sample
@@ -77,7 +82,35 @@ def _of_models(analysis: Analysis, out: Path, options: Options, prob: float) -> 
         if set(names) <= set(trees)
     }
     codes = (_command(analysis.path, out, options), _python(analysis, models, out, options))
-    return render(page(analysis.title, analysis.citation, models, codes, prob, tables))
+    figures = [drawing for figure in analysis.figures.values() for drawing in _declared(figure, analysis, trees)]
+    return render(page(analysis.title, analysis.citation, models, codes, prob, tables, figures))
+
+
+def _declared(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> Iterator[Drawing]:
+    """The pictures of a figure of the model file whose models are on the page."""
+    labels = [label for label, name in figure.models.items() if name in trees]
+    if not labels or (KINDS[figure.kind] == "several" and len(labels) < len(figure.models)):
+        return
+    groups = [labels] if KINDS[figure.kind] == "several" else [[label] for label in labels]
+    for each in groups:
+        which = f" of {', '.join(each)}" if len(figure.models) > 1 else ""
+        yield Drawing(
+            f"{figure.title or figure.name}{which if len(groups) > 1 else ''}",
+            f"{figure.kind.replace('_', ' ')}{which}: {figure.title or figure.name}".capitalize(),
+            "",
+            partial(_draw, figure.only(each), analysis, trees),
+        )
+
+
+def _draw(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> Any:
+    """The picture, of the page's own fits where they are by the method that the figure asks for."""
+    chosen = {}
+    for label, name in figure.models.items():
+        by = figure.method or trees[name].attrs["method"]
+        ours = trees[name].attrs["method"] == by
+        chosen[label] = trees[name] if ours else fit(analysis.models[name].spec, method=by)
+    data = analysis.models[next(iter(figure.models.values()))].source.frame
+    return next(iter(draw(replace(figure, title=""), chosen, data).values()))
 
 
 def _model(given: Given, options: Options, prob: float) -> Model:

@@ -44,8 +44,9 @@ def page(
     codes: tuple[Code, ...],
     prob: float,
     tables: Mapping[str, Trees] | None = None,
+    figures: Sequence[Drawing] = (),
 ) -> Page:
-    """The whole page; tables : results to be set side by side, across models."""
+    """The whole page; tables : results to be set side by side, across models. figures : that the file declares."""
     several = len(models) > 1
     seen: dict[object, str] = {}
     parts: list[Section] = []
@@ -58,6 +59,7 @@ def page(
             parts += sections
     side = [Section(name, _side_by_side(trees, prob)) for name, trees in (tables or {}).items()]
     across = [Section("Models side by side", (), tuple(side))] if side else []
+    across += [Section("Figures", _drawn(figures))] if figures else []
     trees = {_name(model, name): tree for model in models for name, tree in model.trees.items()}
     last = Section("How to reproduce this page", provenance(trees, codes, citation))
     opening = tuple((model.name if several else "", findings(model.trees, prob)) for model in models)
@@ -111,7 +113,7 @@ def _data(model: Model, first: xr.DataTree, seen: dict[object, str]) -> tuple[Bl
     return blocks(table, words(rest))
 
 
-def _drawn(drawings: list[Drawing]) -> tuple[Block, ...]:
+def _drawn(drawings: Sequence[Drawing]) -> tuple[Block, ...]:
     drawn, left_out = pictures(drawings)
     return blocks(*drawn, notes("Not drawn", left_out))
 

@@ -1,7 +1,7 @@
 """Plots as images inside the page, or the reason why a model has none."""
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _POINTS, _PIXELS = 72, 96  # to the inch: of SVG, and of CSS
 _LARGEST = 400_000  # bytes of an SVG, beyond which pixels are smaller
-_DPI = 220  # of those, sharp also on fine screens
+_DPI = 180  # of those, sharp also on fine screens
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Drawing:
     draw: Callable[[], Any]
 
 
-def pictures(drawings: list[Drawing]) -> tuple[list[Picture], list[str]]:
+def pictures(drawings: Sequence[Drawing]) -> tuple[list[Picture], list[str]]:
     """The pictures that can be drawn, and a sentence about each of the others."""
     drawn, left_out = [], []
     with _no_windows():
@@ -56,11 +56,12 @@ def picture(drawing: Drawing) -> Picture:
 
 
 def figure_of(drawn: Any) -> "Figure":
-    """The figure of axes, of an array or a mapping of them, or of a plot collection of ArviZ."""
+    """The figure of axes, of an array of them, or of a plot collection of ArviZ; or a figure itself."""
+    if hasattr(drawn, "savefig"):
+        return drawn
     if hasattr(drawn, "viz"):
         return drawn.viz["figure"].item()
-    axes = next(iter(drawn.values())) if isinstance(drawn, Mapping) else np.ravel(np.asarray(drawn, dtype=object))[0]
-    return axes.get_figure(root=True)
+    return np.ravel(np.asarray(drawn, dtype=object))[0].get_figure(root=True)
 
 
 def image(figure: "Figure", title: str) -> str:

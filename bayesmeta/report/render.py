@@ -9,7 +9,7 @@ from typing import Any
 from bayesmeta import __version__
 from bayesmeta.errors import DataError
 from bayesmeta.report.blocks import Page
-from bayesmeta.tables import NOTHING
+from bayesmeta.tables import NOTHING, Table
 
 _HERE = Path(__file__).parent
 
@@ -63,7 +63,11 @@ def _environment() -> Any:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"kind": lambda block: type(block).__name__, "spans": spans, "numeric": numeric}
+    environment.filters |= {
+        "kind": lambda block: type(block).__name__,
+        "spans": spans,
+        "columns_of_words": columns_of_words,
+    }
     return environment
 
 
@@ -81,6 +85,11 @@ def spans(rows: tuple[tuple[str, ...], ...]) -> list[tuple[int, tuple[str, ...]]
         at = i if row[0] or i == 0 else at
         lengths[at] += 1
     return list(zip(lengths, rows, strict=True))
+
+
+def columns_of_words(table: Table) -> list[bool]:
+    """Which columns after the labels stand at the left, since not all their cells are numbers."""
+    return [not all(numeric(row[j + 1]) for row in table.rows) for j in range(len(table.header))]
 
 
 def numeric(cell: str) -> bool:
