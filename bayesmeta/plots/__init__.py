@@ -9,6 +9,8 @@ from bayesmeta.plots.checks import loo_pit as loo_pit
 from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.checks import sensitivity as sensitivity
 from bayesmeta.plots.compare import compare as compare
+from bayesmeta.plots.dose_response import dose_response as dose_response
+from bayesmeta.plots.longitudinal import longitudinal as longitudinal
 from bayesmeta.plots.orchard import orchard as orchard
 from bayesmeta.plots.prior_posterior import prior_posterior as prior_posterior
 from bayesmeta.plots.profile import profile as profile
@@ -18,6 +20,8 @@ from bayesmeta.plots.structure import structure as structure
 __all__ = [
     "caterpillar",
     "compare",
+    "dose_response",
+    "longitudinal",
     "loo_pit",
     "loo_pit_values",
     "orchard",

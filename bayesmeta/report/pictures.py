@@ -57,10 +57,10 @@ def picture(drawing: Drawing) -> Picture:
 
 def figure_of(drawn: Any) -> "Figure":
     """The figure of axes, of an array of them, or of a plot collection of ArviZ; or a figure itself."""
-    if hasattr(drawn, "savefig"):
-        return drawn
     if hasattr(drawn, "viz"):
         return drawn.viz["figure"].item()
+    if hasattr(drawn, "savefig"):
+        return drawn
     return np.ravel(np.asarray(drawn, dtype=object))[0].get_figure(root=True)
 
 
