@@ -95,16 +95,6 @@ def test_a_flat_profile_reports_how_far_it_went(monkeypatch: pytest.MonkeyPatch)
     assert found["upper"].item() > 0.3
 
 
-def test_the_plot() -> None:
-    found = bm.profile(berkey("cs"), ["tau", "rho"], points=5)
-    figure = bm.plot_profile(found)
-    assert [axes.get_xlabel() for axes in figure.axes] == list(found["parameter"].values)
-    with pytest.raises(SpecError, match="takes the Dataset"):
-        bm.plot_profile(found["value"])  # type: ignore[arg-type]
-    with pytest.raises(SpecError, match="no curve to draw"):
-        bm.plot_profile(bm.profile(berkey("diag"), "rho", points=2))
-
-
 @pytest.mark.parametrize(
     ("method", "given", "message"),
     [

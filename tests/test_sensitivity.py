@@ -94,5 +94,5 @@ def test_plot_of_something_else(found):
         bm.plots.sensitivity(found.isel(prior=0, drop=True))
     with pytest.raises(SpecError, match=r"no parameter 'tau\[unit, Intercpt\]'; did you mean"):
         bm.plots.sensitivity(found, ["tau[unit, Intercpt]"])
-    with pytest.raises(SpecError, match="1 axes for 2 parameters"):
+    with pytest.raises(SpecError, match="1 axes for 2 panels"):
         bm.plots.sensitivity(found, axes=bm.plots.sensitivity(found)[:1])

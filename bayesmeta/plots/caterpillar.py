@@ -10,8 +10,20 @@ import xarray as xr
 from bayesmeta import names
 from bayesmeta.errors import SpecError, did_you_mean, listing
 from bayesmeta.plots import style
-from bayesmeta.plots.panels import LEAST_LETTERS, ROW, TALLEST, Rows, draw_rows, fitted, inches_high, panel_axes
-from bayesmeta.plots.panels import percent, plain, probability, row_labels
+from bayesmeta.plots.panels import (
+    LEAST_LETTERS,
+    ROW,
+    TALLEST,
+    Rows,
+    draw_rows,
+    fitted,
+    inches_high,
+    panel_axes,
+    percent,
+    plain,
+    probability,
+    row_labels,
+)
 from bayesmeta.predict import blup, ranef
 from bayesmeta.prediction_rows import one_of
 from bayesmeta.spec import FloatArray, Level, Spec
@@ -173,8 +185,8 @@ def _draw(ax: "Axes", panel: Caterpillar, as_ratio: bool) -> None:
     if as_ratio:
         ax.set_xscale("log")
     ax.axvline(1.0 if as_ratio else 0.0, color=style.MUTED, linewidth=0.8, linestyle="--", zorder=0)
-    shown = (style.shown(values, as_ratio) for values in (panel.mean, panel.lower, panel.upper))
-    draw_rows(ax, Rows(place, *shown), dense=n > _MOST_LABELLED)
+    mean, lower, upper = (style.shown(values, as_ratio) for values in (panel.mean, panel.lower, panel.upper))
+    draw_rows(ax, Rows(place, mean, lower, upper), dense=n > _MOST_LABELLED)
     labels = [fitted(label) for label in panel.labels]
     row_labels(ax, place, labels, plain(f"Groups of {panel.level}"), inches_high(ax))
 

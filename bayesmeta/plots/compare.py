@@ -9,7 +9,8 @@ import xarray as xr
 
 from bayesmeta.compare import Comparison
 from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.parameters import BETA, TAU, parameters as parameters_of
+from bayesmeta.parameters import BETA, RHO, TAU
+from bayesmeta.parameters import parameters as parameters_of
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import ROW, Rows, draw_rows, panel_axes, percent, plain, probability, wrapped
 
@@ -35,7 +36,8 @@ def compare(
     ----------
     results : `{name: tree}` of fits and posteriors, of one model or of several; what `bm.compare` returned; or what
         `bm.sensitivity` returned.
-    parameters : labels to draw, such as "tau[unit, Intercept]"; by default all that a structure does not hold constant.
+    parameters : labels to draw, such as "tau[unit, Intercept]"; by default all but correlations
+        that structures hold at 0.
     axes : as many matplotlib axes; by default new ones, up to three side by side.
     prob : probability of the intervals, between 0 and 1; by default 0.95, and that of the dataset where one is given.
     ratio : whether coefficients are drawn back-transformed on logarithmic axes; by default where the measure of all
@@ -78,14 +80,15 @@ def estimates(results: Mapping[str, xr.DataTree] | xr.Dataset | Comparison, prob
     trees = isinstance(results, Mapping) and not isinstance(results, xr.Dataset | xr.DataTree)
     if not trees or not results:
         raise SpecError(
-            f"compare takes a dict of names and results trees, not {'an empty one' if trees else type(results).__name__}"
+            f"compare takes a dict of names and results trees, not {'{}' if trees else type(results).__name__}"
             '\n  such as {"REML": bm.fit(spec), "Bayes": bm.sample(spec)}; or what bm.sensitivity returned'
         )
     probability(prob := 0.95 if prob is None else prob)
-    tables = {str(name): parameters_of(tree, prob) for name, tree in results.items()}
+    given: dict[str, Any] = dict(results)
+    tables = {str(name): parameters_of(tree, prob) for name, tree in given.items()}
     kinds = pd.concat([table["kind"] for table in tables.values()])
     kinds = kinds[~kinds.index.duplicated()].sort_values(
-        key=lambda kind: kind.map(["beta", "tau", "rho"].index), kind="stable"
+        key=lambda kind: kind.map([BETA, TAU, RHO].index), kind="stable"
     )
     numbers = {
         name: ((RESULT, PARAMETER), np.stack([t[name].reindex(kinds.index).astype(float) for t in tables.values()]))
@@ -118,9 +121,8 @@ def chosen_parameters(found: xr.Dataset, wanted: Sequence[str] | None) -> list[s
 
 
 def _varies(values: xr.Dataset) -> bool:
-    """Whether a parameter is estimated: some result has an error of it, or results differ."""
-    estimate = values["estimate"].dropna(RESULT)
-    return bool(values["se"].notnull().any()) or estimate.size > 0 and bool(np.ptp(estimate) > 0)
+    """False for correlations that the structures of all results hold at 0."""
+    return values["kind"].item() != RHO or bool(values["se"].notnull().any() or (np.abs(values["estimate"]) > 0).any())
 
 
 def draw_panel(ax: "Axes", values: xr.Dataset, label: str, ratios: xr.DataTree | None = None) -> None:
@@ -129,8 +131,8 @@ def draw_panel(ax: "Axes", values: xr.Dataset, label: str, ratios: xr.DataTree |
     place = np.arange(values.sizes[RESULT])[::-1].astype(float)
     if as_ratio:
         ax.set_xscale("log")
-    shown = (style.shown(values[name].values, as_ratio) for name in _SHOWN)
-    draw_rows(ax, Rows(place, *shown), 0.0 if values["kind"].item() == TAU else None)
+    estimate, lower, upper = (style.shown(values[name].values, as_ratio) for name in _SHOWN)
+    draw_rows(ax, Rows(place, estimate, lower, upper), 0.0 if values["kind"].item() == TAU else None)
     ax.set_title(plain(label), fontsize=style.TEXT)
     ax.set_yticks(place, [wrapped(name) for name in values[RESULT].values], fontsize=style.SMALL)
     ax.tick_params("y", length=0)

@@ -1,46 +1,24 @@
 """Orchard plots: every observed effect, the mean with its interval, and where the effects of new studies lie."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from bayesmeta import names
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.formula_columns import is_categorical, label
 from bayesmeta.plots import style
-from bayesmeta.plots.panels import inches_high, only_axes, percent, plain, probability, wrapped
+from bayesmeta.plots.orchard_rows import Orchard, categories
+from bayesmeta.plots.panels import inches_high, only_axes, percent, wrapped
 from bayesmeta.plots.swarm import swarm
-from bayesmeta.predict import predict
 from bayesmeta.spec import FloatArray, Spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_CATEGORIES = 20
 _HALF, _ABOVE, _BELOW = 0.3, 0.12, 0.32  # in rows: half a swarm's width, and its centre and the intervals off the row's
 _LARGEST, _LEAST = 7.0, 1.6  # diameters of points in points
 _SAME = 1e-6  # of the interval's width: intervals that differ by less are one
-
-
-@dataclass(frozen=True)
-class Orchard:
-    """One row of an orchard plot.
-
-    y, se : (k,) observed effects and their standard errors. groups : number of outer groups.
-    mean, confidence, prediction : of the true effects; the last two are intervals.
-    """
-
-    category: str
-    y: FloatArray
-    se: FloatArray
-    groups: int
-    mean: float
-    confidence: tuple[float, float]
-    prediction: tuple[float, float]
 
 
 def orchard(
@@ -70,9 +48,9 @@ def orchard(
     Returns
     -------
     Axes
-        Points are observed effects, their areas proportional to 1 / SE. Below them the thick line is the confidence interval of
-        the mean (of a posterior, its credible interval), the thin one the prediction interval. Labels give k, the
-        number of effects, and how many outer groups they come from.
+        Points are observed effects, their areas proportional to 1 / SE. Below them the thick line is the confidence
+        interval of the mean (of a posterior, its credible interval), the thin one the prediction interval. Labels
+        give k, the number of effects, and how many outer groups they come from.
 
     Raises
     ------
@@ -99,6 +77,8 @@ def orchard(
     ax = only_axes(ax, 1.0 + 0.75 * len(rows))
     if as_ratio:
         ax.set_xscale("log")
+    else:
+        ax.locator_params("x", nbins=6)
     _limits(ax, rows, as_ratio)
     for place, row in zip(range(len(rows))[::-1], rows, strict=True):
         _swarm(ax, row, place, as_ratio, max(_precision(rows)), len(rows))
@@ -110,91 +90,6 @@ def orchard(
     ax.set_xlabel("\n".join([ax.get_xlabel(), *([wrapped(f"at {held}", 50)] if held else [])]))
     _legend(ax, rows, prob, tree)
     return ax
-
-
-def categories(
-    tree: xr.DataTree,
-    by: str | None = None,
-    at: Mapping[str, Any] | None = None,
-    outcome: str | None = None,
-    prob: float = 0.95,
-) -> tuple[list[Orchard], str]:
-    """The rows of an orchard plot from top to bottom, and at which values of other predictors they hold, in words."""
-    probability(prob)
-    spec = Spec.from_tree(tree)
-    frame = spec.data.loc[spec.kept]
-    if outcome is not None and outcome not in spec.outcomes:
-        hint = did_you_mean(outcome, spec.outcomes)
-        raise SpecError(f"no outcome {outcome!r}{hint}\n  outcomes: {listing(spec.outcomes)}")
-    values = _values(spec, frame, by)
-    first = [0] if by is None else [int(np.flatnonzero(values == value)[0]) for value in dict.fromkeys(values)]
-    new, held = _newdata(spec, frame.iloc[first].copy(), frame, by, at or {})
-    confidence, prediction = (predict(tree, new, interval, prob) for interval in ("confidence", "prediction"))
-    of_obs = pd.Series(values, index=np.flatnonzero(spec.kept)).loc[spec.row].to_numpy()
-    rows = []
-    for j in [spec.outcomes.index(outcome)] if outcome else range(len(spec.outcomes)):
-        for i, value in enumerate(dict.fromkeys(values)):
-            used = (of_obs == value) & (spec.outcome_index == j)
-            means = (table.isel(row=i, outcome=j) for table in (confidence, prediction))
-            rows.append(_row(spec, _name(spec, j, value, outcome), used, *means))
-    return rows, held
-
-
-def _row(spec: Spec, name: str, used: FloatArray, confidence: xr.Dataset, prediction: xr.Dataset) -> Orchard:
-    bounds = [(float(table["lower"]), float(table["upper"])) for table in (confidence, prediction)]
-    se = np.sqrt(spec.S.variances[used])
-    groups = len(np.unique(spec.levels[0].index[used]))
-    return Orchard(name, spec.y[used], se, groups, float(confidence["mean"]), *bounds)
-
-
-def _values(spec: Spec, frame: pd.DataFrame, by: str | None) -> "np.ndarray[Any, Any]":
-    """(n,) category of every kept row, as text; the same for all without `by`."""
-    if by is None:
-        return np.full(len(frame), "", dtype=object)
-    known = list(spec.design.parsed.predictors)
-    if by not in known:
-        hint = did_you_mean(by, known)
-        raise SpecError(f"by is {by!r}, no predictor of this model{hint}\n  predictors: {listing(known) or 'none'}")
-    values = np.array([label(value) for value in frame[by]], dtype=object)
-    n = len(set(values))
-    if n > _MOST_CATEGORIES:
-        raise SpecError(
-            f"by is {by!r}, which has {n} values; at most {_MOST_CATEGORIES} are drawn below one another\n"
-            "  bm.plots.bubble draws effects against a continuous predictor"
-        )
-    return values
-
-
-def _newdata(
-    spec: Spec, new: pd.DataFrame, frame: pd.DataFrame, by: str | None, at: Mapping[str, Any]
-) -> tuple[pd.DataFrame, str]:
-    """Rows to predict for, one for each category, and what is held at which value."""
-    others = [column for column in spec.design.parsed.predictors if column != by]
-    for column in at:
-        if column not in others:
-            hint = did_you_mean(column, others)
-            raise SpecError(
-                f"at names {column!r}, which is no other predictor{hint}\n  others: {listing(others) or 'none'}"
-            )
-    held = []
-    for column in others:
-        values = frame[column]
-        if column not in at and is_categorical(values) and values.nunique() > 1:
-            raise SpecError(
-                f"the mean depends on the categories of {column!r}\n  give by={column!r}, or at={{{column!r}: ...}} "
-                f"with one of {listing(values.unique())}"
-            )
-        if column not in at and is_categorical(values):
-            continue
-        value = at.get(column, values.mean() if column not in at else None)
-        new[column] = value
-        held.append(f"{column} = {value:.4g}" if isinstance(value, float) else f"{column} = {value}")
-    return new, ", ".join(held)
-
-
-def _name(spec: Spec, j: int, value: str, outcome: str | None) -> str:
-    parts = [spec.outcomes[j]] if len(spec.outcomes) > 1 and outcome is None else []
-    return ", ".join([*parts, *([value] if value else [])]) or "All"
 
 
 def _precision(rows: list[Orchard]) -> Iterator[float]:
@@ -274,11 +169,17 @@ def _legend(ax: "Axes", rows: list[Orchard], prob: float, tree: xr.DataTree) -> 
         Line2D([], [], color=style.INK, linewidth=3.2, label=f"{percent(prob)} {word}"),
         Line2D([], [], color=style.INK, linewidth=1.0, label="prediction: the same" if same else "prediction"),
     ]
-    point = {"marker": "o", "linestyle": "", "color": style.SKY, "markeredgecolor": style.BLUE, "alpha": 0.6}
-    sizes = dict.fromkeys(f"{value:.2g}" for value in (low, high))
-    lines += [
-        Line2D([], [], markersize=float(_diameters(np.array([float(text)]), high)[0]), label=f"1/SE = {text}", **point)
-        for text in sizes
-    ]
-    place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 2}
-    ax.legend(handles=lines, fontsize=style.SMALL, frameon=False, borderpad=0, columnspacing=1.2, **place)
+    for text in dict.fromkeys(f"{value:.2g}" for value in (low, high)):
+        point = Line2D([], [], marker="o", linestyle="", color=style.SKY, markeredgecolor=style.BLUE, alpha=0.6)
+        point.set(markersize=float(_diameters(np.array([float(text)]), high)[0]), label=f"1/SE = {text}")
+        lines.append(point)
+    ax.legend(
+        handles=lines,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=2,
+        fontsize=style.SMALL,
+        frameon=False,
+        borderpad=0,
+        columnspacing=1.2,
+    )

@@ -126,9 +126,9 @@ def draw_rows(ax: "Axes", rows: Rows, start: float | None = None, dense: bool = 
     known = np.isfinite(rows.estimate)
     finite = [(y, *_finite(low, high)) for y, low, high in rows.segments()]
     ax.plot(rows.estimate[known], rows.place[known], "o", color=style.BLUE, markersize=size, clip_on=False, zorder=3)
-    whole = [each for each in finite if None not in each]
+    whole = [(y, low, high) for y, low, high in finite if low is not None and high is not None]
     ends = [x for _, *bounds in finite for x in bounds if x is not None]
-    ax.hlines([y for y, *_ in whole], [b[1] for b in whole], [b[2] for b in whole], **line)
+    ax.hlines(*np.reshape(whole, (-1, 3)).T, **line)
     if ends:
         ax.update_datalim([(x, rows.place[0]) for x in ends])
         ax.autoscale_view()

@@ -149,7 +149,7 @@ def estimate_of(fit: xr.DataTree, label: str) -> float:
         raise SpecError("fit is a posterior; give a fit of the same model, from bm.fit(spec)")
     table = parameters_of(fit)
     taus = table[table["kind"] == TAU]
-    own = taus[(taus.index == label) | (f"tau[" + taus["level"] + "]" == label)]["estimate"].to_numpy(float)
+    own = taus[(taus.index == label) | ("tau[" + taus["level"] + "]" == label)]["estimate"].to_numpy(float)
     if not own.size or np.ptp(own) > 1e-6 * own.max():
         why = "has" if own.size else "lacks"
         raise SpecError(

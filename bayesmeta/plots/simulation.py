@@ -61,7 +61,7 @@ def simulation(table: pd.DataFrame, axes: Any = None) -> "NDArray[Any]":
     for ax, statistic in zip(panels, statistics, strict=True):
         for at, (keys, rows) in enumerate(series):
             own = rows[rows["statistic"] == statistic]
-            label = ", ".join(key for key, shown in zip(keys, several, strict=True) if shown) or keys[1]
+            label = ", ".join(str(key) for key, shown in zip(keys, several, strict=True) if shown) or str(keys[1])
             _series(ax, own, _places(own, scenarios) + _offset(at, len(series)), at, label)
         _published(ax, table[table["statistic"] == statistic], scenarios)
         _finish(ax, table[table["statistic"] == statistic], names)

@@ -10,7 +10,7 @@ from bayesmeta import names
 from bayesmeta.errors import SpecError, listing
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import only_axes, plain
-from bayesmeta.plots.structure_groups import Group, Unit, coupled_pairs, groups_of
+from bayesmeta.plots.structure_groups import Unit, coupled_pairs, groups_of
 from bayesmeta.plots.structure_layout import CELL, GAP, LETTERS, Bracket, Place, brackets, flowing, placed, text_width
 from bayesmeta.spec import Spec
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INSIDE = 8  # groups or, twice as many, units drawn in a group, where there is room
-_SMALLEST = 0.7  # by which a diagram may be reduced to fit axes that were given
+_SMALLEST = 0.85  # by which a diagram may be reduced to fit axes that were given
 _KEY, _LINE = 0.32, 0.17  # inches: of the column of signs, and from one line of the key to the next
 _FILLS = ("#efefef", "#ffffff", "#e3e3e3")  # of the boxes of levels, outer to inner
 
@@ -65,7 +65,7 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     if ax is None:
         boxes, rest, high = _arranged(spec, int(most), style.PAGE)
         ax = only_axes(None, high + _key_height(key, style.PAGE), style.PAGE)
-        ax.get_figure(root=True).get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # type: ignore[union-attr]
+        _no_margins(ax)
         width, height, scale = style.PAGE, high + _key_height(key, style.PAGE), 1.0
     else:
         boxes, rest, high, width, height, scale = _reduced(spec, only_axes(ax), int(most), key)
@@ -74,8 +74,16 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     for box in boxes:
         _draw(ax, box, scale)
     _text(ax, 0, high - 0.1, rest, LETTERS * scale, style.INK)
-    _draw_key(ax, spec, key, high + 0.12, width, scale)
+    _draw_key(ax, key, high + 0.12, width, scale)
     return ax
+
+
+def _no_margins(ax: "Axes") -> None:
+    """The axes fill a new figure, so that inches in it are inches on paper."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.set_layout_engine("none")
+    ax.set_position((0.0, 0.0, 1.0, 1.0))
 
 
 def _arranged(spec: Spec, most: int, width: float) -> tuple[list[Place], str, float]:
@@ -98,7 +106,7 @@ def _reduced(
     assert figure is not None
     w, h = ax.get_position().size * figure.get_size_inches()
     for number in range(most, 0, -1):
-        for scale in (1.0, 0.85, _SMALLEST):
+        for scale in (1.0, _SMALLEST):
             boxes, rest, high = _arranged(spec, number, w / scale)
             fits = max(box.width for box in boxes) <= w / scale
             if fits and high + _key_height(key, w / scale) <= h / scale:
@@ -138,10 +146,6 @@ def _wrapped(words: str, width: float) -> list[str]:
     return [plain(line) for line in textwrap.wrap(words, letters)]
 
 
-def _unit_height(key: list[tuple[str, str]], spec: Spec) -> float:
-    return len(spec.outcomes) * (CELL + GAP)
-
-
 def _key_height(key: list[tuple[str, str]], width: float) -> float:
     return 0.25 + _LINE * sum(len(_wrapped(words, width)) for _, words in key)
 
@@ -168,25 +172,30 @@ def _text(ax: "Axes", x: float, y: float, text: str, letters: float, colour: str
 def _box(ax: "Axes", x: float, y: float, width: float, height: float, depth: int) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    look = {"facecolor": _FILLS[depth % len(_FILLS)], "edgecolor": style.INK if depth == 0 else style.MUTED}
-    shape = "round,pad=0,rounding_size=0.03"
-    ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=shape, linewidth=0.8 if depth == 0 else 0.5, **look))
+    box = FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.03")
+    box.set(facecolor=_FILLS[depth % len(_FILLS)], edgecolor=style.MUTED if depth else style.INK)
+    box.set_linewidth(0.5 if depth else 0.8)
+    ax.add_patch(box)
 
 
 def _cells(ax: "Axes", place: Place, unit: Unit) -> None:
     for at, observed in enumerate(unit.observed):
         _cell(ax, place.x, place.y + at * (CELL + GAP), observed)
     if unit.coupled:
-        right = place.x + CELL + 0.03
         ends = np.flatnonzero(unit.observed)[[0, -1]] * (CELL + GAP) + place.y + CELL / 2
-        ax.plot([right - 0.025, right, right, right - 0.025], np.repeat(ends, 2), color=style.INK, linewidth=0.8)
+        _side(ax, place.x + CELL + 0.03, *ends)
+
+
+def _side(ax: "Axes", x: float, top: float, bottom: float) -> None:
+    """A bracket on the right of the outcomes of a unit."""
+    ax.plot([x - 0.025, x, x, x - 0.025], [top, top, bottom, bottom], color=style.INK, linewidth=0.8)
 
 
 def _cell(ax: "Axes", x: float, y: float, observed: bool) -> None:
     from matplotlib.patches import Rectangle
 
-    look = {"facecolor": style.BLUE if observed else "white", "edgecolor": style.INK, "linewidth": 0.5}
-    ax.add_patch(Rectangle((x, y), CELL, CELL, **look))
+    colour = style.BLUE if observed else "white"
+    ax.add_patch(Rectangle((x, y), CELL, CELL, facecolor=colour, edgecolor=style.INK, linewidth=0.5))
 
 
 def _bracket(ax: "Axes", bracket: Bracket) -> None:
@@ -197,7 +206,7 @@ def _bracket(ax: "Axes", bracket: Bracket) -> None:
         ax.plot([max(bracket.x), bracket.open_to], [bracket.bottom] * 2, color=style.INK, linewidth=0.8, linestyle=":")
 
 
-def _draw_key(ax: "Axes", spec: Spec, key: list[tuple[str, str]], y: float, width: float, scale: float) -> None:
+def _draw_key(ax: "Axes", key: list[tuple[str, str]], y: float, width: float, scale: float) -> None:
     for sign, words in key:
         _sign(ax, sign, y)
         for line in _wrapped(words, width):
@@ -211,6 +220,6 @@ def _sign(ax: "Axes", sign: str, y: float) -> None:
     elif sign in ("unit", "observed", "missing"):
         _cell(ax, 0.055, y - CELL / 2, sign != "missing")
     elif sign == "within":
-        _cells(ax, Place(None, 0, 0, x=0.03, y=y - CELL / 2), Unit((True,), True, -1))
+        _side(ax, 0.12, y - 0.05, y + 0.05)
     elif sign == "across":
         _bracket(ax, Bracket((0.03, 0.11, 0.19), y - 0.03, y + 0.02, None))

@@ -13,6 +13,7 @@ HEADER = 0.16  # the line of a label
 STRIP = 0.075  # below the units, for one bracket
 LETTERS, SMALL_LETTERS = 7.0, 6.0  # points, of labels of outer groups and of those inside
 LONGEST, LONGEST_INSIDE = 22, 12  # letters of a label
+_HINTING = 1.12
 
 
 @dataclass
@@ -51,11 +52,11 @@ class Bracket:
 
 @cache
 def text_width(text: str, letters: float) -> float:
-    """Inches that a text takes."""
+    """Inches that a text takes, and a little more, as letters are moved to whole pixels when they are drawn."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    return float(TextPath((0, 0), text or " ", size=letters, prop=FontProperties()).get_extents().x1) / 72
+    return float(TextPath((0, 0), text or " ", size=letters, prop=FontProperties()).get_extents().x1) * _HINTING / 72
 
 
 def placed(group: Group) -> Place:
