@@ -14,7 +14,7 @@ def diagnostics(tree: xr.DataTree, name: str) -> tuple[Block, ...]:
     alarms = notes(f"Warning: {name}", remarks.alarms(tree), alarm=True)
     if is_posterior(tree):
         return blocks(alarms, *_chains(tree, name))
-    if names.OPTIMIZER not in tree.children:
+    if names.OPTIMIZER not in tree.children or not group(tree, names.OPTIMIZER).sizes[names.FREE]:
         return blocks(alarms, words(f"{name}: computed without a search, so there is none that could fail."))
     return blocks(alarms, _search(tree, name), _free(tree, name))
 
@@ -32,11 +32,9 @@ def _search(tree: xr.DataTree, name: str) -> Facts:
     return Facts(pairs, f"Search of the likelihood's maximum: {name}")
 
 
-def _free(tree: xr.DataTree, name: str) -> Table | None:
+def _free(tree: xr.DataTree, name: str) -> Table:
     """Free parameters at the maximum, with gradient and boundary."""
     found = group(tree, names.OPTIMIZER)
-    if not found.sizes[names.FREE]:
-        return None
     xi = group(tree, names.ESTIMATE)["xi"].values
     rows = tuple(
         (str(label), number(float(at)), number(float(slope)), "yes" if edge else "no")

@@ -1,7 +1,9 @@
 """Which plots a model has, and what each shows in words."""
 
 from collections.abc import Iterator
+from functools import partial
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -11,7 +13,7 @@ from bayesmeta.posterior_draws import is_posterior
 from bayesmeta.report.opening import effects_in_words
 from bayesmeta.report.pictures import Drawing
 from bayesmeta.report.results import Trees
-from bayesmeta.report.specification import of_tree
+from bayesmeta.report.specification import of_tree, varying
 from bayesmeta.spec import Spec
 
 _MOST_PREDICTORS = 2
@@ -23,7 +25,7 @@ def drawings(trees: Trees, prob: float) -> list[Drawing]:
     spec = of_tree(first)
     name = next(iter(trees))
     return [
-        _structure(first, spec),
+        _structure(spec),
         _forest(first, spec, name, prob),
         *_over_predictors(trees, spec),
         _funnel(first, spec, name),
@@ -32,13 +34,13 @@ def drawings(trees: Trees, prob: float) -> list[Drawing]:
     ]
 
 
-def _structure(tree: xr.DataTree, spec: Spec) -> Drawing:
+def _structure(spec: Spec) -> Drawing:
     groups = ", ".join(f"{level.n_groups} of {level.name}" for level in spec.levels)
     return Drawing(
         "Structure",
         f"Diagram of the data: {len(spec.y)} observations in groups, {groups}.",
         "Units, groups, levels and outcomes of the specification.",
-        lambda: plots.structure(tree),
+        lambda: plots.structure(spec),
     )
 
 
@@ -61,16 +63,38 @@ def _funnel(tree: xr.DataTree, spec: Spec, name: str) -> Drawing:
 
 
 def _over_predictors(trees: Trees, spec: Spec) -> Iterator[Drawing]:
-    """The outcome over its predictors that are numbers."""
-    first = next(iter(trees.values()))
+    """The outcome over its predictors that are numbers, in the way that fits what the predictor is."""
     for column in numeric_predictors(spec)[:_MOST_PREDICTORS]:
+        values = spec.data.loc[spec.kept, column]
+        span = f"{column} runs from {values.min():.6g} to {values.max():.6g}."
+        if not has_constant(spec):
+            what, caption = "Effect by", "Effect against the dose with its band; without a dose there is none."
+            draw = partial(plots.dose_response, dict(trees), column)
+        elif varies_within_groups(spec, column):
+            what, caption = "Course over", "Mean effect with its interval, and faintly what the studies report."
+            draw = partial(plots.longitudinal, dict(trees), column)
+        else:
+            what, caption = (
+                "Regression on",
+                "Larger circles are more precise; the inner band is for the mean, the outer ",
+            )
+            caption += "for a new group."
+            draw = partial(plots.bubble, next(iter(trees.values())), column)
         yield Drawing(
-            f"Regression on {column}",
-            f"Effect estimates against {column}, with the regression line and its bands. "
-            f"{column} runs from {spec.data[column].min():.6g} to {spec.data[column].max():.6g}.",
-            "Circles are larger for more precise estimates; the inner band is for the mean, the outer for a new group.",
-            lambda column=column: plots.bubble(first, column),  # type: ignore[misc]
+            f"{what} {column}", f"Effect estimates against {column} with what the model says. {span}", caption, draw
         )
+
+
+def has_constant(spec: Spec) -> bool:
+    """Whether the fixed part can be one number for all rows, as an intercept or categories make it."""
+    ones = np.ones(len(spec.y))
+    return bool(np.allclose(spec.X @ np.linalg.lstsq(spec.X, ones)[0], ones))
+
+
+def varies_within_groups(spec: Spec, column: str) -> bool:
+    """Whether an outer group has observations at several values of the column."""
+    values = pd.Series(spec.data[column].to_numpy()[spec.row])
+    return bool((values.groupby(spec.levels[0].index).nunique() > 1).any())
 
 
 def numeric_predictors(spec: Spec) -> list[str]:
@@ -80,9 +104,7 @@ def numeric_predictors(spec: Spec) -> list[str]:
 
 
 def _caterpillars(tree: xr.DataTree, spec: Spec, name: str) -> Iterator[Drawing]:
-    for level in spec.levels:
-        if not level.dim:
-            continue
+    for level in varying(spec):
         yield Drawing(
             f"Random effects of {level.name}",
             f"Predicted random effects of the {level.n_groups} groups of {level.name} by {name}, in their order.",

@@ -1,6 +1,5 @@
 """The report of a file: a model file, whose models are fitted and sampled, or saved results."""
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -116,8 +115,7 @@ def _draw(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) 
 def _model(given: Given, options: Options, prob: float) -> Model:
     method = options.method or given.method
     trees = {method: fit(given.spec, method=method)}
-    what, S = given.what, given.settings["S"]
-    sampling = S if isinstance(S, str) else json.dumps(S, ensure_ascii=False)
+    what, sampling = given.what, _plain(given.settings["S"])
     if not options.bayes:
         return Model(given.name, trees, what, sampling)
     spec = homogeneous(given.spec) if method == "fixed" else given.spec
@@ -126,6 +124,17 @@ def _model(given: Given, options: Options, prob: float) -> Model:
         return Model(given.name, trees, what, sampling, no_priors=_NO_PRIORS)
     priors = other_priors(spec, given.priors, trees[BAYES], prob, **options.how)
     return Model(given.name, trees, what, sampling, priors)
+
+
+def _plain(S: Any) -> str:
+    """S of a model file in words.
+
+    >>> _plain({"within": "ar1", "rho": 0.6}), _plain(["v_1", "v_2"])
+    ('within = ar1, rho = 0.6', 'v_1, v_2')
+    """
+    if isinstance(S, Mapping):
+        return ", ".join(f"{key} = {_plain(value)}" for key, value in S.items())
+    return ", ".join(map(str, S)) if isinstance(S, list) else str(S)
 
 
 def _of_results(path: Path, out: Path, options: Options, prob: float) -> Report:

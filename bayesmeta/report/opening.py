@@ -9,7 +9,8 @@ from bayesmeta.parameters import BETA, TAU, parameters
 from bayesmeta.plots.style import effect_label, is_ratio
 from bayesmeta.posterior_draws import is_posterior
 from bayesmeta.report.blocks import Finding
-from bayesmeta.report.results import Trees, pooled
+from bayesmeta.report.results import Trees, cell_means, pooled
+from bayesmeta.report.specification import of_tree, varying
 from bayesmeta.tables import fixed, number, percent, pvalue
 from bayesmeta.tree_io import group
 
@@ -41,21 +42,22 @@ def _method(tree: xr.DataTree) -> str:
 
 
 def effects_in_words(tree: xr.DataTree, prob: float) -> str:
-    """The pooled effect of every outcome, or the coefficients of the predictors."""
+    """The pooled effect of every outcome, the mean effect of every category, or the coefficients of the predictors."""
     table = parameters(tree, prob)
-    rows = table[table["kind"] == BETA]
-    mean, as_ratio = pooled(tree), is_ratio(tree)
-    if not mean and len(rows) > 1:
+    rows, spec = table[table["kind"] == BETA], of_tree(tree)
+    means, as_ratio = cell_means(spec), is_ratio(tree)
+    if not means and len(rows) > 1:
         rows = rows[[not _constant(str(term)) for term in rows["term"]]]
     interval = f"{percent(prob)} {'credible' if is_posterior(tree) else 'confidence'} interval"
-    alone = mean and len(rows) == 1
+    alone = means and len(rows) == 1
     told = [
         _effect(row, as_ratio, "" if alone else str(row["term"]), "" if i else f"{interval} ")
         for i, (_, row) in enumerate(rows.iloc[:_MOST].iterrows())
     ]
     more = f" and {len(rows) - _MOST} more in the table of estimates" if len(rows) > _MOST else ""
-    start = f"pooled {_small(effect_label(tree, as_ratio))}" if mean else _coefficients(tree, as_ratio)
-    return f"{start} {'; '.join(told)}{more}."
+    what = _small(effect_label(tree, as_ratio))
+    start = f"{'pooled' if pooled(spec) else 'mean'} {what}" if means else _coefficients(what, as_ratio)
+    return f"{start}{' ' if alone else ': '}{'; '.join(told)}{more}."
 
 
 def _constant(term: str) -> bool:
@@ -66,9 +68,12 @@ def _small(label: str) -> str:
     return label if label.startswith("Fisher") else label[:1].lower() + label[1:]
 
 
-def _coefficients(tree: xr.DataTree, as_ratio: bool) -> str:
-    what = _small(effect_label(tree, as_ratio))
-    return f"factor of the {what} for" if as_ratio else f"change of the {what} for"
+def _coefficients(what: str, as_ratio: bool) -> str:
+    return (
+        f"factors of the {what} per unit of a predictor"
+        if as_ratio
+        else f"change of the {what} per unit of a predictor"
+    )
 
 
 def _effect(row: pd.Series, as_ratio: bool, term: str, what: str) -> str:
@@ -95,9 +100,11 @@ def differences(trees: Trees, prob: float) -> str:
         )
     for name, tree in trees.items():
         taus = _taus(tree, prob)
-        if len(taus):
+        if len(taus) and varying(of_tree(tree)):
             told = [f"{_level(row)} {number(row['estimate'], row['se'])}" for _, row in taus.iloc[:_MOST].iterrows()]
             words.append(f"τ by {name}: {', '.join(told)}{' and more' * (len(taus) > _MOST)}")
+    if not varying(of_tree(first)):
+        words.append("the model takes true effects to be the same")
     return "Differences between studies: " + "; ".join(words or ["not estimated"]) + "."
 
 
@@ -114,7 +121,7 @@ def _trusted(tree: xr.DataTree) -> str:
     if is_posterior(tree):
         worst = posterior_remarks.diagnostics(tree)
         return f"the chains agree; {worst}." if worst else ""
-    if names.OPTIMIZER not in tree.children:
+    if names.OPTIMIZER not in tree.children or not group(tree, names.OPTIMIZER).sizes[names.FREE]:
         return ""
     at_boundary = bool(group(tree, names.OPTIMIZER)["at_boundary"].any())
     return "the search converged" + (", at a boundary (see the notes)." if at_boundary else ".")

@@ -78,9 +78,10 @@ def sensitivity_blocks(found: xr.Dataset) -> tuple[Block, ...]:
         for one in [found.sel(prior=name)]
     )
     told = tuple((str(name), str(found["priors"].sel(prior=name).item())) for name in found["prior"].values)
+    estimated = found["se"].notnull().any("prior")
     return blocks(
         words("Conclusions that change with a prior that is as defensible rest on the prior, not on the data alone."),
-        Table(title, columns, tuple(estimate_rows(found))),
+        Table(title, columns, tuple(estimate_rows(found.isel(parameter=estimated.values)))),
         Table("Chains by prior, the worst parameter of each", ("R-hat", "bulk ESS", "tail ESS", "divergences"), chains),
         Facts(told, "The priors"),
     )

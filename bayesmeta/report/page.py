@@ -73,7 +73,7 @@ def _name(model: Model, name: str) -> str:
 
 def _side_by_side(trees: Trees, prob: float) -> tuple[Block, ...]:
     together = compare(dict(trees), prob=prob)
-    return (together.estimates_table(), *together.criteria_blocks())
+    return (results.without_empty(together.estimates_table()), *map(results.readable, together.criteria_blocks()))
 
 
 def model_sections(model: Model, prob: float, seen: dict[object, str]) -> tuple[Section, ...]:

@@ -11,13 +11,12 @@ from bayesmeta.compare import compare
 from bayesmeta.errors import DataError
 from bayesmeta.parameters import BETA, TAU
 from bayesmeta.plots.style import effect_label, is_ratio, shown
-from bayesmeta.posterior_draws import is_posterior
 from bayesmeta.predict import predict
-from bayesmeta.report.blocks import Block
+from bayesmeta.report.blocks import Block, Notes
 from bayesmeta.report.specification import of_tree
 from bayesmeta.spec import Spec
 from bayesmeta.summary import heterogeneity_tables, summary
-from bayesmeta.tables import Table, number, percent
+from bayesmeta.tables import Facts, Table, number, percent
 
 Trees = Mapping[str, xr.DataTree]
 _MOST_PLACES = 12  # combinations of predictors for which predictions are listed
@@ -27,9 +26,21 @@ def estimates(trees: Trees, prob: float) -> tuple[Block, ...]:
     """All parameters side by side, ratios where effects are such, tests of every tree, and criteria."""
     together = compare(dict(trees), prob=prob)
     tests = [_titled(summary(tree, prob).fixed_table(), name) for name, tree in trees.items()]
-    criteria = [block for name, tree in trees.items() for block in compare({name: tree}).criteria_blocks()]
+    criteria = [readable(block) for name, tree in trees.items() for block in compare({name: tree}).criteria_blocks()]
     ratio = [ratios(together.dataset, tree, prob) for tree in list(trees.values())[:1] if is_ratio(tree)]
-    return (together.estimates_table(), *ratio, *tests, *criteria)
+    return (without_empty(together.estimates_table()), *ratio, *tests, *criteria)
+
+
+def without_empty(table: Table) -> Table:
+    """The same without rows that say nothing, such as correlations of effects that do not vary."""
+    return Table(table.title, table.header, tuple(row for row in table.rows if any(row[1:])))
+
+
+def readable(block: Block) -> Block:
+    """Remarks below a table as sentences."""
+    if isinstance(block, Facts) and all(label == "note" for label, _ in block.pairs):
+        return Notes("Note", tuple(value for _, value in block.pairs))
+    return block
 
 
 def ratios(dataset: xr.Dataset, tree: xr.DataTree, prob: float) -> Table:
@@ -136,10 +147,11 @@ def places(spec: Spec) -> pd.DataFrame:
     return pd.DataFrame(typical)
 
 
-def pooled(tree: xr.DataTree) -> bool:
-    """Whether the coefficients are mean effects, one of each outcome, so that there is a pooled estimate."""
-    return len(of_tree(tree).coef) == len(of_tree(tree).outcomes) and not of_tree(tree).design.parsed.predictors
+def cell_means(spec: Spec) -> bool:
+    """Whether every coefficient is the mean effect of some observations, and each observation has one."""
+    return bool(np.isin(spec.X, (0, 1)).all() and (spec.X.sum(1) == 1).all())
 
 
-def kind(tree: xr.DataTree) -> str:
-    return "credible" if is_posterior(tree) else "confidence"
+def pooled(spec: Spec) -> bool:
+    """Whether the coefficients are mean effects over all units, one for each outcome."""
+    return cell_means(spec) and not spec.design.parsed.predictors

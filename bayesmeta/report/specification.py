@@ -36,6 +36,16 @@ def of_tree(tree: xr.DataTree) -> Spec:
     return homogeneous(spec) if tree.attrs["method"] == "fixed" else spec
 
 
+def varying(spec: Spec) -> list[Level]:
+    """The levels between whose groups something can vary."""
+    return [level for level in spec.levels if level.dim and not _zero(level)]
+
+
+def _zero(level: Level) -> bool:
+    given = level.structure
+    return given.name == "fixed" and not np.any(np.asarray(given.psi(np.zeros(0), level.dim)))
+
+
 def facts(tree: xr.DataTree, sampling: str = "") -> Facts:
     """The model in words; sampling : how S was made, where a model file says it."""
     spec = of_tree(tree)
@@ -66,7 +76,7 @@ def structure(level: Level) -> str:
     if not level.dim:
         return "none: the level says only which observations are independent"
     given = level.structure
-    if given.name == "fixed" and not np.any(np.asarray(given.psi(np.zeros(0), level.dim))):
+    if _zero(level):
         return "zero: no variation between groups"
     what = "one variance" if given.name in ("unstr", "diag", "id") and level.dim == 1 else _described(given)
     return f"{given.name}: {what}"
@@ -96,7 +106,7 @@ def errors(spec: Spec) -> str:
 def equations(tree: xr.DataTree) -> Equations:
     """The model: the outcome, the random effects of every level, the sampling errors."""
     spec = of_tree(tree)
-    active = [level for level in spec.levels if level.dim]
+    active = varying(spec)
     spelt = len(spec.outcomes) == 1 and len(spec.coef) + sum(level.dim for level in active) <= _MOST_TERMS
     lines = [_spelt(spec, active) if spelt else _matrices(spec, active)]
     lines += [_random(level) for level in active]
@@ -157,15 +167,21 @@ def _errors(spec: Spec) -> Markup:
 
 
 def _in_words(spec: Spec, active: list[Level]) -> str:
-    effects = " and ".join(f"an effect of its {level.name}" for level in active) or "nothing that varies between groups"
-    what = "effect estimate" if len(spec.outcomes) == 1 else "effect estimates"
+    error = "covariance" if (spec.S.row != spec.S.col).any() else "variance"
+    start = "Each observed effect is the fixed part"
+    if not active:
+        return f"{start} plus a sampling error of known {error}; true effects do not vary between groups."
+    effects = ", plus ".join(f"what is special to its {level.name}" for level in active)
     return (
-        f"Each {what} is the fixed part, plus {effects}, plus a sampling error of known "
-        f"{'covariance' if (spec.S.row != spec.S.col).any() else 'variance'}. Groups of a level are drawn "
-        "independently from a normal distribution, whose covariance Ψ is estimated."
-        if active
-        else f"Each {what} is the fixed part plus a sampling error of known covariance; no variation between groups."
+        f"{start}, plus {effects}, plus a sampling error of known {error}. Groups of a level are drawn independently "
+        f"from a normal distribution about zero with {_spread(active)}, which {'is' if len(active) == 1 else 'are'} "
+        "estimated."
     )
+
+
+def _spread(active: list[Level]) -> str:
+    letters = {"τ²" if level.dim == 1 else "Ψ" for level in active}
+    return " or ".join(f"{'variance' if letter == 'τ²' else 'covariance'} {letter}" for letter in sorted(letters))
 
 
 def same_model(tree: xr.DataTree) -> tuple[str, ...]:
