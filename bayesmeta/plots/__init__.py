@@ -4,12 +4,14 @@ Frequentist and posterior trees are drawn alike, and every number comes from the
 incidence rate ratios, ratios of means) are drawn back-transformed, on logarithmic axes.
 """
 
+from bayesmeta.plots.bubble import bubble as bubble
 from bayesmeta.plots.caterpillar import caterpillar as caterpillar
 from bayesmeta.plots.checks import loo_pit as loo_pit
 from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.checks import sensitivity as sensitivity
 from bayesmeta.plots.compare import compare as compare
 from bayesmeta.plots.dose_response import dose_response as dose_response
+from bayesmeta.plots.funnel import funnel as funnel
 from bayesmeta.plots.longitudinal import longitudinal as longitudinal
 from bayesmeta.plots.orchard import orchard as orchard
 from bayesmeta.plots.prior_posterior import prior_posterior as prior_posterior
@@ -18,9 +20,11 @@ from bayesmeta.plots.simulation import simulation as simulation
 from bayesmeta.plots.structure import structure as structure
 
 __all__ = [
+    "bubble",
     "caterpillar",
     "compare",
     "dose_response",
+    "funnel",
     "longitudinal",
     "loo_pit",
     "loo_pit_values",

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.plots import curves, style
+from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome, has_intercept
 from bayesmeta.spec import FloatArray, Spec
 
@@ -28,7 +28,7 @@ class Response:
     """
 
     dose: Predictor
-    found: curves.Estimates
+    found: estimates.Estimates
     reference: float | None
     comparable: bool
     held: str
@@ -101,26 +101,32 @@ def dose_response(
     >>> ax.get_ylabel()
     'Risk ratio against reference dose'
     """
-    given = curves.named(trees, "plots.dose_response")
+    given = estimates.named(trees, "plots.dose_response")
     shown = {name: response(tree, dose, reference, at, upto, outcome, prob) for name, tree in given.items()}
     first = next(iter(given.values()))
     as_ratio = style.is_ratio(first, ratio)
+    own = ax is None
     if ax is None:
         ax = style.new_axes()[1][0, 0]
     handles = {name: curves.curve(ax, s.found, as_ratio, i, name) for i, (name, s) in enumerate(shown.items())}
+    beyond = ""
     if studies and all(s.comparable for s in shown.values()):
-        handles["studies"] = curves.studies(ax, [s.dose for s in shown.values()], as_ratio)
+        sources = estimates.with_own_data(s.dose for s in shown.values())
+        handles["studies"] = curves.studies(ax, sources, as_ratio)
+        beyond = curves.focus(ax, [s.found for s in shown.values()], sources, as_ratio)
     elif studies:
         handles["doses of the studies"] = _rug(ax, shown)
     style.effect_axis(ax, first, as_ratio, "y")
     curves.no_effect(ax, first, as_ratio)
     against = "reference dose" if reference is None and None in {s.reference for s in shown.values()} else None
     against = against or f"{dose} = {next(iter(shown.values())).reference:g}"
-    ax.set_ylabel(curves.upright(f"{style.effect_label(first, as_ratio)} against {against}"), fontsize=style.TEXT)
-    curves.legend_above(ax, handles)
-    notes = [curves.interval_words(given.values(), prob), *curves.by_name({n: s.held for n, s in shown.items()})]
-    notes += [*_beyond(shown), curves.not_drawn([s.found for s in shown.values()])]
-    curves.label_below(ax, dose, notes)
+    ax.set_ylabel(words.upright(f"{style.effect_label(first, as_ratio)} against {against}"), fontsize=style.TEXT)
+    lines = words.legend_above(ax, handles) - 1
+    notes = [words.interval_words(given.values(), prob), *words.by_name({n: s.held for n, s in shown.items()})]
+    notes += [*_extrapolated(shown), beyond, words.not_drawn([s.found for s in shown.values()])]
+    lines += words.label_below(ax, dose, notes) - 1
+    if own:
+        words.make_room(ax, lines)
     return ax
 
 
@@ -145,17 +151,17 @@ def response(
     absolute, held = has_intercept(spec, place), found.held(at)
     against = 0.0 if reference is None and absolute else reference
     x = _grid(found, held, against, upto)
-    rows, words = found.rows(x, held), found.words(held, at)
+    rows, told = found.rows(x, held), found.words(held, at)
     if against is None:
-        return Response(found, curves.predicted(tree, x, rows, place, "confidence", prob), None, True, words)
+        return Response(found, estimates.predicted(tree, x, rows, place, "confidence", prob), None, True, told)
     x0 = _design(found, held, against)
     if x0 is None:
         raise SpecError(
             f"reference: the model has no value at {dose} = {against:g}: {spec.terms.fixed}\n"
             f"  give another reference, such as the lowest dose of the data: {_lowest(found):.6g}"
         )
-    difference = curves.contrast(tree, x, rows, found.rows([against], held), place, prob)
-    return Response(found, difference, float(against), not absolute and not x0.any(), words)
+    difference = estimates.contrast(tree, x, rows, found.rows([against], held), place, prob)
+    return Response(found, difference, float(against), not absolute and not x0.any(), told)
 
 
 def _grid(dose: Predictor, held: Mapping[str, Any], reference: float | None, upto: float | None) -> FloatArray:
@@ -185,14 +191,19 @@ def _design(dose: Predictor, held: Mapping[str, Any], value: float) -> FloatArra
 
 def _rug(ax: "Axes", shown: Mapping[str, Response]) -> Any:
     doses = np.unique(np.concatenate([s.dose.observed() for s in shown.values()]))
-    at_foot = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 1}
+    at_foot: dict[str, Any] = {
+        "transform": ax.get_xaxis_transform(),
+        "clip_on": False,
+        "zorder": 1,
+        "markeredgewidth": 0.6,
+    }
     return ax.plot(doses, np.zeros(len(doses)), "|", color=style.MUTED, label="_doses", **at_foot)[0]
 
 
-def _beyond(shown: Mapping[str, Response]) -> list[str]:
+def _extrapolated(shown: Mapping[str, Response]) -> list[str]:
     """Words on curves that leave the doses of their data."""
     highest = {name: float(s.dose.observed().max()) for name, s in shown.items()}
     told = {
         n: f"no data above {shown[n].dose.column} = {h:.4g}" for n, h in highest.items() if shown[n].found.x[-1] > h
     }
-    return curves.by_name(told)
+    return words.by_name(told)

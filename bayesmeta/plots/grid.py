@@ -32,7 +32,7 @@ class Predictor:
 
     @classmethod
     def of(cls, spec: Spec, column: str, outcome: int, argument: str, random: bool = False) -> "Predictor":
-        """Checks that the mean of the outcome depends on the column; `random`: predictions take the random parts too."""
+        """Checks that the outcome's mean depends on the column; `random`: predictions take the random parts too."""
         known = _columns(_fixed(spec, outcome))
         if not isinstance(column, str) or column not in known:
             hint = did_you_mean(str(column), known)

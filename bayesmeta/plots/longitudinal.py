@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.errors import SpecError, listing
-from bayesmeta.plots import curves, style
+from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome
 from bayesmeta.spec import FloatArray, Spec
 
@@ -24,7 +24,7 @@ class Course:
     """What is drawn of one tree. held : words on the other predictors."""
 
     time: Predictor
-    found: curves.Estimates
+    found: estimates.Estimates
     held: str
 
 
@@ -85,11 +85,12 @@ def longitudinal(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['times', 'linear', 'studies']
     """
-    given = curves.named(trees, "plots.longitudinal")
+    given = estimates.named(trees, "plots.longitudinal")
     shown = {name: course(tree, time, at, outcome, prob) for name, tree in given.items()}
     positions, labels = _categories(shown)
     first = next(iter(given.values()))
     as_ratio = style.is_ratio(first, ratio)
+    own = ax is None
     if ax is None:
         ax = style.new_axes()[1][0, 0]
     shift = _shifts(shown, positions)
@@ -99,17 +100,22 @@ def longitudinal(
         else curves.curve(ax, each.found, as_ratio, i, name)
         for i, (name, each) in enumerate(shown.items())
     }
+    beyond = ""
     if studies:
-        handles["studies"] = curves.studies(ax, [each.time for each in shown.values()], as_ratio)
+        sources = estimates.with_own_data(each.time for each in shown.values())
+        handles["studies"] = curves.studies(ax, sources, as_ratio)
+        beyond = curves.focus(ax, [each.found for each in shown.values()], sources, as_ratio)
     style.effect_axis(ax, first, as_ratio, "y")
     curves.no_effect(ax, first, as_ratio)
-    ax.set_ylabel(curves.upright(style.effect_label(first, as_ratio)), fontsize=style.TEXT)
-    curves.legend_above(ax, handles)
+    ax.set_ylabel(words.upright(style.effect_label(first, as_ratio)), fontsize=style.TEXT)
+    lines = words.legend_above(ax, handles) - 1
     if len(positions) and (labels or len(positions) <= _MOST_TICKS):
-        curves.categories_axis(ax, positions, labels or [f"{at:g}" for at in positions])
+        lines += words.categories_axis(ax, positions, labels or [f"{at:g}" for at in positions])
     what = "bands" if not shift else "bars" if len(shift) == len(shown) else "bands and bars"
-    notes = [curves.interval_words(given.values(), prob, what), *curves.by_name({n: c.held for n, c in shown.items()})]
-    curves.label_below(ax, time, [*notes, curves.not_drawn([each.found for each in shown.values()])])
+    notes = [words.interval_words(given.values(), prob, what), *words.by_name({n: c.held for n, c in shown.items()})]
+    lines += words.label_below(ax, time, [*notes, beyond, words.not_drawn([each.found for each in shown.values()])]) - 1
+    if own:
+        words.make_room(ax, lines)
     return ax
 
 
@@ -127,8 +133,8 @@ def course(
     held, observed = found.held(at), found.observed()
     x = found.positions if found.categories else found.curve(observed.min(), observed.max())
     rows = found.rows(found.values() if found.categories else x, held)
-    estimates = curves.predicted(tree, x, rows, place, "confidence", prob)
-    return Course(found, estimates.sorted(), found.words(held, at))
+    drawn = estimates.predicted(tree, x, rows, place, "confidence", prob)
+    return Course(found, drawn.sorted(), found.words(held, at))
 
 
 def _categories(shown: Mapping[str, Course]) -> tuple[FloatArray, tuple[str, ...]]:

@@ -1,0 +1,101 @@
+"""Estimates at values of a predictor, from one tree or several. Numbers only, no drawing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import names
+from bayesmeta.errors import SpecError
+from bayesmeta.plots import style
+from bayesmeta.plots.grid import Predictor
+from bayesmeta.posterior_draws import beta_draws, is_posterior, summarised
+from bayesmeta.predict import predict
+from bayesmeta.prediction_rows import normal, quadratic, quantile
+from bayesmeta.spec import FloatArray, IntArray, Spec
+from bayesmeta.tree_io import group
+
+_MOST_TREES = len(style.COLOURS)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Mean and interval at every value x of a predictor, all of shape (n,), on the scale of the model."""
+
+    x: FloatArray
+    mean: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+    def moved(self, by: float) -> "Estimates":
+        """The same, drawn beside x."""
+        return replace(self, x=self.x + by)
+
+    def sorted(self) -> "Estimates":
+        """The same in the order of x."""
+        order = np.argsort(self.x, kind="stable")
+        return Estimates(self.x[order], self.mean[order], self.lower[order], self.upper[order])
+
+    @property
+    def without_interval(self) -> int:
+        """How many have an interval that is infinite or not known."""
+        return int((~np.isfinite(self.lower) | ~np.isfinite(self.upper)).sum())
+
+
+def predicted(tree: xr.DataTree, x: FloatArray, rows: pd.DataFrame, outcome: int, what: Any, prob: float) -> Estimates:
+    """Of `bm.predict`; `what` is its interval."""
+    found = predict(tree, rows, interval=what, prob=prob).isel(outcome=outcome)
+    return Estimates(x, *(found[name].to_numpy() for name in ("mean", "lower", "upper")))
+
+
+def contrast(
+    tree: xr.DataTree, x: FloatArray, rows: pd.DataFrame, reference: pd.DataFrame, outcome: int, prob: float
+) -> Estimates:
+    """Mean of the rows less that of the one row `reference`: its interval is that of the difference."""
+    z, design = quantile(prob), Spec.from_tree(tree).design
+    X = (design.fixed(rows) - design.fixed(reference))[:, outcome]
+    offset = design.offset(rows) - design.offset(reference)
+    if is_posterior(tree):
+        found = summarised(X @ beta_draws(tree).T + offset[:, None], prob, axis=1)
+    else:
+        estimate = group(tree, names.ESTIMATE)
+        variance = quadratic(X[:, None], estimate["beta_cov"].to_numpy())[:, 0]
+        found = normal(X @ estimate["beta"].to_numpy() + offset, np.sqrt(variance), z)
+    return Estimates(x, found["mean"], found["lower"], found["upper"])
+
+
+def named(trees: xr.DataTree | Mapping[str, xr.DataTree], call: str) -> dict[str, xr.DataTree]:
+    """The trees by name; the name of a single one is empty. All of one measure, so that they share an axis."""
+    found = {"": trees} if isinstance(trees, xr.DataTree) or not isinstance(trees, Mapping) else dict(trees)
+    if not 1 <= len(found) <= _MOST_TREES:
+        raise SpecError(f"{call} draws 1 to {_MOST_TREES} trees, it was given {len(found)}")
+    for name, tree in found.items():
+        if not isinstance(tree, xr.DataTree):
+            raise SpecError(
+                f"{call}: {repr(name) + ' is' if name else 'given is'} a {type(tree).__name__}, no results tree\n"
+                "  give the tree of bm.fit or bm.sample, or several as {name: tree}"
+            )
+    measures = {name: tree.attrs.get("measure") or "generic" for name, tree in found.items()}
+    if len(set(measures.values())) > 1:
+        told = ", ".join(f"{name}: {measure}" for name, measure in measures.items())
+        raise SpecError(f"the trees have different measures, which no axis can share\n  {told}")
+    return {str(name): tree for name, tree in found.items()}
+
+
+def trajectories(predictor: Predictor) -> IntArray:
+    """Which observations are joined: those of a group of the innermost level that has several values of x."""
+    x = predictor.observed()
+    for level in reversed(predictor.spec.levels):
+        index = level.index[predictor.obs]
+        if any(len(np.unique(x[index == g])) > 1 for g in np.unique(index)):
+            return index
+    return np.arange(len(x))
+
+
+def with_own_data(predictors: Iterable[Predictor]) -> list[Predictor]:
+    """Of the predictors of several models, one for each data set."""
+    found = {(p.observed().tobytes(), p.spec.y[p.obs].tobytes()): p for p in predictors}
+    return list(found.values())
