@@ -157,7 +157,10 @@ def report_command(
     chains: Chains = 4,
     seed: Seed = 1,
     bayes: Annotated[bool, typer.Option(help="Sample from the posteriors as well as fit.")] = True,
-    sensitivity: Annotated[bool, typer.Option(help="Sample under a few other priors too.")] = True,
+    sensitivity: Annotated[
+        bool | None,
+        typer.Option("--sensitivity/--no-sensitivity", help="Sample under other priors too; by default for one model."),
+    ] = None,
 ) -> None:
     """Write one HTML page about the models of a file or about saved results, complete in itself."""
     from bayesmeta.report.from_file import Options, report_file

@@ -26,13 +26,18 @@ from bayesmeta.respecify import homogeneous
 from bayesmeta.sampling import sample
 
 BAYES = "bayes"
-_NO_PRIORS = "Not asked for on this page; without --no-sensitivity, the command makes it."
+_NOT_ASKED = "Not asked for on this page; without --no-sensitivity, the command makes it."
+_OF_ONE = "Shown for model {}; for all models, with the option --sensitivity, and for any one with --model."
 _SAVED = "Saved results do not hold it; bm.sensitivity makes it, and bayesmeta report of a model file shows it."
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command says. model, method : None for all of the file, and for the method that it gives."""
+    """What the command says.
+
+    model, method : None for all of the file, and for the method that it gives.
+    sensitivity : to priors, of all models; None for one of them (see `for_priors`), since it takes the longest.
+    """
 
     model: str | None = None
     method: str | None = None
@@ -41,7 +46,7 @@ class Options:
     chains: int = 4
     seed: int = 1
     bayes: bool = True
-    sensitivity: bool = True
+    sensitivity: bool | None = None
 
     @property
     def how(self) -> dict[str, Any]:
@@ -52,7 +57,8 @@ class Options:
         found = []
         for name, value in asdict(self).items():
             if value != getattr(Options, name):
-                found += [f"--no-{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+                switch = f"--{name}" if value is True else f"--no-{name}"
+                found += [switch] if isinstance(value, bool) else [f"--{name}", str(value)]
         return found
 
 
@@ -73,7 +79,9 @@ def report_file(path: Path, out: Path, options: Options, prob: float = 0.95) -> 
 
 def _of_models(analysis: Analysis, out: Path, options: Options, prob: float) -> Report:
     chosen = _chosen(list(analysis.models), options.model, analysis.path)
-    models = [_model(analysis.models[name], options, prob) for name in chosen]
+    one = for_priors(analysis, chosen)
+    wanted = chosen if options.sensitivity else [one] if options.sensitivity is None else []
+    models = [_model(analysis.models[name], options, prob, name in wanted, one) for name in chosen]
     trees = {model.name: next(iter(model.trees.values())) for model in models}
     tables = {
         title: {name: trees[name] for name in names}
@@ -112,7 +120,15 @@ def _draw(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) 
     return next(iter(draw(replace(figure, title=""), chosen, data).values()))
 
 
-def _model(given: Given, options: Options, prob: float) -> Model:
+def for_priors(analysis: Analysis, chosen: Sequence[str]) -> str:
+    """The model whose sensitivity to priors is shown: the last of those set side by side, since tables go from simple
+    models to rich ones; without a table, the first that has a random part."""
+    listed = [name for names in list(analysis.tables.values())[:1] for name in names if name in chosen]
+    random = [name for name in chosen if analysis.models[name].method != "fixed"]
+    return listed[-1] if listed else (random or list(chosen))[0]
+
+
+def _model(given: Given, options: Options, prob: float, with_priors: bool, one: str) -> Model:
     method = options.method or given.method
     trees = {method: fit(given.spec, method=method)}
     what, sampling = given.what, _plain(given.settings["S"])
@@ -120,8 +136,9 @@ def _model(given: Given, options: Options, prob: float) -> Model:
         return Model(given.name, trees, what, sampling)
     spec = homogeneous(given.spec) if method == "fixed" else given.spec
     trees[BAYES] = sample(spec, given.priors, **options.how)
-    if not options.sensitivity:
-        return Model(given.name, trees, what, sampling, no_priors=_NO_PRIORS)
+    if not with_priors:
+        said = _NOT_ASKED if options.sensitivity is False else _OF_ONE.format(one)
+        return Model(given.name, trees, what, sampling, no_priors=said)
     priors = other_priors(spec, given.priors, trees[BAYES], prob, **options.how)
     return Model(given.name, trees, what, sampling, priors)
 
