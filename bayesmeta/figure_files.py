@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,8 +80,10 @@ def wanted(
     forests, of these models.
     """
     if kind is not None:
-        check_word(kind, KINDS, "--kind")
-    elif settings:
+        check_word(kind, (*KINDS, SIMULATION), "--kind")
+    if kind == SIMULATION:
+        raise SpecError(f"{source.stem} is no simulation study, of which --kind {SIMULATION} is a picture")
+    if settings and kind is None:
         raise SpecError(f"--set {listing(settings)} belongs to one kind of figure; name it with --kind")
     for model in models:
         if model not in source.models:
@@ -114,10 +116,10 @@ def drawings(
 
 
 def _of_figure(source: Source, figure: Figure, suffix: str) -> Iterator[Drawing]:
-    several = KINDS[figure.kind] == "several" or len(figure.models) == 1
-    for label in [""] if several else figure.models:
-        name = "_".join(filter(None, (source.stem, figure.name, label))).replace("/", "_")
-        part = figure.only([label]) if label else figure
+    apart = KINDS[figure.kind] == "one" and len(figure.models) > 1
+    for label, model in figure.models.items() if apart else [("", "")]:
+        name = "_".join(filter(None, (source.stem, figure.name, model))).replace("/", "_")
+        part = replace(figure.only([label]), title=f"{figure.title}: {label}".lstrip(": ")) if apart else figure
         yield Drawing(Path(name + suffix), partial(_draw, source, part))
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import plots
+from bayesmeta.columns import find_column
 from bayesmeta.errors import SpecError, did_you_mean, listing
 from bayesmeta.fitting import METHODS
 from bayesmeta.inference.profile import profile as profile_of
@@ -29,9 +30,9 @@ KINDS: dict[str, Literal["one", "several"]] = {
 }
 _OWN = ("kind", "models", "title", "method")
 _GIVEN = ("ax", "axes")  # arguments of plots that are ours to give
-_OF_DATA = ("labels", "columns", "subgroup")  # arguments that may name columns of the data
+_OF_DATA = ("labels", "columns", "subgroup")  # arguments that name columns of the data, also such that no model uses
 _POINTS = 72  # to the inch
-_LETTER = 0.52  # width of a letter, on average, to its size
+_LETTER = 0.6  # width of a letter, on average, to its size
 
 
 @dataclass(frozen=True)
@@ -124,21 +125,28 @@ def draw(figure: Figure, trees: Mapping[str, xr.DataTree], data: pd.DataFrame | 
                 f"figure {figure.name}: {figure.kind} needs '{name}'\n"
                 f"  declare it in [figure.NAME] of the model file, or give it with --set {name}=VALUE"
             )
-    arguments = {key: _of_data(key, value, data) for key, value in figure.arguments.items()}
+    arguments = dict(figure.arguments)
+    if data is not None:
+        named = {key: arguments[key] for key in _OF_DATA if key in arguments}
+        arguments |= {key: _of_data(value, data, f"figure {figure.name}: {key}") for key, value in named.items()}
     shown = {"": trees} if KINDS[figure.kind] == "several" else trees
     return {label: _titled(function(given, **arguments), figure.title) for label, given in shown.items()}
 
 
-def _of_data(key: str, value: Any, data: pd.DataFrame | None) -> Any:
-    """Columns of the data where an argument names them: one, a list, or a table of headings and columns."""
-    if data is None or key not in _OF_DATA:
-        return value
+def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
+    """The columns that an argument names: one, a list, or by heading, of which there may be two levels."""
     if isinstance(value, str):
-        return data[value] if value in data.columns else value
-    named = value if isinstance(value, Mapping) else dict(zip(value, value, strict=True))
-    if not all(column in data.columns for column in named.values()):
-        return value
-    return pd.DataFrame({heading: data[column] for heading, column in named.items()})
+        return find_column(data, value, where)
+    if isinstance(value, list):
+        return {name: find_column(data, name, where) for name in value}
+    check_kind(value, dict, where)
+    found: dict[Any, "pd.Series[Any]"] = {}
+    for heading, below in value.items():
+        if isinstance(below, Mapping):
+            found |= {(heading, lower): find_column(data, name, where) for lower, name in below.items()}
+        else:
+            found[heading] = find_column(data, below, where)
+    return found
 
 
 def _titled(axes: Any, title: str) -> "Picture":

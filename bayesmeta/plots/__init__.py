@@ -9,8 +9,15 @@ from bayesmeta.plots.caterpillar import caterpillar as caterpillar
 from bayesmeta.plots.checks import loo_pit as loo_pit
 from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.checks import sensitivity as sensitivity
+
+from bayesmeta.plots.bubble import bubble as bubble
+from bayesmeta.plots.caterpillar import caterpillar as caterpillar
+from bayesmeta.plots.checks import loo_pit as loo_pit
+from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
+from bayesmeta.plots.checks import sensitivity as sensitivity
 from bayesmeta.plots.compare import compare as compare
 from bayesmeta.plots.dose_response import dose_response as dose_response
+from bayesmeta.plots.forest import forest as forest
 from bayesmeta.plots.funnel import funnel as funnel
 from bayesmeta.plots.longitudinal import longitudinal as longitudinal
 from bayesmeta.plots.orchard import orchard as orchard
@@ -24,6 +31,7 @@ __all__ = [
     "caterpillar",
     "compare",
     "dose_response",
+    "forest",
     "funnel",
     "longitudinal",
     "loo_pit",

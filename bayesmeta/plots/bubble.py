@@ -135,34 +135,38 @@ def bubble_widths(se: FloatArray) -> tuple[FloatArray, str]:
     return widths, "width of bubbles: 1 / standard error" + (f"; the largest for {exact} without error" * bool(exact))
 
 
-def _lines(ax: "Axes", found: Mapping[str, estimates.Estimates], ratio: bool, prob: str, kind: str) -> dict[str, Any]:
+def _lines(
+    ax: "Axes", found: Mapping[str, estimates.Estimates], ratio: bool, prob: str, kind: str
+) -> list[tuple[str, Any]]:
     from matplotlib.patches import Patch
 
     any_, colour = next(iter(found.values())), style.COLOURS[0]
-    handles: dict[str, Any] = {}
+    handles: list[tuple[str, Any]] = []
     mean = curves.drawn(any_.mean, ratio)
-    handles["mean"] = ax.plot(any_.x, mean, color=colour, linewidth=1.6, zorder=5, label="mean")[0]
+    handles.append(("mean", ax.plot(any_.x, mean, color=colour, linewidth=1.6, zorder=5, label="mean")[0]))
     if each := found.get("confidence"):
         ends = curves.drawn(each.lower, ratio), curves.drawn(each.upper, ratio)
         ax.fill_between(each.x, *ends, color=colour, alpha=0.25, linewidth=0, zorder=2, label="_confidence")
-        handles[prob + kind] = Patch(color=colour, alpha=0.25)
+        handles.append((prob + kind, Patch(color=colour, alpha=0.25)))
     if each := found.get("prediction"):
         look = {"color": colour, "linestyle": style.LINES[1], "linewidth": 0.9}
-        handles[prob + "prediction"] = curves.edges(ax, each, ratio, "_prediction", **look)
+        handles.append((prob + "prediction", curves.edges(ax, each, ratio, "_prediction", **look)))
     return handles
 
 
-def _points(ax: "Axes", found: Mapping[str, estimates.Estimates], ratio: bool, prob: str, kind: str) -> dict[str, Any]:
+def _points(
+    ax: "Axes", found: Mapping[str, estimates.Estimates], ratio: bool, prob: str, kind: str
+) -> list[tuple[str, Any]]:
     from matplotlib.lines import Line2D
 
     x, colour = next(iter(found.values())).x, style.COLOURS[0]
     beside = _BESIDE * (float(np.diff(x).min()) if len(x) > 1 else 1.0)
-    handles: dict[str, Any] = {}
+    handles: list[tuple[str, Any]] = []
     for name, label, width in (("prediction", "prediction", 0.9), ("confidence", kind, 2.2)):
         if each := found.get(name):
             ends = curves.drawn(each.lower, ratio), curves.drawn(each.upper, ratio)
             ax.vlines(each.x + beside, *ends, color=colour, linewidth=width, zorder=4, label=f"_{name}")
-            handles[prob + label] = Line2D([], [], color=colour, linewidth=width)
+            handles.append((prob + label, Line2D([], [], color=colour, linewidth=width)))
     mean = curves.drawn(next(iter(found.values())).mean, ratio)
     look: dict[str, Any] = {
         "marker": "D",
@@ -172,7 +176,7 @@ def _points(ax: "Axes", found: Mapping[str, estimates.Estimates], ratio: bool, p
         "color": colour,
     }
     dots = ax.plot(x + beside, mean, linestyle="none", zorder=6, label="mean", **look)[0]
-    return {"mean": dots} | dict(reversed(handles.items()))
+    return [("mean", dots), *reversed(handles)]
 
 
 def _ticks(ax: "Axes", predictor: Predictor) -> int:

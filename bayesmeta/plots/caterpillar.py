@@ -98,7 +98,7 @@ def caterpillar(
     >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
     >>> axes = bm.plots.caterpillar(bm.fit(spec), level="district")
     >>> [label.get_text() for label in axes[0].get_yticklabels()][-2:]
-    ['644', '71']
+    ['27', '71']
     """
     panels = group_effects(tree, level, effect, kind, prob)
     most = max(len(panel.labels) for panel in panels)

@@ -12,13 +12,25 @@ from bayesmeta.errors import SpecError, did_you_mean, listing
 from bayesmeta.parameters import BETA, RHO, TAU
 from bayesmeta.parameters import parameters as parameters_of
 from bayesmeta.plots import style
-from bayesmeta.plots.panels import ROW, Rows, draw_rows, panel_axes, percent, plain, probability, wrapped
+from bayesmeta.plots.panels import (
+    ROW,
+    TALLEST,
+    Rows,
+    draw_rows,
+    fitted,
+    panel_axes,
+    percent,
+    plain,
+    probability,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 RESULT, PARAMETER = "result", "parameter"
+_WRAPPED = 20  # results whose names may take two lines each
 _SHOWN = ("estimate", "lower", "upper")
 
 
@@ -84,7 +96,7 @@ def estimates(results: Mapping[str, xr.DataTree] | xr.Dataset | Comparison, prob
             '\n  such as {"REML": bm.fit(spec), "Bayes": bm.sample(spec)}; or what bm.sensitivity returned'
         )
     probability(prob := 0.95 if prob is None else prob)
-    given: dict[str, Any] = dict(results)
+    given: Any = results
     tables = {str(name): parameters_of(tree, prob) for name, tree in given.items()}
     kinds = pd.concat([table["kind"] for table in tables.values()])
     kinds = kinds[~kinds.index.duplicated()].sort_values(
@@ -134,7 +146,7 @@ def draw_panel(ax: "Axes", values: xr.Dataset, label: str, ratios: xr.DataTree |
     estimate, lower, upper = (style.shown(values[name].values, as_ratio) for name in _SHOWN)
     draw_rows(ax, Rows(place, estimate, lower, upper), 0.0 if values["kind"].item() == TAU else None)
     ax.set_title(plain(label), fontsize=style.TEXT)
-    ax.set_yticks(place, [wrapped(name) for name in values[RESULT].values], fontsize=style.SMALL)
+    ax.set_yticks(place, _names(values), fontsize=style.SMALL)
     ax.tick_params("y", length=0)
     if as_ratio and ratios is not None:
         style.effect_axis(ax, ratios, True)
@@ -143,8 +155,14 @@ def draw_panel(ax: "Axes", values: xr.Dataset, label: str, ratios: xr.DataTree |
 
 
 def _height(found: xr.Dataset) -> float:
-    lines = max(wrapped(name).count("\n") + 1 for name in found[RESULT].values)
-    return 0.8 + max(ROW * 1.25 * lines, 0.18) * (found.sizes[RESULT] + 0.5)
+    lines = max(name.count("\n") + 1 for name in _names(found))
+    return min(0.8 + max(ROW * 1.25 * lines, 0.18) * (found.sizes[RESULT] + 0.5), TALLEST)
+
+
+def _names(found: xr.Dataset) -> list[str]:
+    """Names of the results; where they are many, on one line each."""
+    given = found[RESULT].values
+    return [wrapped(name) if len(given) <= _WRAPPED else fitted(name) for name in given]
 
 
 def _are_ratios(results: Any, ratio: bool | None) -> xr.DataTree | None:

@@ -64,7 +64,7 @@ def no_effect(ax: "Axes", tree: xr.DataTree, ratio: bool) -> None:
 
 
 def studies(ax: "Axes", predictors: Sequence[Predictor], ratio: bool) -> "Artist":
-    """Observed effects, faint, those of one group joined, by one line with gaps for each predictor; returns the last."""
+    """Observed effects, faint, those of one group joined: a line with gaps for each predictor; returns the last."""
     joined = [trajectories(predictor) for predictor in predictors]
     look: dict[str, Any] = {"color": style.FAINT, "linewidth": 0.5, "marker": ".", "markersize": 2.5, "zorder": 1}
     look["alpha"] = float(np.clip(20 / sum(len(np.unique(index)) for index in joined), 0.4, 1))

@@ -108,14 +108,14 @@ def dose_response(
     own = ax is None
     if ax is None:
         ax = style.new_axes()[1][0, 0]
-    handles = {name: curves.curve(ax, s.found, as_ratio, i, name) for i, (name, s) in enumerate(shown.items())}
+    handles = [(name, curves.curve(ax, s.found, as_ratio, i, name)) for i, (name, s) in enumerate(shown.items())]
     beyond = ""
     if studies and all(s.comparable for s in shown.values()):
         sources = estimates.with_own_data(s.dose for s in shown.values())
-        handles["studies"] = curves.studies(ax, sources, as_ratio)
+        handles.append(("studies", curves.studies(ax, sources, as_ratio)))
         beyond = curves.focus(ax, [s.found for s in shown.values()], sources, as_ratio)
     elif studies:
-        handles["doses of the studies"] = _rug(ax, shown)
+        handles.append(("doses of the studies", _rug(ax, shown)))
     style.effect_axis(ax, first, as_ratio, "y")
     curves.no_effect(ax, first, as_ratio)
     against = "reference dose" if reference is None and None in {s.reference for s in shown.values()} else None

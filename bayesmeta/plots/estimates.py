@@ -69,7 +69,8 @@ def contrast(
 
 def named(trees: xr.DataTree | Mapping[str, xr.DataTree], call: str) -> dict[str, xr.DataTree]:
     """The trees by name; the name of a single one is empty. All of one measure, so that they share an axis."""
-    found = {"": trees} if isinstance(trees, xr.DataTree) or not isinstance(trees, Mapping) else dict(trees)
+    one = isinstance(trees, xr.DataTree) or not isinstance(trees, Mapping)  # a DataTree is a Mapping too
+    found: dict[str, Any] = {"": trees} if one else dict(trees)
     if not 1 <= len(found) <= _MOST_TREES:
         raise SpecError(f"{call} draws 1 to {_MOST_TREES} trees, it was given {len(found)}")
     for name, tree in found.items():

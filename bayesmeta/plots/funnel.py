@@ -108,7 +108,7 @@ def funnel(
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
     >>> ax = bm.plots.funnel(bm.fit(spec))
-    >>> ax.get_xlabel(), ax.get_ylabel(), ax.yaxis_inverted()
+    >>> ax.get_xlabel(), ax.get_ylabel(), bool(ax.yaxis_inverted())
     ('Odds ratio', 'Standard error', True)
     """
     one_of("y", y, tuple(SCALES))
@@ -119,13 +119,13 @@ def funnel(
     own = ax is None
     if ax is None:
         ax = style.new_axes(height=3.0)[1][0, 0]
-    handles: dict[str, Any] = {}
+    handles: list[tuple[str, Any]] = []
     shades = () if found.residual else levels
     _limits(ax, found, scale, se, z, shades, as_ratio)
     if shades:
-        handles |= _shade(ax, scale.of(se), se, shades, as_ratio)
-    handles |= _region(ax, found, scale.of(se), se, z, prob, as_ratio)
-    handles |= _marks(ax, found, scale, as_ratio)
+        handles += _shade(ax, scale.of(se), se, shades, as_ratio)
+    handles += _region(ax, found, scale.of(se), se, z, prob, as_ratio)
+    handles += _marks(ax, found, scale, as_ratio)
     style.effect_axis(ax, tree, as_ratio, "x")
     lines = words.label_below(ax, _label(tree, found.residual, as_ratio), _notes(found, bool(levels)))
     ax.set_ylabel(scale.label, fontsize=style.TEXT)
@@ -149,7 +149,7 @@ def points(tree: xr.DataTree, outcome: str | None = None) -> Funnel:
 
 
 def _levels(contours: Sequence[float]) -> tuple[float, ...]:
-    levels = tuple(sorted(float(level) for level in contours))
+    levels = tuple(np.sort(np.ravel(np.asarray(contours, dtype=float))).tolist())
     for level in levels:
         if not 0 < level < 1:
             raise SpecError(f"contours: {level:g} is no probability between 0 and 1\n  such as (0.9, 0.95, 0.99)")
@@ -183,25 +183,25 @@ def _limits(
     ax.set_ylim(*((least, most) if scale.upward else (most, least - 0.03 * (most - least))))
 
 
-def _shade(ax: "Axes", y: FloatArray, se: FloatArray, levels: Sequence[float], ratio: bool) -> dict[str, Any]:
+def _shade(ax: "Axes", y: FloatArray, se: FloatArray, levels: Sequence[float], ratio: bool) -> list[tuple[str, Any]]:
     """Regions between contours about no effect, white inside; the region outside all is the ground."""
     from matplotlib.patches import Patch
 
     greys = [str(grey) for grey in (1.0, *np.linspace(_DARKEST, _LIGHTEST, len(levels)))]
     ax.set_facecolor(greys[-1])
     for level, grey in reversed(list(zip(levels, greys, strict=False))):
-        ends = [style.shown(sign * quantile(level) * se, ratio) for sign in (-1, 1)]
-        ax.fill_betweenx(y, *ends, color=grey, linewidth=0, zorder=0, label=f"_contour {level:g}")
+        lower, upper = (style.shown(sign * quantile(level) * se, ratio) for sign in (-1, 1))
+        ax.fill_betweenx(y, lower, upper, color=grey, linewidth=0, zorder=0, label=f"_contour {level:g}")
     p = [f"{1 - level:.4g}" for level in levels]
     between = [f"p {low} to {high}" for high, low in pairwise(p)]
     labels = [f"p > {p[0]}", *between, f"p < {p[-1]}"]
     look: dict[str, Any] = {"edgecolor": style.MUTED, "linewidth": 0.5}
-    return {label: Patch(facecolor=grey, **look) for label, grey in zip(labels, greys, strict=True)}
+    return [(label, Patch(facecolor=grey, **look)) for label, grey in zip(labels, greys, strict=True)]
 
 
 def _region(
     ax: "Axes", found: Funnel, y: FloatArray, se: FloatArray, z: float, prob: float, ratio: bool
-) -> dict[str, Any]:
+) -> list[tuple[str, Any]]:
     """The centre, and the lines that hold `prob` of effects about it where there is no heterogeneity."""
     what = "fitted value" if found.residual else "pooled estimate"
     centre = ax.axvline(float(style.shown(found.centre, ratio)), color=style.INK, linewidth=0.9, zorder=2)
@@ -209,10 +209,10 @@ def _region(
         edge = style.shown(found.centre + sign * z * se, ratio)
         look: dict[str, Any] = {"color": style.INK, "linestyle": style.LINES[1], "linewidth": 0.8, "zorder": 2}
         line = ax.plot(edge, y, label="_region", **look)[0]
-    return {what: centre, f"{100 * prob:g}% by sampling error": line}
+    return [(what, centre), (f"{100 * prob:g}% by sampling error", line)]
 
 
-def _marks(ax: "Axes", found: Funnel, scale: Scale, ratio: bool) -> dict[str, Any]:
+def _marks(ax: "Axes", found: Funnel, scale: Scale, ratio: bool) -> list[tuple[str, Any]]:
     """The observations, by outer group where few groups have several."""
     x, y = style.shown(found.effect, ratio), scale.of(found.se)
     few = 2 <= len(found.groups) <= _MOST_GROUPS and len(found.groups) < len(x)
@@ -221,13 +221,14 @@ def _marks(ax: "Axes", found: Funnel, scale: Scale, ratio: bool) -> dict[str, An
     look |= {"markeredgewidth": 0.5, "zorder": 4}
     if not few:
         ax.plot(x, y, marker="o", color=style.BLUE, label="_observations", **look)
-        return {}
-    handles = {}
+        return []
+    handles = []
     for g, label in enumerate(found.groups):
         own = found.group == g
         if own.any():
             marker, colour = style.MARKERS[g], style.COLOURS[g]
-            handles[label] = ax.plot(x[own], y[own], marker=marker, color=colour, label=label, **look)[0]
+            mark = ax.plot(x[own], y[own], marker=marker, color=colour, label=label, **look)[0]
+            handles.append((label, mark))
     return handles
 
 

@@ -90,7 +90,9 @@ class Predictor:
         parsed = self.spec.design.parsed
         others = [name for name in parsed.predictors if name != self.column]
         given = {} if at is None else dict(at)
-        for name in given:
+        for name, value in given.items():
+            if not np.isscalar(value) or bool(pd.isna(value)):  # type: ignore[arg-type]
+                raise SpecError(f"at: {name!r} is {value!r}; give one value, as the data have them")
             if name not in others:
                 raise SpecError(
                     f"at: {name!r} is none of the other predictors{did_you_mean(str(name), others)}\n"

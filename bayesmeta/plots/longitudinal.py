@@ -94,16 +94,13 @@ def longitudinal(
     if ax is None:
         ax = style.new_axes()[1][0, 0]
     shift = _shifts(shown, positions)
-    handles = {
-        name: curves.intervals(ax, each.found.moved(shift[name]), as_ratio, i, name)
-        if name in shift
-        else curves.curve(ax, each.found, as_ratio, i, name)
-        for i, (name, each) in enumerate(shown.items())
-    }
+    handles = [
+        (name, _draw(ax, each, shift.get(name), as_ratio, i, name)) for i, (name, each) in enumerate(shown.items())
+    ]
     beyond = ""
     if studies:
         sources = estimates.with_own_data(each.time for each in shown.values())
-        handles["studies"] = curves.studies(ax, sources, as_ratio)
+        handles.append(("studies", curves.studies(ax, sources, as_ratio)))
         beyond = curves.focus(ax, [each.found for each in shown.values()], sources, as_ratio)
     style.effect_axis(ax, first, as_ratio, "y")
     curves.no_effect(ax, first, as_ratio)
@@ -135,6 +132,13 @@ def course(
     rows = found.rows(found.values() if found.categories else x, held)
     drawn = estimates.predicted(tree, x, rows, place, "confidence", prob)
     return Course(found, drawn.sorted(), found.words(held, at))
+
+
+def _draw(ax: "Axes", shown: Course, shift: float | None, ratio: bool, look: int, name: str) -> Any:
+    """Points moved by `shift`; a curve where that is None."""
+    if shift is None:
+        return curves.curve(ax, shown.found, ratio, look, name)
+    return curves.intervals(ax, shown.found.moved(shift), ratio, look, name)
 
 
 def _categories(shown: Mapping[str, Course]) -> tuple[FloatArray, tuple[str, ...]]:

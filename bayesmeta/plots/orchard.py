@@ -70,7 +70,7 @@ def orchard(
     >>> fit = bm.fit(bm.specify("logor ~ alloc", bcg, S="logorvar", measure="logor"))
     >>> ax = bm.plots.orchard(fit, by="alloc")
     >>> ax.get_yticklabels()[0].get_text()
-    'alternate\\nk = 2'
+    'random\\nk = 7'
     """
     rows, held = categories(tree, by, at, outcome, prob)
     as_ratio = style.is_ratio(tree, ratio)

@@ -72,7 +72,7 @@ def fitted(label: object, most: int = 24) -> str:
     """A label of at most so many letters; of a longer one both ends, as the last letters often tell labels apart.
 
     >>> fitted("Journal of Unlikely Results 1998, arm 2", 20)
-    'Journal of U… arm 2'
+    'Journal of Un… arm 2'
     """
     text = " ".join(str(label).split())
     if len(text) > most:

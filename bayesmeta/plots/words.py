@@ -21,21 +21,21 @@ _MOST_LINES = 4  # of a category's name
 _LETTERS = 0.5  # width of a letter in units of its size, on average
 
 
-def legend_above(ax: "Axes", handles: Mapping[str, Any]) -> int:
+def legend_above(ax: "Axes", handles: Sequence[tuple[str, Any]]) -> int:
     """Names above the axes, where no data lie, in as many columns as their letters leave room for.
 
     Returns the number of lines that they take.
     """
     room = _characters(ax, style.SMALL)
-    texts = {textwrap.fill(label, room - _HANDLE): handle for label, handle in handles.items() if label}
-    if not texts:
+    named = [(textwrap.fill(label, room - _HANDLE), handle) for label, handle in handles if label]
+    if not named:
         return 0
-    lines = [text.splitlines() for text in texts]
+    lines = [text.splitlines() for text, _ in named]
     longest = _HANDLE + max(len(line) for text in lines for line in text)
-    columns = int(np.clip(room // longest, 1, min(3, len(texts))))
+    columns = int(np.clip(room // longest, 1, min(3, len(named))))
     ax.legend(
-        list(texts.values()),
-        list(texts),
+        [handle for _, handle in named],
+        [text for text, _ in named],
         loc="lower left",
         bbox_to_anchor=(0, 1),
         borderaxespad=0.3,
