@@ -1,5 +1,6 @@
 """The report as a reader has it: opened from a file in Chromium, on a phone and at a desk, in light and in dark."""
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,9 +17,18 @@ from tests.posteriors import make_posterior
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.browser
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 WIDTHS, SCHEMES = (390, 1280), ("light", "dark")
 HEAVY = ("serious", "critical")
 
@@ -26,7 +36,8 @@ PICTURES = """() => [...document.images].map(image => ({
     alt: image.alt, loaded: image.complete && image.naturalWidth > 0, box: image.getBoundingClientRect().width}))"""
 # parts wider than the page that no scrolling region holds
 SPILT = """() => [...document.querySelectorAll('body *')].filter(part =>
-    part.getBoundingClientRect().right > innerWidth + 1 && !part.closest('.scroll')).map(part => part.outerHTML.slice(0, 80))"""
+    part.getBoundingClientRect().right > innerWidth + 1 && !part.closest('.scroll'))
+    .map(part => part.outerHTML.slice(0, 80))"""
 UNREACHABLE = """() => [...document.querySelectorAll('main *')].filter(part =>
     part.scrollWidth > part.clientWidth + 1 && ['auto', 'scroll'].includes(getComputedStyle(part).overflowX)
     && !(part.tabIndex === 0 && part.getAttribute('aria-label'))).map(part => part.outerHTML.slice(0, 80))"""
@@ -87,7 +98,9 @@ def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(
-    params=[(scheme, width) for scheme in SCHEMES for width in WIDTHS], ids=lambda case: f"{case[0]}-{case[1]}"
+    scope="module",
+    params=[(scheme, width) for scheme in SCHEMES for width in WIDTHS],
+    ids=lambda case: f"{case[0]}-{case[1]}",
 )
 def opened(browser: "Browser", file: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
     scheme, width = request.param
@@ -119,7 +132,7 @@ def test_it_fits_its_width_and_all_that_scrolls_can_be_reached(opened: Opened) -
     levels = opened.page.evaluate(LEVELS)
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert max(below - above for above, below in zip(levels, levels[1:], strict=False)) <= 1
+    assert max(below - above for above, below in itertools.pairwise(levels)) <= 1
 
 
 def test_axe_finds_no_serious_fault(opened: Opened) -> None:
@@ -140,5 +153,5 @@ def test_the_skip_link_leads_to_the_content(opened: Opened) -> None:
 
 def test_colours_follow_the_scheme(opened: Opened, request: pytest.FixtureRequest) -> None:
     ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-    dark = "dark" in request.node.callspec.id
+    dark = "dark-" in request.node.callspec.id
     assert (sum(ground) < 384) == dark

@@ -9,12 +9,6 @@ from bayesmeta.plots.caterpillar import caterpillar as caterpillar
 from bayesmeta.plots.checks import loo_pit as loo_pit
 from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.checks import sensitivity as sensitivity
-
-from bayesmeta.plots.bubble import bubble as bubble
-from bayesmeta.plots.caterpillar import caterpillar as caterpillar
-from bayesmeta.plots.checks import loo_pit as loo_pit
-from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
-from bayesmeta.plots.checks import sensitivity as sensitivity
 from bayesmeta.plots.compare import compare as compare
 from bayesmeta.plots.dose_response import dose_response as dose_response
 from bayesmeta.plots.forest import forest as forest

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _POINTS, _PIXELS = 72, 96  # to the inch: of SVG, and of CSS
-_LARGEST = 250_000  # bytes of an SVG, beyond which pixels are smaller
-_DPI = 180  # of those, sharp also on fine screens
+_LARGEST = 400_000  # bytes of an SVG, beyond which pixels are smaller
+_DPI = 140  # of those: a page wide, about one to a pixel
 
 
 @dataclass(frozen=True)

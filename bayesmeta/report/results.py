@@ -19,14 +19,16 @@ from bayesmeta.summary import heterogeneity_tables, summary
 from bayesmeta.tables import Facts, Table, number, percent
 
 Trees = Mapping[str, xr.DataTree]
-_MOST_PLACES = 12  # combinations of predictors for which predictions are listed
+_MOST_PLACES = 6  # combinations of predictors for which predictions are listed
 
 
 def estimates(trees: Trees, prob: float) -> tuple[Block, ...]:
     """All parameters side by side, ratios where effects are such, tests of every tree, and criteria."""
     together = compare(dict(trees), prob=prob)
     tests = [_titled(summary(tree, prob).fixed_table(), name) for name, tree in trees.items()]
-    criteria = [readable(block) for name, tree in trees.items() for block in compare({name: tree}).criteria_blocks()]
+    criteria = [
+        _titled(block, name) for name, tree in trees.items() for block in compare({name: tree}).criteria_blocks()
+    ]
     ratio = [ratios(together.dataset, tree, prob) for tree in list(trees.values())[:1] if is_ratio(tree)]
     return (without_empty(together.estimates_table()), *ratio, *tests, *criteria)
 
@@ -67,8 +69,11 @@ def within(estimate: float, lower: float, upper: float, se: float) -> str:
     return number(estimate, se) + interval
 
 
-def _titled(table: Table, name: str) -> Table:
-    return Table(f"{table.title}: {name}", table.header, table.rows)
+def _titled(block: Block, name: str) -> Block:
+    """A block that says of which tree it is."""
+    if isinstance(block, Table):
+        return Table(f"{block.title}: {name}", block.header, block.rows)
+    return readable(block)
 
 
 def heterogeneity(trees: Trees, prob: float) -> tuple[Block, ...]:
