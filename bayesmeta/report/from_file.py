@@ -100,10 +100,11 @@ def _declared(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTre
         return
     groups = [labels] if KINDS[figure.kind] == "several" else [[label] for label in labels]
     for each in groups:
+        name = figure.title or figure.name.replace("_", " ").capitalize()
         which = f" of {', '.join(each)}" if len(figure.models) > 1 else ""
         yield Drawing(
-            f"{figure.title or figure.name}{which if len(groups) > 1 else ''}",
-            f"{figure.kind.replace('_', ' ')}{which}: {figure.title or figure.name}".capitalize(),
+            f"{name}{which if len(groups) > 1 else ''}",
+            f"{figure.kind.replace('_', ' ').capitalize()}{which}: {name}",
             "",
             partial(_draw, figure.only(each), analysis, trees),
         )

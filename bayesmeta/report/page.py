@@ -59,12 +59,12 @@ def page(
             parts += sections
     side = [Section(name, _side_by_side(trees, prob)) for name, trees in (tables or {}).items()]
     across = [Section("Models side by side", (), tuple(side))] if side else []
-    across += [Section("Figures", _drawn(figures))] if figures else []
+    drawn = [Section("Figures", _drawn(figures))] if figures else []
     trees = {_name(model, name): tree for model in models for name, tree in model.trees.items()}
     last = Section("How to reproduce this page", provenance(trees, codes, citation))
     opening = tuple((model.name if several else "", findings(model.trees, prob)) for model in models)
     written = max(str(tree.attrs["created_at"]) for tree in trees.values())[:10]
-    return Page(title, citation, opening, numbered([*across, *parts, last]), written)
+    return Page(title, citation, opening, numbered([*across, *parts, *drawn, last]), written)
 
 
 def _name(model: Model, name: str) -> str:
