@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesmeta import plots, saved
 from bayesmeta.analysis import load_analysis
-from bayesmeta.errors import BayesmetaWarning, DataError, SpecError, did_you_mean, listing
+from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError, did_you_mean, listing
 from bayesmeta.figures import KINDS, Figure, draw
 from bayesmeta.fitting import fit
 from bayesmeta.study import is_study, load_study
@@ -181,7 +181,8 @@ def save(
     """Draws and saves all pictures of the files without a window.
 
     Everything that can be checked beforehand is, so that nothing is fitted for a picture that has no place to go. Among
-    several files, a study that was not run is left out with a word.
+    several files, a study that was not run is left out with a word; of several pictures, those that cannot be drawn are
+    said when the others are there.
 
     Yields
     ------
@@ -201,13 +202,25 @@ def save(
     if notes:
         yield None, notes
     matplotlib.use("agg")
+    failures = []
     for drawing, path in zip(planned, paths, strict=True):
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always", BayesmetaWarning)
-            picture = drawing.make()
-            picture.savefig(path, dpi=_DPI)
-        _close(picture)
-        yield path, [str(warning.message) for warning in said]
+        try:
+            yield path, _saved(drawing, path)
+        except BayesmetaError as error:
+            failures.append(f"{path.stem}: {error}")
+    if failures:
+        count = f"{len(failures)} of {len(planned)} pictures could not be drawn\n" if len(planned) > 1 else ""
+        raise SpecError(count + "\n".join(failures))
+
+
+def _saved(drawing: Drawing, path: Path) -> list[str]:
+    """Draws and saves one picture; what was to be said of it."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", BayesmetaWarning)
+        picture = drawing.make()
+        picture.savefig(path, dpi=_DPI)
+    _close(picture)
+    return [str(warning.message) for warning in said]
 
 
 def _close(picture: "Picture") -> None:

@@ -32,7 +32,7 @@ _OWN = ("kind", "models", "title", "method")
 _GIVEN = ("ax", "axes")  # arguments of plots that are ours to give
 _OF_DATA = ("labels", "columns", "subgroup")  # arguments that name columns of the data, also such that no model uses
 _POINTS = 72  # to the inch
-_LETTER = 0.6  # width of a letter, on average, to its size
+_LETTER, _LINE = 0.6, 1.25  # width of a letter, on average, and height of a line, to the size of letters
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
     if isinstance(value, list):
         return {name: find_column(data, name, where) for name in value}
     check_kind(value, dict, where)
-    found: dict[Any, "pd.Series[Any]"] = {}
+    found: dict[Any, pd.Series[Any]] = {}
     for heading, below in value.items():
         if isinstance(below, Mapping):
             found |= {(heading, lower): find_column(data, name, where) for lower, name in below.items()}
@@ -150,11 +150,21 @@ def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
 
 
 def _titled(axes: Any, title: str) -> "Picture":
-    first = np.ravel(np.asarray(axes, dtype=object))[0]
-    picture: Picture = first.figure
-    if title:
-        most = int(picture.get_figwidth() * _POINTS / (_LETTER * style.TEXT))
-        picture.suptitle(textwrap.fill(title, most), fontsize=style.TEXT)
+    """The picture with a title above all that is drawn, for which it grows."""
+    picture: Picture = np.ravel(np.asarray(axes, dtype=object))[0].figure
+    if not title:
+        return picture
+    lines = textwrap.wrap(title, int(picture.get_figwidth() * _POINTS / (_LETTER * style.TEXT)))
+    before = picture.get_figheight()
+    height = before + (len(lines) + 0.5) * _LINE * style.TEXT / _POINTS
+    picture.set_figheight(height)
+    if picture.get_constrained_layout():
+        picture.suptitle("\n".join(lines), fontsize=style.TEXT)
+        return picture
+    for ax in picture.axes:  # which nothing moves out of the way
+        box = ax.get_position()
+        ax.set_position((box.x0, box.y0 * before / height, box.width, box.height * before / height))
+    picture.suptitle("\n".join(lines), fontsize=style.TEXT, y=1 - _LINE * style.TEXT / 4 / _POINTS / height)
     return picture
 
 

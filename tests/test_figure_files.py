@@ -144,6 +144,17 @@ def test_what_a_plot_warns_of_is_said_beside_the_path(directory, monkeypatch):
     assert ran.stderr == "  note: an interval has no end\n"
 
 
+def test_the_others_are_drawn_where_one_cannot_be(directory):
+    text = BCG + '[model.common]\nformula = "logor ~ 1"\nS = "logorvar"\nmethod = "fixed"\n'
+    Path("three.toml").write_text(text)
+    ran = plot("three.toml", "--kind", "profile", "--set", "parameters=tau")
+    assert ran.exit_code == 2
+    assert pictures(directory) == {"three_profile_ml.png", "three_profile_latitude.png"}
+    assert "Error: 1 of 3 pictures could not be drawn\nthree_profile_common: " in ran.stderr
+    ran = plot("three.toml", "--kind", "profile", "--model", "common", "-o", "x.png")
+    assert ran.stderr.startswith("Error: x: ")
+
+
 # -- saved results
 
 

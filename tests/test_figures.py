@@ -166,8 +166,22 @@ def test_what_a_function_needs_is_asked_for(trees):
 def test_titles_stand_above_and_touch_nothing(trees, kind, title):
     one = {"district": trees["district"]}
     (picture,) = draw(Figure("f", kind, {"district": "district"}, title), one).values()
-    assert (picture.get_suptitle().replace("\n", " ")) == title
+    assert picture.get_suptitle().replace("\n", " ") == title
     assert not crowded(picture)
+    if title:
+        bottom = picture._suptitle.get_window_extent().y0  # after it was drawn
+        assert all(ax.get_window_extent().y1 <= bottom for ax in picture.axes)
+
+
+@pytest.mark.parametrize("kind", ["compare", "structure", "forest"])
+def test_a_title_takes_no_room_from_the_plot(trees, kind):
+    one = {"district": trees["district"]}
+    sizes = []
+    for title in ("", LONG):
+        (picture,) = draw(Figure("f", kind, {}, title), one).values()
+        crowded(picture)
+        sizes.append([ax.get_window_extent().height / picture.dpi for ax in picture.axes])
+    assert sizes[1] == pytest.approx(sizes[0], abs=0.12)
 
 
 def test_columns_of_the_data_by_their_names():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.errors import DataError, SpecError
+from bayesmeta.errors import SpecError
 from bayesmeta.plots.grid import Predictor, chosen_outcome, has_intercept
 
 DATA = pd.DataFrame(
@@ -26,7 +26,9 @@ def predictor(formula: str, column: str, **options) -> Predictor:
     return Predictor.of(bm.specify(formula, DATA, S="v", **options), column, 0, "x", random)
 
 
-@pytest.mark.parametrize("formula", ["y ~ dose", "y ~ log(dose)", "y ~ ns(dose, df=3)", "y ~ I(dose - 12)", "y ~ dose:arm"])
+@pytest.mark.parametrize(
+    "formula", ["y ~ dose", "y ~ log(dose)", "y ~ ns(dose, df=3)", "y ~ I(dose - 12)", "y ~ dose:arm"]
+)
 def test_numbers_have_no_categories(formula: str) -> None:
     found = predictor(formula, "dose")
     assert found.categories == ()
@@ -127,7 +129,7 @@ def test_values_that_cannot_be_held(at: dict, says: str) -> None:
 
 def test_a_category_that_the_data_did_not_have() -> None:
     tree = bm.fit(bm.specify("y ~ dose + arm", DATA, S="v"))
-    with pytest.raises(DataError, match="'arm' holds 'd', which the model has not seen"):
+    with pytest.raises(SpecError, match="at: 'arm' never is 'd' in the data\n  known: a, b, c"):
         bm.plots.bubble(tree, "dose", at={"arm": "d"})
 
 

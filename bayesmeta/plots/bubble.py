@@ -57,10 +57,8 @@ def bubble(
     Raises
     ------
     SpecError
-        For an x that is no predictor, an unknown name in `at`, another interval, and several outcomes of which none is
-        chosen.
-    DataError
-        For a category in `at` that the data did not have.
+        For an x that is no predictor, an unknown name or category in `at`, another interval, and several outcomes of
+        which none is chosen.
 
     Notes
     -----
@@ -90,11 +88,11 @@ def bubble(
     own = ax is None
     if ax is None:
         ax = _new_axes(predictor)
-    widths, note = bubble_widths(np.sqrt(spec.S.variances[predictor.obs]))
+    se = np.sqrt(spec.S.variances[predictor.obs])
+    widths, note = bubble_widths(se)
     effects = style.shown(spec.y[predictor.obs], as_ratio)
     look: dict[str, Any] = {"facecolor": style.MUTED, "edgecolor": style.INK, "alpha": 0.45, "linewidth": 0.5}
-    # large bubbles first, so that none is hidden
-    order = np.argsort(-widths, kind="stable")
+    order = np.argsort(se, kind="stable")  # large bubbles first, so that none is hidden
     ax.scatter(predictor.observed()[order], effects[order], s=widths[order] ** 2, zorder=3.5, label="_studies", **look)
     kind = "credible" if is_posterior(tree) else "confidence"
     handles = (_points if predictor.categories else _lines)(ax, found, as_ratio, f"{100 * prob:g}% ", kind)
@@ -104,7 +102,7 @@ def bubble(
     curves.no_effect(ax, tree, as_ratio)
     lines += words.legend_above(ax, handles) - 1
     told = list(found.values()) if wanted else []
-    lines += words.label_below(ax, x, [note, predictor.words(held, at), words.not_drawn(told)]) - 1
+    lines += words.label_below(ax, x, [note, predictor.words(held, at), words.not_drawn(told, as_ratio)]) - 1
     if own:
         words.make_room(ax, lines)
     return ax
@@ -142,10 +140,10 @@ def _lines(
 
     any_, colour = next(iter(found.values())), style.COLOURS[0]
     handles: list[tuple[str, Any]] = []
-    mean = curves.drawn(any_.mean, ratio)
+    mean = estimates.drawn(any_.mean, ratio)
     handles.append(("mean", ax.plot(any_.x, mean, color=colour, linewidth=1.6, zorder=5, label="mean")[0]))
     if each := found.get("confidence"):
-        ends = curves.drawn(each.lower, ratio), curves.drawn(each.upper, ratio)
+        ends = estimates.drawn(each.lower, ratio), estimates.drawn(each.upper, ratio)
         ax.fill_between(each.x, *ends, color=colour, alpha=0.25, linewidth=0, zorder=2, label="_confidence")
         handles.append((prob + kind, Patch(color=colour, alpha=0.25)))
     if each := found.get("prediction"):
@@ -164,10 +162,10 @@ def _points(
     handles: list[tuple[str, Any]] = []
     for name, label, width in (("prediction", "prediction", 0.9), ("confidence", kind, 2.2)):
         if each := found.get(name):
-            ends = curves.drawn(each.lower, ratio), curves.drawn(each.upper, ratio)
+            ends = estimates.drawn(each.lower, ratio), estimates.drawn(each.upper, ratio)
             ax.vlines(each.x + beside, *ends, color=colour, linewidth=width, zorder=4, label=f"_{name}")
             handles.append((prob + label, Line2D([], [], color=colour, linewidth=width)))
-    mean = curves.drawn(next(iter(found.values())).mean, ratio)
+    mean = estimates.drawn(next(iter(found.values())).mean, ratio)
     look: dict[str, Any] = {
         "marker": "D",
         "markersize": 4,

@@ -7,29 +7,24 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.plots import style
-from bayesmeta.plots.estimates import Estimates, trajectories
+from bayesmeta.plots.estimates import Estimates, drawn, trajectories
 from bayesmeta.plots.grid import Predictor
-from bayesmeta.spec import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+ESTIMATE = "estimate"
+_MARGIN = 0.05  # of the height of an axis
 _WITHOUT_NONE = ("logit", "mean")  # measures of which no value means "no effect"
-
-
-def drawn(values: FloatArray, ratio: bool) -> FloatArray:
-    """As on the axis; NaN where infinite, since nothing can be drawn there."""
-    with np.errstate(over="ignore"):
-        found = style.shown(values, ratio)
-    return np.where(np.isfinite(found), found, np.nan)
 
 
 def curve(ax: "Axes", found: Estimates, ratio: bool, look: int, name: str) -> "Artist":
     """A line labelled `name` and its band, whose edges are drawn in the same style; returns the line.
 
-    `look` picks colour and style of the line.
+    `look` picks colour and style of the line. A single model has no name, its line is labelled `ESTIMATE`.
     """
+    name = name or ESTIMATE
     colour, line = style.COLOURS[look], style.LINES[look]
     lower, upper = drawn(found.lower, ratio), drawn(found.upper, ratio)
     ax.fill_between(found.x, lower, upper, color=colour, alpha=0.18, linewidth=0, zorder=2, label=f"_{name} band")
@@ -47,6 +42,7 @@ def edges(ax: "Axes", found: Estimates, ratio: bool, name: str, **look: Any) -> 
 
 def intervals(ax: "Axes", found: Estimates, ratio: bool, look: int, name: str) -> "Artist":
     """Points labelled `name`, joined by a line, with their intervals as bars; returns the line."""
+    name = name or ESTIMATE
     colour = style.COLOURS[look]
     mean, lower, upper = (drawn(values, ratio) for values in (found.mean, found.lower, found.upper))
     ax.vlines(found.x, lower, upper, color=colour, linewidth=1.2, zorder=4, label=f"_{name} intervals")
@@ -67,7 +63,7 @@ def studies(ax: "Axes", predictors: Sequence[Predictor], ratio: bool) -> "Artist
     """Observed effects, faint, those of one group joined: a line with gaps for each predictor; returns the last."""
     joined = [trajectories(predictor) for predictor in predictors]
     look: dict[str, Any] = {"color": style.FAINT, "linewidth": 0.5, "marker": ".", "markersize": 2.5, "zorder": 1}
-    look["alpha"] = float(np.clip(20 / sum(len(np.unique(index)) for index in joined), 0.4, 1))
+    look["alpha"] = float(np.clip(20 / sum(len(np.unique(index)) for index in joined), 0.4, 0.7))
     for predictor, index in zip(predictors, joined, strict=True):
         x, y = predictor.observed(), style.shown(predictor.spec.y[predictor.obs], ratio)
         order = np.lexsort((x, index))
@@ -83,13 +79,15 @@ def focus(ax: "Axes", found: Sequence[Estimates], predictors: Sequence[Predictor
     Returns words on the observed effects that lie outside, "" for none.
     """
     inside = np.concatenate([np.concatenate([each.lower, each.mean, each.upper]) for each in found])
-    inside = inside[np.isfinite(inside)]
+    inside = inside[np.isfinite(drawn(inside, ratio))]
     y = np.concatenate([predictor.spec.y[predictor.obs] for predictor in predictors])
-    low, high = (inside.min(), inside.max()) if len(inside) else (0.0, 0.0)
-    span = high - low
-    outside = int(((y < low - span) | (y > high + span)).sum()) if span > 0 else 0
-    if outside:
-        ends = max(low - span, min(low, y.min())), min(high + span, max(high, y.max()))
-        margin = 0.05 * (ends[1] - ends[0])
-        ax.set_ylim(*style.shown([ends[0] - margin, ends[1] + margin], ratio))
-    return f"{outside} of {len(y)} effects of studies lie beyond the axis" if outside else ""
+    if len(inside) == 0 or (span := float(np.ptp(inside))) == 0:
+        return ""
+    low, high = (float(end) for end in (inside.min(), inside.max()))
+    low, high = max(low - span, min(low, y.min())), min(high + span, max(high, y.max()))
+    margin = _MARGIN * (high - low)
+    outside = int(((y < low - margin) | (y > high + margin)).sum())
+    if not outside:
+        return ""
+    ax.set_ylim(*style.shown([low - margin, high + margin], ratio))
+    return f"beyond the axis: {outside} of {len(y)} effects of studies"

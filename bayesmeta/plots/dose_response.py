@@ -77,8 +77,8 @@ def dose_response(
     ------
     SpecError
         For a dose that is no predictor or is taken as categories, a reference at which a model has no value, an `upto`
-        below the beginning of the curves, an unknown name in `at`, trees of different measures, and several outcomes
-        of which none is chosen.
+        below the beginning of the curves, an unknown name or category in `at`, trees of different
+        measures, and several outcomes of which none is chosen.
 
     Notes
     -----
@@ -123,7 +123,7 @@ def dose_response(
     ax.set_ylabel(words.upright(f"{style.effect_label(first, as_ratio)} against {against}"), fontsize=style.TEXT)
     lines = words.legend_above(ax, handles) - 1
     notes = [words.interval_words(given.values(), prob), *words.by_name({n: s.held for n, s in shown.items()})]
-    notes += [*_extrapolated(shown), beyond, words.not_drawn([s.found for s in shown.values()])]
+    notes += [*_extrapolated(shown), beyond, words.not_drawn([s.found for s in shown.values()], as_ratio)]
     lines += words.label_below(ax, dose, notes) - 1
     if own:
         words.make_room(ax, lines)

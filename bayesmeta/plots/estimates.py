@@ -18,6 +18,7 @@ from bayesmeta.prediction_rows import normal, quadratic, quantile
 from bayesmeta.spec import FloatArray, IntArray, Spec
 from bayesmeta.tree_io import group
 
+_MOST_LOG = 100.0  # of a ratio: 43 digits
 _MOST_TREES = len(style.COLOURS)
 
 
@@ -39,10 +40,15 @@ class Estimates:
         order = np.argsort(self.x, kind="stable")
         return Estimates(self.x[order], self.mean[order], self.lower[order], self.upper[order])
 
-    @property
-    def without_interval(self) -> int:
-        """How many have an interval that is infinite or not known."""
-        return int((~np.isfinite(self.lower) | ~np.isfinite(self.upper)).sum())
+    def without_interval(self, ratio: bool) -> int:
+        """How many have an interval that cannot be drawn."""
+        return int((np.isnan(drawn(self.lower, ratio)) | np.isnan(drawn(self.upper, ratio))).sum())
+
+
+def drawn(values: FloatArray, ratio: bool) -> FloatArray:
+    """As on the axis; NaN where infinite, and where a ratio has more digits than a logarithmic axis can hold."""
+    out = ~np.isfinite(values) | (np.abs(values) > _MOST_LOG if ratio else False)
+    return style.shown(np.where(out, np.nan, values), ratio)
 
 
 def predicted(tree: xr.DataTree, x: FloatArray, rows: pd.DataFrame, outcome: int, what: Any, prob: float) -> Estimates:

@@ -120,7 +120,11 @@ def forest(
     axes, size = _new(panels, lines) if given is None else (given, _letters(given, tree, ratio, panels, lines))
     null = tree.attrs.get("measure") not in forest_axis.WITHOUT_NULL
     for j, (one, panel) in enumerate(zip(axes, panels, strict=True)):
-        ends = forest_axis.limits(said.cells(j), null) if limits is None else _limits(limits, ratio)
+        ends = (
+            forest_axis.limits(said.cells(j), null, tree.attrs["measure"] in style.RATIOS)
+            if limits is None
+            else _limits(limits, ratio)
+        )
         _panel(one, tree, said, j, panel, lines, size, ends, ratio, null, legend)
     return np.array(axes, dtype=object) if len(axes) > 1 or _is_sequence(ax) else axes[0]
 
@@ -141,7 +145,7 @@ def _panel(
     """One outcome into its axes."""
     left, right = panel.room("left", size), panel.room("right", size)
     box = _box(ax)
-    ax.set_axes_locator(Inset(left, right, ax.get_axes_locator()))
+    ax.set_axes_locator(Inset(ax, left, right))
     style.tidy(ax)
     ax.spines["left"].set_visible(False)
     ax.set_yticks([])
@@ -227,7 +231,12 @@ def _root(ax: "Axes") -> "Figure":
 def _given(ax: Any, said: Forest) -> list["Axes"] | None:
     if ax is None:
         return None
+    from matplotlib.axes import Axes
+
     axes = list(np.ravel(np.asarray(ax, dtype=object)))
+    for one in axes:
+        if not isinstance(one, Axes):
+            raise SpecError(f"ax is a {type(one).__name__}; give matplotlib axes, such as those of plt.subplots()")
     if len(axes) != len(said.outcomes):
         raise SpecError(
             f"{len(axes)} axes for {len(said.outcomes)} outcomes: {listing(said.outcomes, 20)}\n"

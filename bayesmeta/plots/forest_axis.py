@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 WITHOUT_NULL = ("mean", "logit")  # measures of one group, where zero says nothing
 _FAR = 2.5  # beyond the outermost estimate, in typical spreads: intervals that go further end in arrows
 _IMPRECISE = 3.0  # typical spreads: an estimate whose interval is wider on one side does not decide on the axis
+_FACTOR = float(np.log(100))  # ratios further from the outermost estimate tell nobody more
 _MARGIN = 0.04
 
 
-def limits(cells: Sequence[Cell], null: bool) -> tuple[float, float]:
+def limits(cells: Sequence[Cell], null: bool, logs: bool) -> tuple[float, float]:
     """How far the axis reaches, in the unit of the model.
 
     All estimates and bounds lie within, but for intervals far wider than the others, which would squeeze those.
     No effect lies within where it is not further away than the axis is long.
+
+    cells : of one outcome.  null : whether 0 is no effect.  logs : whether effects are logs of ratios.
     """
     observed = [cell.observed for cell in cells if cell.observed]
     others = [found for cell in cells for found in (cell.blup, cell.mean, cell.prediction) if found]
-    low, high = _span(_array(observed), _array([*observed, *others]))
+    low, high = _span(_array(observed), _array([*observed, *others]), _FACTOR if logs else np.inf)
     reach = high - low
     if null and 0 < low <= reach:
         low = 0.0
@@ -40,17 +43,20 @@ def limits(cells: Sequence[Cell], null: bool) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _span(observed: FloatArray, everything: FloatArray) -> tuple[float, float]:
-    """Range of the estimates that are not far less precise than others, and of all bounds that lie near it."""
+def _span(observed: FloatArray, everything: FloatArray, most: float) -> tuple[float, float]:
+    """Range of the estimates that are not far less precise than others, and of all bounds that lie near it.
+
+    most : a distance that is far whatever the others are.
+    """
     widths = _half_widths(observed)
     typical = float(np.median(widths)) if len(widths) else 0.0
     precise = observed[0, widths <= typical]
     spread = max(typical, float(np.ptp(precise)) / 2 if len(precise) else 0.0)
-    core = everything[0, _half_widths(everything) <= _IMPRECISE * spread]
+    core = everything[0, _half_widths(everything) <= min(_IMPRECISE * spread, 2 * most)]
     core = core if len(core) else everything[0]
     bounds = np.where(np.isnan(everything), everything[0], everything)
-    low = max(bounds.min(), core.min() - _FAR * spread)
-    high = min(bounds.max(), core.max() + _FAR * spread)
+    far = min(_FAR * spread, most)
+    low, high = max(bounds.min(), core.min() - far), min(bounds.max(), core.max() + far)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 

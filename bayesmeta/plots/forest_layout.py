@@ -13,11 +13,12 @@ from bayesmeta.plots import style
 from bayesmeta.plots.forest_rows import Forest
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
 SIZES = (7.0, 6.5, 6.0, 5.5, 5.0)  # of letters in points, the largest that fits is taken
 GAP = 1.2  # between columns, in letters
-PITCH, TIGHTEST = 1.65, 1.3  # from line to line, in letters
+PITCH, TIGHTEST = 1.65, 1.2  # from line to line, in letters
 LEAST_PLOT, PLOT = 66.0, 108.0  # width of the plot itself in points, without and with room to spare
 _LETTERS = 46  # of a label; longer ones run over several lines
 _DPI = 288
@@ -182,8 +183,13 @@ def _inches(panels: Sequence[Panel], size: float, least: float) -> float:
 class Inset:
     """Where axes stand within the place the figure gives them: columns of texts keep their room at any size of it."""
 
-    def __init__(self, left: float, right: float, place: Any = None) -> None:
-        self.left, self.right, self.place = left, right, place
+    def __init__(self, ax: "Axes", left: float, right: float) -> None:
+        self.ax, self.left, self.right = ax, left, right
+        self.place: Any = ax.get_axes_locator()
+
+    def get_subplotspec(self) -> Any:
+        """Where the axes stand in a grid, which `tight_layout` asks the locator for."""
+        return self.ax.get_subplotspec()
 
     def __call__(self, ax: Any, renderer: Any) -> "Bbox":
         from matplotlib.transforms import Bbox

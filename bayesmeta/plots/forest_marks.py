@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BLUP = style.BLUE
 _APART = 0.19  # of a study's two marks from the middle of the line
-_SQUARE, _LEAST_SQUARE, _CIRCLE = 0.46, 1.3, 0.3  # sides of the largest square and of circles in lines; points
+_SQUARE, _LEAST_SQUARE, _CIRCLE = 0.46, 2.2, 0.3  # sides of the largest square and of circles in lines; points
 _DIAMOND, _GROUP = 0.34, 0.26  # half heights
 
 
@@ -69,8 +69,9 @@ class Marks:
         for marker, beyond, x in marks:
             if beyond:
                 self._arrow(marker, x, y, colour)
-        stops = [x for x, (_, beyond, _) in zip((found.lower, found.upper), marks, strict=True) if ends and not beyond]
-        self.ax.plot(self._x(stops), [y] * len(stops), "|", color=colour, markersize=0.45 * self.pitch, zorder=3)
+        stops = [x for x, (_, beyond, _) in zip((found.lower, found.upper), marks, strict=True) if not beyond]
+        if ends and stops:
+            self.ax.plot(self._x(stops), [y] * len(stops), "|", color=colour, markersize=0.45 * self.pitch, zorder=3)
 
     def _arrow(self, marker: str, x: float, y: float, colour: str) -> None:
         size = 0.3 * self.pitch

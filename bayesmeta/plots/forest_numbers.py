@@ -12,7 +12,7 @@ from bayesmeta.predict import blup, predict
 from bayesmeta.prediction_rows import quantile
 from bayesmeta.spec import FloatArray, IntArray, Spec
 
-_SAME = 1e-9  # of the width of an interval: differences below are rounding
+_SAME = 1e-9  # of the largest value: differences below are rounding
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Numbers:
     pooled: tuple[bool, ...]
 
     @classmethod
-    def of(cls, tree: xr.DataTree, spec: Spec, prob: float = 0.95) -> "Numbers":
-        """Of a results tree and the specification in it."""
+    def of(cls, tree: xr.DataTree, spec: Spec, prob: float = 0.95, blups: bool = True) -> "Numbers":
+        """Of a results tree and the specification in it; without `blups` only what needs no random effects."""
         z, psi = quantile(prob), covariances(tree, spec)
         random = has_random_effects(tree, spec)
         half = z * np.sqrt(spec.S.variances)
@@ -60,7 +60,9 @@ class Numbers:
         return cls(
             observed=np.stack([_by_row(spec, values) for values in (spec.y, spec.y - half, spec.y + half)]),
             mean=mean,
-            blups={v.name: _stacked(blup(tree, level=v.name, prob=prob)) for v in spec.levels} if random else {},
+            blups={v.name: _stacked(blup(tree, level=v.name, prob=prob)) for v in spec.levels}
+            if random and blups
+            else {},
             prediction=_stacked(predict(tree, interval="prediction", prob=prob)) if random else None,
             weight=weight,
             size=np.where(pooled, weight, precision),
@@ -84,9 +86,8 @@ def shared(values: FloatArray, rows: Sequence[int] | IntArray, outcome: int) -> 
     first = Interval(*(float(value) for value in some[:, 0]))
     if np.isnan(first.estimate):
         return None
-    scale = max(np.ptp(some[:, 0]), abs(first.estimate), np.finfo(float).tiny)
-    same = np.abs(some - some[:, :1]) <= _SAME * scale
-    return first if (same | np.isnan(some)).all() else None
+    scale = float(np.nanmax(np.abs(some[:, 0])))
+    return first if np.allclose(some, some[:, :1], rtol=0, atol=_SAME * scale, equal_nan=True) else None
 
 
 def _weights(spec: Spec, W: FloatArray, pooled: Sequence[bool]) -> FloatArray:

@@ -87,7 +87,7 @@ def forest_rows(
 ) -> Forest:
     """The lines of `bm.plots.forest`, whose arguments these are."""
     spec = Spec.from_tree(tree)
-    numbers = Numbers.of(tree, spec, prob)
+    numbers = Numbers.of(tree, spec, prob, blup)
     by = [] if subgroup is None else [_subgroups(spec, numbers, texts.by_row(spec, subgroup, "subgroup"))]
     said = _Said(
         spec=spec,
@@ -96,7 +96,6 @@ def forest_rows(
         fitted=tuple(not any(known) for known in zip(numbers.pooled, *(split.means for split in by), strict=True)),
         labels=texts.row_labels(spec, labels),
         counts=texts.counts(spec, columns),
-        blup=blup,
         prediction=f"{texts.percent(prob)} prediction interval" if prediction else "",
     )
     levels = list(_levels(said))
@@ -126,7 +125,6 @@ class _Said:
     fitted: tuple[bool, ...]
     labels: texts.Labels
     counts: Sequence[texts.Counts]
-    blup: bool
     prediction: str
 
     @property
@@ -158,7 +156,11 @@ def _section(said: _Said, rows: Sequence[int], splits: Sequence[_Split], depth: 
     if not splits:
         return [_row(said, row, depth) for row in rows]
     split, lines = splits[0], []
-    for code in dict.fromkeys(split.codes[list(rows)].tolist()):
+    codes = split.codes[list(rows)].tolist()
+    if not split.means and len(set(codes)) == len(rows):  # headings of one row each would only repeat it
+        names = [split.label(code) if said.labels.numbers else "" for code in codes]
+        return [_row(said, row, depth, name) for row, name in zip(rows, names, strict=True)]
+    for code in dict.fromkeys(codes):
         own, label = [row for row in rows if split.codes[row] == code], split.label(code)
         group = said.numbers.blups.get(split.level)
         cells = said.nothing if group is None else tuple(Cell(blup=shared(group, own, j)) for j in said.chosen)
@@ -168,9 +170,9 @@ def _section(said: _Said, rows: Sequence[int], splits: Sequence[_Split], depth: 
     return lines
 
 
-def _row(said: _Said, row: int, depth: int) -> Line:
+def _row(said: _Said, row: int, depth: int, name: str = "") -> Line:
     cells = tuple(_cell(said, row, j) for j in said.chosen)
-    return Line("row", said.labels.texts[row], cells, depth, tuple(c.texts[row] for c in said.counts), row)
+    return Line("row", name or said.labels.texts[row], cells, depth, tuple(c.texts[row] for c in said.counts), row)
 
 
 def _cell(said: _Said, row: int, j: int) -> Cell:
@@ -179,7 +181,7 @@ def _cell(said: _Said, row: int, j: int) -> Cell:
     innermost = n.blups.get(said.spec.levels[-1].name)
     return Cell(
         observed=observed,
-        blup=n.at(innermost, row, j) if said.blup and innermost is not None else None,
+        blup=n.at(innermost, row, j) if innermost is not None else None,
         mean=n.at(n.mean, row, j) if said.fitted[j] else None,
         weight=float(n.weight[row, j]),
         size=float(n.size[row, j] / np.nanmax(n.size[:, j])),
@@ -206,7 +208,7 @@ def _levels(said: _Said) -> Iterator[_Split]:
         codes[said.spec.row] = level.index
         if len({*codes[said.kept].tolist()}) < len(said.kept):
             label = partial(_group_label, level)
-            yield _Split(level.name, codes, label, level.name if effects and said.blup else "")
+            yield _Split(level.name, codes, label, level.name if effects else "")
 
 
 def _group_label(level: Level, code: int) -> str:

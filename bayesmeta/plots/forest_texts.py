@@ -26,6 +26,7 @@ _SHORT = {
 }
 _POOLED = {"fixed": "common effect", "reml": "REML", "ml": "ML", "mm": "moments", "vc": "variance components"}
 _MINUS, _MISSING = "−", "–"
+_LARGE = 1e5  # a ratio beyond is only said to be so
 
 
 def by_row(spec: Spec, given: Any, argument: str) -> pd.Series:
@@ -58,10 +59,11 @@ def by_row(spec: Spec, given: Any, argument: str) -> pd.Series:
 
 @dataclass(frozen=True)
 class Labels:
-    """Of all rows, with their heading."""
+    """Of all rows, with their heading; `numbers` where rows have no names but their numbers."""
 
     heading: str
     texts: list[str]
+    numbers: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def row_labels(spec: Spec, labels: Any = None) -> Labels:
     if numbered and inner.name in spec.data and len(set(spec.row)) == len({*inner.index}):
         return Labels(heading(inner.name), [named(inner.name, x) for x in spec.data[inner.name]])
     name = "" if index.name is None else str(index.name)
-    return Labels(heading(name or "Row"), [named(name or "row", x) for x in spec.row_labels])
+    above = inner.name if inner.name in spec.data else "Row"
+    return Labels(heading(name or above), [named(name or "row", x) for x in spec.row_labels], numbered)
 
 
 def named(what: str, label: object) -> str:
@@ -164,15 +167,14 @@ def _number(value: float, places: int) -> str:
 
 def _ratio(log: float, places: int) -> str:
     """A ratio with as many figures as one near 1 has, and bounds that round to 0 or run to thousands in short."""
-    digits = log / np.log(10)
-    if np.isinf(log) or digits > 300:
+    if np.isinf(log):
         return "∞" if log > 0 else "0"
-    value = float(np.exp(log))
+    if log >= np.log(_LARGE):
+        return f">{_LARGE:,.0f}"
+    value, digits = float(np.exp(log)), max(0, int(np.floor(log / np.log(10))))
     if value < 0.5 * 10.0**-places:
         return f"<{10.0**-places:.{places}f}"
-    if value >= 1e5:
-        return f">{1e5:,.0f}"
-    return f"{value:.{max(0, places - max(0, int(np.floor(digits))))}f}"
+    return f"{value:.{max(0, places - digits)}f}"
 
 
 def positions(spec: Spec, outcome: Any) -> list[int]:

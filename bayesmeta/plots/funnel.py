@@ -238,5 +238,5 @@ def _label(tree: xr.DataTree, residual: bool, ratio: bool) -> str:
 
 
 def _notes(found: Funnel, wanted: bool) -> list[str]:
-    without = "no contours: they hold for effects, not for residuals" if found.residual and wanted else ""
+    without = "no contours, since these are residuals" if found.residual and wanted else ""
     return [without, "all standard errors are 0" if not found.se.any() else ""]

@@ -87,18 +87,24 @@ class Predictor:
 
     def held(self, at: Mapping[str, Any] | None) -> dict[str, Any]:
         """The value of every other predictor of the model: as given, else the mean, or the most frequent category."""
-        parsed = self.spec.design.parsed
-        others = [name for name in parsed.predictors if name != self.column]
+        others = [name for name in self.spec.design.parsed.predictors if name != self.column]
         given = {} if at is None else dict(at)
         for name, value in given.items():
-            if not np.isscalar(value) or bool(pd.isna(value)):  # type: ignore[arg-type]
-                raise SpecError(f"at: {name!r} is {value!r}; give one value, as the data have them")
             if name not in others:
                 raise SpecError(
                     f"at: {name!r} is none of the other predictors{did_you_mean(str(name), others)}\n"
                     f"  predictors to be held: {listing(others, 20) or 'none'}"
                 )
+            self._check(name, value)
         return {name: given.get(name, self._usual(name)) for name in others}
+
+    def _check(self, column: str, value: Any) -> None:
+        if not np.isscalar(value) or bool(pd.isna(value)):  # type: ignore[arg-type]
+            raise SpecError(f"at: {column!r} is {value!r}; give one value, as the data have them")
+        known = categories(self.spec.data.loc[self.spec.kept, column]) if self._is_category(column) else ()
+        if known and label(value) not in known:
+            hint = did_you_mean(label(value), known)
+            raise SpecError(f"at: {column!r} never is {value!r} in the data{hint}\n  known: {listing(known, 30)}")
 
     def words(self, held: Mapping[str, Any], at: Mapping[str, Any] | None) -> str:
         """What is held where, of the predictors that this outcome has; "" for none."""

@@ -62,8 +62,8 @@ def longitudinal(
     Raises
     ------
     SpecError
-        For a time that is no predictor, categories without numbers that differ between models, an unknown name in
-        `at`, trees of different measures, and several outcomes of which none is chosen.
+        For a time that is no predictor, categories without numbers that differ between models, an unknown name or
+        category in `at`, trees of different measures, and several outcomes of which none is chosen.
 
     Notes
     -----
@@ -110,7 +110,12 @@ def longitudinal(
         lines += words.categories_axis(ax, positions, labels or [f"{at:g}" for at in positions])
     what = "bands" if not shift else "bars" if len(shift) == len(shown) else "bands and bars"
     notes = [words.interval_words(given.values(), prob, what), *words.by_name({n: c.held for n, c in shown.items()})]
-    lines += words.label_below(ax, time, [*notes, beyond, words.not_drawn([each.found for each in shown.values()])]) - 1
+    lines += (
+        words.label_below(
+            ax, time, [*notes, beyond, words.not_drawn([each.found for each in shown.values()], as_ratio)]
+        )
+        - 1
+    )
     if own:
         words.make_room(ax, lines)
     return ax

@@ -90,9 +90,9 @@ def by_name(told: Mapping[str, str]) -> list[str]:
     return [f"{name}: {words}" for name, words in told.items() if words]
 
 
-def not_drawn(found: Sequence[Estimates]) -> str:
+def not_drawn(found: Sequence[Estimates], ratio: bool) -> str:
     """A word on intervals that cannot be drawn."""
-    missing, all_ = sum(each.without_interval for each in found), sum(len(each.x) for each in found)
+    missing, all_ = sum(each.without_interval(ratio) for each in found), sum(len(each.x) for each in found)
     return f"no finite interval at {missing} of {all_} values" if missing else ""
 
 
