@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from bayesmeta.priors import Prior as Prior
     from bayesmeta.priors import Priors as Priors
     from bayesmeta.pymc_model import to_pymc as to_pymc
+    from bayesmeta.report import report as report
     from bayesmeta.sampling import sample as sample
     from bayesmeta.sensitivity import sensitivity as sensitivity
     from bayesmeta.simulate import simulate as simulate
@@ -80,6 +81,7 @@ _NAMES = {
     "predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "pymc_model": ("to_pymc",),
+    "report": ("report",),
     "sampling": ("sample",),
     "sensitivity": ("sensitivity",),
     "simulate": ("simulate",),

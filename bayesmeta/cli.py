@@ -144,6 +144,35 @@ def show(file: Annotated[Path, typer.Argument(help="Results saved by `bayesmeta 
             typer.echo(f"\n== {name}\n\n{summary(tree)}" if name else str(summary(tree)))
 
 
+@app.command("report")
+def report_command(
+    file: Annotated[Path, typer.Argument(help="A model file, such as models/school.toml, or saved results.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page; FILE's name with .html by default.")
+    ] = None,
+    model: OneModel = None,
+    method: Annotated[str | None, typer.Option(help="Fit by this method instead of the file's.")] = None,
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    seed: Seed = 1,
+    bayes: Annotated[bool, typer.Option(help="Sample from the posteriors as well as fit.")] = True,
+    sensitivity: Annotated[
+        bool | None,
+        typer.Option("--sensitivity/--no-sensitivity", help="Sample under other priors too; by default for one model."),
+    ] = None,
+) -> None:
+    """Write one HTML page about the models of a file or about saved results, complete in itself."""
+    from bayesmeta.report.from_file import Options, report_file
+    from bayesmeta.report.render import check_page
+
+    with _said_plainly():
+        path = out or Path(f"{file.stem}.html")
+        check_page(path)
+        page = report_file(file, path, Options(model, method, draws, tune, chains, seed, bayes, sensitivity))
+        typer.echo(f"Report written to {page.save(path)}")
+
+
 @app.command()
 def plot(
     files: Annotated[list[Path], typer.Argument(help="Model files, saved results (netCDF or Zarr), or a study file.")],

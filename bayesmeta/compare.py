@@ -133,29 +133,21 @@ class Comparison(Page):
         alarms = [
             ("WARNING", f"{name}: {alarm}") for name, tree in self.trees.items() for alarm in remarks.alarms(tree)
         ]
-        title = f"Estimates (standard errors{' or SDs' * self._posterior}) and {percent(self.prob)} intervals"
-        table = Table(title, tuple(self.trees), tuple(self._rows()))
         draws = [
             facts
             for name, tree in self.trees.items()
             if is_posterior(tree)
             for facts in posterior_remarks.page(tree, name, notes=True)
         ]
-        return [Facts((*alarms, *models), "Models"), table, *draws, *self._criteria()]
+        return [Facts((*alarms, *models), "Models"), self.estimates_table(), *draws, *self.criteria_blocks()]
 
-    def _rows(self) -> list[tuple[str, ...]]:
-        """Two lines per parameter: the estimate with its standard error, the interval below."""
-        rows: list[tuple[str, ...]] = []
-        for label in self.dataset["parameter"].values:
-            found = self.dataset.sel(parameter=label)
-            values = list(zip(*(found[statistic].values for statistic in STATISTICS), strict=True))
-            rows.append((str(label), *(_estimate(estimate, se) for estimate, se, _, _ in values)))
-            intervals = [_interval(lower, upper, se) for _, se, lower, upper in values]
-            if any(intervals):
-                rows.append(("", *intervals))
-        return rows
+    def estimates_table(self) -> Table:
+        """Every parameter of every tree."""
+        title = f"Estimates (standard errors{' or SDs' * self._posterior}) and {percent(self.prob)} intervals"
+        return Table(title, tuple(self.trees), tuple(estimate_rows(self.dataset)))
 
-    def _criteria(self) -> list[Block]:
+    def criteria_blocks(self) -> list[Block]:
+        """Criteria of all trees, or why they are not compared."""
         if reason := self._obstacle:
             return [Facts((("Criteria not compared", reason),))]
         frame = self.criteria
@@ -177,6 +169,22 @@ class Comparison(Page):
     def _with_remarks(self, table: Table, *remarks: str) -> list[Block]:
         found = [("note", remark) for remark in (*remarks, other_sampling_covariances(self.trees)) if remark]
         return [table, *([Facts(tuple(found))] if found else [])]
+
+
+def estimate_rows(dataset: xr.Dataset) -> list[tuple[str, ...]]:
+    """Two lines per parameter: the estimate with its standard error, the interval below.
+
+    dataset : `estimate`, `se`, `lower`, `upper` over `parameter` and one more dimension, that of the columns.
+    """
+    rows: list[tuple[str, ...]] = []
+    for label in dataset["parameter"].values:
+        found = dataset.sel(parameter=label)
+        values = list(zip(*(found[statistic].values for statistic in STATISTICS), strict=True))
+        rows.append((str(label), *(_estimate(estimate, se) for estimate, se, _, _ in values)))
+        intervals = [_interval(lower, upper, se) for _, se, lower, upper in values]
+        if any(intervals):
+            rows.append(("", *intervals))
+    return rows
 
 
 def _loo_table(frame: pd.DataFrame) -> Table:

@@ -89,7 +89,7 @@ def sensitivity(
         trees = _from_one_model(spec, priors, seed, how)
     else:
         trees = {name: sample(spec, given, seed=seed, sampler=sampler, **how) for name, given in priors.items()}
-    return _side_by_side(trees, prob)
+    return side_by_side(trees, prob)
 
 
 def _from_one_model(
@@ -108,7 +108,8 @@ def _from_one_model(
     return {name: compiled.sample(which, seed=seed, **how) for which, name in enumerate(given)}
 
 
-def _side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
+def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
+    """The dataset of `sensitivity`, from posterior trees of one specification under their priors' names."""
     from bayesmeta.posterior_remarks import prior_facts
 
     tables = {name: parameters(tree, prob) for name, tree in trees.items()}

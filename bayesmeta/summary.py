@@ -104,14 +104,15 @@ class Summary(Page):
         notes = tuple(("note", note) for note in remarks.notes(tree))
         return [
             Facts(tuple(head), f"Meta-analysis by {remarks.method(tree)}"),
-            self._fixed(),
+            self.fixed_table(),
             *self._between(),
-            *_heterogeneity(tree),
+            *heterogeneity_tables(tree),
             *(posterior_remarks.page(tree) if is_posterior(tree) else _criteria(tree)),
             *([Facts(notes)] if notes else []),
         ]
 
-    def _fixed(self) -> Table:
+    def fixed_table(self) -> Table:
+        """Every coefficient with its test, or with its probability of being positive."""
         title, rows = f"Fixed effects ({percent(self.prob)} intervals)", []
         for coef, row in self.to_dataframe().iterrows():
             estimate, se, *interval = _cells(row, "estimate")
@@ -178,7 +179,8 @@ def _cells(row: pd.Series, size: str) -> tuple[str, ...]:
     return tuple(number(row[name], row["se"]) for name in (size, "se", "lower", "upper"))
 
 
-def _heterogeneity(tree: xr.DataTree) -> list[Table]:
+def heterogeneity_tables(tree: xr.DataTree) -> list[Table]:
+    """Cochran's Q and what follows from it; none for a tree without them."""
     if names.HETEROGENEITY not in tree.children:
         return []
     frame = tree[names.HETEROGENEITY].to_dataset().to_dataframe()

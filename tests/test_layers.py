@@ -24,7 +24,7 @@ RINGS = {
         posterior_predict chains simulate""",
     "people": """summary compare tables parameters remarks same_data nesting partition inference analysis published
         reproduce cli export notebook saved posterior_remarks posterior_criteria sensitivity plots many parallel study
-        study_run toml_checks figures figure_files cli_tables""",
+        study_run toml_checks figures figure_files cli_tables report""",
 }
 RING = {module: ring for ring, modules in enumerate(RINGS.values()) for module in modules.split()}
 
@@ -35,7 +35,7 @@ OUTSIDE = {
         "kernel": "numpy scipy numba",
         "model": "pandas xarray formulaic pooch rdata pymc pytensor jax",
         "tables": "arviz arviz_stats nutpie matplotlib",
-        "people": "rich typer joblib threadpoolctl",
+        "people": "rich typer joblib threadpoolctl jinja2 markupsafe",
     }.items()
     for package in packages.split()
 }

@@ -1,0 +1,95 @@
+"""Plots as images inside the page, or the reason why a model has none."""
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesmeta.errors import BayesmetaError
+from bayesmeta.report.blocks import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_POINTS, _PIXELS = 72, 96  # to the inch: of SVG, and of CSS
+_LARGEST = 400_000  # bytes of an SVG, beyond which pixels are smaller
+_DPI = 140  # of those: a page wide, about one to a pixel
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A plot to be made: `draw` returns axes, several of them, or what ArviZ returns."""
+
+    title: str
+    alt: str
+    caption: str
+    draw: Callable[[], Any]
+
+
+def pictures(drawings: Sequence[Drawing]) -> tuple[list[Picture], list[str]]:
+    """The pictures that can be drawn, and a sentence about each of the others."""
+    drawn, left_out = [], []
+    with _no_windows():
+        for drawing in drawings:
+            try:
+                drawn.append(picture(drawing))
+            except BayesmetaError as error:
+                reason = str(error).splitlines()[0]
+                left_out.append(f"{drawing.title}: left out, because {reason}")
+    return drawn, left_out
+
+
+def picture(drawing: Drawing) -> Picture:
+    import matplotlib.pyplot as plt
+
+    figure = figure_of(drawing.draw())
+    try:
+        uri = image(figure, drawing.title)
+        width, height = (round(float(inches) * _PIXELS) for inches in figure.get_size_inches())
+    finally:
+        plt.close(figure)
+    return Picture(drawing.title, drawing.alt, drawing.caption, uri, width, height)
+
+
+def figure_of(drawn: Any) -> "Figure":
+    """The figure of axes, of an array of them, or of a plot collection of ArviZ; or a figure itself."""
+    if hasattr(drawn, "viz"):
+        return drawn.viz["figure"].item()
+    if hasattr(drawn, "savefig"):
+        return drawn
+    return np.ravel(np.asarray(drawn, dtype=object))[0].get_figure(root=True)
+
+
+def image(figure: "Figure", title: str) -> str:
+    """A data URI: SVG, or where that is large PNG."""
+    from matplotlib import rc_context
+
+    buffer = BytesIO()
+    with rc_context({"svg.hashsalt": title, "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None, "Title": title})
+    if buffer.tell() <= _LARGEST:
+        return _uri("image/svg+xml", buffer)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white", dpi=_DPI, metadata={"Title": title})
+    return _uri("image/png", buffer)
+
+
+def _uri(kind: str, content: BytesIO) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+@contextmanager
+def _no_windows() -> Iterator[None]:
+    """Figures that are not shown, also where the chosen backend has no display to show them on."""
+    import matplotlib.pyplot as plt
+
+    try:
+        plt.close(plt.figure())
+    except ImportError:
+        plt.switch_backend("agg")
+    with plt.ioff():
+        yield

@@ -1,0 +1,103 @@
+"""The page as HTML: the template, and nothing that comes from elsewhere."""
+
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from bayesmeta import __version__
+from bayesmeta.errors import DataError
+from bayesmeta.report.blocks import Page
+from bayesmeta.tables import NOTHING, Table
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """A page of HTML; notebooks show it, `save` writes it to a file.
+
+    >>> Report("A title", "<p>One line.</p>")
+    Report 'A title', 0 kB of HTML; save("page.html") writes it
+    """
+
+    title: str
+    html: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page, in place of what the file held; DataError where no file can be."""
+        path = check_page(Path(path))
+        path.write_text(self.html, encoding="utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        return f'Report {self.title!r}, {len(self.html) // 1000} kB of HTML; save("page.html") writes it'
+
+    def _repr_html_(self) -> str:
+        frame = "width:100%;height:40rem;border:1px solid #8888"
+        return f'<iframe title="{escape(self.title)}" style="{frame}" srcdoc="{escape(self.html)}"></iframe>'
+
+
+def check_page(path: Path) -> Path:
+    """The path itself; DataError where no page can be written."""
+    if not path.parent.is_dir():
+        raise DataError(f"no directory {path.parent} for the report {path.name}")
+    if path.is_dir():
+        raise DataError(f"{path} is a directory; give the name of a file, such as page.html")
+    if path.suffix in (".toml", ".nc", ".zarr"):
+        raise DataError(f"{path} would replace models or results by a page; give a name such as {path.stem}.html")
+    return path
+
+
+def render(page: Page) -> Report:
+    template = _environment().get_template("page.html.j2")
+    style = (_HERE / "page.css").read_text(encoding="utf-8")
+    return Report(page.title, template.render(page=page, style=style, version=__version__))
+
+
+@cache
+def _environment() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "kind": lambda block: type(block).__name__,
+        "spans": spans,
+        "columns_of_words": columns_of_words,
+    }
+    return environment
+
+
+def spans(rows: tuple[tuple[str, ...], ...]) -> list[tuple[int, tuple[str, ...]]]:
+    """Rows with the number of lines that their label stands for: one without a label goes on with the one above.
+
+    >>> spans((("a", "1"), ("", "[0, 2]"), ("b", "3")))
+    [(2, ('a', '1')), (0, ('', '[0, 2]')), (1, ('b', '3'))]
+    """
+    if not any(row[0] for row in rows):
+        return [(1, row) for row in rows]
+    lengths = [0] * len(rows)
+    at = 0
+    for i, row in enumerate(rows):
+        at = i if row[0] or i == 0 else at
+        lengths[at] += 1
+    return list(zip(lengths, rows, strict=True))
+
+
+def columns_of_words(table: Table) -> list[bool]:
+    """Which columns after the labels stand at the left, since not all their cells are numbers."""
+    return [not all(numeric(row[j + 1]) for row in table.rows) for j in range(len(table.header))]
+
+
+def numeric(cell: str) -> bool:
+    """Whether a cell holds a number, an interval or nothing, and so stands at the right.
+
+    >>> numeric("-0.5 (0.1)"), numeric("[1, 2]"), numeric("<0.0001"), numeric("one variance"), numeric("11/3 b")
+    (True, True, True, False, False)
+    """
+    return cell == NOTHING or not any(
+        letter.isalpha() for letter in cell.replace("inf", "").replace("e-", "").replace("e+", "")
+    )
