@@ -77,7 +77,7 @@ def test_the_opening_says_the_result_as_a_ratio(html, trees):
     found = re.search(r"pooled odds ratio ([\d.]+) \(95% confidence interval ([\d.]+) to ([\d.]+)\)", text_of(html))
     assert found
     assert [float(number) for number in found.groups()] == pytest.approx([np.exp(beta), low, high], abs=6e-5)
-    assert "the chains agree; largest R-hat 1.001" in text_of(html)
+    assert "the chains agree (largest R-hat 1.001, smallest effective sample size 900, no divergences)" in text_of(html)
     assert "the search converged" in text_of(html)
 
 

@@ -88,7 +88,7 @@ def awkward() -> dict[str, Any]:
     return {"reml": bm.fit(spec)}
 
 
-@pytest.fixture(scope="module", params=[two_levels, awkward], ids=lambda made: made.__name__)
+@pytest.fixture(scope="session", params=[two_levels, awkward], ids=lambda made: made.__name__)
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("report") / "page.html"
     bm.report(

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import names, posterior_remarks, remarks
+from bayesmeta import names, remarks
+from bayesmeta.chains import count, worst
 from bayesmeta.parameters import BETA, TAU, parameters
 from bayesmeta.plots.style import effect_label, is_ratio
 from bayesmeta.posterior_draws import is_posterior
@@ -119,9 +120,22 @@ def _level(row: pd.Series) -> str:
 
 def _trusted(tree: xr.DataTree) -> str:
     if is_posterior(tree):
-        worst = posterior_remarks.diagnostics(tree)
-        return f"the chains agree; {worst}." if worst else ""
+        return _chains(tree)
     if names.OPTIMIZER not in tree.children or not group(tree, names.OPTIMIZER).sizes[names.FREE]:
         return ""
     at_boundary = bool(group(tree, names.OPTIMIZER)["at_boundary"].any())
     return "the search converged" + (", at a boundary (see the notes)." if at_boundary else ".")
+
+
+def _chains(tree: xr.DataTree) -> str:
+    if names.DIAGNOSTICS not in tree.children:
+        return ""
+    found = group(tree, names.DIAGNOSTICS)
+    r_hat, least = worst(found["r_hat"])[1], np.fmin(worst(found["ess_bulk"])[1], worst(found["ess_tail"])[1])
+    if np.isnan(r_hat):
+        return ""
+    none_diverged = count(int(found["divergences"]), "divergence")
+    return (
+        f"the chains agree (largest R-hat {fixed(r_hat, 3)}, smallest effective sample size {fixed(least, 0)}, "
+        f"{none_diverged})."
+    )
