@@ -12,7 +12,7 @@ import pytest
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
 from bayesmeta.study import load_study
-from bayesmeta.study_run import run, table
+from bayesmeta.study_run import run_study, study_table
 from tests.pictures import crowded
 
 TABLE6 = Path(__file__).resolve().parents[1] / "models" / "table6.toml"
@@ -29,7 +29,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Both ways of drawing, three scenarios of ten groups, four data sets."""
     study = load_study(TABLE6)
     small = replace(study, scenarios=tuple(s for s in study.scenarios if s["m"] == 10)[:3])
-    return table(small, run(small, tmp_path_factory.mktemp("study") / "out", datasets=4))
+    return study_table(small, run_study(small, tmp_path_factory.mktemp("study") / "out", datasets=4))
 
 
 def test_panels_hold_the_table(rows: pd.DataFrame) -> None:

@@ -25,7 +25,7 @@ def simulation(table: pd.DataFrame, axes: Any = None) -> "NDArray[Any]":
 
     Parameters
     ----------
-    table : of `bayesmeta.study_run.table`: a row for each way of drawing, scenario, estimator and statistic.
+    table : of `bm.study_table`: a row for each way of drawing, scenario, estimator and statistic.
     axes : one matplotlib axes for each statistic; by default new ones, up to four side by side.
 
     Returns
