@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bayesmeta.fitting import METHODS
 from bayesmeta.simulate import count, draw, psi_root, true_covariances
 from bayesmeta.spec import FloatArray, Spec
 from bayesmeta.specify import specify
+from bayesmeta.toml_checks import check_keys
 
 SCENARIO = "scenario"
 _KEYS = ("title", "citation", "datasets", "seed", "estimators", "design", "truth", "sampling", "statistics", SCENARIO)
@@ -140,9 +141,9 @@ def load_study(path: str | Path) -> Study:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path.name} is not TOML: {error}") from None
-    _check_keys(content, _KEYS, path.name)
+    check_keys(content, _KEYS, path.name, _KEYS)
     for part, keys in _PARTS.items():
-        _check_keys(content[part], keys, f"{path.name}: {part}")
+        check_keys(content[part], keys, f"{path.name}: {part}", keys)
     for method in content["estimators"]:
         if method not in METHODS:
             raise SpecError(f"{path.name}: estimators: no method '{method}'{did_you_mean(method, METHODS)}")
@@ -211,12 +212,3 @@ def _check_draw(sds: Mapping[str, list[float]], where: str) -> None:
     (bounds,) = sds.values()
     if len(bounds) != 2 or not 0 < bounds[0] < bounds[1]:
         raise SpecError(f"{where} has the bounds {bounds}; give two positive numbers, the lower one first")
-
-
-def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise SpecError(f"{where}: unknown key '{key}'{did_you_mean(key, known)}\nknown: {listing(known, most=20)}")
-    for key in known:
-        if key not in table:
-            raise SpecError(f"{where}: '{key}' is missing")

@@ -10,7 +10,7 @@ import xarray as xr
 import bayesmeta as bm
 from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.inference import bootstrap as module
-from bayesmeta.inference.bootstrap import with_groups
+from bayesmeta.inference.regroup import with_groups
 from bayesmeta.parameters import parameters
 from tests.awkward import awkward_spec
 

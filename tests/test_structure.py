@@ -117,6 +117,10 @@ def test_texts_fit_their_boxes_and_the_page(name: str) -> None:
 def test_a_tree_is_drawn_like_its_specification() -> None:
     spec = berkey()
     assert texts(bm.plots.structure(bm.fit(spec))) == texts(bm.plots.structure(spec))
+    common = texts(bm.plots.structure(bm.fit(spec, method="fixed")))
+    assert [text for text in common if "Psi" in text] == [
+        text.replace("Psi unstr", "Psi fixed") for text in texts(bm.plots.structure(spec)) if "Psi" in text
+    ]
     assert texts(bm.plots.structure(make_posterior(spec))) == texts(bm.plots.structure(spec))
 
 

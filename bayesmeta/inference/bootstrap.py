@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,12 @@ from scipy.special import ndtr, ndtri
 from bayesmeta import names
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, did_you_mean, listing
 from bayesmeta.fitting import METHODS
+from bayesmeta.inference.regroup import with_groups
 from bayesmeta.many import fit_many
 from bayesmeta.parallel import in_order
 from bayesmeta.parameters import parameters
 from bayesmeta.simulate import count, simulate
-from bayesmeta.spec import FloatArray, Level, SamplingCovariance, Spec
+from bayesmeta.spec import FloatArray, Spec
 from bayesmeta.tree_io import group
 
 KINDS, INTERVALS = ("parametric", "groups"), ("percentile", "basic", "bca")
@@ -178,37 +178,6 @@ class _Refit:
                 return np.full(size, np.nan), False
         values = natural(found.beta[None], [psi[None] for psi in found.psi])[0]
         return values, bool(found.optimizer is None or found.optimizer.converged)
-
-
-def with_groups(spec: Spec, drawn: np.ndarray) -> Spec:
-    """The specification of some outer groups, in the order drawn; one drawn twice is two groups."""
-    outer = spec.levels[0].index
-    order = np.argsort(outer, kind="stable")
-    start = np.searchsorted(outer[order], np.arange(spec.levels[0].n_groups + 1))
-    rows = [order[start[g] : start[g + 1]] for g in drawn]
-    which, copy = np.concatenate(rows), np.repeat(np.arange(len(drawn)), [len(r) for r in rows])
-    by_row = np.argsort(spec.S.row, kind="stable")
-    first = np.searchsorted(spec.S.row[by_row], np.arange(len(outer) + 1))
-    value, row, col, at = [], [], [], 0
-    for members in rows:
-        entries = np.concatenate([by_row[first[i] : first[i + 1]] for i in members])
-        place = np.full(len(outer), -1)
-        place[members] = at + np.arange(len(members))
-        value.append(spec.S.value[entries])
-        row.append(place[spec.S.row[entries]])
-        col.append(place[spec.S.col[entries]])
-        at += len(members)
-    S = SamplingCovariance(*(np.concatenate(part) for part in (value, row, col)))
-    levels = tuple(_level(level, which, copy) for level in spec.levels)
-    arrays = {name: getattr(spec, name)[which] for name in ("y", "X", "offset", "row", "outcome_index")}
-    return replace(spec, S=S, levels=levels, **arrays)
-
-
-def _level(level: Level, which: np.ndarray, copy: np.ndarray) -> Level:
-    pairs = np.column_stack([copy, level.index[which]])
-    groups, index = np.unique(pairs, axis=0, return_inverse=True)
-    labels = tuple((f"{copy}", *level.labels[code][1:]) for copy, code in groups)
-    return replace(level, labels=labels, index=index.ravel(), Z=level.Z[which])
 
 
 def natural(beta: FloatArray, psi: Sequence[FloatArray]) -> FloatArray:

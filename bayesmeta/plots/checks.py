@@ -11,6 +11,7 @@ from bayesmeta import names
 from bayesmeta.errors import SpecError
 from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.plots.compare import compare
+from bayesmeta.plots.style import new_axes
 from bayesmeta.posterior_draws import beta_draws, psi_draws
 from bayesmeta.spec import Spec
 from bayesmeta.tree_io import group
@@ -63,7 +64,6 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     'LOO-PIT of 13 observations'
     """
     import arviz
-    import matplotlib.pyplot as plt
     from arviz_stats.ecdf_utils import ecdf_pit
 
     if not 0 < prob < 1:
@@ -73,7 +73,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     if n < 2:
         raise SpecError("this tree has one observation, and a distribution takes two")
     if ax is None:
-        ax = plt.subplots(layout="constrained")[1]
+        ax = new_axes(width=4.5, height=3.2)[1][0, 0]
     pit = values[["pit"]].drop_vars([names.ROW, names.OUTCOME])
     arviz.plot_ecdf_pit(
         xr.DataTree.from_dict({"pit": pit}),

@@ -12,6 +12,7 @@ from bayesmeta.plots import style
 from bayesmeta.plots.panels import only_axes, plain
 from bayesmeta.plots.structure_groups import Unit, coupled_pairs, groups_of
 from bayesmeta.plots.structure_layout import CELL, GAP, LETTERS, Bracket, Place, brackets, flowing, placed, text_width
+from bayesmeta.respecify import homogeneous
 from bayesmeta.spec import Spec
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     ['... and 8 more groups of district']
     """
     if isinstance(spec, xr.DataTree):
-        spec = Spec.from_tree(spec)
+        found = Spec.from_tree(spec)  # a common effect has none of the variation that its specification could have
+        spec = homogeneous(found) if spec.attrs["method"] == "fixed" else found
     if not isinstance(spec, Spec):
         raise SpecError(f"structure takes a specification or a results tree, not {type(spec).__name__}")
     if isinstance(most, bool) or not most >= 1:
