@@ -159,3 +159,25 @@ def test_a_maximum_just_off_a_correlations_limit_is_found() -> None:
     assert max(upward(p, score) for p, score in zip(model.psi, dense.scores(model, True), strict=True)) < 1e-6
     limit = model.at(psi=[model.psi[0], model.psi[1] + model.psi[1][0, 0] * (1 - rho) * (1 - np.eye(3))])
     assert dense.loglik(limit, True) < dense.loglik(model, True) - 1e-6
+
+
+def test_a_maximum_just_off_zero_is_found() -> None:
+    """Without heterogeneity some estimates of tau2 are tiny and not zero: a grid of tau2 holds no higher likelihood."""
+    rng = np.random.default_rng(0)
+    v = rng.uniform(0.05, 0.5, 13)
+    Y = rng.normal(0.2, np.sqrt(v), (2000, 13))
+    spec = bm.specify("y ~ 1", pd.DataFrame({"y": Y[0], "v": v}), S="v")
+    found = bm.fit_many(spec, Y[:, :, None])
+    tau2 = np.concatenate([[0.0], np.geomspace(1e-7, 1e-2, 200)])
+    w = 1 / (v + tau2[:, None])  # (tau2, study)
+    mean = Y @ w.T / w.sum(1)
+    squares = np.einsum("ts,bst->bt", w, (Y[:, :, None] - mean[:, None]) ** 2)
+    loglik = 0.5 * (np.log(w).sum(1) - np.log(w.sum(1)) - squares + np.log(len(v)) - (len(v) - 1) * np.log(2 * np.pi))
+    best = loglik.max(axis=1)
+    at_zero = np.sqrt(found["psi_unit"].values[:, 0, 0]) == 0
+    np.testing.assert_allclose(found["loglik"].values[at_zero], loglik[at_zero, 0], rtol=0, atol=1e-10)
+    assert np.all(found["loglik"].values >= best - 2e-9)
+    tiny = (best > loglik[:, 0]) & (best < loglik[:, 0] + 1e-4)
+    assert tiny.sum() >= 5
+    alone = [bm.fit(data_sets(spec, Y[i : i + 1, :, None]).one(0)) for i in np.flatnonzero(tiny)[:5]]
+    assert all(a["criteria"]["loglik"].item() >= b - 2e-9 for a, b in zip(alone, best[tiny], strict=False))

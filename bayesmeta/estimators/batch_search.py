@@ -21,13 +21,11 @@ from bayesmeta.estimators.search import (
     EDGE_LOGIT,
     EDGE_SHARE,
     MOST_POLISHING,
-    NEAR_LIMIT,
     OFF_LIMIT,
     OFF_ZERO,
     POLISHED_ENOUGH,
     SMALL_SD,
-    highest_share,
-    slope_inwards,
+    edges,
 )
 from bayesmeta.estimators.steps import FLAT, GAIN
 from bayesmeta.kernel import likelihood
@@ -92,7 +90,7 @@ def local_searches(objectives: Objectives, z: FloatArray) -> Found:
         higher = np.flatnonzero(inward.loglik > points.loglik[which] + GAIN)
         points = points.put(which[higher], inward.take(higher))
         at_edge[:, which[higher]] = edge[:, higher]
-    points, at_edge = off_limits(objectives, points, at_edge)
+    points, at_edge = off_edges(objectives, points, at_edge)
     inside = interiors(free, points, at_edge)
     points, H = polish(objectives, points, inside)
     for _ in range(MOST_POLISHING - 1):
@@ -142,23 +140,23 @@ def try_edges(objectives: Objectives, points: Points) -> tuple[Points, BoolArray
     return points, at_edge
 
 
-def off_limits(objectives: Objectives, points: Points, at_edge: BoolArray) -> tuple[Points, BoolArray]:
-    """Correlations moved a little away from limits where the likelihood rises inwards; see `search.off_limits`."""
+def off_edges(objectives: Objectives, points: Points, at_edge: BoolArray) -> tuple[Points, BoolArray]:
+    """Parameters moved a little away from edges where the likelihood rises inwards; see `search.off_edges`."""
     at_edge = at_edge.copy()
-    for i in objectives.free.rho_positions:
+    for i, edge in edges(objectives.free):
         which = np.flatnonzero(at_edge[i])
         if not len(which):
             continue
         here, z, side = objectives.take(which), points.z[:, which], np.sign(points.z[i, which])
         slopes = []
-        for share in (NEAR_LIMIT, EDGE_SHARE):
-            z[i] = side * np.log(1 / share - 1)
-            slopes.append(slope_inwards(here(z).gradient[i], side, share))
-        best = highest_share(*slopes)
+        for u in (edge.near, edge.far):
+            z[i] = edge.z(u, side)
+            slopes.append(edge.slope(here(z).gradient[i], u, side))
+        best = edge.highest(*slopes)
         rising = np.flatnonzero(np.isfinite(best))
         if len(rising):
             z = z[:, rising]
-            z[i] = side[rising] * np.log(1 / best[rising] - 1)
+            z[i] = edge.z(best[rising], side[rising])
             moved = here.take(rising)(z)
             higher = np.flatnonzero(moved.loglik > points.loglik[which[rising]] + GAIN)
             points = points.put(which[rising[higher]], moved.take(higher))

@@ -6,6 +6,7 @@ is put to a gradient test of its own (method: Sera et al. 2019, section 3.2, do 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,35 +58,56 @@ def try_edges(objective: Objective, point: Point) -> tuple[Point, np.ndarray]:
     return point, at_edge
 
 
-def slope_inwards(gradient: FloatArray, side: FloatArray, share: float) -> FloatArray:
-    """Derivative by the share of its range that a correlation is away from its limit, given that by its logit."""
-    return -side * gradient / (share * (1 - share))
+@dataclass(frozen=True)
+class Edge:
+    """A way from an edge inwards, by a distance in which the likelihood has a slope there: z itself has none.
+
+    near, far : distances at which the slope is taken.  z : of a distance and the edge's sign.
+    slope : derivative by the distance, from that by z.
+    """
+
+    near: float
+    far: float
+    z: Callable[[Any, Any], Any]
+    slope: Callable[[Any, Any, Any], Any]
+
+    def highest(self, near: FloatArray, far: FloatArray) -> FloatArray:
+        """Distance at which the likelihood is highest, its slope linear from near to far; NaN where it only falls."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = self.near + (self.far - self.near) * near / (near - far)
+        at = np.where(far >= near, self.far, np.clip(at, self.near, self.far))
+        return np.where(near > 0, at, np.nan)
 
 
-def highest_share(near: FloatArray, further: FloatArray) -> FloatArray:
-    """Share at which the likelihood is highest, by its slopes at NEAR_LIMIT and EDGE_SHARE; NaN where it only falls."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = NEAR_LIMIT + (EDGE_SHARE - NEAR_LIMIT) * near / (near - further)
-    share = np.where(further >= near, EDGE_SHARE, np.clip(share, NEAR_LIMIT, EDGE_SHARE))
-    return np.where(near > 0, share, np.nan)
+# of an SD by its square, of a correlation by the share of its range that it is away from its limit
+ZERO_SD = Edge(1e-6, SMALL_SD**2, lambda u, _: np.sqrt(u), lambda g, u, _: g / (2 * np.sqrt(u)))
+LIMIT = Edge(1e-6, EDGE_SHARE, lambda u, side: side * np.log(1 / u - 1), lambda g, u, side: -side * g / (u * (1 - u)))
 
 
-def off_limits(objective: Objective, point: Point, at_edge: np.ndarray) -> tuple[Point, np.ndarray]:
-    """The point with correlations moved a little away from limits where the likelihood rises inwards.
+def edges(free: Free) -> Iterator[tuple[int, Edge]]:
+    """Positions of the parameters that have edges, with the way inwards."""
+    yield from ((int(i), ZERO_SD) for i in free.zero_positions)
+    yield from ((int(i), LIMIT) for i in free.rho_positions)
 
-    A search may stop on the plateau of the logit before it gets to such a maximum.
+
+def off_edges(objective: Objective, point: Point, at_edge: np.ndarray) -> tuple[Point, np.ndarray]:
+    """The point with parameters moved a little away from edges where the likelihood rises inwards.
+
+    A search may stop on the plateau of z before it gets to such a maximum.
     """
     at_edge = at_edge.copy()
-    for i in np.intersect1d(objective.free.rho_positions, np.flatnonzero(at_edge)):
+    for i, edge in edges(objective.free):
+        if not at_edge[i]:
+            continue
         side = np.sign(point.z[i])
         z = np.repeat(point.z[:, None], 2, axis=1)
-        z[i] = side * np.log(1 / np.array([NEAR_LIMIT, EDGE_SHARE]) - 1)
-        gradient = objective.several(z)[1][i]
-        near, further = (slope_inwards(g, side, s) for g, s in zip(gradient, (NEAR_LIMIT, EDGE_SHARE), strict=True))
-        share = highest_share(near, further)
-        if np.isfinite(share):
-            moved = z[:, 0]
-            moved[i] = side * np.log(1 / share - 1)
+        z[i] = [edge.z(u, side) for u in (edge.near, edge.far)]
+        gradients = objective.several(z)[1][i]
+        slopes = [edge.slope(g, u, side) for g, u in zip(gradients, (edge.near, edge.far), strict=True)]
+        best = edge.highest(*slopes)
+        if np.isfinite(best):
+            moved = point.z.copy()
+            moved[i] = edge.z(best, side)
             loglik, gradient = objective(moved)
             if loglik > point.loglik + GAIN:
                 point, at_edge[i] = Point(moved, loglik, gradient, point.path), False
@@ -165,7 +187,7 @@ def local_search(
         inward = quasi_newton(objective, again, max_iterations, report)
         if inward.loglik > point.loglik + GAIN:
             point, at_edge = try_edges(objective, inward)
-    point, at_edge = off_limits(objective, point, at_edge)
+    point, at_edge = off_edges(objective, point, at_edge)
     interior = interior_of(objective.free, point, at_edge)
     for _ in range(MOST_POLISHING):
         H = curvature(objective, point, interior)
