@@ -190,6 +190,27 @@ def test_readme_leads_from_a_table_to_a_forest_plot_in_ten_lines(newcomer, capsy
     plt.close(space["ax"].figure)
 
 
+@pytest.mark.mpl_image_compare(
+    baseline_dir="baseline",
+    filename="readme_forest.png",
+    tolerance=10,
+    style="default",
+    savefig_kwargs={"dpi": 110},
+)
+def test_readme_shows_the_picture_that_its_lines_draw(newcomer):
+    names: dict[str, Any] = {}
+    exec(blocks((ROOT / "README.md").read_text().partition("## Quick start")[2], "python")[0], names)
+    return names["ax"].figure
+
+
+def test_readme_pictures_are_there_and_described():
+    pictures = re.findall(r"!\[(.*?)\]\((.*?)\)", (ROOT / "README.md").read_text())
+    assert len(pictures) >= 3
+    for words, path in pictures:
+        assert len(words) > 40
+        assert (ROOT / path).is_file()
+
+
 def test_no_lock_file_is_tracked():
     locks = {"uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pixi.lock", "conda-lock.yml"}
     assert not [path for path in tracked() if path.name in locks]
