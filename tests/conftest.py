@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ os.environ["BAYESMETA_CACHE"] = str(SHARED / "nothing_fetched")
 
 settings.register_profile("bayesmeta", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 settings.load_profile("bayesmeta")
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left() -> Iterator[None]:
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

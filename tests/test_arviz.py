@@ -1,9 +1,6 @@
 """ArviZ works on posterior trees as they are: the tree and nothing else, and no warning."""
 
-from collections.abc import Iterator
-
 import arviz as az
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -55,13 +52,6 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def post(sampled: dict[str, xr.DataTree], name: str) -> xr.DataTree:
     return sampled[name]
-
-
-@pytest.fixture(autouse=True)
-def _figures() -> Iterator[None]:
-    mpl.use("Agg")
-    yield
-    plt.close("all")
 
 
 def drawn(collection: az.PlotCollection) -> list[plt.Axes]:

@@ -1,6 +1,5 @@
 """Regression on one predictor: what is drawn is what bm.predict says, and bubbles are as wide as they should be."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,6 @@ from bayesmeta.errors import SpecError
 from bayesmeta.plots.bubble import bubble_widths
 from tests.drawn import LONG, assert_tidy, bars, fitted, legend, line, lines, study_data
 from tests.posteriors import make_posterior
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def bubbles(ax: Any) -> Any:

@@ -1,7 +1,5 @@
 """Caterpillars: the numbers of ranef and blup, sorted; labels that are readable, or said to be left out."""
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -12,12 +10,6 @@ from bayesmeta.errors import SpecError
 from tests.pictures import crowded
 from tests.posteriors import make_posterior, stacked
 from tests.trials import bcg, berkey, school, trial_spec, trials
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.mark.parametrize("make", [bm.fit, make_posterior])

@@ -1,7 +1,5 @@
 """Comparisons drawn: fits and posteriors, the dataset of bm.sensitivity, and rows without an interval."""
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -14,12 +12,6 @@ from bayesmeta.parameters import parameters
 from tests.pictures import crowded
 from tests.posteriors import make_posterior
 from tests.trials import LONG, bcg, berkey, school, trial_spec
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def results() -> dict[str, xr.DataTree]:

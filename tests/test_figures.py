@@ -3,7 +3,6 @@
 import inspect
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,12 +24,6 @@ def trees() -> dict[str, xr.DataTree]:
         level: bm.fit(bm.specify("effect ~ 1", school, S="var", random=f"1 | {level}", measure="smd"))
         for level in ("study", "district", "district/study")
     }
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def read(written: dict) -> Figure:

@@ -1,7 +1,6 @@
 """Forest plots: what is drawn equals what the tree says, and no text lies on another."""
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -19,12 +18,6 @@ from tests.pictures import crowded
 from tests.posteriors import make_posterior
 
 WORDS = "a trial whose authors gave it a title that is much longer than any label should be, part"
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Funnel plots: points, regions and contours where they belong, residuals told from effects."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,6 @@ from bayesmeta.errors import BoundaryWarning, SpecError
 from bayesmeta.plots.funnel import points
 from tests.drawn import assert_tidy, fitted, legend, line, lines, study_data
 from tests.posteriors import make_posterior
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def bcg(formula: str = "logor ~ 1") -> xr.DataTree:

@@ -1,6 +1,6 @@
 """Estimates over time: Figure 3 of the paper, categories and curves beside each other, and what is refused."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,6 @@ from tests.posteriors import make_posterior, stacked
 MODELS = Path(__file__).parents[1] / "models"
 Z = 1.959963984540054
 TIMES = [6, 12, 18, 24]
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

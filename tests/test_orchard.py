@@ -1,7 +1,5 @@
 """Orchards: swarms without overlap, and the intervals of bm.predict."""
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -17,12 +15,6 @@ from bayesmeta.plots.swarm import swarm
 from tests.pictures import crowded
 from tests.posteriors import make_posterior
 from tests.trials import LONG, bcg, berkey, school, trial_spec, trials
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.floats(0.2, 3)), max_size=40))

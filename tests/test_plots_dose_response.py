@@ -1,6 +1,6 @@
 """Curves against a dose: Figure 2 of the paper, contrasts to a reference, and what is refused."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,6 @@ from tests.posteriors import make_posterior, stacked
 
 MODELS = Path(__file__).parents[1] / "models"
 Z = 1.959963984540054
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -40,12 +39,6 @@ PLOTS: dict[str, Callable[[int, str], Any]] = {
     "profile": lambda n, _: bm.plots.profile(bm.profile(tree(n, "fit"), "tau")),
     "prior_posterior": lambda n, _: bm.plots.prior_posterior(tree(n, "posterior")),
 }
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Any:
-    yield
-    plt.close("all")
 
 
 def test_every_plot_is_here() -> None:

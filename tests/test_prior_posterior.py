@@ -1,7 +1,5 @@
 """Prior and posterior densities of SDs: exact priors, no probability below 0, marks of fits, and what is refused."""
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -15,12 +13,6 @@ from tests.pictures import crowded
 from tests.posteriors import make_posterior
 from tests.test_posterior_draws import no_effects
 from tests.trials import bcg, berkey, school, trial_spec
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def half_normal(sigma: float) -> bm.Priors:

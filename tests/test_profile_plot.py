@@ -1,7 +1,5 @@
 """Curves of profile likelihoods drawn: cuts, intervals, edges, and bounds that were not reached."""
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -12,12 +10,6 @@ import bayesmeta as bm
 from bayesmeta.errors import BoundaryWarning, SpecError
 from tests.pictures import crowded
 from tests.trials import berkey, school, trial_spec
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,6 @@ SECTIONS = [
 EVIL = "<script>alert('x')</script>"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_windows():
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def spec() -> bm.Spec:
     return bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")

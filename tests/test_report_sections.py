@@ -15,13 +15,6 @@ from bayesmeta.structures import REGISTER
 from tests.posteriors import make_posterior
 
 
-@pytest.fixture(autouse=True)
-def _no_windows():
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def school() -> bm.Spec:
     return bm.specify(

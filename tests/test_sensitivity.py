@@ -2,7 +2,6 @@
 
 import warnings
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -15,13 +14,6 @@ PRIORS = {
     "narrow": bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=0.1), tau=bm.priors.half_normal(0.05)),
     "default": None,
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_windows():
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

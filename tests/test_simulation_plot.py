@@ -1,6 +1,5 @@
 """Table 6 as a picture."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +15,6 @@ from bayesmeta.study_run import run_study, study_table
 from tests.pictures import crowded
 
 TABLE6 = Path(__file__).resolve().parents[1] / "models" / "table6.toml"
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Diagrams of specifications: what is drawn is what the specification holds, and every text fits its box."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,12 +19,6 @@ from tests.test_posterior_draws import smoking
 from tests.trials import bcg, berkey, school, trial_spec
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def model(file: str, name: str) -> bm.Spec:
