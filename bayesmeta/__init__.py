@@ -14,6 +14,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from bayesmeta._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from bayesmeta import datasets as datasets
     from bayesmeta import effects as effects
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from bayesmeta import priors as priors
     from bayesmeta import structures as structures
     from bayesmeta import within as within
-    from bayesmeta.analysis import load_analysis as load_analysis
-    from bayesmeta.compare import compare as compare
+    from bayesmeta.analysis.model_file import load_analysis as load_analysis
+    from bayesmeta.bayes.pymc_model import to_pymc as to_pymc
+    from bayesmeta.bayes.sample import sample as sample
     from bayesmeta.errors import AssumptionWarning as AssumptionWarning
     from bayesmeta.errors import BayesmetaError as BayesmetaError
     from bayesmeta.errors import BayesmetaWarning as BayesmetaWarning
@@ -31,65 +34,62 @@ if TYPE_CHECKING:
     from bayesmeta.errors import ConvergenceWarning as ConvergenceWarning
     from bayesmeta.errors import DataError as DataError
     from bayesmeta.errors import SpecError as SpecError
-    from bayesmeta.fitting import fit as fit
-    from bayesmeta.heterogeneity import heterogeneity as heterogeneity
+    from bayesmeta.estimation.fit import fit as fit
+    from bayesmeta.estimation.fit_many import fit_many as fit_many
     from bayesmeta.inference.bootstrap import bootstrap as bootstrap
     from bayesmeta.inference.confint import confint as confint
     from bayesmeta.inference.drop_add import add1 as add1
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
+    from bayesmeta.inference.partition import r_squared as r_squared
+    from bayesmeta.inference.partition import variance_partition as variance_partition
+    from bayesmeta.inference.predict import blup as blup
+    from bayesmeta.inference.predict import predict as predict
+    from bayesmeta.inference.predict import ranef as ranef
     from bayesmeta.inference.profile import profile as profile
-    from bayesmeta.many import fit_many as fit_many
-    from bayesmeta.partition import r_squared as r_squared
-    from bayesmeta.partition import variance_partition as variance_partition
-    from bayesmeta.predict import blup as blup
-    from bayesmeta.predict import predict as predict
-    from bayesmeta.predict import ranef as ranef
+    from bayesmeta.inference.sensitivity import sensitivity as sensitivity
+    from bayesmeta.inference.simulate import simulate as simulate
+    from bayesmeta.model.spec import Spec as Spec
+    from bayesmeta.model.specify import specify as specify
     from bayesmeta.priors import Prior as Prior
     from bayesmeta.priors import Priors as Priors
-    from bayesmeta.pymc_model import to_pymc as to_pymc
     from bayesmeta.report import report as report
-    from bayesmeta.sampling import sample as sample
-    from bayesmeta.sensitivity import sensitivity as sensitivity
-    from bayesmeta.simulate import simulate as simulate
-    from bayesmeta.spec import Spec as Spec
-    from bayesmeta.specify import specify as specify
-    from bayesmeta.study import load_study as load_study
-    from bayesmeta.study_run import run_study as run_study
-    from bayesmeta.study_run import study_table as study_table
-    from bayesmeta.summary import summary as summary
-
-__version__ = "0.1.0"
+    from bayesmeta.simulation.run import run_study as run_study
+    from bayesmeta.simulation.run import study_table as study_table
+    from bayesmeta.simulation.study import load_study as load_study
+    from bayesmeta.summaries.compare import compare as compare
+    from bayesmeta.summaries.summary import summary as summary
+    from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
 _MODULES = ("datasets", "effects", "plots", "priors", "structures", "within")
 _NAMES = {
-    "analysis": ("load_analysis",),
-    "compare": ("compare",),
+    "analysis.model_file": ("load_analysis",),
+    "summaries.compare": ("compare",),
     "errors": (
         *("SpecError", "DataError", "ConvergenceError", "BayesmetaError"),
         *("AssumptionWarning", "BoundaryWarning", "ConvergenceWarning", "BayesmetaWarning"),
     ),
-    "fitting": ("fit",),
-    "heterogeneity": ("heterogeneity",),
+    "estimation.fit": ("fit",),
+    "tree.heterogeneity": ("heterogeneity",),
     "inference.bootstrap": ("bootstrap",),
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
-    "many": ("fit_many",),
-    "partition": ("variance_partition", "r_squared"),
-    "predict": ("predict", "blup", "ranef"),
+    "estimation.fit_many": ("fit_many",),
+    "inference.partition": ("variance_partition", "r_squared"),
+    "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
-    "pymc_model": ("to_pymc",),
+    "bayes.pymc_model": ("to_pymc",),
     "report": ("report",),
-    "sampling": ("sample",),
-    "sensitivity": ("sensitivity",),
-    "simulate": ("simulate",),
-    "spec": ("Spec",),
-    "specify": ("specify",),
-    "study": ("load_study",),
-    "study_run": ("run_study", "study_table"),
-    "summary": ("summary",),
+    "bayes.sample": ("sample",),
+    "inference.sensitivity": ("sensitivity",),
+    "inference.simulate": ("simulate",),
+    "model.spec": ("Spec",),
+    "model.specify": ("specify",),
+    "simulation.study": ("load_study",),
+    "simulation.run": ("run_study", "study_table"),
+    "summaries.summary": ("summary",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted((*_MODULES, *_HOME))
@@ -123,4 +123,4 @@ class _Package(ModuleType):
 sys.modules[__name__].__class__ = _Package
 
 if "IPython" in sys.modules:
-    import_module(f"{__name__}.notebook").register()
+    import_module(f"{__name__}.summaries.notebook").register()

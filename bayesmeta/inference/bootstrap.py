@@ -9,16 +9,16 @@ import pandas as pd
 import xarray as xr
 from scipy.special import ndtr, ndtri
 
-from bayesmeta import names
+from bayesmeta import schema
+from bayesmeta._parallel import in_order
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, did_you_mean, listing
-from bayesmeta.fitting import METHODS
+from bayesmeta.estimation.fit import METHODS
+from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.inference.regroup import with_groups
-from bayesmeta.many import fit_many
-from bayesmeta.parallel import in_order
-from bayesmeta.parameters import parameters
-from bayesmeta.simulate import count, simulate
-from bayesmeta.spec import FloatArray, Spec
-from bayesmeta.tree_io import group
+from bayesmeta.inference.simulate import count, simulate
+from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.tree.parameters import parameters
+from bayesmeta.tree.specification import group
 
 KINDS, INTERVALS = ("parametric", "groups"), ("percentile", "basic", "bca")
 REPLICATE, PARAMETER, INTERVAL = "replicate", "parameter", "interval"
@@ -124,7 +124,7 @@ def bootstrap(
 def _parametric(
     tree: xr.DataTree, spec: Spec, n: int, seed: Any, n_jobs: int, progress: bool
 ) -> tuple[FloatArray, np.ndarray]:
-    xi = group(tree, names.ESTIMATE)["xi"].to_numpy()
+    xi = group(tree, schema.ESTIMATE)["xi"].to_numpy()
     start = np.where(xi == 0, 0.1, xi) if tree.attrs["method"] in ("ml", "reml") else None  # zero has no gradient
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesmetaWarning)
@@ -136,7 +136,7 @@ def _parametric(
             n_jobs=n_jobs,
             progress=progress,
         )
-    psi = [fits[names.psi(level.name)].to_numpy() for level in spec.levels]
+    psi = [fits[schema.psi(level.name)].to_numpy() for level in spec.levels]
     return natural(fits["beta"].to_numpy(), psi), fits["converged"].to_numpy()
 
 

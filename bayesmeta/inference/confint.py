@@ -9,10 +9,10 @@ import xarray as xr
 from scipy.special import chdtri
 
 from bayesmeta.errors import BoundaryWarning, SpecError, did_you_mean, listing
-from bayesmeta.estimators.univariate import Study, study_of
+from bayesmeta.estimation.tau2 import Study, study_of
 from bayesmeta.inference.profile import profile
-from bayesmeta.parameters import TAU, parameters
-from bayesmeta.spec import FloatArray, Spec
+from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.tree.parameters import TAU, parameters
 
 PARAMETER = "parameter"
 STATISTICS = ["estimate", "se", "lower", "upper"]

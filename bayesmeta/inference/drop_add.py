@@ -7,17 +7,17 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import names
+from bayesmeta import schema
+from bayesmeta.display.export import Page
+from bayesmeta.display.tables import Block, Table, fixed, pvalue
 from bayesmeta.errors import SpecError
-from bayesmeta.export import Page
-from bayesmeta.fitting import fit
-from bayesmeta.fixed_terms import FixedPart
-from bayesmeta.formula import Terms
+from bayesmeta.estimation.fit import fit
+from bayesmeta.formula.parse import Terms
+from bayesmeta.formula.update import FixedPart
 from bayesmeta.inference.likelihood_ratio import CRITERIA, CRITERIA_HEADER, criteria_cells, lr_test
-from bayesmeta.respecify import with_fixed
-from bayesmeta.spec import Spec
-from bayesmeta.tables import Block, Table, fixed, pvalue
-from bayesmeta.tree_io import group
+from bayesmeta.model.respecify import with_fixed
+from bayesmeta.model.spec import Spec
+from bayesmeta.tree.specification import group
 
 METHODS = ("ml", "fixed")
 NONE = "<none>"
@@ -121,7 +121,7 @@ class Steps(Page):
 
 
 def _spec(tree: xr.DataTree, what: str) -> Spec:
-    group(tree, names.CRITERIA)
+    group(tree, schema.CRITERIA)
     method = tree.attrs["method"]
     if method not in METHODS:
         raise SpecError(
@@ -135,14 +135,14 @@ def _table(tree: xr.DataTree, spec: Spec, models: Iterable[tuple[str, Terms]], d
     rows = {NONE: _criteria(tree)}
     for label, terms in models:
         other = fit(with_fixed(spec, terms, data), tree.attrs["method"], random_effects=False)
-        size = group(other, names.CRITERIA)["df"] - group(tree, names.CRITERIA)["df"]
+        size = group(other, schema.CRITERIA)["df"] - group(tree, schema.CRITERIA)["df"]
         test = lr_test(tree, other) if size > 0 else lr_test(other, tree)
         rows[label] = _criteria(other) | {"statistic": test.statistic, "lr_df": test.df, "pvalue": test.pvalue}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("term")
 
 
 def _criteria(tree: xr.DataTree) -> dict[str, float]:
-    return {name: group(tree, names.CRITERIA)[name].item() for name in CRITERIA}
+    return {name: group(tree, schema.CRITERIA)[name].item() for name in CRITERIA}
 
 
 def _test_cells(row: pd.Series) -> tuple[str, ...]:

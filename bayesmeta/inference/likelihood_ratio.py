@@ -9,16 +9,17 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtrc
 
-from bayesmeta import names, remarks
+from bayesmeta import schema
+from bayesmeta.display import remarks
+from bayesmeta.display.export import Page
+from bayesmeta.display.tables import Block, Facts, Table, fixed, pvalue
 from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError, did_you_mean, listing
-from bayesmeta.export import Page
 from bayesmeta.inference.lr_bootstrap import null_statistics
-from bayesmeta.nesting import Addition, Model, addition
-from bayesmeta.same_data import obstacle
-from bayesmeta.simulate import count
-from bayesmeta.spec import FloatArray
-from bayesmeta.tables import Block, Facts, Table, fixed, pvalue
-from bayesmeta.tree_io import group
+from bayesmeta.inference.nesting import Addition, Model, addition
+from bayesmeta.inference.simulate import count
+from bayesmeta.model.spec import FloatArray
+from bayesmeta.tree.same_data import obstacle
+from bayesmeta.tree.specification import group
 
 REFERENCES = ("auto", "bootstrap")
 CRITERIA = ("df", "loglik", "aic", "aicc")
@@ -103,7 +104,7 @@ def lr_test(
     for name, tree in trees.items():
         if alarms := remarks.alarms(tree):
             raise ConvergenceError(f"no likelihood-ratio test: {name}: {alarms[0]}")
-    values = [group(tree, names.CRITERIA) for tree in (small, big)]
+    values = [group(tree, schema.CRITERIA) for tree in (small, big)]
     _check_sizes(*(int(value["df"]) for value in values))
     more = addition(Model.of(small), Model.of(big))
     if isinstance(more, str) and not nested:
@@ -219,7 +220,7 @@ def _reference(more: Addition | str, df: int, small_at_edge: bool, big_at_edge: 
 
 
 def _at_boundary(tree: xr.DataTree) -> bool:
-    return names.OPTIMIZER in tree.children and bool(group(tree, names.OPTIMIZER)["at_boundary"].any())
+    return schema.OPTIMIZER in tree.children and bool(group(tree, schema.OPTIMIZER)["at_boundary"].any())
 
 
 def _upper_tail(df: int, x: float) -> float:

@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.errors import BayesmetaWarning
-from bayesmeta.many import fit_many
-from bayesmeta.simulate import simulate
-from bayesmeta.spec import FloatArray, Spec
+from bayesmeta.estimation.fit_many import fit_many
+from bayesmeta.inference.simulate import simulate
+from bayesmeta.model.spec import FloatArray, Spec
 
 
 def null_statistics(small: xr.DataTree, big: xr.DataTree, n: int, seed: Any) -> FloatArray | None:

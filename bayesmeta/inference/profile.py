@@ -9,11 +9,11 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtri
 
-from bayesmeta import names
+from bayesmeta import schema
 from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, SpecError
 from bayesmeta.inference.profile_targets import Target, chosen
-from bayesmeta.spec import FloatArray
-from bayesmeta.tree_io import group
+from bayesmeta.model.spec import FloatArray
+from bayesmeta.tree.specification import group
 
 PARAMETER, POINT = "parameter", "point"
 BEATS = 1e-5  # log-likelihood by which a point must exceed the fit to be worth a warning
@@ -92,7 +92,7 @@ def profile(
         "value": ((PARAMETER, POINT), np.array([curve.value for curve in found])),
         "loglik": ((PARAMETER, POINT), np.array([curve.loglik for curve in found])),
     }
-    attrs = {"prob": prob, "fitted": float(group(tree, names.CRITERIA)["loglik"]), "method": tree.attrs["method"]}
+    attrs = {"prob": prob, "fitted": float(group(tree, schema.CRITERIA)["loglik"]), "method": tree.attrs["method"]}
     return xr.Dataset(variables, {PARAMETER: labels}, attrs)
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import names
+from bayesmeta import schema
 from bayesmeta.errors import BayesmetaWarning, SpecError, did_you_mean, listing
-from bayesmeta.estimators import fit_likelihood
-from bayesmeta.estimators.free import Free
-from bayesmeta.estimators.steps import Objective
-from bayesmeta.parameters import BETA, RHO, TAU, parameters
-from bayesmeta.spec import FloatArray, Level, Spec
-from bayesmeta.tree_io import group
+from bayesmeta.estimation import fit_likelihood
+from bayesmeta.estimation.free import Free
+from bayesmeta.estimation.steps import Objective
+from bayesmeta.model.spec import FloatArray, Level, Spec
+from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
+from bayesmeta.tree.specification import group
 
 PSI = "psi"
 NEAR_ZERO = 1e-3  # of the typical sampling SD: an SD that stands for zero, where its gradient vanishes
@@ -45,7 +45,7 @@ class Target:
 def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) -> list[Target]:
     """The parameters asked for."""
     method = tree.attrs.get("method", "")
-    group(tree, names.ESTIMATE)
+    group(tree, schema.ESTIMATE)
     if method not in ("ml", "reml"):
         raise SpecError(f'a fit by {method} has no profile likelihood\n  fit with method="ml" or "reml"')
     table = parameters(tree, prob)
@@ -77,8 +77,8 @@ class _Model:
         self.spec, self.restricted = spec, tree.attrs["method"] == "reml"
         self.free = Free(spec, spec.statistics.typical)
         self.objective = Objective(spec.statistics, self.free, self.restricted)
-        self.xi = np.asarray(group(tree, names.ESTIMATE)["xi"].to_numpy(), dtype=float)
-        self.fitted = float(group(tree, names.CRITERIA)["loglik"])
+        self.xi = np.asarray(group(tree, schema.ESTIMATE)["xi"].to_numpy(), dtype=float)
+        self.fitted = float(group(tree, schema.CRITERIA)["loglik"])
 
     def coefficient(self, label: object, row: pd.Series) -> Target:
         j = self.spec.coef.index(row["term"])

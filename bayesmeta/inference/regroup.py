@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bayesmeta.spec import Level, SamplingCovariance, Spec
+from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 
 
 def with_groups(spec: Spec, drawn: np.ndarray) -> Spec:

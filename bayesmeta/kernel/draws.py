@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bayesmeta.kernel import small
+from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.elimination import NodeState, leaf_psi, times_phi, upward
 from bayesmeta.kernel.layout import layout
 from bayesmeta.kernel.likelihood import draws_of, matrix_first, pieces
@@ -34,7 +34,7 @@ def conditional_draws(
     """
     draws = draws_of(stats, psi, beta)
     # Of all draws together: a factor must not depend on which draws are worked on at a time.
-    factors = [small.psd_factor(p) for p in draws.psi]
+    factors = [batched_linalg.psd_factor(p) for p in draws.psi]
     # One normal for every effect, in the order of the result, which takes their place.
     effects = _normals(stats.n_groups, stats.dims, draws.n, rng)
     for part, some, top in draws.parts(stats):
@@ -57,14 +57,14 @@ def _down(
         drawn = times_phi(state.W, node.ancestors, own, top)
         if len(drawn):
             z = _gather(effects[level], node.group[None])
-            drawn = small.product(_node_root(state, factors[level]), z) - small.gram(state.T, drawn)
+            drawn = batched_linalg.product(_node_root(state, factors[level]), z) - batched_linalg.gram(state.T, drawn)
             _scatter(effects[level], node.group[None], drawn)
         own.append(drawn)
     for chunk, leaf in zip(stats.chunks, up.leaves, strict=True):
         if chunk.a:
             own_levels = [(effects[chunk.parent_level + 1 + j], codes) for j, codes in enumerate(chunk.members)]
             z = np.concatenate([_gather(e, codes) for e, codes in reversed(own_levels)])
-            drawn = small.product(leaf_root(chunk, leaf_psi(chunk, factors)), z)
+            drawn = batched_linalg.product(leaf_root(chunk, leaf_psi(chunk, factors)), z)
             drawn = drawn + leaf_mean(chunk, leaf, leaf_psi(chunk, psi), own, top)
             for e, codes in reversed(own_levels):
                 rows = len(codes) * e.shape[2]
@@ -74,8 +74,8 @@ def _down(
 
 def _node_root(state: NodeState, F: np.ndarray) -> np.ndarray:
     """Root (a, a, B, n) of the variance of a node's effects given its ancestors, y and beta."""
-    Ft = small.transpose(F)
-    return conditional_root(F, small.left(Ft, small.transpose(small.left(Ft, state.G))))
+    Ft = batched_linalg.transpose(F)
+    return conditional_root(F, batched_linalg.left(Ft, batched_linalg.transpose(batched_linalg.left(Ft, state.G))))
 
 
 def _gather(effects: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def fresh_effects(psi: Sequence[np.ndarray], n_groups: Sequence[int], rng: np.ra
     psi : per level (a_l, a_l) or (B, a_l, a_l), positive semi-definite.
     n_groups : how many groups each level has.
     """
-    factors = [small.psd_factor(matrix_first(p)) for p in psi]
+    factors = [batched_linalg.psd_factor(matrix_first(p)) for p in psi]
     B = np.broadcast_shapes((1,), *(f.shape[2:3] for f in factors))[0]
     effects = _normals(n_groups, [len(f) for f in factors], B, rng)
     for F, z in zip(factors, effects, strict=True):
@@ -129,7 +129,7 @@ def sampling_errors(
         at = plan.order[rows]
         for part in pieces(B, at.size):
             z = errors[part, at].transpose(1, 0, 2)[:, None]
-            errors[part, at] = small.product(C, z)[:, 0].transpose(1, 0, 2)
+            errors[part, at] = batched_linalg.product(C, z)[:, 0].transpose(1, 0, 2)
     return errors
 
 

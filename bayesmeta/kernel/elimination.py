@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesmeta.kernel import small
+from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.leaves import Chunk, segments
 from bayesmeta.kernel.statistics import Statistics
 
@@ -67,28 +67,32 @@ def _leaf_up(chunk: Chunk, psi: Sequence[np.ndarray]) -> tuple[LeafState, np.nda
     if chunk.a == 0 or len(chunk.EA) == 0:
         return LeafState(chunk.EA[:, : chunk.a], chunk.EA[:, chunk.a :]), np.zeros(chunk.EA.shape[2:])
     E = chunk.EA[:, : chunk.a]
-    EPsi = small.left(leaf_psi(chunk, psi), E)
-    B = small.gram(small.transpose(EPsi), small.transpose(E)) if len(E) > 1 else (EPsi * E).sum(1, keepdims=True)
+    EPsi = batched_linalg.left(leaf_psi(chunk, psi), E)
+    B = (
+        batched_linalg.gram(batched_linalg.transpose(EPsi), batched_linalg.transpose(E))
+        if len(E) > 1
+        else (EPsi * E).sum(1, keepdims=True)
+    )
     for i in range(len(B)):
         B[i, i] += 1.0
-    R = small.cholesky(B)
-    VW = small.solve_lower(R, chunk.EA)
-    return LeafState(VW[:, : chunk.a], VW[:, chunk.a :]), 2 * small.log_diagonal(R)
+    R = batched_linalg.cholesky(B)
+    VW = batched_linalg.solve_lower(R, chunk.EA)
+    return LeafState(VW[:, : chunk.a], VW[:, chunk.a :]), 2 * batched_linalg.log_diagonal(R)
 
 
 def _node_up(M: np.ndarray, a: int, F: np.ndarray) -> tuple[NodeState, np.ndarray, np.ndarray]:
     G, H, C = M[:a, :a], M[:a, a:], M[a:, a:]
     if a == 0:
         return NodeState(G, H, G, H, G), C, np.zeros(M.shape[2:])
-    Ft = small.transpose(F)
-    FM = small.transpose(small.left(Ft, M[:, :a]))
-    B = small.left(Ft, FM[:, :a])
+    Ft = batched_linalg.transpose(F)
+    FM = batched_linalg.transpose(batched_linalg.left(Ft, M[:, :a]))
+    B = batched_linalg.left(Ft, FM[:, :a])
     for i in range(a):
         B[i, i] += 1.0
-    R = small.cholesky(B)
-    S = small.solve_lower(R, np.concatenate([FM, np.broadcast_to(Ft, (a, a, *FM.shape[2:]))], axis=1))
+    R = batched_linalg.cholesky(B)
+    S = batched_linalg.solve_lower(R, np.concatenate([FM, np.broadcast_to(Ft, (a, a, *FM.shape[2:]))], axis=1))
     W = S[:, a:-a]
-    return NodeState(G, H, S[:, :a], W, S[:, -a:]), C - small.gram(W, W), 2 * small.log_diagonal(R)
+    return NodeState(G, H, S[:, :a], W, S[:, -a:]), C - batched_linalg.gram(W, W), 2 * batched_linalg.log_diagonal(R)
 
 
 class _Total:
@@ -109,10 +113,10 @@ class _Total:
 
     def add_leaves(self, chunk: Chunk, W: np.ndarray) -> None:
         if self.per_group:
-            self.add(chunk.C0 + small.gram(W, W) if len(W) else chunk.C0, chunk.outer)
+            self.add(chunk.C0 + batched_linalg.gram(W, W) if len(W) else chunk.C0, chunk.outer)
         else:
-            Wt = small.transpose(W)
-            self.C += chunk.C0_sum + (small.gram_sum(Wt, Wt) if len(W) else 0.0)
+            Wt = batched_linalg.transpose(W)
+            self.C += chunk.C0_sum + (batched_linalg.gram_sum(Wt, Wt) if len(W) else 0.0)
 
     def add(self, C: np.ndarray, outer: np.ndarray) -> None:
         if self.per_group:
@@ -135,9 +139,9 @@ def upward(stats: Statistics, psi: Sequence[np.ndarray], per_group: bool = False
         if chunk.segments is None:
             total.add_leaves(chunk, state.W)
         else:
-            C = chunk.C0 + small.gram(state.W, state.W) if len(state.W) else chunk.C0
+            C = chunk.C0 + batched_linalg.gram(state.W, state.W) if len(state.W) else chunk.C0
             chunk.segments.add_to(M[chunk.parent_level], C)
-    factors = tuple(small.psd_factor(psi[level]) for level in range(len(stats.nodes)))
+    factors = tuple(batched_linalg.psd_factor(psi[level]) for level in range(len(stats.nodes)))
     nodes: list[NodeState] = []
     for level in range(len(stats.nodes) - 1, -1, -1):
         node = stats.nodes[level]
@@ -154,7 +158,7 @@ def upward(stats: Statistics, psi: Sequence[np.ndarray], per_group: bool = False
 def times_phi(W: np.ndarray, ancestors: Sequence[np.ndarray], own: Sequence[np.ndarray], top: np.ndarray) -> np.ndarray:
     """W Phi with Phi's rows in the order of W's columns: nearest ancestor .. outer, then (beta, -1)."""
     n_top = len(top)
-    first = small.left(small.transpose(top), W[:, W.shape[1] - n_top :])
+    first = batched_linalg.left(batched_linalg.transpose(top), W[:, W.shape[1] - n_top :])
     if not ancestors:
         return first
     width = own[len(ancestors) - 1].shape[1]
@@ -165,7 +169,7 @@ def times_phi(W: np.ndarray, ancestors: Sequence[np.ndarray], own: Sequence[np.n
         phi = own[level]
         if len(phi):
             gathered = np.take(phi, ancestors[level], axis=-1)
-            result[:, : phi.shape[1]] += small.product(W[:, at : at + len(phi)], gathered)
+            result[:, : phi.shape[1]] += batched_linalg.product(W[:, at : at + len(phi)], gathered)
         at += len(phi)
     return result
 
@@ -181,8 +185,8 @@ def downward_nodes(stats: Statistics, up: Upward, top: np.ndarray) -> tuple[list
             NH.append(Hphi)
             continue
         Wphi = times_phi(state.W, node.ancestors, own, top)
-        NH.append(Hphi - small.gram(state.SG, Wphi))
-        own.append(np.concatenate([-small.gram(state.T, Wphi), small.transpose(state.T)], axis=1))
+        NH.append(Hphi - batched_linalg.gram(state.SG, Wphi))
+        own.append(np.concatenate([-batched_linalg.gram(state.T, Wphi), batched_linalg.transpose(state.T)], axis=1))
     return own, NH
 
 
@@ -192,7 +196,7 @@ def downward_leaves(
     """For every chunk of leaves V' W Phi, the derivative of the residual quadratic form at the leaf."""
     for chunk, state in zip(stats.chunks, up.leaves, strict=True):
         if chunk.a and len(state.V):
-            yield chunk, state, small.gram(state.V, times_phi(state.W, chunk.ancestors, own, top))
+            yield chunk, state, batched_linalg.gram(state.V, times_phi(state.W, chunk.ancestors, own, top))
 
 
 def scores(stats: Statistics, up: Upward, top: np.ndarray) -> list[np.ndarray]:
@@ -201,15 +205,15 @@ def scores(stats: Statistics, up: Upward, top: np.ndarray) -> list[np.ndarray]:
     total = [np.zeros((a, a, up.C.shape[2])) for a in stats.dims]
     for level, (state, NHphi) in enumerate(zip(up.nodes, NH, strict=True)):
         NG = state.G.sum(-1) - _gram_over_groups(state.SG)
-        total[level] += (small.gram_sum(NHphi, NHphi) - NG) / 2
+        total[level] += (batched_linalg.gram_sum(NHphi, NHphi) - NG) / 2
     for chunk, leaf, Qphi in downward_leaves(stats, up, own, top):
-        _add_leaf_score(total, chunk, (small.gram_sum(Qphi, Qphi) - _gram_over_groups(leaf.V)) / 2)
-    return [(t + small.transpose(t)) / 2 for t in total]
+        _add_leaf_score(total, chunk, (batched_linalg.gram_sum(Qphi, Qphi) - _gram_over_groups(leaf.V)) / 2)
+    return [(t + batched_linalg.transpose(t)) / 2 for t in total]
 
 
 def _gram_over_groups(V: np.ndarray) -> np.ndarray:
-    Vt = small.transpose(V)
-    return small.gram_sum(Vt, Vt)
+    Vt = batched_linalg.transpose(V)
+    return batched_linalg.gram_sum(Vt, Vt)
 
 
 def _add_leaf_score(total: list[np.ndarray], chunk: Chunk, score: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bayesmeta.kernel import small
+from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.layout import IntArray, Layout, run_starts
 from bayesmeta.kernel.whitening import Whitener
 
@@ -132,8 +132,8 @@ def _chunk(rows: Rows, node_of: Sequence[IntArray], parent: int, shape: tuple[in
         these = np.flatnonzero(sizes == size)
         V = held.rows_of(these, int(size))
         if size > a:
-            small.triangularise(V, a)
-            C0[..., these] = small.gram(V[a:, a:], V[a:, a:])
+            batched_linalg.triangularise(V, a)
+            C0[..., these] = batched_linalg.gram(V[a:, a:], V[a:, a:])
         top = min(int(size), r)
         EA[:top, ..., these] = V[:top]
     separate(EA, a)
@@ -161,10 +161,10 @@ def separate(EA: np.ndarray, a: int) -> None:
     E = EA[:, :a]
     length = np.sqrt((E * E).sum(1))
     unit = np.divide(E, length[:, None], out=np.zeros_like(E), where=length[:, None] > 0)
-    angles = small.gram(small.transpose(unit), small.transpose(unit))
+    angles = batched_linalg.gram(batched_linalg.transpose(unit), batched_linalg.transpose(unit))
     diagonal = np.arange(len(E))
     angles[diagonal, diagonal] = 1.0 + ROUNDING
-    pivot = small.cholesky(angles)[diagonal, diagonal].min(0)
+    pivot = batched_linalg.cholesky(angles)[diagonal, diagonal].min(0)
     data_set, leaf = np.nonzero(pivot < DEPENDENT)
     W = np.moveaxis(EA[:, :, data_set, leaf], -1, 0)
     left, size, right = np.linalg.svd(W[:, :, :a])

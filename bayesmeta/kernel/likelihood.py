@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bayesmeta.kernel import small
+from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.elimination import scores, upward
 from bayesmeta.kernel.statistics import Statistics
 
@@ -152,7 +152,7 @@ def loglik_per_group(stats: Statistics, psi: Sequence[np.ndarray], beta: np.ndar
     result = np.empty((draws.n, len(stats.outer_group)))
     for part, some, top in draws.parts(stats):
         up = upward(stats, some, per_group=True)
-        rss = (small.product(up.C, top) * top).sum((0, 1))
+        rss = (batched_linalg.product(up.C, top) * top).sum((0, 1))
         deviance = stats.outer_size * LOG_2PI + stats.logdet_S[:, 0] + up.logdet + rss
         result[part, stats.outer_group] = -deviance / 2
     return result[0] if draws.one else result

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bayesmeta.kernel import small
+from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.layout import IntArray, components
 from bayesmeta.kernel.likelihood import LOG_2PI, matrix_first, pieces
 
@@ -143,7 +143,7 @@ def _marginal(
 
 def _by_rows(Sigma: np.ndarray, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sigma^-1 residual and diag Sigma^-1, from the inverse of the Cholesky factor row by row."""
-    L = small.cholesky(Sigma)
+    L = batched_linalg.cholesky(Sigma)
     weighted, precision = np.zeros(residual.shape), np.zeros(L.shape[1:])
     rows: list[np.ndarray] = []
     for i in range(len(L)):

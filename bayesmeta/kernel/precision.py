@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bayesmeta.kernel import small
+from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.layout import IntArray
 from bayesmeta.kernel.statistics import Design, whitened_design
 
@@ -35,8 +35,8 @@ def _inverse(design: Design) -> tuple[np.ndarray, np.ndarray]:
     """Diagonal of S^-1 (n_obs,) and C^-T Q (n_obs, rank), in sorted order."""
     precision, weights = np.empty(len(design.X)), np.empty(design.X.shape)
     for rows, C in zip(design.white.rows, design.white.factors, strict=True):
-        root = small.solve_lower(C, np.broadcast_to(small.identity(len(C)), C.shape))
+        root = batched_linalg.solve_lower(C, np.broadcast_to(batched_linalg.identity(len(C)), C.shape))
         precision[rows] = (root * root).sum(0)[:, 0]
         Q = np.moveaxis(design.columns[rows], 1, -1)
-        weights[rows] = small.gram(root, Q)[:, :, 0].swapaxes(1, 2)
+        weights[rows] = batched_linalg.gram(root, Q)[:, :, 0].swapaxes(1, 2)
     return precision, weights

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesmeta.kernel import small
+from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.elimination import LeafState, downward_nodes, leaf_psi, times_phi, upward
 from bayesmeta.kernel.leaves import Chunk
 from bayesmeta.kernel.likelihood import coefficients, one_data_set, solve_top
@@ -63,7 +63,7 @@ def _leaf_phi(
     """Rows of Phi of a leaf's own effects: their means and a root of their variance given the ancestors."""
     Psi = leaf_psi(chunk, psi)
     mean = leaf_mean(chunk, state, Psi, own, top)
-    return np.concatenate([mean, leaf_root(chunk, small.psd_factor(Psi))], axis=1)[:, :, 0]
+    return np.concatenate([mean, leaf_root(chunk, batched_linalg.psd_factor(Psi))], axis=1)[:, :, 0]
 
 
 def leaf_mean(
@@ -71,22 +71,24 @@ def leaf_mean(
 ) -> np.ndarray:
     """-Psi V' W Phi (a, columns of Phi, B, n), what a leaf's own effects take from its ancestors and y."""
     if len(state.V):
-        Qphi = small.gram(state.V, times_phi(state.W, chunk.ancestors, own, top))
-        return -small.transpose(small.left(Psi, small.transpose(Qphi)))
+        Qphi = batched_linalg.gram(state.V, times_phi(state.W, chunk.ancestors, own, top))
+        return -batched_linalg.transpose(batched_linalg.left(Psi, batched_linalg.transpose(Qphi)))
     width = own[len(chunk.ancestors) - 1].shape[1] if chunk.ancestors else top.shape[1]
     return np.zeros((chunk.a, width, Psi.shape[2], chunk.EA.shape[3]))
 
 
 def leaf_root(chunk: Chunk, F: np.ndarray) -> np.ndarray:
     """Root (a, a, B, n) of the variance of a leaf's own effects given its ancestors, y and beta; Psi = F F'."""
-    EF = small.left(small.transpose(F), chunk.EA[:, : chunk.a])
-    return conditional_root(F, small.gram(EF, EF) if len(EF) else np.zeros((chunk.a, chunk.a, *EF.shape[2:])))
+    EF = batched_linalg.left(batched_linalg.transpose(F), chunk.EA[:, : chunk.a])
+    return conditional_root(F, batched_linalg.gram(EF, EF) if len(EF) else np.zeros((chunk.a, chunk.a, *EF.shape[2:])))
 
 
 def conditional_root(F: np.ndarray, information: np.ndarray) -> np.ndarray:
     """F R^-T with I + F'GF = R R', for F'GF the information that the data hold on the effects in units of F."""
-    R = small.cholesky(information + small.identity(len(F)))
-    return small.transpose(small.solve_lower(R, np.broadcast_to(small.transpose(F), information.shape)))
+    R = batched_linalg.cholesky(information + batched_linalg.identity(len(F)))
+    return batched_linalg.transpose(
+        batched_linalg.solve_lower(R, np.broadcast_to(batched_linalg.transpose(F), information.shape))
+    )
 
 
 def _place(levels: Sequence[np.ndarray], stats: Statistics, chunk: Chunk, phi: np.ndarray) -> None:

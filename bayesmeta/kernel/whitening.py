@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesmeta.kernel import small
+from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.layout import IntArray, Layout, run_starts
 
 
@@ -39,12 +39,12 @@ class Whitener:
         """log|S| (n, B), each component's on its first observation."""
         logdet = np.zeros((n, self.factors[0].shape[2]))
         for rows, C in zip(self.rows, self.factors, strict=True):
-            logdet[rows[0]] = 2 * small.log_diagonal(C).T
+            logdet[rows[0]] = 2 * batched_linalg.log_diagonal(C).T
         return logdet
 
 
 def _solve(C: np.ndarray, W: np.ndarray) -> np.ndarray:
-    return np.moveaxis(small.solve_lower(C, np.moveaxis(W, 1, -1)), -1, 1)
+    return np.moveaxis(batched_linalg.solve_lower(C, np.moveaxis(W, 1, -1)), -1, 1)
 
 
 def whitener(value: np.ndarray, row: IntArray, col: IntArray, plan: Layout) -> Whitener:
@@ -67,5 +67,5 @@ def whitener(value: np.ndarray, row: IntArray, col: IntArray, plan: Layout) -> W
         block[i, j, :, at] = value[:, own].T
         block[j, i, :, at] = value[:, own].T
         all_rows.append(start[these] + np.arange(s)[:, None])
-        factors.append(small.cholesky(block))
+        factors.append(batched_linalg.cholesky(block))
     return Whitener(tuple(all_rows), tuple(factors))

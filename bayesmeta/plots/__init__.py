@@ -6,14 +6,14 @@ incidence rate ratios, ratios of means) are drawn back-transformed, on logarithm
 
 from bayesmeta.plots.bubble import bubble as bubble
 from bayesmeta.plots.caterpillar import caterpillar as caterpillar
-from bayesmeta.plots.checks import loo_pit as loo_pit
-from bayesmeta.plots.checks import loo_pit_values as loo_pit_values
-from bayesmeta.plots.checks import sensitivity as sensitivity
 from bayesmeta.plots.compare import compare as compare
 from bayesmeta.plots.dose_response import dose_response as dose_response
-from bayesmeta.plots.forest import forest as forest
+from bayesmeta.plots.forest.figure import forest as forest
 from bayesmeta.plots.funnel import funnel as funnel
 from bayesmeta.plots.longitudinal import longitudinal as longitudinal
+from bayesmeta.plots.model_checks import loo_pit as loo_pit
+from bayesmeta.plots.model_checks import loo_pit_values as loo_pit_values
+from bayesmeta.plots.model_checks import sensitivity as sensitivity
 from bayesmeta.plots.orchard import orchard as orchard
 from bayesmeta.plots.prior_posterior import prior_posterior as prior_posterior
 from bayesmeta.plots.profile import profile as profile

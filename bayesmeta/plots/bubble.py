@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bayesmeta.inference.prediction_rows import one_of, quantile
+from bayesmeta.model.spec import FloatArray, Spec
 from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome
-from bayesmeta.posterior_draws import is_posterior
-from bayesmeta.prediction_rows import one_of, quantile
-from bayesmeta.spec import FloatArray, Spec
+from bayesmeta.tree.posterior_draws import is_posterior
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

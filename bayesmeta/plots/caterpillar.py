@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from bayesmeta import names
+from bayesmeta import schema
 from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.inference.predict import blup, ranef
+from bayesmeta.inference.prediction_rows import one_of
+from bayesmeta.model.spec import FloatArray, Level, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import (
     LEAST_LETTERS,
@@ -24,9 +27,6 @@ from bayesmeta.plots.panels import (
     probability,
     row_labels,
 )
-from bayesmeta.predict import blup, ranef
-from bayesmeta.prediction_rows import one_of
-from bayesmeta.spec import FloatArray, Level, Spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,15 +149,15 @@ def _ranef(tree: xr.DataTree, levels: list[Level], prob: float) -> Iterator[Cate
     for level in levels:
         table = found[level.name].to_dataset()
         for effect in level.effects:
-            own = table.sel({names.effect(level.name): effect})
+            own = table.sel({schema.effect(level.name): effect})
             values = (own[name].to_numpy() for name in ("mean", "lower", "upper"))
-            yield _sorted(level.name, effect, own[names.group(level.name)].values.tolist(), *values)
+            yield _sorted(level.name, effect, own[schema.group(level.name)].values.tolist(), *values)
 
 
 def _blup(tree: xr.DataTree, spec: Spec, levels: list[Level], prob: float) -> Iterator[Caterpillar]:
     for level in levels:
         table = blup(tree, level.name, prob=prob)
-        groups = spec.labels[names.group(level.name)].tolist()
+        groups = spec.labels[schema.group(level.name)].tolist()
         of_row = np.full(len(spec.kept), -1)
         of_row[spec.row] = level.index
         first = np.array([np.flatnonzero(of_row == g)[0] for g in range(level.n_groups)], dtype=int)

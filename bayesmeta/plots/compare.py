@@ -7,10 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta.compare import Comparison
 from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.parameters import BETA, RHO, TAU
-from bayesmeta.parameters import parameters as parameters_of
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import (
     ROW,
@@ -24,6 +21,9 @@ from bayesmeta.plots.panels import (
     probability,
     wrapped,
 )
+from bayesmeta.summaries.compare import Comparison
+from bayesmeta.tree.parameters import BETA, RHO, TAU
+from bayesmeta.tree.parameters import parameters as parameters_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

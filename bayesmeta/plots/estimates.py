@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import names
+from bayesmeta import schema
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.predict import predict
+from bayesmeta.inference.prediction_rows import normal, quadratic, quantile
+from bayesmeta.model.spec import FloatArray, IntArray, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.grid import Predictor
-from bayesmeta.posterior_draws import beta_draws, is_posterior, summarised
-from bayesmeta.predict import predict
-from bayesmeta.prediction_rows import normal, quadratic, quantile
-from bayesmeta.spec import FloatArray, IntArray, Spec
-from bayesmeta.tree_io import group
+from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
+from bayesmeta.tree.specification import group
 
 _MOST_LOG = 100.0  # of a ratio: 43 digits
 _MOST_TREES = len(style.COLOURS)
@@ -67,7 +67,7 @@ def contrast(
     if is_posterior(tree):
         found = summarised(X @ beta_draws(tree).T + offset[:, None], prob, axis=1)
     else:
-        estimate = group(tree, names.ESTIMATE)
+        estimate = group(tree, schema.ESTIMATE)
         variance = quadratic(X[:, None], estimate["beta_cov"].to_numpy())[:, 0]
         found = normal(X @ estimate["beta"].to_numpy() + offset, np.sqrt(variance), z)
     return Estimates(x, found["mean"], found["lower"], found["upper"])

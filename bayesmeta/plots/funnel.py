@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta import names
+from bayesmeta import schema
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.predict import predict
+from bayesmeta.inference.prediction_rows import one_of, quantile
+from bayesmeta.model.spec import FloatArray, IntArray, Spec
 from bayesmeta.plots import style, words
 from bayesmeta.plots.grid import chosen_outcome
-from bayesmeta.predict import predict
-from bayesmeta.prediction_rows import one_of, quantile
-from bayesmeta.spec import FloatArray, IntArray, Spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -143,7 +143,7 @@ def points(tree: xr.DataTree, outcome: str | None = None) -> Funnel:
     fitted = predict(tree)["mean"].to_numpy()[spec.row[obs], place]
     same = np.ptp(spec.X[obs], axis=0).max() == 0 and np.ptp(spec.offset[obs]) == 0
     outer = spec.levels[0]
-    labels = tuple(names.join_label(label) for label in outer.labels)
+    labels = tuple(schema.join_label(label) for label in outer.labels)
     effect, centre = (spec.y[obs], float(fitted[0])) if same else (spec.y[obs] - fitted, 0.0)
     return Funnel(effect, np.sqrt(spec.S.variances[obs]), centre, not same, outer.index[obs], labels)
 

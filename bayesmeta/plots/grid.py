@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.formula_columns import as_categories, categories, finite, is_categorical, label
-from bayesmeta.formula_safety import Part
-from bayesmeta.spec import FloatArray, IntArray, Spec
+from bayesmeta.formula.formula_columns import as_categories, categories, finite, is_categorical, label
+from bayesmeta.formula.safety import Part
+from bayesmeta.model.spec import FloatArray, IntArray, Spec
 
 POINTS = 241  # of a curve; 240 steps, so that curves over 60 or 24 units pass through whole numbers
 _IN_C = re.compile(r"\bC\s*\(\s*(\w+)")

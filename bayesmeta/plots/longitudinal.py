@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.errors import SpecError, listing
+from bayesmeta.model.spec import FloatArray, Spec
 from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome
-from bayesmeta.spec import FloatArray, Spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta import names
+from bayesmeta import schema
+from bayesmeta.model.spec import FloatArray, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.orchard_rows import Orchard, categories
 from bayesmeta.plots.panels import inches_high, only_axes, percent, wrapped
 from bayesmeta.plots.swarm import swarm
-from bayesmeta.spec import FloatArray, Spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,7 +153,7 @@ def _label(row: Orchard, outer: str) -> str:
     k = len(row.y)
     groups = (
         ""
-        if row.groups == k and outer == names.UNIT
+        if row.groups == k and outer == schema.UNIT
         else f" in {row.groups} {'group' if row.groups == 1 else 'groups'}"
     )
     return f"{wrapped(row.category, 18)}\nk = {k}{groups}"
@@ -164,7 +164,7 @@ def _legend(ax: "Axes", rows: list[Orchard], prob: float, tree: xr.DataTree) -> 
 
     low, high = np.quantile(list(_precision(rows)), [0.1, 1.0])
     same = all(np.allclose(row.confidence, row.prediction, atol=_SAME, equal_nan=True) for row in rows)
-    word = "credible" if names.POSTERIOR in tree.children else "confidence"
+    word = "credible" if schema.POSTERIOR in tree.children else "confidence"
     lines = [
         Line2D([], [], color=style.INK, linewidth=3.2, label=f"{percent(prob)} {word}"),
         Line2D([], [], color=style.INK, linewidth=1.0, label="prediction: the same" if same else "prediction"),

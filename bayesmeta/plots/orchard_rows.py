@@ -9,10 +9,10 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
-from bayesmeta.formula_columns import is_categorical, label
+from bayesmeta.formula.formula_columns import is_categorical, label
+from bayesmeta.inference.predict import predict
+from bayesmeta.model.spec import FloatArray, Spec
 from bayesmeta.plots.panels import probability
-from bayesmeta.predict import predict
-from bayesmeta.spec import FloatArray, Spec
 
 _MOST_CATEGORIES = 20
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesmeta.errors import SpecError, listing
+from bayesmeta.model.spec import FloatArray
 from bayesmeta.plots import style
-from bayesmeta.spec import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta import names
-from bayesmeta.distributions import logp
+from bayesmeta import schema
 from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.model_priors import ModelPriors
-from bayesmeta.parameters import TAU, level_structures
-from bayesmeta.parameters import parameters as parameters_of
+from bayesmeta.model.spec import FloatArray
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes, plain, wrapped
-from bayesmeta.posterior_draws import SAMPLE, is_posterior
-from bayesmeta.priors import Prior
-from bayesmeta.spec import FloatArray
-from bayesmeta.tree_io import group
+from bayesmeta.priors.distributions import logp
+from bayesmeta.priors.model_priors import ModelPriors
+from bayesmeta.priors.prior import Prior
+from bayesmeta.tree.parameters import TAU, level_structures
+from bayesmeta.tree.parameters import parameters as parameters_of
+from bayesmeta.tree.posterior_draws import SAMPLE, is_posterior
+from bayesmeta.tree.specification import group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +99,7 @@ def prior_posterior(
 def densities(tree: xr.DataTree, parameters: Sequence[str] | None = None) -> list[Densities]:
     """What `prior_posterior` draws, one for each SD; its arguments."""
     priors = ModelPriors.from_json(tree.attrs["priors"])
-    posterior = group(tree, names.POSTERIOR)
+    posterior = group(tree, schema.POSTERIOR)
     known = {
         label: (prior, level, at)
         for level, own in zip(level_structures(tree), priors.levels, strict=True)
@@ -115,7 +115,7 @@ def densities(tree: xr.DataTree, parameters: Sequence[str] | None = None) -> lis
 
 
 def _draws(posterior: xr.Dataset, level: str, at: int) -> FloatArray:
-    values = posterior[names.tau(level)].transpose(*SAMPLE, ...).to_numpy().astype(float)
+    values = posterior[schema.tau(level)].transpose(*SAMPLE, ...).to_numpy().astype(float)
     return np.asarray(values.reshape(values.shape[0] * values.shape[1], -1)[:, at])
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from bayesmeta import names
+from bayesmeta import schema
 from bayesmeta.errors import SpecError, listing
+from bayesmeta.model.respecify import homogeneous
+from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import only_axes, plain
 from bayesmeta.plots.structure_groups import Unit, coupled_pairs, groups_of
 from bayesmeta.plots.structure_layout import CELL, GAP, LETTERS, Bracket, Place, brackets, flowing, placed, text_width
-from bayesmeta.respecify import homogeneous
-from bayesmeta.spec import Spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,7 +121,7 @@ def key_lines(spec: Spec) -> list[tuple[str, str]]:
     lines = []
     for depth, level in enumerate(spec.levels):
         groups = f"{level.n_groups} group{'s' * (level.n_groups > 1)}{' inside these' if depth else ''}"
-        if level.name == names.UNIT and spec.design.parsed.group_columns == ():
+        if level.name == schema.UNIT and spec.design.parsed.group_columns == ():
             groups = f"{level.n_groups} groups, each row of the data its own"
         effects = f"random effects (Z) {listing(level.effects, 6)}; Psi {level.structure.name}"
         lines.append((f"level {depth}", f"{level.name}: {groups}; {effects if level.dim else 'no random effects'}"))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesmeta.prediction_rows import group_of_kept
-from bayesmeta.spec import IntArray, Spec
+from bayesmeta.inference.prediction_rows import group_of_kept
+from bayesmeta.model.spec import IntArray, Spec
 
 
 @dataclass(frozen=True)

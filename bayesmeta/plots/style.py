@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.errors import SpecError
-from bayesmeta.spec import FloatArray
-from bayesmeta.specify import MEASURES
+from bayesmeta.model.spec import FloatArray
+from bayesmeta.model.specify import MEASURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

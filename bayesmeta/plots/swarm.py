@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bayesmeta.spec import FloatArray
+from bayesmeta.model.spec import FloatArray
 
 
 def swarm(x: FloatArray, radius: FloatArray) -> FloatArray:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bayesmeta.model.spec import FloatArray
 from bayesmeta.plots import style
 from bayesmeta.plots.estimates import Estimates
-from bayesmeta.posterior_draws import is_posterior
-from bayesmeta.spec import FloatArray
+from bayesmeta.tree.posterior_draws import is_posterior
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -65,11 +65,11 @@ def report(
     >>> page.title, "<script" in page.html
     ('BCG vaccine against tuberculosis', False)
     """
-    from bayesmeta.compare import compare
-    from bayesmeta.report.again import lines_of
     from bayesmeta.report.grouping import grouped
     from bayesmeta.report.page import page
     from bayesmeta.report.render import render
+    from bayesmeta.report.sections.again import lines_of
+    from bayesmeta.summaries.compare import compare
 
     chosen = compare(*trees, names=names, prob=prob, **named).trees
     models = grouped(chosen, no_priors="Not given to bm.report; bm.sensitivity makes it.")
@@ -87,7 +87,7 @@ def _with_priors(models: Sequence["Model"], sensitivity: "xr.Dataset") -> "Model
     """The only model, with its sensitivity to priors."""
     import xarray as xr
 
-    from bayesmeta.posterior_draws import is_posterior
+    from bayesmeta.tree.posterior_draws import is_posterior
 
     if not isinstance(sensitivity, xr.Dataset) or not {"prior", "parameter"} <= set(sensitivity.dims):
         raise SpecError("sensitivity takes the dataset that bm.sensitivity returned")

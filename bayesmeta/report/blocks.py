@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from bayesmeta.tables import Facts, Table
+from bayesmeta.display.tables import Facts, Table
 
 
 @dataclass(frozen=True)

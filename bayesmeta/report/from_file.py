@@ -9,21 +9,21 @@ from typing import Any
 
 import xarray as xr
 
-from bayesmeta import saved
-from bayesmeta.analysis import Analysis, load_analysis
-from bayesmeta.analysis import Model as Given
+from bayesmeta.analysis.figures import KINDS, Figure, draw
+from bayesmeta.analysis.model_file import Analysis, load_analysis
+from bayesmeta.analysis.model_file import Model as Given
+from bayesmeta.bayes.sample import sample
 from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.figures import KINDS, Figure, draw
-from bayesmeta.fitting import fit
-from bayesmeta.report.again import lines_of
+from bayesmeta.estimation.fit import fit
+from bayesmeta.model.respecify import homogeneous
 from bayesmeta.report.blocks import Code
 from bayesmeta.report.grouping import grouped
-from bayesmeta.report.other_priors import other_priors
 from bayesmeta.report.page import Model, page
 from bayesmeta.report.pictures import Drawing
 from bayesmeta.report.render import Report, render
-from bayesmeta.respecify import homogeneous
-from bayesmeta.sampling import sample
+from bayesmeta.report.sections.again import lines_of
+from bayesmeta.report.sections.other_priors import other_priors
+from bayesmeta.tree import files
 
 BAYES = "bayes"
 _NOT_ASKED = "Not asked for on this page; without --no-sensitivity, the command makes it."
@@ -156,7 +156,7 @@ def _plain(S: Any) -> str:
 
 
 def _of_results(path: Path, out: Path, options: Options, prob: float) -> Report:
-    trees = saved.read(path)
+    trees = files.read(path)
     if options.model is not None:
         trees = {name: trees[name] for name in _chosen(list(trees), options.model, path)}
     named = {name or str(tree.attrs["method"]): tree for name, tree in trees.items()}

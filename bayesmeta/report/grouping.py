@@ -5,9 +5,9 @@ from itertools import takewhile
 
 import xarray as xr
 
-from bayesmeta.posterior_draws import is_posterior
 from bayesmeta.report.page import Model
-from bayesmeta.report.specification import same_model
+from bayesmeta.report.sections.model import same_model
+from bayesmeta.tree.posterior_draws import is_posterior
 
 _SEPARATORS = "_-,.: "
 

@@ -5,20 +5,21 @@ from dataclasses import dataclass, replace
 
 import xarray as xr
 
-from bayesmeta import plots, remarks
-from bayesmeta.compare import compare
-from bayesmeta.report import drawings as d
-from bayesmeta.report import results
+from bayesmeta import plots
+from bayesmeta.display import remarks
 from bayesmeta.report.blocks import Block, Code, Page, Section, blocks, notes, numbered, words
-from bayesmeta.report.chain_plots import of_chains
-from bayesmeta.report.data import data_table
-from bayesmeta.report.diagnostics import diagnostics
-from bayesmeta.report.opening import findings
-from bayesmeta.report.other_priors import sensitivity_blocks
 from bayesmeta.report.pictures import Drawing, pictures
-from bayesmeta.report.provenance import provenance
-from bayesmeta.report.results import Trees
-from bayesmeta.report.specification import equations, facts, levels, of_tree
+from bayesmeta.report.sections import drawings as d
+from bayesmeta.report.sections import results
+from bayesmeta.report.sections.chain_plots import of_chains
+from bayesmeta.report.sections.data import data_table
+from bayesmeta.report.sections.diagnostics import diagnostics
+from bayesmeta.report.sections.model import equations, facts, levels, of_tree
+from bayesmeta.report.sections.opening import findings
+from bayesmeta.report.sections.other_priors import sensitivity_blocks
+from bayesmeta.report.sections.provenance import provenance
+from bayesmeta.report.sections.results import Trees
+from bayesmeta.summaries.compare import compare
 
 
 @dataclass(frozen=True, eq=False)

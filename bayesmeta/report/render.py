@@ -6,10 +6,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from bayesmeta import __version__
+from bayesmeta._version import __version__
+from bayesmeta.display.tables import NOTHING, Table
 from bayesmeta.errors import DataError
 from bayesmeta.report.blocks import Page
-from bayesmeta.tables import NOTHING, Table
 
 _HERE = Path(__file__).parent
 

@@ -1,7 +1,7 @@
 """First-order autoregression over the order of the effects, with one variance."""
 
 from bayesmeta.structures.base import need_two_effects, register
-from bayesmeta.structures.scaled import Autoregressive
+from bayesmeta.structures.correlated import Autoregressive
 
 
 @register

@@ -6,8 +6,8 @@ import numpy as np
 
 from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import over_data_sets, register
+from bayesmeta.structures.correlated import Scaled
 from bayesmeta.structures.known import WithMatrix
-from bayesmeta.structures.scaled import Scaled
 
 
 @register

@@ -1,7 +1,7 @@
 """Compound symmetry: one variance and one correlation."""
 
 from bayesmeta.structures.base import need_two_effects, register
-from bayesmeta.structures.scaled import Exchangeable
+from bayesmeta.structures.correlated import Exchangeable
 
 
 @register

@@ -1,7 +1,7 @@
 """Diagonal: separate variances, no correlation."""
 
 from bayesmeta.structures.base import register
-from bayesmeta.structures.scaled import Scaled
+from bayesmeta.structures.correlated import Scaled
 
 
 @register

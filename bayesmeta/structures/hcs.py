@@ -1,7 +1,7 @@
 """Heterogeneous compound symmetry: separate variances, one correlation."""
 
 from bayesmeta.structures.base import need_two_effects, register
-from bayesmeta.structures.scaled import Exchangeable
+from bayesmeta.structures.correlated import Exchangeable
 
 
 @register

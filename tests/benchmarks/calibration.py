@@ -20,16 +20,16 @@ from scipy.stats import chi2
 
 import bayesmeta as bm
 from bayesmeta import kernel
+from bayesmeta.bayes.observed import STATISTICS, observations
+from bayesmeta.bayes.posterior import Draws
+from bayesmeta.bayes.pymc_model import build
+from bayesmeta.bayes.samplers import Nutpie, Settings, start
+from bayesmeta.bayes.vicinity import vicinity
 from bayesmeta.kernel.draws import conditional_draws, fresh_effects
 from bayesmeta.kernel.flat import flatten
-from bayesmeta.model_priors import ModelPriors, prior_draws
-from bayesmeta.observed import STATISTICS, observations
-from bayesmeta.posterior import Draws
-from bayesmeta.prior_defaults import resolve
-from bayesmeta.pymc_model import build
-from bayesmeta.samplers import Nutpie, Settings, start
-from bayesmeta.spec import FloatArray
-from bayesmeta.vicinity import vicinity
+from bayesmeta.model.spec import FloatArray
+from bayesmeta.priors.defaults import resolve
+from bayesmeta.priors.model_priors import ModelPriors, prior_draws
 
 DRAWS, THIN, TUNE = 990, 10, 400
 KEPT = DRAWS // THIN  # ranks run from 0 to this

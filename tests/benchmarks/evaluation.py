@@ -13,8 +13,8 @@ def fused(spec: bm.Spec) -> Callable[[Any, Any], Any]:
     """Log-likelihood as the operation of the package."""
     import pytensor.tensor as pt
 
+    from bayesmeta.bayes.marginal_op import MarginalLoglik
     from bayesmeta.kernel.flat import flatten
-    from bayesmeta.marginal_op import MarginalLoglik
 
     flat = flatten(spec.statistics)
     op = MarginalLoglik(flat)

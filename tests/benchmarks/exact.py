@@ -15,13 +15,13 @@ import pandas as pd
 from arviz_stats.base import array_stats
 
 import bayesmeta as bm
+from bayesmeta.bayes.posterior import Draws
+from bayesmeta.bayes.pymc_model import WHICH, build
+from bayesmeta.bayes.samplers import Nutpie, Settings, start
+from bayesmeta.bayes.vicinity import vicinity
 from bayesmeta.kernel.draws import conditional_draws, fresh_effects
-from bayesmeta.posterior import Draws
-from bayesmeta.prior_defaults import resolve
-from bayesmeta.pymc_model import WHICH, build
-from bayesmeta.samplers import Nutpie, Settings, start
-from bayesmeta.spec import FloatArray
-from bayesmeta.vicinity import vicinity
+from bayesmeta.model.spec import FloatArray
+from bayesmeta.priors.defaults import resolve
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 FILES = ("bcg_logor", "school_univariate", "bcg_metaregression")

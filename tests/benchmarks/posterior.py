@@ -68,7 +68,7 @@ def fresh() -> Fresh:
 
     imported, spec = perf_counter(), school()
     start = perf_counter()
-    from bayesmeta.sampling import sample
+    from bayesmeta.bayes.sample import sample
 
     sample(spec, HALF_NORMAL, draws=DRAWS, tune=1000, seed=1, progress=False)
     return Fresh(imported - begun, perf_counter() - start)
@@ -92,10 +92,10 @@ class Marginal:
     """`sample` on a model that is compiled once."""
 
     def __init__(self, spec: bm.Spec, priors: bm.Priors | None = None) -> None:
-        from bayesmeta.prior_defaults import resolve
-        from bayesmeta.pymc_model import build
-        from bayesmeta.samplers import Nutpie, start
-        from bayesmeta.vicinity import vicinity
+        from bayesmeta.bayes.pymc_model import build
+        from bayesmeta.bayes.samplers import Nutpie, start
+        from bayesmeta.bayes.vicinity import vicinity
+        from bayesmeta.priors.defaults import resolve
 
         begun = perf_counter()
         self.spec, self.priors, near = spec, resolve(spec, priors), vicinity(spec)
@@ -104,8 +104,8 @@ class Marginal:
 
     def run(self, seed: int, target_accept: float = 0.9) -> Chains:
         """Four chains, and the whole tree."""
-        from bayesmeta.posterior import Draws, posterior_tree
-        from bayesmeta.samplers import Settings, statistics
+        from bayesmeta.bayes.posterior import Draws, posterior_tree
+        from bayesmeta.bayes.samplers import Settings, statistics
 
         begun = perf_counter()
         raw = self.compiled.run(Settings(DRAWS, 1000, 4, seed, target_accept, progress=False))
@@ -122,7 +122,7 @@ class Explicit:
     def __init__(self, spec: bm.Spec, priors: bm.Priors | None = None) -> None:
         import nutpie
 
-        from bayesmeta.pymc_model import posterior_names, to_pymc
+        from bayesmeta.bayes.pymc_model import posterior_names, to_pymc
 
         begun = perf_counter()
         model = to_pymc(spec, priors, parameterization="noncentered")

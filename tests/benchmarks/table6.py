@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta.many import data_sets
-from bayesmeta.parallel import in_order
-from bayesmeta.study import Scenario, Study, load_study, scenario_of
-from bayesmeta.study_run import RESULTS, seeds, study_table
-from tests import dense
+from bayesmeta._parallel import in_order
+from bayesmeta.estimation.fit_many import data_sets
+from bayesmeta.simulation.run import RESULTS, seeds, study_table
+from bayesmeta.simulation.study import Scenario, Study, load_study, scenario_of
+from tests.support import dense
 
 MOST_ERRORS = 4 * np.sqrt(2)  # Monte Carlo errors of one table; both have the same number of data sets
 MOST_APART = 0.02  # of correlations, whose searches stop differently at their limits

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 import bayesmeta as bm
-from bayesmeta.estimators import fit_likelihood
-from bayesmeta.results import from_estimate
+from bayesmeta.estimation import fit_likelihood
+from bayesmeta.tree.build import from_estimate
 from tests.benchmarks.cases import Case
 
 

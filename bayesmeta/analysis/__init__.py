@@ -1,0 +1,1 @@
+"""Declared analyses: model files, the numbers printed in publications, and figures."""

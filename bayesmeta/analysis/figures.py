@@ -1,0 +1,183 @@
+"""Figures that a model file declares: a kind of plot, the models it shows, and its arguments; read, checked, drawn."""
+
+import inspect
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import plots
+from bayesmeta._validation import check_keys, check_kind, check_word
+from bayesmeta.columns import find_column
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.estimation.fit import METHODS
+from bayesmeta.inference.profile import profile as profile_of
+from bayesmeta.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+# what each kind draws at once: one results tree, or several by label
+KINDS: dict[str, Literal["one", "several"]] = {
+    **dict.fromkeys(("forest", "funnel", "bubble", "caterpillar", "orchard", "structure"), "one"),
+    **dict.fromkeys(("profile", "prior_posterior", "loo_pit"), "one"),
+    **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
+}
+_OWN = ("kind", "models", "title", "method")
+_GIVEN = ("ax", "axes")  # arguments of plots that are ours to give
+_OF_DATA = ("labels", "columns", "subgroup")  # arguments that name columns of the data, also such that no model uses
+_POINTS = 72  # to the inch
+_LETTER, _LINE = 0.6, 1.25  # width of a letter, on average, and height of a line, to the size of letters
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One declared figure.
+
+    kind : a function of `bayesmeta.plots`. models : names of models by the label that the picture gives them.
+    method : fit the models by this instead of their own. arguments : of the function, as written.
+    """
+
+    name: str
+    kind: str
+    models: Mapping[str, str]
+    title: str = ""
+    method: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def only(self, labels: Iterable[str]) -> "Figure":
+        """The figure of the models with these labels."""
+        return replace(self, models={label: self.models[label] for label in labels})
+
+    def with_arguments(self, arguments: Mapping[str, Any]) -> "Figure":
+        check_arguments(self.kind, arguments, f"--set, for {self.kind}")
+        return replace(self, arguments={**self.arguments, **arguments})
+
+
+def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Figure:
+    """A table `[figure.NAME]` of a model file; SpecError for anything it should not hold.
+
+    models : names of those of the file.
+    """
+    where = f"{where}: figure {name}"
+    check_kind(table, dict, where)
+    if "kind" not in table:
+        raise SpecError(f"{where}: 'kind' is missing\nknown: {listing(KINDS, most=20)}")
+    check_word(table["kind"], KINDS, f"{where}: kind")
+    check_kind(table.get("title", ""), str, f"{where}: title")
+    if "method" in table:
+        check_word(table["method"], METHODS, f"{where}: method")
+    arguments = {key: value for key, value in table.items() if key not in _OWN}
+    check_arguments(table["kind"], arguments, where, _OWN)
+    shown = _models(table.get("models", list(models)), list(models), f"{where}: models")
+    return Figure(name, table["kind"], shown, table.get("title", ""), table.get("method"), arguments)
+
+
+def _models(written: Any, known: list[str], where: str) -> dict[str, str]:
+    if isinstance(written, list):
+        written = {str(name): name for name in written}
+    check_kind(written, dict, where)
+    if not written:
+        raise SpecError(f"{where}: none is named\nmodels: {listing(known, most=20)}")
+    for name in written.values():
+        if name not in known:
+            raise SpecError(f"{where}: no model '{name}'{did_you_mean(str(name), known)}")
+    return dict(written)
+
+
+def check_arguments(kind: str, arguments: Mapping[str, Any], where: str, own: Iterable[str] = ()) -> None:
+    """SpecError for an argument that the kind's function does not have."""
+    _, *parameters = inspect.signature(drawer(kind)).parameters
+    check_keys(arguments, [*own, *(name for name in parameters if name not in _GIVEN)], where)
+
+
+def drawer(kind: str) -> Callable[..., Any]:
+    """The function that draws a results tree, or several by label."""
+    return _profile if kind == "profile" else getattr(plots, kind)
+
+
+def _profile(tree: xr.DataTree, parameters: str | list[str] | None = None, prob: float = 0.95) -> Any:
+    return plots.profile(profile_of(tree, parameters, prob=prob))
+
+
+def draw(figure: Figure, trees: Mapping[str, xr.DataTree], data: pd.DataFrame | None = None) -> dict[str, "Picture"]:
+    """Pictures by the label of the model that each shows, "" where one shows all.
+
+    Parameters
+    ----------
+    figure : with arguments that the function takes.
+    trees : results trees by label.
+    data : rows of which arguments may name columns; None where the trees are all there is.
+
+    Raises
+    ------
+    SpecError : an argument of the function is missing, or whatever the function says.
+    """
+    function = drawer(figure.kind)
+    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+        if parameter.default is parameter.empty and name not in figure.arguments:
+            raise SpecError(
+                f"figure {figure.name}: {figure.kind} needs '{name}'\n"
+                f"  declare it in [figure.NAME] of the model file, or give it with --set {name}=VALUE"
+            )
+    arguments = dict(figure.arguments)
+    if data is not None:
+        named = {key: arguments[key] for key in _OF_DATA if key in arguments}
+        arguments |= {key: _of_data(value, data, f"figure {figure.name}: {key}") for key, value in named.items()}
+    shown = {"": trees} if KINDS[figure.kind] == "several" else trees
+    return {label: _titled(function(given, **arguments), figure.title) for label, given in shown.items()}
+
+
+def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
+    """The columns that an argument names: one, a list, or by heading, of which there may be two levels."""
+    if isinstance(value, str):
+        return find_column(data, value, where)
+    if isinstance(value, list):
+        return {name: find_column(data, name, where) for name in value}
+    check_kind(value, dict, where)
+    found: dict[Any, pd.Series[Any]] = {}
+    for heading, below in value.items():
+        if isinstance(below, Mapping):
+            found |= {(heading, lower): find_column(data, name, where) for lower, name in below.items()}
+        else:
+            found[heading] = find_column(data, below, where)
+    return found
+
+
+def _titled(axes: Any, title: str) -> "Picture":
+    """The picture with a title above all that is drawn, for which it grows."""
+    picture: Picture = np.ravel(np.asarray(axes, dtype=object))[0].figure
+    if not title:
+        return picture
+    lines = textwrap.wrap(title, int(picture.get_figwidth() * _POINTS / (_LETTER * style.TEXT)))
+    before = picture.get_figheight()
+    height = before + (len(lines) + 0.5) * _LINE * style.TEXT / _POINTS
+    picture.set_figheight(height)
+    if picture.get_constrained_layout():
+        picture.suptitle("\n".join(lines), fontsize=style.TEXT)
+        return picture
+    for ax in picture.axes:  # which nothing moves out of the way
+        box = ax.get_position()
+        ax.set_position((box.x0, box.y0 * before / height, box.width, box.height * before / height))
+    picture.suptitle("\n".join(lines), fontsize=style.TEXT, y=1 - _LINE * style.TEXT / 4 / _POINTS / height)
+    return picture
+
+
+def setting(written: str) -> tuple[str, Any]:
+    """An argument as the command line takes it: its name, "=", and a value of TOML, or text without quotes.
+
+    >>> setting("upto=60"), setting("x=ablat"), setting("at=[0, 12]")
+    (('upto', 60), ('x', 'ablat'), ('at', [0, 12]))
+    """
+    name, equals, value = written.partition("=")
+    if not equals or not name:
+        raise SpecError(f"--set {written}: an argument is written NAME=VALUE, such as dose=dose")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return name, value

@@ -1,0 +1,238 @@
+"""Model files: one TOML file holds the models of one worked analysis, each a specification and a method of fitting."""
+
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from bayesmeta import datasets, structures, within
+from bayesmeta._validation import check_keys, check_kind, check_texts
+from bayesmeta.analysis.derive import derive
+from bayesmeta.analysis.figures import Figure, read_figure
+from bayesmeta.analysis.published import Printed, read_printed
+from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta.model.spec import Spec
+from bayesmeta.model.specify import specify
+from bayesmeta.priors.prior import Prior, Priors
+
+_KINDS = {
+    **dict.fromkeys(("title", "citation", "data"), str),
+    **dict.fromkeys(("derive", "tables", "priors", "model", "figure"), dict),
+    "complete": list,
+}
+_PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure")
+_MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper")
+_WITH_MATRIX = ("prop", "cor", "fixed")
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "ar1": within.ar1,
+    "correlated": within.correlated,
+    "greenland_longnecker": within.greenland_longnecker,
+    "hamling": within.hamling,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The data of an analysis: a bundled name or a CSV file, new columns, and which columns a row must have."""
+
+    data: str
+    directory: Path
+    derived: Mapping[str, str]
+    complete: tuple[str, ...]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """All rows, with the new columns."""
+        if not self.data.endswith(".csv"):
+            return derive(datasets.load(self.data), self.derived)
+        path = self.directory / self.data
+        if not path.is_file():
+            raise DataError(f"no file {path}, which the model file gives as its data")
+        return derive(pd.read_csv(path), self.derived)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows that enter the models."""
+        for column in self.complete:
+            if column not in self.table.columns:
+                raise SpecError(f"complete: no column '{column}' in the data{did_you_mean(column, self.table.columns)}")
+        return self.table.dropna(subset=list(self.complete)).reset_index(drop=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One model of a file.
+
+    name : its table's name. what : one line for readers. method : of `bayesmeta.fit`.
+    settings : the arguments of `bayesmeta.specify` as written in the file.
+    priors : of the model, those of the whole file where it has none of its own; None for the defaults.
+    paper : the printed numbers it is held against.
+    """
+
+    name: str
+    what: str
+    method: str
+    settings: Mapping[str, Any]
+    priors: Priors | None
+    paper: tuple[Printed, ...]
+    source: Source
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The specification, built from the data at first use."""
+        arguments = {key: self.settings[key] for key in _PASSED if key in self.settings}
+        if "psi" in self.settings:
+            arguments["psi"] = _structures(self.settings["psi"], f"model {self.name}: psi")
+        return specify(data=self.source.frame, S=self._sampling(), **arguments)
+
+    def _sampling(self) -> Any:
+        S = self.settings["S"]
+        if not isinstance(S, Mapping):
+            return S
+        if "se" in S and "within" not in S:
+            return within.from_se(*([S["se"]] if isinstance(S["se"], str) else S["se"]))
+        options = {key: value for key, value in S.items() if key != "within"}
+        try:
+            return _BUILDERS[S["within"]](self.source.table, **options)
+        except TypeError as error:
+            raise SpecError(f"model {self.name}: S: {S['within']} cannot use {options}: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """A model file: `models` by name, `tables`, the lists of models to be set side by side, and `figures` by name."""
+
+    title: str
+    citation: str
+    path: Path
+    models: Mapping[str, Model]
+    tables: Mapping[str, tuple[str, ...]]
+    figures: Mapping[str, Figure]
+
+
+def load_analysis(path: str | Path) -> Analysis:
+    """Reads a model file; the data are read when a specification is first asked for.
+
+    Parameters
+    ----------
+    path : a TOML file with `title`, `citation`, `data` (a name that `bayesmeta.datasets.load` knows, or a CSV file
+        relative to the model file), and optionally `[derive]` (new columns, see `bayesmeta.derive`), `complete`
+        (columns without which a row is left out; constructed sampling covariances still see the whole table) and
+        `[tables]` (models to be shown side by side), `[priors]` (of all models). Each model is a table `[model.NAME]`
+        with the arguments of `bayesmeta.specify` but `data`, `what` (one line), `method` ("reml" unless given),
+        `priors` (instead of those of the file) and `paper` (the printed numbers to hold, see `bayesmeta.published`).
+        A table `[figure.NAME]` is a figure that `bayesmeta plot` draws: `kind`, a function of `bayesmeta.plots`;
+        `models`, a list or a table of labels and models, by default all; `title`; `method` instead of the models' own;
+        and arguments of the function, of which `labels`, `columns` and `subgroup` may name columns of the data.
+        Priors are tables `beta`, `tau` and `rho`, each a distribution as in `{name = "HalfNormal", sigma = 0.5}`, or
+        several by coefficient or by level (and effect), see `bayesmeta.Priors`.
+        `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`, `{fixed = [[..]]}`; `S` a column,
+        several, `{se = "column"}`, or `{within = "ar1", ...}` with the arguments of that function of `bayesmeta.within`
+        (ar1, correlated, greenland_longnecker or hamling).
+
+    Returns
+    -------
+    Analysis
+
+    Raises
+    ------
+    SpecError : not TOML, a key that is not known (with the closest one that is), or a value of the wrong kind.
+    DataError : no such file.
+
+    Examples
+    --------
+    >>> analysis = load_analysis("models/school.toml")
+    >>> analysis.models["district_study"].settings["random"]
+    '1 | district/study'
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no model file {path}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path.name} is not TOML: {error}") from None
+    check_keys(content, _KINDS, path.name, required=("title", "data", "model"))
+    for key, value in content.items():
+        check_kind(value, _KINDS[key], f"{path.name}: {key}")
+    derived, complete = content.get("derive", {}), tuple(content.get("complete", ()))
+    check_texts((*derived.values(), *complete), f"{path.name}: derive or complete")
+    source = Source(content["data"], path.parent, MappingProxyType(derived), complete)
+    priors = _priors(content["priors"], f"{path.name}: priors") if "priors" in content else None
+    models = MappingProxyType({name: _model(name, table, source, priors) for name, table in content["model"].items()})
+    tables = {title: _table(title, names, models) for title, names in content.get("tables", {}).items()}
+    figures = {name: read_figure(name, given, models, path.name) for name, given in content.get("figure", {}).items()}
+    citation = content.get("citation", "")
+    return Analysis(content["title"], citation, path, models, MappingProxyType(tables), MappingProxyType(figures))
+
+
+def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Model:
+    where = f"model {name}"
+    check_kind(table, dict, where)
+    check_keys(table, _MODEL, where, required=("formula", "S"))
+    for key in ("what", "method", "offset", "common", "groups", "measure"):
+        check_kind(table.get(key, ""), str, f"{where}: {key}")
+    check_kind(table.get("paper", []), list, f"{where}: paper")
+    _check_sampling(table["S"], f"{where}: S")
+    _structures(table.get("psi", "unstr"), f"{where}: psi")
+    printed = tuple(read_printed(entry, f"{where}: paper") for entry in table.get("paper", ()))
+    settings = {key: value for key, value in table.items() if key in (*_PASSED, "psi", "S")}
+    own = _priors(table["priors"], f"{where}: priors") if "priors" in table else priors
+    what, method = table.get("what", ""), table.get("method", "reml")
+    return Model(name, what, method, MappingProxyType(settings), own, printed, source)
+
+
+def _priors(written: Any, where: str) -> Priors:
+    check_kind(written, dict, where)
+    check_keys(written, ("beta", "tau", "rho"), where)
+    return Priors(**{block: _prior(found, f"{where}: {block}") for block, found in written.items()})
+
+
+def _prior(written: Any, where: str) -> Any:
+    """A distribution, or a table of them."""
+    check_kind(written, dict, where)
+    if isinstance(written.get("name"), str):
+        params = {key: value for key, value in written.items() if key != "name"}
+        return Prior(written["name"], **params)
+    return {key: _prior(found, f"{where}.{key}") for key, found in written.items()}
+
+
+def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ...]:
+    check_kind(names, list, f"tables: {title}")
+    for name in names:
+        if name not in models:
+            raise SpecError(f"tables: {title}: no model '{name}'{did_you_mean(name, models)}")
+    return tuple(names)
+
+
+def _structures(written: Any, where: str) -> Any:
+    """A structure or a table of them by level, as `specify` takes it."""
+    if not isinstance(written, Mapping):
+        check_kind(written, str, where)
+        return structures.resolve(written)
+    matrix = [key for key, value in written.items() if key in _WITH_MATRIX and isinstance(value, list)]
+    if not matrix:
+        return {level: _structures(structure, f"{where}.{level}") for level, structure in written.items()}
+    check_keys(written, matrix[:1], where)
+    return structures.from_json({"name": matrix[0], "matrix": written[matrix[0]]})
+
+
+def _check_sampling(S: Any, where: str) -> None:
+    if not isinstance(S, Mapping):
+        check_texts(S if isinstance(S, list) else [S], where)
+    elif "within" not in S:
+        check_keys(S, ("se", "within"), where, required=("se",))
+        check_texts(S["se"] if isinstance(S["se"], list) else [S["se"]], f"{where}: se")
+    elif S["within"] not in _BUILDERS:
+        hint = did_you_mean(S["within"], _BUILDERS)
+        raise SpecError(f"{where}: no builder '{S['within']}'{hint}\nknown: {listing(_BUILDERS)}")
+    else:
+        _, *parameters = inspect.signature(_BUILDERS[S["within"]]).parameters.values()
+        required = [p.name for p in parameters if p.default is p.empty]
+        check_keys(S, ("within", *(p.name for p in parameters)), f"{where}: {S['within']}", required)

@@ -1,0 +1,142 @@
+"""Every printed number of the model files against the fits of this package."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import chdtrc
+
+from bayesmeta import schema
+from bayesmeta.analysis.model_file import load_analysis
+from bayesmeta.analysis.published import Printed, rounded
+from bayesmeta.errors import SpecError, did_you_mean
+from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.predict import predict
+from bayesmeta.summaries.summary import summary
+
+
+@dataclass(frozen=True)
+class Row:
+    """One printed number beside ours.
+
+    value : ours at full precision. ours : the same with the printed digits. ok : whether the number is held.
+    """
+
+    analysis: str
+    model: str
+    printed: Printed
+    value: float
+
+    @property
+    def ours(self) -> str:
+        return rounded(self.value, self.printed.ours or self.printed.printed)
+
+    @property
+    def ok(self) -> bool:
+        return self.printed.holds(self.value)
+
+
+def reproduce(paths: Iterable[str | Path]) -> list[Row]:
+    """Fits the models of some files that have printed numbers, each once, and puts ours beside them.
+
+    Parameters
+    ----------
+    paths : model files, see `bayesmeta.load_analysis`.
+
+    Returns
+    -------
+    list of Row, in the order of the files; `row.ok` says whether ours, rounded to the printed digits, is what is
+    printed ("<0.01" is a bound); for a stated exception, whether ours is the value stated instead.
+
+    Raises
+    ------
+    SpecError, DataError : from the files, or for a printed number of a coefficient, level or effect that is not there.
+
+    Examples
+    --------
+    >>> rows = reproduce(["models/school.toml"])
+    >>> rows[0].model, rows[0].printed.label, rows[0].ok
+    ('study', 'beta[Intercept]', True)
+    """
+    rows = []
+    for path in paths:
+        for name, model in load_analysis(path).models.items():
+            if model.paper:
+                tree = fit(model.spec, method=model.method)
+                rows += [Row(Path(path).stem, name, entry, quantity(tree, entry)) for entry in model.paper]
+    return rows
+
+
+def quantity(tree: xr.DataTree, entry: Printed) -> float:
+    """The value of a printed quantity in a results tree."""
+    name = entry.quantity
+    if name.startswith("exp_predict"):
+        return float(np.exp(_predicted(tree, entry)))
+    if name.startswith("exp_"):
+        return float(np.exp(_READERS[name.removeprefix("exp_")](tree, *entry.of)))
+    return float(_READERS[name](tree, *entry.of))
+
+
+def _coefficient(column: str) -> Callable[..., float]:
+    def read(tree: xr.DataTree, label: str) -> float:
+        values = summary(tree).to_dataframe()[column]
+        if label not in values.index:
+            raise SpecError(f"paper: no coefficient '{label}'{did_you_mean(label, values.index)}")
+        return float(values[label])
+
+    return read
+
+
+def _tau(tree: xr.DataTree, level: str, effect: str | None = None) -> float:
+    estimate = tree[schema.ESTIMATE].dataset
+    if schema.tau(level) not in estimate:
+        levels = [str(v).removeprefix("tau_") for v in estimate.data_vars if str(v).startswith("tau_")]
+        raise SpecError(f"paper: no level '{level}'{did_you_mean(level, levels)}")
+    tau = estimate[schema.tau(level)]
+    effects = [str(label) for label in tau[schema.effect(level)].to_numpy()]
+    chosen = effects[0] if effect is None and len(effects) == 1 else effect
+    if chosen not in effects:
+        raise SpecError(f"paper: level '{level}' has the effects {', '.join(effects)}; name one of them in 'of'")
+    return float(tau[effects.index(chosen)])
+
+
+def _predicted(tree: xr.DataTree, entry: Printed) -> float:
+    which = entry.quantity.removeprefix("exp_predict").removeprefix("_") or "mean"
+    prediction = predict(tree, pd.DataFrame([dict(entry.at)]), interval="confidence")
+    return float(prediction[which].to_numpy().item())
+
+
+def _wald_pvalue(tree: xr.DataTree, *labels: str) -> float:
+    """Joint test that some coefficients are zero: beta' Var(beta)^-1 beta is chi-squared."""
+    estimate = tree[schema.ESTIMATE].dataset
+    coef = [str(c) for c in estimate[schema.COEF].to_numpy()]
+    for label in labels:
+        if label not in coef:
+            raise SpecError(f"paper: no coefficient '{label}'{did_you_mean(label, coef)}")
+    at = [coef.index(label) for label in labels]
+    beta = estimate["beta"].to_numpy()[at]
+    cov = estimate["beta_cov"].to_numpy()[np.ix_(at, at)]
+    return float(chdtrc(len(at), beta @ np.linalg.solve(cov, beta)))
+
+
+def _scalar(group: str, variable: str) -> Callable[[xr.DataTree], float]:
+    def read(tree: xr.DataTree) -> float:
+        value = tree[group].dataset[variable]
+        return float(value.sel({schema.OUTCOME: schema.OVERALL}) if schema.OUTCOME in value.dims else value)
+
+    return read
+
+
+_READERS: dict[str, Callable[..., float]] = {
+    **{name: _coefficient(name) for name in ("se", "pvalue", "lower", "upper")},
+    "beta": _coefficient("estimate"),
+    "tau": _tau,
+    "tau2": lambda tree, *of: _tau(tree, *of) ** 2,
+    **{name: _scalar(schema.CRITERIA, name) for name in ("aic", "df")},
+    "I2": _scalar(schema.HETEROGENEITY, "I2"),
+    "Q_pvalue": _scalar(schema.HETEROGENEITY, "pvalue"),
+    "wald_pvalue": _wald_pvalue,
+}

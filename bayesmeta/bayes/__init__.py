@@ -1,0 +1,1 @@
+"""The posterior: the PyMC model, its samplers, and the tree of draws."""

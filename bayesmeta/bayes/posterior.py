@@ -1,0 +1,203 @@
+"""What follows from draws of beta, tau and rho: Psi, random effects, densities and predictions; nothing is compiled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import kernel, schema
+from bayesmeta.bayes.chains import diagnostics
+from bayesmeta.bayes.observed import observations
+from bayesmeta.bayes.pymc_model import rho_dim, tau_dim
+from bayesmeta.kernel.draws import conditional_draws, fresh_effects
+from bayesmeta.kernel.pointwise import pointwise_loglik
+from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.priors.distributions import IMPROPER
+from bayesmeta.priors.model_priors import BETA, ModelPriors, log_prior, prior_draws
+from bayesmeta.tree.build import MOST_RANDOM_EFFECTS, tree
+from bayesmeta.tree.heterogeneity import homogeneity_tests
+
+SAMPLE = (schema.CHAIN, schema.DRAW)
+MOST_PREDICTIONS = 10_000_000  # values of a group over the observations or outer groups; larger ones are left out
+Y = "y"
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Draws of the parameters: beta (C, D, P), and of every level tau (C, D, n_tau) and rho (C, D, n_rho)."""
+
+    beta: FloatArray
+    tau: tuple[FloatArray, ...]
+    rho: tuple[FloatArray, ...]
+
+    @classmethod
+    def of(cls, spec: Spec, raw: xr.Dataset) -> "Draws":
+        """From a sampler's dataset."""
+        shape = raw.sizes[schema.CHAIN], raw.sizes[schema.DRAW]
+        given = {str(name): np.asarray(values, float).reshape(*shape, -1) for name, values in raw.items()}
+        none = np.zeros((*shape, 0))
+        tau = tuple(given.get(schema.tau(level.name), none) for level in spec.levels)
+        rho = tuple(given.get(schema.rho(level.name), none) for level in spec.levels)
+        return cls(given[BETA], tau, rho)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.beta.shape[0], self.beta.shape[1]
+
+    @property
+    def stacked(self) -> tuple[FloatArray, list[FloatArray], list[FloatArray]]:
+        """beta (B, P), tau (n_tau, B) and rho (n_rho, B), with one axis over all chains."""
+        n = int(np.prod(self.shape))
+        tau, rho = ([np.ascontiguousarray(x.reshape(n, x.shape[-1]).T) for x in part] for part in (self.tau, self.rho))
+        return self.beta.reshape(n, -1), tau, rho
+
+    def psi(self, spec: Spec) -> list[FloatArray]:
+        """Psi (B, a, a) of every level."""
+        (beta, taus, rhos), found = self.stacked, []
+        for level, tau, rho in zip(spec.levels, taus, rhos, strict=True):
+            psi = level.structure.compose(tau, rho, level.dim)
+            found.append(
+                np.ascontiguousarray(np.moveaxis(np.broadcast_to(psi, (level.dim, level.dim, len(beta))), -1, 0))
+            )
+        return found
+
+
+def posterior_tree(
+    spec: Spec,
+    priors: ModelPriors,
+    draws: Draws,
+    sample_stats: dict[str, xr.DataArray],
+    about: dict[str, str],
+    seeds: Sequence[int],
+    random_effects: bool | None = None,
+) -> xr.DataTree:
+    """The results tree of posterior draws.
+
+    seeds : of the random effects, the prior, and the predictions.
+    random_effects : whether `/random_effects` is kept; by default where its values are at most a million.
+    """
+    b_seed, prior_seed, predictive_seed = seeds
+    view = _View(spec, draws.shape)
+    psi, beta = draws.psi(spec), draws.stacked[0]
+    b = conditional_draws(spec.statistics, psi, beta, np.random.default_rng(b_seed))
+    if random_effects is None:
+        random_effects = sum(x.size for x in b) <= MOST_RANDOM_EFFECTS
+    effects = {
+        schema.b(v.name): view.by_group(x, v.name)
+        for v, x in zip(spec.levels, b, strict=True)
+        if v.dim and random_effects
+    }
+    groups = {
+        schema.POSTERIOR: view.table(view.parameters(draws)).assign_attrs(b_seed=b_seed),
+        **({schema.RANDOM_EFFECTS: view.table(effects)} if effects else {}),
+        schema.DERIVED: view.table(
+            {schema.psi(v.name): view.square(p, v.name) for v, p in zip(spec.levels, psi, strict=True) if v.dim}
+        ),
+        schema.SAMPLE_STATS: view.table({name: (SAMPLE, np.asarray(values)) for name, values in sample_stats.items()}),
+        schema.DIAGNOSTICS: diagnostics(parameter_chains(draws, priors, spec), sample_stats),
+        schema.LOG_PRIOR: view.table(view.blocks(log_prior(priors, spec, *draws.stacked))),
+        **densities(spec, psi, beta, view),
+        **predictions(spec, psi, beta, b, view, np.random.default_rng(predictive_seed)),
+        **prior_groups(spec, priors, draws.shape[1], prior_seed),
+        schema.HETEROGENEITY: homogeneity_tests(spec),
+    }
+    return tree({"backend": "sample", "method": "bayes", "priors": priors.to_json(), **about}, groups, spec)
+
+
+class _View:
+    """Gives arrays with one axis over all draws their dimensions and labels."""
+
+    def __init__(self, spec: Spec, shape: tuple[int, int]) -> None:
+        self.spec, self.shape = spec, shape
+        chain, draw = (pd.RangeIndex(n) for n in shape)
+        obs: dict[str, Any] = {
+            schema.ROW: (schema.OBS, np.array(spec.row_labels)[spec.row]),
+            schema.OUTCOME: (schema.OBS, np.array(spec.outcomes)[spec.outcome_index]),
+        }
+        self.labels = spec.labels | {schema.CHAIN: chain, schema.DRAW: draw, schema.OBS: pd.RangeIndex(len(spec.y))}
+        self.of_obs = obs
+
+    def dims(self, values: FloatArray, *dims: str) -> tuple[tuple[str, ...], FloatArray]:
+        return (*SAMPLE, *dims), values.reshape(*self.shape, *values.shape[1:])
+
+    def parameters(self, draws: Draws) -> dict[str, Any]:
+        found: dict[str, Any] = {BETA: ((*SAMPLE, schema.COEF), draws.beta)}
+        for level, tau, rho in zip(self.spec.levels, draws.tau, draws.rho, strict=True):
+            for name, values, dim in ((schema.tau, tau, tau_dim(level)), (schema.rho, rho, rho_dim(level))):
+                if values.shape[-1]:
+                    found[name(level.name)] = ((*SAMPLE, dim), values) if dim else (SAMPLE, values[..., 0])
+        return found
+
+    def by_group(self, b: FloatArray, level: str) -> Any:
+        return self.dims(b, schema.group(level), schema.effect(level))
+
+    def square(self, psi: FloatArray, level: str) -> Any:
+        return self.dims(psi, schema.effect(level), schema.bis(schema.effect(level)))
+
+    def blocks(self, blocks: dict[str, FloatArray]) -> dict[str, Any]:
+        return {name: self.dims(np.broadcast_to(values, int(np.prod(self.shape)))) for name, values in blocks.items()}
+
+    def table(self, variables: dict[str, Any], **attrs: str) -> xr.Dataset:
+        used = {dim for dims, _ in variables.values() for dim in dims}
+        coords: dict[str, Any] = {dim: labels for dim, labels in self.labels.items() if dim in used}
+        return xr.Dataset(variables, coords | (self.of_obs if schema.OBS in used else {}), attrs)
+
+
+def parameter_chains(draws: Draws, priors: ModelPriors, spec: Spec) -> dict[str, FloatArray]:
+    """Chains (chain, draw) of every parameter, by the names that tables give it."""
+    found = {f"beta[{coef}]": chain for coef, chain in zip(spec.coef, np.moveaxis(draws.beta, -1, 0), strict=True)}
+    for level, given, tau, rho in zip(spec.levels, priors.levels, draws.tau, draws.rho, strict=True):
+        found |= zip(given.tau_labels, np.moveaxis(tau, -1, 0), strict=True)
+        pairs = spec.labels[schema.pair(level.name)].tolist() if rho_dim(level) else []
+        labels = [f"rho[{level.name}, {pair}]" for pair in pairs] or [given.rho_label] * rho.shape[-1]
+        found |= zip(labels, np.moveaxis(rho, -1, 0), strict=True)
+    return found
+
+
+def densities(spec: Spec, psi: list[FloatArray], beta: FloatArray, view: _View) -> dict[str, xr.Dataset]:
+    """Log-likelihood of every outer group, and log density of every observation given all others of its group."""
+    groups, n = {}, len(beta)
+    outer = spec.levels[0]
+    if n * outer.n_groups <= MOST_PREDICTIONS:
+        values = kernel.loglik_per_group(spec.statistics, psi, beta)
+        groups[schema.LOG_LIKELIHOOD] = view.table({Y: view.dims(values, schema.group(outer.name))})
+    if n * len(spec.y) <= MOST_PREDICTIONS:
+        Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
+        S = (spec.S.value, spec.S.row, spec.S.col)
+        values = pointwise_loglik(spec.y - spec.offset, spec.X, Z, index, S, psi, beta)
+        groups[schema.POINTWISE] = view.table({Y: view.dims(values, schema.OBS)})
+    return groups
+
+
+def predictions(
+    spec: Spec, psi: list[FloatArray], beta: FloatArray, b: list[FloatArray], view: _View, rng: np.random.Generator
+) -> dict[str, xr.Dataset]:
+    """y again: of the same groups, given their random effects, and of new groups with the same designs."""
+    if len(beta) * len(spec.y) > MOST_PREDICTIONS:
+        return {}
+    fresh = fresh_effects(psi, [level.n_groups for level in spec.levels], rng)
+    same = "of the same groups, given their random effects"
+    return {
+        schema.POSTERIOR_PREDICTIVE: view.table({Y: view.dims(observations(spec, beta, b, rng), schema.OBS)}, y=same),
+        schema.NEW_GROUPS: view.table(
+            {Y: view.dims(observations(spec, beta, fresh, rng), schema.OBS)}, y="of new groups"
+        ),
+    }
+
+
+def prior_groups(spec: Spec, priors: ModelPriors, n: int, seed: int) -> dict[str, xr.Dataset]:
+    """Draws of the parameters from the prior, and of y; nothing where a prior is improper."""
+    if any(prior.name in IMPROPER for prior in priors.beta):
+        return {}
+    rng = np.random.default_rng(seed)
+    beta, taus, rhos = prior_draws(priors, spec, n, rng)
+    draws = Draws(beta[None], tuple(t.T[None] for t in taus), tuple(r.T[None] for r in rhos))
+    view, psi = _View(spec, draws.shape), draws.psi(spec)
+    found = {schema.PRIOR: view.table(view.parameters(draws))}
+    if n * len(spec.y) <= MOST_PREDICTIONS:
+        b = fresh_effects(psi, [level.n_groups for level in spec.levels], rng)
+        found[schema.PRIOR_PREDICTIVE] = view.table({Y: view.dims(observations(spec, beta, b, rng), schema.OBS)})
+    return found

@@ -1,0 +1,291 @@
+"""`to_pymc`: from a specification and priors to a PyMC model with the random effects integrated out, or explicit."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+from pymc.distributions.transforms import Interval
+from pymc.logprob.transforms import Transform
+
+from bayesmeta import schema
+from bayesmeta.bayes.observed import WITHIN, Blocks, explicit_likelihood, marginal_likelihood
+from bayesmeta.bayes.vicinity import Vicinity, vicinity
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.model.spec import FloatArray, Level, Spec
+from bayesmeta.priors.correlations import rho_draws
+from bayesmeta.priors.defaults import resolve
+from bayesmeta.priors.distributions import draws, families, logp_graph
+from bayesmeta.priors.model_priors import BETA, LevelPriors, ModelPriors, prior_draws
+from bayesmeta.structures.base import Law
+
+if TYPE_CHECKING:
+    from bayesmeta.priors.prior import Prior, Priors
+
+Parameterization = Literal["marginal", "noncentered"]
+WHICH = "prior"  # shared variable: which of several sets of priors is in force
+
+
+def to_pymc(spec: Spec, priors: "Priors | None" = None, parameterization: Parameterization = "marginal") -> pm.Model:
+    """The specification as a PyMC model, to look at, to extend, or to sample from by PyMC's own means.
+
+    Parameters
+    ----------
+    spec : from `bm.specify`.
+    priors : `bm.Priors`; by default those of `bm.sample`.
+    parameterization : "marginal", random effects integrated out, S as data: the posterior has no funnel and one
+        evaluation costs the same whatever the number of rows. "noncentered", with explicit random effects `b_L`, made
+        of independent standard normal `z_L`, for models that go on from them; it mixes slower.
+
+    Returns
+    -------
+    pymc.Model
+        With variables `beta` (coef), and for each level L `tau_L` and `rho_L`, as `bm.sample` returns them; behind
+        `rho_L` of unstructured levels of three effects and more stands `chol_L`, the Cholesky factor of correlations.
+        The observed `y` (group_L of the outer level, within) has one row for each outer group, filled up with zeros.
+        The sampler moves `beta` in coordinates in which the REML estimate has unit covariance, whatever the units of
+        the predictors.
+
+    Raises
+    ------
+    SpecError
+        For priors that do not fit the model, and an unknown parameterization.
+
+    Notes
+    -----
+    Psi is composed of SDs and correlations with separate priors; its Cholesky factor is never a parameter, because the
+    posterior then mixes badly near zero without a sign of it. The marginal likelihood has first derivatives only. For
+    samplers on JAX import jax first, or use `bm.sample(..., sampler="numpyro")`.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study", measure="smd")
+    >>> [variable.name for variable in bm.to_pymc(spec).basic_RVs]
+    ['beta', 'tau_district', 'tau_study', 'y']
+    """
+    if not isinstance(spec, Spec):
+        raise SpecError(f"to_pymc takes a specification from bm.specify, not a {type(spec).__name__}")
+    known = get_args(Parameterization)
+    if parameterization not in known:
+        raise SpecError(
+            f"parameterization is {parameterization!r}{did_you_mean(str(parameterization), known)}\n"
+            f"  known: {listing(known)}"
+        )
+    return build(spec, [resolve(spec, priors)], vicinity(spec), parameterization)
+
+
+def build(
+    spec: Spec,
+    alternatives: Sequence[ModelPriors],
+    near: Vicinity,
+    parameterization: Parameterization = "marginal",
+) -> pm.Model:
+    """One model for several sets of priors; the shared variable `prior` of the model says which is in force."""
+    blocks = Blocks.of(spec)
+    with pm.Model(coords=_coords(spec, blocks)) as model:
+        which = pytensor.shared(np.int64(0), name=WHICH)
+        beta = _beta(spec, alternatives, near, which)
+        psi = [_level(level, [given.levels[i] for given in alternatives], which) for i, level in enumerate(spec.levels)]
+        if parameterization == "marginal":
+            marginal_likelihood(spec, blocks, beta, psi)
+        else:
+            explicit_likelihood(spec, blocks, beta, psi)
+    return model
+
+
+def posterior_names(spec: Spec) -> list[str]:
+    """The variables of the posterior: coefficients, SDs and correlations."""
+    found = [BETA]
+    for level in spec.levels:
+        found += [schema.tau(level.name)] if level.structure.n_tau(level.dim) else []
+        found += [schema.rho(level.name)] if level.structure.n_rho(level.dim) else []
+    return found
+
+
+def _coords(spec: Spec, blocks: Blocks) -> dict[str, list[str] | range]:
+    coords: dict[str, list[str] | range] = {schema.COEF: list(spec.coef), WITHIN: range(blocks.index.shape[1])}
+    for level in spec.levels:
+        for dim in (schema.group(level.name), schema.effect(level.name), schema.pair(level.name)):
+            coords[dim] = spec.labels[dim].tolist()
+    return coords
+
+
+class Affine(Transform):
+    """beta = centre + scale v, scale lower triangular: the sampler moves v."""
+
+    name = "affine"
+    ndim_supp = 1
+
+    def __init__(self, centre: FloatArray, scale: FloatArray) -> None:
+        self.centre, self.scale = centre, scale
+        self.inverse = np.linalg.inv(scale)
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        return pt.dot(self.inverse, value - self.centre)
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        return self.centre + pt.dot(self.scale, value)
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        return pt.constant(np.log(np.diag(self.scale)).sum())
+
+
+class VectorLog(Transform):
+    """Logarithms of a vector that has one density as a whole."""
+
+    name = "log"
+    ndim_supp = 1
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        return pt.log(value)
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        return pt.exp(value)
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        return value.sum(-1)
+
+
+def _beta(spec: Spec, alternatives: Sequence[ModelPriors], near: Vicinity, which: Any) -> Any:
+    transform = Affine(near.beta, near.beta_factor)
+    centred = any((given.centring != np.eye(len(given.beta))).any() for given in alternatives)
+    if len(alternatives) == 1 and not centred and (family := _one_family(alternatives[0].beta)):
+        return _vector(BETA, family, alternatives[0].beta, schema.COEF, transform=transform)
+    densities = [_joint(given.beta, given.centring) for given in alternatives]
+
+    def random(which: Any, *like: Any, rng: Any = None, size: Any = None) -> FloatArray:
+        return prior_draws(alternatives[int(which)], spec, 1, rng)[0][0]
+
+    return _custom(BETA, which, densities, random, schema.COEF, transform)
+
+
+def _level(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
+    """Psi of a level, of SDs and correlations with their priors."""
+    structure, dim = level.structure, level.dim
+    tau = _tau(level, alternatives, which) if structure.n_tau(dim) else pt.zeros(0)
+    rho = _rho(level, alternatives, which) if structure.n_rho(dim) else pt.zeros(0)
+    return structure.compose(pt.atleast_1d(tau), pt.atleast_1d(rho), dim)
+
+
+def _tau(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
+    name, dim = schema.tau(level.name), tau_dim(level)
+    if len(alternatives) == 1 and (family := _one_family(alternatives[0].tau)):
+        return _vector(name, family, alternatives[0].tau, dim)
+    densities = [_joint(given.tau) for given in alternatives]
+
+    def random(which: Any, *like: Any, rng: Any = None, size: Any = None) -> FloatArray:
+        return np.array([draws(prior, (), rng) for prior in alternatives[int(which)].tau]).reshape(-1)
+
+    if dim is None:
+        return _custom(
+            name, which, densities, lambda *a, **k: random(*a, **k)[0], None, pm.distributions.transforms.log
+        )
+    return _custom(name, which, densities, random, dim, VectorLog())
+
+
+def tau_dim(level: Level) -> str | None:
+    """The dimension of a level's SDs; None where the structure has one SD for all effects."""
+    return schema.effect(level.name) if level.structure.n_tau(2) > 1 else None
+
+
+def rho_dim(level: Level) -> str | None:
+    """The dimension of a level's correlations; None where the structure has one correlation for all pairs."""
+    return schema.pair(level.name) if level.structure.n_rho(3) > 1 else None
+
+
+def chol_name(level: Level) -> str:
+    """The variable behind the correlations of an unstructured level of three effects and more."""
+    return f"chol_{level.name}"
+
+
+def _rho(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
+    structure, dim = level.structure, level.dim
+    given = [prior for each in alternatives if (prior := each.rho) is not None]
+    if structure.n_rho(dim) > 1:
+        eta = pt.constant(np.array([prior.params["eta"] for prior in given]))[which]
+        chol = pm.LKJCorr(chol_name(level), n=dim, eta=eta if len(given) > 1 else given[0].params["eta"])
+        row, col = np.triu_indices(dim, k=1)
+        return pm.Deterministic(schema.rho(level.name), (chol @ chol.T)[row, col], dims=schema.pair(level.name))
+    low = structure.lkj(dim, 1.0)
+    assert low is not None  # what has one correlation has its law
+    densities = [_one_rho(prior, structure.lkj(dim, prior.params.get("eta", 1.0))) for prior in given]
+
+    def random(which: Any, *like: Any, rng: Any = None, size: Any = None) -> FloatArray:
+        return rho_draws(structure, dim, given[int(which)], 1, rng)[0].reshape(1 if rho_dim(level) else ())
+
+    name, transform = schema.rho(level.name), Interval(low.low, 1.0)
+    if rho_dim(level):
+        inside = [lambda value, density=density: density(value[0]) for density in densities]
+        return _custom(name, which, inside, random, rho_dim(level), VectorInterval(low.low))
+    return _custom(name, which, densities, random, None, transform)
+
+
+class VectorInterval(Transform):
+    """The logit of the place of a vector of one correlation in (low, 1)."""
+
+    name = "interval"
+    ndim_supp = 1
+
+    def __init__(self, low: float) -> None:
+        self.low = low
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        return pt.log(value - self.low) - pt.log(1 - value)
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        return self.low + (1 - self.low) * pt.sigmoid(value)
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        return (np.log(1 - self.low) - pt.softplus(-value) - pt.softplus(value)).sum(-1)
+
+
+def _one_family(priors: Sequence["Prior"]) -> Any:
+    """PyMC's class when all priors are of one family with the same parameters given; None otherwise."""
+    kinds = {(prior.name, tuple(prior.params)) for prior in priors}
+    return families().get(priors[0].name) if len(kinds) == 1 else None
+
+
+def _vector(name: str, family: Any, priors: Sequence["Prior"], dim: str | None, **options: Any) -> Any:
+    """Priors of one family as one variable of PyMC."""
+    params = {key: np.array([prior.params[key] for prior in priors]) for key in priors[0].params}
+    if dim is None:
+        return family(name, **{key: value[0] for key, value in params.items()}, **options)
+    return family(name, **params, dims=dim, **options)
+
+
+def _custom(
+    name: str, which: Any, densities: Sequence[Callable[[Any], Any]], random: Any, dim: str | None, transform: Any
+) -> Any:
+    """A variable with one density as a whole, chosen among several by the shared `which`."""
+
+    def logp(value: Any, which: Any, *like: Any) -> Any:
+        found = [density(value) for density in densities]
+        return found[0] if len(found) == 1 else pt.stack(found)[which]
+
+    # a vector's length is read off a parameter of its own
+    like = [] if dim is None else [np.zeros(int(pm.modelcontext(None).dim_lengths[dim].eval()))]
+    signature = "()->()" if dim is None else "(),(n)->(n)"
+    return pm.CustomDist(
+        name, which, *like, logp=logp, random=random, signature=signature, dims=dim, transform=transform
+    )
+
+
+def _joint(priors: Sequence["Prior"], centring: FloatArray | None = None) -> Callable[[Any], Any]:
+    """Sum of the log-densities of the entries of a vector, or of centring @ vector; of a number where that is all."""
+
+    def density(value: Any) -> Any:
+        theta = pt.atleast_1d(value) if centring is None else pt.dot(centring, value)
+        return sum((logp_graph(prior, theta[j]) for j, prior in enumerate(priors)), pt.constant(0.0))
+
+    return density
+
+
+def _one_rho(prior: "Prior", law: Law | None) -> Callable[[Any], Any]:
+    if prior.name != "LKJ" or law is None:
+        return lambda rho: logp_graph(prior, rho)
+    share = pm.Beta.dist(np.array(law.alpha), np.array(law.beta))
+    width = 1 - law.low
+    return lambda rho: pm.logp(share, (rho - law.low) / width) - np.log(width)

@@ -1,0 +1,166 @@
+"""The samplers behind `sample`: nutpie, PyMC's own NUTS, NumPyro. A model and a start in, chains out."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.bayes.pymc_model import chol_name, posterior_names, rho_dim, tau_dim
+from bayesmeta.bayes.vicinity import Vicinity
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.priors.correlations import rho_logp
+from bayesmeta.priors.distributions import draws, logp
+from bayesmeta.priors.model_priors import BETA, ModelPriors
+
+SAMPLERS = {"nutpie": "nutpie", "pymc": "pymc", "numpyro": "numpyro"}  # name: the package that it needs
+STATISTICS = {  # of a chain: ArviZ's name, and those that the samplers use
+    "diverging": ("diverging",),
+    "energy": ("energy",),
+    "lp": ("lp", "logp"),
+    "n_steps": ("n_steps",),
+    "tree_depth": ("tree_depth", "depth"),
+    "reached_max_treedepth": ("reached_max_treedepth", "maxdepth_reached"),
+    "step_size": ("step_size",),
+    "acceptance_rate": ("acceptance_rate", "mean_tree_accept"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how carefully to sample."""
+
+    draws: int
+    tune: int
+    chains: int
+    seed: int
+    target_accept: float
+    progress: bool
+
+
+def chosen(sampler: str, backend: str | None) -> str:
+    """The sampler that is meant; SpecError for one that is unknown or not installed, and for a backend without BLAS."""
+    known = ("auto", *SAMPLERS)
+    if sampler not in known:
+        raise SpecError(f"unknown sampler {sampler!r}{did_you_mean(str(sampler), known)}\n  known: {listing(known)}")
+    if backend not in (None, "numba", "jax"):
+        why = "; it takes minutes for what the others do in seconds" if backend == "c" else ""
+        raise SpecError(f"backend {backend!r} is not offered{why}\n  leave it out, or give 'numba' or 'jax'")
+    name = "nutpie" if sampler == "auto" else sampler
+    needed = [SAMPLERS[name], *(["jax"] if backend == "jax" or name == "numpyro" else [])]
+    if missing := [package for package in needed if find_spec(package) is None]:
+        raise SpecError(
+            f"sampler '{name}' needs {listing(missing)}, which is not installed\n"
+            f'  pip install {" ".join(missing)}, or sampler="pymc"'
+        )
+    if name != "nutpie" and backend is not None:
+        raise SpecError(f"sampler '{name}' has no choice of backend; leave backend= out, or use sampler=\"nutpie\"")
+    return name
+
+
+def start(spec: Spec, priors: ModelPriors, near: Vicinity) -> dict[str, FloatArray]:
+    """Values of the model's free variables near the REML estimate, inside the support of the priors."""
+    point: dict[str, FloatArray] = {BETA: near.beta}
+    for level, given, tau, rho in zip(spec.levels, priors.levels, near.tau, near.rho, strict=True):
+        if len(tau):
+            inside = [_supported(prior, value) for prior, value in zip(given.tau, tau, strict=True)]
+            point[schema.tau(level.name)] = np.array(inside if tau_dim(level) else inside[0])
+        if given.rho is None:
+            continue
+        if len(rho) > 1:
+            R = level.structure.compose(np.ones(level.dim), rho, level.dim)
+            point[chol_name(level)] = np.linalg.cholesky(R)
+        else:
+            if not np.isfinite(rho_logp(level.structure, level.dim, given.rho, rho)):
+                rho = np.array([_supported(given.rho, float(rho[0]))])
+            point[schema.rho(level.name)] = rho if rho_dim(level) else rho[0]
+    return point
+
+
+def _supported(prior: Any, value: float) -> float:
+    """The value, or the median of the prior where it has no density."""
+    if np.isfinite(logp(prior, value)):
+        return value
+    return float(np.median(draws(prior, 201, np.random.default_rng(0))))
+
+
+@contextmanager
+def _without_blas_of_c() -> Iterator[None]:
+    """PyTensor warns where its C backend finds no BLAS; nothing here is compiled to C."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PyTensor could not link to a BLAS", UserWarning)
+        yield
+
+
+class Nutpie:
+    """A model compiled once, to be sampled with several priors and data of the same design."""
+
+    def __init__(self, model: Any, spec: Spec, point: dict[str, FloatArray], backend: str | None = None) -> None:
+        import nutpie
+        import pytensor
+
+        options: dict[str, Any] = {"backend": backend or "numba"}
+        if backend == "jax":
+            from bayesmeta.bayes.marginal_op import register_jax
+
+            register_jax()
+        # results must not depend on what a compiler thinks it may reorder
+        with _without_blas_of_c(), pytensor.config.change_flags(numba__fastmath=False):
+            self.compiled = nutpie.compile_pymc_model(
+                model, initial_points=point, var_names=posterior_names(spec), **options
+            )
+
+    def run(self, settings: Settings, **shared: Any) -> xr.DataTree:
+        """Chains; shared : new values of the model's shared variables."""
+        import nutpie
+
+        return nutpie.sample(
+            self.compiled.with_data(**shared) if shared else self.compiled,
+            draws=settings.draws,
+            tune=settings.tune,
+            chains=settings.chains,
+            seed=settings.seed,
+            target_accept=settings.target_accept,
+            progress_bar=settings.progress,
+            save_warmup=False,
+        )
+
+
+def by_pymc(sampler: str, model: Any, point: dict[str, FloatArray], settings: Settings) -> xr.DataTree:
+    """Chains of PyMC's own NUTS or of NumPyro."""
+    import pymc as pm
+
+    options: dict[str, Any] = {"target_accept": settings.target_accept}
+    if sampler == "numpyro":
+        from bayesmeta.bayes.marginal_op import register_jax
+
+        register_jax()
+        options = {"nuts": {**options, "chain_method": "vectorized"}}
+    with _without_blas_of_c(), model:
+        return pm.sample(
+            settings.draws,
+            tune=settings.tune,
+            chains=settings.chains,
+            random_seed=settings.seed,
+            initvals=point,
+            nuts_sampler=sampler,
+            progressbar=settings.progress,
+            quiet=not settings.progress,
+            compute_convergence_checks=False,
+            **options,
+        )
+
+
+def statistics(raw: xr.DataTree) -> dict[str, xr.DataArray]:
+    """What the sampler says of its steps, under ArviZ's names."""
+    given = raw["sample_stats"].to_dataset()
+    found = {
+        name: next((given[theirs] for theirs in words if theirs in given), None) for name, words in STATISTICS.items()
+    }
+    return {name: values for name, values in found.items() if values is not None}

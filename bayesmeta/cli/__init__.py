@@ -1,0 +1,3 @@
+"""The command line."""
+
+from bayesmeta.cli.app import app as app

@@ -1,0 +1,1 @@
+"""What people read of a result: numbers, tables, pages in several formats, and remarks."""

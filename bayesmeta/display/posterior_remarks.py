@@ -1,0 +1,100 @@
+"""Sentences about a posterior tree: how it was drawn, its priors, and whether its draws can be trusted."""
+
+from itertools import combinations
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.bayes.chains import count, worst
+from bayesmeta.display.tables import Facts, fixed
+from bayesmeta.errors import listing
+from bayesmeta.model.spec import FloatArray
+from bayesmeta.priors.correlations import rho_draws as prior_draws
+from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
+from bayesmeta.structures.base import Structure
+from bayesmeta.tree.parameters import effects, level_structures
+from bayesmeta.tree.posterior_draws import correlations, rho_draws
+from bayesmeta.tree.specification import group
+
+_LITTLE = 0.9  # a correlation whose SD is no smaller than this share of its prior's was not learnt from the data
+_PRIOR_DRAWS = 20_000  # their SD is known to half a percent
+
+
+def method(tree: xr.DataTree) -> str:
+    posterior = group(tree, schema.POSTERIOR)
+    chains, draws = posterior.sizes[schema.CHAIN], posterior.sizes[schema.DRAW]
+    many = f"{chains} chains" if chains > 1 else "1 chain"
+    return f"full Bayes (MCMC, {many} of {draws} draws, {tree.attrs['sampler']})"
+
+
+def priors(tree: xr.DataTree) -> ModelPriors:
+    return ModelPriors.from_json(tree.attrs["priors"])
+
+
+def prior_facts(tree: xr.DataTree) -> tuple[tuple[str, str], ...]:
+    """Every parameter with its prior, defaults marked."""
+    return tuple((row.parameter, row.prior + (" (default)" if row.default else "")) for row in priors(tree).table())
+
+
+def page(tree: xr.DataTree, name: str = "", notes: bool = False) -> list[Facts]:
+    """Priors and diagnostics of a posterior, which has no criteria; name : of the tree, where there are several."""
+    said = [("Diagnostics", diagnostics(tree))] if schema.DIAGNOSTICS in tree.children else []
+    said += [("note", note) for note in priors(tree).notes] if notes else []
+    title = f"Priors, {name}" if name else "Priors"
+    return [Facts(prior_facts(tree), title), *([Facts(tuple(said))] if said else [])]
+
+
+def diagnostics(tree: xr.DataTree) -> str:
+    """The worst of the convergence diagnostics in one sentence; empty for a tree without them."""
+    if schema.DIAGNOSTICS not in tree.children:
+        return ""
+    found = group(tree, schema.DIAGNOSTICS)
+    r_hat, bulk, tail = (worst(found[name]) for name in ("r_hat", "ess_bulk", "ess_tail"))
+    words = [f"largest R-hat {fixed(r_hat[1], 3)} ({r_hat[0]})" if r_hat[0] else "no R-hat"]
+    if bulk[0] and tail[0]:
+        words.append(
+            f"smallest effective sample sizes {fixed(bulk[1], 0)} in the bulk ({bulk[0]}), "
+            f"{fixed(tail[1], 0)} in the tails ({tail[0]})"
+        )
+    words.append(count(int(found["divergences"]), "divergence"))
+    if hits := int(found["max_treedepth_hits"]):
+        words.append(f"{count(hits, 'draw')} at the largest tree depth")
+    return "; ".join(words)
+
+
+def notes(tree: xr.DataTree) -> list[str]:
+    """Assumptions of the priors, and correlations about which the data say little."""
+    model = priors(tree)
+    found = level_structures(tree)
+    said = [
+        sentence
+        for (level, structure), given in zip(found.items(), model.levels, strict=True)
+        if given.rho is not None
+        for sentence in _little_said(tree, level, structure, given)
+    ]
+    return [*model.notes, *said]
+
+
+def _little_said(tree: xr.DataTree, level: str, structure: Structure, given: LevelPriors) -> list[str]:
+    labels = effects(tree, level)
+    pairs = [f" {a}~{b}" for a, b in combinations(labels, 2)]
+    if structure.n_rho(len(labels)) == 1:  # one parameter, in whose terms all pairs are
+        pairs = pairs[:1] if len(labels) == 2 else [""]
+    sds = zip(
+        pairs, _prior_sds(structure, given, len(labels)), rho_draws(tree, level).std(axis=0, ddof=1), strict=False
+    )
+    said = [
+        f"rho[{level}{',' * bool(pair)}{pair}] (prior SD {fixed(prior, 2)}, posterior SD {fixed(posterior, 2)})"
+        for pair, prior, posterior in sds
+        if posterior >= _LITTLE * prior
+    ]
+    return [f"the data say little about {listing(said)}: not to be interpreted"] if said else []
+
+
+def _prior_sds(structure: Structure, given: LevelPriors, dim: int) -> FloatArray:
+    """SD of every pair's correlation under the prior."""
+    assert given.rho is not None
+    rho = prior_draws(structure, dim, given.rho, _PRIOR_DRAWS, np.random.default_rng(0))
+    psi = structure.compose(np.ones((structure.n_tau(dim), _PRIOR_DRAWS)), rho, dim)
+    return correlations(np.moveaxis(psi, -1, 0)).std(axis=0, ddof=1)

@@ -1,0 +1,154 @@
+"""Sentences about a results tree: what was fitted to what, and every reservation that a reader should know."""
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.bayes import chains
+from bayesmeta.display import posterior_remarks
+from bayesmeta.errors import listing
+from bayesmeta.tree import raw_data
+from bayesmeta.tree.parameters import effects, free_of_levels, level_structures
+from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.specification import group
+
+METHODS = {
+    "reml": "restricted maximum likelihood (REML)",
+    "ml": "maximum likelihood (ML)",
+    "fixed": "fixed effects, no between-group variance",
+    "mm": "the method of moments",
+    "vc": "variance components",
+    "dl": "DerSimonian and Laird's method (DL)",
+    "he": "Hedges's method (HE)",
+    "hs": "Hunter and Schmidt's method (HS)",
+    "sj": "Sidik and Jonkman's method (SJ)",
+    "eb": "empirical Bayes (EB)",
+    "pm": "Paule and Mandel's method (PM)",
+    "pmm": "Paule and Mandel's method, median-unbiased (PMM)",
+}
+_CERTAIN = 1 - 1e-6  # a correlation beyond is at the end of its range
+_NOTHING = 1e-5  # an SD below this fraction of the largest of its level is zero
+
+
+def method(tree: xr.DataTree) -> str:
+    if is_posterior(tree):
+        return posterior_remarks.method(tree)
+    return METHODS.get(tree.attrs["method"], str(tree.attrs["method"]))
+
+
+def formula(tree: xr.DataTree) -> str:
+    given = _given(tree, "formula")
+    fixed = given if isinstance(given, str) else "; ".join(f"{outcome} ~ {terms}" for outcome, terms in given.items())
+    parts = {"common": "the same for all outcomes:", "offset": "offset"}
+    return "; ".join([fixed, *(f"{words} {tree.attrs[part]}" for part, words in parts.items() if tree.attrs[part])])
+
+
+def random(tree: xr.DataTree) -> str:
+    given = _given(tree, "random")
+    if not given:
+        return f"none, the groups are {tree.attrs['groups']}" if tree.attrs["groups"] else "each row its own group"
+    if isinstance(given, dict):
+        return "; ".join(f"{terms} | {level}" for level, terms in given.items())
+    return given if isinstance(given, str) else "; ".join(given)
+
+
+def _given(tree: xr.DataTree, part: str) -> Any:
+    """A formula as the user wrote it; several are kept as JSON."""
+    text = str(tree.attrs[part])
+    return json.loads(text) if text.startswith(("{", "[")) else text
+
+
+def structure(tree: xr.DataTree) -> str:
+    """The structure of Psi, with the levels where they differ."""
+    if tree.attrs["method"] == "fixed":
+        return "zero"
+    found = level_structures(tree)
+    words = {level: psi.name if effects(tree, level) else "no random effects" for level, psi in found.items()}
+    if len(set(words.values())) == 1:
+        return next(iter(words.values()))
+    return ", ".join(f"{level}: {word}" for level, word in words.items())
+
+
+def counts(tree: xr.DataTree) -> str:
+    """Rows given and used, observations, groups of every level."""
+    kept, outcomes = group(tree, schema.RAW)[raw_data.KEPT].values, _outcomes(tree)
+    used = "all used" if kept.all() else f"{kept.sum()} used"
+    several = f" of {len(outcomes)} outcomes" if len(outcomes) > 1 else ""
+    constant = group(tree, schema.CONSTANT)
+    groups = ", ".join(f"{level} {constant.sizes[schema.group(level)]}" for level in level_structures(tree))
+    return f"{len(kept)} rows, {used}; {constant.sizes[schema.OBS]} observations{several}; groups: {groups}"
+
+
+def alarms(tree: xr.DataTree) -> list[str]:
+    """What forbids to trust the numbers."""
+    if is_posterior(tree):
+        return chains.alarms(tree)
+    if schema.OPTIMIZER not in tree.children:
+        return []
+    search = group(tree, schema.OPTIMIZER)
+    if bool(search["converged"]):
+        return []
+    size = "relative change" if np.isnan(search["gradient"]).any() else "gradient norm"
+    why = f"{search.attrs['message']}, {size} {float(search['gradient_norm']):.1e}"
+    remedy = "these numbers are not the estimates; fit again from other starts or with more iterations"
+    return [f"THE SEARCH DID NOT CONVERGE ({why}): {remedy}"]
+
+
+def notes(tree: xr.DataTree) -> list[str]:
+    """What was dropped, is missing, was assumed, or lies at a boundary."""
+    own = posterior_remarks.notes(tree) if is_posterior(tree) else _boundary(tree)
+    return [*_dropped(tree), *_missing(tree), *json.loads(tree.attrs["notes"]), *own]
+
+
+def _dropped(tree: xr.DataTree) -> list[str]:
+    raw = group(tree, schema.RAW)
+    rows: dict[str, list[str]] = {}
+    for label, reason in zip(raw[schema.ROW].values, raw[raw_data.DROPPED].values, strict=True):
+        if reason:
+            rows.setdefault(str(reason), []).append(str(label))
+    return [
+        f"{len(labels)} of {raw.sizes[schema.ROW]} rows dropped: {reason} (row {listing(labels)})"
+        for reason, labels in rows.items()
+    ]
+
+
+def _missing(tree: xr.DataTree) -> list[str]:
+    used = int(group(tree, schema.RAW)[raw_data.KEPT].sum())
+    seen = group(tree, schema.OBSERVED)[schema.OUTCOME].values.astype(str)
+    lacking = {outcome: used - int(np.sum(seen == outcome)) for outcome in _outcomes(tree)}
+    if not (total := sum(lacking.values())):
+        return []
+    each = listing([f"{outcome} {count}" for outcome, count in lacking.items() if count], most=12)
+    how = "missing completely at random" if tree.attrs["method"] in ("mm", "vc") else "missing at random"
+    return [f"{total} of {used * len(lacking)} outcomes missing ({each}), taken as {how}"]
+
+
+def _boundary(tree: xr.DataTree) -> list[str]:
+    if schema.OPTIMIZER not in tree.children:
+        return []
+    flags = group(tree, schema.OPTIMIZER)["at_boundary"].values.astype(bool)
+    levels = [level for level, free in free_of_levels(tree).items() if flags[free].any()]
+    return [
+        f"between-group covariance of {level} at its boundary: {_edge(tree, level)}; "
+        "standard errors and Wald intervals of this level do not hold there"
+        for level in levels
+    ]
+
+
+def _edge(tree: xr.DataTree, level: str) -> str:
+    """What lies at the boundary in words of SDs and correlations, since free parameters need not have a meaning."""
+    estimate = group(tree, schema.ESTIMATE)
+    labels, tau = estimate[schema.effect(level)].values, estimate[schema.tau(level)].values
+    rho = estimate[schema.rho(level)].values
+    zero = labels[(tau <= _NOTHING * tau.max()) | (len(tau) == 1)]
+    found = [f"tau of {effect} is zero" for effect in zero]
+    pairs = zip(estimate[schema.pair(level)].values, rho, strict=True)
+    found += [f"rho of {pair} is {value:.0f}" for pair, value in pairs if abs(value) > _CERTAIN]
+    return listing(found) or "the matrix is singular"
+
+
+def _outcomes(tree: xr.DataTree) -> list[str]:
+    return [str(outcome) for outcome in json.loads(tree.attrs["outcomes"])]

@@ -1,0 +1,85 @@
+"""Columns of two arms in, columns of estimates out: what all effect measures share."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmeta.columns import FloatArray, as_frame, column
+from bayesmeta.errors import BayesmetaWarning, DataError, SpecError, listing
+
+Arms = Sequence[str]  # the column of the first arm and that of the second
+Estimate = tuple[FloatArray, FloatArray]  # (n,) effect estimates and their sampling variances
+_HERE = str(Path(__file__).parents[1])  # warnings point at the line outside the package
+
+
+def frame_of(data: Any) -> pd.DataFrame:
+    """The data, with what earlier calls noted of their columns."""
+    frame = as_frame(data, "data")
+    frame.attrs = dict(getattr(data, "attrs", {}))
+    return frame
+
+
+def arms(frame: pd.DataFrame, given: Arms, what: str) -> tuple[pd.Series, ...]:
+    """The columns of the two arms as floats, finite or NaN."""
+    if isinstance(given, str) or len(given) != 2 or not all(isinstance(name, str) for name in given):
+        raise SpecError(f"{what} is {given!r}; two columns are wanted, of the first arm and of the second")
+    if given[0] == given[1]:
+        raise SpecError(f"{what}: both arms are column '{given[0]}'")
+    found = tuple(pd.Series(column(frame, name, what), frame.index, name=name) for name in given)
+    for values in found:
+        refuse(values, np.isinf(values), "is infinite")
+    return found
+
+
+def refuse(values: pd.Series, bad: "pd.Series | NDArray[np.bool_]", why: str) -> None:
+    """DataError where a value of a column is bad."""
+    if bad.any():
+        at = int(np.argmax(np.asarray(bad)))
+        raise DataError(f"column '{values.name}': {values.iloc[at]:g} in row {values.index[at]} {why}")
+
+
+def groups(frame: pd.DataFrame, mean: Arms, sd: Arms, n: Arms) -> tuple[tuple[FloatArray, ...], ...]:
+    """Means, SDs and sizes of the two arms, checked."""
+    means, sds, sizes = arms(frame, mean, "mean"), arms(frame, sd, "sd"), arms(frame, n, "n")
+    for values in sds:
+        refuse(values, values <= 0, "is no standard deviation of persons; one is positive")
+    for values in sizes:
+        refuse(values, values < 2, "is less than two persons, which have no standard deviation")
+    first, second, third = (tuple(values.to_numpy() for values in pair) for pair in (means, sds, sizes))
+    return first, second, third
+
+
+def with_estimates(frame: pd.DataFrame, measure: str, estimate: Estimate, names: Sequence[str]) -> pd.DataFrame:
+    """The data with the estimates, NaN and a warning where there is none with a positive variance."""
+    ours = frame.attrs.get("columns", {})  # written by earlier calls, and the same call may be run again
+    if isinstance(names, str) or len(names) != 2 or names[0] == names[1]:
+        raise SpecError(f"names is {names!r}; two new columns are named, of the estimate and of its variance")
+    for name in names:
+        if name in frame.columns and ours.get(name) != measure:
+            raise SpecError(f"names: the data already have a column '{name}'; give the new one another name")
+    y, v = estimate
+    usable = np.isfinite(y) & np.isfinite(v) & (v > 0)
+    found = frame.assign(**{names[0]: np.where(usable, y, np.nan), names[1]: np.where(usable, v, np.nan)})
+    found.attrs = {**frame.attrs, "measure": measure, "columns": ours | dict.fromkeys(names, measure)}
+    if not usable.all():
+        _report(frame.index, np.isnan(y) & np.isnan(v), usable)
+    return found
+
+
+def _report(index: pd.Index, missing: NDArray[np.bool_], usable: NDArray[np.bool_]) -> None:
+    reasons = {
+        "a value is missing or left out": missing,
+        "it is infinite or its variance is not positive": ~usable & ~missing,
+    }
+    said = [f"rows {listing(index[rows])}, where {why}" for why, rows in reasons.items() if rows.any()]
+    warn(BayesmetaWarning, f"no effect estimate in {'; in '.join(said)}")
+
+
+def warn(kind: type[BayesmetaWarning], message: str) -> None:
+    """A warning about the user's own line."""
+    warnings.warn(message, kind, skip_file_prefixes=(_HERE,))

@@ -1,0 +1,132 @@
+"""Tables of two arms by event or none, read from the columns of a data frame, and what is done about empty cells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmeta.columns import FloatArray
+from bayesmeta.effects.arms import Arms, Estimate, arms, refuse, warn
+from bayesmeta.errors import AssumptionWarning, SpecError, did_you_mean, listing
+
+Zero = Literal["only0", "if0all", "all", "none"]
+ZEROS = ("only0", "if0all", "all", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class TwoByTwo:
+    """Events a and non-events b of the first arm, c and d of the second, each (n,), NaN where one is not known."""
+
+    a: FloatArray
+    b: FloatArray
+    c: FloatArray
+    d: FloatArray
+
+    @property
+    def cells(self) -> FloatArray:
+        return np.stack([self.a, self.b, self.c, self.d])
+
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """(n,) whether a cell is 0."""
+        return (self.cells == 0).any(axis=0)
+
+    @property
+    def double_zero(self) -> NDArray[np.bool_]:
+        """(n,) whether both arms are without events, or both without anything else."""
+        return ((self.a == 0) & (self.c == 0)) | ((self.b == 0) & (self.d == 0))
+
+    def plus(self, number: float, rows: NDArray[np.bool_]) -> "TwoByTwo":
+        return TwoByTwo(*np.where(rows, self.cells + number, self.cells))
+
+    def without(self, rows: NDArray[np.bool_]) -> "TwoByTwo":
+        return TwoByTwo(*np.where(rows, np.nan, self.cells))
+
+
+@dataclass(frozen=True)
+class ZeroCells:
+    """What is done about empty cells, as `bayesmeta.effects.odds_ratio` says; None where the user has not said."""
+
+    zero: Zero | None
+    add: float
+    drop_double_zero: bool | None
+
+    def __post_init__(self) -> None:
+        if self.zero is not None and self.zero not in ZEROS:
+            hint = did_you_mean(str(self.zero), ZEROS)
+            raise SpecError(f"zero is {self.zero!r}{hint}\n  known: {listing(ZEROS)}")
+        if not (np.isscalar(self.add) and np.isreal(self.add) and 0 < self.add < np.inf):
+            raise SpecError(f"add is {self.add!r}; what is added to cells is a number greater than 0")
+
+    def applied(self, tables: TwoByTwo, index: pd.Index) -> TwoByTwo:
+        """The tables as the estimates see them, with a warning of what the user has not asked for."""
+        none, empty = tables.double_zero, tables.empty
+        if self.drop_double_zero:
+            tables, empty = tables.without(none), empty & ~none
+        rows = {"none": empty & False, "if0all": empty | empty.any(), "all": empty | True}.get(self.zero or "", empty)
+        self._say(index, rows, none)
+        return tables.plus(self.add, rows)
+
+    def _say(self, index: pd.Index, rows: NDArray[np.bool_], none: NDArray[np.bool_]) -> None:
+        if self.zero is None and rows.any():
+            warn(
+                AssumptionWarning,
+                f"{self.add:g} was added to the four cells of every row with an empty cell: rows {listing(index[rows])}"
+                '\n  zero="only0" says so without a warning, zero="none" adds nothing',
+            )
+        if self.drop_double_zero is None and none.any():
+            warn(
+                AssumptionWarning,
+                f"no event in both arms, or nothing else in both: rows {listing(index[none])}\n"
+                "  what such a row says of a ratio comes from what is added to its cells;\n"
+                "  drop_double_zero=True leaves it without an estimate, False keeps it without a warning",
+            )
+
+
+def read(frame: pd.DataFrame, events: Arms, total: Arms | None, no_events: Arms | None) -> TwoByTwo:
+    """The tables of all rows, checked."""
+    if (total is None) == (no_events is None):
+        given = "neither is" if total is None else "both are"
+        raise SpecError(f"total or no_events: {given} given\n  the arms' persons, or those without event, are needed")
+    cases = arms(frame, events, "events")
+    for some in cases:
+        refuse(some, some < 0, "is a negative count")
+    others = _others(frame, cases, total) if no_events is None else arms(frame, no_events, "no_events")
+    for some, rest in zip(cases, others, strict=True):
+        refuse(rest, rest < 0, "is a negative count")
+        refuse(some, some + rest == 0, "is of an arm without persons\n  an arm that is missing is NaN")
+    (a, c), (b, d) = (tuple(count.to_numpy() for count in pair) for pair in (cases, others))
+    known = TwoByTwo(a, b, c, d)
+    return known.without(np.isnan(known.cells).any(axis=0))
+
+
+def _others(frame: pd.DataFrame, cases: tuple[pd.Series, ...], total: Arms | None) -> tuple[pd.Series, ...]:
+    """Persons of the two arms without the event."""
+    persons = arms(frame, total or (), "total")
+    for some, all_ in zip(cases, persons, strict=True):
+        refuse(some, some > all_, f"is more than all persons, column '{all_.name}'")
+    return tuple(all_ - some for some, all_ in zip(cases, persons, strict=True))
+
+
+def log_odds_ratio(t: TwoByTwo) -> Estimate:
+    return np.log(t.a) - np.log(t.b) - np.log(t.c) + np.log(t.d), 1 / t.a + 1 / t.b + 1 / t.c + 1 / t.d
+
+
+def log_risk_ratio(t: TwoByTwo) -> Estimate:
+    n1, n2 = t.a + t.b, t.c + t.d
+    return np.log(t.a / n1) - np.log(t.c / n2), t.b / (t.a * n1) + t.d / (t.c * n2)
+
+
+def risk_difference(t: TwoByTwo) -> Estimate:
+    n1, n2 = t.a + t.b, t.c + t.d
+    return t.a / n1 - t.c / n2, t.a * t.b / n1**3 + t.c * t.d / n2**3
+
+
+ESTIMATES: dict[str, Callable[[TwoByTwo], Estimate]] = {
+    "logor": log_odds_ratio,
+    "logrr": log_risk_ratio,
+    "rd": risk_difference,
+}

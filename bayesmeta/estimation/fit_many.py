@@ -1,0 +1,243 @@
+"""`fit_many`: all data sets of one design, their searches advancing together."""
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta._parallel import in_order
+from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, SpecError, did_you_mean, listing
+from bayesmeta.estimation.fit import METHODS
+from bayesmeta.estimation.free import Free
+from bayesmeta.estimation.ml import checked_start
+from bayesmeta.estimation.ml_many import DataSets, ManyEstimates, fit_likelihood_many
+from bayesmeta.model.spec import FloatArray, Spec
+
+DATA_SET = "dataset"
+BLOCK = 200_000  # observations that are worked through together: few calls, and arrays that stay near the processor
+
+
+def fit_many(
+    spec: Spec,
+    Y: Any,
+    S: Any = None,
+    method: str = "reml",
+    *,
+    start: Any = None,
+    n_jobs: int = 1,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Fit one model to many data sets of the same design.
+
+    Parameters
+    ----------
+    spec : from `bm.specify`; its rows, designs, groups and structures are those of every data set, its own effect
+        estimates are not used.
+    Y : (dataset, row, outcome) effect estimates, of all rows of the data of `spec`, NaN where and only where `spec`
+        has no observation; what `bm.simulate` returns.
+    S : (dataset, row, outcome, outcome) sampling covariances, where they differ between the data sets; by default those
+        of `spec`.
+    method : any of `bm.fit`. With "reml" and "ml" all searches advance together.
+    start : free parameters (free,) or (dataset, free) at which the searches of "reml" and "ml" begin, such as the
+        `xi` of a fit; by default SDs of the size of the sampling SDs.
+    n_jobs : number of processes, -1 for one on every processor. The results do not depend on it.
+    progress : whether a progress bar is shown.
+
+    Returns
+    -------
+    Dataset over `dataset`
+        `beta`, `beta_se` (dataset, coef); `psi_L` (dataset, effect_L, effect_L_bis) for every level L; `xi`,
+        `at_boundary` (dataset, free); `loglik` and `converged` (dataset).
+
+    Raises
+    ------
+    SpecError
+        When the method is unknown, or `start` does not fit the model.
+    DataError
+        When Y or S has the wrong shape, values are missing that `spec` observes, or the reverse, or a sampling
+        covariance is not positive definite.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When a search does not pass the convergence test of `bm.fit`, with the places of its data sets.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"))
+    >>> again = bm.fit_many(bm.Spec.from_tree(fit), bm.simulate(fit, n=200, seed=1))
+    >>> int(again["converged"].sum())
+    200
+    """
+    if not isinstance(spec, Spec):
+        raise SpecError(f"fit_many takes a specification from bm.specify, not a {type(spec).__name__}")
+    if method not in METHODS:
+        raise SpecError(f"unknown method {method!r}{did_you_mean(method, METHODS)}\n  known: {listing(METHODS, 12)}")
+    data = data_sets(spec, Y, S)
+    typical = data.one(0).statistics.typical
+    free = Free(spec, typical)
+    starts = _starts(start, free, len(data.y))
+    size = max(1, BLOCK // len(spec.y))
+    pieces = [slice(i, min(i + size, len(data.y))) for i in range(0, len(data.y), size)]
+    blocks = [(data.take(piece), None if starts is None else starts[piece]) for piece in pieces]
+    results = list(in_order(partial(_fit_block, method=method, typical=typical), blocks, n_jobs, progress))
+    found = joined(results)
+    if not found.converged.all():
+        failed = np.flatnonzero(~found.converged)
+        warnings.warn(
+            f"{len(failed)} of {len(data.y)} searches did not converge: data sets {listing(failed)}",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return _table(spec, found, free.labels if found.xi.shape[1] else (), method)
+
+
+def data_sets(spec: Spec, Y: Any, S: Any = None) -> DataSets:
+    """The observations of many data sets, after a check of their shape, missing values and sampling covariances."""
+    values = np.asarray(Y, dtype=float)
+    rows, outcomes = len(spec.row_labels), len(spec.outcomes)
+    if values.ndim != 3 or values.shape[1:] != (rows, outcomes) or not len(values):
+        raise DataError(
+            f"Y has shape {values.shape}; the specification wants (dataset, {rows}, {outcomes}): data sets, rows and "
+            "outcomes"
+        )
+    seen = np.zeros((rows, outcomes), bool)
+    seen[spec.row, spec.outcome_index] = True
+    _check_missing(spec, values, seen)
+    y = values[:, spec.row, spec.outcome_index]
+    if S is None:
+        return DataSets(spec, y, spec.S.value, spec.S.row, spec.S.col)
+    return DataSets(spec, y, *_sampling(spec, np.asarray(S, dtype=float), len(values)))
+
+
+def _check_missing(spec: Spec, values: FloatArray, seen: np.ndarray) -> None:
+    if len(empty := np.flatnonzero(np.isnan(values).all(axis=(1, 2)))):
+        raise DataError(f"all values are missing in data set {listing(empty)} of Y")
+    wrong = np.where(seen, ~np.isfinite(values), ~np.isnan(values))
+    if wrong.any():
+        i, row, outcome = np.argwhere(wrong)[0]
+        here = f"data set {i}, row {spec.row_labels[row]}, outcome {spec.outcomes[outcome]}"
+        said = "no finite value" if seen[row, outcome] else "a value that the specification does not have"
+        raise DataError(
+            f"Y has {said} in {wrong.sum()} places (first {here})\n"
+            "  all data sets are of one design: NaN where and only where the specification has no observation"
+        )
+
+
+def _sampling(spec: Spec, S: FloatArray, n: int) -> tuple[FloatArray, np.ndarray, np.ndarray]:
+    """Values (B, nnz), rows and columns of the lower triangle of S from (B, row, outcome, outcome)."""
+    shape = (n, len(spec.row_labels), len(spec.outcomes), len(spec.outcomes))
+    if S.shape != shape:
+        raise DataError(f"S has shape {S.shape}; Y and the specification want {shape}: data sets, rows, outcomes twice")
+    if np.any(spec.row[spec.S.row] != spec.row[spec.S.col]):
+        raise SpecError("S by row cannot replace a sampling covariance that couples rows\n  leave S out")
+    row, col = within_rows(spec.row)
+    first, second = spec.outcome_index[row], spec.outcome_index[col]
+    values = S[:, spec.row[row], first, second]
+    mirrored = S[:, spec.row[row], second, first]
+    with np.errstate(invalid="ignore"):
+        if not np.allclose(values, mirrored, rtol=1e-8, atol=0, equal_nan=True):
+            raise DataError("S is not symmetric in its last two axes")
+    _check_definite(spec, values, row, col)
+    return values, row, col
+
+
+def within_rows(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the lower triangle over observations of the same unit, units in a row."""
+    n = len(unit)
+    size = int(np.bincount(np.unique(unit, return_inverse=True)[1]).max())
+    pairs = [(np.arange(lag, n), np.arange(n - lag)) for lag in range(min(size, n))]
+    row, col = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    same = unit[row] == unit[col]
+    return row[same], col[same]
+
+
+def _check_definite(spec: Spec, values: FloatArray, row: np.ndarray, col: np.ndarray) -> None:
+    """Raise DataError unless every unit's sampling covariance is positive definite."""
+    unit, first = np.unique(spec.row, return_index=True)
+    place = np.searchsorted(unit, spec.row)
+    within = np.arange(len(spec.row)) - first[place]
+    k = int(within.max()) + 1
+    for begin in range(0, len(values), 100):
+        block = np.broadcast_to(np.eye(k), (len(values[begin : begin + 100]), len(unit), k, k)).copy()
+        block[:, place[row], within[row], within[col]] = values[begin : begin + 100]
+        block[:, place[row], within[col], within[row]] = values[begin : begin + 100]
+        try:
+            good = bool(np.isfinite(np.linalg.cholesky(block)).all())
+        except np.linalg.LinAlgError:
+            good = False
+        if not good:
+            least = np.linalg.eigvalsh(np.where(np.isfinite(block), block, -1.0))[:, :, 0]
+            i, j = np.argwhere(least <= 0)[0]
+            raise DataError(
+                f"S is not positive definite in data set {begin + i}, row {spec.row_labels[unit[j]]} "
+                f"(smallest eigenvalue {least[i, j]:.3g})"
+            )
+
+
+def _starts(start: Any, free: Free, n: int) -> FloatArray | None:
+    """Starts (n, free)."""
+    if start is None:
+        return None
+    if np.ndim(start) < 2:
+        return np.broadcast_to(np.asarray(checked_start(start, free)), (n, free.size))
+    given = np.asarray(start, dtype=float)
+    if given.shape != (n, free.size) or not np.isfinite(given).all():
+        raise SpecError(f"start has shape {given.shape}; give {(n, free.size)} finite numbers, data sets first")
+    return np.maximum(given, free.lower)
+
+
+def _fit_block(
+    block: tuple[DataSets, FloatArray | None], method: str, typical: tuple[FloatArray, ...]
+) -> ManyEstimates:
+    data, start = block
+    if method in ("ml", "reml"):
+        return fit_likelihood_many(data, typical, method == "reml", None if start is None else start.T)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BayesmetaWarning)
+        fits = [METHODS[method](data.one(i)) for i in range(len(data.y))]
+    searched = [fit.optimizer for fit in fits if fit.optimizer is not None]
+    return ManyEstimates(
+        beta=np.array([fit.beta for fit in fits]),
+        beta_se=np.array([np.sqrt(np.diag(fit.beta_cov)) for fit in fits]),
+        psi=tuple(np.array(level) for level in zip(*(fit.psi for fit in fits), strict=True)),
+        xi=np.array([fit.xi for fit in fits]),
+        loglik=np.array([fit.loglik for fit in fits]),
+        converged=np.array([search.converged for search in searched]),
+        at_boundary=np.array([search.at_boundary for search in searched], bool).reshape(len(fits), -1),
+    )
+
+
+def joined(parts: list[ManyEstimates]) -> ManyEstimates:
+    """The estimates of all blocks."""
+    psi = tuple(np.concatenate(level) for level in zip(*(part.psi for part in parts), strict=True))
+    arrays = ("beta", "beta_se", "xi", "loglik", "converged", "at_boundary")
+    first, *_ = parts
+    return replace(first, psi=psi, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays})
+
+
+def _table(spec: Spec, found: ManyEstimates, free: tuple[str, ...], method: str) -> xr.Dataset:
+    variables: dict[str, Any] = {
+        "beta": ((DATA_SET, schema.COEF), found.beta),
+        "beta_se": ((DATA_SET, schema.COEF), found.beta_se),
+    }
+    for level, psi in zip(spec.levels, found.psi, strict=True):
+        effect = schema.effect(level.name)
+        variables[schema.psi(level.name)] = ((DATA_SET, effect, schema.bis(effect)), psi)
+    variables["loglik"] = (DATA_SET, found.loglik)
+    variables["converged"] = (DATA_SET, found.converged)
+    variables["xi"] = ((DATA_SET, schema.FREE), found.xi)
+    variables["at_boundary"] = ((DATA_SET, schema.FREE), found.at_boundary)
+    wanted = {
+        schema.COEF,
+        *(d for v in spec.levels for d in (schema.effect(v.name), schema.bis(schema.effect(v.name)))),
+    }
+    labels = {dim: index for dim, index in spec.labels.items() if dim in wanted}
+    coords = labels | {DATA_SET: pd.RangeIndex(len(found.loglik)), schema.FREE: pd.Index(free, dtype=object)}
+    return xr.Dataset(variables, coords, {"method": method})

@@ -1,0 +1,183 @@
+"""Moment estimators of the covariance between units: matrix moments, and iterated variance components."""
+
+import warnings
+
+import numpy as np
+
+from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, DataError, listing
+from bayesmeta.estimation.record import Estimate, Optimizer
+from bayesmeta.estimation.units import LIKELIHOOD, Units, at_psi, check_unstructured, least_squares, units_of
+from bayesmeta.kernel import Likelihood
+from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.structures.unstructured import lower_entries
+
+UNSOLVABLE = 1e-10  # singular value of the moment equations, per unit and in units of the sampling errors
+WHOLE = 1e-8  # eigenvalue of I - H_ii below which a unit alone determines a coefficient
+ZERO = 1e-6  # of an SD: what is left of it given the effects before it, below which Psi is singular
+
+
+def fit_mm(spec: Spec) -> Estimate:
+    """Matrix-based method of moments; for one outcome the estimator of DerSimonian and Laird, also with covariates.
+
+    The sum over units of W_i r_i r_i', with W = S^-1 and the residuals r of the fixed-effects fit, is equated to its
+    expectation, which is linear in Psi. The solution is made symmetric, its negative eigenvalues are set to zero; where
+    there are some, the estimate depends on the units of the outcomes.
+
+    An outcome that is missing has no weight and no residual, and every equation is the expectation over the observed
+    ones: unbiased before truncation where outcomes are missing completely at random, which a warning says is assumed.
+
+    Jackson, White and Riley (2013), Biom. J. 55:231-245.
+    """
+    units = _units(spec, "mm")
+    fixed = least_squares(spec, np.zeros((units.y.shape[1],) * 2))
+    psi = positive_part(matrix_moments(units, fixed))
+    return _estimate(spec, "mm", psi, evaluations=1, change=0.0, message="solved directly")
+
+
+def fit_vc(spec: Spec, vc_adjust: bool = True, max_iterations: int = 1000, tolerance: float = 1.5e-8) -> Estimate:
+    """Iterated variance components.
+
+    Psi_ab is the mean of r_ia r_ib over the units that observe both outcomes, less the mean of S_i,ab, with the
+    residuals of the generalised least-squares fit at the Psi of the step before; begun at zero, negative eigenvalues
+    set to zero in every step. `vc_adjust` multiplies the residuals of every unit by (I - H_ii)^(-1/2), the principal
+    square root of the block of the hat matrix; without it the first mean has p subtracted from its divisor, the number
+    of coefficients of an outcome (of two outcomes with different predictors the larger).
+
+    An outcome that is missing is left out of the residuals, of H_ii and of all means: unlike a divisor of the smaller
+    of the two outcomes' counts, the number of pairs does not shrink covariances towards zero. Outcomes are taken as
+    missing completely at random, which a warning says.
+    """
+    units = _units(spec, "vc")
+    psi = np.zeros((units.y.shape[1],) * 2)
+    size = np.outer(units.typical, units.typical)
+    change = np.inf
+    for iteration in range(1, max_iterations + 1):
+        fit = least_squares(spec, psi)
+        before, psi = psi, positive_part(variance_components(units, psi, fit, vc_adjust))
+        change = float(np.max(np.abs(psi - before) / (size + np.abs(psi))))
+        if change <= tolerance:
+            return _estimate(spec, "vc", psi, iteration, change, "fixed point")
+    warnings.warn(
+        f"variance components did not settle: relative change {change:.1e} in iteration {max_iterations}; "
+        "allow more (max_iterations=)",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+    return _estimate(spec, "vc", psi, max_iterations, change, f"{max_iterations} iterations", converged=False)
+
+
+def _units(spec: Spec, method: str) -> Units:
+    units = units_of(spec, f"method '{method}'", LIKELIHOOD)
+    check_unstructured(spec, method)
+    a, b = np.nonzero(np.triu(units.n_pairs == 0))
+    if len(a):
+        names = listing(f"{spec.outcomes[i]} and {spec.outcomes[j]}" for i, j in zip(a, b, strict=True))
+        raise DataError(f"method '{method}' cannot estimate a covariance of outcomes never observed together: {names}")
+    if missing := int((~units.seen).sum()):
+        warnings.warn(
+            f"method '{method}' takes the {missing} missing outcomes as missing completely at random\n"
+            '  method="reml" and "ml" need only missing at random',
+            AssumptionWarning,
+            stacklevel=4,
+        )
+    return units
+
+
+def matrix_moments(units: Units, fixed: Likelihood) -> FloatArray:
+    """Psi (k, k), symmetric but of any sign, from the fixed-effects fit.
+
+    W(I - H) = (I - H)'W, so the sum over units of the diagonal blocks of W r r' has the expectation
+    sum_i (R_i - H_ii') + sum_ij [(I - H)'W]_ij Psi [(I - H)']_ji, with R_i the identity of the observed outcomes.
+    """
+    m, k, P = units.X.shape
+    r, V = units.residuals(fixed.beta), fixed.beta_cov
+    R = np.eye(k) * units.seen[:, None, :]
+    W = np.linalg.inv(units.S) * units.pairs
+    WX, XV = W @ units.X, units.X @ V
+    H_t = WX @ np.swapaxes(XV, 1, 2)
+    A = W - WX @ V @ np.swapaxes(WX, 1, 2)
+    # T[p, q, a, b] is what Psi_ab adds to the entry p, q of the sum
+    once = _sum_of_products(A, R) - _sum_of_products(W, H_t)
+    outer = _sum_of_products(WX @ V, XV).transpose(0, 2, 1, 3).reshape(k * k, P * P)
+    inner = _sum_of_products(WX, WX).transpose(0, 2, 1, 3).reshape(k * k, P * P)
+    T = once.transpose(0, 3, 1, 2) + (outer @ inner.T).reshape(k, k, k, k)
+    observed = np.einsum("ipq,iq,ir->pr", W, r, r)
+    u = units.typical
+    scale = np.einsum("p,q,a,b->pqab", u, 1 / u, u, u).reshape(k * k, k * k)
+    scaled = T.reshape(k * k, k * k) * scale
+    if np.linalg.svd(scaled, compute_uv=False)[-1] < UNSOLVABLE * m:
+        raise DataError(
+            f"the moment equations of Psi have no unique solution: {units.seen.sum()} observations of {m} units for "
+            f'{P} coefficients\n  simplify the formula, or use method="fixed"'
+        )
+    excess = (observed - (R - H_t).sum(axis=0)) * np.outer(u, 1 / u)
+    psi = np.linalg.solve(scaled, excess.ravel()).reshape(k, k) * np.outer(u, u)
+    return (psi + psi.T) / 2
+
+
+def _sum_of_products(A: FloatArray, B: FloatArray) -> FloatArray:
+    """sum_i A_i[p, c] B_i[q, d] over (p, c, q, d), as one matrix product."""
+    m = len(A)
+    return (A.reshape(m, -1).T @ B.reshape(m, -1)).reshape(*A.shape[1:], *B.shape[1:])
+
+
+def variance_components(units: Units, psi: FloatArray, fit: Likelihood, adjust: bool) -> FloatArray:
+    """One step of the iteration: Psi (k, k) of any sign from the least-squares fit at the Psi before."""
+    r = units.residuals(fit.beta)
+    divisor = units.n_pairs
+    if adjust:
+        r = adjusted(units, units.covariances(psi), fit.beta_cov, r)
+    else:
+        own = (units.X != 0).any(axis=0).sum(axis=1)
+        divisor = divisor - np.maximum.outer(own, own)
+        if divisor.min() <= 0:
+            raise DataError(
+                f'method "vc" needs more units that observe both of two outcomes than coefficients of each, there are '
+                f"{units.n_pairs.min():.0f} for {own.max()}\n  simplify the formula, or keep vc_adjust=True"
+            )
+    return r.T @ r / divisor - np.where(units.pairs, units.S, 0.0).sum(axis=0) / units.n_pairs
+
+
+def adjusted(units: Units, Sigma: FloatArray, V: FloatArray, r: FloatArray) -> FloatArray:
+    """(I - H_ii)^(-1/2) r_i with H_ii = X_i V X_i' Sigma_i^-1 and the principal square root.
+
+    With Sigma = C C' it is C G^(-1/2) C^-1 for the symmetric G = I - C^-1 X V X' C'^-1.
+    """
+    C = np.linalg.cholesky(Sigma)
+    white = np.linalg.solve(C, np.concatenate([units.X, r[:, :, None]], axis=2))
+    X, r = white[:, :, :-1], white[:, :, -1:]
+    values, vectors = np.linalg.eigh(np.eye(C.shape[1]) - X @ V @ np.swapaxes(X, 1, 2))
+    if len(whole := np.flatnonzero(values[:, 0] < WHOLE)):
+        raise DataError(
+            f"{len(whole)} units each determine a coefficient alone, which leaves their residuals no adjustment "
+            f"(the first in place {whole[0] + 1})\n  use vc_adjust=False"
+        )
+    return (C @ (vectors / np.sqrt(values)[:, None, :]) @ np.swapaxes(vectors, 1, 2) @ r)[:, :, 0]
+
+
+def positive_part(psi: FloatArray) -> FloatArray:
+    """A symmetric matrix with its negative eigenvalues set to zero."""
+    values, vectors = np.linalg.eigh(psi)
+    if values[0] >= 0:
+        return psi
+    half = vectors * np.sqrt(np.maximum(values, 0.0))
+    return half @ half.T
+
+
+def _estimate(
+    spec: Spec, method: str, psi: FloatArray, evaluations: int, change: float, message: str, converged: bool = True
+) -> Estimate:
+    """The estimates at Psi; the method gives no standard error of it."""
+    factor = lower_factor(psi)
+    row, col = lower_entries(len(psi))
+    at_zero = (row == col) & (factor[row, row] <= ZERO * np.sqrt(np.diag(psi))[row])
+    none = np.full(len(row), np.nan)
+    search = Optimizer(np.zeros((0, len(row))), np.zeros(0), evaluations, none, change, converged, at_zero, message)
+    return at_psi(spec, method, psi, factor[row, col], np.full((len(row), len(row)), np.nan), search)
+
+
+def lower_factor(psi: FloatArray) -> FloatArray:
+    """Lower triangular L with Psi = L L' and no negative diagonal, of a Psi that may be singular."""
+    values, vectors = np.linalg.eigh(psi)
+    L = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0.0))).T, mode="r").T
+    return L * np.where(np.diag(L) < 0, -1.0, 1.0)

@@ -1,0 +1,1 @@
+"""Formulas: parsed, checked against an allow-list, and turned into designs."""

@@ -1,0 +1,223 @@
+"""Designs: the matrices of checked formulas, fixed by the rows kept and applied to any rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmeta import schema
+from bayesmeta.errors import BayesmetaError, DataError, SpecError
+from bayesmeta.formula.formula_columns import as_categories, categories, finite, is_categorical, label, rows, take
+from bayesmeta.formula.safety import ELEMENTWISE, Part, split
+from bayesmeta.formula.splines import ns
+
+if TYPE_CHECKING:
+    from bayesmeta.formula.parse import Parsed
+
+FloatArray = NDArray[np.float64]
+
+MOST_DEGREES = 50  # of a polynomial: a formula from a file must not take the memory of the machine
+
+
+class Design:
+    """Fixed and random designs of a model.
+
+    Parameters
+    ----------
+    parsed : checked formulas (see `formula.parse`).
+    frame : the rows kept. Knots, categories, means and scales come from them, and are used for any other rows.
+
+    Attributes
+    ----------
+    coef : labels of the coefficients, predictors outermost, outcomes fastest; those common to all outcomes come last.
+
+    Examples
+    --------
+    >>> from bayesmeta.formula import Terms, parse
+    >>> data = pd.DataFrame({"PD": [0.5, 0.2], "AL": [-0.3, -0.6], "year": [1983, 1982]})
+    >>> design = Design(parse(Terms("PD + AL ~ year"), data.columns), data)
+    >>> design.coef, design.fixed(data).shape
+    (('PD.Intercept', 'AL.Intercept', 'PD.year', 'AL.year'), (2, 2, 4))
+    >>> design.effects("unit")
+    ('PD', 'AL')
+    """
+
+    def __init__(self, parsed: Parsed, frame: pd.DataFrame) -> None:
+        self.parsed = parsed
+        common = () if parsed.common is None else (parsed.common,)
+        parts = {part.text: part for part in (*parsed.fixed, *common, *parsed.random)}
+        self._matrices = {text: _Matrix(part, frame) for text, part in parts.items()}
+        self._places = tuple(self._coefficients())
+        self.coef = tuple(self._label(predictor, outcome) for predictor, outcome in self._places)
+        for coef in self.coef:
+            if self.coef.count(coef) > 1:
+                raise SpecError(f"coefficient '{coef}' arises twice\n  name its predictor in the formula or in common")
+        if not self.coef:
+            raise SpecError(f"the formula '{parsed.terms.fixed}' has no coefficients")
+
+    def effects(self, level: str) -> tuple[str, ...]:
+        """Labels of the random effects of a level; the outcomes' names where there is only an intercept for each."""
+        predictors = self._random(level).labels
+        if len(self.parsed.outcomes) > 1 and predictors == (schema.INTERCEPT,):
+            return self.parsed.outcomes
+        return tuple(self._label(p, j) for p in predictors for j in range(len(self.parsed.outcomes)))
+
+    def fixed(self, frame: pd.DataFrame) -> FloatArray:
+        """(n, k, P); NaN for an outcome in a row where one of its predictors is missing."""
+        values = {text: self._matrices[text](frame) for text in {self._text(outcome) for _, outcome in self._places}}
+        X = np.zeros((len(frame), len(self.parsed.outcomes), len(self.coef)))
+        for c, (predictor, outcome) in enumerate(self._places):
+            text = self._text(outcome)
+            column = values[text][:, self._matrices[text].labels.index(predictor)]
+            X[:, slice(None) if outcome is None else outcome, c] = column[:, None] if outcome is None else column
+        X[np.isnan(X).any(axis=2)] = np.nan
+        return X
+
+    def random(self, level: str, frame: pd.DataFrame) -> FloatArray:
+        """(n, k, a); NaN rows where a predictor is missing."""
+        values, k = self._random(level)(frame), len(self.parsed.outcomes)
+        return np.einsum("nq,jo->njqo", values, np.eye(k)).reshape(len(frame), k, values.shape[1] * k)
+
+    def offset(self, frame: pd.DataFrame) -> FloatArray:
+        """(n,) sum of all offsets, NaN where one is missing."""
+        return np.sum([np.zeros(len(frame)), *(evaluate(part, frame) for part in self.parsed.offsets)], axis=0)
+
+    def _coefficients(self) -> Iterator[tuple[str, int | None]]:
+        """(predictor, position of the outcome or None for all) of every coefficient."""
+        own = [self._matrices[part.text].labels for part in self.parsed.fixed]
+        for predictor in dict.fromkeys(p for predictors in own for p in predictors):
+            yield from ((predictor, j) for j, predictors in enumerate(own) if predictor in predictors)
+        if self.parsed.common is not None:
+            text = self.parsed.common.text
+            keep_intercept = "1" in split(text, "+")
+            yield from ((p, None) for p in self._matrices[text].labels if p != schema.INTERCEPT or keep_intercept)
+
+    def _label(self, predictor: str, outcome: int | None) -> str:
+        alone = outcome is None or len(self.parsed.outcomes) == 1
+        return predictor if alone else f"{self.parsed.outcomes[outcome or 0]}.{predictor}"
+
+    def _text(self, outcome: int | None) -> str:
+        part = self.parsed.common if outcome is None else self.parsed.fixed[outcome]
+        assert part is not None
+        return part.text
+
+    def _random(self, level: str) -> _Matrix:
+        return self._matrices[self.parsed.random[self.parsed.levels.index(level)].text]
+
+
+class _Matrix:
+    """One formula, fixed by the rows it first sees."""
+
+    def __init__(self, part: Part, frame: pd.DataFrame) -> None:
+        self.part = part
+        frame = frame[self._present(frame)]
+        free = {c for name, c in part.names.items() if name not in part.numeric and is_categorical(frame[c])}
+        self.categories = {column: categories(frame[column]) for column in free}
+        with _explained(part), np.errstate(all="ignore"):
+            from formulaic import Formula
+
+            first = Formula(part.text).get_model_matrix(
+                self._typed(frame), context=_functions(), output="numpy", na_action="ignore"
+            )
+        self.spec = first.model_spec
+        self.labels = tuple(part.readable(str(name)) for name in self.spec.column_names)
+        for term in self.spec.structure:
+            if not term.columns:
+                raise DataError(
+                    f"'{part.readable(str(term.term))}' has no coefficient: a single category in the rows kept\n"
+                    "  leave it out of the formula"
+                )
+
+    def __call__(self, frame: pd.DataFrame) -> FloatArray:
+        """(n, q), NaN rows where a column is missing."""
+        present = self._present(frame)
+        values = np.full((len(frame), len(self.labels)), np.nan)
+        if present.any():
+            with _explained(self.part), np.errstate(all="ignore"):
+                values[present] = self.spec.get_model_matrix(self._typed(frame[present]), context=_functions())
+        odd = ~np.isfinite(values) & present[:, None]
+        if odd.any():
+            at = int(np.argmax(odd.any(axis=0)))
+            raise DataError(f"{self.labels[at]} is not a finite number in {rows(frame, odd[:, at])}")
+        return values
+
+    def _present(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        present = np.ones(len(frame), dtype=bool)
+        for column in self.part.columns:
+            present &= take(frame, column).notna().to_numpy()
+        return present
+
+    def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The columns by their names in the formula, as floats or known categories, rows numbered."""
+        columns: dict[str, Any] = {}
+        for name, column in self.part.names.items():
+            known = self.categories.get(column)
+            columns[name] = finite(frame, column) if known is None else as_categories(frame[column], known).array
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)))
+
+
+def evaluate(part: Part, frame: pd.DataFrame) -> FloatArray:
+    """(n,) values of an expression, NaN where one of its columns is missing; DataError where it is undefined."""
+    values = {name: finite(frame, column) for name, column in part.names.items()}
+    if part.text in values:
+        return values[part.text]
+    with _explained(part), np.errstate(all="ignore"):
+        # the text holds nothing but arithmetic and the functions listed here: check_expression let it pass
+        found = eval(compile(part.text, "formula", "eval"), {"__builtins__": {}}, {**ELEMENTWISE, **values})
+        result = np.broadcast_to(np.asarray(found, dtype=float), len(frame)).copy()
+    missing = np.any([np.zeros(len(frame), dtype=bool), *map(np.isnan, values.values())], axis=0)
+    odd = ~np.isfinite(result) & ~missing
+    if odd.any():
+        raise DataError(f"{part.readable(part.text)} is not a finite number in {rows(frame, odd)}")
+    return np.where(missing, np.nan, result)
+
+
+@contextmanager
+def _explained(part: Part) -> Iterator[None]:
+    """Errors of an evaluation in our own words, columns by their own names."""
+    try:
+        yield
+    except Exception as error:
+        ours = error if isinstance(error, BayesmetaError) else error.__cause__
+        if isinstance(ours, BayesmetaError):
+            raise type(ours)(part.readable(str(ours))) from None
+        reason = str(error.__cause__ or error)
+        raise SpecError(part.readable(f"formula '{part.text}' cannot be evaluated: {reason}")) from error
+
+
+@cache
+def _functions() -> Mapping[str, Callable[..., Any]]:
+    """What the names of functions in a formula stand for."""
+    from formulaic.transforms import C, center, poly, scale
+    from formulaic.transforms.contrasts import TreatmentContrasts
+    from formulaic.utils.stateful_transforms import stateful_transform
+
+    def categorical(data: Any, contrasts: Any = None, levels: Any = None, _state: dict[str, Any] | None = None) -> Any:
+        values, state = pd.Series(data), {} if _state is None else _state
+        if values.isna().any():
+            raise DataError(f"C() of '{values.name}' is undefined in some rows")
+        if "levels" not in state:
+            found = categories(values)
+            state["levels"] = found if levels is None else [text for text in map(label, levels) if text in found]
+        return C(as_categories(values, state["levels"]), contrasts)
+
+    def polynomial(x: Any, degree: Any = 1, raw: Any = False, _state: dict[str, Any] | None = None) -> Any:
+        if isinstance(degree, bool) or not isinstance(degree, int) or not 1 <= degree <= MOST_DEGREES:
+            raise SpecError(f"poly(): degree={degree!r}, it must be a whole number from 1 to {MOST_DEGREES}")
+        return poly(x, degree, bool(raw), _state=_state)
+
+    return {
+        **ELEMENTWISE,
+        "C": stateful_transform(categorical),
+        "Treatment": lambda reference: TreatmentContrasts(base=label(reference)),
+        "center": center,
+        "scale": scale,
+        "poly": stateful_transform(polynomial),
+        "ns": stateful_transform(ns),
+    }

@@ -1,0 +1,275 @@
+"""From formulas to a checked description of the model: outcomes, predictors, levels and the columns they need.
+
+Nothing here looks at data; `Design` (`design`) turns the description and the rows kept into matrices.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmeta import schema
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.formula.design import Design, evaluate
+from bayesmeta.formula.formula_columns import label, reasons_missing
+from bayesmeta.formula.safety import Part, check_expression, check_formula, split
+
+__all__ = ["Design", "Parsed", "Terms", "label", "parse"]
+
+FloatArray = NDArray[np.float64]
+
+_CALL = re.compile(r"(cbind|offset)\s*\((.*)\)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The formulas of a model, as given.
+
+    fixed : "y ~ x", "PD + AL ~ year", "cbind(PD, AL) ~ year", or {outcome: right-hand side}.
+    random : "1 | district/study", {level: predictors}, or several of the first, outer to inner; or None.
+    common : predictors that have one coefficient for all outcomes.
+    offset : a raw column.  groups : the column of the independent groups when there is no random part.
+    """
+
+    fixed: str | dict[str, str]
+    random: str | dict[str, str] | tuple[str, ...] | None = None
+    common: str | None = None
+    offset: str | None = None
+    groups: str | None = None
+
+    def __post_init__(self) -> None:
+        random: object = self.random
+        if isinstance(random, list):
+            object.__setattr__(self, "random", tuple(random))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, tuples as lists.
+
+        >>> Terms("y ~ x", random=("1 | a", "x | b")).to_json()["random"]
+        ['1 | a', 'x | b']
+        """
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Terms":
+        """Inverse of `to_json`; SpecError for unknown keys."""
+        known = [f.name for f in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise SpecError(f"formulas of a model: unknown key '{key}'{did_you_mean(key, known)}")
+        if "fixed" not in values:
+            raise SpecError("formulas of a model: the key 'fixed' is missing")
+        return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class Parsed:
+    """Checked formulas.
+
+    outcomes : their labels.  levels : grouping factors, outer to inner; "unit" when each row is its own group.
+    responses, fixed : per outcome its expression and its predictors.  common : predictors with one coefficient.
+    offsets : expressions to be added up.  random : per level its predictors.
+    group_columns : the column of every level; empty when each row is its own group.
+    columns : every raw column used: outcomes, predictors, offsets, groups.
+    """
+
+    terms: Terms
+    outcomes: tuple[str, ...]
+    levels: tuple[str, ...]
+    responses: tuple[Part, ...]
+    fixed: tuple[Part, ...]
+    common: Part | None
+    offsets: tuple[Part, ...]
+    random: tuple[Part, ...]
+    group_columns: tuple[str, ...]
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Raw columns of the fixed, common and random predictors and of the offsets."""
+        common = () if self.common is None else (self.common,)
+        return _columns(*self.fixed, *common, *self.random, *self.offsets)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*_columns(*self.responses), *self.predictors, *self.group_columns)))
+
+    def response(self, frame: pd.DataFrame) -> FloatArray:
+        """(n, k) outcomes, NaN where missing; DataError for text, infinite values and undefined ones (log(-1))."""
+        return np.column_stack([evaluate(part, frame) for part in self.responses])
+
+    def missing(self, frame: pd.DataFrame) -> list[str]:
+        """Per row why it cannot be used, such as "missing ablat" or "missing group district"; "" where it can."""
+        reasons = [(c, f"missing {c}") for c in self.predictors]
+        return reasons_missing(frame, reasons + [(c, f"missing group {c}") for c in self.group_columns])
+
+
+def parse(terms: Terms, columns: Sequence[str]) -> Parsed:
+    """Check the formulas of a model against the columns of the data.
+
+    Parameters
+    ----------
+    terms : the formulas.
+    columns : names of the columns that formulas may use.
+
+    Raises
+    ------
+    SpecError
+        For unknown columns (with the closest one), anything outside the allow-list, levels that are no plain columns.
+
+    Examples
+    --------
+    >>> parsed = parse(Terms("PD + AL ~ year", random="1 | lab/trial"), ["PD", "AL", "year", "lab", "trial"])
+    >>> parsed.outcomes, parsed.levels, parsed.columns
+    (('PD', 'AL'), ('lab', 'trial'), ('PD', 'AL', 'year', 'lab', 'trial'))
+    """
+    known = [str(c) for c in columns]
+    responses, fixed, offsets = _fixed(terms.fixed, known)
+    outcomes = tuple(part.readable(part.text) for part in responses)
+    levels = _levels(terms, known)
+    if terms.offset is not None:
+        offsets = [*offsets, check_expression(_plain_column(terms.offset, "offset", known), known)]
+    parsed = Parsed(
+        terms=terms,
+        outcomes=outcomes,
+        levels=tuple(level for level, _ in levels) or (schema.UNIT,),
+        responses=tuple(responses),
+        fixed=tuple(fixed),
+        common=None if terms.common is None else check_formula(_text(terms.common, "common"), known),
+        offsets=tuple(offsets),
+        random=tuple(check_formula(text, known) for _, text in levels) or (check_formula("1", known),),
+        group_columns=tuple(level for level, _ in levels),
+    )
+    _check_names(parsed, known)
+    return parsed
+
+
+def _check_names(parsed: Parsed, known: Sequence[str]) -> None:
+    for what, found in (("outcome", parsed.outcomes), ("level", parsed.levels)):
+        if twice := _repeated(found):
+            raise SpecError(f"{what} '{twice}' is given twice")
+    if repeated := _repeated([c for c in known if c in parsed.columns]):
+        raise SpecError(f"the data have several columns named '{repeated}'\n  rename or drop all but one")
+    _check_levels(parsed.levels)
+    if schema.OVERALL in parsed.outcomes and len(parsed.outcomes) > 1:
+        raise SpecError(f"outcome '{schema.OVERALL}' has the name of the test of all outcomes\n  rename the column")
+    if both := set(parsed.outcomes) & set(parsed.predictors):
+        raise SpecError(f"'{min(both)}' is an outcome and also a predictor")
+
+
+def _check_levels(levels: Sequence[str]) -> None:
+    """Levels name variables of the results tree, which may not hold a slash or fall together."""
+    for level in levels:
+        if "/" in level:
+            raise SpecError(
+                f"level '{level}' has a slash in its name, which stands between levels\n  rename the column"
+            )
+    for one, two in permutations(levels, 2):
+        derived = {schema.b_se(one), schema.index(one), schema.bis(schema.effect(one))}
+        if derived & {schema.b(two), schema.group(two), schema.effect(two)}:
+            raise SpecError(
+                f"levels '{one}' and '{two}' would share a name in the results\n  rename the column '{two}'"
+            )
+
+
+def _fixed(fixed: str | dict[str, str], columns: Sequence[str]) -> tuple[list[Part], list[Part], list[Part]]:
+    """Outcomes, predictors per outcome, offsets."""
+    if isinstance(fixed, dict):
+        if not fixed:
+            raise SpecError("the formula is an empty dict, it must name an outcome, as in {'y': '1 + x'}")
+        responses = [check_expression(_text(outcome, "outcome"), columns) for outcome in fixed]
+        return responses, [check_formula(_right(f, f"formula of {y}"), columns) for y, f in fixed.items()], []
+    sides = split(_text(fixed, "formula"), "~")
+    if len(sides) != 2 or not sides[0]:
+        raise SpecError(f"formula '{fixed}' must have outcomes and predictors on two sides, such as 'y ~ x'")
+    called = _CALL.fullmatch(sides[0])
+    outcomes = split(called[2], ",") if called and called[1] == "cbind" else split(sides[0], "+")
+    responses = [check_expression(_text(outcome, f"outcome of '{fixed}'"), columns) for outcome in outcomes]
+    terms, offsets = [], []
+    for term in split(_right(sides[1], f"formula '{fixed}'"), "+"):
+        call = _CALL.fullmatch(term)
+        if call and call[1] == "offset":
+            offsets.append(check_expression(call[2], columns))
+        else:
+            terms.append(term)
+    predictors = check_formula(" + ".join(terms) or "1", columns)
+    return responses, [predictors] * len(responses), offsets
+
+
+def _levels(terms: Terms, columns: Sequence[str]) -> list[tuple[str, str]]:
+    """Grouping columns with the formulas of their random effects, outer to inner; empty for each row its own group."""
+    if terms.groups is not None:
+        if terms.random is not None:
+            raise SpecError("both random and groups are given\n  groups is for models without a random part")
+        return [(_plain_column(terms.groups, "groups", columns), "0")]
+    if terms.random is None:
+        return []
+    pairs: list[tuple[str, str]]
+    if isinstance(terms.random, dict):
+        pairs = [(_text(g, "level"), _right(rhs, f"random effects of level '{g}'")) for g, rhs in terms.random.items()]
+    elif isinstance(terms.random, str | tuple):
+        parts = (terms.random,) if isinstance(terms.random, str) else terms.random
+        pairs = [pair for part in parts for pair in _bar(_text(part, "random"))]
+    else:
+        raise SpecError(f"random is a {type(terms.random).__name__}, it must be '1 | group', a dict or a list")
+    if not pairs:
+        raise SpecError("random is empty\n  leave it out for one random effect per row and outcome")
+    return [(_plain_column(group, "random", columns), rhs) for group, rhs in pairs]
+
+
+def _bar(text: str) -> Iterator[tuple[str, str]]:
+    """One pair per level of 'predictors | outer/inner'."""
+    sides = split(text.removeprefix("~").strip(), "|")
+    if len(sides) != 2:
+        hint = (
+            "for uncorrelated effects: one '|' and psi='diag'"
+            if "" in sides[1:]
+            else "such as '1 | district/study', without brackets"
+        )
+        raise SpecError(
+            f"random part '{text}' must be predictors | grouping column\n  {hint}; several levels also as a list"
+        )
+    for group in split(sides[1], "/"):
+        yield group, _right(sides[0], f"random part '{text}'")
+
+
+def _plain_column(text: str, what: str, columns: Sequence[str]) -> str:
+    """A column's name, with or without backticks; an expression is refused, since its groups would have no name."""
+    column = _text(text, what).strip()
+    column = column[1:-1] if len(column) > 2 and column[0] == column[-1] == "`" else column
+    if column in columns:
+        return column
+    if ":" in column:
+        nested = column.replace(":", "/")
+        raise SpecError(f"{what}: '{column}' is no plain column\n  levels are nested anyway: write {nested}")
+    if not re.fullmatch(r"[\w.]+", column):
+        raise SpecError(f"{what}: '{column}' is no plain column\n  make it a column of the data first")
+    raise SpecError(f"{what}: no column '{column}'{did_you_mean(column, columns)}\n  columns: {listing(columns, 30)}")
+
+
+def _right(text: object, what: str) -> str:
+    """Predictors without a leading '~'; no further '~' or '|'."""
+    right = _text(text, what).strip().removeprefix("~").strip()
+    if not right:
+        raise SpecError(f"{what} has no predictors; write 1 for an intercept alone")
+    if len(split(right, "~")) > 1 or len(split(right, "|")) > 1:
+        raise SpecError(f"{what}: predictors alone are expected in '{right}', without '~' and '|'")
+    return right
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise SpecError(f"{what} is {value!r}, it must be a text that is not empty")
+    return value
+
+
+def _columns(*parts: Part) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(column for part in parts for column in part.columns))
+
+
+def _repeated(items: Sequence[str]) -> str | None:
+    return next((item for i, item in enumerate(items) if item in items[:i]), None)

@@ -1,0 +1,172 @@
+"""Whether one model holds another, and what it has more: fixed effects, variances, covariances."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta.errors import listing
+from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta.tree.same_data import in_order, within
+
+FIXED = "fixed"  # the method that holds every Psi at zero
+# structures of the same effects that are members of another, each for parameters inside its range
+MEMBERS = {"hcs": ("cs", "diag", "id"), "har1": ("ar1", "diag", "id"), "diag": ("id",), "cs": ("id",), "ar1": ("id",)}
+ONE_SD_EACH = ("diag", "hcs", "har1")  # an SD of zero takes one effect out
+UNCORRELATED = ("diag", "id")
+ANY_ORDER = ("diag", "id", "cs", "hcs")
+ANY_PAIR = ("unstr", "hcs", "har1")  # of two effects these hold every covariance matrix
+EQUAL_PAIR = {"cs", "ar1"}  # of two effects these are the same
+
+Variances = list[int | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One results tree with its observations in an order that does not depend on that of the data.
+
+    X : (n_obs, rank); offset : (n_obs,); S : rows, columns and values of the sampling covariance, sorted.
+    levels : those with a random part that is not zero; none for a fixed-effects fit.
+    """
+
+    X: FloatArray
+    offset: FloatArray
+    S: FloatArray
+    levels: tuple[Level, ...]
+
+    @classmethod
+    def of(cls, tree: xr.DataTree) -> "Model":
+        spec, order = Spec.from_tree(tree), in_order(tree)
+        kept = [] if tree.attrs["method"] == FIXED else [v for v in spec.levels if _n_free([v]) or _never_zero(v)]
+        levels = tuple(
+            Level(v.name, v.labels, _renumbered(v.index[order]), v.Z[order], v.effects, v.structure) for v in kept
+        )
+        return cls(spec.X[order], spec.offset[order], _sorted_S(spec, order), levels)
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What a larger model has more than a smaller one that it holds.
+
+    coefficients : number of fixed effects more.
+    parameters : number of covariance parameters more.
+    variances : groups of random effects that the smaller model holds at zero, each by the number of effects that they
+        may be correlated with; None for one whose null distribution is not one of a single variance.
+    """
+
+    coefficients: int
+    parameters: int
+    variances: tuple[int | None, ...]
+
+
+def addition(small: Model, big: Model) -> Addition | str:
+    """What the big model has more, or why it is not known to hold the small one, both of the same observations."""
+    if reason := outside(small, big):
+        return reason
+    left, variances = list(small.levels), Variances()
+    for level in big.levels:
+        inner = next((v for v in left if np.array_equal(v.index, level.index)), None)
+        more = _new_level(level) if inner is None else _more_effects(inner, level)
+        if isinstance(more, str):
+            return more
+        variances += more
+        left = [v for v in left if v is not inner]
+    if left:
+        return f"the groups of level '{left[0].name}' of the smaller model are no level of the larger one"
+    parameters = _n_free(big.levels) - _n_free(small.levels)
+    return Addition(big.X.shape[1] - small.X.shape[1], parameters, tuple(variances))
+
+
+def outside(small: Model, big: Model) -> str:
+    """Why one model does not hold the S, the offset and the fixed part of another; empty when it does."""
+    if not np.array_equal(small.S, big.S):
+        return "they take different sampling covariances S as known"
+    if not within(big.X, small.X):
+        return "the fixed effects of the smaller model are no linear combinations of those of the larger one"
+    if not within(big.X, (small.offset - big.offset)[:, None]):
+        return "their offsets differ"
+    return ""
+
+
+def same_random(one: Model, other: Model) -> bool:
+    """Whether two models have the same levels with the same effects and structures."""
+    return len(one.levels) == len(other.levels) and all(
+        np.array_equal(a.index, b.index) and np.array_equal(a.Z, b.Z) and a.structure == b.structure
+        for a, b in zip(one.levels, other.levels, strict=True)
+    )
+
+
+def _new_level(level: Level) -> Variances | str:
+    """The variances of a level that the smaller model does not have."""
+    if _never_zero(level):
+        return f"level '{level.name}' of the larger model, which the smaller one has not, is held at a fixed matrix"
+    return [0 if _one_variance(level) else None]
+
+
+def _never_zero(level: Level) -> bool:
+    return bool(np.any(level.structure.psi(np.zeros(_n_free([level])), level.dim)))
+
+
+def _one_variance(level: Level) -> bool:
+    """Whether the level has one free parameter, an SD."""
+    return _n_free([level]) == len(level.structure.zero_positions(level.dim)) == 1
+
+
+def _more_effects(small: Level, big: Level) -> Variances | str:
+    """The variances that one level has more than the same level of the smaller model."""
+    place = _columns(small.Z, big.Z)
+    if not _holds(small, big, place):
+        return (
+            f"whether structure '{big.structure.name}' of level '{big.name}' with effects {listing(big.effects)} holds "
+            f"'{small.structure.name}' with effects {listing(small.effects)} is not known"
+        )
+    extra = big.dim - small.dim
+    if not extra or not big.structure.n_free(big.dim):
+        return []
+    if extra > 1 or small.structure.n_free(small.dim) != big.structure.n_free(small.dim):
+        return [None]
+    return [{"unstr": small.dim, "diag": 0}.get(big.structure.name)]
+
+
+def _holds(small: Level, big: Level, place: IntArray | None) -> bool:
+    """Whether every Z Psi Z' of the small level is one of the big level's, as far as that is known."""
+    a, b = small.structure, big.structure
+    if b.name == "unstr":
+        return within(big.Z, small.Z)
+    if place is None:
+        return False
+    if small.dim < big.dim:
+        single = small.dim == 1 and a.n_free(1) == 1
+        return b.name in ONE_SD_EACH and (single or a.name in UNCORRELATED)
+    if big.dim == 1:
+        return a == b or b.n_free(1) == 1
+    same_order = bool(np.all(place == np.arange(big.dim)))
+    if a == b:
+        return same_order or b.name in ANY_ORDER
+    pair = big.dim == 2 and (b.name in ANY_PAIR or {a.name, b.name} == EQUAL_PAIR)
+    return pair or (a.name in MEMBERS.get(b.name, ()) and (same_order or a.name != "ar1"))
+
+
+def _columns(small: FloatArray, big: FloatArray) -> IntArray | None:
+    """For every column of one design its place in the other; None where a column has none."""
+    same = (small[:, :, None] == big[:, None, :]).all(axis=0)
+    return same.argmax(axis=1) if same.any(axis=1).all() else None
+
+
+def _n_free(levels: Sequence[Level]) -> int:
+    return sum(level.structure.n_free(level.dim) for level in levels)
+
+
+def _renumbered(codes: IntArray) -> IntArray:
+    """The same groups, numbered by first appearance."""
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[inverse], dtype=np.int64)
+
+
+def _sorted_S(spec: Spec, order: IntArray) -> FloatArray:
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    row, col, nonzero = place[spec.S.row], place[spec.S.col], spec.S.value != 0
+    entries = np.array([np.maximum(row, col), np.minimum(row, col), spec.S.value])[:, nonzero]
+    return np.asarray(entries[:, np.lexsort(entries[1::-1])])

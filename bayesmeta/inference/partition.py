@@ -1,0 +1,171 @@
+"""How the variation between effect estimates divides: sampling error and levels (I2), explained or not (R2)."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.errors import SpecError
+from bayesmeta.inference.nesting import Model, outside, same_random
+from bayesmeta.kernel.precision import residual_precision
+from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.tree.same_data import same_observations
+from bayesmeta.tree.specification import group
+
+LEVEL, SAMPLING, TOTAL = "level", "sampling", "total"
+_NONE_LEFT = 1e-8  # degrees of freedom of an outcome that are rounding
+
+
+def variance_partition(tree: xr.DataTree) -> xr.Dataset:
+    """Variance of the effect estimates by level of the model and by sampling error, with level-wise I2.
+
+    Parameters
+    ----------
+    tree : results tree of `fit`, in memory or read with `xarray.open_datatree`.
+
+    Returns
+    -------
+    Dataset over (outcome, level), `outcome` "overall" where there is one, else every outcome; `level` the levels outer
+    to inner, then "sampling"
+        `variance`, in squared units of the outcome: of a level its tau squared, with random slopes the mean of
+        z' Psi z over the observations; of "sampling" the typical sampling variance, (n - rank) / trace(P) with
+        P = S^-1 - S^-1 X (X' S^-1 X)^-1 X' S^-1 and the whole S.
+        `share`: percent of the sum of the variances; for a level its I2.
+    and over `outcome`
+        `I2`: share of all levels together, in percent.  `H2`: sum of the variances over the typical sampling variance.
+
+    Raises
+    ------
+    SpecError
+        When the tree holds no fit, or a level has the name "sampling".
+
+    Notes
+    -----
+    For one outcome of several, P and I - H, whose trace is n - rank, count with the diagonal entries of its own
+    observations; without predictors in `common` those of I - H sum to its observations less its coefficients. All are
+    NaN for an outcome with as many coefficients as observations. With random slopes the shares are those at the
+    predictors of these data, not properties of the model alone. `heterogeneity` computes its I2 from Q instead, with
+    the moment estimate of the variance in place of the fitted one.
+
+    References
+    ----------
+    Higgins and Thompson (2002), Stat. Med. 21:1539-1558, equation 9. Nakagawa and Santos (2012), Evol. Ecol.
+    26:1253-1274. Johnson (2014), Methods Ecol. Evol. 5:944-946, for random slopes. Jackson, White and Riley (2012),
+    Stat. Med. 31:3805-3820, for other multivariate generalisations of I2.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
+    >>> bm.variance_partition(bm.fit(spec))["share"].sel(outcome="overall").to_series().round(2)
+    level
+    district    63.32
+    study       31.86
+    sampling     4.81
+    Name: share, dtype: float64
+    """
+    spec = Spec.from_tree(tree)
+    if SAMPLING in (level.name for level in spec.levels):
+        raise SpecError(f"a level has the name '{SAMPLING}', which stands for sampling error here\n  rename its column")
+    variance = np.column_stack([_between(tree, spec), _typical(spec)])
+    total = variance.sum(axis=1)
+    share = 100 * variance / total[:, None]
+    dims = (schema.OUTCOME, LEVEL)
+    return xr.Dataset(
+        {
+            "variance": (dims, variance),
+            "share": (dims, share),
+            "I2": (schema.OUTCOME, share[:, :-1].sum(axis=1)),
+            "H2": (schema.OUTCOME, total / variance[:, -1]),
+        },
+        _labels(spec, SAMPLING),
+    )
+
+
+def r_squared(tree: xr.DataTree, simpler: xr.DataTree) -> xr.Dataset:
+    """Share of the between-group variance of a simpler model that the predictors of a larger one explain.
+
+    Parameters
+    ----------
+    tree, simpler : fits of the same data by the same method with the same random part, of which the fixed part of
+        `simpler` is a special case; usually `simpler` has the intercepts alone.
+
+    Returns
+    -------
+    Dataset over (outcome, level), `outcome` "overall" where there is one, else every outcome; `level` the levels outer
+    to inner, then "total", their sum
+        `variance`, `variance_simpler`: as in `variance_partition`.
+        `R2`: 100 (variance_simpler - variance) / variance_simpler, in percent, as computed: negative where a variance
+        is estimated larger with the predictors than without, which other packages show as 0. NaN where there is no
+        variance to explain.
+
+    Raises
+    ------
+    SpecError
+        When the trees are of different data, methods or random parts, or one is not a special case of the other.
+
+    References
+    ----------
+    Raudenbush (2009), in The Handbook of Research Synthesis and Meta-Analysis, 2nd edition, chapter 16.
+    López-López et al. (2014), Br. J. Math. Stat. Psychol. 67:30-48, on how imprecise R2 is with few studies.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> bcg = bm.datasets.load("bcg")
+    >>> fits = [bm.fit(bm.specify(f"logor ~ {x}", bcg, S="logorvar")) for x in ("ablat", "1")]
+    >>> bm.r_squared(*fits)["R2"].sel(level="total").round(1).item()
+    85.1
+    """
+    spec = Spec.from_tree(tree)
+    _check_comparable(tree, simpler)
+    after, before = (_with_total(_between(each, Spec.from_tree(each))) for each in (tree, simpler))
+    explained = np.divide(before - after, before, out=np.full_like(before, np.nan), where=before > 0)
+    dims = (schema.OUTCOME, LEVEL)
+    values = {"variance": after, "variance_simpler": before, "R2": 100 * explained}
+    return xr.Dataset({name: (dims, value) for name, value in values.items()}, _labels(spec, TOTAL))
+
+
+def _check_comparable(tree: xr.DataTree, simpler: xr.DataTree) -> None:
+    if not same_observations(tree, simpler):
+        raise SpecError("no R2: the two fits do not describe the same observations")
+    methods = [each.attrs["method"] for each in (tree, simpler)]
+    if len(set(methods)) > 1:
+        raise SpecError(f"no R2: one fit is by {methods[0]}, the simpler one by {methods[1]}\n  fit both by one method")
+    big, small = Model.of(tree), Model.of(simpler)
+    if reason := outside(small, big):
+        hint = "the arguments are the larger fit, then the simpler one"
+        raise SpecError(f"no R2: {reason}\n  {hint}")
+    if not same_random(big, small):
+        raise SpecError("no R2: the two fits have different random parts\n  only the fixed part may differ")
+
+
+def _between(tree: xr.DataTree, spec: Spec) -> FloatArray:
+    """(outcomes, levels) mean of z' Psi z over the observations of every outcome."""
+    estimate = group(tree, schema.ESTIMATE)
+    found = [
+        np.einsum("ni,ij,nj->n", level.Z, estimate[schema.psi(level.name)].to_numpy(), level.Z) for level in spec.levels
+    ]
+    return np.column_stack([_by_outcome(spec, values) / _by_outcome(spec, np.ones(len(spec.y))) for values in found])
+
+
+def _typical(spec: Spec) -> FloatArray:
+    """(outcomes,) typical sampling variance, NaN where no degrees of freedom are left."""
+    S = (spec.S.value, spec.S.row, spec.S.col)
+    precision, residual = (_by_outcome(spec, d) for d in residual_precision(spec.X, spec.levels[0].index, S))
+    return np.divide(residual, precision, out=np.full_like(residual, np.nan), where=residual > _NONE_LEFT)
+
+
+def _by_outcome(spec: Spec, values: FloatArray) -> FloatArray:
+    """Sums of (n_obs,) values over the observations of every outcome."""
+    return np.bincount(spec.outcome_index, values, len(spec.outcomes))
+
+
+def _with_total(variance: FloatArray) -> FloatArray:
+    return np.column_stack([variance, variance.sum(axis=1)])
+
+
+def _labels(spec: Spec, last: str) -> dict[str, pd.Index]:
+    outcomes = list(spec.outcomes) if len(spec.outcomes) > 1 else [schema.OVERALL]
+    levels = [*(level.name for level in spec.levels), last]
+    return {schema.OUTCOME: pd.Index(outcomes, dtype=object), LEVEL: pd.Index(levels, dtype=object)}

@@ -1,0 +1,115 @@
+"""Predictions from posterior draws; `predict` holds what users call, with its description.
+
+The statistics of a row are taken over all draws at once, and rows are worked through in chunks, since rows times draws
+would not fit in memory.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.errors import SpecError
+from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, quadratic, table
+from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
+
+_STREAM = 6539  # keeps new effects apart from all else that is drawn with the seed; zeros after a seed would not
+_MOST_VALUES = 4_000_000  # of predictions in memory at a time, 32 MB
+
+
+def predict(
+    tree: xr.DataTree,
+    newdata: pd.DataFrame | Mapping[str, Any] | None,
+    interval: Literal["confidence", "prediction"] | None,
+    prob: float,
+) -> xr.Dataset:
+    """`bm.predict` for a posterior."""
+    spec, beta = Spec.from_tree(tree), beta_draws(tree)
+    rows = Rows.of(spec) if newdata is None else Rows.new(newdata)
+    X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
+    mean, variance = X @ beta.mean(0) + offset[:, None], quadratic(X, _covariance(beta))
+    about, Z, new = "posterior standard deviation of the mean", [], []
+    if interval == "prediction":
+        about = "posterior standard deviation of the true effect of a new unit in a new group of every level"
+        for position, level in enumerate(spec.levels):
+            psi = psi_draws(tree, level.name)
+            Z.append(spec.design.random(level.name, rows.frame))
+            variance += quadratic(Z[-1], psi.mean(0))  # as b has mean zero, no draws of it are needed here
+            new.append(_normal(psi, np.random.default_rng([_STREAM, position, int(tree.attrs["seed"])])))
+
+    def effects(some: slice) -> FloatArray:
+        return sum((z[some] @ b.T for z, b in zip(Z, new, strict=True)), _fixed(X[some], offset[some], beta))
+
+    found = _over_rows(effects, X.shape[:2], len(beta), prob) if interval else {}
+    predicted = rows.table(spec.outcomes, found | {"mean": mean, "se": np.sqrt(variance)})
+    predicted.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
+    return predicted
+
+
+def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float) -> xr.Dataset:
+    """`bm.blup` for a posterior."""
+    if se != "exact":
+        raise SpecError(
+            f"se={se!r} is a formula for fits, this tree holds a posterior\n  leave se out: the SD of the draws"
+        )
+    spec, beta = Spec.from_tree(tree), beta_draws(tree)
+    rows, used = Rows.of(spec), depth(spec, level)
+    X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
+    b = b_draws(tree, spec)[:used]
+    Z = [spec.design.random(each.name, rows.frame) for each in spec.levels[:used]]
+    of_row = [group_of_kept(spec, each) for each in spec.levels[:used]]
+
+    def effects(some: slice) -> FloatArray:
+        random = [_product(z[some], draws[:, at[some]]) for z, draws, at in zip(Z, b, of_row, strict=True)]
+        return sum(random, _fixed(X[some], offset[some], beta) if kind == "outcome" else np.zeros(1))
+
+    predicted = rows.table(spec.outcomes, _over_rows(effects, X.shape[:2], len(beta), prob))
+    predicted.attrs = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
+    return predicted
+
+
+def ranef(tree: xr.DataTree, prob: float) -> xr.DataTree:
+    """`bm.ranef` for a posterior."""
+    spec = Spec.from_tree(tree)
+    root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
+    for level, b in zip(spec.levels, b_draws(tree, spec), strict=True):
+        dims = (schema.group(level.name), schema.effect(level.name))
+        root[level.name] = xr.DataTree(table(dims, summarised(b, prob), {dim: spec.labels[dim] for dim in dims}))
+    return root
+
+
+def _fixed(X: FloatArray, offset: FloatArray, beta: FloatArray) -> FloatArray:
+    """(n, k, B) fixed part with the offset."""
+    return X @ beta.T + offset[:, None, None]
+
+
+def _product(Z: FloatArray, b: FloatArray) -> FloatArray:
+    """(n, k, B) of designs (n, k, a) and effects (B, n, a)."""
+    return np.matmul(Z, np.moveaxis(b, 0, -1))
+
+
+def _over_rows(
+    draws: Callable[[slice], FloatArray], shape: tuple[int, ...], n_draws: int, prob: float
+) -> dict[str, FloatArray]:
+    """Statistics (n, k) of draws (some rows, k, n_draws)."""
+    n, k = shape
+    step = max(1, _MOST_VALUES // (n_draws * k))
+    parts = [summarised(draws(slice(at, at + step)), prob, axis=-1) for at in range(0, max(n, 1), step)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in ("mean", "se", "lower", "upper")}
+
+
+def _covariance(draws: FloatArray) -> FloatArray:
+    """(P, P) of draws (B, P)."""
+    centred = draws - draws.mean(0)
+    return centred.T @ centred / (len(draws) - 1)
+
+
+def _normal(psi: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """(B, a) one draw from each N(0, Psi), Psi (B, a, a) singular or not."""
+    values, vectors = np.linalg.eigh(psi)
+    z = rng.standard_normal(values.shape)
+    return np.einsum("bij,bj->bi", vectors, np.sqrt(np.maximum(values, 0)) * z)

@@ -1,0 +1,208 @@
+"""Predictions from a results tree: the fixed part for any row, and the random effects of the groups in the data."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import kernel, schema
+from bayesmeta.errors import SpecError
+from bayesmeta.inference import posterior_predict
+from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, one_of, quadratic, quantile, table
+from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.specification import group
+
+
+def predict(
+    tree: xr.DataTree,
+    newdata: pd.DataFrame | Mapping[str, Any] | None = None,
+    interval: Literal["confidence", "prediction"] | None = None,
+    prob: float = 0.95,
+) -> xr.Dataset:
+    """Mean of every outcome at the given predictors: the fixed part of the model, offset included.
+
+    Parameters
+    ----------
+    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    newdata : rows to predict for: a data frame, or a dict of columns or of single values, with the predictors only;
+        outcomes and groups need not be there. By default the rows of the data.
+    interval : "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every
+        level, which needs the predictors of the random parts as well; None, no interval.
+    prob : probability of the interval, between 0 and 1.
+
+    Returns
+    -------
+    Dataset over (row, outcome)
+        `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect about `mean`; with
+        an interval `lower` and `upper`, by normal quantiles. A row with a missing predictor is NaN, as is a row of the
+        data that was dropped; missing outcomes are predicted. Of a posterior, mean and SD of the draws, and their
+        quantiles as an equal-tailed interval.
+
+    Raises
+    ------
+    DataError
+        When a predictor is not in `newdata`, or has a category that the data did not have.
+    SpecError
+        When `interval` or `prob` is not as above, or the tree holds neither a fit nor a posterior.
+
+    Notes
+    -----
+    With designs x0 and z_l the variances are x0 Var(beta) x0' and x0 Var(beta) x0' + sum over levels of z_l Psi_l z_l'.
+    The uncertainty of Psi is in neither. A posterior has it in both: the variance of a new effect is Var(x0 beta) plus
+    the mean over draws of z_l Psi_l z_l', and its quantiles are those of x0 beta + sum of z_l b_l with one new b_l from
+    N(0, Psi_l) for each draw, the same for all rows and at every call.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("effect ~ year", bm.datasets.load("school"), S="var", random="1 | district/study")
+    >>> bm.predict(bm.fit(spec), {"year": 1990}, interval="confidence")["mean"].round(3).item()
+    0.181
+    """
+    if interval not in (None, "confidence", "prediction"):
+        raise SpecError(f"interval is {interval!r}; it is 'confidence', 'prediction' or None")
+    z = quantile(prob)
+    if is_posterior(tree):
+        return posterior_predict.predict(tree, newdata, interval, prob)
+    estimate, spec = group(tree, schema.ESTIMATE), Spec.from_tree(tree)
+    rows = Rows.of(spec) if newdata is None else Rows.new(newdata)
+    X = spec.design.fixed(rows.frame)
+    mean = X @ estimate["beta"].to_numpy() + spec.design.offset(rows.frame)[:, None]
+    variance = quadratic(X, estimate["beta_cov"].to_numpy())
+    about = "standard error of the mean"
+    if interval == "prediction":
+        about = "standard deviation of the true effect of a new unit in a new group of every level"
+        for level in spec.levels:
+            Z, psi = spec.design.random(level.name, rows.frame), estimate[schema.psi(level.name)].to_numpy()
+            variance += quadratic(Z, psi)
+    found = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
+    found.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
+    return found if interval else found[["mean", "se"]]
+
+
+def blup(
+    tree: xr.DataTree,
+    level: str | None = None,
+    kind: Literal["outcome", "residual"] = "outcome",
+    se: Literal["exact", "paper"] = "exact",
+    prob: float = 0.95,
+) -> xr.Dataset:
+    """Best linear unbiased prediction of the true effects behind every row of the data.
+
+    Parameters
+    ----------
+    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    level : name of a level: the random effects of this one and of those outside it are in the prediction; by default
+        all. The marginal covariance is that of the whole model, whatever the level.
+    kind : "outcome", fixed part, offset and random effects; "residual", the random effects alone.
+    se : "exact", the prediction error with the uncertainty of beta and its covariance with the random effects; "paper",
+        equation (6) of Sera et al. (2019), which leaves that covariance out and means nothing for a posterior.
+    prob : probability of the interval, between 0 and 1.
+
+    Returns
+    -------
+    Dataset over (row, outcome)
+        `mean`, `se`, `lower`, `upper`, by normal quantiles, for every row of the data. A row that was dropped is NaN;
+        a missing outcome is predicted from the other observations of its groups. Of a posterior, mean, SD and
+        quantiles of the draws.
+
+    Raises
+    ------
+    SpecError
+        When an argument is not as above, or the tree holds neither a fit nor a posterior.
+
+    References
+    ----------
+    Robinson (1991), Stat. Sci. 6:15-32. Henderson (1975), Biometrics 31:423-447.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
+    >>> bm.blup(bm.fit(spec), level="district", kind="residual")["mean"][0].round(4).item()
+    -0.19
+    """
+    one_of("kind", kind, ("outcome", "residual"))
+    one_of("se", se, ("exact", "paper"))
+    z = quantile(prob)
+    if is_posterior(tree):
+        return posterior_predict.blup(tree, level, kind, se, prob)
+    spec, found = _random_effects(tree)
+    rows = Rows.of(spec)
+    mean, with_beta, given_beta = _random_part(spec, rows, found, depth(spec, level))
+    if se == "paper":
+        with_beta = np.zeros_like(with_beta)
+    if kind == "outcome":
+        X = spec.design.fixed(rows.frame)
+        mean += X @ found.beta + spec.design.offset(rows.frame)[:, None]
+        with_beta += X @ found.beta_factor
+    variance = np.sum(with_beta**2, axis=-1) + np.sum(given_beta**2, axis=-1)
+    predicted = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
+    predicted.attrs = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
+    return predicted
+
+
+def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
+    """Predicted random effects of every group at every level.
+
+    Parameters
+    ----------
+    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    prob : probability of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    DataTree with one node per level, named by the level
+        Each with `mean`, `se`, `lower`, `upper` over (group_L, effect_L), L the level: BLUPs, the exact standard
+        deviations of their prediction errors, and intervals by normal quantiles; of a posterior, mean, SD and
+        quantiles of the draws. A group's label is preceded by those of the groups it lies in, as in "11/3".
+
+    Raises
+    ------
+    SpecError
+        When `prob` is no probability, or the tree holds neither a fit nor a posterior.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
+    >>> bm.ranef(bm.fit(spec))["district"]["mean"].sel(group_district="71").round(3).item()
+    0.534
+    """
+    z = quantile(prob)
+    if is_posterior(tree):
+        return posterior_predict.ranef(tree, prob)
+    spec, found = _random_effects(tree)
+    root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
+    for level, b in zip(spec.levels, found.levels, strict=True):
+        dims = (schema.group(level.name), schema.effect(level.name))
+        coords = {dim: spec.labels[dim] for dim in dims}
+        statistics = normal(b.mean.T, np.sqrt(np.sum(b.factor**2, axis=1)).T, z)
+        root[level.name] = xr.DataTree(table(dims, statistics, coords))
+    return root
+
+
+def _random_effects(tree: xr.DataTree) -> tuple[Spec, kernel.Prediction]:
+    estimate, spec = group(tree, schema.ESTIMATE), Spec.from_tree(tree)
+    psi = [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
+    return spec, kernel.random_effects(spec.statistics, psi)
+
+
+def _random_part(
+    spec: Spec, rows: Rows, found: kernel.Prediction, depth: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Sum of the random terms (n, k) of the first levels, and a root of its error variance in two parts.
+
+    The first, (n, k, P), is the error that comes with beta's, the second, (n, k, a_1 + .. + a_l), the error given beta.
+    """
+    P, levels = len(spec.coef), spec.levels[:depth]
+    shape = (len(rows.frame), len(spec.outcomes))
+    mean, error = np.zeros(shape), np.zeros((*shape, P + sum(level.dim for level in levels)))
+    for level, b in zip(levels, found.levels, strict=False):
+        Z, of_row = spec.design.random(level.name, rows.frame), group_of_kept(spec, level)
+        mean += np.einsum("nka,an->nk", Z, b.mean[:, of_row])
+        error[..., : b.factor.shape[1]] += np.einsum("nka,acn->nkc", Z, b.factor[:, :, of_row])
+    return mean, error[..., :P], error[..., P:]

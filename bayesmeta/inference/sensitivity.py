@@ -1,0 +1,135 @@
+"""The same model under several priors, from one compiled model."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
+from bayesmeta.errors import SpecError, listing
+from bayesmeta.model.spec import Spec
+from bayesmeta.priors.prior import Priors
+from bayesmeta.tree.parameters import parameters
+from bayesmeta.tree.specification import group
+
+STATISTICS = ("estimate", "se", "lower", "upper")
+CONVERGENCE = ("r_hat", "ess_bulk", "ess_tail")
+
+
+def sensitivity(
+    spec: Spec,
+    priors: Mapping[str, Priors | None],
+    draws: int = 1000,
+    tune: int = 1000,
+    chains: int = 4,
+    seed: int | None = None,
+    sampler: Literal["auto", "nutpie", "pymc", "numpyro"] = "auto",
+    target_accept: float = 0.9,
+    prob: float = 0.95,
+    *,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Posterior summaries of one specification under several priors, side by side.
+
+    Parameters
+    ----------
+    spec : from `bm.specify`.
+    priors : names to show and the priors, None for the defaults: `{"default": None, "wide": bm.Priors(tau=...)}`.
+    draws, tune, chains, seed, sampler, target_accept, progress : as of `bm.sample`; every prior has the same seed.
+    prob : probability of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    Dataset over (prior, parameter)
+        `estimate` the posterior mean, `se` the posterior SD, `lower`, `upper` of the equal-tailed interval; by `prior`
+        `r_hat` the largest, `ess_bulk` and `ess_tail` the smallest of all parameters, `divergences`, and `priors`, the
+        priors in words. `bm.plots.sensitivity` draws it.
+
+    Raises
+    ------
+    SpecError
+        Without priors, and for priors that do not fit the model; the message names which.
+
+    Warns
+    -----
+    ConvergenceWarning
+        As of `bm.sample`, for every prior.
+
+    Notes
+    -----
+    With nutpie all priors are compiled into one model, in which one number says which is in force. SDs are then sampled
+    on the log scale whatever the prior, so that one which ends at a bound, such as Uniform, may give divergences there.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
+    >>> found = bm.sensitivity(
+    ...     spec,
+    ...     {"0.5": bm.Priors(tau=bm.priors.half_normal(0.5)), "1.0": bm.Priors(tau=bm.priors.half_normal(1))},
+    ...     seed=1,
+    ...     progress=False,
+    ... )
+    >>> found["estimate"].sel(parameter="tau[unit, Intercept]").round(1).values
+    array([0.6, 0.6])
+    """
+    if not isinstance(spec, Spec):
+        raise SpecError(f"sensitivity takes a specification from bm.specify, not a {type(spec).__name__}")
+    if not isinstance(priors, Mapping) or not priors:
+        raise SpecError(f"priors is {priors!r}; give a dict of names and bm.Priors, with at least one entry")
+    if not 0 < prob < 1:
+        raise SpecError(f"prob is {prob}, it must lie strictly between 0 and 1")
+    check_settings(draws, tune, chains, target_accept)
+    seed = check_seed(seed)
+    how: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains}
+    how |= {"target_accept": target_accept, "progress": shown(progress)}
+    if sampler in ("auto", "nutpie"):
+        trees = _from_one_model(spec, priors, seed, how)
+    else:
+        trees = {name: sample(spec, given, seed=seed, sampler=sampler, **how) for name, given in priors.items()}
+    return side_by_side(trees, prob)
+
+
+def _from_one_model(
+    spec: Spec, priors: Mapping[str, Priors | None], seed: int, how: dict[str, Any]
+) -> dict[str, xr.DataTree]:
+    from bayesmeta.bayes.sample import Compiled
+    from bayesmeta.priors.defaults import resolve
+
+    given = {}
+    for name, each in priors.items():
+        try:
+            given[str(name)] = resolve(spec, each)
+        except SpecError as error:
+            raise SpecError(f"priors '{name}': {error}") from None
+    compiled = Compiled(spec, list(given.values()))
+    return {name: compiled.sample(which, seed=seed, **how) for which, name in enumerate(given)}
+
+
+def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
+    """The dataset of `sensitivity`, from posterior trees of one specification under their priors' names."""
+    from bayesmeta.display.posterior_remarks import prior_facts
+
+    tables = {name: parameters(tree, prob) for name, tree in trees.items()}
+    known = next(iter(tables.values()))
+    found: dict[str, Any] = {
+        statistic: (("prior", "parameter"), np.stack([table[statistic].astype(float) for table in tables.values()]))
+        for statistic in STATISTICS
+    }
+    checks = [group(tree, "diagnostics") for tree in trees.values()]
+    for name in CONVERGENCE:
+        worst = np.nanmax if name == "r_hat" else np.nanmin
+        found[name] = (
+            "prior",
+            [float(worst(check[name])) if check[name].notnull().any() else np.nan for check in checks],
+        )
+    found["divergences"] = ("prior", [int(check["divergences"]) for check in checks])
+    words = [listing([f"{label} ~ {prior}" for label, prior in prior_facts(tree)], most=50) for tree in trees.values()]
+    found["priors"] = ("prior", np.array(words, dtype=object))
+    coords: dict[str, Any] = {
+        column: ("parameter", known[column].to_numpy(dtype=object)) for column in ("kind", "level", "term")
+    }
+    coords |= {"prior": pd.Index(list(trees), dtype=object), "parameter": pd.Index(known.index, dtype=object)}
+    return xr.Dataset(found, coords, {"prob": prob})

@@ -1,0 +1,201 @@
+"""`simulate`: new effect estimates from a model, given its design."""
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta.tree.specification import group
+
+POSTERIOR, DERIVED = "posterior", "derived"
+ROUNDING = 1e-10  # of the largest entry of a Psi, for symmetry and for negative eigenvalues
+
+
+def simulate(
+    spec_or_tree: Spec | xr.DataTree, n: int, seed: Any = None, beta: Any = None, psi: Any = None
+) -> FloatArray:
+    """Draw new effect estimates, given the design and the sampling covariances.
+
+    Parameters
+    ----------
+    spec_or_tree : a results tree, whose estimates are taken as true, or, if it holds a posterior, one of whose draws is
+        taken for every data set, so that the data sets are draws of the posterior predictive distribution; or a
+        specification, which needs `beta` and `psi`.
+    n : number of data sets.
+    seed : whatever `numpy.random.SeedSequence` takes. Data set i depends on the seed and i alone.
+    beta : (coef,) true coefficients, in place of those of the tree.
+    psi : true between-study covariance, in place of those of the tree: a matrix, or with several levels one for each
+        in a dict {level: matrix}; a number is a variance.
+
+    Returns
+    -------
+    (dataset, row, outcome) over all rows of the data, NaN where the specification has no observation
+        With random effects and sampling errors drawn anew from normal distributions, and the offset added.
+
+    Raises
+    ------
+    SpecError
+        When a specification comes without true values, or these have the wrong shape, are not finite, or a Psi is not
+        positive semi-definite; when n is no positive integer.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
+    >>> bm.simulate(spec, n=1000, seed=1, beta=[-0.7], psi=0.3).shape
+    (1000, 13, 1)
+    """
+    choice, *seeds = np.random.SeedSequence(seed).spawn(count("n", n) + 1)
+    spec, given_beta, given_psi = _values(spec_or_tree, n, np.random.default_rng(choice))
+    true_beta = given_beta if beta is None else true_coefficients(spec, beta)
+    true_psi = given_psi if psi is None else true_covariances(spec, psi)
+    if true_beta is None or true_psi is None:
+        raise SpecError("a specification has no true values: give beta= and psi=, or simulate from a fit")
+    return draw(spec, seeds, true_beta, true_psi, root_of_S(spec))
+
+
+def count(name: str, given: Any) -> int:
+    """A number of data sets, checked."""
+    if isinstance(given, bool) or not isinstance(given, Integral) or given < 1:
+        raise SpecError(f"{name} is {given!r}; give a positive number of data sets")
+    return int(given)
+
+
+def draw(
+    spec: Spec,
+    seeds: list[np.random.SeedSequence],
+    beta: FloatArray,
+    psi: list[FloatArray],
+    root_S: tuple[FloatArray, IntArray, IntArray],
+) -> FloatArray:
+    """One data set for each seed (dataset, row, outcome).
+
+    beta (P,) or (dataset, P); psi per level (a, a) or (dataset, a, a); root_S : values (nnz,) or (dataset, nnz), rows
+    and columns of a root C of S, S = C C'.
+    """
+    sizes = [level.n_groups * level.dim for level in spec.levels]
+    normal = np.array([np.random.default_rng(seed).standard_normal(sum(sizes) + len(spec.y)) for seed in seeds])
+    *b, e = np.split(normal, np.cumsum(sizes), axis=1)
+    y = np.broadcast_to(spec.offset + beta @ spec.X.T, e.shape).copy()
+    for level, drawn, covariance in zip(spec.levels, b, psi, strict=True):
+        y += _random_part(level, drawn, covariance)
+    value, row, col = root_S
+    terms = value * e[:, col]
+    order = np.argsort(row, kind="stable")
+    starts = np.searchsorted(row[order], np.arange(len(spec.y)))
+    y += np.add.reduceat(terms[:, order], starts, axis=1)
+    Y = np.full((len(seeds), len(spec.row_labels), len(spec.outcomes)), np.nan)
+    Y[:, spec.row, spec.outcome_index] = y
+    return Y
+
+
+def _random_part(level: Level, drawn: FloatArray, psi: FloatArray) -> FloatArray:
+    if not level.dim:
+        return np.zeros((len(drawn), len(level.Z)))
+    effects = drawn.reshape(len(drawn), level.n_groups, level.dim) @ psi_root(psi).mT
+    return np.asarray(np.einsum("na,bna->bn", level.Z, effects[:, level.index]))
+
+
+def psi_root(psi: FloatArray) -> FloatArray:
+    """F with F F' = Psi, for singular ones too."""
+    values, vectors = np.linalg.eigh(psi)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
+
+
+def root_of_S(spec: Spec) -> tuple[FloatArray, IntArray, IntArray]:
+    """Values, rows and columns of the Cholesky factor of the sampling covariance, component by component."""
+    from bayesmeta.kernel.layout import components
+
+    row, col = spec.S.row, spec.S.col
+    label = components(len(spec.y), row, col)
+    order = np.argsort(label, kind="stable")
+    size = np.bincount(label)
+    start = np.cumsum(np.r_[0, size[:-1]])
+    position = np.empty_like(order)
+    position[order] = np.arange(len(order)) - start[label[order]]
+    found: list[tuple[FloatArray, IntArray, IntArray]] = []
+    for s in np.unique(size):
+        these = np.flatnonzero(size == s)
+        place = np.full(len(size), -1)
+        place[these] = np.arange(len(these))
+        own = place[label[row]] >= 0
+        blocks = np.zeros((len(these), s, s))
+        at, i, j = place[label[row[own]]], position[row[own]], position[col[own]]
+        blocks[at, i, j] = blocks[at, j, i] = spec.S.value[own]
+        members = order[start[these][:, None] + np.arange(s)]
+        lower_i, lower_j = np.tril_indices(s)
+        root = np.linalg.cholesky(blocks)[:, lower_i, lower_j]
+        found.append((root.ravel(), members[:, lower_i].ravel(), members[:, lower_j].ravel()))
+    value, rows, cols = (np.concatenate(part) for part in zip(*found, strict=True))
+    return value, rows, cols
+
+
+def true_coefficients(spec: Spec, beta: Any) -> FloatArray:
+    """The given coefficients (P,), checked."""
+    values = np.asarray(beta, dtype=float)
+    if values.shape != (len(spec.coef),) or not np.isfinite(values).all():
+        raise SpecError(f"beta has shape {values.shape}; give {len(spec.coef)} finite numbers: {listing(spec.coef)}")
+    return values
+
+
+def true_covariances(spec: Spec, psi: Any) -> list[FloatArray]:
+    """The given Psi of every level, checked."""
+    levels = {level.name: level for level in spec.levels if level.dim}
+    if isinstance(psi, Mapping):
+        given = dict(psi)
+    elif len(levels) == 1:
+        given = dict.fromkeys(levels, psi)
+    else:
+        raise SpecError(f"the model has the levels {listing(levels)}; give psi as a dict {{level: matrix}}")
+    for name in given:
+        if name not in levels:
+            raise SpecError(f"psi names a level '{name}'{did_you_mean(name, levels)}\n  levels: {listing(levels)}")
+    if missing := [name for name in levels if name not in given]:
+        raise SpecError(f"psi has no matrix for level {listing(missing)}")
+    return [_checked(given[v.name], v) if v.dim else np.zeros((0, 0)) for v in spec.levels]
+
+
+def _checked(given: Any, level: Level) -> FloatArray:
+    psi = np.asarray(given, dtype=float)
+    psi = psi.reshape(1, 1) if psi.ndim == 0 else psi
+    what = f"the true psi of level '{level.name}'"
+    if psi.shape != (level.dim, level.dim) or not np.isfinite(psi).all():
+        raise SpecError(f"{what} has shape {psi.shape}; give a finite {level.dim} x {level.dim} matrix")
+    size = np.abs(psi).max()
+    if np.abs(psi - psi.T).max() > ROUNDING * size:
+        raise SpecError(f"{what} is not symmetric")
+    if (least := np.linalg.eigvalsh(psi)[0]) < -ROUNDING * size:
+        raise SpecError(f"{what} is not positive semi-definite: smallest eigenvalue {least:.3g}")
+    return psi
+
+
+def _values(
+    given: Spec | xr.DataTree, n: int, rng: np.random.Generator
+) -> tuple[Spec, FloatArray | None, list[FloatArray] | None]:
+    """The specification, and what its tree says of beta (P,) or (n, P), and of Psi per level."""
+    if isinstance(given, Spec):
+        return given, None, None
+    if isinstance(given, xr.DataTree) and POSTERIOR in given.children:
+        spec = Spec.from_tree(given)
+        posterior, derived = group(given, POSTERIOR), group(given, DERIVED)
+        beta = posterior["beta"].transpose("chain", "draw", schema.COEF).to_numpy().reshape(-1, len(spec.coef))
+        which = rng.choice(len(beta), n, replace=n > len(beta))
+        return spec, beta[which], [_drawn(derived, level)[which] for level in spec.levels]
+    estimate = group(given, schema.ESTIMATE)
+    spec = Spec.from_tree(given)
+    psi = [np.asarray(estimate[schema.psi(level.name)].to_numpy(), dtype=float) for level in spec.levels]
+    return spec, np.asarray(estimate["beta"].to_numpy(), dtype=float), psi
+
+
+def _drawn(derived: xr.Dataset, level: Level) -> FloatArray:
+    """Draws (chain x draw, a, a) of the Psi of a level."""
+    effect = schema.effect(level.name)
+    if level.dim == 0:
+        return np.zeros((derived.sizes["chain"] * derived.sizes["draw"], 0, 0))
+    psi = derived[schema.psi(level.name)].transpose("chain", "draw", effect, schema.bis(effect))
+    return np.asarray(psi.to_numpy(), dtype=float).reshape(-1, level.dim, level.dim)

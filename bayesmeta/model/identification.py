@@ -1,0 +1,171 @@
+"""What the data cannot tell apart: aliased coefficients, and variances that leave no trace of their own."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesmeta.columns import FloatArray
+from bayesmeta.errors import SpecError, listing
+from bayesmeta.model.spec import Level
+
+ALIASED = 1e-10  # of a column's length: what is left of it after the columns before it
+FLAT = 1e-12  # eigenvalue of the scaled Gram matrix of the derivatives: a square, so 1e-6 of their length
+NULL = 1e-12  # length of one level's derivatives that count as none, where its design is aliased
+SATURATED = 1e-8  # what an observation's leverage lacks to 1 when the fixed part has an effect of its own for it
+NAMED = 1e-3  # an entry of Psi is named from this share of the largest change
+
+
+def check_rank(X: FloatArray, coef: Sequence[str]) -> None:
+    """Raise SpecError naming the columns of X (n, P) that are linear combinations of the columns before them."""
+    n, P = X.shape
+    if n < P:
+        raise SpecError(
+            f"more coefficients than observations: {P} coefficients, {n} observation{'s' * (n != 1)}\n"
+            f"  coefficients: {listing(coef, 12)}"
+        )
+    length = np.linalg.norm(X, axis=0)
+    R = np.linalg.qr(X / np.where(length > 0, length, 1.0), mode="r")
+    basis = np.zeros((P, 0))
+    free: list[int] = []
+    aliased: list[str] = []
+    for j in range(P):
+        left = R[:, j] - basis @ (basis.T @ R[:, j])
+        left -= basis @ (basis.T @ left)  # once more: the first pass leaves the rounding of what it removed
+        if np.linalg.norm(left) > ALIASED:
+            basis = np.column_stack([basis, left / np.linalg.norm(left)])
+            free.append(j)
+        else:
+            weights = np.linalg.lstsq(R[:, free], R[:, j])[0]
+            others = [coef[f] for f, w in zip(free, weights, strict=True) if abs(w) > 1e-6]
+            aliased.append(f"'{coef[j]}' " + (f"follows from {listing(others)}" if others else "is zero throughout"))
+    if aliased:
+        raise SpecError(
+            f"the fixed part has aliased columns: {'; '.join(aliased)}\n"
+            f"  {P} coefficients, rank {len(free)}; leave the aliased columns out of the formula"
+        )
+
+
+def unidentified(levels: Sequence[Level], X: FloatArray) -> list[str]:
+    """Sentences that say which variances and correlations the data cannot identify; empty when they can all.
+
+    A level with one group has no variance to estimate, nor has one whose groups each have fixed effects of their own.
+    For the others the derivatives of the marginal covariance sum_l Z_l Psi_l Z_l' by all free parameters are tested
+    for linear independence, at a generic point.
+    """
+    sentences, free = [], []
+    for level in levels:
+        if level.structure.n_free(level.dim) == 0:
+            continue
+        if level.n_groups == 1:
+            sentences.append(f"the data cannot identify the variance of level '{level.name}', which has one group")
+        elif _absorbed(level, X):
+            reason = "since the fixed part has an effect for each of its groups"
+            sentences.append(f"the data cannot identify the variance of level '{level.name}', {reason}")
+        else:
+            free.append(level)
+    telling = ~_saturated(X)
+    entries = _flat_entries([_tangents(level, telling) for level in free]) if free and telling.any() else []
+    if entries:
+        sentences.append(f"the data cannot identify, or tell apart, {listing(entries)}")
+    return sentences
+
+
+def _absorbed(level: Level, X: FloatArray) -> bool:
+    """Whether every Z_g of the level is a linear combination of the columns of X."""
+    if level.n_groups * level.dim > X.shape[1]:
+        return False
+    own = np.zeros((len(X), level.n_groups, level.dim))
+    own[np.arange(len(X)), level.index] = level.Z
+    wide = own.reshape(len(X), -1)
+    Q = np.linalg.qr(X / np.linalg.norm(X, axis=0))[0]
+    return bool(np.linalg.norm(wide - Q @ (Q.T @ wide)) <= 1e-8 * np.linalg.norm(wide))
+
+
+class _Tangents(NamedTuple):
+    """Derivatives of one level's Z Psi Z' by its free parameters, as Q basis_j Q' with orthonormal Q and basis.
+
+    Q : (n, r); basis : (r * r, .).
+    change : (a * a, .) what Psi does along each column of the basis, effects in units of their designs.
+    silent : (a * a, .) changes of Psi that Z Psi Z' does not show.
+    """
+
+    level: Level
+    Q: FloatArray
+    basis: FloatArray
+    change: FloatArray
+    silent: FloatArray
+
+
+def _saturated(X: FloatArray) -> NDArray[np.bool_]:
+    """(n,) observations that the fixed part fits exactly, whatever they are, so that they say nothing about Psi."""
+    Q = np.linalg.qr(X / np.linalg.norm(X, axis=0))[0]
+    return np.asarray(np.sum(Q * Q, axis=1) > 1 - SATURATED)
+
+
+def _tangents(level: Level, telling: NDArray[np.bool_]) -> _Tangents:
+    """telling : (n,) observations that say something about Psi."""
+    a = level.dim
+    Z = level.Z * telling[:, None]
+    norm = np.linalg.norm(Z, axis=0)
+    norm[norm == 0] = 1.0
+    Q, R = np.linalg.qr(Z / norm)
+    D = _derivatives(level, norm).reshape(a * a, -1)
+    D /= np.linalg.norm(D, axis=0)
+    seen = np.einsum("ij,jkx,lk->ilx", R, D.reshape(a, a, -1), R).reshape(len(R) ** 2, -1)
+    basis, size, directions = np.linalg.svd(seen)
+    aliased = len(R) < a or np.abs(np.diag(R)).min() <= ALIASED
+    rank = int((size > NULL * size.max()).sum()) if aliased else len(size)
+    change = D @ directions.T
+    return _Tangents(level, Q, basis[:, :rank], change[:, :rank] / size[:rank], change[:, rank:])
+
+
+def _derivatives(level: Level, norm: FloatArray) -> FloatArray:
+    """(a, a, n_free) derivatives of Psi at a generic point, effects in units of their designs."""
+    a, n_free = level.dim, level.structure.n_free(level.dim)
+    xi = level.structure.units(1 / norm) * np.linspace(0.6, 1.0, n_free)
+    D = np.empty((a, a, n_free))
+    for i, j in np.ndindex(a, a):
+        entry = np.zeros((a, a))
+        entry[i, j] += 0.5 * norm[i] * norm[j]
+        entry[j, i] += 0.5 * norm[i] * norm[j]
+        D[i, j] = level.structure.pullback(xi, entry, a)
+    return D
+
+
+def _flat_entries(levels: Sequence[_Tangents]) -> list[str]:
+    """The entries of Psi that can change, alone or together, without any change of the marginal covariance."""
+    gram = np.block([[a.basis.T @ _inner_products(a, b) @ b.basis for b in levels] for a in levels])
+    size = np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
+    values, vectors = np.linalg.eigh(gram / np.outer(size, size))
+    flat = vectors[:, values < FLAT] / size[:, None]
+    ends = np.cumsum([t.basis.shape[1] for t in levels])
+    moves = [t.change @ part for t, part in zip(levels, np.split(flat, ends[:-1]), strict=True)]
+    largest = np.max([np.abs(m).max(axis=0, initial=0.0) for m in moves], axis=0)
+    names: list[str] = []
+    for t, move in zip(levels, moves, strict=True):
+        moved = (np.abs(move) > NAMED * largest).any(axis=1) | (np.abs(t.silent) > NAMED).any(axis=1)
+        names += _entry_names(t.level, moved.reshape(t.level.dim, -1))
+    return names
+
+
+def _inner_products(a: _Tangents, b: _Tangents) -> FloatArray:
+    """(r_a r_a, r_b r_b) Frobenius products of Q_a E Q_a' and Q_b F Q_b' for unit E and F, within the inner groups."""
+    inner = max(a.level, b.level, key=lambda level: level.n_groups)
+    n_a, n_b = a.Q.shape[1], b.Q.shape[1]
+    M = np.empty((inner.n_groups, n_a, n_b))
+    for i, j in np.ndindex(n_a, n_b):
+        M[:, i, j] = np.bincount(inner.index, a.Q[:, i] * b.Q[:, j], inner.n_groups)
+    flat = M.reshape(inner.n_groups, -1)
+    products = (flat.T @ flat).reshape(n_a, n_b, n_a, n_b)
+    return products.transpose(0, 2, 1, 3).reshape(n_a * n_a, n_b * n_b)
+
+
+def _entry_names(level: Level, moved: NDArray[np.bool_]) -> list[str]:
+    def name(i: int, j: int) -> str:
+        if i == j:
+            return f"the variance of {level.effects[i]} ({level.name})"
+        return f"the covariance of {level.effects[j]} and {level.effects[i]} ({level.name})"
+
+    return [name(i, j) for i, j in zip(*map(np.ndarray.tolist, np.tril_indices(level.dim)), strict=True) if moved[i, j]]

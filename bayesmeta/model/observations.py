@@ -1,0 +1,78 @@
+"""What is observed, and which observations are independent by design."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesmeta.errors import listing
+from bayesmeta.model.spec import IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What is observed, and which observations are independent by design.
+
+    outcomes : k labels; row_labels : of all n rows of the data.
+    kept : (n,) whether the row is kept; present : (n, k) whether the outcome has a value, in any row.
+    level : the outer level; group : (n,) its group for every row, -1 where the data name none.
+    group_labels : of the groups of the outer level.
+    by_row : each row is its own group, so that groups have no labels of their own.
+    """
+
+    outcomes: tuple[str, ...]
+    row_labels: Sequence[str]
+    kept: NDArray[np.bool_]
+    present: NDArray[np.bool_]
+    level: str
+    group: IntArray
+    group_labels: Sequence[str]
+    by_row: bool
+
+    @cached_property
+    def observed(self) -> NDArray[np.bool_]:
+        """(n, k) present and in a row that is kept: the observations, in the data's order."""
+        return self.present & self.kept[:, None]
+
+    @cached_property
+    def position(self) -> IntArray:
+        """(n, k) position among the observations, -1 for what is not observed."""
+        position = np.full(self.observed.shape, -1)
+        position[self.observed] = np.arange(self.observed.sum())
+        return position
+
+    @cached_property
+    def row(self) -> IntArray:
+        return np.nonzero(self.observed)[0]
+
+    @cached_property
+    def outcome(self) -> IntArray:
+        return np.nonzero(self.observed)[1]
+
+    @cached_property
+    def cells_of_group(self) -> list[IntArray]:
+        """Per group its cells in the order of the data, outcomes fastest, as positions in the flat (n, k) table."""
+        k = len(self.outcomes)
+        order = np.argsort(self.group, kind="stable")
+        ends = np.searchsorted(self.group[order], np.arange(len(self.group_labels) + 1))
+        cells = order[:, None] * k + np.arange(k)
+        return [cells[a:b].ravel() for a, b in pairwise(ends)]
+
+    def name(self, obs: int) -> str:
+        """`row 7`, or `yB in row 7` when there are several outcomes."""
+        row = f"row {self.row_labels[self.row[obs]]}"
+        return row if len(self.outcomes) == 1 else f"{self.outcomes[self.outcome[obs]]} in {row}"
+
+    def names(self, obs: IntArray) -> str:
+        """`row 7`, `rows 3, 7`, or `yB in row 3, yC in row 3`."""
+        if len(self.outcomes) > 1:
+            return listing([self.name(o) for o in obs])
+        return f"row{'s' * (len(obs) > 1)} {listing([self.row_labels[self.row[o]] for o in obs])}"
+
+    def group_name(self, obs: int) -> str:
+        """`study 7`, or `row 7` when each row is its own group."""
+        group = self.group[self.row[obs]]
+        return f"row {self.row_labels[self.row[obs]]}" if self.by_row else f"{self.level} {self.group_labels[group]}"

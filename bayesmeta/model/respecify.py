@@ -1,0 +1,104 @@
+"""The same data under another fixed part, or without variation between groups."""
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmeta.errors import BoundaryWarning, DataError, listing
+from bayesmeta.formula.parse import Design, Parsed, Terms, parse
+from bayesmeta.model.identification import check_rank, unidentified
+from bayesmeta.model.spec import Spec
+from bayesmeta.structures.fixed import Fixed
+
+
+def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
+    """A specification with the observations, S, offset and random part of another, and other fixed effects.
+
+    Parameters
+    ----------
+    spec : the specification.
+    terms : its formulas with another fixed part; outcomes, random part and offsets must be the same.
+    data : data frame with the columns that the new formulas need and the specification does not hold; the same rows.
+
+    Raises
+    ------
+    SpecError
+        When a formula cannot be read, or its predictors are aliased.
+    DataError
+        When `data` has other rows or values, or a predictor is missing in a row of the model: rows are never dropped,
+        since the fits could not be compared.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("logor ~ 1", bcg := bm.datasets.load("bcg"), S="logorvar")
+    >>> with_fixed(spec, Terms("logor ~ ablat"), bcg).coef
+    ('Intercept', 'ablat')
+    """
+    frame = spec.data if data is None else _extended(spec, data)
+    parsed = parse(terms, list(frame.columns))
+    raw = frame[list(dict.fromkeys((*spec.data.columns, *parsed.columns)))]
+    _check_complete(spec, parsed, raw)
+    rows = raw.loc[spec.kept]
+    design = Design(parsed, rows)
+    unit = (np.cumsum(spec.kept) - 1)[spec.row]
+    X = design.fixed(rows)[unit, spec.outcome_index]
+    check_rank(X, design.coef)
+    before, flat = (unidentified(spec.levels, each) for each in (spec.X, X))
+    for sentence in flat:
+        if sentence not in before:
+            warnings.warn(sentence, BoundaryWarning, stacklevel=2)
+    notes = (*(note for note in spec.notes if note not in before), *flat)
+    return replace(spec, X=X, coef=design.coef, data=raw, terms=terms, notes=notes)
+
+
+def homogeneous(spec: Spec) -> Spec:
+    """The same specification with every Psi zero: what a common-effects analysis assumes.
+
+    >>> import bayesmeta as bm
+    >>> homogeneous(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")).levels[0].structure
+    Fixed([[0.0]])
+    """
+    levels = tuple(replace(level, structure=Fixed(np.zeros((level.dim, level.dim)))) for level in spec.levels)
+    return replace(spec, levels=levels)
+
+
+def _extended(spec: Spec, data: Any) -> pd.DataFrame:
+    """The columns of the specification, and those of `data` beside them."""
+    frame = pd.DataFrame(data).rename(columns=str)
+    if tuple(map(str, frame.index.tolist())) != spec.row_labels:
+        raise DataError(
+            f"data has other rows ({len(frame)}) than the data of the fit ({len(spec.row_labels)})\n"
+            "  give the data frame that the model was specified with"
+        )
+    for column in frame.columns.intersection(spec.data.columns):
+        differs = _different(frame[column], spec.data[column])
+        if differs.any():
+            labels = listing(np.array(spec.row_labels)[differs])
+            raise DataError(f"column '{column}' of data is not that of the fit in row {labels}")
+    new = [column for column in frame.columns if column not in spec.data.columns]
+    return pd.concat([spec.data, frame[new].set_axis(spec.data.index)], axis=1)
+
+
+def _different(given: pd.Series, known: pd.Series) -> NDArray[np.bool_]:
+    """Where two columns differ; what a file cannot hold is compared as text."""
+    differs = given.isna().to_numpy() != known.isna().to_numpy()
+    present = given.notna().to_numpy() & known.notna().to_numpy()
+    a, b = (column.astype(object).to_numpy()[present] for column in (given, known))
+    differs[present] = (a != b) & (a.astype(str) != b.astype(str))
+    return np.asarray(differs)
+
+
+def _check_complete(spec: Spec, parsed: Parsed, raw: pd.DataFrame) -> None:
+    reasons = np.array(parsed.missing(raw), dtype=object)
+    lacking = spec.kept & (reasons != "")
+    if lacking.any():
+        labels = listing(np.array(spec.row_labels)[lacking])
+        raise DataError(
+            f"{listing(dict.fromkeys(reasons[lacking]))} in row {labels}, so the fits would not be of the same rows\n"
+            "  fit the smaller model to the complete rows first"
+        )

@@ -1,0 +1,281 @@
+"""The known sampling covariance: every form in which a user may give S, read into one.
+
+A form is first read into blocks, square matrices whose rows are cells (row of the data, outcome); the blocks become
+the non-zeros of one lower triangle over the observations. What is said of missing outcomes is ignored on the way.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bayesmeta.columns import FloatArray, numbers
+from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta.formula.parse import label
+from bayesmeta.model.observations import Observations
+from bayesmeta.model.sampling_checks import (
+    ASYMMETRY,
+    check_correlations,
+    check_entries,
+    check_independence,
+    check_positive_definite,
+    check_symmetric,
+    check_variances,
+)
+from bayesmeta.model.spec import IntArray, SamplingCovariance
+from bayesmeta.within.correlation import StandardErrors
+
+
+class Blocks(NamedTuple):
+    """Matrices (b, s, s) and the observations of their rows (b, s), -1 where not observed."""
+
+    matrices: FloatArray
+    obs: IntArray
+
+
+def sampling_covariance(
+    S: Any, observations: Observations, frame: pd.DataFrame, correlation: Any
+) -> tuple[SamplingCovariance, tuple[str, ...]]:
+    """Any form of S as the triplets of one matrix over the observations, and the assumptions made.
+
+    S : see `bayesmeta.specify`.  correlation : within rows, for forms that hold variances only.
+    frame : the data, for column names.
+
+    Raises
+    ------
+    SpecError, DataError
+        When S does not fit the data, or is not a covariance matrix of what is observed.
+    """
+    if S is None:
+        raise SpecError("S is missing: give the known sampling variances, for instance the name of their column")
+    notes: tuple[str, ...] = ()
+    if isinstance(S, Mapping):
+        _refuse_correlation(correlation)
+        source = "S"
+        blocks = list(group_blocks(S, observations))
+    else:
+        values, source = _values(S, frame)
+        blocks, notes = table_blocks(values, source, observations, frame, correlation)
+    for block in blocks:
+        check_symmetric(block.matrices, block.obs, observations, source)
+    covariance = assemble(blocks)
+    check_entries(covariance, observations, source)
+    check_independence(covariance, observations)
+    check_positive_definite(covariance, observations, source)
+    return covariance, notes
+
+
+def _values(S: Any, frame: pd.DataFrame) -> tuple[FloatArray, str]:
+    if isinstance(S, StandardErrors):
+        errors, source = numbers(S.given, frame, "standard errors")
+        return errors * np.abs(errors), source  # keeps the sign, so that a negative standard error is found out
+    return numbers(S, frame, "S")
+
+
+def _refuse_correlation(correlation: Any) -> None:
+    if correlation is not None:
+        raise SpecError("S_correlation is given although S already holds covariances; give one or the other")
+
+
+# ---- forms with one entry per row, and the whole matrix
+
+
+def table_blocks(
+    values: FloatArray, source: str, observations: Observations, frame: pd.DataFrame, correlation: Any
+) -> tuple[list[Blocks], tuple[str, ...]]:
+    """Blocks of an array whose shape says what it holds."""
+    n, k = observations.observed.shape
+    pairs = k * (k + 1) // 2
+    if k == 1 and values.shape == (n,):
+        values = values[:, None]
+    whole = [cells for cells in _whole_cells(observations) if values.shape == (len(cells), len(cells))]
+    per_row = values.shape in {(n, k), (n, pairs), (n, k, k)}
+    if whole and per_row and (n, k) != (1, 1):
+        raise SpecError(
+            f"S of shape {values.shape} can be one line per row of the data or one matrix over all observations\n"
+            f"  give it as {(n, k, k)} or as a dict by group"
+        )
+    if per_row and values.shape == (n, k):
+        matrices, notes = from_variances(values, source, observations, frame, correlation)
+        return [Blocks(matrices, observations.position)], notes
+    _refuse_correlation(correlation)
+    if per_row:
+        return [Blocks(from_triangle(values, k) if values.ndim == 2 else values, observations.position)], ()
+    if whole:
+        return [Blocks(values[None], observations.position.ravel()[whole[0]][None])], ()
+    total = int(observations.observed.sum())
+    several = {(n, k): "variances", (n, pairs): "lower triangles by column", (n, k, k): "matrices"}
+    forms = (several if k > 1 else {(n,): "variances"}) | {(total, total): "one matrix"}
+    raise SpecError(
+        f"S has shape {values.shape}, which does not fit {n} rows and {k} outcome{'s' * (k > 1)} ({source})\n"
+        f"  expected {' or '.join(f'{shape} {what}' for shape, what in forms.items())}"
+    )
+
+
+def _whole_cells(observations: Observations) -> list[IntArray]:
+    """What one matrix may range over: all cells, those with a value, those in rows that are kept."""
+    masks = np.ones_like(observations.observed), observations.present, observations.observed
+    return [np.flatnonzero(mask) for mask in masks]
+
+
+def from_triangle(values: FloatArray, k: int) -> FloatArray:
+    """(n, k, k) from (n, k (k + 1) / 2) lower triangles by column."""
+    col, row = np.triu_indices(k)
+    matrices = np.empty((len(values), k, k))
+    matrices[:, row, col] = values
+    matrices[:, col, row] = values
+    return matrices
+
+
+def from_variances(
+    variances: FloatArray, source: str, observations: Observations, frame: pd.DataFrame, correlation: Any
+) -> tuple[FloatArray, tuple[str, ...]]:
+    """(n, k, k) from variances and the within-row correlations."""
+    k = variances.shape[1]
+    if k == 1:
+        if correlation is not None:
+            raise SpecError("S_correlation is for several outcomes, there is one; for correlated rows see bm.within")
+        return variances[:, :, None], ()
+    notes: tuple[str, ...] = ()
+    if correlation is None:
+        if (observations.observed.sum(axis=1) > 1).any():
+            notes = ("S holds variances only: sampling covariances between the outcomes of a row are taken as zero",)
+        correlations = np.eye(k)[None]
+    else:
+        correlations = correlation_matrices(correlation, observations, frame)
+    check_variances(variances[observations.observed], observations, source)
+    sd = np.sqrt(np.where(observations.observed, variances, np.nan))
+    matrices = correlations * sd[:, :, None] * sd[:, None, :]
+    matrices[:, np.arange(k), np.arange(k)] = variances
+    return matrices, notes
+
+
+def correlation_matrices(correlation: Any, observations: Observations, frame: pd.DataFrame) -> FloatArray:
+    """(n or 1, k, k) within-row correlation matrices."""
+    n, k = observations.observed.shape
+    pairs = k * (k - 1) // 2
+    values, source = numbers(correlation, frame, "S_correlation")
+    if values.shape == (k, k) and np.all(np.diag(values) == 1):
+        matrices = values[None]
+        if not np.allclose(values, values.T, atol=ASYMMETRY):
+            raise SpecError(f"S_correlation is not symmetric ({source})")
+    else:
+        per_row = {(): values.reshape(-1, 1), (pairs,): values[None], (n, pairs): values}
+        if k == 2:
+            per_row[n,] = values.reshape(-1, 1)
+        if values.shape not in per_row:
+            expected = f"one number, ({pairs},), ({n}, {pairs}) or ({k}, {k}) with ones on the diagonal"
+            raise SpecError(f"S_correlation has shape {values.shape}; expected {expected}")
+        matrices = _unit_diagonal(np.broadcast_to(per_row[values.shape], (len(per_row[values.shape]), pairs)), k)
+    matrices = np.broadcast_to(matrices, (n, k, k))
+    check_correlations(matrices, observations, source)
+    return matrices
+
+
+def _unit_diagonal(correlations: FloatArray, k: int) -> FloatArray:
+    col, row = np.triu_indices(k, 1)
+    matrices = np.tile(np.eye(k), (len(correlations), 1, 1))
+    matrices[:, row, col] = correlations
+    matrices[:, col, row] = correlations
+    return matrices
+
+
+# ---- one matrix per outer group
+
+
+def group_blocks(given: Mapping[Any, Any], observations: Observations) -> Iterator[Blocks]:
+    """Blocks of a dict {label of the outer group: matrix}, stacked by size."""
+    if observations.by_row:
+        raise SpecError(
+            "S is a dict of matrices by group, but the model names no groups\n"
+            "  name them with random='1 | study', or with groups='study' when there is no random part"
+        )
+    matrices = _by_label(given, observations)
+    by_size: dict[int, list[tuple[FloatArray, IntArray]]] = {}
+    for group, name in enumerate(observations.group_labels):
+        if name in matrices:
+            obs = _observations_of(matrices[name], group, observations)
+            by_size.setdefault(len(obs), []).append((matrices[name], obs))
+    for pairs in by_size.values():
+        yield Blocks(np.stack([matrix for matrix, _ in pairs]), np.stack([obs for _, obs in pairs]))
+
+
+def _by_label(given: Mapping[Any, Any], observations: Observations) -> dict[str, FloatArray]:
+    """The matrices by the text of their labels, after a check that these are the groups of the data."""
+    names = [label(key) for key in given]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"S has two matrices for {observations.level} {listing(twice)}; 1 and '1' are the same label")
+    known = set(observations.group_labels)
+    lacking = {observations.group_labels[g] for g in np.unique(observations.group[observations.row])} - set(names)
+    missing = [name for name in observations.group_labels if name in lacking]
+    extra = [name for name in names if name not in known]
+    if missing:
+        raise DataError(f"S has no matrix for {observations.level} {listing(missing)}" + _hint(extra))
+    if extra:
+        raise DataError(
+            f"S has a matrix for {observations.level} {listing(extra)}, which the data do not have"
+            + did_you_mean(extra[0], known)
+        )
+    pairs = zip(names, given.values(), strict=True)
+    return {name: _square(matrix, f"{observations.level} {name}") for name, matrix in pairs}
+
+
+def _hint(extra: list[str]) -> str:
+    return f"\n  labels in S that the data do not have: {listing(extra)}" if extra else ""
+
+
+def _square(matrix: Any, where: str) -> FloatArray:
+    try:
+        values = np.atleast_1d(np.asarray(matrix, dtype=float))
+    except (TypeError, ValueError):
+        raise DataError(f"sampling covariance of {where} is not a matrix of numbers") from None
+    values = values[:, None] if values.shape == (1,) else values
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise DataError(f"sampling covariance of {where} has shape {values.shape}; give a square matrix")
+    return values
+
+
+def _observations_of(matrix: FloatArray, group: int, observations: Observations) -> IntArray:
+    """The observation of each row of a group's matrix; its size tells whether missing ones are left out."""
+    sizes = []
+    for cells in _cells_of(group, observations):
+        if len(matrix) == len(cells):
+            return observations.position.ravel()[cells]
+        sizes.append(len(cells))
+    shapes = " or ".join(f"{s} x {s}" for s in dict.fromkeys(sizes))
+    where = f"{observations.level} {observations.group_labels[group]}"
+    raise DataError(
+        f"sampling covariance of {where} is {len(matrix)} x {len(matrix)}, expected {shapes}\n"
+        "  rows in the order of the data, outcomes fastest; missing outcomes may be left out; a reference row of"
+        " dose-response data has to be left out of the data, too"
+    )
+
+
+def _cells_of(group: int, observations: Observations) -> Iterator[IntArray]:
+    """What the matrix of a group may range over, as one matrix of all may."""
+    cells = observations.cells_of_group[group]
+    yield cells
+    yield cells[observations.present.ravel()[cells]]
+    yield cells[observations.observed.ravel()[cells]]
+
+
+# ---- from blocks to triplets
+
+
+def assemble(blocks: Sequence[Blocks]) -> SamplingCovariance:
+    """The non-zeros of the lower triangle, sorted by row and column."""
+    parts = [_triplets(block) for block in blocks]
+    value, row, col = (np.concatenate(p) for p in zip(*parts, strict=True)) if parts else (np.zeros(0),) * 3
+    order = np.lexsort((col, row))
+    return SamplingCovariance(value[order], row[order].astype(np.int64), col[order].astype(np.int64))
+
+
+def _triplets(block: Blocks) -> tuple[FloatArray, IntArray, IntArray]:
+    i, j = np.tril_indices(block.obs.shape[1])
+    value = (block.matrices[:, i, j] + block.matrices[:, j, i]) / 2
+    row, col = block.obs[:, i], block.obs[:, j]
+    there = (row >= 0) & (col >= 0) & ((value != 0) | (i == j))
+    return value[there], row[there], col[there]

@@ -1,0 +1,186 @@
+"""The frozen records of a specification: arrays and labels, and nothing that can fit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain, combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesmeta import kernel, schema
+from bayesmeta.errors import SpecError, listing
+from bayesmeta.structures.base import Structure
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bayesmeta.formula.parse import Design, Terms
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+def freeze(record: object, *names: str) -> None:
+    """Replace arrays of a frozen record by views that nobody can write to."""
+    for name in names:
+        view = getattr(record, name).view()
+        view.flags.writeable = False
+        object.__setattr__(record, name, view)
+
+
+@dataclass(frozen=True, eq=False)
+class SamplingCovariance:
+    """Known sampling covariance of all observations: the non-zeros of its lower triangle.
+
+    value, row, col : (n_nonzero,) with row >= col, positions in `obs`; every diagonal entry is present.
+    """
+
+    value: FloatArray
+    row: IntArray
+    col: IntArray
+
+    def __post_init__(self) -> None:
+        freeze(self, "value", "row", "col")
+
+    @cached_property
+    def variances(self) -> FloatArray:
+        """(n_obs,) sampling variances."""
+        on_diagonal = self.row == self.col
+        variances = np.empty(int(on_diagonal.sum()))
+        variances[self.row[on_diagonal]] = self.value[on_diagonal]
+        return variances
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One grouping factor with its random effects.
+
+    name : the grouping factor as written.
+    labels : one tuple per group, the labels from the outer level down to this one, in order of first appearance.
+    index : (n_obs,) group of every observation.
+    Z : (n_obs, a) random-effects design; a = 0 for a factor that only says which observations are independent.
+    effects : a labels; predictors outermost, outcomes fastest.
+    structure : of the a x a between-group covariance Psi.
+    """
+
+    name: str
+    labels: tuple[tuple[str, ...], ...]
+    index: IntArray
+    Z: FloatArray
+    effects: tuple[str, ...]
+    structure: Structure
+
+    def __post_init__(self) -> None:
+        freeze(self, "index", "Z")
+
+    @property
+    def n_groups(self) -> int:
+        return len(self.labels)
+
+    @property
+    def dim(self) -> int:
+        return len(self.effects)
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """One meta-analytical model with its data; what `fit` and `sample` both take.
+
+    y, offset : (n_obs,); X : (n_obs, P). `obs` are the observed (unit, outcome) pairs in the data's order, outcomes
+        fastest.
+    row, outcome_index : (n_obs,) position of the observation's unit among all input rows, of its outcome in `outcomes`.
+    levels : outer to inner, never empty.
+    row_labels, kept, dropped : (n_rows,) labels of all rows of the input, whether they are in the model, and the reason
+        why not, "" where kept.
+    data : the raw columns that the formulas used, all rows, untouched.
+    terms : the formulas as given (see formula.Terms).
+    notes : assumptions made, in sentences.
+    """
+
+    y: FloatArray
+    X: FloatArray
+    offset: FloatArray
+    S: SamplingCovariance
+    levels: tuple[Level, ...]
+    outcomes: tuple[str, ...]
+    coef: tuple[str, ...]
+    row: IntArray
+    outcome_index: IntArray
+    row_labels: tuple[str, ...]
+    kept: NDArray[np.bool_]
+    dropped: tuple[str, ...]
+    data: pd.DataFrame
+    terms: "Terms"
+    measure: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        n, P = self.X.shape
+        for name, size in (("y", len(self.y)), ("offset", len(self.offset)), ("row", len(self.row))):
+            if size != n:
+                raise SpecError(f"{name} has {size} entries, X has {n} rows")
+        if len(self.coef) != P:
+            raise SpecError(f"X has {P} columns, {len(self.coef)} coefficient labels")
+        if not self.levels:
+            raise SpecError("a specification has at least one level")
+        for level in self.levels:
+            if level.Z.shape != (n, level.dim) or len(level.index) != n:
+                raise SpecError(f"design of level '{level.name}' has shape {level.Z.shape}, expected {(n, level.dim)}")
+            level.structure.check(level.dim)
+        freeze(self, "y", "X", "offset", "row", "outcome_index", "kept")
+
+    @cached_property
+    def design(self) -> "Design":
+        """Rebuilds X and Z for other rows, with what the kept rows taught it (knots, categories)."""
+        from bayesmeta.formula.parse import Design, parse
+
+        design = Design(parse(self.terms, list(self.data.columns)), self.data.loc[self.kept])
+        held = [("coefficients", design.coef, self.coef)]
+        held += [(f"effects of level '{v.name}'", design.effects(v.name), v.effects) for v in self.levels]
+        for what, found, stored in held:
+            if found != stored:  # somebody has edited the file, or another version of formulaic codes differently
+                raise SpecError(
+                    f"the formulas of this specification give other {what} than it holds: {listing(found, 12)}\n"
+                    f"  it holds {listing(stored, 12)}"
+                )
+        return design
+
+    @cached_property
+    def statistics(self) -> kernel.Statistics:
+        """Sufficient statistics of y less the offset."""
+        Z, index = [level.Z for level in self.levels], [level.index for level in self.levels]
+        return kernel.statistics(self.y - self.offset, self.X, Z, index, (self.S.value, self.S.row, self.S.col))
+
+    @cached_property
+    def labels(self) -> dict[str, pd.Index]:
+        """Labels of the coefficients, and of every level's effects, their pairs and its groups, by dimension."""
+        dims: dict[str, Sequence[str]] = {schema.COEF: self.coef, schema.bis(schema.COEF): self.coef}
+        for level in self.levels:
+            effect = schema.effect(level.name)
+            dims |= {effect: level.effects, schema.bis(effect): level.effects}
+            dims[schema.pair(level.name)] = [f"{a}~{b}" for a, b in combinations(level.effects, 2)]
+            dims[schema.group(level.name)] = _joined(level.labels)
+        return {dim: pd.Index(labels, dtype=object) for dim, labels in dims.items()}
+
+    @cached_property
+    def tables(self) -> dict[str, "xr.Dataset"]:
+        """The groups of a results tree that hold this specification."""
+        from bayesmeta.tree.specification import spec_tables
+
+        return spec_tables(self)
+
+    @classmethod
+    def from_tree(cls, tree: "xr.DataTree") -> "Spec":
+        """The specification that a results tree holds, also one read back from a file."""
+        from bayesmeta.tree.specification import spec_from_tree
+
+        return spec_from_tree(tree)
+
+
+def _joined(paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """Group labels, each in one string; `schema.join_label` for all at once, since there can be millions."""
+    text = "".join(chain.from_iterable(paths))
+    return [*map("/".join, paths)] if "/" not in text and "\\" not in text else [*map(schema.join_label, paths)]

@@ -1,0 +1,253 @@
+"""From a data frame and formulas to a frozen specification, with every check of what the user gives."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmeta import structures
+from bayesmeta.columns import FloatArray, IntArray, as_frame, numbers
+from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, did_you_mean, listing
+from bayesmeta.formula.parse import Design, Parsed, Terms, parse
+from bayesmeta.model.grouping import Groups, nested
+from bayesmeta.model.identification import check_rank, unidentified
+from bayesmeta.model.observations import Observations
+from bayesmeta.model.sampling_covariance import sampling_covariance
+from bayesmeta.model.spec import Level, Spec
+from bayesmeta.structures.base import Structure
+from bayesmeta.structures.fixed import Fixed
+
+MEASURES = {
+    "logor": "log odds ratio",
+    "logrr": "log risk ratio",
+    "loghr": "log hazard ratio",
+    "logirr": "log incidence rate ratio",
+    "logrom": "log ratio of means",
+    "rd": "risk difference",
+    "md": "mean difference",
+    "smd": "standardised mean difference",
+    "cor": "correlation",
+    "zcor": "Fisher's z",
+    "logit": "logit of a proportion",
+    "mean": "mean",
+    "generic": "effect",
+}
+OFFSET = "(offset)"  # raw column of an offset that was given as an array
+
+
+def specify(
+    formula: str | dict[str, str],
+    data: Any,
+    S: Any = None,
+    random: str | dict[str, str] | Sequence[str] | None = None,
+    psi: str | Structure | dict[str, str | Structure] = "unstr",
+    common: str | None = None,
+    offset: Any = None,
+    S_correlation: Any = None,
+    groups: str | None = None,
+    measure: str | None = None,
+) -> Spec:
+    """A meta-analytical model with its data, checked and frozen; what `fit` and `sample` take.
+
+    y = X beta + sum over the levels of Z b + e, with Var(e) = S known and Var(b) = Psi of the level to be estimated
+    (Sera et al. 2019, equation 1). The data have n rows (units) with k outcomes each.
+
+    Parameters
+    ----------
+    formula : "y ~ x"; several outcomes "PD + AL ~ year" or "cbind(PD, AL) ~ year"; predictors that differ by outcome
+        {"PD": "1 + year", "AL": "1"}. Outcomes are effect estimates, in the unit of the measure (log ratios as logs).
+    data : data frame, or anything `pandas.DataFrame` takes. An outcome may be missing; rows without any outcome, or
+        with a missing predictor, group or offset, are dropped and recorded.
+    S : known sampling (co)variances in squared units of the outcomes, positive definite:
+        a column name or (n,) for one outcome; k names or (n, k) variances; k (k + 1) / 2 names or columns with the
+        lower triangle by column (v11, c21, v22); (n, k, k); a dict {label of the outer group: matrix over its rows in
+        the order of the data, outcomes fastest}, at full size or with the missing outcomes left out; one matrix over
+        all n k cells or all observations; or what a function of `bm.within` returns, such as
+        `bm.within.from_se("se")`. pandas objects must have the index of the data.
+    random : "1 | district/study" for random intercepts at nested levels, {"district": "1", "study": "1 + x"}, or a list
+        of texts, outer to inner; None for one random effect per outcome in every row.
+    psi : structure of the between-group covariance, a name (unstr diag id cs hcs ar1 har1) or an object of
+        `bm.structures`; one for all levels, or {level: structure} for each.
+    common : formula of predictors that have one coefficient for all outcomes.
+    offset : column name or (n,) known part of the linear predictor, the same for all outcomes.
+    S_correlation : within-row correlations where S holds variances of several outcomes: a number, k (k - 1) / 2 numbers
+        (lower triangle by column), one such row per row of the data, or a (k, k) matrix.
+    groups : column of the independent groups when there is no random part but S couples rows.
+    measure : what the outcomes are, for default priors and axis labels: logor logrr loghr logirr logrom rd md smd cor
+        zcor logit mean generic.
+
+    Returns
+    -------
+    Spec
+
+    Raises
+    ------
+    SpecError
+        When the model as written cannot be: unknown columns, levels or structures, aliased predictors, a wrong shape.
+    DataError
+        When the data cannot serve it: values that are no numbers, S not a covariance matrix, nothing left.
+
+    Warns
+    -----
+    AssumptionWarning
+        When covariances between outcomes are taken as zero.
+    BoundaryWarning
+        When the data cannot identify a variance.
+
+    Examples
+    --------
+    >>> trials = {"trial": ["a", "b", "c"], "logor": [-0.9, -0.2, -0.5], "var": [0.1, 0.2, 0.05]}
+    >>> spec = specify("logor ~ 1", trials, S="var")
+    >>> spec.y, spec.coef, [level.name for level in spec.levels]
+    (array([-0.9, -0.2, -0.5]), ('Intercept',), ['unit'])
+    """
+    _check_measure(measure)
+    frame, offset_column = _with_offset(_frame(data), offset)
+    terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
+    parsed = parse(terms, list(frame.columns))
+    raw = frame[list(parsed.columns)].copy()
+    response = parsed.response(raw)
+    dropped = _dropped(parsed, raw, response)
+    row_labels = tuple(map(str, raw.index.tolist()))
+    grouping = _grouping(parsed, raw, row_labels)
+    observations = _observations(parsed, grouping[0], response, dropped, row_labels)
+    design = Design(parsed, raw[observations.kept])
+    psis = _structures(psi, {level: design.effects(level) for level in parsed.levels})
+    X, offsets, Z = _matrices(design, raw, observations)
+    check_rank(X, design.coef)
+    sampling, notes = sampling_covariance(S, observations, frame, S_correlation)
+    levels = tuple(
+        Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), psis[name])
+        for name, groups_ in zip(parsed.levels, grouping, strict=True)
+    )
+    flat = unidentified(levels, X)
+    _warn(notes, AssumptionWarning)
+    _warn(flat, BoundaryWarning)
+    return Spec(
+        y=response[observations.observed],
+        X=X,
+        offset=offsets,
+        S=sampling,
+        levels=levels,
+        outcomes=parsed.outcomes,
+        coef=design.coef,
+        row=observations.row,
+        outcome_index=observations.outcome,
+        row_labels=row_labels,
+        kept=observations.kept,
+        dropped=tuple(dropped),
+        data=raw,
+        terms=parsed.terms,
+        measure=measure,
+        notes=(*notes, *flat),
+    )
+
+
+def _check_measure(measure: str | None) -> None:
+    if measure is not None and measure not in MEASURES:
+        hint = did_you_mean(str(measure).lower(), MEASURES)
+        raise SpecError(f"unknown measure {measure!r}{hint}\n  known: {listing(MEASURES, 20)}")
+
+
+def _copied(given: Any) -> Any:
+    """Formulas that the caller cannot change any more."""
+    return dict(given) if isinstance(given, dict) else given
+
+
+def _frame(data: Any) -> pd.DataFrame:
+    """The data with text as column names; the caller's frame is never changed."""
+    frame = as_frame(data, "data")
+    if not len(frame):
+        raise DataError("the data have no rows")
+    return frame.rename(columns=str)
+
+
+def _with_offset(frame: pd.DataFrame, offset: Any) -> tuple[pd.DataFrame, str | None]:
+    """The data with an offset given as numbers in a column of its own, and the name of the offset's column."""
+    if offset is None or isinstance(offset, str):
+        return frame, offset
+    values, _ = numbers(offset, frame, "offset")
+    if values.shape != (len(frame),):
+        raise SpecError(f"offset has shape {values.shape}; expected a column name or ({len(frame)},) numbers")
+    return frame.assign(**{OFFSET: values}), OFFSET
+
+
+def _dropped(parsed: Parsed, raw: pd.DataFrame, response: FloatArray) -> list[str]:
+    """Per row the reason why it is left out, "" where it is kept."""
+    reasons = parsed.missing(raw)
+    what = f"missing {parsed.outcomes[0]}" if len(parsed.outcomes) == 1 else "all outcomes missing"
+    for row in np.flatnonzero(np.isnan(response).all(axis=1)):
+        reasons[row] = reasons[row] or what
+    if all(reasons):
+        counts = listing(f"{reason} ({count})" for reason, count in Counter(reasons).most_common())
+        raise DataError(f"nothing is left of {len(raw)} rows: {counts}")
+    return reasons
+
+
+def _grouping(parsed: Parsed, raw: pd.DataFrame, row_labels: Sequence[str]) -> list[Groups]:
+    if parsed.group_columns:
+        return nested([raw[column] for column in parsed.group_columns])
+    return [Groups(np.arange(len(raw)), tuple((label,) for label in row_labels))]
+
+
+def _observations(
+    parsed: Parsed, outer: Groups, response: FloatArray, dropped: Sequence[str], row_labels: Sequence[str]
+) -> Observations:
+    present = ~np.isnan(response)
+    kept = np.array([not reason for reason in dropped])
+    return Observations(
+        outcomes=parsed.outcomes,
+        row_labels=row_labels,
+        kept=kept,
+        present=present,
+        level=parsed.levels[0],
+        group=outer.codes,
+        group_labels=[path[0] for path in outer.labels],
+        by_row=not parsed.group_columns,
+    )
+
+
+def _matrices(
+    design: Design, raw: pd.DataFrame, observations: Observations
+) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
+    """X, the offset and the Z of every level over the observations."""
+    rows = raw[observations.kept]
+    observed = observations.present[observations.kept]
+    Z = {level: design.random(level, rows)[observed] for level in design.parsed.levels}
+    return design.fixed(rows)[observed], design.offset(rows)[np.nonzero(observed)[0]], Z
+
+
+def _numbered(groups: Groups, row: IntArray) -> tuple[tuple[tuple[str, ...], ...], IntArray]:
+    """Labels of the groups that have observations, by first appearance, and the group of every observation."""
+    index, codes = pd.factorize(groups.codes[row])
+    return tuple(groups.labels[code] for code in codes.tolist()), index
+
+
+def _structures(given: Any, effects: dict[str, tuple[str, ...]]) -> dict[str, Structure]:
+    """The structure of every level, checked against its effects."""
+    if not isinstance(given, dict):
+        given = {level: given for level in effects if effects[level]}
+    for level in given:
+        if level not in effects:
+            hint = did_you_mean(str(level), effects)
+            raise SpecError(f"psi names an unknown level '{level}'{hint}\n  levels: {listing(effects)}")
+        if not effects[level]:
+            raise SpecError(f"psi names a structure for the level '{level}', which has no random effects")
+    found: dict[str, Structure] = {}
+    for level, names in effects.items():
+        if level not in given and names:
+            raise SpecError(f"psi names no structure for the level '{level}'\n  levels: {listing(effects)}")
+        try:
+            found[level] = structures.resolve(given[level]) if level in given else Fixed(np.zeros((0, 0)))
+            found[level].check(len(names))
+        except SpecError as error:
+            raise SpecError(f"psi of level '{level}': {error}") from None
+    return found
+
+
+def _warn(sentences: Sequence[str], category: type[Warning]) -> None:
+    for sentence in sentences:
+        warnings.warn(sentence, category, stacklevel=3)

@@ -1,0 +1,123 @@
+"""The axis of effects of a forest plot: how far it reaches, and as many ticks as there is room for."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta.model.spec import FloatArray
+from bayesmeta.plots import style
+from bayesmeta.plots.forest.numbers import Interval
+from bayesmeta.plots.forest.rows import Cell
+from bayesmeta.plots.forest.spacing import GAP, width
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WITHOUT_NULL = ("mean", "logit")  # measures of one group, where zero says nothing
+_FAR = 2.5  # beyond the outermost estimate, in typical spreads: intervals that go further end in arrows
+_IMPRECISE = 3.0  # typical spreads: an estimate whose interval is wider on one side does not decide on the axis
+_FACTOR = float(np.log(100))  # ratios further from the outermost estimate tell nobody more
+_MARGIN = 0.04
+
+
+def limits(cells: Sequence[Cell], null: bool, logs: bool) -> tuple[float, float]:
+    """How far the axis reaches, in the unit of the model.
+
+    All estimates and bounds lie within, but for intervals far wider than the others, which would squeeze those.
+    No effect lies within where it is not further away than the axis is long.
+
+    cells : of one outcome.  null : whether 0 is no effect.  logs : whether effects are logs of ratios.
+    """
+    observed = [cell.observed for cell in cells if cell.observed]
+    others = [found for cell in cells for found in (cell.blup, cell.mean, cell.prediction) if found]
+    low, high = _span(_array(observed), _array([*observed, *others]), _FACTOR if logs else np.inf)
+    reach = high - low
+    if null and 0 < low <= reach:
+        low = 0.0
+    elif null and 0 < -high <= reach:
+        high = 0.0
+    margin = _MARGIN * (high - low)
+    return low - margin, high + margin
+
+
+def _span(observed: FloatArray, everything: FloatArray, most: float) -> tuple[float, float]:
+    """Range of the estimates that are not far less precise than others, and of all bounds that lie near it.
+
+    most : a distance that is far whatever the others are.
+    """
+    widths = _half_widths(observed)
+    typical = float(np.median(widths)) if len(widths) else 0.0
+    precise = observed[0, widths <= typical]
+    spread = max(typical, float(np.ptp(precise)) / 2 if len(precise) else 0.0)
+    core = everything[0, _half_widths(everything) <= min(_IMPRECISE * spread, 2 * most)]
+    core = core if len(core) else everything[0]
+    bounds = np.where(np.isnan(everything), everything[0], everything)
+    far = min(_FAR * spread, most)
+    low, high = max(bounds.min(), core.min() - far), min(bounds.max(), core.max() + far)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _half_widths(found: FloatArray) -> FloatArray:
+    """Of the wider side; none where there are no bounds."""
+    return np.nan_to_num(np.maximum(found[2] - found[0], found[0] - found[1]), nan=0.0)
+
+
+def _array(found: Sequence[Interval]) -> FloatArray:
+    return np.array([[x.estimate, x.lower, x.upper] for x in found], float).reshape(-1, 3).T
+
+
+def draw_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, size: float, points: float) -> None:
+    """Label and ticks of an axis that is `points` wide and has its limits."""
+    style.effect_axis(ax, tree, ratio)
+    ax.tick_params(axis="x", labelsize=size, length=2.5, pad=1.5)
+    ax.xaxis.set_label_text(broken(ax.get_xlabel(), size, points + 2 * GAP * size), fontsize=size)
+    if ratio:
+        _fewer_ratio_ticks(ax, size, points)
+    else:
+        _fewer_ticks(ax, size, points)
+
+
+def broken(text: str, size: float, points: float) -> str:
+    """A text on as many lines as it takes to be no wider than this, where its words allow."""
+    letters = max(1, len(text))
+    while letters > 1 and width("\n".join(textwrap.wrap(text, letters, break_long_words=False)), size) > points:
+        letters -= 1
+        if letters < max(map(len, text.split())):
+            break
+    return "\n".join(textwrap.wrap(text, max(letters, 1), break_long_words=False))
+
+
+def _fewer_ratio_ticks(ax: "Axes", size: float, points: float) -> None:
+    from matplotlib.ticker import FixedLocator
+
+    low, high = np.log(ax.get_xlim())
+    ticks = ax.xaxis.get_majorticklocs()
+    places = (np.log(ticks) - low) / (high - low) * points
+    widths = [width(f"{tick:.6g}", size) for tick in ticks]
+    sets = [range(first, len(ticks), every) for every in range(1, len(ticks) + 1) for first in range(every)]
+    fitting = [chosen for chosen in sets if _apart(places[list(chosen)], [widths[i] for i in chosen])]
+    null = int(np.argmin(np.abs(ticks - 1)))
+    best = max(fitting, key=lambda chosen: (null in chosen and len(chosen) > 1, len(chosen)), default=range(0))
+    ax.xaxis.set_major_locator(FixedLocator([float(ticks[i]) for i in best]))
+
+
+def _fewer_ticks(ax: "Axes", size: float, points: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = ax.get_xlim()
+    for intervals in range(6, 0, -1):
+        locator = MaxNLocator(intervals, steps=[1, 2, 2.5, 5, 10])
+        ax.xaxis.set_major_locator(locator)
+        ticks = np.array([tick for tick in locator() if low <= tick <= high])
+        texts = ax.xaxis.get_major_formatter().format_ticks(ticks.tolist())
+        if _apart((ticks - low) / (high - low) * points, [width(text, size) for text in texts]):
+            return
+
+
+def _apart(places: FloatArray, widths: Sequence[float]) -> bool:
+    """Whether there is room between texts centred at these places."""
+    half = np.array(widths) / 2 + 1.5
+    return bool(np.all(np.diff(places) > half[1:] + half[:-1]))

@@ -1,0 +1,112 @@
+"""The numbers of a forest plot, for every row of the data and every outcome, in the unit of the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.inference.predict import blup, predict
+from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.model.spec import FloatArray, IntArray, Spec
+from bayesmeta.plots.forest.weights import covariances, gls_weights, marginal_variances
+
+_SAME = 1e-9  # of the largest value: differences below are rounding
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its bounds, in the unit of the model: log ratios as logs."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Estimates with their bounds (3, n_rows, k), NaN where there is none.
+
+    observed : effect estimates y with y -+ z sqrt(S).
+    mean : fixed part of the model.
+    blups : by name of a level the predictions with the random effects of this level and those outside it; none for a
+        model without random effects.
+    prediction : interval of the true effect in a new group; None without random effects.
+    weight : (n_rows, k) share of a row in the pooled estimate of its outcome, NaN where nothing is pooled.
+    size : (n_rows, k) what the areas of squares are proportional to: the weights, or without them the precision.
+    pooled : (k,) whether all rows of the outcome have one mean.
+    """
+
+    observed: FloatArray
+    mean: FloatArray
+    blups: dict[str, FloatArray]
+    prediction: FloatArray | None
+    weight: FloatArray
+    size: FloatArray
+    pooled: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, tree: xr.DataTree, spec: Spec, prob: float = 0.95, blups: bool = True) -> "Numbers":
+        """Of a results tree and the specification in it; without `blups` only what needs no random effects."""
+        z, psi = quantile(prob), covariances(tree, spec)
+        random = has_random_effects(tree, spec)
+        half = z * np.sqrt(spec.S.variances)
+        mean = _stacked(predict(tree, interval="confidence", prob=prob))
+        kept = np.flatnonzero(spec.kept)
+        pooled = tuple(shared(mean, kept, j) is not None for j in range(len(spec.outcomes)))
+        weight = _weights(spec, gls_weights(spec, psi), pooled)
+        precision = _by_row(spec, 1 / marginal_variances(spec, psi))
+        return cls(
+            observed=np.stack([_by_row(spec, values) for values in (spec.y, spec.y - half, spec.y + half)]),
+            mean=mean,
+            blups={v.name: _stacked(blup(tree, level=v.name, prob=prob)) for v in spec.levels}
+            if random and blups
+            else {},
+            prediction=_stacked(predict(tree, interval="prediction", prob=prob)) if random else None,
+            weight=weight,
+            size=np.where(pooled, weight, precision),
+            pooled=pooled,
+        )
+
+    def at(self, values: FloatArray, row: int, outcome: int) -> Interval | None:
+        """What stands in one cell; None where there is nothing."""
+        found = Interval(*(float(value) for value in values[:, row, outcome]))
+        return None if np.isnan(found.estimate) else found
+
+
+def has_random_effects(tree: xr.DataTree, spec: Spec) -> bool:
+    """Whether the model lets true effects differ beyond their predictors."""
+    return tree.attrs.get("method") != "fixed" and any(level.dim for level in spec.levels)
+
+
+def shared(values: FloatArray, rows: Sequence[int] | IntArray, outcome: int) -> Interval | None:
+    """What all of these rows have in common, None where they differ."""
+    some = values[:, rows, outcome]
+    first = Interval(*(float(value) for value in some[:, 0]))
+    if np.isnan(first.estimate):
+        return None
+    scale = float(np.nanmax(np.abs(some[:, 0])))
+    return first if np.allclose(some, some[:, :1], rtol=0, atol=_SAME * scale, equal_nan=True) else None
+
+
+def _weights(spec: Spec, W: FloatArray, pooled: Sequence[bool]) -> FloatArray:
+    """(n_rows, k) weights of every outcome's observations in the mean of this outcome."""
+    weight = np.full((len(spec.kept), len(spec.outcomes)), np.nan)
+    for j in np.flatnonzero(pooled):
+        own = np.flatnonzero(spec.outcome_index == j)
+        if len(own):
+            weight[spec.row[own], j] = spec.X[own[0]] @ W[:, own]
+    return weight
+
+
+def _by_row(spec: Spec, values: FloatArray) -> FloatArray:
+    """(n_rows, k) of one value for every observation."""
+    found = np.full((len(spec.kept), len(spec.outcomes)), np.nan)
+    found[spec.row, spec.outcome_index] = values
+    return found
+
+
+def _stacked(table: xr.Dataset) -> FloatArray:
+    ordered = table.transpose(schema.ROW, schema.OUTCOME)
+    return np.stack([ordered[name].to_numpy() for name in ("mean", "lower", "upper")])

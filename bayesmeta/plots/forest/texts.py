@@ -1,0 +1,189 @@
+"""The words and numbers that stand in a forest plot, and columns given by row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.plots.forest.numbers import Interval
+from bayesmeta.tree.posterior_draws import is_posterior
+
+_SHORT = {
+    "logor": ("log OR", "OR"),
+    "logrr": ("log RR", "RR"),
+    "loghr": ("log HR", "HR"),
+    "logirr": ("log IRR", "IRR"),
+    "logrom": ("log RoM", "RoM"),
+    "rd": ("RD", "exp(RD)"),
+    "md": ("MD", "exp(MD)"),
+    "smd": ("SMD", "exp(SMD)"),
+}
+_POOLED = {"fixed": "common effect", "reml": "REML", "ml": "ML", "mm": "moments", "vc": "variance components"}
+_MINUS, _MISSING = "−", "–"
+_LARGE = 1e5  # a ratio beyond is only said to be so
+
+
+def by_row(spec: Spec, given: Any, argument: str) -> pd.Series:
+    """A column by row of the data: the name of one in the tree, or the values themselves.
+
+    A pandas Series whose index holds the labels of the data's rows is put in their order; all else goes by position.
+    """
+    n = len(spec.row_labels)
+    if isinstance(given, str):
+        if given not in spec.data:
+            raise SpecError(
+                f"{argument}={given!r} is no column in this tree{did_you_mean(given, spec.data.columns)}\n"
+                f"  it keeps those that the formulas used: {listing(spec.data.columns, 20)}\n"
+                f"  of another column give the values: {argument}=data[{given!r}]"
+            )
+        return spec.data[given].reset_index(drop=True)
+    if not isinstance(given, Sequence | np.ndarray | pd.Series | pd.Index | pd.Categorical):
+        raise SpecError(f"{argument} is a {type(given).__name__}; give one value for each of the {n} rows of the data")
+    if len(given) != n:
+        raise SpecError(
+            f"{argument} has {len(given)} values, the data have {n} rows\n"
+            f"  give one for every row, also for the {int((~spec.kept).sum())} that are not in the model"
+        )
+    values = given if isinstance(given, pd.Series) else pd.Series(list(given))
+    labels = values.index.map(str)
+    if labels.is_unique and set(labels) == set(spec.row_labels):
+        values = values.set_axis(labels).loc[list(spec.row_labels)]
+    return values.reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Of all rows, with their heading; `numbers` where rows have no names but their numbers."""
+
+    heading: str
+    texts: list[str]
+    numbers: bool = False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One column beside the labels: its upper and lower heading, texts of all rows, and whether these are numbers."""
+
+    headings: tuple[str, str]
+    texts: list[str]
+    numeric: bool
+
+
+def row_labels(spec: Spec, labels: Any = None) -> Labels:
+    """The labels given, those of the innermost level where rows are only numbered, or those of the rows."""
+    if labels is not None:
+        column = by_row(spec, labels, "labels")
+        given = [
+            f"row {row}" if pd.isna(x) or not str(x).strip() else plain(x)
+            for x, row in zip(column, spec.row_labels, strict=True)
+        ]
+        return Labels(heading(column.name if isinstance(column.name, str) else "Study"), given)
+    index, inner = spec.data.index, spec.levels[-1]
+    numbered = isinstance(index, pd.RangeIndex) and index.equals(pd.RangeIndex(len(index)))
+    if numbered and inner.name in spec.data and len(set(spec.row)) == len({*inner.index}):
+        return Labels(heading(inner.name), [named(inner.name, x) for x in spec.data[inner.name]])
+    name = "" if index.name is None else str(index.name)
+    above = inner.name if inner.name in spec.data else "Row"
+    return Labels(heading(name or above), [named(name or "row", x) for x in spec.row_labels], numbered)
+
+
+def named(what: str, label: object) -> str:
+    """A label that says what it numbers where it is a number: "district 11", "Aronson (1948)"."""
+    text = "missing" if label is None or label is pd.NA or label != label else plain(label)
+    return text if any(letter.isalpha() for letter in text) and text != "missing" else f"{what} {text}"
+
+
+def heading(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def plain(value: object) -> str:
+    """A cell as people write it: whole numbers without decimals, a dash where something is missing."""
+    if value is None or value is pd.NA or value != value:
+        return _MISSING
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}".replace("-", _MINUS)
+    return str(value)
+
+
+def counts(spec: Spec, columns: Any) -> list[Counts]:
+    """Columns of counts from a data frame, or a mapping of headings to values by row."""
+    if columns is None:
+        return []
+    if not isinstance(columns, Mapping | pd.DataFrame):
+        raise SpecError(
+            f"columns is a {type(columns).__name__}; give a data frame, or a dict of headings to values by row"
+        )
+    found = []
+    for name in columns:
+        values = by_row(spec, columns[name], f"columns[{name!r}]")
+        upper, lower = (str(part) for part in name) if isinstance(name, tuple) and len(name) == 2 else ("", str(name))
+        numeric = pd.api.types.is_numeric_dtype(values)
+        found.append(Counts((upper, lower), [plain(value) for value in values], numeric))
+    return found
+
+
+def pooled_label(tree: xr.DataTree) -> str:
+    method = "posterior" if is_posterior(tree) else _POOLED.get(tree.attrs["method"], tree.attrs["method"].upper())
+    return f"Pooled ({method})"
+
+
+def effect_heading(tree: xr.DataTree, ratio: bool, prob: float) -> str:
+    """Of the column of numbers, such as "OR [95% CI]"; of a posterior "interval", since pooled ones are credible."""
+    word = _SHORT.get(tree.attrs.get("measure", ""), ("Estimate", "exp(estimate)"))[int(ratio)]
+    return f"{word} [{percent(prob)} {'interval' if is_posterior(tree) else 'CI'}]"
+
+
+def percent(prob: float) -> str:
+    return f"{100 * prob:.6g}%"
+
+
+def decimals(se: FloatArray) -> int:
+    """Decimals that show two figures of the typical standard error."""
+    typical = float(np.median(se)) if len(se) else 0.1
+    return int(np.clip(1 - np.floor(np.log10(typical)), 0, 6))
+
+
+def interval_text(found: Interval, places: int, ratio: bool, only_bounds: bool = False) -> str:
+    """Such as "0.41 [0.13, 1.26]"."""
+    said = partial(_ratio, places=max(places, 2)) if ratio else partial(_number, places=places)
+    texts = [said(x) for x in (found.estimate, found.lower, found.upper)]
+    bounds = "[no interval]" if np.isnan([found.lower, found.upper]).any() else f"[{texts[1]}, {texts[2]}]"
+    return bounds if only_bounds else f"{texts[0]} {bounds}"
+
+
+def _number(value: float, places: int) -> str:
+    if np.isinf(value):
+        return f"{_MINUS if value < 0 else ''}∞"
+    text = f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.2e}"
+    return text.replace("-", "" if not float(text) else _MINUS)
+
+
+def _ratio(log: float, places: int) -> str:
+    """A ratio with as many figures as one near 1 has, and bounds that round to 0 or run to thousands in short."""
+    if np.isinf(log):
+        return "∞" if log > 0 else "0"
+    if log >= np.log(_LARGE):
+        return f">{_LARGE:,.0f}"
+    value, digits = float(np.exp(log)), max(0, int(np.floor(log / np.log(10))))
+    if value < 0.5 * 10.0**-places:
+        return f"<{10.0**-places:.{places}f}"
+    return f"{value:.{max(0, places - digits)}f}"
+
+
+def positions(spec: Spec, outcome: Any) -> list[int]:
+    """Positions of the outcomes that are drawn."""
+    wanted = list(spec.outcomes) if outcome is None else [outcome] if isinstance(outcome, str) else list(outcome)
+    if not wanted:
+        raise SpecError(f"outcome is empty\n  outcomes: {listing(spec.outcomes, 20)}")
+    for each in wanted:
+        if each not in spec.outcomes:
+            hint = did_you_mean(str(each), spec.outcomes)
+            raise SpecError(f"no outcome {each!r}{hint}\n  outcomes: {listing(spec.outcomes, 20)}")
+    return [spec.outcomes.index(each) for each in wanted]

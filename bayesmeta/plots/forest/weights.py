@@ -1,0 +1,82 @@
+"""What each observation contributes to the coefficients, and how variable the model takes each to be."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.model.spec import FloatArray, IntArray, Spec
+from bayesmeta.tree.posterior_draws import is_posterior, psi_draws
+from bayesmeta.tree.specification import group
+
+_MOST_DRAWS = 500  # worked through at a time
+
+
+def gls_weights(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
+    """(P, n_obs) matrix W with beta = W (y - offset) by generalised least squares, averaged over draws of Psi.
+
+    Parameters
+    ----------
+    spec : with n_obs observations and P coefficients.
+    psi : for every level the draws (B, a, a) of its covariance, of a fit one.
+
+    Notes
+    -----
+    W = (X' Sigma^-1 X)^-1 X' Sigma^-1 with Sigma = S + Z Psi Z'. Of a posterior, W y is the mean of beta where its
+    prior is flat, since E(beta | y) is the mean over draws of Psi of E(beta | Psi, y) = W(Psi) y.
+    """
+    n_draws, total = len(psi[0]), np.zeros((len(spec.coef), len(spec.y)))
+    for start in range(0, n_draws, _MOST_DRAWS):
+        total += _summed(spec, [draws[start : start + _MOST_DRAWS] for draws in psi])
+    return np.asarray(total / n_draws)
+
+
+def marginal_variances(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
+    """(n_obs,) variances of the observations about their means, the diagonal of Sigma; of draws of Psi the mean."""
+    variances = spec.S.variances.copy()
+    for level, draws in zip(spec.levels, psi, strict=True):
+        variances += np.einsum("ia,ab,ib->i", level.Z, draws.mean(0), level.Z)
+    return variances
+
+
+def covariances(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
+    """For every level the draws (B, a, a) of Psi; of a fit its estimate, with B = 1."""
+    if is_posterior(tree):
+        return [psi_draws(tree, level.name) for level in spec.levels]
+    estimate = group(tree, schema.ESTIMATE)
+    return [estimate[schema.psi(level.name)].to_numpy()[None] for level in spec.levels]
+
+
+def _summed(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
+    """Sum over draws of W."""
+    P = len(spec.coef)
+    information = np.zeros((len(psi[0]), P, P))
+    solved = np.zeros((len(psi[0]), P, len(spec.y)))
+    for own, Sigma in _blocks(spec, psi):
+        X = np.broadcast_to(spec.X[own], (len(Sigma), len(own), P))
+        solved[:, :, own] = np.linalg.solve(Sigma, X).mT
+        information += solved[:, :, own] @ spec.X[own]
+    return np.asarray(np.linalg.solve(information, solved).sum(0))
+
+
+def _blocks(spec: Spec, psi: Sequence[FloatArray]) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Observations of every group of the outer level, and their Sigma (B, m, m); other blocks of Sigma are zero."""
+    outer, S = spec.levels[0].index, spec.S
+    place = np.zeros(len(spec.y), np.int64)
+    entries = _split(outer[S.row], spec.levels[0].n_groups)
+    for own, of_S in zip(_split(outer, spec.levels[0].n_groups), entries, strict=True):
+        place[own] = np.arange(len(own))
+        Sigma = np.zeros((len(psi[0]), len(own), len(own)))
+        row, col = place[S.row[of_S]], place[S.col[of_S]]
+        Sigma[:, row, col] = Sigma[:, col, row] = S.value[of_S]
+        for level, draws in zip(spec.levels, psi, strict=True):
+            Z, same = level.Z[own], level.index[own, None] == level.index[own]
+            Sigma += (Z @ draws @ Z.T) * same
+        yield own, Sigma
+
+
+def _split(codes: IntArray, n_groups: int) -> list[IntArray]:
+    """Positions of the members of every group."""
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(codes, minlength=n_groups))[:-1])

@@ -1,0 +1,163 @@
+"""Checks of the priors that a user gives against the model: names, number and support."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.model.spec import Level, Spec
+from bayesmeta.priors.distributions import IMPROPER, check, draws, logp
+from bayesmeta.priors.prior import Prior, Priors
+
+# a factor of 1.2 apart, so that an interval which hides between two of them is hit by the draws
+MAGNITUDES = np.logspace(-8, 8, 200)
+N_DRAWS = 200
+
+
+def given_beta(spec: Spec, priors: Priors) -> list[Prior | None]:
+    """The given prior of every coefficient, None where there is none."""
+    if isinstance(priors.beta, Mapping):
+        _known("beta", "coefficient", priors.beta, spec.coef)
+    found = [_pick(priors.beta, label) for label in spec.coef]
+    for label, prior in zip(spec.coef, found, strict=True):
+        if prior is not None:
+            check_beta(prior, f"beta[{label}]")
+    return found
+
+
+def given_taus(spec: Spec, level: Level, priors: Priors) -> list[Prior | None]:
+    """The given prior of every SD of a level, None where there is none."""
+    n_tau = level.structure.n_tau(level.dim)
+    given = _of_level(spec, level, priors.tau, "tau", n_tau)
+    if isinstance(given, Mapping):
+        _known(f"tau[{level.name}]", "random effect", given, level.effects)
+        if n_tau < level.dim:
+            raise SpecError(
+                f"tau[{level.name}] has priors by effect, but structure '{level.structure.name}' has one SD for all\n"
+                f'  give one: tau={{"{level.name}": prior}}'
+            )
+    labels = tau_labels(level)
+    found = [_pick(given, effect) for effect, _ in zip(level.effects, labels, strict=False)]
+    for label, prior in zip(labels, found, strict=True):
+        if prior is not None:
+            check_tau(prior, label)
+    return found
+
+
+def given_rho(spec: Spec, level: Level, priors: Priors) -> Prior | None:
+    """The given prior of the correlations of a level."""
+    given = _of_level(spec, level, priors.rho, "rho", level.structure.n_rho(level.dim))
+    if given is not None:
+        check_rho(given, f"rho[{level.name}]", level)
+    return given
+
+
+def check_names(spec: Spec, priors: Priors) -> None:
+    """Raise SpecError when tau or rho name unknown levels, or the model has no such parameter at all."""
+    levels = [level.name for level in spec.levels]
+    for kind, given in (("tau", priors.tau), ("rho", priors.rho)):
+        if isinstance(given, Mapping):
+            _known(kind, "level", given, levels)
+        elif given is not None and not any(_count(level, kind) for level in spec.levels):
+            raise SpecError(f"{kind} has a prior, but the model has no {kind}; structures: {_structures(spec.levels)}")
+
+
+def tau_labels(level: Level) -> tuple[str, ...]:
+    """One label per SD; without an effect where one SD serves several."""
+    n_tau = level.structure.n_tau(level.dim)
+    if n_tau == 1 and level.dim > 1:
+        return (f"tau[{level.name}]",)
+    return tuple(f"tau[{level.name}, {effect}]" for effect in level.effects[:n_tau])
+
+
+def _count(level: Level, kind: str) -> int:
+    return level.structure.n_tau(level.dim) if kind == "tau" else level.structure.n_rho(level.dim)
+
+
+def _structures(levels: Iterable[Level]) -> str:
+    return listing(f"{level.name} '{level.structure.name}'" for level in levels)
+
+
+def _known(what: str, kind: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    known = list(known)
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise SpecError(
+                f"prior {what} names an unknown {kind} '{name}'{hint}\n  the model has {listing(known, 20)}"
+            )
+
+
+def _pick(given: Any, name: str) -> Any:
+    return given.get(name) if isinstance(given, Mapping) else given
+
+
+def _of_level(spec: Spec, level: Level, given: Any, kind: str, count: int) -> Any:
+    """What is given for a level; None where one prior for all levels meets a level without such a parameter."""
+    found = _pick(given, level.name)
+    if found is None or count:
+        return found
+    if isinstance(given, Mapping):
+        having = [other for other in spec.levels if _count(other, kind)]
+        raise SpecError(
+            f"{kind}[{level.name}] has a prior, but structure '{level.structure.name}' of {level.dim} random effects "
+            f"has no {kind}\n  levels that have: {_structures(having) or 'none'}"
+        )
+    return None
+
+
+def check_beta(prior: Prior, what: str) -> None:
+    if prior.name in ("LKJ", "HalfFlat"):
+        raise SpecError(f"prior of {what} is {prior.name}; for a coefficient give one such as Normal, or Flat")
+    _check(prior, what)
+
+
+def check_tau(prior: Prior, what: str) -> None:
+    if prior.name in IMPROPER or prior.name == "LKJ":
+        why = "is improper" if prior.name in IMPROPER else "is a prior of correlations"
+        raise SpecError(
+            f"prior of {what} is {prior.name}, which {why}\n  for an SD give HalfNormal, HalfStudentT or HalfCauchy"
+        )
+    _check(prior, what)
+    if _reaches(prior, -MAGNITUDES, lambda x: x < 0):
+        raise SpecError(
+            f"prior {prior} of {what} has the wrong support: an SD cannot be negative\n"
+            "  give HalfNormal, HalfStudentT, HalfCauchy, LogNormal, or TruncatedNormal with lower=0"
+        )
+
+
+def check_rho(prior: Prior, what: str, level: Level) -> None:
+    if prior.name == "LKJ":
+        return _check(prior, what)
+    if prior.name in IMPROPER:
+        raise SpecError(f"prior of {what} is {prior.name}, which is improper\n  for correlations give LKJ(eta=2)")
+    n_rho = level.structure.n_rho(level.dim)
+    law = level.structure.lkj(level.dim, 2.0)
+    if n_rho > 1 or law is None:
+        raise SpecError(
+            f"prior of {what} is {prior}, but '{level.structure.name}' has {n_rho} correlations, which only together "
+            "make a positive definite matrix\n  give LKJ(eta=...)"
+        )
+    _check(prior, what)
+    low = law.low
+    if _reaches(prior, np.append(low - MAGNITUDES, 1 + MAGNITUDES), lambda x: (x < low) | (x > 1)):
+        raise SpecError(
+            f"prior {prior} of {what} has the wrong support: correlations of structure '{level.structure.name}' of "
+            f"{level.dim} effects lie between {low:.4g} and 1\n  give LKJ(eta=2), or a distribution inside this range"
+        )
+    return None
+
+
+def _check(prior: Prior, what: str) -> None:
+    try:
+        check(prior)
+    except SpecError as error:
+        raise SpecError(f"{what}: {error}") from None
+
+
+def _reaches(prior: Prior, points: Any, outside: Any) -> bool:
+    """Whether the prior has density at one of the points outside the range, or draws there."""
+    if (logp(prior, points) > -np.inf).any():
+        return True
+    return bool(outside(draws(prior, N_DRAWS, np.random.default_rng(0))).any())

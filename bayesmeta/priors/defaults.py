@@ -1,0 +1,130 @@
+"""From the priors that a user gives, and defaults for all others, to the priors of every parameter of a model."""
+
+import warnings
+
+import numpy as np
+
+from bayesmeta.errors import AssumptionWarning, listing
+from bayesmeta.model.spec import Level, Spec
+from bayesmeta.priors.checks import check_names, given_beta, given_rho, given_taus, tau_labels
+from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
+from bayesmeta.priors.prior import Prior, Priors
+from bayesmeta.priors.scales import (
+    UNIT_INFORMATION_SD,
+    BoolArray,
+    centring,
+    data_scale,
+    default_beta,
+    default_taus,
+    intercepts,
+)
+
+__all__ = ["LevelPriors", "ModelPriors", "resolve"]
+
+RHO = Prior("LKJ", eta=2.0)
+
+
+def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
+    """Priors of every parameter: those given, and weakly informative ones for the others.
+
+    Defaults follow the unit-information SD (UISD) of the measure: 2 for log odds, risk, hazard and incidence rate
+    ratios, sqrt(2) for standardised mean differences, 1 for Fisher's z. An effect is N(0, UISD / 2), the coefficient of
+    a predictor N(0, UISD / 4) per SD of the predictor, an SD between groups half-normal with scale UISD / 4 (that of a
+    random slope per SD of its predictor), correlations are LKJ(2).
+
+    The default of an intercept is that of the effect at the mean of the predictors of its outcome: with year as a
+    predictor, an intercept is the effect in year 0, about which nobody has an opinion. A prior that is given for an
+    intercept is on the coefficient as it stands. Where an outcome has no intercept, a coefficient is N(0, UISD / 2)
+    over the root mean square of the entries of its column that are not zero.
+
+    For other measures the defaults come from the data, with s the SD of the outcome: N(mean, 5 s), N(0, 2.5 s) per SD
+    of the predictor, and half-normal with scale s. This is said in a note and a warning.
+
+    Parameters
+    ----------
+    spec : the model.
+    priors : given priors; None for defaults only.
+
+    Returns
+    -------
+    ModelPriors
+
+    Raises
+    ------
+    SpecError
+        For names that the model has not, unknown distributions or parameters, an SD that could be negative, a
+        correlation outside the range of its structure, improper priors of SDs or correlations.
+
+    Warns
+    -----
+    AssumptionWarning
+        When a default is scaled from the data, or a coefficient has an improper prior.
+
+    References
+    ----------
+    Röver et al. (2021), Res. Synth. Methods 12:448-474; Lewandowski et al. (2009), J. Multivar. Anal. 100:1989-2001.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> trials = {"logor": [-0.9, -0.2, -0.5], "var": [0.1, 0.2, 0.05]}
+    >>> for row in resolve(bm.specify("logor ~ 1", trials, S="var", measure="logor")).table():
+    ...     print(row.parameter, row.prior)
+    beta[Intercept] Normal(mu=0, sigma=1)
+    tau[unit, Intercept] HalfNormal(sigma=0.5)
+    """
+    given = priors or Priors()
+    check_names(spec, given)
+    betas = given_beta(spec, given)
+    levels = tuple(_level(spec, level, given) for level in spec.levels)
+    default = np.array([prior is None for prior in betas], dtype=bool)
+    filled = tuple(default_beta(spec, j) if prior is None else prior for j, prior in enumerate(betas))
+    labels = tuple(f"beta[{label}]" for label in spec.coef)
+    scaled = [label for label, is_default in zip(labels, default, strict=True) if is_default]
+    scaled += [name for v in levels for name, free in zip(v.tau_labels, v.tau_default, strict=True) if free]
+    flat = [label for label, prior in zip(labels, filled, strict=True) if prior.name == "Flat"]
+    notes = (*_scaled_from_data(spec, scaled), *_improper(flat))
+    for note in notes:
+        warnings.warn(note, AssumptionWarning, stacklevel=2)
+    C = centring(spec, _centred(spec, default))
+    return ModelPriors(filled, C, levels, notes, spec.coef, tuple(default.tolist()))
+
+
+def _centred(spec: Spec, default: BoolArray) -> BoolArray:
+    return default & intercepts(spec, spec.X)
+
+
+def _level(spec: Spec, level: Level, priors: Priors) -> LevelPriors:
+    given, rho = given_taus(spec, level, priors), given_rho(spec, level, priors)
+    taus = tuple(prior or default for prior, default in zip(given, default_taus(spec, level), strict=True))
+    has_rho = level.structure.n_rho(level.dim) > 0
+    return LevelPriors(
+        tau=taus,
+        rho=(rho or RHO) if has_rho else None,
+        tau_labels=tau_labels(level),
+        rho_label=f"rho[{level.name}]",
+        tau_default=tuple(prior is None for prior in given),
+        rho_default=rho is None,
+    )
+
+
+def _scaled_from_data(spec: Spec, labels: list[str]) -> tuple[str, ...]:
+    """The sentence about defaults that had to be taken from the data."""
+    if not labels or spec.measure in UNIT_INFORMATION_SD:
+        return ()
+    sds = (
+        f"{data_scale(spec, spec.outcome_index == k):.4g} ({outcome})"
+        for k, outcome in enumerate(spec.outcomes)
+        if (spec.outcome_index == k).any()
+    )
+    known = listing(UNIT_INFORMATION_SD)
+    why, what = f"measure '{spec.measure}' has no unit of its own", "give priors= that say what is known"
+    if spec.measure is None:
+        why, what = "no measure is given", f"give measure= to specify ({known}), or priors="
+    return (f"{why}: default priors of {listing(labels)} are scaled by the SD of the outcome, {listing(sds)}; {what}",)
+
+
+def _improper(labels: list[str]) -> tuple[str, ...]:
+    if not labels:
+        return ()
+    return (f"the prior of {listing(labels)} is improper (Flat): no draws from the prior, and no Bayes factors",)

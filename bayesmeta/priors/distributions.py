@@ -1,0 +1,154 @@
+"""Densities and draws of priors, through PyMC's distributions; the only file of the priors that imports PyMC."""
+
+from functools import cache, lru_cache
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.priors.prior import Prior
+
+FloatArray = NDArray[np.float64]
+OWN = {"LKJ": ("eta",), "LogStudentT": ("nu", "mu", "sigma")}
+POSITIVE = {"eta", "nu", "sigma"}  # of the parameters of our own
+IMPROPER = ("Flat", "HalfFlat")
+
+
+@cache
+def families() -> dict[str, Any]:
+    """PyMC's univariate continuous distributions by name."""
+    from pymc.distributions import continuous, distribution
+
+    def usable(found: Any) -> bool:
+        continuous_one = (
+            isinstance(found, type) and hasattr(found, "dist") and issubclass(found, distribution.Continuous)
+        )
+        # abstract bases take a list of parameters, and tabulated densities take arrays
+        return continuous_one and not {"dist_params", "x_points"} & set(signature(found.dist).parameters)
+
+    return {name: found for name, found in vars(continuous).items() if usable(found)}
+
+
+def check(prior: Prior) -> None:
+    """Raise SpecError unless the prior is a known distribution with parameters that it can have."""
+    if prior.name in OWN:
+        return _check_own(prior)
+    if prior.name not in families():
+        raise SpecError(_unknown(prior))
+    known = [p.name for p in signature(families()[prior.name].dist).parameters.values() if p.kind in (1, 3)]
+    for name in prior.params:
+        if name not in known:
+            raise SpecError(f"{prior.name} has no parameter '{name}'{did_you_mean(name, known)}\n  {listing(known)}")
+    if known and not prior.params:
+        raise SpecError(f"prior {prior.name} has no parameters; give some of {listing(known)}")
+    try:
+        logp(prior, np.array([0.5]))
+    except (ValueError, TypeError, AssertionError) as error:
+        raise SpecError(f"prior {prior!r} is no distribution: {str(error).splitlines()[0]}") from None
+
+
+def _check_own(prior: Prior) -> None:
+    expected = OWN[prior.name]
+    for name in prior.params:
+        if name not in expected:
+            raise SpecError(
+                f"{prior.name} has no parameter '{name}'{did_you_mean(name, expected)}\n  {listing(expected)}"
+            )
+    missing = [name for name in expected if name not in prior.params]
+    if missing:
+        raise SpecError(f"prior {prior!r} lacks {listing(missing)}")
+    for name, value in prior.params.items():
+        if name in POSITIVE and value <= 0:
+            raise SpecError(f"prior {prior!r} is no distribution: {name} > 0")
+
+
+def _unknown(prior: Prior) -> str:
+    import pymc as pm
+
+    found = getattr(pm, prior.name, None)
+    if isinstance(found, type) and issubclass(found, pm.Distribution):
+        kind = (
+            "discrete" if issubclass(found, pm.Discrete) else "not a univariate distribution with numbers as parameters"
+        )
+        return (
+            f"prior {prior.name} is {kind}; parameters take univariate continuous priors, such as Normal or HalfNormal"
+        )
+    known = [*families(), *OWN]
+    return f"unknown distribution '{prior.name}'{did_you_mean(prior.name, known)}\n  known: {listing(known, 60)}"
+
+
+def dist(prior: Prior, **options: Any) -> Any:
+    """The prior as an unnamed random variable of PyMC; options are those of `dist`, such as shape.
+
+    LogStudentT is a CustomDist; give `transform=pm.distributions.transforms.log` when registering it in a model.
+    """
+    import pymc as pm
+
+    if prior.name == "LKJ":
+        raise SpecError("LKJ is a prior of correlations and has no univariate distribution; see rho_logp")
+    # as arrays: PyTensor would hold a Python number like 0.5 in single precision, and with it the density
+    params = {name: np.array(value) for name, value in prior.params.items()}
+    if prior.name == "LogStudentT":
+        return pm.CustomDist.dist(
+            *map(params.get, OWN["LogStudentT"]), dist=_exp_student, class_name="LogStudentT", **options
+        )
+    return families()[prior.name].dist(**params, **options)
+
+
+def _exp_student(nu: Any, mu: Any, sigma: Any, size: Any) -> Any:
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    return pt.exp(pm.StudentT.dist(nu=nu, mu=mu, sigma=sigma, size=size))
+
+
+def logp_graph(prior: Prior, value: Any) -> Any:
+    """Log-density at a symbolic value."""
+    import pymc as pm
+
+    return pm.logp(dist(prior), value)
+
+
+def _plain_mode() -> Any:
+    """Interpreted and not rewritten: a prior is a dozen operations, and compiling them would take longer than a fit."""
+    from pytensor.compile.mode import Mode
+    from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+
+    return Mode(linker="py", optimizer=RewriteDatabaseQuery(include=["inline_ofg_expansion"]))
+
+
+@lru_cache(maxsize=256)
+def _compiled(prior: Prior) -> Any:
+    import pytensor
+    import pytensor.tensor as pt
+
+    value = pt.dvector("value")
+    graph = logp_graph(prior, value)
+    return pytensor.function([value], graph, mode=_plain_mode())
+
+
+def logp(prior: Prior, x: Any) -> FloatArray:
+    """Log-density at every entry of x, -inf outside the support.
+
+    >>> logp(Prior("HalfNormal", sigma=1.0), [-1.0, 0.0]).round(4)
+    array([   -inf, -0.2258])
+    """
+    values = np.asarray(x, dtype=float)
+    with np.errstate(all="ignore"):
+        return np.asarray(_compiled(prior)(values.ravel()), dtype=float).reshape(values.shape)
+
+
+def draws(prior: Prior, size: int | tuple[int, ...], rng: np.random.Generator) -> FloatArray:
+    """Independent draws of the prior.
+
+    >>> draws(Prior("HalfNormal", sigma=1.0), 3, np.random.default_rng(1)).shape
+    (3,)
+    """
+    if prior.name in IMPROPER:
+        raise SpecError(f"{prior.name} is improper: nothing can be drawn from it\n  use a proper prior, such as Normal")
+    shape = tuple(map(int, np.atleast_1d(size)))
+    import pymc as pm
+
+    return np.asarray(pm.draw(dist(prior, shape=shape), random_seed=rng, mode=_plain_mode()), dtype=float)

@@ -1,0 +1,1 @@
+"""The sections of a report, each as records that know nothing of the template."""

@@ -1,0 +1,82 @@
+"""Lines of Python that make the results trees of a page again from the specification that they hold."""
+
+from collections.abc import Mapping
+
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.display import posterior_remarks
+from bayesmeta.priors.prior import Prior
+from bayesmeta.report.blocks import Code
+from bayesmeta.tree.parameters import effects, level_structures
+from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.specification import group
+
+
+def lines_of(trees: Mapping[str, xr.DataTree], opened: str = "") -> Code:
+    """Calls with the settings, seeds and priors of every tree.
+
+    opened : the expression that reads the trees from a file, of which each is a part by its name.
+    """
+    lines = ["import bayesmeta as bm"]
+    lines += ["import xarray as xr", "", f"trees = {opened}"] if opened else ["", f"# trees is {{{_keys(trees)}}}"]
+    for name, tree in trees.items():
+        lines += ["", f"spec = bm.Spec.from_tree({_part(name, len(trees), opened)})", *_made(tree)]
+    return Code("In Python", "\n".join(lines), "python")
+
+
+def _keys(trees: Mapping[str, xr.DataTree]) -> str:
+    return ", ".join(f"{name!r}: .." for name in trees)
+
+
+def _part(name: str, many: int, opened: str) -> str:
+    return "trees" if opened and many == 1 else f"trees[{name!r}]"
+
+
+def _made(tree: xr.DataTree) -> list[str]:
+    about = tree.attrs
+    if not is_posterior(tree):
+        return [f"fit = bm.fit(spec, method={about['method']!r})"]
+    sizes = group(tree, schema.POSTERIOR).sizes
+    how = {"draws": str(sizes[schema.DRAW]), "chains": str(sizes[schema.CHAIN])}
+    how |= {key: about[key] for key in ("tune", "target_accept", "seed") if key in about}
+    given = ", ".join(f"{key}={value}" for key, value in how.items())
+    return [f"priors = {priors_of(tree)}", f"post = bm.sample(spec, priors, {given}, sampler={about['sampler']!r})"]
+
+
+def priors_of(tree: xr.DataTree) -> str:
+    """The priors that were given, as `bm.Priors` in Python; None where all are defaults."""
+    model = posterior_remarks.priors(tree)
+    beta = {
+        label: prior
+        for label, prior, default in zip(model.beta_labels, model.beta, model.beta_default, strict=True)
+        if not default
+    }
+    tau, rho = {}, {}
+    for level, own in zip(level_structures(tree), model.levels, strict=True):
+        labels = effects(tree, level)
+        found = {
+            effect: prior
+            for effect, prior, default in zip(labels, own.tau, own.tau_default, strict=False)
+            if not default
+        }
+        if found:
+            tau[level] = _dict(found) if len(own.tau) == len(labels) else _call(own.tau[0])
+        if own.rho is not None and not own.rho_default:
+            rho[level] = _call(own.rho)
+    parts = [f"beta={_dict(beta)}"] if beta else []
+    parts += [f"{block}={{{_items(found)}}}" for block, found in (("tau", tau), ("rho", rho)) if found]
+    return f"bm.Priors({', '.join(parts)})" if parts else "None"
+
+
+def _dict(priors: Mapping[str, Prior]) -> str:
+    return f"{{{_items({key: _call(prior) for key, prior in priors.items()})}}}"
+
+
+def _items(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{key!r}: {value}" for key, value in found.items())
+
+
+def _call(prior: Prior) -> str:
+    given = "".join(f", {key}={value!r}" for key, value in prior.params.items())
+    return f"bm.Prior({prior.name!r}{given})"

@@ -1,0 +1,93 @@
+"""Traces and ranks of the draws, drawn by ArviZ, one panel for each parameter."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.plots.style import COLOURS, LINES, PAGE, SMALL, TEXT
+from bayesmeta.report.pictures import Drawing
+from bayesmeta.tree.specification import group
+
+MOST_PANELS = 12
+_COLUMNS, _HEIGHT = 3, 1.6  # panels beside one another, and inches of each
+_THIN = 0.7  # points of a line
+
+
+def of_chains(tree: xr.DataTree) -> list[Drawing]:
+    import arviz
+
+    draws = by_parameter(tree)
+    many = group(tree, schema.POSTERIOR).sizes[schema.CHAIN]
+    which = f"{len(draws)} parameters" if len(draws) > 1 else "the parameter"
+    rest = f" Shown are the {MOST_PANELS} parameters with the largest R-hat." if len(draws) < _number(tree) else ""
+    return [
+        Drawing(
+            "Traces",
+            f"Draws of {which} in their order, {many} chains one over the other.",
+            "Chains that mix well look alike and wander through the whole range." + rest,
+            lambda: _drawn(arviz.plot_trace, draws, xlabel=False),
+        ),
+        Drawing(
+            "Ranks",
+            f"For {which}, how far the ranks of each of {many} chains among all draws are from even spread.",
+            "Chains that agree stay near zero; a p-value below α speaks against it." + rest,
+            lambda: _drawn(arviz.plot_rank, draws, xlabel=False),
+        ),
+    ]
+
+
+def by_parameter(tree: xr.DataTree, most: int = MOST_PANELS) -> xr.Dataset:
+    """Draws (chain, draw) of every parameter under its label; of more than `most`, those with the largest R-hat."""
+    found = {label: values for name, variable in _variables(tree) for label, values in _split(name, variable)}
+    if len(found) > most and schema.DIAGNOSTICS in tree.children:
+        r_hat = group(tree, schema.DIAGNOSTICS)["r_hat"].to_series().fillna(-np.inf)
+        worst = set(sorted(found, key=lambda label: -r_hat.get(label, -np.inf))[:most])
+        found = {label: values for label, values in found.items() if label in worst}
+    return xr.Dataset(dict(list(found.items())[:most]))
+
+
+def _variables(tree: xr.DataTree) -> list[tuple[str, xr.DataArray]]:
+    return [(str(name), values) for name, values in group(tree, schema.POSTERIOR).data_vars.items()]
+
+
+def _number(tree: xr.DataTree) -> int:
+    return sum(len(_split(name, values)) for name, values in _variables(tree))
+
+
+def _split(name: str, values: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
+    """Every entry of a variable with its label, as `tau[unit, Intercept]`, which summaries use too."""
+    kind, _, level = name.partition("_")
+    rest = [dim for dim in values.dims if dim not in (schema.CHAIN, schema.DRAW)]
+    if not rest:
+        return [(f"{kind}[{level}]", values)]
+    (dim,) = rest
+    labels = [str(label) for label in values[dim].values]
+    return [
+        (f"{kind}[{', '.join(filter(None, (level, label)))}]", values.isel({dim: i}, drop=True))
+        for i, label in enumerate(labels)
+    ]
+
+
+def _drawn(plot: Any, draws: xr.Dataset, **visuals: Any) -> Any:
+    rows, many = -(-len(draws) // _COLUMNS), draws.sizes[schema.CHAIN]
+    size = {"figsize": (PAGE, _HEIGHT * rows + 0.2), "layout": "constrained"}
+    made = plot(
+        xr.DataTree.from_dict({"posterior": draws}),
+        backend="matplotlib",
+        visuals=visuals,
+        col_wrap=_COLUMNS,
+        aes={"color": [schema.CHAIN], "linestyle": [schema.CHAIN]},
+        color=[COLOURS[i % len(COLOURS)] for i in range(many)],
+        linestyle=[LINES[i % len(LINES)] for i in range(many)],
+        figure_kwargs=size,
+    )
+    for ax in made.viz["figure"].item().axes:
+        ax.tick_params(labelsize=SMALL)
+        ax.title.set_fontsize(TEXT)
+        for text in ax.texts:
+            text.set_fontsize(SMALL)
+        for line in ax.lines:
+            line.set_linewidth(_THIN)
+    return made

@@ -1,0 +1,144 @@
+"""Which plots a model has, and what each shows in words."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import plots
+from bayesmeta.model.spec import Spec
+from bayesmeta.plots.style import new_axes
+from bayesmeta.report.pictures import Drawing
+from bayesmeta.report.sections.model import of_tree, varying
+from bayesmeta.report.sections.opening import effects_in_words
+from bayesmeta.report.sections.results import Trees
+from bayesmeta.tree.posterior_draws import is_posterior
+
+_MOST_PREDICTORS = 2
+
+
+def drawings(trees: Trees, prob: float) -> list[Drawing]:
+    """Plots of one model, in the order in which they are read."""
+    first = next(iter(trees.values()))
+    spec = of_tree(first)
+    name = next(iter(trees))
+    return [
+        _structure(spec),
+        _forest(first, spec, name, prob),
+        *_over_predictors(trees, spec),
+        _funnel(first, spec, name),
+        *_caterpillars(first, spec, name),
+        *([_compared(trees)] if len(trees) > 1 else []),
+    ]
+
+
+def _structure(spec: Spec) -> Drawing:
+    groups = ", ".join(f"{level.n_groups} of {level.name}" for level in spec.levels)
+    return Drawing(
+        "Structure",
+        f"Diagram of the data: {len(spec.y)} observations in groups, {groups}.",
+        "Units, groups, levels and outcomes of the specification.",
+        lambda: plots.structure(spec),
+    )
+
+
+def _forest(tree: xr.DataTree, spec: Spec, name: str, prob: float) -> Drawing:
+    return Drawing(
+        "Forest plot",
+        f"Forest plot of {len(spec.y)} observations by {name}. {effects_in_words(tree, prob)}",
+        "Estimates with their intervals, and beside them what the model predicts.",
+        lambda: plots.forest(tree, prob=prob),
+    )
+
+
+def _funnel(tree: xr.DataTree, spec: Spec, name: str) -> Drawing:
+    return Drawing(
+        "Funnel plot",
+        f"Funnel plot of {len(spec.y)} observations by {name}: effect estimates against their standard errors.",
+        "Small studies lie low. Without selective reporting, points scatter evenly to both sides.",
+        lambda: plots.funnel(tree),
+    )
+
+
+def _over_predictors(trees: Trees, spec: Spec) -> Iterator[Drawing]:
+    """The outcome over its predictors that are numbers, in the way that fits what the predictor is."""
+    for column in numeric_predictors(spec)[:_MOST_PREDICTORS]:
+        values = spec.data.loc[spec.kept, column]
+        span = f"{column} runs from {values.min():.6g} to {values.max():.6g}."
+        if not has_constant(spec):
+            what, caption = "Effect by", "Effect against the dose with its band; without a dose there is none."
+            draw = partial(plots.dose_response, dict(trees), column)
+        elif varies_within_groups(spec, column):
+            what, caption = "Course over", "Mean effect with its interval, and faintly what the studies report."
+            draw = partial(plots.longitudinal, dict(trees), column)
+        else:
+            what, caption = (
+                "Regression on",
+                "Larger circles are more precise; the inner band is for the mean, the outer ",
+            )
+            caption += "for a new group."
+            draw = partial(plots.bubble, next(iter(trees.values())), column)
+        yield Drawing(
+            f"{what} {column}", f"Effect estimates against {column} with what the model says. {span}", caption, draw
+        )
+
+
+def has_constant(spec: Spec) -> bool:
+    """Whether the fixed part can be one number for all rows, as an intercept or categories make it."""
+    ones = np.ones(len(spec.y))
+    return bool(np.allclose(spec.X @ np.linalg.lstsq(spec.X, ones)[0], ones))
+
+
+def varies_within_groups(spec: Spec, column: str) -> bool:
+    """Whether an outer group has observations at several values of the column."""
+    values = pd.Series(spec.data[column].to_numpy()[spec.row])
+    return bool((values.groupby(spec.levels[0].index).nunique() > 1).any())
+
+
+def numeric_predictors(spec: Spec) -> list[str]:
+    """Raw columns of the fixed part that are numbers."""
+    columns = [str(column) for column in spec.design.parsed.predictors]
+    return [column for column in columns if pd.api.types.is_numeric_dtype(spec.data[column])]
+
+
+def _caterpillars(tree: xr.DataTree, spec: Spec, name: str) -> Iterator[Drawing]:
+    for level in varying(spec):
+        yield Drawing(
+            f"Random effects of {level.name}",
+            f"Predicted random effects of the {level.n_groups} groups of {level.name} by {name}, in their order.",
+            "How far each group lies from the mean, with its interval.",
+            lambda level=level.name: plots.caterpillar(tree, level),  # type: ignore[misc]
+        )
+
+
+def _compared(trees: Trees) -> Drawing:
+    return Drawing(
+        "Methods side by side",
+        f"Estimates and intervals of every parameter by {' and '.join(trees)}; the table of estimates has the numbers.",
+        "The same model by each method.",
+        lambda: plots.compare(dict(trees)),
+    )
+
+
+def of_posterior(tree: xr.DataTree) -> list[Drawing]:
+    """Priors beside posteriors, and whether observations look like draws from the model."""
+    return [
+        Drawing(
+            "Prior and posterior",
+            "Density of every standard deviation between groups before and after the data.",
+            "Where the two look alike, the data say little.",
+            lambda: plots.prior_posterior(tree),
+        ),
+        Drawing(
+            "Observations and their predictions (LOO-PIT)",
+            "Empirical distribution of the probability of each observation given all others, less the uniform one.",
+            "Within the band, observations look like draws from their predictions.",
+            lambda: plots.loo_pit(tree, new_axes()[1][0, 0]),
+        ),
+    ]
+
+
+def posteriors(trees: Trees) -> dict[str, xr.DataTree]:
+    return {name: tree for name, tree in trees.items() if is_posterior(tree)}

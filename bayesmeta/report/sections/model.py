@@ -1,0 +1,193 @@
+"""The specification in words and symbols, from the tree alone."""
+
+import json
+
+import numpy as np
+import xarray as xr
+from markupsafe import Markup
+
+from bayesmeta import schema
+from bayesmeta.display import remarks
+from bayesmeta.display.tables import Facts, Table, fixed
+from bayesmeta.model.respecify import homogeneous
+from bayesmeta.model.spec import Level, Spec
+from bayesmeta.model.specify import MEASURES
+from bayesmeta.report import mathml as m
+from bayesmeta.report.blocks import Equations
+from bayesmeta.structures.base import Structure
+
+STRUCTURES = {
+    "unstr": "any covariance matrix",
+    "diag": "a variance for each, no correlation",
+    "id": "one variance for all, no correlation",
+    "cs": "one variance and one correlation",
+    "hcs": "a variance for each, one correlation",
+    "ar1": "first-order autoregression with one variance",
+    "har1": "first-order autoregression with a variance for each",
+    "prop": "an unknown multiple of a given matrix",
+    "cor": "a variance for each, given correlations",
+    "fixed": "given, nothing to estimate",
+}
+_MOST_TERMS = 6  # of an equation that is spelt out; beyond, it is written with matrices
+
+
+def of_tree(tree: xr.DataTree) -> Spec:
+    """The specification of a tree; without variation between groups where the method allows none."""
+    spec = Spec.from_tree(tree)
+    return homogeneous(spec) if tree.attrs["method"] == "fixed" else spec
+
+
+def varying(spec: Spec) -> list[Level]:
+    """The levels between whose groups something can vary."""
+    return [level for level in spec.levels if level.dim and not _zero(level)]
+
+
+def _zero(level: Level) -> bool:
+    given = level.structure
+    return given.name == "fixed" and not np.any(np.asarray(given.psi(np.zeros(0), level.dim)))
+
+
+def facts(tree: xr.DataTree, sampling: str = "") -> Facts:
+    """The model in words; sampling : how S was made, where a model file says it."""
+    spec = of_tree(tree)
+    pairs = [
+        ("Formula", remarks.formula(tree)),
+        ("Random part", remarks.random(tree)),
+        ("Outcomes", ", ".join(spec.outcomes)),
+        ("Measure", MEASURES.get(spec.measure or "", "not said")),
+        ("Coefficients", f"{len(spec.coef)}: {', '.join(spec.coef)}"),
+        ("Data", remarks.counts(tree)),
+        ("Sampling errors", errors(spec)),
+        *([("S as given", sampling)] if sampling else []),
+    ]
+    return Facts(tuple(pairs), "What was specified")
+
+
+def levels(tree: xr.DataTree) -> Table:
+    """Every level, outer to inner: its groups, random effects, structure and free parameters."""
+    header = ("groups", "random effects", "structure of Ψ", "free parameters")
+    rows = tuple(
+        (level.name, str(level.n_groups), ", ".join(level.effects) or "none", structure(level), str(n_free(level)))
+        for level in of_tree(tree).levels
+    )
+    return Table("Levels, the outer one first", header, rows)
+
+
+def structure(level: Level) -> str:
+    if not level.dim:
+        return "none: the level says only which observations are independent"
+    given = level.structure
+    if _zero(level):
+        return "zero: no variation between groups"
+    what = "one variance" if given.name in ("unstr", "diag", "id") and level.dim == 1 else _described(given)
+    return f"{given.name}: {what}"
+
+
+def _described(given: Structure) -> str:
+    return STRUCTURES.get(given.name, (type(given).__doc__ or "").split(".")[0])
+
+
+def n_free(level: Level) -> int:
+    return level.structure.n_free(level.dim) if level.dim else 0
+
+
+def errors(spec: Spec) -> str:
+    """What the known sampling covariance is like."""
+    S, off = spec.S, spec.S.row != spec.S.col
+    sd = np.sqrt(S.variances)
+    size = f"standard errors from {fixed(float(sd.min()), 3)} to {fixed(float(sd.max()), 3)}"
+    if not off.any():
+        return f"known, independent; {size}"
+    scale = sd[S.row[off]] * sd[S.col[off]]
+    rho = np.divide(S.value[off], scale, out=np.zeros_like(scale), where=scale > 0)
+    between = f"correlations from {fixed(float(rho.min()), 2)} to {fixed(float(rho.max()), 2)}"
+    return f"known, {int(off.sum())} pairs of observations correlated ({between}); {size}"
+
+
+def equations(tree: xr.DataTree) -> Equations:
+    """The model: the outcome, the random effects of every level, the sampling errors."""
+    spec = of_tree(tree)
+    active = varying(spec)
+    spelt = len(spec.outcomes) == 1 and len(spec.coef) + sum(level.dim for level in active) <= _MOST_TERMS
+    lines = [_spelt(spec, active) if spelt else _matrices(spec, active)]
+    lines += [_random(level) for level in active]
+    lines.append(_errors(spec))
+    return Equations(tuple(lines), _in_words(spec, active))
+
+
+def _spelt(spec: Spec, active: list[Level]) -> Markup:
+    i = m.symbol("i")
+    terms = [_times(m.sub(m.symbol("β"), m.text(label)), label, i) for label in spec.coef]
+    for level in active:
+        for effect in level.effects:
+            which = m.row(m.text(level.name), m.operator("["), i, m.operator("]"))
+            below = which if effect == schema.INTERCEPT else m.row(m.text(effect), m.COMMA, which)
+            terms.append(_times(m.sub(m.symbol("b"), below), effect, i))
+    terms += [m.sub(m.text("offset"), i)] if spec.offset.any() else []
+    terms.append(m.sub(m.symbol("ε"), i))
+    outcome = m.sub(m.text(spec.outcomes[0]), i)
+    return m.formula(outcome, m.operator("="), m.total(terms), label=f"Equation of {spec.outcomes[0]}")
+
+
+def _times(coefficient: Markup, predictor: str, i: Markup) -> Markup:
+    if predictor == schema.INTERCEPT:
+        return coefficient
+    return m.row(coefficient, m.operator("·"), m.sub(m.text(predictor), i))
+
+
+def _matrices(spec: Spec, active: list[Level]) -> Markup:
+    terms = [m.row(m.symbol("X", True), m.symbol("β", True))]
+    for level in active:
+        at = m.text(level.name)
+        terms.append(m.row(m.sub(m.symbol("Z", True), at), m.sub(m.symbol("b", True), at)))
+    terms += [m.text("offset")] if spec.offset.any() else []
+    terms.append(m.symbol("ε", True))
+    outcome = m.symbol("y", True)
+    return m.formula(outcome, m.operator("="), m.total(terms), label="Equation of the outcomes, in matrices")
+
+
+def _random(level: Level) -> Markup:
+    at, many = m.text(level.name), level.dim > 1
+    psi = m.sub(m.symbol("Ψ", True), at) if many else m.squared(m.symbol("τ"), at)
+    effects = m.sub(m.symbol("b", many), m.row(at, m.operator("["), m.symbol("g"), m.operator("]")))
+    mean = m.symbol("0", True) if many else m.number("0")
+    every = m.row(
+        m.COMMA, m.symbol("g"), m.operator("="), m.number("1"), m.operator("…"), m.number(str(level.n_groups))
+    )
+    label = f"Random effects of {level.name} are normal about zero"
+    return m.formula(effects, m.operator("∼"), m.normal(mean, psi), every, label=label)
+
+
+def _errors(spec: Spec) -> Markup:
+    coupled = bool((spec.S.row != spec.S.col).any())
+    i = m.symbol("i")
+    error, mean = (m.symbol("ε", True), m.symbol("0", True)) if coupled else (m.sub(m.symbol("ε"), i), m.number("0"))
+    known = m.symbol("S", True) if coupled else m.squared(m.symbol("s"), i)
+    words = "Sampling errors are normal about zero with known covariance"
+    return m.formula(error, m.operator("∼"), m.normal(mean, known), label=words)
+
+
+def _in_words(spec: Spec, active: list[Level]) -> str:
+    error = "covariance" if (spec.S.row != spec.S.col).any() else "variance"
+    start = "Each observed effect is the fixed part"
+    if not active:
+        return f"{start} plus a sampling error of known {error}; true effects do not vary between groups."
+    effects = ", plus ".join(f"what is special to its {level.name}" for level in active)
+    return (
+        f"{start}, plus {effects}, plus a sampling error of known {error}. Groups of a level are drawn independently "
+        f"from a normal distribution about zero with {_spread(active)}, which {'is' if len(active) == 1 else 'are'} "
+        "estimated."
+    )
+
+
+def _spread(active: list[Level]) -> str:
+    letters = {"τ²" if level.dim == 1 else "Ψ" for level in active}
+    return " or ".join(f"{'variance' if letter == 'τ²' else 'covariance'} {letter}" for letter in sorted(letters))
+
+
+def same_model(tree: xr.DataTree) -> tuple[str, ...]:
+    """What two trees share when they are estimates of one model: formulas, structures, and the numbers it sees."""
+    spec = of_tree(tree)
+    structures = json.dumps([level.structure.to_json() for level in spec.levels])
+    parts = ("formula", "common", "offset", "random", "groups", "data_hash")
+    return (*(str(tree.attrs[part]) for part in parts), structures)

@@ -1,0 +1,142 @@
+"""What the page says first: the result, how much studies differ, and whether the numbers can be trusted."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta.bayes.chains import count, worst
+from bayesmeta.display import remarks
+from bayesmeta.display.tables import fixed, number, percent, pvalue
+from bayesmeta.plots.style import effect_label, is_ratio
+from bayesmeta.report.blocks import Finding
+from bayesmeta.report.sections.model import of_tree, varying
+from bayesmeta.report.sections.results import Trees, cell_means, pooled
+from bayesmeta.tree.parameters import BETA, TAU, parameters
+from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.specification import group
+
+_MOST = 3  # coefficients that a sentence names
+
+
+def findings(trees: Trees, prob: float) -> tuple[Finding, ...]:
+    """Sentences from the numbers of one model's trees."""
+    called = titles(trees)
+    said = [Finding(f"{called[name]}: {effects_in_words(tree, prob)}") for name, tree in trees.items()]
+    said.append(Finding(differences(trees, prob)))
+    for name, tree in trees.items():
+        alarms = remarks.alarms(tree)
+        said += [Finding(f"{called[name]}: {alarm}", False) for alarm in alarms]
+        said += [] if alarms or not (calm := _trusted(tree)) else [Finding(f"{called[name]}: {calm}", True)]
+    return tuple(said)
+
+
+def titles(trees: Trees) -> dict[str, str]:
+    """What every tree is called in a sentence: its method, or its name where several share one."""
+    methods = {name: _method(tree) for name, tree in trees.items()}
+    given = list(methods.values())
+    return {name: words if given.count(words) == 1 else f"{words}, {name}" for name, words in methods.items()}
+
+
+def _method(tree: xr.DataTree) -> str:
+    words = "full Bayes" if is_posterior(tree) else remarks.method(tree)
+    return words[:1].upper() + words[1:]
+
+
+def effects_in_words(tree: xr.DataTree, prob: float) -> str:
+    """The pooled effect of every outcome, the mean effect of every category, or the coefficients of the predictors."""
+    table = parameters(tree, prob)
+    rows, spec = table[table["kind"] == BETA], of_tree(tree)
+    means, as_ratio = cell_means(spec), is_ratio(tree)
+    if not means and len(rows) > 1:
+        rows = rows[[not _constant(str(term)) for term in rows["term"]]]
+    interval = f"{percent(prob)} {'credible' if is_posterior(tree) else 'confidence'} interval"
+    alone = means and len(rows) == 1
+    told = [
+        _effect(row, as_ratio, "" if alone else str(row["term"]), "" if i else f"{interval} ")
+        for i, (_, row) in enumerate(rows.iloc[:_MOST].iterrows())
+    ]
+    more = f" and {len(rows) - _MOST} more in the table of estimates" if len(rows) > _MOST else ""
+    what = _small(effect_label(tree, as_ratio))
+    start = f"{'pooled' if pooled(spec) else 'mean'} {what}" if means else _coefficients(what, as_ratio)
+    return f"{start}{' ' if alone else ': '}{'; '.join(told)}{more}."
+
+
+def _constant(term: str) -> bool:
+    return term == schema.INTERCEPT or term.endswith(f".{schema.INTERCEPT}")
+
+
+def _small(label: str) -> str:
+    return label if label.startswith("Fisher") else label[:1].lower() + label[1:]
+
+
+def _coefficients(what: str, as_ratio: bool) -> str:
+    return (
+        f"factors of the {what} per unit of a predictor"
+        if as_ratio
+        else f"change of the {what} per unit of a predictor"
+    )
+
+
+def _effect(row: pd.Series, as_ratio: bool, term: str, what: str) -> str:
+    estimate, lower, upper, se = (float(row[part]) for part in ("estimate", "lower", "upper", "se"))
+    if as_ratio:
+        estimate, lower, upper = (float(np.exp(value)) for value in (estimate, lower, upper))
+        se *= estimate
+    interval = f" ({what}{number(lower, se)} to {number(upper, se)})" if np.isfinite(lower) else ""
+    return f"{term} " * bool(term) + number(estimate, se) + interval
+
+
+def differences(trees: Trees, prob: float) -> str:
+    """How much true effects differ, in one sentence."""
+    first = next(iter(trees.values()))
+    overall = (
+        group(first, schema.HETEROGENEITY).isel({schema.OUTCOME: 0}) if schema.HETEROGENEITY in first.children else None
+    )
+    words = []
+    if overall is not None and np.isfinite(float(overall["I2"])):
+        p = pvalue(float(overall["pvalue"]))
+        words.append(
+            f"I² {fixed(float(overall['I2']), 1)}%, Q {fixed(float(overall['Q']), 1)} on {int(overall['df'])} "
+            f"degrees of freedom (p {p.replace('<', '< ') if p.startswith('<') else f'= {p}'})"
+        )
+    for name, tree in trees.items():
+        taus = _taus(tree, prob)
+        if len(taus) and varying(of_tree(tree)):
+            told = [f"{_level(row)} {number(row['estimate'], row['se'])}" for _, row in taus.iloc[:_MOST].iterrows()]
+            words.append(f"τ by {name}: {', '.join(told)}{' and more' * (len(taus) > _MOST)}")
+    if not varying(of_tree(first)):
+        words.append("the model takes true effects to be the same")
+    return "Differences between studies: " + "; ".join(words or ["not estimated"]) + "."
+
+
+def _taus(tree: xr.DataTree, prob: float) -> pd.DataFrame:
+    table = parameters(tree, prob)
+    return table[table["kind"] == TAU]
+
+
+def _level(row: pd.Series) -> str:
+    return str(row["level"]) if row["term"] == schema.INTERCEPT else f"{row['level']} ({row['term']})"
+
+
+def _trusted(tree: xr.DataTree) -> str:
+    if is_posterior(tree):
+        return _chains(tree)
+    if schema.OPTIMIZER not in tree.children or not group(tree, schema.OPTIMIZER).sizes[schema.FREE]:
+        return ""
+    at_boundary = bool(group(tree, schema.OPTIMIZER)["at_boundary"].any())
+    return "the search converged" + (", at a boundary (see the notes)." if at_boundary else ".")
+
+
+def _chains(tree: xr.DataTree) -> str:
+    if schema.DIAGNOSTICS not in tree.children:
+        return ""
+    found = group(tree, schema.DIAGNOSTICS)
+    r_hat, least = worst(found["r_hat"])[1], np.fmin(worst(found["ess_bulk"])[1], worst(found["ess_tail"])[1])
+    if np.isnan(r_hat):
+        return ""
+    none_diverged = count(int(found["divergences"]), "divergence")
+    return (
+        f"the chains agree (largest R-hat {fixed(r_hat, 3)}, smallest effective sample size {fixed(least, 0)}, "
+        f"{none_diverged})."
+    )

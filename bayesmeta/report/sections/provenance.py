@@ -1,0 +1,67 @@
+"""How to make the same page again: commands, seeds, versions and what the data were."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import xarray as xr
+
+from bayesmeta._version import __version__
+from bayesmeta.display.tables import Facts, Table
+from bayesmeta.report.blocks import Block, Code, blocks, words
+from bayesmeta.tree.posterior_draws import is_posterior
+
+PACKAGES = ("numpy", "scipy", "pandas", "xarray", "formulaic", "pymc", "nutpie", "arviz", "matplotlib")
+_METHOD = (
+    "Sera F, Armstrong B, Blangiardo M, Gasparrini A (2019). An extended mixed-effects framework for meta-analysis. "
+    "Statistics in Medicine 38:5429-5444."
+)
+
+
+def provenance(trees: Mapping[str, xr.DataTree], codes: tuple[Code, ...], citation: str) -> tuple[Block, ...]:
+    """Everything of this page that is not a result.
+
+    trees : all of the page, by name. codes : lines that make them again. citation : of the analysis, or "".
+    """
+    several = len({tree.attrs["bayesmeta_version"] for tree in trees.values()} - {__version__})
+    return blocks(
+        *codes,
+        words("The results were saved by another version of bayesmeta than wrote this page.") if several else None,
+        _trees(trees),
+        Facts(_versions(), "Versions that wrote this page"),
+        Facts(_citations(citation), "To cite"),
+    )
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    others = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (("bayesmeta", __version__), ("Python", platform.python_version()), ("Packages", others))
+
+
+def _trees(trees: Mapping[str, xr.DataTree]) -> Table:
+    """Of every tree its method, seed, settings, version, time and the data's hash."""
+    header = (
+        "method",
+        "seed",
+        "tuning draws",
+        "target acceptance",
+        "version",
+        "made (UTC)",
+        "SHA-256 of data and design",
+    )
+    rows = tuple((name, *_made(tree)) for name, tree in trees.items())
+    return Table("How the results were made", header, rows)
+
+
+def _made(tree: xr.DataTree) -> tuple[str, ...]:
+    about = tree.attrs
+    sampled = (about.get(key, "") for key in ("seed", "tune", "target_accept")) if is_posterior(tree) else ("", "", "")
+    time = str(about["created_at"]).replace("T", " ").removesuffix("+00:00")
+    return (str(about["method"]), *map(str, sampled), str(about["bayesmeta_version"]), time, str(about["data_hash"]))
+
+
+def _citations(citation: str) -> tuple[tuple[str, str], ...]:
+    found = [("Analysis", citation)] if citation else []
+    if "Sera F" not in citation:
+        found.append(("Method", _METHOD))
+    return (*found, ("Software", f"bayesmeta, version {__version__}. Python package for meta-analysis."))

@@ -1,0 +1,1 @@
+"""Declared simulation studies: read, run piece by piece, and put in tables."""

@@ -1,0 +1,232 @@
+"""Runs a declared study piece by piece, each saved when it is done, and makes its table."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import schema
+from bayesmeta._parallel import in_order
+from bayesmeta.errors import ConvergenceWarning, DataError, SpecError
+from bayesmeta.estimation.fit_many import fit_many
+from bayesmeta.model.spec import FloatArray
+from bayesmeta.simulation.study import Scenario, Statistic, Study, scenario_of
+from bayesmeta.tree import files
+
+PIECE = 250  # data sets that are fitted and saved together: what a kill can lose
+DECLARED = "study.json"
+RESULTS, RESULTS_ZARR = "results.nc", "results.zarr"
+WALD = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Data sets `start` to `stop` of one scenario, with sampling SDs drawn in one way."""
+
+    way: str
+    scenario: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.way}-{self.scenario + 1:02d}-{self.start:06d}-{self.stop:06d}.nc"
+
+
+def run_study(
+    study: Study,
+    directory: str | Path,
+    datasets: int | None = None,
+    n_jobs: int = 1,
+    progress: bool = False,
+    zarr: bool = False,
+) -> xr.DataTree:
+    """Fit all data sets of a declared study; what an earlier run has saved in the directory is read instead.
+
+    Parameters
+    ----------
+    study : from `bm.load_study`.
+    directory : where every piece of 250 data sets is saved when it is done, and the whole at the end; made if missing.
+    datasets : per scenario, instead of the study's number.
+    n_jobs : number of processes, -1 for one on every processor. The results do not depend on it, nor on interruptions.
+    progress : whether a progress bar is shown.
+    zarr : whether the whole is saved as a Zarr directory, `results.zarr`, instead of `results.nc`.
+
+    Returns
+    -------
+    DataTree with one node for every draw and scenario, such as "script_1"
+        Each with `beta`, `beta_se`, `psi_L`, `loglik` and `converged` over (estimator, dataset, ...).
+
+    Raises
+    ------
+    SpecError : the directory holds the results of a study with another design.
+    DataError : it holds something else.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm, tempfile
+    >>> study = bm.load_study("models/table6.toml")
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     bm.run_study(study, directory, datasets=2)["script_1"]["beta"].sizes
+    Frozen({'estimator': 1, 'dataset': 2, 'coef': 3})
+    """
+    directory = Path(directory)
+    _claim(study, directory)
+    n = study.datasets if datasets is None else datasets
+    pieces = [
+        Piece(way, scenario, start, min(start + PIECE, n))
+        for way in study.draws
+        for scenario in range(len(study.scenarios))
+        for start in range(0, n, PIECE)
+    ]
+    open_pieces = [piece for piece in pieces if not (directory / piece.name).is_file()]
+    for _ in in_order(partial(_save_piece, study, directory), open_pieces, n_jobs, progress, study.title):
+        pass
+    groups = {}
+    for way in study.draws:
+        own = [piece for piece in pieces if piece.way == way]
+        for number in range(len(study.scenarios)):
+            read = [_read(directory / piece.name) for piece in own if piece.scenario == number]
+            groups[f"{way}_{number + 1}"] = xr.DataTree(xr.concat(read, dim="dataset", join="exact"))
+    tree = xr.DataTree(xr.Dataset(attrs={"title": study.title, "design_hash": study.design_hash}), children=groups)
+    files.save({"": tree}, results_path(directory, zarr))
+    return tree
+
+
+def results_path(directory: Path, zarr: bool) -> Path:
+    """Where the results of a whole study are."""
+    return directory / (RESULTS_ZARR if zarr else RESULTS)
+
+
+def _claim(study: Study, directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise DataError(f"{directory} is no directory; the results of a study are saved in one")
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / DECLARED
+    if file.is_file():
+        if json.loads(file.read_text(encoding="utf-8")).get("design_hash") != study.design_hash:
+            raise SpecError(
+                f"{directory} holds results of another design, which this one cannot be added to\n"
+                "  give another directory with --out, or remove it"
+            )
+    elif any(directory.iterdir()):
+        raise DataError(f"{directory} holds other files; give an empty or new directory")
+    else:
+        _replace(file, lambda path: path.write_text(json.dumps({"design_hash": study.design_hash}), encoding="utf-8"))
+
+
+def _replace(file: Path, write) -> None:  # type: ignore[no-untyped-def]
+    """A file is there as a whole or not at all."""
+    part = file.with_suffix(".part")
+    write(part)
+    part.replace(file)
+
+
+def _save_piece(study: Study, directory: Path, piece: Piece) -> None:
+    table = estimates(study, piece)
+    _replace(directory / piece.name, lambda path: table.to_netcdf(path, engine="h5netcdf"))
+
+
+def _read(file: Path) -> xr.Dataset:
+    with xr.open_dataset(file, engine="h5netcdf") as table:
+        return table.load()
+
+
+def estimates(study: Study, piece: Piece) -> xr.Dataset:
+    """What every estimator says of the data sets of a piece: (estimator, dataset, ...)."""
+    scenario = scenario_of(study, piece.scenario, piece.way)
+    Y, S = scenario.data_sets(seeds(study, piece.way, piece.scenario, piece.start, piece.stop))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fits = [fit_many(scenario.spec, Y, S, method) for method in study.estimators]
+    kept = ["beta", "beta_se", *(schema.psi(v.name) for v in scenario.spec.levels), "loglik", "converged"]
+    by = pd.Index(study.estimators, dtype=object, name="estimator")
+    table = xr.concat([fit[kept] for fit in fits], dim=by, combine_attrs="drop")
+    return table.assign_coords(dataset=np.arange(piece.start, piece.stop)).drop_attrs()
+
+
+def seeds(study: Study, way: str, scenario: int, start: int, stop: int) -> list[np.random.SeedSequence]:
+    """Of the data sets `start` to `stop`: each its own, whatever piece it is in."""
+    key = (list(study.draws).index(way), scenario)
+    return [np.random.SeedSequence(study.seed, spawn_key=(*key, i)) for i in range(start, stop)]
+
+
+def study_table(study: Study, results: xr.DataTree) -> pd.DataFrame:
+    """Statistics of every scenario and estimator of a study, with their Monte Carlo errors.
+
+    Parameters
+    ----------
+    study : from `bm.load_study`.
+    results : of `bm.run_study`.
+
+    Returns
+    -------
+    DataFrame with one row for every draw, scenario, estimator and statistic
+        `draw`, the numbers of the scenario, `estimator`, `statistic`; `value`, its Monte Carlo error `mcse`, and
+        `paper`, what was published, or NaN; of `datasets` data sets `used` converged and count.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm, tempfile
+    >>> study = bm.load_study("models/table6.toml")
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     results = bm.run_study(study, directory, datasets=2)
+    >>> len(bm.study_table(study, results))  # 2 draws, 8 scenarios, 7 statistics
+    112
+    """
+    return pd.DataFrame(_rows(study, results))
+
+
+def _rows(study: Study, results: xr.DataTree) -> Iterator[dict[str, object]]:
+    for way in study.draws:
+        for number, given in enumerate(study.scenarios):
+            scenario = scenario_of(study, number, way)
+            found = results[f"{way}_{number + 1}"].to_dataset()
+            numbers = {key: value for key, value in given.items() if key != "paper"}
+            for method in study.estimators:
+                own = found.sel(estimator=method)
+                used = own.isel(dataset=np.flatnonzero(own["converged"].to_numpy()))
+                for statistic in study.statistics:
+                    value, error = summarised(statistic, used, scenario)
+                    yield {
+                        "draw": way,
+                        **numbers,
+                        "estimator": method,
+                        "statistic": statistic.name,
+                        "kind": statistic.kind,
+                        "value": value,
+                        "mcse": error,
+                        "paper": float(given.get("paper", {}).get(statistic.name, np.nan)),
+                        "used": used.sizes["dataset"],
+                        "datasets": own.sizes["dataset"],
+                    }
+
+
+def summarised(statistic: Statistic, found: xr.Dataset, scenario: Scenario) -> tuple[float, float]:
+    """A statistic and its Monte Carlo error; a correlation of variances that are zero is left out."""
+    error = _estimate(statistic, found) - scenario.truth(statistic)
+    if statistic.kind == "coverage":
+        inside = np.abs(error) <= WALD * found["beta_se"].to_numpy()[:, 0]
+        share = float(inside.mean())
+        return share, float(np.sqrt(share * (1 - share) / len(inside)))
+    error = error[np.isfinite(error)]
+    if statistic.kind == "bias":
+        return float(error.mean()), float(error.std(ddof=1) / np.sqrt(len(error)))
+    rmse = float(np.sqrt(np.mean(error**2)))
+    return rmse, float(np.std(error**2, ddof=1) / (2 * rmse * np.sqrt(len(error))))
+
+
+def _estimate(statistic: Statistic, found: xr.Dataset) -> FloatArray:
+    if statistic.of == "beta":
+        return np.asarray(found["beta"].to_numpy()[:, 0])
+    psi = found[schema.psi(statistic.level)].to_numpy()
+    if statistic.of == "tau2":
+        return np.asarray(psi[:, 0, 0])
+    scale = np.sqrt(psi[:, 0, 0] * psi[:, 1, 1])
+    return np.divide(psi[:, 0, 1], scale, out=np.full(len(psi), np.nan), where=scale > 0)

@@ -1,0 +1,121 @@
+"""The results tree, built here and nowhere else."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import kernel, schema
+from bayesmeta._version import __version__
+from bayesmeta.model.spec import Level, Spec
+from bayesmeta.tree.heterogeneity import homogeneity_tests
+from bayesmeta.tree.specification import spec_attrs
+
+if TYPE_CHECKING:
+    from bayesmeta.estimation.record import Estimate, Optimizer
+
+MOST_RANDOM_EFFECTS = 1_000_000  # predicted random effects that are kept in a tree without being asked for
+
+Variables = dict[str, Any]
+
+
+def from_estimate(spec: Spec, estimate: "Estimate", random_effects: bool | None = None) -> xr.DataTree:
+    """The results tree of a frequentist fit.
+
+    Parameters
+    ----------
+    spec : what was fitted.
+    estimate : what the estimator found.
+    random_effects : whether the predicted random effects `b_L` and their standard errors are kept; by default where
+        they are at most a million.
+    """
+    if random_effects is None:
+        random_effects = sum(level.n_groups * level.dim for level in spec.levels) <= MOST_RANDOM_EFFECTS
+    groups = {
+        schema.ESTIMATE: _estimate(spec, estimate, random_effects),
+        schema.CRITERIA: _criteria(spec, estimate),
+        schema.HETEROGENEITY: homogeneity_tests(spec),
+    }
+    if estimate.optimizer is not None:
+        groups[schema.OPTIMIZER] = _optimizer(estimate.free, estimate.optimizer)
+    return tree({"backend": "fit", "method": estimate.method}, groups, spec)
+
+
+def tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spec) -> xr.DataTree:
+    """A results tree: what a backend found, and the specification itself, which every backend writes."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"bayesmeta_version": __version__, **attrs, **spec_attrs(spec), "created_at": created}
+    root = xr.DataTree(xr.Dataset(attrs=about))
+    root.children = {name: xr.DataTree(table) for name, table in (groups | spec.tables).items()}
+    return root
+
+
+def _estimate(spec: Spec, estimate: "Estimate", random_effects: bool) -> xr.Dataset:
+    variables: Variables = {
+        "beta": (schema.COEF, estimate.beta),
+        "beta_se": (schema.COEF, np.sqrt(np.diag(estimate.beta_cov))),
+        "beta_cov": ((schema.COEF, schema.bis(schema.COEF)), estimate.beta_cov),
+        "xi": (schema.FREE, estimate.xi),
+        "xi_cov": ((schema.FREE, schema.bis(schema.FREE)), estimate.xi_cov),
+    }
+    for level, psi in zip(spec.levels, estimate.psi, strict=True):
+        variables |= _covariance(level, psi)
+    if random_effects:
+        predicted = kernel.random_effects(spec.statistics, list(estimate.psi)).levels
+        for level, b in zip(spec.levels, predicted, strict=True):
+            variables |= _random_effects(level, b)
+    free = pd.Index(estimate.free, dtype=object)
+    return xr.Dataset(variables, {**spec.labels, schema.FREE: free, schema.bis(schema.FREE): free})
+
+
+def _covariance(level: Level, psi: np.ndarray) -> Variables:
+    """Psi of one level, its SDs, and its correlations, which are NaN where an SD is zero."""
+    effect = schema.effect(level.name)
+    tau = np.sqrt(np.diag(psi))
+    first, second = np.triu_indices(level.dim, k=1)
+    scale = tau[first] * tau[second]
+    rho = np.divide(psi[first, second], scale, out=np.full(len(first), np.nan), where=scale > 0)
+    return {
+        schema.psi(level.name): ((effect, schema.bis(effect)), psi),
+        schema.tau(level.name): (effect, tau),
+        schema.rho(level.name): (schema.pair(level.name), rho),
+    }
+
+
+def _random_effects(level: Level, b: kernel.RandomEffects) -> Variables:
+    dims = (schema.group(level.name), schema.effect(level.name))
+    se = np.sqrt(np.sum(b.factor**2, axis=1))
+    return {schema.b(level.name): (dims, b.mean.T), schema.b_se(level.name): (dims, se.T)}
+
+
+def _criteria(spec: Spec, estimate: "Estimate") -> xr.Dataset:
+    """Log-likelihood and information criteria; AICc as metafor's, with at least df + 2 observations."""
+    deviance, df, n = -2 * estimate.loglik, estimate.df_fixed + estimate.df_random, estimate.nobs
+    enough = max(n, df + 2)
+    values = {
+        "loglik": estimate.loglik,
+        "aic": deviance + 2 * df,
+        "aicc": deviance + 2 * df * enough / (enough - df - 1),
+        "bic": deviance + np.log(n) * df if n > 0 else np.nan,
+        "df": df,
+        "df_fixed": estimate.df_fixed,
+        "df_random": estimate.df_random,
+        "nobs": n,
+        "rank": len(spec.coef),
+    }
+    return xr.Dataset({name: ((), value) for name, value in values.items()})
+
+
+def _optimizer(free: tuple[str, ...], search: "Optimizer") -> xr.Dataset:
+    variables: Variables = {
+        "starts": (("start", schema.FREE), search.starts),
+        "path": ("iteration", search.path),
+        "evaluations": ((), search.evaluations),
+        "gradient": (schema.FREE, search.gradient),
+        "gradient_norm": ((), search.gradient_norm),
+        "converged": ((), search.converged),
+        "at_boundary": (schema.FREE, search.at_boundary),
+    }
+    return xr.Dataset(variables, {schema.FREE: pd.Index(free, dtype=object)}, {"message": search.message})

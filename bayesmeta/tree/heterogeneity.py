@@ -1,0 +1,75 @@
+"""Cochran's Q, I2 and H2, overall and of every outcome."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import chdtrc
+
+from bayesmeta import schema
+from bayesmeta.model.spec import Spec
+from bayesmeta.tree.specification import group
+
+
+def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
+    """Test of homogeneity and the share of the variation that is not sampling error.
+
+    Parameters
+    ----------
+    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+
+    Returns
+    -------
+    Dataset over `outcome`, "overall" first and, when there are several, every outcome
+        `Q`: weighted residual sum of squares of the model without random effects. Overall it uses the whole sampling
+        covariance S, for one outcome only that outcome's sampling variances, at the same fixed-effects coefficients;
+        so the outcomes' Q do not add up to the overall one, nor equal those of separate analyses.
+        `df`: observations less the coefficients that touch them.
+        `pvalue`: upper tail of the chi-squared distribution with df degrees of freedom.
+        `I2`: 100 max(0, (Q - df) / Q), in percent.  `H2`: Q / df.
+        The last three are NaN where df is not positive. The offset is subtracted first, missing outcomes are left out.
+
+    Raises
+    ------
+    SpecError
+        When the tree was not written by `fit` or `sample`.
+
+    References
+    ----------
+    Higgins and Thompson (2002), Stat. Med. 21:1539-1558; Berkey et al. (1996), Stat. Med. 15:537-557.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
+    >>> bm.heterogeneity(bm.fit(spec))["Q"].round(2).item()
+    578.86
+    """
+    return group(tree, schema.HETEROGENEITY)
+
+
+def homogeneity_tests(spec: Spec) -> xr.Dataset:
+    """The table of `heterogeneity`, from a specification."""
+    stats = spec.statistics
+    beta = stats.beta_fixed[:, 0]
+    rows = [(schema.OVERALL, float(stats.Q[0]), len(spec.y) - len(spec.coef))]
+    if len(spec.outcomes) > 1:
+        rows += [(name, *_one_outcome(spec, j, beta)) for j, name in enumerate(spec.outcomes)]
+    labels, Q, df = (list(column) for column in zip(*rows, strict=True))
+    return _table(labels, np.array(Q), np.array(df, dtype=np.int64))
+
+
+def _one_outcome(spec: Spec, outcome: int, beta: np.ndarray) -> tuple[float, int]:
+    own = spec.outcome_index == outcome
+    X = spec.X[own]
+    residual = spec.y[own] - spec.offset[own] - X @ beta
+    return float(np.sum(residual**2 / spec.S.variances[own])), len(X) - int(X.any(axis=0).sum())
+
+
+def _table(labels: list[str], Q: np.ndarray, df: np.ndarray) -> xr.Dataset:
+    testable = df > 0
+    nu = np.where(testable, df, np.nan)
+    excess = np.divide(Q - nu, Q, out=np.zeros_like(Q), where=Q > 0)
+    columns = {"Q": Q, "df": df, "pvalue": chdtrc(nu, Q), "I2": 100 * np.maximum(excess, 0), "H2": Q / nu}
+    columns["I2"] = np.where(testable, columns["I2"], np.nan)
+    variables = {name: (schema.OUTCOME, values) for name, values in columns.items()}
+    return xr.Dataset(variables, coords={schema.OUTCOME: pd.Index(labels, dtype=object)})

@@ -1,0 +1,166 @@
+"""The part of a results tree that holds the specification, which every backend writes, and the way back from it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesmeta import schema, structures
+from bayesmeta.errors import SpecError, listing
+from bayesmeta.formula.parse import Terms
+from bayesmeta.model.spec import Level, SamplingCovariance, Spec
+from bayesmeta.tree import raw_data
+
+
+def group(tree: xr.DataTree, name: str) -> xr.Dataset:
+    """A group of a results tree; SpecError for anything that has none of this name."""
+    if not isinstance(tree, xr.DataTree):
+        raise SpecError(f"expected the results tree that bm.fit or bm.sample returned, got {type(tree).__name__}")
+    if name not in tree.children:
+        raise SpecError(f"no group /{name} in this tree; its groups: {listing(tree.children) or 'none'}")
+    return tree[name].to_dataset()
+
+
+def spec_attrs(spec: Spec) -> dict[str, str]:
+    """The formulas as given, a text or JSON; the structure of every level, outer to inner; "" for nothing."""
+    terms = {"formula" if part == "fixed" else part: _text(given) for part, given in spec.terms.to_json().items()}
+    return {
+        **terms,
+        "outcomes": json.dumps(spec.outcomes),
+        "psi": json.dumps({level.name: level.structure.to_json() for level in spec.levels}),
+        "measure": spec.measure or "",
+        "notes": json.dumps(spec.notes),
+        "data_hash": data_hash(spec),
+    }
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value) if value is not None else ""
+
+
+def data_hash(spec: Spec) -> str:
+    """SHA-256 of the numbers that the model sees: y, offset, X, S and every level's design and groups."""
+    digest = hashlib.sha256()
+    arrays = [spec.y, spec.offset, spec.X, spec.S.value, spec.S.row, spec.S.col, spec.outcome_index]
+    arrays += [array for level in spec.levels for array in (level.Z, level.index)]
+    for array in arrays:
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array, "<i8" if array.dtype.kind in "iu" else "<f8"))
+    return digest.hexdigest()
+
+
+def spec_tables(spec: Spec) -> dict[str, xr.Dataset]:
+    """The groups of a results tree that hold the specification."""
+    obs: dict[str, Any] = {
+        schema.OBS: pd.RangeIndex(len(spec.y)),
+        schema.ROW: (schema.OBS, np.array(spec.row_labels)[spec.row]),
+        schema.OUTCOME: (schema.OBS, np.array(spec.outcomes)[spec.outcome_index]),
+    }
+    return {
+        schema.OBSERVED: xr.Dataset({"y": (schema.OBS, spec.y)}, obs),
+        schema.CONSTANT: xr.Dataset(_constant_variables(spec), obs | _constant_labels(spec)),
+        schema.RAW: raw_data.to_dataset(spec.data, spec.row_labels, spec.kept, spec.dropped),
+    }
+
+
+def _constant_variables(spec: Spec) -> dict[str, Any]:
+    variables: dict[str, Any] = {
+        "X": ((schema.OBS, schema.COEF), spec.X),
+        "offset": (schema.OBS, spec.offset),
+        "row_index": (schema.OBS, spec.row),
+        "outcome_index": (schema.OBS, spec.outcome_index),
+        "S_value": ("nonzero", spec.S.value),
+        "S_row": ("nonzero", spec.S.row),
+        "S_col": ("nonzero", spec.S.col),
+    }
+    for level in spec.levels:
+        variables[schema.Z(level.name)] = ((schema.OBS, schema.effect(level.name)), level.Z)
+        variables[schema.index(level.name)] = (schema.OBS, level.index)
+    return variables
+
+
+def _constant_labels(spec: Spec) -> dict[str, pd.Index]:
+    dims = [schema.COEF]
+    dims += [dim for level in spec.levels for dim in (schema.effect(level.name), schema.group(level.name))]
+    return {dim: spec.labels[dim] for dim in dims}
+
+
+def spec_from_tree(tree: xr.DataTree) -> Spec:
+    """The specification behind a results tree, also one read with `xarray.open_datatree` in another process.
+
+    Raises
+    ------
+    SpecError
+        When a group of the specification is missing: the tree was not written by bayesmeta, or not whole.
+    """
+    observed, constant, raw = (group(tree, name) for name in (schema.OBSERVED, schema.CONSTANT, schema.RAW))
+    return Spec(
+        y=_floats(observed["y"]),
+        X=_floats(constant["X"]),
+        offset=_floats(constant["offset"]),
+        S=SamplingCovariance(_floats(constant["S_value"]), _ints(constant["S_row"]), _ints(constant["S_col"])),
+        levels=tuple(_level(constant, name, given) for name, given in json.loads(tree.attrs["psi"]).items()),
+        outcomes=tuple(json.loads(tree.attrs["outcomes"])),
+        coef=_labels(constant[schema.COEF]),
+        row=_ints(constant["row_index"]),
+        outcome_index=_ints(constant["outcome_index"]),
+        row_labels=_labels(raw[schema.ROW]),
+        kept=raw[raw_data.KEPT].to_numpy().astype(bool),
+        dropped=_labels(raw[raw_data.DROPPED]),
+        data=raw_data.to_frame(raw),
+        terms=terms_from_attrs(tree.attrs),
+        measure=tree.attrs["measure"] or None,
+        notes=tuple(json.loads(tree.attrs["notes"])),
+    )
+
+
+def terms_from_attrs(attrs: Mapping[Any, Any]) -> Terms:
+    """The formulas in the root attributes of a results tree."""
+    parts = {field.name: "formula" if field.name == "fixed" else field.name for field in fields(Terms)}
+    return Terms.from_json({part: _given(attrs[attribute]) for part, attribute in parts.items()})
+
+
+def _given(text: str) -> Any:
+    """A formula as it was given; no formula begins with a bracket, JSON of several formulas always does."""
+    return json.loads(text) if text.startswith(("{", "[")) else text or None
+
+
+def _level(constant: xr.Dataset, name: str, structure: str | dict[str, Any]) -> Level:
+    return Level(
+        name=name,
+        labels=tuple(_split_label(label) for label in _labels(constant[schema.group(name)])),
+        index=_ints(constant[schema.index(name)]),
+        Z=_floats(constant[schema.Z(name)]),
+        effects=_labels(constant[schema.effect(name)]),
+        structure=structures.from_json(structure),
+    )
+
+
+def _split_label(label: str) -> tuple[str, ...]:
+    r"""The inverse of `schema.join_label`.
+
+    >>> _split_label("11/a\\/b")
+    ('11', 'a/b')
+    """
+    if "\\" not in label:
+        return tuple(label.split("/"))
+    return tuple(re.sub(r"\\(.)|/", lambda found: found[1] or "\0", label, flags=re.DOTALL).split("\0"))
+
+
+def _floats(values: xr.DataArray) -> NDArray[np.float64]:
+    return np.asarray(values.to_numpy(), dtype=np.float64)
+
+
+def _ints(values: xr.DataArray) -> NDArray[np.int64]:
+    return np.asarray(values.to_numpy(), dtype=np.int64)
+
+
+def _labels(values: xr.DataArray) -> tuple[str, ...]:
+    return tuple(map(str, values.to_numpy().tolist()))

@@ -1,0 +1,206 @@
+"""Builders of the sampling covariance S: what a study's report leaves to be worked out.
+
+Every function returns a form of S that `bm.specify` takes. Those that return a dict hold one matrix per group, keyed by
+the group's label in the data.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmeta.columns import FloatArray, IntArray, as_frame, column, rows_by_group
+from bayesmeta.errors import DataError, SpecError
+from bayesmeta.within.dose_response import greenland_longnecker, hamling
+
+__all__ = ["StandardErrors", "ar1", "correlated", "from_se", "greenland_longnecker", "hamling", "nearest"]
+
+FLOOR = 1e-8  # smallest eigenvalue that `nearest` leaves, on the correlation scale
+PROJECTIONS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class StandardErrors:
+    """Column names or an array of standard errors, to be squared."""
+
+    given: Any
+
+
+def from_se(*given: Any) -> StandardErrors:
+    """Standard errors instead of sampling variances.
+
+    Parameters
+    ----------
+    *given : column names, one per outcome; or one array (n,) or (n, k) of positive numbers in the unit of the outcome.
+
+    Returns
+    -------
+    StandardErrors
+        To be passed as `S`.
+
+    Examples
+    --------
+    >>> from_se("se")
+    StandardErrors(given='se')
+    >>> from_se("se_PD", "se_AL")
+    StandardErrors(given=['se_PD', 'se_AL'])
+    """
+    if not given or (len(given) > 1 and not all(isinstance(g, str) for g in given)):
+        raise SpecError("from_se takes column names, one per outcome, or one array of standard errors")
+    return StandardErrors(given[0] if len(given) == 1 else list(given))
+
+
+def ar1(data: Any, variance: str, rho: float, group: str, position: str | None = None) -> dict[Any, FloatArray]:
+    """Sampling covariances of measurements in sequence: sd_i sd_j rho^|p_i - p_j| within every group.
+
+    Parameters
+    ----------
+    data : table with one row per measurement, those with a missing outcome included.
+    variance : column of sampling variances; where it is missing so are the entries, which `specify` ignores together
+        with the missing outcome.
+    rho : correlation of neighbours, in (-1, 1).
+    group : column of the groups within which measurements are correlated.
+    position : column of numeric positions, such as times; default the order of the rows within the group, 0, 1, 2, ...
+
+    Returns
+    -------
+    dict
+        Label of the group -> (rows, rows) matrix in the order of the data.
+
+    Raises
+    ------
+    SpecError, DataError
+        For unknown columns, rho outside its range, a position that is missing or occurs twice in a group.
+
+    References
+    ----------
+    Sera et al. (2019), section 4.5; Trikalinos and Olkin (2012), Clin. Trials 9:610-620.
+
+    Examples
+    --------
+    >>> ar1({"study": ["a", "a"], "v": [1.0, 4.0]}, variance="v", rho=0.5, group="study")
+    {'a': array([[1., 1.],
+           [1., 4.]])}
+    """
+    _check_correlation(rho)
+    frame = as_frame(data, "data")
+    places = None if position is None else column(frame, position, "position")
+
+    def correlation(rows: IntArray) -> FloatArray:
+        at = np.arange(len(rows)) if places is None else places[rows]
+        lag = np.abs(np.subtract.outer(at, at))
+        if np.isnan(at).any() or (lag == 0).sum() > len(rows):
+            label = frame[group].iloc[rows[0]]
+            raise DataError(f"{group} {label} has a position that is missing or occurs twice (column '{position}')")
+        if rho < 0 and not np.array_equal(lag, np.round(lag)):
+            raise SpecError(f"rho is {rho}; with fractional positions (column '{position}') it cannot be negative")
+        return np.asarray(rho**lag)
+
+    return _by_group(frame, variance, group, correlation)
+
+
+def correlated(data: Any, variance: str, rho: float, group: str) -> dict[Any, FloatArray]:
+    """Sampling covariances with one correlation between all rows of a group: sd_i sd_j rho.
+
+    Parameters
+    ----------
+    data : table with one row per effect estimate.
+    variance : column of sampling variances; missing where the outcome is.
+    rho : correlation within a group, in (-1, 1); below -1/(rows - 1) the matrix is not positive definite and
+        `specify` refuses it.
+    group : column of the groups.
+
+    Returns
+    -------
+    dict
+        Label of the group -> (rows, rows) matrix in the order of the data.
+
+    Examples
+    --------
+    >>> correlated({"study": [1, 1], "v": [1.0, 4.0]}, variance="v", rho=0.25, group="study")
+    {1: array([[1. , 0.5],
+           [0.5, 4. ]])}
+    """
+    _check_correlation(rho)
+
+    def correlation(rows: IntArray) -> FloatArray:
+        return np.where(np.eye(len(rows), dtype=bool), 1.0, rho)
+
+    return _by_group(as_frame(data, "data"), variance, group, correlation)
+
+
+def _check_correlation(rho: float) -> None:
+    if not -1 < rho < 1:
+        raise SpecError(f"rho is {rho}; expected a correlation between -1 and 1")
+
+
+def _by_group(
+    frame: pd.DataFrame, variance: str, group: str, correlation: Callable[[IntArray], FloatArray]
+) -> dict[Any, FloatArray]:
+    variances = column(frame, variance, "variance")
+    if (variances < 0).any():
+        row = frame.index[int(np.argmax(variances < 0))]
+        raise DataError(f"column '{variance}' is negative in row {row}; sampling variances are positive")
+    sd = np.sqrt(variances)
+    groups = rows_by_group(frame, group)
+    return {label: correlation(rows) * np.outer(sd[rows], sd[rows]) for label, rows in groups.items()}
+
+
+def nearest(matrix: Any) -> FloatArray:
+    """The nearest positive definite matrix with the same variances.
+
+    Nearest in the Frobenius norm of the correlation matrices, by alternating projections with Dykstra's correction;
+    the smallest eigenvalue on the correlation scale is then about 1e-8.
+
+    Parameters
+    ----------
+    matrix : (s, s) symmetric with a positive diagonal.
+
+    Returns
+    -------
+    (s, s) array, the matrix itself where it is positive definite already.
+
+    References
+    ----------
+    Higham (2002), IMA J. Numer. Anal. 22:329-343, algorithm 3.3.
+
+    Examples
+    --------
+    >>> nearest([[4.0, 2.1], [2.1, 1.0]]).round(6)
+    array([[4., 2.],
+           [2., 1.]])
+    """
+    try:
+        given = np.asarray(matrix, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError("nearest needs a square matrix of finite numbers") from None
+    if given.ndim != 2 or given.shape[0] != given.shape[1] or not np.isfinite(given).all():
+        raise DataError(f"nearest needs a square matrix of finite numbers, got shape {given.shape}")
+    if not np.allclose(given, given.T, rtol=1e-8, atol=0) or not (np.diag(given) > 0).all():
+        raise DataError("nearest needs a symmetric matrix with positive variances on its diagonal")
+    sd = np.sqrt(np.diag(given))
+    R = given / np.outer(sd, sd)
+    if np.linalg.eigvalsh(R)[0] >= FLOOR:
+        return given
+    correction = np.zeros_like(R)
+    for _ in range(PROJECTIONS):
+        lifted = _lift(R - correction)
+        correction = lifted - (R - correction)
+        before, R = R, lifted.copy()
+        np.fill_diagonal(R, 1.0)
+        if np.abs(R - before).max() < FLOOR / 100:
+            break
+    R = _lift(R)
+    scale = sd / np.sqrt(np.diag(R))
+    result = R * np.outer(scale, scale)
+    np.fill_diagonal(result, np.diag(given))
+    return result
+
+
+def _lift(R: FloatArray) -> FloatArray:
+    """Projection onto the matrices whose eigenvalues are at least FLOOR."""
+    values, vectors = np.linalg.eigh((R + R.T) / 2)
+    lifted = (vectors * np.maximum(values, FLOOR)) @ vectors.T
+    return np.asarray((lifted + lifted.T) / 2)

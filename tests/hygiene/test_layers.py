@@ -1,0 +1,80 @@
+"""Imports point inwards only, wherever in a file they stand, and nothing goes round in a circle."""
+
+import ast
+import graphlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bayesmeta as bm
+
+PACKAGE = Path(bm.__file__).parent
+
+# innermost first; a package imports from itself and from those before it
+ORDER = """errors _version _parallel _validation schema columns kernel structures datasets effects within formula model
+    priors tree estimation bayes display inference summaries plots simulation analysis report cli""".split()
+
+# third-party packages, each with the innermost package that may import it; those not named here are banned
+OUTSIDE = {
+    package: ORDER.index(room)
+    for room, packages in {
+        "_parallel": "joblib threadpoolctl rich",
+        "columns": "numpy pandas",
+        "kernel": "scipy numba",
+        "datasets": "pooch rdata",
+        "formula": "formulaic",
+        "model": "xarray",
+        "priors": "pymc pytensor",
+        "bayes": "jax arviz arviz_stats nutpie",
+        "plots": "matplotlib",
+        "report": "jinja2 markupsafe",
+        "cli": "typer",
+    }.items()
+    for package in packages.split()
+}
+
+FILES = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in sorted(PACKAGE.rglob("*.py"))}
+# to be mended by changes of substance
+OUTWARDS = {("model.spec", "bayesmeta.tree.specification"), ("tree.build", "bayesmeta.estimation.record")}
+MODULES = {name.removesuffix(".__init__") for name in FILES.values()}
+
+
+def room(module: str) -> str:
+    """The package, or the module beside the packages, that a module lies in."""
+    return module.split(".")[0]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file imports, dotted; a submodule that is imported by name is a module of its own."""
+    here = ["bayesmeta", *path.relative_to(PACKAGE).parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = here[: len(here) - node.level] if node.level else []
+            source = ".".join([*above, *filter(None, [node.module])])
+            below = source.removeprefix("bayesmeta").removeprefix(".")
+            for alias in node.names:
+                submodule = f"{below}.{alias.name}".removeprefix(".")
+                yield f"bayesmeta.{submodule}" if source.startswith("bayesmeta") and submodule in MODULES else source
+
+
+def test_every_package_has_its_place():
+    assert {room(name) for name in FILES.values()} - {"__init__"} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", [p for p, name in FILES.items() if name != "__init__"], ids=lambda p: FILES[p])
+def test_imports_point_inwards(path: Path):
+    here = ORDER.index(room(FILES[path]))
+    for name in imported(path):
+        top, _, below = name.partition(".")
+        if (FILES[path], name) in OUTWARDS:
+            continue
+        if top == "bayesmeta":
+            assert below, "import the module that is meant, not the package"
+            assert ORDER.index(room(below)) <= here, f"{FILES[path]} imports {name}, which lies further out"
+        elif top not in sys.stdlib_module_names:
+            assert top in OUTSIDE, f"{FILES[path]} imports {top}, which no package may"
+            assert OUTSIDE[top] <= here, f"{FILES[path]} lies too far in to import {top}"

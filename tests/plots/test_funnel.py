@@ -1,0 +1,195 @@
+"""Funnel plots: points, regions and contours where they belong, residuals told from effects."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy.stats import norm
+
+import bayesmeta as bm
+from bayesmeta.errors import BoundaryWarning, SpecError
+from bayesmeta.plots.funnel import points
+from tests.support.drawn import assert_tidy, fitted, legend, line, lines, study_data
+from tests.support.posteriors import make_posterior
+
+
+def bcg(formula: str = "logor ~ 1") -> xr.DataTree:
+    return bm.fit(bm.specify(formula, bm.datasets.load("bcg"), S="logorvar", measure="logor"))
+
+
+def contour(ax: Any, level: str) -> np.ndarray:
+    """Corners of the region inside a contour."""
+    (found,) = (each for each in ax.collections if each.get_label() == f"_contour {level}")
+    return np.asarray(found.get_paths()[0].vertices)
+
+
+def without_error(tree: xr.DataTree) -> xr.DataTree:
+    found = tree.copy(deep=True)
+    found["constant_data"]["S_value"][:] = 0.0
+    return found
+
+
+@pytest.mark.parametrize("posterior", [False, True])
+def test_effects_and_the_region_about_the_pooled_estimate(posterior: bool) -> None:
+    tree, data = bcg(), bm.datasets.load("bcg")
+    tree = make_posterior(bm.Spec.from_tree(tree)) if posterior else tree
+    pooled = tree["posterior"]["beta"].mean().item() if posterior else tree["estimate"]["beta"].item()
+    ax = bm.plots.funnel(tree, prob=0.9)
+    seen = line(ax, "_observations")
+    np.testing.assert_allclose(seen.get_xdata(), np.exp(data["logor"]))
+    np.testing.assert_allclose(seen.get_ydata(), np.sqrt(data["logorvar"]))
+    for edge, sign in zip(lines(ax, "_region"), (-1, 1), strict=True):
+        np.testing.assert_allclose(np.log(edge.get_xdata()), pooled + sign * 1.6448536269514722 * edge.get_ydata())
+    assert ax.yaxis_inverted()
+    assert ax.get_ylim()[0] > np.sqrt(data["logorvar"].max())
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_xscale()) == ("Odds ratio", "Standard error", "log")
+    centre = next(each for each in ax.lines if len(set(each.get_xdata())) == 1)
+    assert centre.get_xdata()[0] == pytest.approx(np.exp(pooled))
+
+
+@pytest.mark.parametrize("y", ["se", "variance", "precision"])
+def test_contours_are_where_the_p_value_is(y: str) -> None:
+    ax = bm.plots.funnel(bcg(), y=y, contours=(0.99, 0.9))
+    for level in ("0.9", "0.99"):
+        corners = contour(ax, level)
+        of = {"se": lambda v: v, "variance": np.sqrt, "precision": lambda v: 1 / v}[y]
+        se = of(corners[:, 1])
+        inside = se > 0
+        p = 2 * norm.sf(np.abs(np.log(corners[inside, 0])) / se[inside])
+        np.testing.assert_allclose(p, 1 - float(level), atol=1e-9)
+    assert legend(ax)[:3] == ["p > 0.1", "p 0.01 to 0.1", "p < 0.01"]
+    assert ax.yaxis_inverted() == (y != "precision")
+    assert_tidy(ax)
+
+
+def test_shades_are_told_apart_and_lighter_outwards() -> None:
+    ax = bm.plots.funnel(bcg())
+    handles = [each for each in ax.get_legend().legend_handles if hasattr(each, "get_facecolor")][:4]
+    grey = [each.get_facecolor()[0] for each in handles]
+    assert grey[0] == 1  # p > 0.1
+    assert (np.diff(grey[1:]) > 0.05).all()
+    assert grey[3] == ax.get_facecolor()[0] < 1
+    assert [each.get_facecolor()[0][0] for each in ax.collections] == grey[2::-1]  # the innermost region lies on top
+
+
+def test_without_contours() -> None:
+    ax = bm.plots.funnel(bcg(), contours=())
+    assert not ax.collections
+    assert legend(ax) == ["pooled estimate", "95% by sampling error"]
+    assert ax.get_facecolor()[0] == 1
+
+
+def test_residuals_about_fitted_values_have_no_contours() -> None:
+    tree, data = bcg("logor ~ ablat"), bm.datasets.load("bcg")
+    ax = bm.plots.funnel(tree)
+    a, b = tree["estimate"]["beta"].values
+    np.testing.assert_allclose(
+        np.log(line(ax, "_observations").get_xdata()), data["logor"] - a - b * data["ablat"], atol=1e-12
+    )
+    assert not ax.collections
+    assert ax.get_xlabel().splitlines() == [
+        "Odds ratio: observed over fitted",
+        "no contours, since these are residuals",
+    ]
+    assert legend(ax) == ["fitted value", "95% by sampling error"]
+    ax = bm.plots.funnel(tree, ratio=False, contours=())
+    assert ax.get_xlabel() == "Log odds ratio: observed less fitted"
+
+
+def test_which_models_have_residuals() -> None:
+    data = study_data(5)
+    assert not points(fitted("y ~ 1", data)).residual
+    assert points(fitted("y ~ 0 + x", data)).residual
+    assert points(fitted("y ~ 1 + offset(x)", data)).residual
+    two = fitted("y + z ~ 1", data.assign(z=data["y"] * 2), S=["var", "var"], S_correlation=0, psi="diag")
+    found = points(two, "z")
+    assert not found.residual
+    assert found.centre == pytest.approx(two["estimate"]["beta"].sel(coef="z.Intercept").item())
+    np.testing.assert_allclose(found.effect, data["y"] * 2)
+    with pytest.raises(SpecError, match="this model has 2 outcomes"):
+        bm.plots.funnel(two)
+
+
+def test_few_outer_groups_have_their_own_marks() -> None:
+    data = study_data(6).assign(region=np.repeat(["North", "South, with a long name of its own"], 9))
+    tree = fitted("y ~ 1", data, random="1 | region/study")
+    ax = bm.plots.funnel(tree)
+    marks = [line(ax, label) for label in ("North", "South, with a long name of its own")]
+    np.testing.assert_allclose(marks[1].get_xdata(), data["y"][9:])
+    assert len({mark.get_marker() for mark in marks}) == 2
+    assert legend(ax)[-2:] == ["North", "South, with a long name of its own"]
+    assert_tidy(ax)
+    many = bm.plots.funnel(fitted("y ~ 1", study_data(9)))
+    assert len(line(many, "_observations").get_xdata()) == 27
+
+
+@pytest.mark.parametrize("n", [3, 60])
+@pytest.mark.parametrize("posterior", [False, True])
+@pytest.mark.parametrize("formula", ["y ~ 1", "y ~ x"])
+def test_few_and_many_studies_with_long_names(n: int, posterior: bool, formula: str) -> None:
+    tree = fitted(formula, study_data(n), measure="logor")
+    tree = make_posterior(bm.Spec.from_tree(tree), draws=30) if posterior else tree
+    for y in ("se", "precision"):
+        assert_tidy(bm.plots.funnel(tree, y=y))
+
+
+@pytest.mark.parametrize("y", ["se", "variance", "precision"])
+def test_equal_variances_and_one_study(y: str) -> None:
+    data = study_data(3).assign(var=0.04)
+    with pytest.warns(BoundaryWarning, match="which has one group"):
+        one = fitted("y ~ 1", data[:1], random=None, method="fixed")
+    for tree in (fitted("y ~ 1", data, random=None, method="fixed"), one):
+        ax = bm.plots.funnel(tree, y=y)
+        low, high = sorted(ax.get_ylim())
+        at = {"se": 0.2, "variance": 0.04, "precision": 5}[y]
+        np.testing.assert_allclose(line(ax, "_observations").get_ydata(), at)
+        assert low < at < high
+        assert_tidy(ax)
+
+
+def test_all_variances_zero() -> None:
+    tree = without_error(fitted("y ~ 1", study_data(3), random=None))
+    ax = bm.plots.funnel(tree)
+    assert "all standard errors are 0" in ax.get_xlabel()
+    assert set(line(ax, "_observations").get_ydata()) == {0}
+    assert_tidy(ax)
+    with pytest.raises(SpecError, match="y: 9 effects have no sampling error, and infinite precision\n  y='se'"):
+        bm.plots.funnel(tree, y="precision")
+
+
+def test_axes_that_are_given_are_used(tmp_path: Path) -> None:
+    figure, ax = plt.subplots(layout="constrained")
+    assert bm.plots.funnel(bcg(), ax) is ax
+    for suffix in ("svg", "pdf", "png"):
+        figure.savefig(tmp_path / f"figure.{suffix}")
+
+
+@pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80})
+def test_funnel_about_the_pooled_estimate() -> Any:
+    return bm.plots.funnel(bcg()).figure
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"y": "sd"}, "y is 'sd'\n  it is one of se, variance, precision"),
+        ({"contours": (90, 95)}, "contours: 90 is no probability between 0 and 1"),
+        ({"contours": (0.9, 1)}, "contours: 1 is no probability"),
+        ({"prob": 0}, "prob is 0"),
+        ({"outcome": "z"}, "no outcome 'z'"),
+    ],
+)
+def test_bad_input(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        bm.plots.funnel(bcg(), **arguments)
+
+
+def test_something_else_than_a_tree() -> None:
+    with pytest.raises(SpecError, match="no group"):
+        bm.plots.funnel(xr.DataTree())
+    with pytest.raises(SpecError, match="expected the results tree"):
+        bm.plots.funnel(pd.DataFrame())

@@ -1,0 +1,61 @@
+"""What every plot keeps: both kinds of trees, few studies and many, no text on another, three file formats."""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import bayesmeta as bm
+from tests.support.pictures import crowded
+from tests.support.posteriors import make_posterior
+from tests.support.trials import trials
+
+HEADS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+def tree(n: int, backend: str, formula: str = "y ~ 1") -> Any:
+    """Results of n studies with long names; a dose, a time and a category beside their effects."""
+    rng = np.random.default_rng(n)
+    data = trials(n, long=True).assign(dose=rng.uniform(1, 9, n), month=rng.choice([6, 12, 24], n))
+    data["kind"] = np.resize(["placebo", "no treatment"], n)
+    spec = bm.specify(formula, data.set_index("study"), S="v", measure="logor")
+    return bm.fit(spec) if backend == "fit" else make_posterior(spec, priors=bm.Priors(tau=bm.priors.half_normal(1)))
+
+
+PLOTS: dict[str, Callable[[int, str], Any]] = {
+    "forest": lambda n, backend: bm.plots.forest(tree(n, backend)),
+    "funnel": lambda n, backend: bm.plots.funnel(tree(n, backend)),
+    "bubble": lambda n, backend: bm.plots.bubble(tree(n, backend, "y ~ dose"), "dose"),
+    "dose_response": lambda n, backend: bm.plots.dose_response(tree(n, backend, "y ~ 0 + dose"), "dose"),
+    "longitudinal": lambda n, backend: bm.plots.longitudinal(tree(n, backend, "y ~ month"), "month"),
+    "caterpillar": lambda n, backend: bm.plots.caterpillar(tree(n, backend)),
+    "orchard": lambda n, backend: bm.plots.orchard(tree(n, backend, "y ~ kind"), by="kind"),
+    "compare": lambda n, backend: bm.plots.compare({"REML": tree(n, "fit"), "the other": tree(n, backend)}),
+    "structure": lambda n, backend: bm.plots.structure(tree(n, backend)),
+    "profile": lambda n, _: bm.plots.profile(bm.profile(tree(n, "fit"), "tau")),
+    "prior_posterior": lambda n, _: bm.plots.prior_posterior(tree(n, "posterior")),
+}
+
+
+def test_every_plot_is_here() -> None:
+    elsewhere = {"loo_pit", "loo_pit_values", "sensitivity", "simulation"}  # take no tree that a fake can stand for
+    assert set(PLOTS) == set(bm.plots.__all__) - elsewhere
+
+
+@pytest.mark.parametrize("n", [3, 60])
+@pytest.mark.parametrize("backend", ["fit", "posterior"])
+@pytest.mark.parametrize("name", PLOTS)
+def test_axes_are_returned_and_texts_stand_apart(name: str, backend: str, n: int) -> None:
+    axes = np.ravel(np.asarray(PLOTS[name](n, backend), dtype=object))
+    assert all(isinstance(ax, Axes) for ax in axes)
+    figure = axes[0].figure
+    assert isinstance(figure, Figure)
+    assert not crowded(figure)
+    for kind, head in HEADS.items():
+        figure.savefig(file := BytesIO(), format=kind)
+        assert file.getvalue().startswith(head)
+        assert len(file.getvalue()) > 3000
