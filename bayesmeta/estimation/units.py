@@ -85,10 +85,10 @@ def check_rows_are_groups(spec: Spec, what: str, advice: str) -> None:
 
 def check_unstructured(spec: Spec, method: str) -> None:
     """Raise SpecError when Psi has a structure, which moments do not keep."""
-    structure = spec.levels[0].structure.name
-    if structure != "unstr":
+    structure = spec.levels[0].structure
+    if not structure.unrestricted:
         raise SpecError(
-            f"method '{method}' estimates an unstructured Psi, the model has psi=\"{structure}\"\n  {LIKELIHOOD}"
+            f"method '{method}' estimates an unstructured Psi, the model has psi=\"{structure.name}\"\n  {LIKELIHOOD}"
         )
 
 

@@ -82,6 +82,21 @@ class Level:
     def dim(self) -> int:
         return len(self.effects)
 
+    @property
+    def n_free(self) -> int:
+        """Number of free parameters of Psi."""
+        return self.structure.n_free(self.dim) if self.dim else 0
+
+    @property
+    def never_zero(self) -> bool:
+        """Whether Psi is not zero even where its free parameters are."""
+        return bool(np.any(self.structure.psi(np.zeros(self.n_free), self.dim)))
+
+    @property
+    def varies(self) -> bool:
+        """Whether anything can vary between the groups: not where Psi is held at zero."""
+        return self.n_free > 0 or self.never_zero
+
 
 @dataclass(frozen=True, eq=False)
 class Spec:
