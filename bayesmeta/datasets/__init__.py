@@ -17,6 +17,7 @@ from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.datasets import derived, remote
 from bayesmeta.errors import DataError
 
+__all__ = ["describe", "fetch", "load", "names"]
 DIRECTORY = "BAYESMETA_DATA"
 _HERE = Path(__file__).parent
 _DERIVED: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
@@ -24,6 +25,10 @@ _DERIVED: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "gliomas": derived.gliomas,
     "smoking": derived.smoking,
 }
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def load(name: str) -> pd.DataFrame:
