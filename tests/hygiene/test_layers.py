@@ -26,7 +26,6 @@ OUTSIDE = {
         "_parallel": "joblib threadpoolctl rich",
         "columns": "numpy pandas",
         "kernel": "scipy numba",
-        "datasets": "pooch rdata",
         "formula": "formulaic",
         "model": "xarray",
         "priors": "pymc pytensor",
