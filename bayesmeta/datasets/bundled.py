@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.datasets import derived
-from bayesmeta.errors import DataError, did_you_mean, listing
+from bayesmeta.errors import DataError
 
 _HERE = Path(__file__).parent
 _DERIVED: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
