@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta import datasets, structures, within
-from bayesmeta._validation import check_keys, check_kind, check_texts
+from bayesmeta._validation import check_keys, check_kind, check_texts, did_you_mean, listing
 from bayesmeta.analysis.derive import derive
 from bayesmeta.analysis.figures import Figure, read_figure
 from bayesmeta.analysis.published import Printed, read_printed
-from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta.errors import DataError, SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
 from bayesmeta.priors.prior import Prior, Priors

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from bayesmeta.errors import listing
-from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import listing
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.same_data import in_order, within
 from bayesmeta.tree.specification import spec_from_tree
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
 from bayesmeta.model.spec import Spec, freeze
 from bayesmeta.priors.prior import Prior
 
-FloatArray = NDArray[np.float64]
 BETA = "beta"
 
 

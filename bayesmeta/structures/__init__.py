@@ -5,7 +5,8 @@ A new family is a class with the `register` decorator, here or in a user's own c
 
 from typing import Any
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import REGISTER as REGISTER
 from bayesmeta.structures.base import Structure as Structure
 from bayesmeta.structures.base import register as register
