@@ -18,7 +18,7 @@ from bayesmeta.inference.lr_bootstrap import null_statistics
 from bayesmeta.inference.nesting import Addition, Model, addition
 from bayesmeta.inference.simulate import count
 from bayesmeta.model.spec import FloatArray
-from bayesmeta.tree.same_data import obstacle
+from bayesmeta.inference.same_data import obstacle
 from bayesmeta.tree.specification import group
 
 REFERENCES = ("auto", "bootstrap")

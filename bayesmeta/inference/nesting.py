@@ -8,7 +8,7 @@ import xarray as xr
 
 from bayesmeta.errors import listing
 from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
-from bayesmeta.tree.same_data import in_order, within
+from bayesmeta.inference.same_data import in_order, within
 from bayesmeta.tree.specification import spec_from_tree
 
 FIXED = "fixed"  # the method that holds every Psi at zero

@@ -9,7 +9,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.inference.nesting import Model, outside, same_random
 from bayesmeta.kernel.precision import residual_precision
 from bayesmeta.model.spec import FloatArray, Spec
-from bayesmeta.tree.same_data import same_observations
+from bayesmeta.inference.same_data import same_observations
 from bayesmeta.tree.specification import group, spec_from_tree
 
 LEVEL, SAMPLING, TOTAL = "level", "sampling", "total"

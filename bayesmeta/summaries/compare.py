@@ -18,7 +18,7 @@ from bayesmeta.schema import CRITERIA, ESTIMATE
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.same_data import obstacle, other_sampling_covariances
+from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
 from bayesmeta.tree.specification import group
 
 STATISTICS = ("estimate", "se", "lower", "upper")
