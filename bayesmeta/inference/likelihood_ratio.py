@@ -16,9 +16,9 @@ from bayesmeta.display.tables import Block, Facts, Table, fixed, pvalue
 from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError, did_you_mean, listing
 from bayesmeta.inference.lr_bootstrap import null_statistics
 from bayesmeta.inference.nesting import Addition, Model, addition
+from bayesmeta.inference.same_data import obstacle
 from bayesmeta.inference.simulate import count
 from bayesmeta.model.spec import FloatArray
-from bayesmeta.inference.same_data import obstacle
 from bayesmeta.tree.specification import group
 
 REFERENCES = ("auto", "bootstrap")

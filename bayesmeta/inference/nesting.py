@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.errors import listing
-from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.same_data import in_order, within
+from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
 from bayesmeta.tree.specification import spec_from_tree
 
-FIXED = "fixed"  # the method that holds every Psi at zero
 # structures of the same effects that are members of another, each for parameters inside its range
 MEMBERS = {"hcs": ("cs", "diag", "id"), "har1": ("ar1", "diag", "id"), "diag": ("id",), "cs": ("id",), "ar1": ("id",)}
 ONE_SD_EACH = ("diag", "hcs", "har1")  # an SD of zero takes one effect out
@@ -39,7 +39,7 @@ class Model:
     @classmethod
     def of(cls, tree: xr.DataTree) -> "Model":
         spec, order = spec_from_tree(tree), in_order(tree)
-        kept = [] if tree.attrs["method"] == FIXED else [v for v in spec.levels if _n_free([v]) or _never_zero(v)]
+        kept = [] if method_of(tree).zero_psi else [v for v in spec.levels if _n_free([v]) or _never_zero(v)]
         levels = tuple(
             Level(v.name, v.labels, _renumbered(v.index[order]), v.Z[order], v.effects, v.structure) for v in kept
         )

@@ -14,11 +14,11 @@ from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.errors import SpecError, listing
+from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
 from bayesmeta.schema import CRITERIA, ESTIMATE
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
 from bayesmeta.tree.specification import group
 
 STATISTICS = ("estimate", "se", "lower", "upper")
