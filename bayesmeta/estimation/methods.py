@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.estimation.record import Estimate
 
 REGISTER: dict[str, "Method"] = {}

@@ -10,8 +10,9 @@ from functools import partial
 
 import numpy as np
 
+from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta.errors import ConvergenceWarning
-from bayesmeta.estimation.batch import BoolArray, FloatArray, Objectives, residual_gradients
+from bayesmeta.estimation.batch import Objectives, residual_gradients
 from bayesmeta.estimation.batch_search import TOLERANCE, maximise_many
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method, register

@@ -10,9 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.errors import listing
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import listing
 from bayesmeta.inference.same_data import in_order, same_observations
-from bayesmeta.model.spec import FloatArray, IntArray
 from bayesmeta.tree.parameters import level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
