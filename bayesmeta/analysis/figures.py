@@ -15,7 +15,7 @@ from bayesmeta import plots
 from bayesmeta._validation import check_choice, check_keys, check_type, did_you_mean, listing
 from bayesmeta.columns import find_column
 from bayesmeta.errors import SpecError
-from bayesmeta.estimation.fit import METHODS
+from bayesmeta.estimation import methods
 from bayesmeta.inference.profile import profile as profile_of
 from bayesmeta.plots import style
 
@@ -71,7 +71,7 @@ def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Fig
     check_choice(table["kind"], KINDS, f"{where}: kind")
     check_type(table.get("title", ""), str, f"{where}: title")
     if "method" in table:
-        check_choice(table["method"], METHODS, f"{where}: method")
+        check_choice(table["method"], methods.REGISTER, f"{where}: method")
     arguments = {key: value for key, value in table.items() if key not in _OWN}
     check_arguments(table["kind"], arguments, where, _OWN)
     shown = _models(table.get("models", list(models)), list(models), f"{where}: models")

@@ -27,7 +27,6 @@ OUTSIDE = {
         "_typing": "numpy",
         "columns": "pandas",
         "kernel": "scipy numba",
-        "datasets": "pooch rdata",
         "formula": "formulaic",
         "model": "xarray",
         "priors": "pymc pytensor",

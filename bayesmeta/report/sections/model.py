@@ -9,6 +9,7 @@ from markupsafe import Markup
 from bayesmeta import schema
 from bayesmeta.display import remarks
 from bayesmeta.display.tables import Facts, Table, fixed
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.measures import measure
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Level, Spec
@@ -22,7 +23,7 @@ _MOST_TERMS = 6  # of an equation that is spelt out; beyond, it is written with 
 def of_tree(tree: xr.DataTree) -> Spec:
     """The specification of a tree; without variation between groups where the method allows none."""
     spec = spec_from_tree(tree)
-    return homogeneous(spec) if tree.attrs["method"] == "fixed" else spec
+    return homogeneous(spec) if method_of(tree).zero_psi else spec
 
 
 def varying(spec: Spec) -> list[Level]:
