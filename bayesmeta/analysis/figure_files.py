@@ -16,8 +16,8 @@ from bayesmeta.analysis.figures import KINDS, Figure, draw
 from bayesmeta.analysis.model_file import load_analysis
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.simulation.declaration import declares_simulation, load_study
 from bayesmeta.simulation.run import RESULTS, study_table
-from bayesmeta.simulation.study import is_study, load_study
 from bayesmeta.tree import files
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def drawings(
     """All pictures of a file, to be called FILE_FIGURE, or FILE_FIGURE_MODEL where each shows one of several models."""
     if not path.exists():
         raise DataError(f"no file {path}")
-    if is_toml(path) and is_study(path):
+    if is_toml(path) and declares_simulation(path):
         return [_of_study(path, kind, models, settings, suffix)]
     source = open_source(path)
     return [
@@ -191,7 +191,7 @@ def save(
     """
     import matplotlib
 
-    not_run = [file for file in files if is_toml(file) and is_study(file) and not results_of(file).is_file()]
+    not_run = [file for file in files if is_toml(file) and declares_simulation(file) and not results_of(file).is_file()]
     notes = [f"no results of {file} in {results_of(file)}\n  bayesmeta simulate {file} makes them" for file in not_run]
     if notes and len(files) == 1:
         raise DataError(notes[0])
