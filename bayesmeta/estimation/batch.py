@@ -7,15 +7,11 @@ when enough others have arrived too, so that what is left is worked through with
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.steps import FLAT, GAIN, LEAST_CURVED, LOOSE, STEP
 from bayesmeta.kernel import Statistics, likelihood
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 MOST_STEPS = 40  # of a climb; what is not there then is left to the search of one data set
 SHORTER = 0.25  # of the step after one that led down

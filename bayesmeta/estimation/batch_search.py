@@ -5,17 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesmeta.estimation.batch import (
-    BoolArray,
-    FloatArray,
-    Objectives,
-    Points,
-    climb,
-    eigen,
-    norms,
-    polish,
-    residual_gradients,
-)
+from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta.estimation.batch import Objectives, Points, climb, eigen, norms, polish, residual_gradients
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.search import (
     EDGE_LOGIT,

@@ -1,10 +1,8 @@
 """Maximum likelihood and restricted maximum likelihood."""
 
-import warnings
-
 import numpy as np
 
-from bayesmeta.errors import ConvergenceWarning, SpecError
+from bayesmeta.errors import ConvergenceWarning, SpecError, warn
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.search import maximise
@@ -38,11 +36,10 @@ def fit_likelihood(
         objective = Objective(stats, free, restricted)
         xi, xi_cov, record = maximise(objective, checked_start(start, free), max_iterations, tolerance, report)
         if not record.converged:
-            warnings.warn(
+            warn(
                 f"the search did not converge: gradient norm {record.gradient_norm:.1e} after {record.evaluations} "
                 f"evaluations; try other starts (start=), more iterations (max_iterations=) or a simpler structure",
                 ConvergenceWarning,
-                stacklevel=3,
             )
     else:
         xi, xi_cov, record = np.zeros(0), np.zeros((0, 0)), NO_SEARCH

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta.errors import ConvergenceWarning
-from bayesmeta.estimation.batch import BoolArray, FloatArray, Objectives, residual_gradients
+from bayesmeta.estimation.batch import Objectives, residual_gradients
 from bayesmeta.estimation.batch_search import TOLERANCE, maximise_many
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.ml import fit_likelihood

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bayesmeta._typing import FloatArray, IndexArray
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.record import Optimizer
 from bayesmeta.estimation.steps import (
@@ -25,8 +25,6 @@ from bayesmeta.estimation.steps import (
     residual_gradient,
     scoring,
 )
-
-FloatArray = NDArray[np.float64]
 
 EM_STEPS = 3
 POLISHED_ENOUGH = 1e-7  # gradient above which the Hessian is taken anew
@@ -147,7 +145,7 @@ def inward_starts(free: Free, point: Point, at_edge: np.ndarray) -> Iterator[np.
             yield z
 
 
-def interior_of(free: Free, point: Point, at_edge: np.ndarray) -> NDArray[np.intp]:
+def interior_of(free: Free, point: Point, at_edge: np.ndarray) -> IndexArray:
     """Parameters that are neither at an edge nor meaningless because the SDs they belong to are zero."""
     inside = ~at_edge & (point.z > free.lower)
     for i in free.rho_positions:
@@ -163,7 +161,7 @@ class Outcome:
 
     point: Point
     at_edge: np.ndarray
-    interior: NDArray[np.intp]
+    interior: IndexArray
     H: np.ndarray
     start: np.ndarray
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bayesmeta._typing import IndexArray
 from bayesmeta.estimation.free import Free
 from bayesmeta.kernel import Statistics, likelihood
 
@@ -105,7 +105,7 @@ def quasi_newton(
     return Point(result.x, -float(result.fun), -np.asarray(result.jac), path)
 
 
-def curvature(objective: Objective, point: Point, interior: NDArray[np.intp]) -> np.ndarray:
+def curvature(objective: Objective, point: Point, interior: IndexArray) -> np.ndarray:
     """Negative Hessian in z over the interior parameters, by differences of the gradient."""
     if len(interior) == 0:
         return np.zeros((0, 0))
@@ -167,7 +167,7 @@ def residual_gradient(free: Free, point: Point) -> np.ndarray:
     return np.where(pushes, 0.0, point.gradient * np.maximum(np.abs(point.z), 1.0))
 
 
-def newton(objective: Objective, point: Point, H: np.ndarray, interior: NDArray[np.intp]) -> Point:
+def newton(objective: Objective, point: Point, H: np.ndarray, interior: IndexArray) -> Point:
     """Polish by Newton steps with one Hessian in its curved directions, as long as the gradient becomes smaller."""
     if len(interior) == 0:
         return point
