@@ -60,17 +60,8 @@ def probability(prob: float) -> float:
     return float(prob)
 
 
-def percent(prob: float) -> str:
-    """A probability as people say it.
-
-    >>> percent(0.95), percent(0.999)
-    ('95%', '99.9%')
-    """
-    return f"{100 * prob:.6g}%"
-
-
 def shortened(label: object, most: int = 24) -> str:
-    """A label of at most this many letters; a longer one keeps both ends, because labels often differ in their last letters.
+    """A label of at most this many letters; a longer one keeps both ends, because labels often differ in the last ones.
 
     >>> shortened("Journal of Unlikely Results 1998, arm 2", 20)
     'Journal of Un… arm 2'
@@ -181,7 +172,7 @@ def _missing_texts(ax: "Axes", rows: EstimateRows) -> None:
 
 
 def label_rows(ax: "Axes", place: FloatArray, labels: Sequence[str], title: str, height: float) -> None:
-    """Label rows in a font that fits axes of this height in inches; where none can be read, say that they are left out."""
+    """Label rows in a font that fits axes of this height in inches; where it would be too small, give their number."""
     letters = min(style.SMALL, 0.92 * 72 * height / (np.ptp(place) + 1.4)) if len(place) else style.SMALL
     if letters >= LEAST_LETTERS:
         ax.set_yticks(place, labels, fontsize=letters)

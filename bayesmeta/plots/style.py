@@ -1,7 +1,7 @@
 """What all plots share: axes and their types, colours, and the axis of an effect, logarithmic for ratios."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import xarray as xr
@@ -38,11 +38,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, MUTED, FAINT = "#1a1a1a", "#5f5f5f", "#b0b0b0"
 
 RATIOS = ("logor", "logrr", "loghr", "logirr", "logrom")  # measures whose exponential is what people read
+_WITHOUT_NULL = ("mean", "logit")  # measures of a single group, for which no value means "no effect"
 _NICE = (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 _FEWEST, _MOST = 3, 7  # ticks of an axis
 
 
-class AxesArray(np.ndarray[Any, np.dtype[np.object_]]):
+class AxesArray(np.ndarray[Any, np.dtype[Any]]):
     """Matplotlib axes, one for each panel of a plot: an array of objects that also knows its figure.
 
     Examples
@@ -60,10 +61,19 @@ class AxesArray(np.ndarray[Any, np.dtype[np.object_]]):
         array[:] = list(axes)
         return array.view(cls)
 
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]
+        def __getitem__(self, index: int) -> DrawnAxes: ...
+        @overload
+        def __getitem__(self, index: slice) -> "AxesArray": ...
+        def __getitem__(self, index: int | slice) -> "DrawnAxes | AxesArray": ...
+        def __iter__(self) -> Iterator[DrawnAxes]: ...  # type: ignore[override]
+
     @property
     def figure(self) -> "Figure":
         """The figure that the panels belong to; of several figures, that of the first panel."""
-        return root_figure(self.flat[0])
+        return root_figure(self.ravel()[0])
 
 
 def root_figure(ax: "Axes") -> "Figure":
@@ -116,6 +126,11 @@ def tidy(ax: "Axes") -> "Axes":
 def is_ratio(tree: xr.DataTree, ratio: bool | None = None) -> bool:
     """Whether effects are drawn as ratios: as requested, else according to the measure of the specification."""
     return tree.attrs.get("measure") in RATIOS if ratio is None else bool(ratio)
+
+
+def has_null(tree: xr.DataTree) -> bool:
+    """Whether zero, on the scale of the model, means that there is no effect."""
+    return tree.attrs.get("measure") not in _WITHOUT_NULL
 
 
 def effect_label(tree: xr.DataTree, ratio: bool) -> str:

@@ -11,7 +11,7 @@ from bayesmeta.display.tables import Facts, Table, number, percent
 from bayesmeta.errors import DataError
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Spec
-from bayesmeta.plots.style import effect_label, is_ratio, shown
+from bayesmeta.plots.style import back_transformed, effect_label, is_ratio
 from bayesmeta.report.blocks import Block, Notes
 from bayesmeta.report.sections.model import of_tree
 from bayesmeta.summaries.compare import compare
@@ -127,7 +127,7 @@ def predictions(trees: Trees, prob: float) -> list[Table]:
 
 def _at(found: xr.Dataset, i: int, outcome: str, as_ratio: bool) -> str:
     here = found.isel({schema.ROW: i}).sel({schema.OUTCOME: outcome})
-    mean, lower, upper = (float(shown(here[part], as_ratio)) for part in ("mean", "lower", "upper"))
+    mean, lower, upper = (float(back_transformed(here[part], as_ratio)) for part in ("mean", "lower", "upper"))
     return within(mean, lower, upper, float(here["se"]) * (mean if as_ratio else 1))
 
 
