@@ -6,6 +6,7 @@ not worse than that of fitting it alone.
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from bayesmeta.errors import ConvergenceWarning
 from bayesmeta.estimation.batch import Objectives, residual_gradients
 from bayesmeta.estimation.batch_search import TOLERANCE, maximise_many
 from bayesmeta.estimation.free import Free
+from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.ml import fit_likelihood
 from bayesmeta.estimation.steps import GAIN
 from bayesmeta.kernel import likelihood, statistics
@@ -115,3 +117,28 @@ def _alone(data: DataSets, restricted: bool, found: ManyEstimates) -> ManyEstima
             for level, value in zip(psi, alone.psi, strict=True):
                 level[i] = value
     return ManyEstimates(psi=tuple(psi), converged=converged, **arrays)
+
+
+OPTIONS = ("start", "max_iterations", "tolerance", "verbose")
+register(
+    Method(
+        name="reml",
+        label="restricted maximum likelihood (REML)",
+        short="REML",
+        estimate=partial(fit_likelihood, restricted=True),
+        options=OPTIONS,
+        likelihood="restricted",
+        together=partial(fit_likelihood_many, restricted=True),
+    )
+)
+register(
+    Method(
+        name="ml",
+        label="maximum likelihood (ML)",
+        short="ML",
+        estimate=partial(fit_likelihood, restricted=False),
+        options=OPTIONS,
+        likelihood="full",
+        together=partial(fit_likelihood_many, restricted=False),
+    )
+)

@@ -14,6 +14,7 @@ from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.free import Free
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.estimation.steps import Objective
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
@@ -48,7 +49,7 @@ def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) ->
     """The parameters asked for."""
     method = tree.attrs.get("method", "")
     group(tree, schema.ESTIMATE)
-    if method not in ("ml", "reml"):
+    if not method_of(tree).searches:
         raise SpecError(f'a fit by {method} has no profile likelihood\n  fit with method="ml" or "reml"')
     table = parameters(tree, prob)
     spec = spec_from_tree(tree)
@@ -63,7 +64,7 @@ def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) ->
             known = [*made, *kinds]
             raise SpecError(f"no parameter '{label}'{did_you_mean(label, known)}\n  known: {listing(known, 24)}")
     wanted = [t for t in made.values() if t.label in labels or t.kind in labels]
-    if method == "ml":
+    if method_of(tree).likelihood == "full":
         return wanted
     if asked is not None and any(t.kind == BETA for t in wanted):
         raise SpecError(
@@ -76,7 +77,7 @@ class _Model:
     """Makes the targets of a fit."""
 
     def __init__(self, spec: Spec, tree: xr.DataTree) -> None:
-        self.spec, self.restricted = spec, tree.attrs["method"] == "reml"
+        self.spec, self.restricted = spec, method_of(tree).likelihood == "restricted"
         self.free = Free(spec, spec.statistics.typical)
         self.objective = Objective(spec.statistics, self.free, self.restricted)
         self.xi = np.asarray(group(tree, schema.ESTIMATE)["xi"].to_numpy(), dtype=float)

@@ -125,7 +125,8 @@ def caterpillar(
     as_ratio = kind == "blup" and style.is_ratio(tree, ratio)
     drawn = panel_axes(axes, titles, min(height, TALLEST))
     for ax, panel, title in zip(drawn, panels, titles, strict=True):
-        _draw(ax, panel, as_ratio)
+        null = (style.measure_of(tree).null or 0.0) if kind == "blup" else 0.0
+        _draw(ax, panel, null, as_ratio)
         ax.set_title(shortened(title, 34), fontsize=style.TEXT)
         if kind == "blup":
             style.effect_axis(ax, tree, as_ratio)
@@ -201,12 +202,13 @@ def _sorted(level: str, term: str, labels: list[Any], *values: FloatArray) -> Gr
     return GroupEffects(level, term, tuple(str(labels[i]) for i in order), *(each[order] for each in values))
 
 
-def _draw(ax: "Axes", panel: GroupEffects, as_ratio: bool) -> None:
+def _draw(ax: "Axes", panel: GroupEffects, null: float, as_ratio: bool) -> None:
     n = len(panel.labels)
     place = np.arange(n, dtype=float)
     if as_ratio:
         ax.set_xscale("log")
-    ax.axvline(1.0 if as_ratio else 0.0, color=style.MUTED, linewidth=0.8, linestyle="--", zorder=0)
+    line = float(style.back_transformed(null, as_ratio))
+    ax.axvline(line, color=style.MUTED, linewidth=0.8, linestyle="--", zorder=0)
     mean, lower, upper = (style.back_transformed(values, as_ratio) for values in (panel.mean, panel.lower, panel.upper))
     draw_rows(ax, EstimateRows(place, mean, lower, upper), dense=n > _MOST_LABELLED)
     labels = [shortened(label) for label in panel.labels]

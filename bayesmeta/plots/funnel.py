@@ -136,9 +136,10 @@ def funnel(
     panel = only_axes(ax, height=3.0)
     handles: list[tuple[str, Any]] = []
     shades = () if points.residual else levels
-    _limits(panel, points, scale, se, z, shades, as_ratio)
+    null = style.measure_of(tree).null or 0.0
+    _limits(panel, points, scale, se, z, [null] if shades else [], as_ratio)
     if shades:
-        handles += _shade(panel, scale.of(se), se, shades, as_ratio)
+        handles += _shade(panel, scale.of(se), se, shades, null, as_ratio)
     handles += _region(panel, points, scale.of(se), se, z, prob, as_ratio)
     handles += _marks(panel, points, scale, as_ratio)
     style.effect_axis(panel, tree, as_ratio, "x")
@@ -191,12 +192,12 @@ def _limits(
     scale: PrecisionAxis,
     se: FloatArray,
     z: float,
-    shades: Sequence[float],
+    nulls: Sequence[float],
     ratio: bool,
 ) -> None:
     """Set limits that show all points, the region around the centre, and the contours except the outermost."""
     widest = z * se[-1] * np.array([-1, 1])
-    extent = [points.effect, points.centre + widest] + ([widest] if shades else [])
+    extent = [points.effect, points.centre + widest] + [null + widest for null in nulls]
     low, high = np.min(np.concatenate(extent)), np.max(np.concatenate(extent))
     margin = 0.04 * (high - low)
     if ratio:
@@ -206,14 +207,16 @@ def _limits(
     ax.set_ylim(*((least, most) if scale.upward else (most, least - 0.03 * (most - least))))
 
 
-def _shade(ax: "Axes", y: FloatArray, se: FloatArray, levels: Sequence[float], ratio: bool) -> list[tuple[str, Any]]:
+def _shade(
+    ax: "Axes", y: FloatArray, se: FloatArray, levels: Sequence[float], null: float, ratio: bool
+) -> list[tuple[str, Any]]:
     """Regions between contours around no effect, white inside; the region outside all of them is the background."""
     from matplotlib.patches import Patch
 
     greys = [str(grey) for grey in (1.0, *np.linspace(_DARKEST, _LIGHTEST, len(levels)))]
     ax.set_facecolor(greys[-1])
     for level, grey in reversed(list(zip(levels, greys, strict=False))):
-        lower, upper = (style.back_transformed(sign * quantile(level) * se, ratio) for sign in (-1, 1))
+        lower, upper = (style.back_transformed(null + sign * quantile(level) * se, ratio) for sign in (-1, 1))
         ax.fill_betweenx(y, lower, upper, color=grey, linewidth=0, zorder=0, label=f"_contour {level:g}")
     p = [f"{1 - level:.4g}" for level in levels]
     between = [f"p {low} to {high}" for high, low in pairwise(p)]

@@ -321,9 +321,9 @@ def draw_points(ax: "Axes", estimates: Estimates, ratio: bool, look: int, name: 
 
 def mark_no_effect(ax: "Axes", tree: xr.DataTree, ratio: bool) -> None:
     """A thin horizontal line at no effect where this lies within the limits, which stay as they are."""
-    value = float(ratio)
+    null = style.measure_of(tree).null
     low, high = sorted(ax.get_ylim())
-    if style.has_null(tree) and low <= value <= high:
+    if null is not None and low <= (value := float(style.back_transformed(null, ratio))) <= high:
         ax.axhline(value, color=style.MUTED, linewidth=0.6, zorder=1)
 
 

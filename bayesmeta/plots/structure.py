@@ -17,6 +17,7 @@ from bayesmeta import schema
 from bayesmeta._typing import IntArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.prediction_rows import group_of_kept
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Spec
@@ -106,7 +107,7 @@ def _specification(spec: Spec | xr.DataTree) -> Spec:
     """The specification, also that of a results tree; a common effect allows no variation between groups."""
     if isinstance(spec, xr.DataTree):
         whole = spec_from_tree(spec)
-        return homogeneous(whole) if spec.attrs["method"] == "fixed" else whole
+        return homogeneous(whole) if method_of(spec).zero_psi else whole
     if not isinstance(spec, Spec):
         raise SpecError(f"structure takes a specification or a results tree, not {type(spec).__name__}")
     return spec

@@ -22,22 +22,22 @@ _FACTOR = float(np.log(100))  # ratios further from the outermost estimate are n
 _MARGIN = 0.04
 
 
-def limits(cells: Sequence[Cell], null: bool, logs: bool) -> tuple[float, float]:
+def limits(cells: Sequence[Cell], null: float | None, logs: bool) -> tuple[float, float]:
     """The limits of the axis, on the scale of the model.
 
     They include all estimates and bounds, except for intervals so much wider than the others that they would squeeze
-    them, and zero effect where it is no further away than the axis is long.
+    them, and no effect where it is no further away than the axis is long.
 
-    cells : of one outcome.  null : whether 0 is no effect.  logs : whether effects are logs of ratios.
+    cells : of one outcome.  null : the effect that means none, if there is one.  logs : whether effects are logs.
     """
     observed = [cell.observed for cell in cells if cell.observed]
     others = [interval for cell in cells for interval in (cell.blup, cell.mean, cell.prediction) if interval]
     low, high = _span(_array(observed), _array([*observed, *others]), _FACTOR if logs else np.inf)
     reach = high - low
-    if null and 0 < low <= reach:
-        low = 0.0
-    elif null and 0 < -high <= reach:
-        high = 0.0
+    if null is not None and 0 < low - null <= reach:
+        low = null
+    elif null is not None and 0 < null - high <= reach:
+        high = null
     margin = _MARGIN * (high - low)
     return low - margin, high + margin
 

@@ -213,10 +213,10 @@ def _draw(
     panels = panels_of(content, names, heading, ratio, labelled, list(legend.values()))
     heights = spacing.line_heights(content, names)
     axes, size = _new(panels, heights) if own is None else (own, _font_size(own, tree, ratio, panels, heights))
-    null = style.has_null(tree)
+    measure = style.measure_of(tree)
     for j, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
-        ends = _limits(limits, ratio) if limits else axis.limits(content.cells(j), null, style.is_ratio(tree))
-        _panel(ax, tree, content, j, panel, heights, size, ends, ratio, null, legend)
+        ends = _limits(limits, ratio) if limits else axis.limits(content.cells(j), measure.null, measure.is_ratio)
+        _panel(ax, tree, content, j, panel, heights, size, ends, ratio, measure.null, legend)
     return axes
 
 
@@ -230,7 +230,7 @@ def _panel(
     size: float,
     ends: tuple[float, float],
     ratio: bool,
-    null: bool,
+    null: float | None,
     legend: dict[str, str],
 ) -> None:
     """Draw one outcome into its axes."""

@@ -29,7 +29,7 @@ class Marks:
     def __init__(self, ax: "Axes", limits: tuple[float, float], ratio: bool, pitch: float) -> None:
         self.ax, self.low, self.high, self.ratio, self.pitch = ax, *limits, ratio, pitch
 
-    def draw(self, content: ForestContent, outcome: int, heights: LineHeights, null: bool) -> None:
+    def draw(self, content: ForestContent, outcome: int, heights: LineHeights, null: float | None) -> None:
         cells, at = content.cells(outcome), np.asarray(heights.at)
         self._vertical_lines(content.pooled[outcome], heights, null)
         of_row = [line.kind == "row" for line in content.lines]
@@ -49,11 +49,11 @@ class Marks:
         self._squares([(y - shift, c.observed, c.size) for y, c in zip(at, cells, strict=True) if c.observed])
         self._circles([(y + shift, c.blup) for y, c, row in zip(at, cells, of_row, strict=True) if c.blup and row])
 
-    def _vertical_lines(self, pooled: Interval | None, heights: LineHeights, null: bool) -> None:
+    def _vertical_lines(self, pooled: Interval | None, heights: LineHeights, null: float | None) -> None:
         """Lines at no effect and at the pooled estimate, from the first line to the last."""
         ends = -0.5, heights.bottom
-        if null and self.low <= 0 <= self.high:
-            self.ax.plot([self._x(0.0)] * 2, ends, color=style.MUTED, linewidth=0.7, zorder=1, label="no effect")
+        if null is not None and self.low <= null <= self.high:
+            self.ax.plot([self._x(null)] * 2, ends, color=style.MUTED, linewidth=0.7, zorder=1, label="no effect")
         if pooled:
             x = [self._x(pooled.estimate)] * 2
             self.ax.plot(x, ends, color=style.FAINT, linewidth=0.8, linestyle=":", zorder=1, label="pooled")
