@@ -97,5 +97,5 @@ def test_trees_by_name() -> None:
         named_trees({"one": "tree"}, "f")
     with pytest.raises(SpecError, match="f: trees is a list, not a results tree"):
         named_trees([tree], "f")
-    with pytest.raises(SpecError, match="which no axis can share\n  one: smd, two: logor"):
+    with pytest.raises(SpecError, match="which cannot share an axis\n  one: smd, two: logor"):
         named_trees({"one": tree, "two": other}, "f")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import bayesmeta as bm
 from bayesmeta.cli.app import app
-from bayesmeta.report.from_file import Options, for_priors
+from bayesmeta.report.from_file import ReportOptions, for_priors
 from bayesmeta.tree import files
 from tests.support.posteriors import make_posterior
 
@@ -110,8 +110,8 @@ def test_which_model_is_tried_with_other_priors() -> None:
 
 
 def test_options_are_written_as_typed() -> None:
-    assert Options().words() == []
-    assert Options(model="m", seed=4, bayes=False, sensitivity=True).words() == [
+    assert ReportOptions().words() == []
+    assert ReportOptions(model="m", seed=4, bayes=False, sensitivity=True).words() == [
         *("--model", "m", "--seed", "4", "--no-bayes", "--sensitivity")
     ]
-    assert Options(sensitivity=False).words() == ["--no-sensitivity"]
+    assert ReportOptions(sensitivity=False).words() == ["--no-sensitivity"]

@@ -28,7 +28,7 @@ def limits(cells: Sequence[Cell], null: float | None, logs: bool) -> tuple[float
     They include all estimates and bounds, except for intervals so much wider than the others that they would squeeze
     them, and no effect where it is no further away than the axis is long.
 
-    cells : of one outcome.  null : the effect that means none, if there is one.  logs : whether effects are logs.
+    cells : of one outcome.  null : the effect that means none, if there is one.  logs : whether effects are log ratios.
     """
     observed = [cell.observed for cell in cells if cell.observed]
     others = [interval for cell in cells for interval in (cell.blup, cell.mean, cell.prediction) if interval]
