@@ -224,9 +224,9 @@ def test_a_local_maximum_above_zero_is_not_taken_for_the_maximum() -> None:
     ("options", "message"),
     [
         ({"start": ["a"]}, "start is"),
-        ({"max_iterations": 0}, "positive integer"),
-        ({"max_iterations": "a"}, "positive integer"),
-        ({"tolerance": -1.0}, "positive number"),
+        ({"max_iterations": 0}, "whole number of at least 1"),
+        ({"max_iterations": "a"}, "whole number of at least 1"),
+        ({"tolerance": -1.0}, "finite number greater than 0"),
     ],
 )
 def test_wrong_values_of_options(school: pd.DataFrame, options: dict[str, object], message: str) -> None:
