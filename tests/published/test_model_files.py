@@ -189,16 +189,16 @@ def test_models_are_frozen() -> None:
     [
         ('title = "Schools"', 'titel = "Schools"', "unknown key 'titel'; did you mean 'title'"),
         ('title = "Schools"', "", "'title' is missing"),
-        ('title = "Schools"', "title = 3", "title is 3; text is wanted"),
-        ('data = "school"', "data = [1]", r"data is \[1\]; text is wanted"),
-        ('late = "year > 1990"', "late = 1990", "derive or complete is 1990; text is wanted"),
+        ('title = "Schools"', "title = 3", "title is 3; it must be a string"),
+        ('data = "school"', "data = [1]", r"data is \[1\]; it must be a string"),
+        ('late = "year > 1990"', "late = 1990", "derive or complete is 1990; it must be a string"),
         ('["one", "two"]', '["one", "tow"]', "tables: Both: no model 'tow'; did you mean 'two'"),
         ("[model.two]", "[model.two]\nfomula = ''", "model two: unknown key 'fomula'; did you mean 'formula'"),
         ('formula = "effect ~ late"', "", "model two: 'formula' is missing"),
         ('S = {se = "var"}', "", "model two: 'S' is missing"),
         ('{se = "var"}', '{see = "var"}', "model two: S: unknown key 'see'; did you mean 'se'"),
-        ('{se = "var"}', "{se = 1}", "model two: S: se is 1; text is wanted"),
-        ('{se = "var"}', "0.1", r"model two: S is 0\.1; text is wanted"),
+        ('{se = "var"}', "{se = 1}", "model two: S: se is 1; it must be a string"),
+        ('{se = "var"}', "0.1", r"model two: S is 0\.1; it must be a string"),
         ('{se = "var"}', '{within = "ar"}', "model two: S: no builder 'ar'; did you mean 'ar1'"),
         ('{se = "var"}', '{within = "os.system"}', "model two: S: no builder 'os.system'"),
         (
@@ -208,12 +208,12 @@ def test_models_are_frozen() -> None:
         ),
         ('{se = "var"}', '{within = "ar1", variance = "var"}', "model two: S: ar1: 'rho' is missing"),
         ('district = "unstr"', 'district = "unst"', "unknown structure 'unst'; did you mean 'unstr'"),
-        ('district = "unstr"', "district = 1", "model one: psi.district is 1; text is wanted"),
-        ("{fixed = [[0.03]]}", "{fixd = [[0.03]]}", "model one: psi.study.fixd is .*; text is wanted"),
+        ('district = "unstr"', "district = 1", "model one: psi.district is 1; it must be a string"),
+        ("{fixed = [[0.03]]}", "{fixd = [[0.03]]}", "model one: psi.study.fixd is .*; it must be a string"),
         ("{fixed = [[0.03]]}", "{fixed = [[0.03]], cs = 1}", "model one: psi.study: unknown key 'cs'"),
         ('quantity = "df"', 'quantity = "dff"', "model one: paper: unknown quantity 'dff'; did you mean 'df'"),
         ("where =", "were =", "model one: paper: unknown key 'were'; did you mean 'where'"),
-        ('method = "ml"', "method = 1", "model two: method is 1; text is wanted"),
+        ('method = "ml"', "method = 1", "model two: method is 1; it must be a string"),
         ("[model.one]", "[model.one", "models.toml is not TOML"),
     ],
 )
@@ -254,8 +254,8 @@ def test_no_file(tmp_path: Path) -> None:
     ("written", "complaint"),
     [
         ('[priors]\ntaus = {name = "HalfNormal", sigma = 1}', "unknown key 'taus'; did you mean 'tau'?"),
-        ("[priors]\ntau = 0.5", "a table is wanted"),
-        ("[priors.tau]\ndistrict = 0.5", "a table is wanted"),
+        ("[priors]\ntau = 0.5", "it must be a table"),
+        ("[priors.tau]\ndistrict = 0.5", "it must be a table"),
     ],
 )
 def test_priors_that_are_none(tmp_path: Path, written: str, complaint: str) -> None:
