@@ -58,7 +58,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, seed=1, progress=False)
+    >>> post = bm.sample(spec, random_seed=1, progress=False)
     >>> ax = bm.plots.loo_pit(post)
     >>> ax.get_xlabel()
     'LOO-PIT of 13 observations'
@@ -117,7 +117,7 @@ def sensitivity(found: xr.Dataset, parameters: Sequence[str] | None = None, axes
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
     >>> priors = {"default": None, "Turner": bm.Priors(tau=bm.priors.turner())}
-    >>> found = bm.sensitivity(spec, priors, seed=1, progress=False)
+    >>> found = bm.sensitivity(spec, priors, random_seed=1, progress=False)
     >>> [ax.get_title() for ax in bm.plots.sensitivity(found)]
     ['beta[Intercept]', 'tau[unit, Intercept]']
     """
@@ -160,7 +160,7 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, seed=1, progress=False)
+    >>> post = bm.sample(spec, random_seed=1, progress=False)
     >>> values = bm.plots.loo_pit_values(post)
     >>> round(float(values["pit"].min()), 1)
     0.1

@@ -80,7 +80,7 @@ def prior_posterior(
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, seed=1, progress=False)
+    >>> post = bm.sample(spec, random_seed=1, progress=False)
     >>> bm.plots.prior_posterior(post)[0].get_xlabel()
     'tau[unit, Intercept]'
     """

@@ -52,7 +52,7 @@ class Options:
 
     @property
     def how(self) -> dict[str, Any]:
-        return {"draws": self.draws, "tune": self.tune, "chains": self.chains, "seed": self.seed}
+        return {"draws": self.draws, "tune": self.tune, "chains": self.chains, "random_seed": self.seed}
 
     def words(self) -> list[str]:
         """As they are typed, those that are not the default."""

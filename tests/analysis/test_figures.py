@@ -197,7 +197,10 @@ def test_columns_of_the_data_by_their_names():
     [
         ({"labels": "authr"}, "figure f: labels: the data have no column 'authr'; did you mean 'author'?"),
         ({"columns": ["tpos", "tnge"]}, "figure f: columns: the data have no column 'tnge'; did you mean 'tneg'?"),
-        ({"columns": {"Arm": {"TB": "tops"}}}, "figure f: columns: the data have no column 'tops'; did you mean 'tpos'?"),
+        (
+            {"columns": {"Arm": {"TB": "tops"}}},
+            "figure f: columns: the data have no column 'tops'; did you mean 'tpos'?",
+        ),
         ({"subgroup": 3}, "figure f: subgroup is 3; it must be a table"),
     ],
 )

@@ -355,7 +355,10 @@ def test_bad_groups(function, column, value, message):
         ({"events": EVENTS, "total": TOTAL, "no_events": OTHERS}, "total or no_events: both are given"),
         ({"events": "tpos", "no_events": OTHERS}, "events is 'tpos'; two columns are wanted"),
         ({"events": ("tpos", "tpos"), "no_events": OTHERS}, "events: both arms are column 'tpos'"),
-        ({"events": ("tpos", "cps"), "no_events": OTHERS}, "events: the data have no column 'cps'; did you mean 'cpos'?"),
+        (
+            {"events": ("tpos", "cps"), "no_events": OTHERS},
+            "events: the data have no column 'cps'; did you mean 'cpos'?",
+        ),
         ({"events": EVENTS, "total": ("tn", "totl")}, "total: the data have no column 'totl'"),
         ({"events": EVENTS, "total": TOTAL, "zero": "only"}, "zero is 'only'; did you mean 'only0'?"),
         ({"events": EVENTS, "total": TOTAL, "add": 0}, "add is 0; it must be a finite number greater than 0"),

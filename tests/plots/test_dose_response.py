@@ -200,7 +200,7 @@ def bad(call: str) -> None:
         ("endless", "upto is inf"),
         ("reference", "reference is nan; give a dose"),
         ("prob", "prob is 95"),
-        ("at", "at: 'agee' is none of the other predictors; did you mean 'age'"),
+        ("at", "at: no other predictor 'agee'; did you mean 'age'"),
         ("outcome", "no outcome 'z'"),
     ],
 )

@@ -183,7 +183,7 @@ def test_bad_input() -> None:
         bm.plots.longitudinal({"one": visits, "two": fewer}, "visit")
     with pytest.raises(SpecError, match="prob is 0"):
         bm.plots.longitudinal(visits, "visit", prob=0)
-    with pytest.raises(SpecError, match="at: 'age' is none of the other"):
+    with pytest.raises(SpecError, match="at: no other predictor 'age'"):
         bm.plots.longitudinal(visits, "visit", at={"age": 3})
     with pytest.raises(SpecError, match="no results tree"):
         bm.plots.longitudinal({"one": bm.Spec.from_tree(visits)}, "visit")

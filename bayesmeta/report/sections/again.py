@@ -39,7 +39,8 @@ def _made(tree: xr.DataTree) -> list[str]:
         return [f"fit = bm.fit(spec, method={about['method']!r})"]
     sizes = group(tree, schema.POSTERIOR).sizes
     how = {"draws": str(sizes[schema.DRAW]), "chains": str(sizes[schema.CHAIN])}
-    how |= {key: about[key] for key in ("tune", "target_accept", "seed") if key in about}
+    arguments = {"tune": "tune", "target_accept": "target_accept", "random_seed": "seed"}
+    how |= {argument: about[key] for argument, key in arguments.items() if key in about}
     given = ", ".join(f"{key}={value}" for key, value in how.items())
     return [f"priors = {priors_of(tree)}", f"post = bm.sample(spec, priors, {given}, sampler={about['sampler']!r})"]
 

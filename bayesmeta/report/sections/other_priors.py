@@ -54,7 +54,7 @@ def _of_level(spec: Spec, level: Level, shape: Any, factor: float) -> Any:
 def other_priors(spec: Spec, given: Priors | None, posterior: xr.DataTree, prob: float, **how: Any) -> xr.Dataset:
     """The posterior as reported beside those under other priors.
 
-    how : draws, tune, chains, seed and so on, as of `bm.sample`.
+    how : draws, tune, chains, random_seed and so on, as of `bm.sample`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesmetaWarning)  # the table says of each whether its chains agree
