@@ -7,8 +7,9 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_choice
 from bayesmeta.display.tables import percent
-from bayesmeta.inference.prediction_rows import one_of, quantile
+from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.predictor import (
@@ -132,7 +133,7 @@ def bubble(
 def _checked(interval: IntervalKind | Sequence[IntervalKind] | None) -> tuple[IntervalKind, ...]:
     intervals = (interval,) if isinstance(interval, str) else tuple(interval or ())
     for each in intervals:
-        one_of("interval", each, _INTERVALS)
+        check_choice(each, _INTERVALS, "interval")
     return intervals
 
 

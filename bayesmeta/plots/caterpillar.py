@@ -9,11 +9,10 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice, check_name, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import blup, ranef
-from bayesmeta.inference.prediction_rows import one_of
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import (
@@ -26,7 +25,6 @@ from bayesmeta.plots.panels import (
     label_rows,
     panel_axes,
     plain,
-    probability,
     shortened,
 )
 from bayesmeta.tree.specification import spec_from_tree
@@ -143,23 +141,21 @@ def group_effects(
     prob: float = 0.95,
 ) -> list[GroupEffects]:
     """What `caterpillar` draws, panel by panel; its arguments."""
-    one_of("kind", kind, ("ranef", "blup"))
-    probability(prob)
+    check_choice(kind, ("ranef", "blup"), "kind")
+    check_probability(prob)
     spec = spec_from_tree(tree)
     levels = _levels(spec, level)
     panels = list(_ranef(tree, levels, prob) if kind == "ranef" else _blup(tree, spec, levels, prob))
     if effect is None:
         return panels
     terms = list(dict.fromkeys(panel.term for panel in panels))
-    if effect not in terms:
-        raise SpecError(f"no effect {effect!r}{did_you_mean(effect, terms)}\n  effects: {listing(terms, 20)}")
+    check_name(effect, terms, "no effect", "effects")
     return [panel for panel in panels if panel.term == effect]
 
 
 def _levels(spec: Spec, name: str | None) -> list[Level]:
-    names = [level.name for level in spec.levels]
-    if name is not None and name not in names:
-        raise SpecError(f"no level {name!r}{did_you_mean(name, names)}\n  levels, outer to inner: {listing(names)}")
+    if name is not None:
+        check_name(name, [level.name for level in spec.levels], "no level", "levels, outer to inner")
     chosen = [level for level in spec.levels if level.dim and name in (None, level.name)]
     if not chosen:
         subject = f"level {name!r} has" if name else "this model has"

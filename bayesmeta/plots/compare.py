@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
@@ -18,7 +18,6 @@ from bayesmeta.plots.panels import (
     draw_rows,
     panel_axes,
     plain,
-    probability,
     shortened,
     wrapped,
 )
@@ -106,7 +105,7 @@ def estimates_of(results: Mapping[str, xr.DataTree] | xr.Dataset | Comparison, p
             f"results must be a dict of names and results trees, not {'{}' if is_mapping else type(results).__name__}"
             '\n  such as {"REML": bm.fit(spec), "Bayes": bm.sample(spec)}; or the result of bm.sensitivity'
         )
-    probability(prob := 0.95 if prob is None else prob)
+    check_probability(prob := 0.95 if prob is None else prob)
     trees: Any = results
     return _of_trees(trees, prob)
 
@@ -144,8 +143,7 @@ def chosen_parameters(estimates: xr.Dataset, parameters: str | Sequence[str] | N
         return free or labels
     chosen = [parameters] if isinstance(parameters, str) else list(parameters)
     for label in chosen:
-        if label not in labels:
-            raise SpecError(f"no parameter {label!r}{did_you_mean(label, labels)}\n  parameters: {listing(labels, 20)}")
+        check_name(label, labels, "no parameter", "parameters")
     return chosen
 
 

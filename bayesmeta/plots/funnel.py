@@ -10,10 +10,11 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import predict
-from bayesmeta.inference.prediction_rows import one_of, quantile
+from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.predictor import chosen_outcome
@@ -128,7 +129,7 @@ def funnel(
     >>> ax.get_xlabel(), ax.get_ylabel(), bool(ax.yaxis_inverted())
     ('Odds ratio', 'Standard error', True)
     """
-    one_of("y", y, tuple(PRECISION_AXES))
+    check_choice(y, PRECISION_AXES, "y")
     z = quantile(prob)
     levels = _levels(contours)
     points, as_ratio = funnel_points(tree, outcome), style.is_ratio(tree, ratio)
@@ -167,10 +168,7 @@ def funnel_points(tree: xr.DataTree, outcome: str | None = None) -> FunnelPoints
 def _levels(contours: Sequence[float]) -> tuple[float, ...]:
     levels = tuple(np.sort(np.ravel(np.asarray(contours, dtype=float))).tolist())
     for level in levels:
-        if not 0 < level < 1:
-            raise SpecError(
-                f"contours: {level:g} is not a probability between 0 and 1\n  give some such as (0.9, 0.95, 0.99)"
-            )
+        check_probability(level, "a probability of contours")
     return tuple(dict.fromkeys(levels))
 
 

@@ -9,10 +9,11 @@ from scipy.special import ndtr, softmax
 
 from bayesmeta import schema
 from bayesmeta._typing import ObjectArray
+from bayesmeta._validation import check_probability
 from bayesmeta.errors import SpecError
 from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.plots.compare import compare
-from bayesmeta.plots.panels import only_axes, probability
+from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.style import AxesArray
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
 from bayesmeta.tree.specification import group, spec_from_tree
@@ -67,7 +68,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, seed=1, progress=False)
+    >>> post = bm.sample(spec, random_seed=1, progress=False)
     >>> ax = bm.plots.loo_pit(post)
     >>> ax.get_xlabel()
     'LOO-PIT of 13 observations'
@@ -75,7 +76,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     import arviz
     from arviz_stats.ecdf_utils import ecdf_pit
 
-    probability(prob)
+    check_probability(prob)
     values = loo_pit_values(tree)
     n = values.sizes[schema.OBS]
     if n < 2:
@@ -135,7 +136,7 @@ def sensitivity(
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
     >>> priors = {"default": None, "Turner": bm.Priors(tau=bm.priors.turner())}
-    >>> estimates = bm.sensitivity(spec, priors, seed=1, progress=False)
+    >>> estimates = bm.sensitivity(spec, priors, random_seed=1, progress=False)
     >>> [ax.get_title() for ax in bm.plots.sensitivity(estimates)]
     ['beta[Intercept]', 'tau[unit, Intercept]']
     """
@@ -183,7 +184,7 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, seed=1, progress=False)
+    >>> post = bm.sample(spec, random_seed=1, progress=False)
     >>> values = bm.plots.loo_pit_values(post)
     >>> round(float(values["pit"].min()), 1)
     0.1

@@ -10,14 +10,14 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import BoolArray, FloatArray, ObjectArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, check_probability, listing
 from bayesmeta.columns import is_categorical, label
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
-from bayesmeta.plots.panels import height_in_inches, only_axes, probability, wrapped
+from bayesmeta.plots.panels import height_in_inches, only_axes, wrapped
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
@@ -142,12 +142,11 @@ def orchard_rows(
     prob: float = 0.95,
 ) -> tuple[list[OrchardRow], str]:
     """The rows of an orchard plot from top to bottom, and a note on the values of the other predictors."""
-    probability(prob)
+    check_probability(prob)
     spec = spec_from_tree(tree)
     frame = spec.data.loc[spec.kept]
-    if outcome is not None and outcome not in spec.outcomes:
-        hint = did_you_mean(outcome, spec.outcomes)
-        raise SpecError(f"no outcome {outcome!r}{hint}\n  outcomes: {listing(spec.outcomes)}")
+    if outcome is not None:
+        check_name(outcome, spec.outcomes, "no outcome", "outcomes")
     values = _values(spec, frame, by)
     first = [0] if by is None else [int(np.flatnonzero(values == value)[0]) for value in dict.fromkeys(values)]
     new, held = _newdata(spec, frame.iloc[first].copy(), frame, by, at or {})
@@ -178,12 +177,7 @@ def _values(spec: Spec, frame: pd.DataFrame, by: str | None) -> ObjectArray:
     """(n,) category of every kept row, as text; "" for all without `by`."""
     if by is None:
         return np.full(len(frame), "", dtype=object)
-    predictors = list(spec.design.parsed.predictors)
-    if by not in predictors:
-        hint = did_you_mean(by, predictors)
-        raise SpecError(
-            f"by is {by!r}, which is not a predictor of this model{hint}\n  predictors: {listing(predictors) or 'none'}"
-        )
+    check_name(by, spec.design.parsed.predictors, "by: the model has no predictor", "predictors")
     values = np.array([label(value) for value in frame[by]], dtype=object)
     n = len(set(values))
     if n > _MOST_CATEGORIES:
@@ -200,11 +194,7 @@ def _newdata(
     """Rows to predict for, one for each category, and the values at which other predictors are held."""
     others = [column for column in spec.design.parsed.predictors if column != by]
     for column in at:
-        if column not in others:
-            hint = did_you_mean(column, others)
-            raise SpecError(
-                f"at names {column!r}, which is not another predictor{hint}\n  others: {listing(others) or 'none'}"
-            )
+        check_name(column, others, "at: no other predictor", "other predictors")
     held = []
     for column in others:
         values = frame[column]

@@ -53,13 +53,6 @@ def only_axes(ax: "Axes | None", height: float = 2.6, width: float = style.COLUM
     return cast("DrawnAxes", axes.flat[0])
 
 
-def probability(prob: float) -> float:
-    """The probability of an interval, checked."""
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob!r}; give a probability between 0 and 1, such as 0.95")
-    return float(prob)
-
-
 def shortened(label: object, most: int = 24) -> str:
     """A label of at most this many letters; a longer one keeps both ends, because labels often differ in the last ones.
 

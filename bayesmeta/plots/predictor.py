@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, did_you_mean, listing
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
@@ -51,10 +51,7 @@ class Predictor:
     def of(cls, spec: Spec, column: str, outcome: int, argument: str, random: bool = False) -> "Predictor":
         """The column, checked to be a predictor of the outcome; `random`: predictions use the random parts too."""
         columns = _columns(_fixed_parts(spec, outcome))
-        if not isinstance(column, str) or column not in columns:
-            hint = did_you_mean(str(column), columns)
-            choices = f"predictors: {listing(columns, 20)}" if columns else "the model has no predictors"
-            raise SpecError(f"{argument}: {column!r} is not a predictor of {spec.outcomes[outcome]}{hint}\n  {choices}")
+        check_name(column, columns, f"{argument}: {spec.outcomes[outcome]} has no predictor", "predictors")
         random_parts = spec.design.parsed.random if random else ()
         return cls(spec, column, outcome, (*_fixed_parts(spec, outcome), *random_parts))
 
@@ -108,11 +105,7 @@ class Predictor:
         others = [name for name in self.spec.design.parsed.predictors if name != self.column]
         fixed = {} if at is None else dict(at)
         for name, value in fixed.items():
-            if name not in others:
-                raise SpecError(
-                    f"at: {name!r} is not one of the other predictors{did_you_mean(str(name), others)}\n"
-                    f"  predictors to be held: {listing(others, 20) or 'none'}"
-                )
+            check_name(name, others, "at: no other predictor", "other predictors")
             self._check(name, value)
         return {name: fixed.get(name, self._typical(name)) for name in others}
 
@@ -156,9 +149,8 @@ def chosen_outcome(spec: Spec, outcome: str | None) -> int:
             f"this model has {len(spec.outcomes)} outcomes: {listing(spec.outcomes)}\n"
             f"  draw one of them: outcome={spec.outcomes[0]!r}, each into its own axes"
         )
-    if outcome is not None and outcome not in spec.outcomes:
-        hint = did_you_mean(outcome, spec.outcomes)
-        raise SpecError(f"no outcome {outcome!r}{hint}\n  outcomes: {listing(spec.outcomes, 20)}")
+    if outcome is not None:
+        check_name(outcome, spec.outcomes, "no outcome", "outcomes")
     return 0 if outcome is None else spec.outcomes.index(outcome)
 
 

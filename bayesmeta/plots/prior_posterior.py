@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes, plain, wrapped
@@ -97,7 +97,7 @@ def prior_posterior(
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, seed=1, progress=False)
+    >>> post = bm.sample(spec, random_seed=1, progress=False)
     >>> bm.plots.prior_posterior(post)[0].get_xlabel()
     'tau[unit, Intercept]'
     """
@@ -126,8 +126,7 @@ def densities(tree: xr.DataTree, parameters: str | Sequence[str] | None = None) 
         raise SpecError("this model has no SD of random effects to estimate")
     chosen = list(sds) if parameters is None else [parameters] if isinstance(parameters, str) else list(parameters)
     for label in chosen:
-        if label not in sds:
-            raise SpecError(f"no parameter {label!r}{did_you_mean(label, sds)}\n  SDs: {listing(sds, 20)}")
+        check_name(label, sds, "no parameter", "SDs")
     return [_densities(label, sds[label][0], _draws(posterior, *sds[label][1:])) for label in chosen]
 
 

@@ -15,7 +15,7 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import IntArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_integer, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.prediction_rows import group_of_kept
@@ -83,17 +83,16 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     ['... and 8 more groups of district']
     """
     spec = _specification(spec)
-    if isinstance(most, bool) or not most >= 1:
-        raise SpecError(f"most is {most!r}; give a positive number of groups")
+    check_integer(most, "most", 1)
     key = key_lines(spec)
     if ax is None:
-        boxes, rest, high = _arranged(spec, int(most), style.PAGE)
+        boxes, rest, high = _arranged(spec, most, style.PAGE)
         width, height, scale = style.PAGE, high + _key_height(key, style.PAGE), 1.0
         panel = only_axes(None, height, width)
         _no_margins(panel)
     else:
         panel = only_axes(ax)
-        boxes, rest, high, width, height, scale = _reduced(spec, panel, int(most), key)
+        boxes, rest, high, width, height, scale = _reduced(spec, panel, most, key)
     panel.set(xlim=(-0.02, width), ylim=(height, -0.02))
     panel.axis("off")
     for box in boxes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name
 from bayesmeta.analysis.figures import KINDS, Figure, draw
 from bayesmeta.analysis.model_file import Analysis, Model, load_analysis
 from bayesmeta.bayes.sample import sample
@@ -52,7 +52,7 @@ class ReportOptions:
     @property
     def sampler(self) -> dict[str, Any]:
         """Settings of `bm.sample`."""
-        return {"draws": self.draws, "tune": self.tune, "chains": self.chains, "seed": self.seed}
+        return {"draws": self.draws, "tune": self.tune, "chains": self.chains, "random_seed": self.seed}
 
     def arguments(self) -> list[str]:
         """As they are typed on the command line, those that are not the default."""
@@ -174,9 +174,7 @@ def _of_results(path: Path, out: Path, options: ReportOptions, prob: float) -> R
 def _chosen(models: Sequence[str], name: str | None, path: Path) -> list[str]:
     if name is None:
         return list(models)
-    if name not in models:
-        hint = did_you_mean(name, models)
-        raise SpecError(f"no model '{name}' in {path}{hint}\nmodels: {listing(models, most=20)}")
+    check_name(name, models, f"{path} has no model", "models")
     return [name]
 
 

@@ -107,7 +107,7 @@ def test_a_structure_goes_through_files_tests_and_reports(structure, berkey, tmp
     page = bm.report(fit).html
     assert "pos: one variance and one correlation above zero" in page
     assert len(bm.confint(fit, method="profile")) > 0
-    assert bm.fit_many(specify(berkey, "pos"), bm.simulate(fit, n=3, seed=1))["psi_unit"].shape == (3, 2, 2)
+    assert bm.fit_many(specify(berkey, "pos"), bm.simulate(fit, n=3, random_seed=1))["psi_unit"].shape == (3, 2, 2)
 
 
 def test_both_backends_read_a_structure(structure, berkey) -> None:

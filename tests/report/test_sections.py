@@ -203,7 +203,7 @@ def test_python_lines_make_the_trees_again(school):
     fit, post = bm.fit(school, "ml"), make_posterior(school, priors=priors)
     code = python_code.code_of({"ml": fit, "bayes": post}).text
     assert "bm.fit(spec, method='ml')" in code
-    assert "draws=100, chains=2, seed=1, sampler='nutpie'" in code
+    assert "draws=100, chains=2, random_seed=1, sampler='nutpie'" in code
     assert eval(python_code.priors_of(post), {"bm": bm}) == priors
     assert python_code.priors_of(make_posterior(school)) == "None"
     ran: dict = {"trees": {"ml": fit}}

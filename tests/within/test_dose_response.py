@@ -179,7 +179,7 @@ def test_arguments(method):
         build(method, data, se="v")
     with pytest.raises(bm.SpecError, match=r"give the standard errors \(se=\) or the variances"):
         build(method, data, variance=None)
-    with pytest.raises(bm.SpecError, match="cases: no column 'case' in the data; did you mean 'cases'"):
+    with pytest.raises(bm.SpecError, match="cases: the data have no column 'case'; did you mean 'cases'"):
         build(method, data, cases="case")
 
 

@@ -55,7 +55,7 @@ def _of_level(spec: Spec, level: Level, shape: Any, factor: float) -> Any:
 def other_priors(spec: Spec, priors: Priors | None, posterior: xr.DataTree, prob: float, **settings: Any) -> xr.Dataset:
     """The posterior as reported beside those under other priors.
 
-    settings : draws, tune, chains, seed and so on, see `bm.sample`.
+    settings : draws, tune, chains, random_seed and so on, see `bm.sample`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesmetaWarning)  # the table shows for each whether its chains agree

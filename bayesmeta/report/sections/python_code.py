@@ -38,9 +38,10 @@ def _made(tree: xr.DataTree) -> list[str]:
     if not is_posterior(tree):
         return [f"fit = bm.fit(spec, method={about['method']!r})"]
     sizes = group(tree, schema.POSTERIOR).sizes
-    how = {"draws": str(sizes[schema.DRAW]), "chains": str(sizes[schema.CHAIN])}
-    how |= {key: about[key] for key in ("tune", "target_accept", "seed") if key in about}
-    arguments = ", ".join(f"{key}={value}" for key, value in how.items())
+    settings = {"draws": str(sizes[schema.DRAW]), "chains": str(sizes[schema.CHAIN])}
+    names = {"tune": "tune", "target_accept": "target_accept", "random_seed": "seed"}
+    settings |= {argument: about[attribute] for argument, attribute in names.items() if attribute in about}
+    arguments = ", ".join(f"{key}={value}" for key, value in settings.items())
     return [f"priors = {priors_of(tree)}", f"post = bm.sample(spec, priors, {arguments}, sampler={about['sampler']!r})"]
 
 
