@@ -118,7 +118,10 @@ def test_refusals() -> None:
     for call, message in [
         (lambda: bm.plots.orchard(fit, by="aloc"), "by: the model has no predictor 'aloc'; did you mean 'alloc'"),
         (lambda: bm.plots.orchard(fit), "depends on the categories of 'alloc'"),
-        (lambda: bm.plots.orchard(fit, by="alloc", at={"yeer": 1}), "at: no other predictor 'yeer'; did you mean 'year'"),
+        (
+            lambda: bm.plots.orchard(fit, by="alloc", at={"yeer": 1}),
+            "no other predictor 'yeer'; did you mean 'year'",
+        ),
         (lambda: bm.plots.orchard(many, by="year"), r"has \d+ values; at most 20"),
         (lambda: bm.plots.orchard(gliomas), "no prediction at time = "),
         (lambda: bm.plots.orchard(fit, by="alloc", outcome="y"), "no outcome 'y'"),
