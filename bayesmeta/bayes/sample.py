@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bayesmeta._validation import check_integer, check_probability
 from bayesmeta.bayes.chains import alarms
 from bayesmeta.errors import ConvergenceWarning, SpecError, keeps_old_names, warn
 from bayesmeta.model.spec import Spec
@@ -173,19 +173,15 @@ class _Plan:
 def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any) -> None:
     """Refuse numbers with which nothing can be sampled."""
     for name, value, least in (("draws", draws, 1), ("tune", tune, 1), ("chains", chains, 1)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise SpecError(f"{name} is {value!r}; give a whole number of at least {least}")
-    if isinstance(target_accept, bool) or not isinstance(target_accept, Real) or not 0 < float(target_accept) < 1:
-        raise SpecError(f"target_accept is {target_accept!r}; give a number between 0 and 1, such as 0.9")
+        check_integer(value, name, least)
+    check_probability(target_accept, "target_accept")
 
 
 def check_seed(seed: Any) -> int:
     """The seed, or a new one."""
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise SpecError(f"random_seed is {seed!r}; give a whole number of at least 0, or None")
-    return int(seed)
+    return check_integer(seed, "random_seed", 0, remedy=", or None")
 
 
 def shown(progress: bool | None) -> bool:

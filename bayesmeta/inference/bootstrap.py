@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 from bayesmeta import schema
 from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, keeps_old_names, warn
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.methods import method_named, method_of
@@ -87,9 +87,9 @@ def bootstrap(
     (('interval', 'parameter'), 0)
     """
     chosen = [intervals] if isinstance(intervals, str) else list(intervals)
-    for given, known in [(kind, KINDS), *((name, INTERVALS) for name in chosen)]:
-        if given not in known:
-            raise SpecError(f"unknown bootstrap {given!r}{did_you_mean(given, known)}\n  known: {listing(known)}")
+    check_choice(kind, KINDS, "kind")
+    for name in chosen:
+        check_choice(name, INTERVALS, "intervals")
     count("n", n)
     table = parameters(tree, prob)
     spec, method = spec_from_tree(tree), tree.attrs["method"]

@@ -10,7 +10,7 @@ from scipy.special import chdtrc
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice
 from bayesmeta.display import remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed, pvalue
@@ -97,8 +97,7 @@ def lr_test(
     >>> round(test.statistic, 2), test.reference
     (17.77, '1/2 chi2_0 + 1/2 chi2_1')
     """
-    if reference not in REFERENCES:
-        raise SpecError(f"reference is {reference!r}{did_you_mean(reference, REFERENCES)}; give {listing(REFERENCES)}")
+    check_choice(reference, REFERENCES, "reference")
     trees = {"small": small, "big": big}
     if reason := obstacle(trees):
         raise SpecError(f"no likelihood-ratio test: {reason}")

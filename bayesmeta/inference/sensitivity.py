@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_probability, listing
 from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec
@@ -81,8 +81,7 @@ def sensitivity(
         raise SpecError(f"sensitivity takes a specification from bm.specify, not a {type(spec).__name__}")
     if not isinstance(priors, Mapping) or not priors:
         raise SpecError(f"priors is {priors!r}; give a dict of names and bm.Priors, with at least one entry")
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob}, it must lie strictly between 0 and 1")
+    check_probability(prob)
     check_settings(draws, tune, chains, target_accept)
     seed = check_seed(random_seed)
     how: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains}

@@ -1,7 +1,6 @@
 """`simulate`: new effect estimates from a model, given its design."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_integer, check_name, listing
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.specification import group, spec_from_tree
@@ -69,9 +68,7 @@ def simulate(
 
 def count(name: str, given: Any) -> int:
     """A number of data sets, checked."""
-    if isinstance(given, bool) or not isinstance(given, Integral) or given < 1:
-        raise SpecError(f"{name} is {given!r}; give a positive number of data sets")
-    return int(given)
+    return check_integer(given, name, 1)
 
 
 def draw(
@@ -161,8 +158,7 @@ def true_covariances(spec: Spec, psi: Any) -> list[FloatArray]:
     else:
         raise SpecError(f"the model has the levels {listing(levels)}; give psi as a dict {{level: matrix}}")
     for name in given:
-        if name not in levels:
-            raise SpecError(f"psi names a level '{name}'{did_you_mean(name, levels)}\n  levels: {listing(levels)}")
+        check_name(name, levels, "psi names a level", "levels")
     if missing := [name for name in levels if name not in given]:
         raise SpecError(f"psi has no matrix for level {listing(missing)}")
     return [_checked(given[v.name], v) if v.dim else np.zeros((0, 0)) for v in spec.levels]

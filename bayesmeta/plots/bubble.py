@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta.inference.prediction_rows import one_of, quantile
+from bayesmeta._validation import check_choice
+from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome
 from bayesmeta.tree.posterior_draws import is_posterior
@@ -81,7 +82,7 @@ def bubble(
     """
     wanted = (interval,) if isinstance(interval, str) else tuple(interval or ())
     for each in wanted:
-        one_of("interval", each, _INTERVALS)
+        check_choice(each, _INTERVALS, "interval")
     spec = spec_from_tree(tree)
     predictor = Predictor.of(spec, x, chosen_outcome(spec, outcome), "x", random="prediction" in wanted)
     held, as_ratio = predictor.held(at), style.is_ratio(tree, ratio)

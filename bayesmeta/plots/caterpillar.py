@@ -9,10 +9,9 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import AnyArray, FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice, check_name, check_probability
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import blup, ranef
-from bayesmeta.inference.prediction_rows import one_of
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import (
@@ -26,7 +25,6 @@ from bayesmeta.plots.panels import (
     panel_axes,
     percent,
     plain,
-    probability,
     row_labels,
 )
 from bayesmeta.tree.specification import spec_from_tree
@@ -121,8 +119,8 @@ def group_effects(
     tree: xr.DataTree, level: str | None = None, effect: str | None = None, kind: str = "ranef", prob: float = 0.95
 ) -> list[Caterpillar]:
     """What `caterpillar` draws, panel by panel; its arguments."""
-    one_of("kind", kind, ("ranef", "blup"))
-    probability(prob)
+    check_choice(kind, ("ranef", "blup"), "kind")
+    check_probability(prob)
     spec = spec_from_tree(tree)
     levels = _levels(spec, level)
     found = _ranef(tree, levels, prob) if kind == "ranef" else _blup(tree, spec, levels, prob)
@@ -130,15 +128,14 @@ def group_effects(
     if effect is None:
         return panels
     known = list(dict.fromkeys(panel.term for panel in panels))
-    if effect not in known:
-        raise SpecError(f"no effect {effect!r}{did_you_mean(effect, known)}\n  effects: {listing(known, 20)}")
+    check_name(effect, known, "no effect", "effects")
     return [panel for panel in panels if panel.term == effect]
 
 
 def _levels(spec: Spec, wanted: str | None) -> list[Level]:
     known = [level.name for level in spec.levels]
-    if wanted is not None and wanted not in known:
-        raise SpecError(f"no level {wanted!r}{did_you_mean(wanted, known)}\n  levels, outer to inner: {listing(known)}")
+    if wanted is not None:
+        check_name(wanted, known, "no level", "levels, outer to inner")
     chosen = [level for level in spec.levels if level.dim and wanted in (None, level.name)]
     if not chosen:
         which = f"level {wanted!r} has" if wanted else "this model has"

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import AnyArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, check_probability
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import (
@@ -20,7 +20,6 @@ from bayesmeta.plots.panels import (
     panel_axes,
     percent,
     plain,
-    probability,
     wrapped,
 )
 from bayesmeta.summaries.compare import Comparison
@@ -96,7 +95,7 @@ def estimates(results: Mapping[str, xr.DataTree] | xr.Dataset | Comparison, prob
             f"compare takes a dict of names and results trees, not {'{}' if trees else type(results).__name__}"
             '\n  such as {"REML": bm.fit(spec), "Bayes": bm.sample(spec)}; or what bm.sensitivity returned'
         )
-    probability(prob := 0.95 if prob is None else prob)
+    check_probability(prob := 0.95 if prob is None else prob)
     given: Any = results
     tables = {str(name): parameters_of(tree, prob) for name, tree in given.items()}
     kinds = pd.concat([table["kind"] for table in tables.values()])
@@ -128,8 +127,7 @@ def chosen_parameters(found: xr.Dataset, wanted: Sequence[str] | None) -> list[s
         free = [label for label in known if _varies(found.sel(parameter=label))]
         return free or known
     for label in [wanted] if isinstance(wanted, str) else wanted:
-        if label not in known:
-            raise SpecError(f"no parameter {label!r}{did_you_mean(label, known)}\n  known: {listing(known, 20)}")
+        check_name(label, known, "no parameter", "known")
     return [wanted] if isinstance(wanted, str) else list(wanted)
 
 

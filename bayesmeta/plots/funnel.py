@@ -10,9 +10,10 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import predict
-from bayesmeta.inference.prediction_rows import one_of, quantile
+from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.plots import style, words
 from bayesmeta.plots.grid import chosen_outcome
 from bayesmeta.tree.specification import spec_from_tree
@@ -112,7 +113,7 @@ def funnel(
     >>> ax.get_xlabel(), ax.get_ylabel(), bool(ax.yaxis_inverted())
     ('Odds ratio', 'Standard error', True)
     """
-    one_of("y", y, tuple(SCALES))
+    check_choice(y, tuple(SCALES), "y")
     z = quantile(prob)
     levels = _levels(contours)
     found, as_ratio = points(tree, outcome), style.is_ratio(tree, ratio)
@@ -153,8 +154,7 @@ def points(tree: xr.DataTree, outcome: str | None = None) -> Funnel:
 def _levels(contours: Sequence[float]) -> tuple[float, ...]:
     levels = tuple(np.sort(np.ravel(np.asarray(contours, dtype=float))).tolist())
     for level in levels:
-        if not 0 < level < 1:
-            raise SpecError(f"contours: {level:g} is no probability between 0 and 1\n  such as (0.9, 0.95, 0.99)")
+        check_probability(level, "a probability of contours")
     return tuple(dict.fromkeys(levels))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, did_you_mean, listing
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
@@ -36,10 +36,7 @@ class Predictor:
     def of(cls, spec: Spec, column: str, outcome: int, argument: str, random: bool = False) -> "Predictor":
         """Checks that the outcome's mean depends on the column; `random`: predictions take the random parts too."""
         known = _columns(_fixed(spec, outcome))
-        if not isinstance(column, str) or column not in known:
-            hint = did_you_mean(str(column), known)
-            columns = f"predictors: {listing(known, 20)}" if known else "the model has no predictors"
-            raise SpecError(f"{argument}: {column!r} is no predictor of {spec.outcomes[outcome]}{hint}\n  {columns}")
+        check_name(column, known, f"{argument}: {spec.outcomes[outcome]} has no predictor", "predictors")
         return cls(spec, column, outcome, (*_fixed(spec, outcome), *(spec.design.parsed.random if random else ())))
 
     @cached_property
@@ -92,11 +89,7 @@ class Predictor:
         others = [name for name in self.spec.design.parsed.predictors if name != self.column]
         given = {} if at is None else dict(at)
         for name, value in given.items():
-            if name not in others:
-                raise SpecError(
-                    f"at: {name!r} is none of the other predictors{did_you_mean(str(name), others)}\n"
-                    f"  predictors to be held: {listing(others, 20) or 'none'}"
-                )
+            check_name(name, others, "at: no other predictor", "other predictors")
             self._check(name, value)
         return {name: given.get(name, self._usual(name)) for name in others}
 
@@ -141,9 +134,8 @@ def chosen_outcome(spec: Spec, outcome: str | None) -> int:
             f"this model has {len(spec.outcomes)} outcomes: {listing(spec.outcomes)}\n"
             f"  draw one of them: outcome={spec.outcomes[0]!r}, each into axes of its own"
         )
-    if outcome is not None and outcome not in spec.outcomes:
-        hint = did_you_mean(outcome, spec.outcomes)
-        raise SpecError(f"no outcome {outcome!r}{hint}\n  outcomes: {listing(spec.outcomes, 20)}")
+    if outcome is not None:
+        check_name(outcome, spec.outcomes, "no outcome", "outcomes")
     return 0 if outcome is None else spec.outcomes.index(outcome)
 
 

@@ -9,6 +9,7 @@ from scipy.special import ndtr, softmax
 
 from bayesmeta import schema
 from bayesmeta._typing import AnyArray
+from bayesmeta._validation import check_probability
 from bayesmeta.errors import SpecError
 from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.plots.compare import compare
@@ -65,8 +66,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     import arviz
     from arviz_stats.ecdf_utils import ecdf_pit
 
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob!r}; give a probability between 0 and 1, such as 0.95")
+    check_probability(prob)
     values = loo_pit_values(tree)
     n = values.sizes[schema.OBS]
     if n < 2:

@@ -9,12 +9,11 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, check_probability, listing
 from bayesmeta.columns import is_categorical, label
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Spec
-from bayesmeta.plots.panels import probability
 from bayesmeta.tree.specification import spec_from_tree
 
 _MOST_CATEGORIES = 20
@@ -45,12 +44,11 @@ def categories(
     prob: float = 0.95,
 ) -> tuple[list[Orchard], str]:
     """The rows of an orchard plot from top to bottom, and at which values of other predictors they hold, in words."""
-    probability(prob)
+    check_probability(prob)
     spec = spec_from_tree(tree)
     frame = spec.data.loc[spec.kept]
-    if outcome is not None and outcome not in spec.outcomes:
-        hint = did_you_mean(outcome, spec.outcomes)
-        raise SpecError(f"no outcome {outcome!r}{hint}\n  outcomes: {listing(spec.outcomes)}")
+    if outcome is not None:
+        check_name(outcome, spec.outcomes, "no outcome", "outcomes")
     values = _values(spec, frame, by)
     first = [0] if by is None else [int(np.flatnonzero(values == value)[0]) for value in dict.fromkeys(values)]
     new, held = _newdata(spec, frame.iloc[first].copy(), frame, by, at or {})
@@ -82,9 +80,7 @@ def _values(spec: Spec, frame: pd.DataFrame, by: str | None) -> "np.ndarray[Any,
     if by is None:
         return np.full(len(frame), "", dtype=object)
     known = list(spec.design.parsed.predictors)
-    if by not in known:
-        hint = did_you_mean(by, known)
-        raise SpecError(f"by is {by!r}, no predictor of this model{hint}\n  predictors: {listing(known) or 'none'}")
+    check_name(by, known, "by: the model has no predictor", "predictors")
     values = np.array([label(value) for value in frame[by]], dtype=object)
     n = len(set(values))
     if n > _MOST_CATEGORIES:
@@ -101,11 +97,7 @@ def _newdata(
     """Rows to predict for, one for each category, and what is held at which value."""
     others = [column for column in spec.design.parsed.predictors if column != by]
     for column in at:
-        if column not in others:
-            hint = did_you_mean(column, others)
-            raise SpecError(
-                f"at names {column!r}, which is no other predictor{hint}\n  others: {listing(others) or 'none'}"
-            )
+        check_name(column, others, "at: no other predictor", "other predictors")
     held = []
     for column in others:
         values = frame[column]

@@ -53,13 +53,6 @@ def only_axes(ax: "Axes | None", height: float = 2.6, width: float = style.COLUM
     return ax
 
 
-def probability(prob: float) -> float:
-    """The probability of an interval, checked."""
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob!r}; give a probability between 0 and 1, such as 0.95")
-    return float(prob)
-
-
 def percent(prob: float) -> str:
     """A probability as people say it.
 

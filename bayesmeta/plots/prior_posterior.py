@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import AnyArray, FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes, plain, wrapped
@@ -109,8 +109,7 @@ def densities(tree: xr.DataTree, parameters: Sequence[str] | None = None) -> lis
         raise SpecError("this model has no SD of random effects to estimate")
     wanted = list(known) if parameters is None else [parameters] if isinstance(parameters, str) else list(parameters)
     for label in wanted:
-        if label not in known:
-            raise SpecError(f"no parameter {label!r}{did_you_mean(label, known)}\n  SDs: {listing(known, 20)}")
+        check_name(label, known, "no parameter", "SDs")
     return [_densities(label, known[label][0], _draws(posterior, *known[label][1:])) for label in wanted]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_integer, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.model.respecify import homogeneous
@@ -64,8 +64,7 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
         spec = homogeneous(found) if method_of(spec).zero_psi else found
     if not isinstance(spec, Spec):
         raise SpecError(f"structure takes a specification or a results tree, not {type(spec).__name__}")
-    if isinstance(most, bool) or not most >= 1:
-        raise SpecError(f"most is {most!r}; give a positive number of groups")
+    check_integer(most, "most", 1)
     key = key_lines(spec)
     if ax is None:
         boxes, rest, high = _arranged(spec, int(most), style.PAGE)

@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name
 from bayesmeta.analysis.figures import KINDS, Figure, draw
 from bayesmeta.analysis.model_file import Analysis, load_analysis
 from bayesmeta.analysis.model_file import Model as Given
@@ -170,9 +170,7 @@ def _of_results(path: Path, out: Path, options: Options, prob: float) -> Report:
 def _chosen(known: Sequence[str], wanted: str | None, path: Path) -> list[str]:
     if wanted is None:
         return list(known)
-    if wanted not in known:
-        hint = did_you_mean(wanted, known)
-        raise SpecError(f"no model '{wanted}' in {path}{hint}\nmodels: {listing(known, most=20)}")
+    check_name(wanted, known, f"{path} has no model", "models")
     return [wanted]
 
 

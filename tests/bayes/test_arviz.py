@@ -224,5 +224,5 @@ def test_loo_pit_counts_observations_whose_weights_are_not_reliable(sampled: dic
 
 
 def test_loo_pit_refuses_what_is_no_probability(sampled: dict[str, xr.DataTree]):
-    with pytest.raises(bm.SpecError, match="prob is 95; give a probability"):
+    with pytest.raises(bm.SpecError, match="prob is 95; it must lie strictly between 0 and 1"):
         bm.plots.loo_pit(sampled["bcg"], prob=95)

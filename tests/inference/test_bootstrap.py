@@ -97,8 +97,8 @@ def test_few_groups_are_a_warning() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"kind": "group"}, "unknown bootstrap 'group'; did you mean 'groups'"),
-        ({"intervals": "basics"}, "unknown bootstrap 'basics'; did you mean 'basic'"),
+        ({"kind": "group"}, "kind is 'group'; did you mean 'groups'"),
+        ({"intervals": "basics"}, "intervals is 'basics'; did you mean 'basic'"),
         ({"n": 0}, "n is 0"),
         ({"prob": 95}, "prob is 95"),
     ],

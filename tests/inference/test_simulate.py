@@ -100,7 +100,7 @@ def test_from_a_posterior_every_data_set_has_a_draw() -> None:
             "level 'region' is not positive semi-definite: .* -1",
         ),
         ({"psi": {"region": [[1, 2], [0, 9]], "lab": np.eye(4)}}, "level 'region' is not symmetric"),
-        ({"n": 0}, "n is 0; give a positive number"),
+        ({"n": 0}, "n is 0; it must be a whole number"),
     ],
 )
 def test_bad_values_are_refused(spec: bm.Spec, given: dict[str, Any], message: str) -> None:

@@ -186,7 +186,7 @@ def test_bubbles_of_bcg() -> Any:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"x": "z"}, "x: 'z' is no predictor of y"),
+        ({"x": "z"}, "x: y has no predictor 'z'"),
         ({"x": "x", "interval": "confidense"}, "interval is 'confidense'; did you mean 'confidence'"),
         ({"x": "x", "interval": ("confidence", "both")}, "interval is 'both'"),
         ({"x": "x", "at": {"arm": LONG}}, "at: 'arm' never is"),

@@ -93,7 +93,7 @@ def test_refusals() -> None:
         (lambda: bm.plots.caterpillar(fit, "distric"), "no level 'distric'; did you mean 'district'"),
         (lambda: bm.plots.caterpillar(fit, effect="intercept"), "no effect 'intercept'; did you mean 'Intercept'"),
         (lambda: bm.plots.caterpillar(fit, kind="blups"), "kind is 'blups'; did you mean 'blup'"),
-        (lambda: bm.plots.caterpillar(fit, prob=95), "prob is 95; give a probability"),
+        (lambda: bm.plots.caterpillar(fit, prob=95), "prob is 95; it must lie strictly between 0 and 1"),
         (lambda: bm.plots.caterpillar(fit, axes=plt.gca()), "1 axes for 2 panels"),
         (lambda: bm.plots.caterpillar(fit, "study", axes=["ax"]), "axes are matplotlib axes"),
         (lambda: bm.plots.caterpillar(none), "this model has no random effects to draw"),

@@ -195,12 +195,12 @@ def bad(call: str) -> None:
     [
         ("log", "reference: the model has no value at x = 0: y ~ log"),
         ("cat", "dose: the model takes 'time' as categories, which have no curve\n  bm.plots.longitudinal"),
-        ("name", "dose: 'z' is no predictor of y"),
+        ("name", "dose: y has no predictor 'z'"),
         ("upto", "upto is -3; the curves begin at x = 0 and must end above"),
         ("endless", "upto is inf"),
         ("reference", "reference is nan; give a dose"),
         ("prob", "prob is 95"),
-        ("at", "at: 'agee' is none of the other predictors; did you mean 'age'"),
+        ("at", "at: no other predictor 'agee'; did you mean 'age'"),
         ("outcome", "no outcome 'z'"),
     ],
 )

@@ -176,9 +176,9 @@ def test_funnel_about_the_pooled_estimate() -> Any:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"y": "sd"}, "y is 'sd'\n  it is one of se, variance, precision"),
-        ({"contours": (90, 95)}, "contours: 90 is no probability between 0 and 1"),
-        ({"contours": (0.9, 1)}, "contours: 1 is no probability"),
+        ({"y": "sd"}, "y is 'sd'\n  must be one of: se, variance, precision"),
+        ({"contours": (90, 95)}, "a probability of contours is 90.0; it must lie strictly between 0 and 1"),
+        ({"contours": (0.9, 1)}, "a probability of contours is 1.0;"),
         ({"prob": 0}, "prob is 0"),
         ({"outcome": "z"}, "no outcome 'z'"),
     ],

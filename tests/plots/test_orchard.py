@@ -116,13 +116,16 @@ def test_refusals() -> None:
     many = bm.fit(trial_spec(60, formula="y ~ year"))
     gliomas = bm.fit(bm.specify("logOR ~ 0 + C(time)", bm.datasets.load("gliomas"), S="logORvar", random="1 | study"))
     for call, message in [
-        (lambda: bm.plots.orchard(fit, by="aloc"), "by is 'aloc', no predictor of this model; did you mean 'alloc'"),
+        (lambda: bm.plots.orchard(fit, by="aloc"), "by: the model has no predictor 'aloc'; did you mean 'alloc'"),
         (lambda: bm.plots.orchard(fit), "depends on the categories of 'alloc'"),
-        (lambda: bm.plots.orchard(fit, by="alloc", at={"yeer": 1}), "at names 'yeer', .*; did you mean 'year'"),
+        (
+            lambda: bm.plots.orchard(fit, by="alloc", at={"yeer": 1}),
+            "no other predictor 'yeer'; did you mean 'year'",
+        ),
         (lambda: bm.plots.orchard(many, by="year"), r"has \d+ values; at most 20"),
         (lambda: bm.plots.orchard(gliomas), "no prediction at time = "),
         (lambda: bm.plots.orchard(fit, by="alloc", outcome="y"), "no outcome 'y'"),
-        (lambda: bm.plots.orchard(fit, by="alloc", prob=1), "prob is 1; give"),
+        (lambda: bm.plots.orchard(fit, by="alloc", prob=1), "prob is 1; it must"),
         (lambda: bm.plots.orchard(bcg()), "expected the results tree"),
     ]:
         with pytest.raises(SpecError, match=message):

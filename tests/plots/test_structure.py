@@ -142,7 +142,10 @@ def test_given_axes_show_what_fits() -> None:
 
 
 def test_refusals() -> None:
-    for given, message in [({"spec": "y ~ 1"}, "not str"), ({"spec": bcg(), "most": 0}, "most is 0; give a positive")]:
+    for given, message in [
+        ({"spec": "y ~ 1"}, "not str"),
+        ({"spec": bcg(), "most": 0}, "most is 0; it must be a whole number"),
+    ]:
         with pytest.raises(SpecError, match=message):
             bm.plots.structure(**given)
 

@@ -87,7 +87,7 @@ def test_saved_results_say_what_the_trees_hold(directory: Path) -> None:
         ([str(MODELS / "school.toml"), "-o", "x.toml"], "would replace models or results"),
         ([str(MODELS / "school.toml"), "--draws", "0"], "draws is 0"),
         (["found.nc", "--no-bayes"], "--method and --no-bayes are for model files"),
-        (["found.nc", "--model", "x"], "no model 'x' in found.nc"),
+        (["found.nc", "--model", "x"], "found.nc has no model 'x'"),
     ],
 )
 def test_refusals_are_one_line(directory: Path, given: list[str], message: str) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, did_you_mean, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.model.spec import Spec
@@ -176,7 +176,5 @@ def positions(spec: Spec, outcome: Any) -> list[int]:
     if not wanted:
         raise SpecError(f"outcome is empty\n  outcomes: {listing(spec.outcomes, 20)}")
     for each in wanted:
-        if each not in spec.outcomes:
-            hint = did_you_mean(str(each), spec.outcomes)
-            raise SpecError(f"no outcome {each!r}{hint}\n  outcomes: {listing(spec.outcomes, 20)}")
+        check_name(each, spec.outcomes, "no outcome", "outcomes")
     return [spec.outcomes.index(each) for each in wanted]
