@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from bayesmeta.model.specify import specify as specify
     from bayesmeta.priors import Prior as Prior
     from bayesmeta.priors import Priors as Priors
-    from bayesmeta.report import report as report
+    from bayesmeta.report.report import report as report
     from bayesmeta.simulation.run import run_study as run_study
     from bayesmeta.simulation.run import study_table as study_table
     from bayesmeta.simulation.study import load_study as load_study
@@ -83,7 +83,7 @@ _NAMES = {
     "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "bayes.pymc_model": ("to_pymc",),
-    "report": ("report",),
+    "report.report": ("report",),
     "bayes.sample": ("sample",),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),

@@ -166,13 +166,13 @@ def report_command(
     ] = None,
 ) -> None:
     """Write one HTML page about the models of a file or about saved results, complete in itself."""
-    from bayesmeta.report.from_file import Options, report_file
+    from bayesmeta.report.from_file import ReportOptions, report_file
     from bayesmeta.report.render import check_page
 
     with _said_plainly():
         path = out or Path(f"{file.stem}.html")
         check_page(path)
-        page = report_file(file, path, Options(model, method, draws, tune, chains, seed, bayes, sensitivity))
+        page = report_file(file, path, ReportOptions(model, method, draws, tune, chains, seed, bayes, sensitivity))
         typer.echo(f"Report written to {page.save(path)}")
 
 

@@ -185,5 +185,5 @@ def test_bad_input() -> None:
         bm.plots.longitudinal(visits, "visit", prob=0)
     with pytest.raises(SpecError, match="at: no other predictor 'age'"):
         bm.plots.longitudinal(visits, "visit", at={"age": 3})
-    with pytest.raises(SpecError, match="no results tree"):
+    with pytest.raises(SpecError, match="not a results tree"):
         bm.plots.longitudinal({"one": bm.Spec.from_tree(visits)}, "visit")

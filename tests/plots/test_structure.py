@@ -12,7 +12,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
-from bayesmeta.plots.structure_groups import Unit, groups_of
+from bayesmeta.plots.structure import Unit, groups_of
 from tests.support.pictures import crowded
 from tests.support.posteriors import make_posterior
 from tests.support.trials import bcg, berkey, school, trial_spec
