@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta import datasets, structures, within
-from bayesmeta._validation import check_keys, check_strings, check_type, did_you_mean, listing
+from bayesmeta._validation import check_choice, check_keys, check_name, check_strings, check_type
 from bayesmeta.analysis.derive import derive
 from bayesmeta.analysis.figures import Figure, read_figure
 from bayesmeta.analysis.published import Printed, read_printed
@@ -59,8 +59,7 @@ class Source:
     def frame(self) -> pd.DataFrame:
         """The rows that enter the models."""
         for column in self.complete:
-            if column not in self.table.columns:
-                raise SpecError(f"complete: no column '{column}' in the data{did_you_mean(column, self.table.columns)}")
+            check_name(column, self.table.columns, "complete: the data have no column", "columns")
         return self.table.dropna(subset=list(self.complete)).reset_index(drop=True)
 
 
@@ -144,18 +143,18 @@ def load_analysis(path: str | Path) -> Analysis:
 
     Notes
     -----
-    Each model is a table `[model.NAME]` with the arguments of `bayesmeta.specify` but `data`, `what` (one line), `method`
-    ("reml" by default), `priors` (instead of those of the file) and `paper` (the printed numbers, see
+    Each model is a table `[model.NAME]` with the arguments of `bayesmeta.specify` but `data`, `what` (one line),
+    `method` ("reml" by default), `priors` (instead of those of the file) and `paper` (the printed numbers, see
     `analysis.published`). `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`,
     `{fixed = [[..]]}`; `S` a column, several, `{se = "column"}`, or `{within = "ar1", ...}` with the arguments of that
     function of `bayesmeta.within` (ar1, correlated, greenland_longnecker or hamling).
 
-    Priors are tables `beta`, `tau` and `rho`, each a distribution as in `{name = "HalfNormal", sigma = 0.5}`, or several
-    by coefficient or by level (and effect), see `bayesmeta.Priors`.
+    Priors are tables `beta`, `tau` and `rho`, each a distribution as in `{name = "HalfNormal", sigma = 0.5}`, or
+    several by coefficient or by level (and effect), see `bayesmeta.Priors`.
 
-    A table `[figure.NAME]` is a figure that `bayesmeta plot` draws: `kind`, a function of `bayesmeta.plots`; `models`, a
-    list or a table of labels and models, by default all; `title`; `method` instead of the models' own; and arguments of
-    the function, of which `labels`, `columns` and `subgroup` may name columns of the data.
+    A table `[figure.NAME]` is a figure that `bayesmeta plot` draws: `kind`, a function of `bayesmeta.plots`; `models`,
+    a list or a table of labels and models, by default all; `title`; `method` instead of the models' own; and arguments
+    of the function, of which `labels`, `columns` and `subgroup` may name columns of the data.
 
     Examples
     --------
@@ -200,7 +199,7 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Mode
 def _priors(written: Any, where: str) -> Priors:
     check_type(written, dict, where)
     check_keys(written, ("beta", "tau", "rho"), where)
-    return Priors(**{block: _prior(found, f"{where}: {block}") for block, found in written.items()})
+    return Priors(**{block: _prior(table, f"{where}: {block}") for block, table in written.items()})
 
 
 def _prior(written: Any, where: str) -> Any:
@@ -209,14 +208,13 @@ def _prior(written: Any, where: str) -> Any:
     if isinstance(written.get("name"), str):
         params = {key: value for key, value in written.items() if key != "name"}
         return Prior(written["name"], **params)
-    return {key: _prior(found, f"{where}.{key}") for key, found in written.items()}
+    return {key: _prior(table, f"{where}.{key}") for key, table in written.items()}
 
 
 def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ...]:
     check_type(names, list, f"tables: {title}")
     for name in names:
-        if name not in models:
-            raise SpecError(f"tables: {title}: no model '{name}'{did_you_mean(name, models)}")
+        check_name(name, models, f"tables: {title}: no model", "models")
     return tuple(names)
 
 
@@ -239,10 +237,8 @@ def _check_sampling(S: Any, where: str) -> None:
     elif "within" not in S:
         check_keys(S, ("se", "within"), where, required=("se",))
         check_strings(S["se"] if isinstance(S["se"], list) else [S["se"]], f"{where}: se")
-    elif S["within"] not in _BUILDERS:
-        hint = did_you_mean(S["within"], _BUILDERS)
-        raise SpecError(f"{where}: no builder '{S['within']}'{hint}\nknown: {listing(_BUILDERS)}")
     else:
+        check_choice(S["within"], _BUILDERS, f"{where}: within")
         _, *parameters = inspect.signature(_BUILDERS[S["within"]]).parameters.values()
         required = [p.name for p in parameters if p.default is p.empty]
         check_keys(S, ("within", *(p.name for p in parameters)), f"{where}: {S['within']}", required)

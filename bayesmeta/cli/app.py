@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from bayesmeta import __version__
 from bayesmeta._validation import check_name
+from bayesmeta._version import __version__
 from bayesmeta.analysis.model_file import Analysis
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning
 

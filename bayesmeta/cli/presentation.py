@@ -72,13 +72,13 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about the models of a file or about saved results."""
     # the page's template engine loads only when a page is made
-    from bayesmeta.report.from_file import Options, report_file
+    from bayesmeta.report.from_file import ReportOptions, report_file
     from bayesmeta.report.render import check_page
 
     with plain_errors():
         path = out or Path(f"{file.stem}.html")
         check_page(path)
-        page = report_file(file, path, Options(model, method, draws, tune, chains, seed, bayes, sensitivity))
+        page = report_file(file, path, ReportOptions(model, method, draws, tune, chains, seed, bayes, sensitivity))
         typer.echo(f"Report written to {page.save(path)}")
 
 

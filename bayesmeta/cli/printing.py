@@ -1,5 +1,7 @@
 """Tables that the command line prints: published numbers beside ours, and the statistics of a simulation study."""
 
+from collections.abc import Iterable
+
 from pandas import DataFrame
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,6 +12,16 @@ from bayesmeta.analysis.reproduce import Row
 
 _HELD, _EXCEPTION, _MISSED = "✓", "≠", "✗"
 _PAGE = 100  # characters, as wide as a summary
+
+
+def print_files(rows: Iterable[tuple[str, str, str]]) -> None:
+    """Bundled files: name, what they declare, title."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console()
+    console.width = max(console.width, _PAGE)
+    console.print(table)
 
 
 def print_rows(rows: list[Row]) -> None:
@@ -32,7 +44,8 @@ def print_rows(rows: list[Row]) -> None:
             Text(f"{_EXCEPTION} {label}: printed {row.printed.printed}, ours {row.ours}: {row.printed.reason}")
         )
     held = sum(row.ok for row in rows) - len(exceptions)
-    console.print(f"{held} held, {len(exceptions)} known to differ, {len(rows) - held - len(exceptions)} not held")
+    missed = len(rows) - held - len(exceptions)
+    console.print(f"{held} reproduced, {len(exceptions)} known to differ, {missed} not reproduced")
 
 
 def print_study(rows: DataFrame) -> None:

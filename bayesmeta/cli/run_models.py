@@ -26,7 +26,7 @@ from bayesmeta.cli.app import (
 from bayesmeta.display.export import Page
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit as fit_model
-from bayesmeta.estimation.methods import REGISTER
+from bayesmeta.estimation.methods import REGISTER, method_named
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.summaries.compare import compare as compare_trees
 from bayesmeta.summaries.summary import summary
@@ -95,9 +95,9 @@ def compare(
     """
 
     def run(model: Model) -> tuple[Trees, Page]:
-        fixed = model.method == "fixed"
+        fixed = method_named(model.method).zero_psi
         spec = homogeneous(model.spec) if fixed else model.spec
-        by = "fixed" if fixed else method
+        by = model.method if fixed else method
         pair = {
             by: fit_model(model.spec, method=by),
             "bayes": draw(spec, model.priors, draws, tune, chains, seed, sampler, target_accept),

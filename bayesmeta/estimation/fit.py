@@ -1,10 +1,10 @@
 """`fit`: from a specification to a results tree by a frequentist method."""
 
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import ArrayLike
 
+from bayesmeta._validation import check_integer, check_number
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.estimation.result_tree import from_estimate
@@ -76,10 +76,11 @@ def fit(
 
     Methods by moments have no likelihood: `loglik` and the criteria are NaN. "mm" (Jackson, White and Riley 2013, Biom.
     J. 55:231-245) and "vc" leave missing outcomes out of every sum and mean and take them as missing completely at
-    random, which a warning says; they set negative eigenvalues of Psi to zero and give no standard error of it. The
-    estimators of tau2 are truncated at zero; the standard error of tau is that of tau2 over 2 tau, where
-    tau2 = c y'Py + constant has the standard error c sqrt(2 tr(P M P M)) with the marginal variances M at the estimate
-    (Viechtbauer 2005, J. Educ. Behav. Stat. 30:261-293; Viechtbauer et al. 2015, Psychol. Methods 20:360-374).
+    random, which a warning says; they set negative eigenvalues of Psi to zero. The estimators of tau2 are truncated at
+    zero. Standard errors of Psi by moments, `psi_L_se`, are those of quadratic forms in normal variables with known
+    weights, taken at the estimate, and exist at zero too: tau2 = c y'Py + constant has the standard error
+    c sqrt(2 tr(P M P M)) with the marginal variances M (Viechtbauer 2005, J. Educ. Behav. Stat. 30:261-293;
+    Viechtbauer et al. 2015, Psychol. Methods 20:360-374). The standard error of tau is that of tau2 over 2 tau.
 
     Examples
     --------
@@ -108,7 +109,7 @@ def fit(
 
 def check_option(name: str, value: Any) -> None:
     """Refuse numbers of iterations that are not positive integers, and tolerances that are not positive numbers."""
-    if name == "max_iterations" and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
-        raise SpecError(f"max_iterations is {value!r}; give a positive integer")
-    if name == "tolerance" and (isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0):
-        raise SpecError(f"tolerance is {value!r}; give a positive number")
+    if name == "max_iterations":
+        check_integer(value, name, 1)
+    if name == "tolerance":
+        check_number(value, name, above=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_integer, check_keys, did_you_mean, listing
+from bayesmeta._validation import check_choice, check_integer, check_keys, check_name, listing
 from bayesmeta.datasets.declared import locate, read_toml
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import REGISTER
@@ -152,7 +152,7 @@ def load_study(path: str | Path) -> Simulation:
     for part, keys in _PARTS.items():
         check_keys(content[part], keys, f"{path.name}: {part}", keys)
     for method in content["estimators"]:
-        check_choice(method, REGISTER, f"{path.name}: estimators: method")
+        check_choice(method, REGISTER, f"{path.name}: an estimator")
     simulation = Simulation(
         title=content["title"],
         citation=content["citation"],
@@ -178,8 +178,8 @@ def scenario_of(simulation: Simulation, number: int, way: str) -> Scenario:
 
     def value(entry: Any) -> float:
         """A number as the file writes it, or that of the scenario with this name."""
-        if isinstance(entry, str) and entry not in named:
-            raise SpecError(f"scenario {number + 1} has no number '{entry}'{did_you_mean(entry, named)}")
+        if isinstance(entry, str):
+            check_name(entry, named, f"scenario {number + 1} has no number", "numbers")
         return float(named[entry] if isinstance(entry, str) else entry)
 
     k, levels = int(design["outcomes"]), {name: int(value(size)) for name, size in design["levels"].items()}
@@ -208,8 +208,8 @@ def _statistic(name: str, table: Mapping[str, str], content: Mapping[str, Any]) 
         raise SpecError(
             f"{where} is the {kind!r} of {of!r}; known: {listing(KINDS)} of {listing(TARGETS)}, coverage of beta"
         )
-    if of != "beta" and level not in levels:
-        raise SpecError(f"{where}: no level '{level}'{did_you_mean(level, levels)}\n  levels: {listing(levels)}")
+    if of != "beta":
+        check_name(level, levels, f"{where}: no level", "levels")
     return Statistic(name, kind, of, level)
 
 

@@ -159,7 +159,7 @@ def test_another_design_is_refused(small: Simulation, tmp_path: Path) -> None:
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="holds other files"):
         run_study(small, tmp_path / "full", datasets=1)
-    with pytest.raises(DataError, match="is no directory"):
+    with pytest.raises(DataError, match="is not a directory"):
         run_study(small, tmp_path / "full" / "notes.txt", datasets=1)
 
 
@@ -181,15 +181,15 @@ def test_statistics_and_their_errors(small: Simulation, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("datasets = 10000", "datasets = 0"), "datasets is 0; give a positive number"),
+        (("datasets = 10000", "datasets = 0"), "datasets is 0; it must be a whole number of at least 1"),
         (("datasets =", "dataset ="), "unknown key 'dataset'; did you mean 'datasets'"),
         (("seed = 5429\n", ""), "'seed' is missing"),
-        (('["reml"]', '["remll"]'), "no method 'remll'; did you mean 'reml'"),
+        (('["reml"]', '["remll"]'), "an estimator is 'remll'; did you mean 'reml'"),
         (("sd = [0.5, 2.0]", "sd = [2.0, 0.5]"), r"has the bounds \[2.0, 0.5\]"),
-        (("sd = [0.5, 2.0]", "sds = [0.5, 2.0]"), "give sd = "),
+        (("sd = [0.5, 2.0]", "sds = [0.5, 2.0]"), "it must be sd = "),
         (('kind = "rmse"', 'kind = "mse"'), "is the 'mse' of 'beta'; known: bias, rmse, coverage"),
         (('level = "outer"', 'level = "outre"'), "no level 'outre'; did you mean 'outer'"),
-        (('correlation = "rho_b"', 'correlation = "rho"'), "scenario 1 gives no number 'rho'; did you mean"),
+        (('correlation = "rho_b"', 'correlation = "rho"'), "scenario 1 has no number 'rho'; did you mean"),
         (('correlation = "rho_b"', "correlation = -0.9"), "not positive semi-definite: smallest eigenvalue -0.8"),
         (("title =", "title"), "is not TOML"),
     ],
@@ -208,8 +208,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.output.count("paper") == 16
     assert (tmp_path / "table6_results" / "results.nc").is_file()
     for arguments, message in [
-        (["none.toml"], "no study file none.toml"),
-        ([str(TABLE6), "--datasets", "0"], "0; give"),
+        (["none.toml"], "no model file none.toml"),
+        ([str(TABLE6), "--datasets", "0"], "0; it must be"),
     ]:
         failed = CliRunner().invoke(app, ["simulate", *arguments])
         assert failed.exit_code == 2
