@@ -89,7 +89,7 @@ class FixedPart:
         return replace(self.terms, fixed=f"{left} ~ {' + '.join([text, *offsets])}")
 
     def _common(self, side: Sequence[str]) -> str | None:
-        """An intercept is a coefficient here only where it is written; otherwise it decides the coding of categories."""
+        """An intercept is a coefficient only where it is written; otherwise it decides the coding of categories."""
         written = INTERCEPT in split(self.terms.common or "", "+")
         others = [term for term in side if term != INTERCEPT]
         if written or INTERCEPT not in side:
