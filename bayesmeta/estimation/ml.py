@@ -7,8 +7,8 @@ import numpy as np
 from bayesmeta.errors import ConvergenceWarning, SpecError
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.record import Estimate, Optimizer
-from bayesmeta.estimation.search import maximise
-from bayesmeta.estimation.steps import Objective
+
+
 from bayesmeta.kernel import likelihood
 from bayesmeta.model.spec import Spec
 

@@ -7,7 +7,7 @@ matrices on the first two; further axes are data sets, or draws.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
@@ -87,6 +87,29 @@ class Structure(ABC):
     @abstractmethod
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
         """Gradient by xi of a function whose derivative by the entries of Psi is the symmetric `psi_bar`."""
+
+    @abstractmethod
+    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        """sum_ij psi_bar_ij d2 Psi_ij / dxi dxi', (n_free, n_free, ...), for a symmetric `psi_bar` (dim, dim, ...)."""
+
+    def jacobian(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(n_free, dim (dim + 1) / 2, ...) derivatives by xi of the lower triangle of Psi, by column."""
+        col, row = np.triu_indices(dim)
+        entry = np.zeros((dim, dim, len(row)))
+        entry[row, col, np.arange(len(row))] += 0.5
+        entry[col, row, np.arange(len(row))] += 0.5
+        return self.pullback(xi[:, None], over_data_sets(entry, xi), dim)
+
+    def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
+        """xi (n_free, n) of members spread over the family, from points (n_free, n) of the unit cube.
+
+        sd : maps shares (...) to SDs in units of 1; correlations take the share of an angle's half turn.
+        """
+        raise NotImplementedError
+
+    def canonical(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """The one of all xi (n_free, ...) with the same Psi that is reported: SDs not negative, angles in half a turn."""
+        return xi
 
     @abstractmethod
     def start(self, moment: np.ndarray) -> np.ndarray:

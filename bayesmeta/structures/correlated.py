@@ -23,8 +23,8 @@ class Scaled(Structure):
         """M (dim, dim, ...) at rho (n_rho, ...)."""
         return over_data_sets(eye(dim), rho)
 
-    def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray | None:
-        """dM/dxi[-1], or None when M is constant."""
+    def matrix_slopes(self, xi: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """First and second derivative of M by xi[-1], or None when M is constant."""
         return None
 
     def n_tau(self, dim: int) -> int:
@@ -58,11 +58,34 @@ class Scaled(Structure):
             scale = xi[0] * xi[0]
         else:
             s = abs(xi[:dim])
-            sd_bar = list(2 * np.sign(xi[:dim]) * (psi_bar * M * s[None, :]).sum(1))
+            sd_bar = list(2 * np.where(xi[:dim] < 0, -1.0, 1.0) * (psi_bar * M * s[None, :]).sum(1))
             scale = s[:, None] * s[None, :]
-        slope = self.matrix_slope(xi, dim)
-        rho_bar = [] if slope is None else [(psi_bar * scale * slope).sum((0, 1))]
-        return np.stack(sd_bar + rho_bar)
+        slopes = self.matrix_slopes(xi, dim)
+        rho_bar = [] if slopes is None else [(psi_bar * scale * slopes[0]).sum((0, 1))]
+        return np.stack(np.broadcast_arrays(*sd_bar, *rho_bar))
+
+    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        M, n = self.matrix(self.rho_of(xi, dim), dim), self.n_tau(dim)
+        s, slopes = np.broadcast_to(xi[:n], (dim, *xi.shape[1:])), self.matrix_slopes(xi, dim)
+        # by every single SD; |s| enters where SDs have no sign
+        sign = np.ones_like(s) if self.common else np.where(s < 0, -1.0, 1.0)
+        s = s * sign
+        by_sd = 2 * psi_bar * M * sign[:, None] * sign[None, :]
+        H = np.zeros((self.n_free(dim), self.n_free(dim), *by_sd.shape[2:]))
+        H[:n, :n] = by_sd.sum((0, 1)) if self.common else by_sd
+        if slopes is not None:
+            crossed = 2 * sign * (psi_bar * slopes[0] * s[None, :]).sum(1)
+            H[:n, n] = H[n, :n] = crossed.sum(0) if self.common else crossed
+            H[n, n] = (psi_bar * s[:, None] * s[None, :] * slopes[1]).sum((0, 1))
+        return H
+
+    def scatter(self, share: np.ndarray, sd: Any, dim: int) -> np.ndarray:
+        n = self.n_tau(dim)
+        return np.concatenate([sd(share[:n]), np.pi * share[n:]])
+
+    def canonical(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        n = self.n_tau(dim)
+        return np.concatenate([np.abs(xi[:n]), np.abs(np.remainder(xi[n:] + np.pi, 2 * np.pi) - np.pi)])
 
     def start(self, moment: np.ndarray) -> np.ndarray:
         diagonal = np.diag(self.matrix(np.zeros(self.n_rho(len(moment))), len(moment)))
@@ -79,17 +102,27 @@ class Scaled(Structure):
 
 
 class Correlated(Scaled):
-    """SDs times a correlation matrix with one parameter c; rho = low + (1 - low) (1 + tanh(c/2)) / 2."""
+    """SDs times a correlation matrix with one parameter, an angle: rho = low + (1 - low) (1 - cos angle) / 2.
+
+    So the limits of rho are ordinary stationary points of a function of the angle, which has no limits.
+    """
 
     def low(self, dim: int) -> float:
         """Infimum of the correlations for which M is positive definite."""
         raise NotImplementedError
 
     def rho_of(self, xi: Any, dim: int) -> Any:
-        return self.low(dim) + (1 - self.low(dim)) * (1 + np.tanh(xi[-1:] / 2)) / 2
+        return self.low(dim) + (1 - self.low(dim)) * (1 - np.cos(xi[-1:])) / 2
 
-    def rho_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        return np.asarray((1 - self.low(dim)) * (1 - np.tanh(xi[-1] / 2) ** 2) / 4)
+    def by_rho(self, rho: np.ndarray, dim: int) -> tuple[Any, Any]:
+        """First and second derivative of M by rho."""
+        raise NotImplementedError
+
+    def matrix_slopes(self, xi: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+        first, second = self.by_rho(self.rho_of(xi, dim)[0], dim)
+        half = (1 - self.low(dim)) / 2
+        slope, bend = half * np.sin(xi[-1]), half * np.cos(xi[-1])
+        return slope * first, bend * first + slope * slope * second
 
     def correlation_of(self, R: np.ndarray) -> float:
         """Rough value of the parameter for an empirical correlation matrix."""
@@ -99,7 +132,7 @@ class Correlated(Scaled):
         return 1
 
     def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
-        return (*super().labels(effects), "logit_rho")
+        return (*super().labels(effects), "angle_rho")
 
     def start(self, moment: np.ndarray) -> np.ndarray:
         sd = np.sqrt(np.diag(moment))
@@ -108,7 +141,7 @@ class Correlated(Scaled):
         low = self.low(len(moment))
         share = np.clip((rho - low) / (1 - low), EDGE, 1 - EDGE)
         sds = np.atleast_1d(np.sqrt(np.mean(sd**2))) if self.common else sd
-        return np.append(sds, np.log(share / (1 - share)))
+        return np.append(sds, np.arccos(1 - 2 * share))
 
     def lower(self, dim: int) -> np.ndarray:
         bound = np.full(self.n_free(dim), -np.inf)
@@ -134,8 +167,8 @@ class Exchangeable(Correlated):
         # |R| = (1 - rho)^(d-1) (1 + (d-1) rho)
         return Law(self.low(dim), eta, (dim - 1) * (eta - 1) + 1)
 
-    def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        return self.rho_slope(xi, dim) * (1 - over_data_sets(eye(dim), xi))
+    def by_rho(self, rho: np.ndarray, dim: int) -> tuple[Any, Any]:
+        return 1 - over_data_sets(eye(dim), rho[None]), 0.0
 
     def correlation_of(self, R: np.ndarray) -> float:
         return float(R[np.tril_indices_from(R, -1)].mean())
@@ -166,11 +199,12 @@ class Autoregressive(Correlated):
         a = (dim - 1) * (eta - 1) + 1  # |R| = (1 - rho^2)^(d-1)
         return Law(-1.0, a, a)
 
-    def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        _, first, *lags = self.lags(xi, dim)
-        powers = self.powers(self.rho_of(xi, dim)[0], dim)
-        slope = sum((h * p * at for h, p, at in zip(range(2, dim), powers, lags, strict=False)), first)
-        return np.asarray(self.rho_slope(xi, dim) * slope)
+    def by_rho(self, rho: np.ndarray, dim: int) -> tuple[Any, Any]:
+        _, *lags = self.lags(rho[None], dim)
+        powers = [np.ones_like(rho), *self.powers(rho, dim)]
+        first = sum(h * p * at for h, p, at in zip(range(1, dim), powers, lags, strict=False))
+        second = sum(h * (h - 1) * p * at for h, p, at in zip(range(2, dim), powers, lags[1:], strict=False))
+        return first, second
 
     def correlation_of(self, R: np.ndarray) -> float:
         return float(np.diag(R, 1).mean())

@@ -41,6 +41,12 @@ class Fixed(WithMatrix):
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
         return np.zeros((0, *psi_bar.shape[2:]))
 
+    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        return np.zeros((0, 0, *psi_bar.shape[2:]))
+
+    def scatter(self, share: np.ndarray, sd: Any, dim: int) -> np.ndarray:
+        return share
+
     def start(self, moment: np.ndarray) -> np.ndarray:
         return np.zeros(0)
 

@@ -83,9 +83,29 @@ class Unstructured(Structure):
         return sum(L[:, None, c] * L[None, :, c] for c in range(dim))
 
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
-        L = placement(dim) @ xi
+        L = np.tensordot(placement(dim), xi, 1)
         row, col = lower_entries(dim)
         return np.asarray(2 * np.einsum("ij...,jk...->ik...", psi_bar, L)[row, col])
+
+    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        row, col = lower_entries(dim)
+        return np.asarray(2 * psi_bar[row[:, None], row[None, :]] * over_data_sets((col[:, None] == col) * 1.0, xi))
+
+    def scatter(self, share: np.ndarray, sd: Any, dim: int) -> np.ndarray:
+        """SDs, and angles of the rows of L: uniform ones, which give every correlation a chance to be large."""
+        row, col = lower_entries(dim)
+        L, left, at = np.zeros((dim, dim, *share.shape[1:])), sd(share[:dim]), dim
+        for j in range(dim - 1):
+            for i in range(j + 1, dim):
+                L[i, j], left[i] = left[i] * np.cos(np.pi * share[at]), left[i] * np.sin(np.pi * share[at])
+                at += 1
+        L[np.arange(dim), np.arange(dim)] = left
+        return np.asarray(L[row, col])
+
+    def canonical(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        row, col = lower_entries(dim)
+        diagonal = xi[np.flatnonzero(row == col)]
+        return np.asarray(xi * np.where(diagonal < 0, -1.0, 1.0)[col])
 
     def start(self, moment: np.ndarray) -> np.ndarray:
         ridge = RIDGE * np.trace(moment) / len(moment) if len(moment) > 1 else 0.0
