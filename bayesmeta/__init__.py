@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from bayesmeta.inference.profile import profile as profile
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
-    from bayesmeta.model.spec import Spec as Spec
     from bayesmeta.model.specify import specify as specify
     from bayesmeta.priors import Prior as Prior
     from bayesmeta.priors import Priors as Priors
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from bayesmeta.simulation.study import load_study as load_study
     from bayesmeta.summaries.compare import compare as compare
     from bayesmeta.summaries.summary import summary as summary
+    from bayesmeta.tree import Spec as Spec
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
 _MODULES = ("datasets", "effects", "plots", "priors", "structures", "within")
@@ -85,7 +85,7 @@ _NAMES = {
     "bayes.sample": ("sample",),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
-    "model.spec": ("Spec",),
+    "tree": ("Spec",),
     "model.specify": ("specify",),
     "simulation.study": ("load_study",),
     "simulation.run": ("run_study", "study_table"),

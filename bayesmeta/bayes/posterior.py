@@ -17,8 +17,8 @@ from bayesmeta.kernel.pointwise import pointwise_loglik
 from bayesmeta.model.spec import FloatArray, Spec
 from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import BETA, ModelPriors, log_prior, prior_draws
-from bayesmeta.tree.build import MOST_RANDOM_EFFECTS, tree
 from bayesmeta.tree.heterogeneity import homogeneity_tests
+from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
 
 SAMPLE = (schema.CHAIN, schema.DRAW)
 MOST_PREDICTIONS = 10_000_000  # values of a group over the observations or outer groups; larger ones are left out
@@ -104,7 +104,7 @@ def posterior_tree(
         **prior_groups(spec, priors, draws.shape[1], prior_seed),
         schema.HETEROGENEITY: homogeneity_tests(spec),
     }
-    return tree({"backend": "sample", "method": "bayes", "priors": priors.to_json(), **about}, groups, spec)
+    return results_tree({"backend": "sample", "method": "bayes", "priors": priors.to_json(), **about}, groups, spec)
 
 
 class _View:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bayesmeta.errors import SpecError, did_you_mean, listing
 from bayesmeta.estimation import TAU2, Estimate, fit_fixed, fit_likelihood, fit_mm, fit_tau2, fit_vc
+from bayesmeta.estimation.result_tree import from_estimate
 from bayesmeta.model.spec import Spec
 
 if TYPE_CHECKING:
@@ -79,8 +80,6 @@ def fit(spec: Spec, method: str = "reml", *, random_effects: bool | None = None,
     >>> round(float(tree["estimate"]["beta"][0]), 3)
     -0.742
     """
-    from bayesmeta.tree.build import from_estimate
-
     if not isinstance(spec, Spec):
         raise SpecError(f"fit takes a specification from bm.specify, not a {type(spec).__name__}")
     if method not in METHODS:

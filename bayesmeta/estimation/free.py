@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from bayesmeta.kernel.information import entries, symmetric_basis
 from bayesmeta.model.spec import FloatArray, Level, Spec
 
 
@@ -49,13 +48,19 @@ class Free:
         return np.concatenate(parts).astype(int)
 
     @cached_property
-    def n_entries(self) -> int:
-        return sum(v.dim * (v.dim + 1) // 2 for v in self.spec.levels)
+    def theta_slices(self) -> list[slice]:
+        """Place of every level's theta among those of all levels."""
+        sizes = [len(v.structure.theta_units(self.units[s], v.dim)) for v, s in self.parts()]
+        return [slice(int(i), int(j)) for i, j in pairwise(np.cumsum([0, *sizes]))]
 
     @cached_property
-    def entries(self) -> list[slice]:
-        """Place of every level among the entries of all Psi."""
-        return entries([v.dim for v in self.spec.levels])
+    def theta_units(self) -> FloatArray:
+        return np.concatenate([v.structure.theta_units(self.units[s], v.dim) for v, s in self.parts()])
+
+    @cached_property
+    def curved(self) -> bool:
+        """Whether theta is more than the squares of SDs: whether a step is better taken in it than in z."""
+        return any(v.structure.linear(v.dim) and v.structure.n_free(v.dim) > 1 for v in self.spec.levels)
 
     def parts(self) -> Iterator[tuple[Level, slice]]:
         """Levels with the place of their parameters."""
@@ -70,25 +75,42 @@ class Free:
         psi = self.psi(z * self.units[:, None])
         return [np.broadcast_to(p, (*p.shape[:2], z.shape[1])).transpose(2, 0, 1) for p in psi]
 
-    def jacobian(self, z: FloatArray) -> FloatArray:
-        """(N, K, F) derivatives of the entries of all Psi by z (F, N)."""
-        J = np.zeros((z.shape[1], self.n_entries, self.size))
-        xi = z * self.units[:, None]
-        for (v, s), place in zip(self.parts(), self.entries, strict=True):
-            if s.stop > s.start:
-                J[:, place, s] = np.moveaxis(v.structure.jacobian(xi[s], v.dim), -1, 0).swapaxes(1, 2)
-        return J * self.units
+    def theta(self, z: FloatArray) -> FloatArray:
+        """(N, m) coordinates of all levels, in units of their natural sizes, at z (N, F); see `Structure.theta`."""
+        return np.concatenate([v.structure.theta(z.T[s], v.dim) for v, s in self.parts()]).T
 
-    def bend(self, z: FloatArray, scores: FloatArray) -> FloatArray:
-        """(N, F, F) second derivatives by z (F, N) of the sum of scores (N, K) times the entries of all Psi."""
-        H = np.zeros((z.shape[1], self.size, self.size))
-        xi = z * self.units[:, None]
-        for (v, s), place in zip(self.parts(), self.entries, strict=True):
-            if s.stop > s.start:
-                half = symmetric_basis(v.dim) / symmetric_basis(v.dim).sum((0, 1))
-                psi_bar = np.tensordot(half, scores[:, place], (2, 1))
-                H[:, s, s] = np.moveaxis(v.structure.curvature(xi[s], psi_bar, v.dim), -1, 0)
-        return H * np.outer(self.units, self.units)
+    def theta_jacobian(self, z: FloatArray) -> FloatArray:
+        """(N, m, F) derivatives of theta by z."""
+        J = np.zeros((len(z), len(self.theta_units), self.size))
+        for (v, s), place in zip(self.parts(), self.theta_slices, strict=True):
+            J[:, place, s] = np.moveaxis(v.structure.theta_jacobian(z.T[s], v.dim), -1, 0)
+        return J
+
+    def theta_bend(self, z: FloatArray, weight: FloatArray) -> FloatArray:
+        """(N, F, F) second derivatives by z of the sum of weights (N, m) times theta."""
+        H = np.zeros((len(z), self.size, self.size))
+        for (v, s), place in zip(self.parts(), self.theta_slices, strict=True):
+            if v.structure.linear(v.dim):
+                H[:, s, s] = np.moveaxis(v.structure.theta_curvature(z.T[s], weight.T[place], v.dim), -1, 0)
+        return H
+
+    def directions(self, z: FloatArray) -> list[FloatArray]:
+        """Per level (a, a, m_l, N), or (a, a, m_l, 1) where they do not depend on z, derivatives of Psi by theta."""
+        made = []
+        for (v, s), place in zip(self.parts(), self.theta_slices, strict=True):
+            xi = (z[:1] if v.structure.linear(v.dim) else z).T[s] * self.units[s, None]
+            made.append(v.structure.directions(xi, v.dim) * self.theta_units[place, None])
+        return made
+
+    def psi_bend(self, z: FloatArray, scores: Sequence[FloatArray]) -> FloatArray:
+        """(N, m, m) second derivatives by theta of the sum of scores (N, a, a) times Psi."""
+        H = np.zeros((len(z), len(self.theta_units), len(self.theta_units)))
+        for (v, s), place, score in zip(self.parts(), self.theta_slices, scores, strict=True):
+            if s.stop > s.start and not v.structure.linear(v.dim):
+                xi, units = z.T[s] * self.units[s, None], self.units[s]
+                bend = v.structure.curvature(xi, np.moveaxis(score, 0, -1), v.dim)
+                H[:, place, place] = np.moveaxis(bend, -1, 0) * np.outer(units, units)
+        return H
 
     def start(self, moments: Sequence[FloatArray]) -> FloatArray:
         """z (F,) near positive semi-definite moment estimates of every Psi."""

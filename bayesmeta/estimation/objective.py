@@ -18,7 +18,7 @@ class Points:
     """Where N climbs stand.
 
     z (N, F); loglik (N,), minus infinity where a point has no likelihood; gradient (N, F); H (N, F, F) the negative
-    Hessian; scores (N, K) and information (N, K, K) by the entries of all Psi, observed and average.
+    Hessian; scores (N, m) and information (N, m, m) by theta, observed and average.
     """
 
     z: FloatArray
@@ -79,23 +79,24 @@ class Objective:
 
     def _at(self, z: FloatArray) -> Points:
         free = self.free
-        value = likelihood(self.stats, free.psi_batch(z.T), self.restricted, second=True)
+        directions = free.directions(z)
+        value = likelihood(self.stats, free.psi_batch(z.T), self.restricted, directions=directions)
         assert value.scores is not None
         assert value.information is not None
-        scores = np.concatenate([_lower(s) for s in value.scores], axis=1)
-        observed, J = value.information.observed, free.jacobian(z.T)
+        by_level = zip(value.scores, directions, strict=True)
+        scores = np.concatenate([np.einsum("nij,ijmn->nm", *_aligned(s, D)) for s, D in by_level], axis=1)
+        observed = value.information.observed - free.psi_bend(z, value.scores)
+        J = free.theta_jacobian(z)
         gradient = (scores[:, None, :] @ J)[:, 0]
-        H = J.mT @ observed @ J - free.bend(z.T, scores)
+        H = J.mT @ observed @ J - free.theta_bend(z, scores)
         loglik = np.where(np.isfinite(value.loglik) & np.isfinite(H).all((1, 2)), value.loglik, -np.inf)
         return Points(z, loglik, gradient, H, scores, observed, value.information.average)
 
     def _nowhere(self, z: FloatArray) -> Points:
-        n, F, K = len(z), self.free.size, self.free.n_entries
+        n, F, K = len(z), self.free.size, len(self.free.theta_units)
         zeros = np.zeros((n, K, K))
         return Points(z, np.full(n, -np.inf), np.zeros((n, F)), np.zeros((n, F, F)), np.zeros((n, K)), zeros, zeros)
 
 
-def _lower(scores: FloatArray) -> FloatArray:
-    """(N, a (a + 1) / 2) derivatives by the free entries of Psi from symmetric scores (N, a, a)."""
-    col, row = np.triu_indices(scores.shape[1])
-    return scores[:, row, col] * np.where(row == col, 1.0, 2.0)
+def _aligned(scores: FloatArray, directions: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return scores, np.broadcast_to(directions, (*directions.shape[:3], len(scores)))

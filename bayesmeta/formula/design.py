@@ -1,28 +1,18 @@
 """Designs: the matrices of checked formulas, fixed by the rows kept and applied to any rows."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmeta import schema
-from bayesmeta.errors import BayesmetaError, DataError, SpecError
-from bayesmeta.formula.formula_columns import as_categories, categories, finite, is_categorical, label, rows, take
-from bayesmeta.formula.safety import ELEMENTWISE, Part, split
-from bayesmeta.formula.splines import ns
-
-if TYPE_CHECKING:
-    from bayesmeta.formula.parse import Parsed
-
-FloatArray = NDArray[np.float64]
-
-MOST_DEGREES = 50  # of a polynomial: a formula from a file must not take the memory of the machine
+from bayesmeta.columns import FloatArray, as_categories, categories, finite, is_categorical, rows, take
+from bayesmeta.errors import DataError, SpecError
+from bayesmeta.formula.expressions import evaluate, explained, functions
+from bayesmeta.formula.parse import Parsed
+from bayesmeta.formula.safety import Part, split
 
 
 class Design:
@@ -39,7 +29,7 @@ class Design:
 
     Examples
     --------
-    >>> from bayesmeta.formula import Terms, parse
+    >>> from bayesmeta.formula.parse import Terms, parse
     >>> data = pd.DataFrame({"PD": [0.5, 0.2], "AL": [-0.3, -0.6], "year": [1983, 1982]})
     >>> design = Design(parse(Terms("PD + AL ~ year"), data.columns), data)
     >>> design.coef, design.fixed(data).shape
@@ -107,7 +97,7 @@ class Design:
         assert part is not None
         return part.text
 
-    def _random(self, level: str) -> _Matrix:
+    def _random(self, level: str) -> "_Matrix":
         return self._matrices[self.parsed.random[self.parsed.levels.index(level)].text]
 
 
@@ -119,11 +109,11 @@ class _Matrix:
         frame = frame[self._present(frame)]
         free = {c for name, c in part.names.items() if name not in part.numeric and is_categorical(frame[c])}
         self.categories = {column: categories(frame[column]) for column in free}
-        with _explained(part), np.errstate(all="ignore"):
+        with explained(part), np.errstate(all="ignore"):
             from formulaic import Formula
 
             first = Formula(part.text).get_model_matrix(
-                self._typed(frame), context=_functions(), output="numpy", na_action="ignore"
+                self._typed(frame), context=functions(), output="numpy", na_action="ignore"
             )
         self.spec = first.model_spec
         self.labels = tuple(part.readable(str(name)) for name in self.spec.column_names)
@@ -139,8 +129,8 @@ class _Matrix:
         present = self._present(frame)
         values = np.full((len(frame), len(self.labels)), np.nan)
         if present.any():
-            with _explained(self.part), np.errstate(all="ignore"):
-                values[present] = self.spec.get_model_matrix(self._typed(frame[present]), context=_functions())
+            with explained(self.part), np.errstate(all="ignore"):
+                values[present] = self.spec.get_model_matrix(self._typed(frame[present]), context=functions())
         odd = ~np.isfinite(values) & present[:, None]
         if odd.any():
             at = int(np.argmax(odd.any(axis=0)))
@@ -160,64 +150,3 @@ class _Matrix:
             known = self.categories.get(column)
             columns[name] = finite(frame, column) if known is None else as_categories(frame[column], known).array
         return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)))
-
-
-def evaluate(part: Part, frame: pd.DataFrame) -> FloatArray:
-    """(n,) values of an expression, NaN where one of its columns is missing; DataError where it is undefined."""
-    values = {name: finite(frame, column) for name, column in part.names.items()}
-    if part.text in values:
-        return values[part.text]
-    with _explained(part), np.errstate(all="ignore"):
-        # the text holds nothing but arithmetic and the functions listed here: check_expression let it pass
-        found = eval(compile(part.text, "formula", "eval"), {"__builtins__": {}}, {**ELEMENTWISE, **values})
-        result = np.broadcast_to(np.asarray(found, dtype=float), len(frame)).copy()
-    missing = np.any([np.zeros(len(frame), dtype=bool), *map(np.isnan, values.values())], axis=0)
-    odd = ~np.isfinite(result) & ~missing
-    if odd.any():
-        raise DataError(f"{part.readable(part.text)} is not a finite number in {rows(frame, odd)}")
-    return np.where(missing, np.nan, result)
-
-
-@contextmanager
-def _explained(part: Part) -> Iterator[None]:
-    """Errors of an evaluation in our own words, columns by their own names."""
-    try:
-        yield
-    except Exception as error:
-        ours = error if isinstance(error, BayesmetaError) else error.__cause__
-        if isinstance(ours, BayesmetaError):
-            raise type(ours)(part.readable(str(ours))) from None
-        reason = str(error.__cause__ or error)
-        raise SpecError(part.readable(f"formula '{part.text}' cannot be evaluated: {reason}")) from error
-
-
-@cache
-def _functions() -> Mapping[str, Callable[..., Any]]:
-    """What the names of functions in a formula stand for."""
-    from formulaic.transforms import C, center, poly, scale
-    from formulaic.transforms.contrasts import TreatmentContrasts
-    from formulaic.utils.stateful_transforms import stateful_transform
-
-    def categorical(data: Any, contrasts: Any = None, levels: Any = None, _state: dict[str, Any] | None = None) -> Any:
-        values, state = pd.Series(data), {} if _state is None else _state
-        if values.isna().any():
-            raise DataError(f"C() of '{values.name}' is undefined in some rows")
-        if "levels" not in state:
-            found = categories(values)
-            state["levels"] = found if levels is None else [text for text in map(label, levels) if text in found]
-        return C(as_categories(values, state["levels"]), contrasts)
-
-    def polynomial(x: Any, degree: Any = 1, raw: Any = False, _state: dict[str, Any] | None = None) -> Any:
-        if isinstance(degree, bool) or not isinstance(degree, int) or not 1 <= degree <= MOST_DEGREES:
-            raise SpecError(f"poly(): degree={degree!r}, it must be a whole number from 1 to {MOST_DEGREES}")
-        return poly(x, degree, bool(raw), _state=_state)
-
-    return {
-        **ELEMENTWISE,
-        "C": stateful_transform(categorical),
-        "Treatment": lambda reference: TreatmentContrasts(base=label(reference)),
-        "center": center,
-        "scale": scale,
-        "poly": stateful_transform(polynomial),
-        "ns": stateful_transform(ns),
-    }

@@ -11,17 +11,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bayesmeta import schema
+from bayesmeta.columns import FloatArray, reasons_missing
 from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.formula.design import Design, evaluate
-from bayesmeta.formula.formula_columns import label, reasons_missing
+from bayesmeta.formula.expressions import evaluate
 from bayesmeta.formula.safety import Part, check_expression, check_formula, split
-
-__all__ = ["Design", "Parsed", "Terms", "label", "parse"]
-
-FloatArray = NDArray[np.float64]
 
 _CALL = re.compile(r"(cbind|offset)\s*\((.*)\)", re.DOTALL)
 

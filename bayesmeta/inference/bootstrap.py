@@ -18,7 +18,7 @@ from bayesmeta.inference.regroup import with_groups
 from bayesmeta.inference.simulate import count, simulate
 from bayesmeta.model.spec import FloatArray, Spec
 from bayesmeta.tree.parameters import parameters
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 KINDS, INTERVALS = ("parametric", "groups"), ("percentile", "basic", "bca")
 REPLICATE, PARAMETER, INTERVAL = "replicate", "parameter", "interval"
@@ -89,7 +89,7 @@ def bootstrap(
             raise SpecError(f"unknown bootstrap {given!r}{did_you_mean(given, known)}\n  known: {listing(known)}")
     count("n", n)
     table = parameters(tree, prob)
-    spec, method = Spec.from_tree(tree), tree.attrs["method"]
+    spec, method = spec_from_tree(tree), tree.attrs["method"]
     if kind == "parametric":
         replicates, converged = _parametric(tree, spec, n, seed, n_jobs, progress)
     else:

@@ -11,8 +11,9 @@ from scipy.special import chdtri
 from bayesmeta.errors import BoundaryWarning, SpecError, did_you_mean, listing
 from bayesmeta.estimation.tau2 import Study, study_of
 from bayesmeta.inference.profile import profile
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import FloatArray
 from bayesmeta.tree.parameters import TAU, parameters
+from bayesmeta.tree.specification import spec_from_tree
 
 PARAMETER = "parameter"
 STATISTICS = ["estimate", "se", "lower", "upper"]
@@ -111,7 +112,7 @@ def _profile(tree: xr.DataTree, prob: float, asked: str | Sequence[str] | None) 
 
 def _q_profile(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
     table = parameters(tree, prob)
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     study = study_of(spec, "method 'qprofile'", 'method="wald"', 'use method="wald"')
     tau, se = table.loc[table["kind"] == TAU, ["estimate", "se"]].to_numpy(dtype=float)[0]
     lower, upper, note = _tau2_interval(study, prob)

@@ -17,7 +17,7 @@ from bayesmeta.formula.update import FixedPart
 from bayesmeta.inference.likelihood_ratio import CRITERIA, CRITERIA_HEADER, criteria_cells, lr_test
 from bayesmeta.model.respecify import with_fixed
 from bayesmeta.model.spec import Spec
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 METHODS = ("ml", "fixed")
 NONE = "<none>"
@@ -128,7 +128,7 @@ def _spec(tree: xr.DataTree, what: str) -> Spec:
             f"{what} compares models with different fixed parts, which a fit by {method} does not allow\n"
             '  fit with method="ml"'
         )
-    return Spec.from_tree(tree)
+    return spec_from_tree(tree)
 
 
 def _table(tree: xr.DataTree, spec: Spec, models: Iterable[tuple[str, Terms]], data: Any) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from bayesmeta.errors import BayesmetaWarning
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.inference.simulate import simulate
 from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.tree.specification import spec_from_tree
 
 
 def null_statistics(small: xr.DataTree, big: xr.DataTree, n: int, seed: Any) -> FloatArray | None:
@@ -17,7 +18,7 @@ def null_statistics(small: xr.DataTree, big: xr.DataTree, n: int, seed: Any) -> 
 
     None where the rows of the two models cannot be matched by their labels.
     """
-    one, two = Spec.from_tree(small), Spec.from_tree(big)
+    one, two = spec_from_tree(small), spec_from_tree(big)
     place = _rows_of(one, two)
     if place is None:
         return None

@@ -9,6 +9,7 @@ import xarray as xr
 from bayesmeta.errors import listing
 from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
 from bayesmeta.tree.same_data import in_order, within
+from bayesmeta.tree.specification import spec_from_tree
 
 FIXED = "fixed"  # the method that holds every Psi at zero
 # structures of the same effects that are members of another, each for parameters inside its range
@@ -37,7 +38,7 @@ class Model:
 
     @classmethod
     def of(cls, tree: xr.DataTree) -> "Model":
-        spec, order = Spec.from_tree(tree), in_order(tree)
+        spec, order = spec_from_tree(tree), in_order(tree)
         kept = [] if tree.attrs["method"] == FIXED else [v for v in spec.levels if _n_free([v]) or _never_zero(v)]
         levels = tuple(
             Level(v.name, v.labels, _renumbered(v.index[order]), v.Z[order], v.effects, v.structure) for v in kept

@@ -10,7 +10,7 @@ from bayesmeta.inference.nesting import Model, outside, same_random
 from bayesmeta.kernel.precision import residual_precision
 from bayesmeta.model.spec import FloatArray, Spec
 from bayesmeta.tree.same_data import same_observations
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 LEVEL, SAMPLING, TOTAL = "level", "sampling", "total"
 _NONE_LEFT = 1e-8  # degrees of freedom of an outcome that are rounding
@@ -64,7 +64,7 @@ def variance_partition(tree: xr.DataTree) -> xr.Dataset:
     sampling     4.81
     Name: share, dtype: float64
     """
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     if SAMPLING in (level.name for level in spec.levels):
         raise SpecError(f"a level has the name '{SAMPLING}', which stands for sampling error here\n  rename its column")
     variance = np.column_stack([_between(tree, spec), _typical(spec)])
@@ -117,9 +117,9 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree) -> xr.Dataset:
     >>> bm.r_squared(*fits)["R2"].sel(level="total").round(1).item()
     85.1
     """
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     _check_comparable(tree, simpler)
-    after, before = (_with_total(_between(each, Spec.from_tree(each))) for each in (tree, simpler))
+    after, before = (_with_total(_between(each, spec_from_tree(each))) for each in (tree, simpler))
     explained = np.divide(before - after, before, out=np.full_like(before, np.nan), where=before > 0)
     dims = (schema.OUTCOME, LEVEL)
     values = {"variance": after, "variance_simpler": before, "R2": 100 * explained}

@@ -14,8 +14,9 @@ import xarray as xr
 from bayesmeta import schema
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, quadratic, table
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import FloatArray
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
+from bayesmeta.tree.specification import spec_from_tree
 
 _STREAM = 6539  # keeps new effects apart from all else that is drawn with the seed; zeros after a seed would not
 _MOST_VALUES = 4_000_000  # of predictions in memory at a time, 32 MB
@@ -28,7 +29,7 @@ def predict(
     prob: float,
 ) -> xr.Dataset:
     """`bm.predict` for a posterior."""
-    spec, beta = Spec.from_tree(tree), beta_draws(tree)
+    spec, beta = spec_from_tree(tree), beta_draws(tree)
     rows = Rows.of(spec) if newdata is None else Rows.new(newdata)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
     mean, variance = X @ beta.mean(0) + offset[:, None], quadratic(X, _covariance(beta))
@@ -56,7 +57,7 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float) 
         raise SpecError(
             f"se={se!r} is a formula for fits, this tree holds a posterior\n  leave se out: the SD of the draws"
         )
-    spec, beta = Spec.from_tree(tree), beta_draws(tree)
+    spec, beta = spec_from_tree(tree), beta_draws(tree)
     rows, used = Rows.of(spec), depth(spec, level)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
     b = b_draws(tree, spec)[:used]
@@ -74,7 +75,7 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float) 
 
 def ranef(tree: xr.DataTree, prob: float) -> xr.DataTree:
     """`bm.ranef` for a posterior."""
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
     for level, b in zip(spec.levels, b_draws(tree, spec), strict=True):
         dims = (schema.group(level.name), schema.effect(level.name))

@@ -13,7 +13,7 @@ from bayesmeta.inference import posterior_predict
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, one_of, quadratic, quantile, table
 from bayesmeta.model.spec import FloatArray, Spec
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 
 def predict(
@@ -67,7 +67,7 @@ def predict(
     z = quantile(prob)
     if is_posterior(tree):
         return posterior_predict.predict(tree, newdata, interval, prob)
-    estimate, spec = group(tree, schema.ESTIMATE), Spec.from_tree(tree)
+    estimate, spec = group(tree, schema.ESTIMATE), spec_from_tree(tree)
     rows = Rows.of(spec) if newdata is None else Rows.new(newdata)
     X = spec.design.fixed(rows.frame)
     mean = X @ estimate["beta"].to_numpy() + spec.design.offset(rows.frame)[:, None]
@@ -186,7 +186,7 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
 
 
 def _random_effects(tree: xr.DataTree) -> tuple[Spec, kernel.Prediction]:
-    estimate, spec = group(tree, schema.ESTIMATE), Spec.from_tree(tree)
+    estimate, spec = group(tree, schema.ESTIMATE), spec_from_tree(tree)
     psi = [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
     return spec, kernel.random_effects(spec.statistics, psi)
 

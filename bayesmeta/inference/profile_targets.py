@@ -15,7 +15,7 @@ from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.steps import Objective
 from bayesmeta.model.spec import FloatArray, Level, Spec
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 PSI = "psi"
 NEAR_ZERO = 1e-3  # of the typical sampling SD: an SD that stands for zero, where its gradient vanishes
@@ -49,7 +49,7 @@ def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) ->
     if method not in ("ml", "reml"):
         raise SpecError(f'a fit by {method} has no profile likelihood\n  fit with method="ml" or "reml"')
     table = parameters(tree, prob)
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     model = _Model(spec, tree)
     fixed = (model.coefficient(label, row) for label, row in table[table["kind"] == BETA].iterrows())
     made = {target.label: target for target in fixed}

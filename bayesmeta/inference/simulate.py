@@ -10,7 +10,7 @@ import xarray as xr
 from bayesmeta import schema
 from bayesmeta.errors import SpecError, did_you_mean, listing
 from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 POSTERIOR, DERIVED = "posterior", "derived"
 ROUNDING = 1e-10  # of the largest entry of a Psi, for symmetry and for negative eigenvalues
@@ -181,13 +181,13 @@ def _values(
     if isinstance(given, Spec):
         return given, None, None
     if isinstance(given, xr.DataTree) and POSTERIOR in given.children:
-        spec = Spec.from_tree(given)
+        spec = spec_from_tree(given)
         posterior, derived = group(given, POSTERIOR), group(given, DERIVED)
         beta = posterior["beta"].transpose("chain", "draw", schema.COEF).to_numpy().reshape(-1, len(spec.coef))
         which = rng.choice(len(beta), n, replace=n > len(beta))
         return spec, beta[which], [_drawn(derived, level)[which] for level in spec.levels]
     estimate = group(given, schema.ESTIMATE)
-    spec = Spec.from_tree(given)
+    spec = spec_from_tree(given)
     psi = [np.asarray(estimate[schema.psi(level.name)].to_numpy(), dtype=float) for level in spec.levels]
     return spec, np.asarray(estimate["beta"].to_numpy(), dtype=float), psi
 

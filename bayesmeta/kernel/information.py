@@ -7,7 +7,6 @@ from the mean of (b, beta) given the data is the average information (twice), th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -37,16 +36,6 @@ class Information:
     @property
     def observed(self) -> np.ndarray:
         return np.asarray(2 * self.average - self.expected)
-
-
-@cache
-def symmetric_basis(a: int) -> np.ndarray:
-    """(a, a, a (a + 1) / 2) changes of a symmetric matrix by each entry of its lower triangle, by column."""
-    col, row = np.triu_indices(a)
-    basis = np.zeros((a, a, len(row)))
-    basis[row, col, np.arange(len(row))] = basis[col, row, np.arange(len(row))] = 1.0
-    basis.flags.writeable = False
-    return basis
 
 
 def places(directions: Sequence[np.ndarray]) -> list[slice]:

@@ -9,10 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayesmeta.errors import BoundaryWarning, DataError, listing
-from bayesmeta.formula.parse import Design, Parsed, Terms, parse
+from bayesmeta.formula.design import Design
+from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.model.identification import check_rank, unidentified
 from bayesmeta.model.spec import Spec
-from bayesmeta.structures.fixed import Fixed
+from bayesmeta.structures.known import Fixed
 
 
 def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayesmeta.columns import FloatArray, numbers
+from bayesmeta.columns import FloatArray, label, numbers
 from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
-from bayesmeta.formula.parse import label
 from bayesmeta.model.observations import Observations
 from bayesmeta.model.sampling_checks import (
     ASYMMETRY,

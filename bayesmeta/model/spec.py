@@ -1,10 +1,10 @@
 """The frozen records of a specification: arrays and labels, and nothing that can fit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from bayesmeta import kernel, schema
 from bayesmeta.errors import SpecError, listing
+from bayesmeta.formula.design import Design
+from bayesmeta.formula.parse import Terms, parse
 from bayesmeta.structures.base import Structure
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from bayesmeta.formula.parse import Design, Terms
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -113,9 +114,12 @@ class Spec:
     kept: NDArray[np.bool_]
     dropped: tuple[str, ...]
     data: pd.DataFrame
-    terms: "Terms"
+    terms: Terms
     measure: str | None = None
     notes: tuple[str, ...] = field(default=())
+
+    # the specification that a results tree holds; set by `tree.specification`, which lies further out
+    from_tree: ClassVar[Callable[["xr.DataTree"], "Spec"]]
 
     def __post_init__(self) -> None:
         n, P = self.X.shape
@@ -133,10 +137,8 @@ class Spec:
         freeze(self, "y", "X", "offset", "row", "outcome_index", "kept")
 
     @cached_property
-    def design(self) -> "Design":
+    def design(self) -> Design:
         """Rebuilds X and Z for other rows, with what the kept rows taught it (knots, categories)."""
-        from bayesmeta.formula.parse import Design, parse
-
         design = Design(parse(self.terms, list(self.data.columns)), self.data.loc[self.kept])
         held = [("coefficients", design.coef, self.coef)]
         held += [(f"effects of level '{v.name}'", design.effects(v.name), v.effects) for v in self.levels]
@@ -164,20 +166,6 @@ class Spec:
             dims[schema.pair(level.name)] = [f"{a}~{b}" for a, b in combinations(level.effects, 2)]
             dims[schema.group(level.name)] = _joined(level.labels)
         return {dim: pd.Index(labels, dtype=object) for dim, labels in dims.items()}
-
-    @cached_property
-    def tables(self) -> dict[str, "xr.Dataset"]:
-        """The groups of a results tree that hold this specification."""
-        from bayesmeta.tree.specification import spec_tables
-
-        return spec_tables(self)
-
-    @classmethod
-    def from_tree(cls, tree: "xr.DataTree") -> "Spec":
-        """The specification that a results tree holds, also one read back from a file."""
-        from bayesmeta.tree.specification import spec_from_tree
-
-        return spec_from_tree(tree)
 
 
 def _joined(paths: Sequence[tuple[str, ...]]) -> list[str]:

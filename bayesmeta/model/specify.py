@@ -11,14 +11,14 @@ import pandas as pd
 from bayesmeta import structures
 from bayesmeta.columns import FloatArray, IntArray, as_frame, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, did_you_mean, listing
-from bayesmeta.formula.parse import Design, Parsed, Terms, parse
-from bayesmeta.model.grouping import Groups, nested
+from bayesmeta.formula.design import Design
+from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.model.identification import check_rank, unidentified
-from bayesmeta.model.observations import Observations
+from bayesmeta.model.observations import Groups, Observations, nested
 from bayesmeta.model.sampling_covariance import sampling_covariance
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.structures.base import Structure
-from bayesmeta.structures.fixed import Fixed
+from bayesmeta.structures.known import Fixed
 
 MEASURES = {
     "logor": "log odds ratio",

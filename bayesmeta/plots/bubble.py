@@ -7,10 +7,11 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.inference.prediction_rows import one_of, quantile
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import FloatArray
 from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +82,7 @@ def bubble(
     wanted = (interval,) if isinstance(interval, str) else tuple(interval or ())
     for each in wanted:
         one_of("interval", each, _INTERVALS)
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     predictor = Predictor.of(spec, x, chosen_outcome(spec, outcome), "x", random="prediction" in wanted)
     held, as_ratio = predictor.held(at), style.is_ratio(tree, ratio)
     found = regression(tree, predictor, held, wanted, prob)

@@ -27,6 +27,7 @@ from bayesmeta.plots.panels import (
     probability,
     row_labels,
 )
+from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,7 +122,7 @@ def group_effects(
     """What `caterpillar` draws, panel by panel; its arguments."""
     one_of("kind", kind, ("ranef", "blup"))
     probability(prob)
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     levels = _levels(spec, level)
     found = _ranef(tree, levels, prob) if kind == "ranef" else _blup(tree, spec, levels, prob)
     panels = list(found)

@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import FloatArray
 from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome, has_intercept
+from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,7 +141,7 @@ def response(
     prob: float = 0.95,
 ) -> Response:
     """The curve of one tree; arguments as in `dose_response`."""
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     place = chosen_outcome(spec, outcome)
     found = Predictor.of(spec, dose, place, "dose")
     if found.categories:

@@ -12,11 +12,11 @@ from bayesmeta import schema
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import normal, quadratic, quantile
-from bayesmeta.model.spec import FloatArray, IntArray, Spec
+from bayesmeta.model.spec import FloatArray, IntArray
 from bayesmeta.plots import style
 from bayesmeta.plots.grid import Predictor
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 _MOST_LOG = 100.0  # of a ratio: 43 digits
 _MOST_TREES = len(style.COLOURS)
@@ -61,7 +61,7 @@ def contrast(
     tree: xr.DataTree, x: FloatArray, rows: pd.DataFrame, reference: pd.DataFrame, outcome: int, prob: float
 ) -> Estimates:
     """Mean of the rows less that of the one row `reference`: its interval is that of the difference."""
-    z, design = quantile(prob), Spec.from_tree(tree).design
+    z, design = quantile(prob), spec_from_tree(tree).design
     X = (design.fixed(rows) - design.fixed(reference))[:, outcome]
     offset = design.offset(rows) - design.offset(reference)
     if is_posterior(tree):

@@ -12,9 +12,10 @@ from bayesmeta import schema
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import one_of, quantile
-from bayesmeta.model.spec import FloatArray, IntArray, Spec
+from bayesmeta.model.spec import FloatArray, IntArray
 from bayesmeta.plots import style, words
 from bayesmeta.plots.grid import chosen_outcome
+from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,7 +138,7 @@ def funnel(
 
 def points(tree: xr.DataTree, outcome: str | None = None) -> Funnel:
     """Observations of an outcome and their centre; residuals where the fitted values differ."""
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     place = chosen_outcome(spec, outcome)
     obs = np.flatnonzero(spec.outcome_index == place)
     fitted = predict(tree)["mean"].to_numpy()[spec.row[obs], place]

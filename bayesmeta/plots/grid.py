@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.formula.formula_columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.formula.safety import Part
 from bayesmeta.model.spec import FloatArray, IntArray, Spec
 

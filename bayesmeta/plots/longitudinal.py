@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.errors import SpecError, listing
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import FloatArray
 from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome
+from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +130,7 @@ def course(
     prob: float = 0.95,
 ) -> Course:
     """The estimates of one tree; arguments as in `longitudinal`."""
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     place = chosen_outcome(spec, outcome)
     found = Predictor.of(spec, time, place, "time")
     held, observed = found.held(at), found.observed()

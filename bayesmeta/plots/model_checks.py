@@ -10,11 +10,10 @@ from scipy.special import ndtr, softmax
 from bayesmeta import schema
 from bayesmeta.errors import SpecError
 from bayesmeta.kernel.pointwise import pointwise_moments
-from bayesmeta.model.spec import Spec
 from bayesmeta.plots.compare import compare
 from bayesmeta.plots.style import new_axes
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,7 +166,7 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
     0.1
     """
     density = group(tree, schema.POINTWISE)
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
     psi = [psi_draws(tree, level.name) for level in spec.levels]
     S = spec.S.value, spec.S.row, spec.S.col

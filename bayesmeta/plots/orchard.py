@@ -7,11 +7,12 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import FloatArray
 from bayesmeta.plots import style
 from bayesmeta.plots.orchard_rows import Orchard, categories
 from bayesmeta.plots.panels import inches_high, only_axes, percent, wrapped
 from bayesmeta.plots.swarm import swarm
+from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +84,7 @@ def orchard(
     for place, row in zip(range(len(rows))[::-1], rows, strict=True):
         _swarm(ax, row, place, as_ratio, max(_precision(rows)), len(rows))
         _trunk(ax, row, place - _BELOW, as_ratio)
-    labels = [_label(row, Spec.from_tree(tree).levels[0].name) for row in rows]
+    labels = [_label(row, spec_from_tree(tree).levels[0].name) for row in rows]
     ax.set_yticks(range(len(rows))[::-1], labels, fontsize=style.SMALL)
     ax.tick_params("y", length=0)
     style.effect_axis(ax, tree, as_ratio)

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmeta.columns import is_categorical, label
 from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
-from bayesmeta.formula.formula_columns import is_categorical, label
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import FloatArray, Spec
 from bayesmeta.plots.panels import probability
+from bayesmeta.tree.specification import spec_from_tree
 
 _MOST_CATEGORIES = 20
 
@@ -43,7 +44,7 @@ def categories(
 ) -> tuple[list[Orchard], str]:
     """The rows of an orchard plot from top to bottom, and at which values of other predictors they hold, in words."""
     probability(prob)
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     frame = spec.data.loc[spec.kept]
     if outcome is not None and outcome not in spec.outcomes:
         hint = did_you_mean(outcome, spec.outcomes)

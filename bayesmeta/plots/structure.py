@@ -14,6 +14,7 @@ from bayesmeta.plots import style
 from bayesmeta.plots.panels import only_axes, plain
 from bayesmeta.plots.structure_groups import Unit, coupled_pairs, groups_of
 from bayesmeta.plots.structure_layout import CELL, GAP, LETTERS, Bracket, Place, brackets, flowing, placed, text_width
+from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +58,7 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     ['... and 8 more groups of district']
     """
     if isinstance(spec, xr.DataTree):
-        found = Spec.from_tree(spec)  # a common effect has none of the variation that its specification could have
+        found = spec_from_tree(spec)  # a common effect has none of the variation that its specification could have
         spec = homogeneous(found) if spec.attrs["method"] == "fixed" else found
     if not isinstance(spec, Spec):
         raise SpecError(f"structure takes a specification or a results tree, not {type(spec).__name__}")

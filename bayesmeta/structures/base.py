@@ -92,13 +92,30 @@ class Structure(ABC):
     def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
         """sum_ij psi_bar_ij d2 Psi_ij / dxi dxi', (n_free, n_free, ...), for a symmetric `psi_bar` (dim, dim, ...)."""
 
-    def jacobian(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        """(n_free, dim (dim + 1) / 2, ...) derivatives by xi of the lower triangle of Psi, by column."""
-        col, row = np.triu_indices(dim)
-        entry = np.zeros((dim, dim, len(row)))
-        entry[row, col, np.arange(len(row))] += 0.5
-        entry[col, row, np.arange(len(row))] += 0.5
-        return self.pullback(xi[:, None], over_data_sets(entry, xi), dim)
+    def linear(self, dim: int) -> bool:
+        """Whether Psi is linear in `theta`; otherwise theta is xi."""
+        return False
+
+    def theta(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(m, ...) coordinates in which a quadratic model of the log-likelihood serves best: (co)variances, or xi."""
+        return xi
+
+    def theta_units(self, units: np.ndarray, dim: int) -> np.ndarray:
+        """Natural sizes of theta from those of xi."""
+        return units
+
+    def theta_jacobian(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(m, n_free, ...) derivatives of theta by xi."""
+        return over_data_sets(np.eye(len(xi)), xi)
+
+    def theta_curvature(self, xi: np.ndarray, weight: np.ndarray, dim: int) -> np.ndarray:
+        """sum_r weight_r d2 theta_r / dxi dxi', (n_free, n_free, ...)."""
+        return np.zeros((len(xi), len(xi), *xi.shape[1:]))
+
+    def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(dim, dim, m, ...) derivatives of Psi by theta."""
+        entry = over_data_sets(_entries(dim), xi)
+        return np.moveaxis(self.pullback(xi[:, None, None], entry, dim), 0, 2)
 
     def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
         """xi (n_free, n) of members spread over the family, from points (n_free, n) of the unit cube.
@@ -146,6 +163,15 @@ class Structure(ABC):
 
     def __hash__(self) -> int:
         return hash(str(self.to_json()))
+
+
+@cache
+def _entries(dim: int) -> np.ndarray:
+    """(dim, dim, dim, dim) symmetric weights that pick every entry of a symmetric matrix."""
+    pick = np.eye(dim * dim).reshape(dim, dim, dim, dim)
+    pick = (pick + pick.swapaxes(0, 1)) / 2
+    pick.flags.writeable = False
+    return pick
 
 
 def need_two_effects(name: str, dim: int) -> None:

@@ -1,104 +1,14 @@
-"""Structures of the form Psi_ij = s_i s_j M_ij with SDs s and a matrix M that depends on at most one parameter."""
+"""SDs times a correlation matrix with one parameter: compound symmetry and first-order autoregression."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from bayesmeta.structures.base import Law, Structure, eye, over_data_sets
+from bayesmeta.structures.base import Law, eye, need_two_effects, over_data_sets, register
+from bayesmeta.structures.diagonal import Scaled
 
 EDGE = 0.05  # a start keeps this share of the range away from either limit of a correlation
-
-
-class Scaled(Structure):
-    """SDs times a matrix; one SD for all effects (`common`) or one for each.
-
-    With separate SDs and a matrix that is not diagonal, the sign of an SD would flip correlations and leave the
-    family, so |s| enters and the search is bounded below by zero.
-    """
-
-    common: ClassVar[bool]
-
-    def matrix(self, rho: Any, dim: int) -> Any:
-        """M (dim, dim, ...) at rho (n_rho, ...)."""
-        return over_data_sets(eye(dim), rho)
-
-    def matrix_slopes(self, xi: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """First and second derivative of M by xi[-1], or None when M is constant."""
-        return None
-
-    def n_tau(self, dim: int) -> int:
-        return 1 if self.common else dim
-
-    def n_free(self, dim: int) -> int:
-        return self.n_tau(dim) + self.n_rho(dim)
-
-    def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
-        return ("sd",) if self.common or len(effects) == 1 else tuple(f"sd[{e}]" for e in effects)
-
-    def rho_of(self, xi: Any, dim: int) -> Any:
-        """rho (n_rho, ...) at xi (n_free, ...)."""
-        return xi[self.n_tau(dim) :]
-
-    def compose(self, tau: Any, rho: Any, dim: int) -> Any:
-        scale = tau[0] * tau[0] if self.common else tau[:, None] * tau[None, :]
-        return scale * self.matrix(rho, dim)
-
-    def decompose(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        xi, dim = self.start(psi), len(psi)
-        return np.abs(xi[: self.n_tau(dim)]), np.asarray(self.rho_of(xi, dim))
-
-    def psi(self, xi: Any, dim: int) -> Any:
-        return self.compose(abs(xi[: self.n_tau(dim)]), self.rho_of(xi, dim), dim)
-
-    def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
-        M = self.matrix(self.rho_of(xi, dim), dim)
-        if self.common:
-            sd_bar = [2 * xi[0] * (psi_bar * M).sum((0, 1))]
-            scale = xi[0] * xi[0]
-        else:
-            s = abs(xi[:dim])
-            sd_bar = list(2 * np.where(xi[:dim] < 0, -1.0, 1.0) * (psi_bar * M * s[None, :]).sum(1))
-            scale = s[:, None] * s[None, :]
-        slopes = self.matrix_slopes(xi, dim)
-        rho_bar = [] if slopes is None else [(psi_bar * scale * slopes[0]).sum((0, 1))]
-        return np.stack(np.broadcast_arrays(*sd_bar, *rho_bar))
-
-    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
-        M, n = self.matrix(self.rho_of(xi, dim), dim), self.n_tau(dim)
-        s, slopes = np.broadcast_to(xi[:n], (dim, *xi.shape[1:])), self.matrix_slopes(xi, dim)
-        # by every single SD; |s| enters where SDs have no sign
-        sign = np.ones_like(s) if self.common else np.where(s < 0, -1.0, 1.0)
-        s = s * sign
-        by_sd = 2 * psi_bar * M * sign[:, None] * sign[None, :]
-        H = np.zeros((self.n_free(dim), self.n_free(dim), *by_sd.shape[2:]))
-        H[:n, :n] = by_sd.sum((0, 1)) if self.common else by_sd
-        if slopes is not None:
-            crossed = 2 * sign * (psi_bar * slopes[0] * s[None, :]).sum(1)
-            H[:n, n] = H[n, :n] = crossed.sum(0) if self.common else crossed
-            H[n, n] = (psi_bar * s[:, None] * s[None, :] * slopes[1]).sum((0, 1))
-        return H
-
-    def scatter(self, share: np.ndarray, sd: Any, dim: int) -> np.ndarray:
-        n = self.n_tau(dim)
-        return np.concatenate([sd(share[:n]), np.pi * share[n:]])
-
-    def canonical(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        n = self.n_tau(dim)
-        return np.concatenate([np.abs(xi[:n]), np.abs(np.remainder(xi[n:] + np.pi, 2 * np.pi) - np.pi)])
-
-    def start(self, moment: np.ndarray) -> np.ndarray:
-        diagonal = np.diag(self.matrix(np.zeros(self.n_rho(len(moment))), len(moment)))
-        ratio = np.diag(moment)[diagonal > 0] / diagonal[diagonal > 0]
-        return np.sqrt(np.atleast_1d(ratio.mean()) if self.common else np.diag(moment))
-
-    def units(self, effect_units: np.ndarray) -> np.ndarray:
-        units = np.ones(self.n_free(len(effect_units)))
-        units[: self.n_tau(len(effect_units))] = np.median(effect_units) if self.common else effect_units
-        return units
-
-    def zero_positions(self, dim: int) -> np.ndarray:
-        return np.arange(self.n_tau(dim))
 
 
 class Correlated(Scaled):
@@ -208,3 +118,59 @@ class Autoregressive(Correlated):
 
     def correlation_of(self, R: np.ndarray) -> float:
         return float(np.diag(R, 1).mean())
+
+
+@register
+class CompoundSymmetry(Exchangeable):
+    """Compound symmetry: one variance and one correlation.
+
+    xi are the SD, whose sign has no meaning, and the angle of rho in [-1/(d-1), 1].
+    """
+
+    name = "cs"
+    common = True
+
+    def check(self, dim: int) -> None:
+        need_two_effects(self.name, dim)
+
+
+@register
+class HetCompoundSymmetry(Exchangeable):
+    """Heterogeneous compound symmetry: separate variances, one correlation.
+
+    xi are the SDs (>= 0) and the angle of rho in [-1/(d-1), 1].
+    """
+
+    name = "hcs"
+    common = False
+
+    def check(self, dim: int) -> None:
+        need_two_effects(self.name, dim)
+
+
+@register
+class AR1(Autoregressive):
+    """First-order autoregression over the order of the effects, with one variance.
+
+    xi are the SD, whose sign has no meaning, and the angle of rho in [-1, 1].
+    """
+
+    name = "ar1"
+    common = True
+
+    def check(self, dim: int) -> None:
+        need_two_effects(self.name, dim)
+
+
+@register
+class HetAR1(Autoregressive):
+    """First-order autoregression over the order of the effects, with separate variances.
+
+    xi are the SDs (>= 0) and the angle of rho in [-1, 1].
+    """
+
+    name = "har1"
+    common = False
+
+    def check(self, dim: int) -> None:
+        need_two_effects(self.name, dim)

@@ -1,11 +1,13 @@
-"""What structures with a matrix given by the user share: its checks and its plain form."""
+"""Structures with a matrix that the user gives: a multiple of it, its correlations, or the matrix itself."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bayesmeta.errors import SpecError
-from bayesmeta.structures.base import Structure
+from bayesmeta.structures.base import Structure, over_data_sets, register
+from bayesmeta.structures.diagonal import Scaled
 
 TOLERANCE = 1e-10  # of the largest entry, for symmetry and for negative eigenvalues
 
@@ -54,3 +56,102 @@ class WithMatrix(Structure):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.given.tolist()})"
+
+
+@register
+class Proportional(WithMatrix, Scaled):
+    """Psi = sd^2 M with M given; xi is the square root of the multiplier, whose sign has no meaning.
+
+    Parameters
+    ----------
+    matrix : (a, a) positive semi-definite, not zero.
+    """
+
+    name = "prop"
+    common = True
+
+    def __init__(self, matrix: Any) -> None:
+        super().__init__(matrix)
+        if not np.any(np.diag(self.given) > 0):
+            raise SpecError("matrix of structure 'prop' is zero; use bm.structures.Fixed for a level without variance")
+
+    def matrix(self, rho: Any, dim: int) -> Any:
+        return over_data_sets(self.given, rho)
+
+    def units(self, effect_units: np.ndarray) -> np.ndarray:
+        diagonal = np.diag(self.given)
+        return np.atleast_1d(np.median(effect_units[diagonal > 0] / np.sqrt(diagonal[diagonal > 0])))
+
+
+@register
+class KnownCorrelation(WithMatrix, Scaled):
+    """Psi_ij = sd_i sd_j R_ij with R given; xi are the SDs (>= 0).
+
+    Parameters
+    ----------
+    matrix : (a, a) positive semi-definite; a covariance matrix is reduced to its correlations.
+    """
+
+    name = "cor"
+    common = False
+
+    def __init__(self, matrix: Any) -> None:
+        super().__init__(matrix)
+        diagonal = np.diag(self.given)
+        if not np.all(diagonal > 0):
+            raise SpecError("matrix of structure 'cor' has a zero on its diagonal; give a correlation matrix")
+        self.correlation = self.given / np.sqrt(np.outer(diagonal, diagonal))
+
+    def matrix(self, rho: Any, dim: int) -> Any:
+        return over_data_sets(self.correlation, rho)
+
+    def lower(self, dim: int) -> np.ndarray:
+        return np.full(dim, 0.0 if dim > 1 else -np.inf)
+
+
+@register
+class Fixed(WithMatrix):
+    """Psi as given; no free parameter.
+
+    Parameters
+    ----------
+    matrix : (a, a) positive semi-definite; zeros switch the level off.
+    """
+
+    name = "fixed"
+
+    def n_tau(self, dim: int) -> int:
+        return 0
+
+    def compose(self, tau: Any, rho: Any, dim: int) -> Any:
+        return over_data_sets(self.given, tau)
+
+    def decompose(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(0), np.zeros(0)
+
+    def n_free(self, dim: int) -> int:
+        return 0
+
+    def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
+        return ()
+
+    def psi(self, xi: Any, dim: int) -> Any:
+        return over_data_sets(self.given, xi)
+
+    def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        return np.zeros((0, *psi_bar.shape[2:]))
+
+    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        return np.zeros((0, 0, *psi_bar.shape[2:]))
+
+    def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        return np.zeros((dim, dim, 0, *xi.shape[1:]))
+
+    def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
+        return share
+
+    def start(self, moment: np.ndarray) -> np.ndarray:
+        return np.zeros(0)
+
+    def units(self, effect_units: np.ndarray) -> np.ndarray:
+        return np.zeros(0)

@@ -5,7 +5,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -13,10 +15,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesmeta import schema, structures
+from bayesmeta._version import __version__
 from bayesmeta.errors import SpecError, listing
 from bayesmeta.formula.parse import Terms
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.tree import raw_data
+
+MOST_RANDOM_EFFECTS = 1_000_000  # predicted random effects that are kept in a tree without being asked for
+
+_TABLES: WeakKeyDictionary[Spec, dict[str, xr.Dataset]] = WeakKeyDictionary()
 
 
 def group(tree: xr.DataTree, name: str) -> xr.Dataset:
@@ -26,6 +33,15 @@ def group(tree: xr.DataTree, name: str) -> xr.Dataset:
     if name not in tree.children:
         raise SpecError(f"no group /{name} in this tree; its groups: {listing(tree.children) or 'none'}")
     return tree[name].to_dataset()
+
+
+def results_tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spec) -> xr.DataTree:
+    """A results tree: what a backend computed, and the specification itself, which every backend writes."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"bayesmeta_version": __version__, **attrs, **spec_attrs(spec), "created_at": created}
+    root = xr.DataTree(xr.Dataset(attrs=about))
+    root.children = {name: xr.DataTree(table) for name, table in (groups | spec_tables(spec)).items()}
+    return root
 
 
 def spec_attrs(spec: Spec) -> dict[str, str]:
@@ -57,7 +73,13 @@ def data_hash(spec: Spec) -> str:
 
 
 def spec_tables(spec: Spec) -> dict[str, xr.Dataset]:
-    """The groups of a results tree that hold the specification."""
+    """The groups of a results tree that hold the specification; made once, because repeated fits write them again."""
+    if spec not in _TABLES:
+        _TABLES[spec] = _spec_tables(spec)
+    return _TABLES[spec]
+
+
+def _spec_tables(spec: Spec) -> dict[str, xr.Dataset]:
     obs: dict[str, Any] = {
         schema.OBS: pd.RangeIndex(len(spec.y)),
         schema.ROW: (schema.OBS, np.array(spec.row_labels)[spec.row]),
@@ -119,6 +141,9 @@ def spec_from_tree(tree: xr.DataTree) -> Spec:
         measure=tree.attrs["measure"] or None,
         notes=tuple(json.loads(tree.attrs["notes"])),
     )
+
+
+Spec.from_tree = staticmethod(spec_from_tree)
 
 
 def terms_from_attrs(attrs: Mapping[Any, Any]) -> Terms:

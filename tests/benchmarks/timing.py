@@ -14,7 +14,7 @@ import numpy as np
 
 import bayesmeta as bm
 from bayesmeta.estimation import fit_likelihood
-from bayesmeta.tree.build import from_estimate
+from bayesmeta.estimation.result_tree import from_estimate
 from tests.benchmarks.cases import Case
 
 

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from bayesmeta.columns import label
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.formula.parse import Design, Terms, label, parse
+from bayesmeta.formula.design import Design
+from bayesmeta.formula.parse import Terms, parse
 from bayesmeta.formula.safety import ELEMENTWISE, FUNCTIONS, split
-from bayesmeta.model.grouping import nested
+from bayesmeta.model.observations import nested
 
 
 def frame() -> pd.DataFrame:

@@ -191,7 +191,6 @@ def test_readme_leads_from_a_table_to_a_forest_plot_in_ten_lines(newcomer, capsy
 
 
 @pytest.mark.mpl_image_compare(
-    baseline_dir="baseline",
     filename="readme_forest.png",
     tolerance=10,
     style="default",

@@ -176,7 +176,7 @@ def test_axes_that_are_given_are_used() -> None:
     assert bm.plots.bubble(fitted("y ~ x", study_data(3)), "x", ax) is ax
 
 
-@pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80})
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})
 def test_bubbles_of_bcg() -> Any:
     data = bm.datasets.load("bcg")
     tree = bm.fit(bm.specify("logor ~ ablat + alloc", data, S="logorvar", measure="logor"))

@@ -110,8 +110,6 @@ def test_saved(ending: str, tmp_path) -> None:
     assert (tmp_path / f"plot.{ending}").stat().st_size > 1000
 
 
-@pytest.mark.mpl_image_compare(
-    baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="caterpillar.png"
-)
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="caterpillar.png")
 def test_picture() -> Figure:
     return bm.plots.caterpillar(bm.fit(school()), "district")[0].figure

@@ -100,8 +100,6 @@ def test_refusals() -> None:
         bm.plots.compare({"a": fit, "b": "tree"})
 
 
-@pytest.mark.mpl_image_compare(
-    baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="compare.png"
-)
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="compare.png")
 def test_picture() -> Figure:
     return bm.plots.compare(results())[0].figure

@@ -92,7 +92,7 @@ def test_figure_2_looks_right(alcohol: Any) -> None:
     assert_tidy(ax)
 
 
-@pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80})
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})
 def test_figure_2(alcohol: Any) -> Any:
     return bm.plots.dose_response({f"Model {name}": tree for name, tree in alcohol.items()}, "dose").figure
 

@@ -168,7 +168,7 @@ def test_axes_that_are_given_are_used(tmp_path: Path) -> None:
         figure.savefig(tmp_path / f"figure.{suffix}")
 
 
-@pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80})
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})
 def test_funnel_about_the_pooled_estimate() -> Any:
     return bm.plots.funnel(bcg()).figure
 

@@ -72,7 +72,7 @@ def test_figure_3_looks_right(gliomas: Any) -> None:
     assert_tidy(ax)
 
 
-@pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80})
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})
 def test_figure_3(gliomas: Any) -> Any:
     return bm.plots.longitudinal(gliomas, "time").figure
 

@@ -130,8 +130,6 @@ def test_refusals() -> None:
     assert len(bm.plots.orchard(gliomas, by="time").get_yticklabels()) == 4
 
 
-@pytest.mark.mpl_image_compare(
-    baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="orchard.png"
-)
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="orchard.png")
 def test_picture() -> Figure:
     return bm.plots.orchard(bm.fit(bcg("logor ~ alloc")), by="alloc").figure

@@ -100,7 +100,7 @@ def test_refusals() -> None:
 
 
 @pytest.mark.mpl_image_compare(
-    baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="prior_posterior.png"
+    tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="prior_posterior.png"
 )
 def test_picture() -> Figure:
     return bm.plots.prior_posterior(make_posterior(bcg(), draws=2000), fit=bm.fit(bcg()))[0].figure

@@ -147,8 +147,6 @@ def test_refusals() -> None:
             bm.plots.structure(**given)
 
 
-@pytest.mark.mpl_image_compare(
-    baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="structure.png"
-)
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80}, filename="structure.png")
 def test_picture() -> Figure:
     return bm.plots.structure(model("gliomas", "4"), most=9).figure

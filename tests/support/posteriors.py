@@ -13,8 +13,8 @@ from bayesmeta.errors import AssumptionWarning
 from bayesmeta.model.spec import Level
 from bayesmeta.priors.correlations import rho_draws
 from bayesmeta.priors.defaults import resolve
-from bayesmeta.tree import build
 from bayesmeta.tree.heterogeneity import homogeneity_tests
+from bayesmeta.tree.specification import results_tree
 
 LKJ = bm.Prior("LKJ", eta=2.0)
 SAMPLE = (schema.CHAIN, schema.DRAW)
@@ -75,7 +75,7 @@ def make_posterior(
         schema.HETEROGENEITY: homogeneity_tests(spec),
     }
     about = {"backend": "sample", "method": "bayes", "priors": given.to_json(), "sampler": "nutpie", "seed": str(seed)}
-    return build.tree(about, groups, spec)
+    return results_tree(about, groups, spec)
 
 
 def stacked(tree: xr.DataTree, group: str, name: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from bayesmeta.errors import SpecError, did_you_mean, listing
 from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
 from bayesmeta.plots.forest import texts as texts
 from bayesmeta.plots.forest.numbers import Interval, Numbers, shared
+from bayesmeta.tree.specification import spec_from_tree
 
 SORTS = ("estimate", "weight", "label")
 NOT_REPORTED, NOT_USED = "not reported", "Not in the model"
@@ -86,7 +87,7 @@ def forest_rows(
     prob: float = 0.95,
 ) -> Forest:
     """The lines of `bm.plots.forest`, whose arguments these are."""
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     numbers = Numbers.of(tree, spec, prob, blup)
     by = [] if subgroup is None else [_subgroups(spec, numbers, texts.by_row(spec, subgroup, "subgroup"))]
     said = _Said(

@@ -15,6 +15,7 @@ from bayesmeta.model.specify import MEASURES
 from bayesmeta.report import mathml as m
 from bayesmeta.report.blocks import Equations
 from bayesmeta.structures.base import Structure
+from bayesmeta.tree.specification import spec_from_tree
 
 STRUCTURES = {
     "unstr": "any covariance matrix",
@@ -33,7 +34,7 @@ _MOST_TERMS = 6  # of an equation that is spelt out; beyond, it is written with 
 
 def of_tree(tree: xr.DataTree) -> Spec:
     """The specification of a tree; without variation between groups where the method allows none."""
-    spec = Spec.from_tree(tree)
+    spec = spec_from_tree(tree)
     return homogeneous(spec) if tree.attrs["method"] == "fixed" else spec
 
 

@@ -281,19 +281,19 @@ def test_it_can_be_saved(trials: xr.DataTree, suffix: str) -> None:
     assert len(file.getvalue()) > 5000
 
 
-@pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80})
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})
 def test_picture_of_bcg(trials: xr.DataTree, bcg: pd.DataFrame) -> Figure:
     columns = {("Vaccinated", "TB"): bcg["tpos"], ("Vaccinated", "all"): bcg["tpos"] + bcg["tneg"]}
     return figure_of(bm.plots.forest(trials, labels=bcg["author"], columns=columns, sort="weight"))
 
 
-@pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80})
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})
 def test_picture_of_two_outcomes() -> Figure:
     spec, data = berkey()
     return figure_of(bm.plots.forest(bm.fit(spec), labels=data["author"]))
 
 
-@pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=10, style="default", savefig_kwargs={"dpi": 80})
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})
 def test_picture_of_nested_levels() -> Figure:
     school = bm.datasets.load("school").query("district < 60")
     tree = bm.fit(bm.specify("effect ~ 1", school, S="var", random="1 | district/study", measure="smd"))

@@ -11,7 +11,7 @@ import xarray as xr
 import bayesmeta as bm
 from bayesmeta import kernel
 from bayesmeta.estimation.record import Estimate, Optimizer
-from bayesmeta.tree.build import from_estimate
+from bayesmeta.estimation.result_tree import from_estimate
 from tests.support.awkward import awkward_spec
 
 GROUPS = ["estimate", "criteria", "heterogeneity", "optimizer", "observed_data", "constant_data", "data"]
@@ -143,9 +143,9 @@ def test_pairs_are_in_the_order_of_their_correlations(school: bm.Spec):
 
 
 def test_random_effects_are_kept_unless_there_are_too_many(spec, estimate, tree, monkeypatch):
-    monkeypatch.setattr("bayesmeta.tree.build.MOST_RANDOM_EFFECTS", 4 * 2 + 12 * 4)
+    monkeypatch.setattr("bayesmeta.estimation.result_tree.MOST_RANDOM_EFFECTS", 4 * 2 + 12 * 4)
     assert "b_lab" in from_estimate(spec, estimate)["estimate"]
-    monkeypatch.setattr("bayesmeta.tree.build.MOST_RANDOM_EFFECTS", 4 * 2 + 12 * 4 - 1)
+    monkeypatch.setattr("bayesmeta.estimation.result_tree.MOST_RANDOM_EFFECTS", 4 * 2 + 12 * 4 - 1)
     without = from_estimate(spec, estimate)["estimate"]
     assert not {"b_region", "b_lab", "b_region_se", "b_lab_se"} & set(without.data_vars)
     assert "b_lab" in from_estimate(spec, estimate, random_effects=True)["estimate"]

@@ -1,27 +1,21 @@
-"""The results tree, built here and nowhere else."""
+"""The results tree of a frequentist fit."""
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayesmeta import kernel, schema
-from bayesmeta._version import __version__
+from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.heterogeneity import homogeneity_tests
-from bayesmeta.tree.specification import spec_attrs
-
-if TYPE_CHECKING:
-    from bayesmeta.estimation.record import Estimate, Optimizer
-
-MOST_RANDOM_EFFECTS = 1_000_000  # predicted random effects that are kept in a tree without being asked for
+from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
 
 Variables = dict[str, Any]
 
 
-def from_estimate(spec: Spec, estimate: "Estimate", random_effects: bool | None = None) -> xr.DataTree:
+def from_estimate(spec: Spec, estimate: Estimate, random_effects: bool | None = None) -> xr.DataTree:
     """The results tree of a frequentist fit.
 
     Parameters
@@ -40,19 +34,10 @@ def from_estimate(spec: Spec, estimate: "Estimate", random_effects: bool | None 
     }
     if estimate.optimizer is not None:
         groups[schema.OPTIMIZER] = _optimizer(estimate.free, estimate.optimizer)
-    return tree({"backend": "fit", "method": estimate.method}, groups, spec)
+    return results_tree({"backend": "fit", "method": estimate.method}, groups, spec)
 
 
-def tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spec) -> xr.DataTree:
-    """A results tree: what a backend found, and the specification itself, which every backend writes."""
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    about = {"bayesmeta_version": __version__, **attrs, **spec_attrs(spec), "created_at": created}
-    root = xr.DataTree(xr.Dataset(attrs=about))
-    root.children = {name: xr.DataTree(table) for name, table in (groups | spec.tables).items()}
-    return root
-
-
-def _estimate(spec: Spec, estimate: "Estimate", random_effects: bool) -> xr.Dataset:
+def _estimate(spec: Spec, estimate: Estimate, random_effects: bool) -> xr.Dataset:
     variables: Variables = {
         "beta": (schema.COEF, estimate.beta),
         "beta_se": (schema.COEF, np.sqrt(np.diag(estimate.beta_cov))),
@@ -90,7 +75,7 @@ def _random_effects(level: Level, b: kernel.RandomEffects) -> Variables:
     return {schema.b(level.name): (dims, b.mean.T), schema.b_se(level.name): (dims, se.T)}
 
 
-def _criteria(spec: Spec, estimate: "Estimate") -> xr.Dataset:
+def _criteria(spec: Spec, estimate: Estimate) -> xr.Dataset:
     """Log-likelihood and information criteria; AICc as metafor's, with at least df + 2 observations."""
     deviance, df, n = -2 * estimate.loglik, estimate.df_fixed + estimate.df_random, estimate.nobs
     enough = max(n, df + 2)
@@ -108,7 +93,7 @@ def _criteria(spec: Spec, estimate: "Estimate") -> xr.Dataset:
     return xr.Dataset({name: ((), value) for name, value in values.items()})
 
 
-def _optimizer(free: tuple[str, ...], search: "Optimizer") -> xr.Dataset:
+def _optimizer(free: tuple[str, ...], search: Optimizer) -> xr.Dataset:
     variables: Variables = {
         "starts": (("start", schema.FREE), search.starts),
         "path": ("iteration", search.path),

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from bayesmeta.model.grouping import nested
+from bayesmeta.model.observations import nested
 
 
 def test_labels_with_one_text_are_one_label_and_missing_ones_none():
