@@ -1,9 +1,31 @@
 """Checks of what a user wrote in a TOML file: keys that are known, values of the right kind."""
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.errors import SpecError
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """A short hint naming the known word closest to the given one; empty when none is close.
+
+    >>> did_you_mean("unstrr", ["unstr", "diag"])
+    "; did you mean 'unstr'?"
+    """
+    close = get_close_matches(str(given), [str(k) for k in known], n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def listing(items: Iterable[object], most: int = 8) -> str:
+    """Items joined by commas, cut after `most` with a count of the rest.
+
+    >>> listing(range(10), most=3)
+    '0, 1, 2 and 7 more'
+    """
+    words = [str(i) for i in items]
+    rest = len(words) - most
+    return ", ".join(words) if rest <= 0 else ", ".join(words[:most]) + f" and {rest} more"
 
 
 def check_keys(table: Mapping[str, Any], known: Iterable[str], where: str, required: Iterable[str] = ()) -> None:

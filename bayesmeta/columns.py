@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import DataError, SpecError
 
 
 def as_frame(given: Any, what: str) -> pd.DataFrame:
@@ -105,7 +103,7 @@ def label(value: object) -> str:
     return str(value)
 
 
-def labels(values: pd.Series) -> NDArray[np.object_]:
+def labels(values: pd.Series) -> ObjectArray:
     """(n,) labels of values of which none is missing."""
     codes, unique = pd.factorize(values)
     return np.array([label(u) for u in unique], dtype=object)[codes]
@@ -122,7 +120,7 @@ def take(frame: pd.DataFrame, column: str) -> pd.Series:
     return found
 
 
-def rows(frame: pd.DataFrame | pd.Series, where: NDArray[np.bool_]) -> str:
+def rows(frame: pd.DataFrame | pd.Series, where: BoolArray) -> str:
     """'row 7' or 'rows 3, 7', by their labels in the index."""
     found = [label(i) for i in frame.index[where]]
     return f"row{'s' * (len(found) > 1)} {listing(found)}"

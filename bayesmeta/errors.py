@@ -4,8 +4,10 @@ Every message begins with one line that is enough on its own (what was given, wh
 parameter); further lines say what would be right and where to look.
 """
 
-from collections.abc import Iterable
-from difflib import get_close_matches
+import os
+import warnings
+
+_PACKAGE = os.path.dirname(__file__) + os.sep  # with the separator: a script bayesmeta_trials.py beside it is outside
 
 
 class BayesmetaError(ValueError):
@@ -40,22 +42,9 @@ class ConvergenceWarning(BayesmetaWarning):
     """The search stopped at a point that does not pass the convergence test."""
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """A short hint naming the known word closest to the given one; empty when none is close.
+def warn(message: str, category: type[Warning]) -> None:
+    """A warning that points at the user's line: the innermost one outside this package.
 
-    >>> did_you_mean("unstrr", ["unstr", "diag"])
-    "; did you mean 'unstr'?"
+    How deep in the package the cause lies does not matter, so no `stacklevel` has to be counted.
     """
-    close = get_close_matches(str(given), [str(k) for k in known], n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def listing(items: Iterable[object], most: int = 8) -> str:
-    """Items joined by commas, cut after `most` with a count of the rest.
-
-    >>> listing(range(10), most=3)
-    '0, 1, 2 and 7 more'
-    """
-    words = [str(i) for i in items]
-    rest = len(words) - most
-    return ", ".join(words) if rest <= 0 else ", ".join(words[:most]) + f" and {rest} more"
+    warnings.warn(message, category, skip_file_prefixes=(_PACKAGE,))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.safety import ELEMENTWISE
 
 _ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {

@@ -11,10 +11,10 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import plots
-from bayesmeta._validation import check_word
+from bayesmeta._validation import check_word, did_you_mean, listing
 from bayesmeta.analysis.figures import KINDS, Figure, draw
 from bayesmeta.analysis.model_file import load_analysis
-from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError, did_you_mean, listing
+from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.simulation.run import RESULTS, study_table
 from bayesmeta.simulation.study import is_study, load_study

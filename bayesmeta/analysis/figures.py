@@ -12,9 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import plots
-from bayesmeta._validation import check_keys, check_kind, check_word
+from bayesmeta._validation import check_keys, check_kind, check_word, did_you_mean, listing
 from bayesmeta.columns import find_column
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import METHODS
 from bayesmeta.inference.profile import profile as profile_of
 from bayesmeta.plots import style

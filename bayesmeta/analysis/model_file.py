@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta import datasets, structures, within
-from bayesmeta._validation import check_keys, check_kind, check_texts
+from bayesmeta._validation import check_keys, check_kind, check_texts, did_you_mean, listing
 from bayesmeta.analysis.derive import derive
 from bayesmeta.analysis.figures import Figure, read_figure
 from bayesmeta.analysis.published import Printed, read_printed
-from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta.errors import DataError, SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
 from bayesmeta.priors.prior import Prior, Priors
@@ -28,7 +28,6 @@ _KINDS = {
 }
 _PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure")
 _MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper")
-_WITH_MATRIX = ("prop", "cor", "fixed")
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "ar1": within.ar1,
     "correlated": within.correlated,
@@ -122,11 +121,11 @@ def load_analysis(path: str | Path) -> Analysis:
     Parameters
     ----------
     path : a TOML file with `title`, `citation`, `data` (a name that `bayesmeta.datasets.load` knows, or a CSV file
-        relative to the model file), and optionally `[derive]` (new columns, see `bayesmeta.derive`), `complete`
+        relative to the model file), and optionally `[derive]` (new columns, see `analysis.derive`), `complete`
         (columns without which a row is left out; constructed sampling covariances still see the whole table) and
         `[tables]` (models to be shown side by side), `[priors]` (of all models). Each model is a table `[model.NAME]`
         with the arguments of `bayesmeta.specify` but `data`, `what` (one line), `method` ("reml" unless given),
-        `priors` (instead of those of the file) and `paper` (the printed numbers to hold, see `bayesmeta.published`).
+        `priors` (instead of those of the file) and `paper` (the printed numbers to hold, see `analysis.published`).
         A table `[figure.NAME]` is a figure that `bayesmeta plot` draws: `kind`, a function of `bayesmeta.plots`;
         `models`, a list or a table of labels and models, by default all; `title`; `method` instead of the models' own;
         and arguments of the function, of which `labels`, `columns` and `subgroup` may name columns of the data.
@@ -216,7 +215,8 @@ def _structures(written: Any, where: str) -> Any:
     if not isinstance(written, Mapping):
         check_kind(written, str, where)
         return structures.resolve(written)
-    matrix = [key for key, value in written.items() if key in _WITH_MATRIX and isinstance(value, list)]
+    with_matrix = [name for name, family in structures.REGISTER.items() if family.arguments == ("matrix",)]
+    matrix = [key for key, value in written.items() if key in with_matrix and isinstance(value, list)]
     if not matrix:
         return {level: _structures(structure, f"{where}.{level}") for level, structure in written.items()}
     check_keys(written, matrix[:1], where)

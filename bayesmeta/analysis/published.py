@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 
 # what may be held, and how many labels each takes in `of`: (fewest, most)
 QUANTITIES: dict[str, tuple[int, int | None]] = {

@@ -10,9 +10,10 @@ import xarray as xr
 from scipy.special import chdtrc
 
 from bayesmeta import schema
+from bayesmeta._validation import did_you_mean
 from bayesmeta.analysis.model_file import load_analysis
 from bayesmeta.analysis.published import Printed, rounded
-from bayesmeta.errors import SpecError, did_you_mean
+from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.predict import predict
 from bayesmeta.summaries.summary import summary

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import FloatArray
 
 # Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian Anal. 16:667-718, section 4
 LARGEST_R_HAT, LEAST_ESS = 1.01, 400

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
+from bayesmeta._typing import IntArray
 from bayesmeta.kernel.flat import Flat
-from bayesmeta.kernel.layout import IntArray
 
 TOP = -1  # level of what has no effects above it
 

@@ -8,11 +8,11 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
-from numpy.typing import NDArray
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
 from bayesmeta import kernel, schema
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.bayes.marginal_op import MarginalLoglik
 from bayesmeta.kernel.batched_linalg import psd_factor
 from bayesmeta.kernel.draws import fresh_effects, linear_predictor, sampling_errors
@@ -20,7 +20,7 @@ from bayesmeta.kernel.flat import flatten
 from bayesmeta.kernel.layout import layout
 from bayesmeta.kernel.likelihood import matrix_first
 from bayesmeta.kernel.whitening import whitener
-from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta.model.spec import Level, Spec
 
 WITHIN = "within"  # dimension over the observations of an outer group
 STATISTICS = "statistics"  # shared variable: what the likelihood reads of y
@@ -36,7 +36,7 @@ class Blocks:
     """
 
     index: IntArray
-    filled: NDArray[np.bool_]
+    filled: BoolArray
     row: IntArray
     place: IntArray
 

@@ -9,12 +9,13 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import kernel, schema
+from bayesmeta._typing import FloatArray
 from bayesmeta.bayes.chains import diagnostics
 from bayesmeta.bayes.observed import observations
 from bayesmeta.bayes.pymc_model import rho_dim, tau_dim
 from bayesmeta.kernel.draws import conditional_draws, fresh_effects
 from bayesmeta.kernel.pointwise import pointwise_loglik
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import BETA, ModelPriors, log_prior, prior_draws
 from bayesmeta.tree.heterogeneity import homogeneity_tests

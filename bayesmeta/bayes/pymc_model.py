@@ -11,10 +11,12 @@ from pymc.distributions.transforms import Interval
 from pymc.logprob.transforms import Transform
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.bayes.observed import WITHIN, Blocks, explicit_likelihood, marginal_likelihood
 from bayesmeta.bayes.vicinity import Vicinity, vicinity
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.model.spec import FloatArray, Level, Spec
+from bayesmeta.errors import SpecError
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.correlations import rho_draws
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.distributions import draws, families, logp_graph

@@ -1,8 +1,6 @@
 """`sample`: from a specification and priors to a results tree with draws from the posterior."""
 
-import os
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bayesmeta.bayes.chains import alarms
-from bayesmeta.errors import ConvergenceWarning, SpecError
+from bayesmeta.errors import ConvergenceWarning, SpecError, warn
 from bayesmeta.model.spec import Spec
 
 if TYPE_CHECKING:
@@ -197,4 +195,4 @@ def shown(progress: bool | None) -> bool:
 def warn_of_chains(tree: "xr.DataTree") -> None:
     """ConvergenceWarning where the chains are not to be trusted, with what to do."""
     for sentence in alarms(tree):
-        warnings.warn(sentence, ConvergenceWarning, skip_file_prefixes=(os.path.dirname(os.path.dirname(__file__)),))
+        warn(sentence, ConvergenceWarning)

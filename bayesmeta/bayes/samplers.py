@@ -11,10 +11,12 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.bayes.pymc_model import chol_name, posterior_names, rho_dim, tau_dim
 from bayesmeta.bayes.vicinity import Vicinity
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.errors import SpecError
+from bayesmeta.model.spec import Spec
 from bayesmeta.priors.correlations import rho_logp
 from bayesmeta.priors.distributions import draws, logp
 from bayesmeta.priors.model_priors import BETA, ModelPriors

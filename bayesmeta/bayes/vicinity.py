@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import BayesmetaWarning
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.kernel import likelihood
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.structures.base import Structure
 
 OFF_ZERO = 0.3  # in units of the typical sampling SD of the effect: an SD that REML puts at zero begins here

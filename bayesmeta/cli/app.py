@@ -10,6 +10,7 @@ import typer
 import xarray as xr
 from rich.console import Console
 
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.analysis import figure_files
 from bayesmeta.analysis.figures import KINDS, setting
 from bayesmeta.analysis.model_file import Analysis, Model, load_analysis
@@ -17,7 +18,7 @@ from bayesmeta.analysis.reproduce import reproduce
 from bayesmeta.bayes.sample import sample as draw
 from bayesmeta.cli.printing import print_rows, print_study
 from bayesmeta.display.export import Page
-from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError, did_you_mean, listing
+from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
 from bayesmeta.estimation.fit import fit as fit_model
 from bayesmeta.inference.simulate import count
 from bayesmeta.model.respecify import homogeneous

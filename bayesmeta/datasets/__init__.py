@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.datasets import derived, remote
-from bayesmeta.errors import DataError, did_you_mean, listing
+from bayesmeta.errors import DataError
 
 DIRECTORY = "BAYESMETA_DATA"
 _HERE = Path(__file__).parent

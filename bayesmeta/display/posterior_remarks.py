@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import listing
 from bayesmeta.bayes.chains import count, worst
 from bayesmeta.display.tables import Facts, fixed
-from bayesmeta.errors import listing
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.priors.correlations import rho_draws as prior_draws
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.structures.base import Structure

@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta._validation import listing
 from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks
-from bayesmeta.errors import listing
 from bayesmeta.tree import raw_data
 from bayesmeta.tree.parameters import effects, free_of_levels, level_structures
 from bayesmeta.tree.posterior_draws import is_posterior

@@ -1,20 +1,18 @@
 """Columns of two arms in, columns of estimates out: what all effect measures share."""
 
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bayesmeta.columns import FloatArray, as_frame, column
-from bayesmeta.errors import BayesmetaWarning, DataError, SpecError, listing
+from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._validation import listing
+from bayesmeta.columns import as_frame, column
+from bayesmeta.errors import BayesmetaWarning, DataError, SpecError, warn
 
 Arms = Sequence[str]  # the column of the first arm and that of the second
 Estimate = tuple[FloatArray, FloatArray]  # (n,) effect estimates and their sampling variances
-_HERE = str(Path(__file__).parents[1])  # warnings point at the line outside the package
 
 
 def frame_of(data: Any) -> pd.DataFrame:
@@ -36,7 +34,7 @@ def arms(frame: pd.DataFrame, given: Arms, what: str) -> tuple[pd.Series, ...]:
     return found
 
 
-def refuse(values: pd.Series, bad: "pd.Series | NDArray[np.bool_]", why: str) -> None:
+def refuse(values: pd.Series, bad: "pd.Series | BoolArray", why: str) -> None:
     """DataError where a value of a column is bad."""
     if bad.any():
         at = int(np.argmax(np.asarray(bad)))
@@ -71,15 +69,10 @@ def with_estimates(frame: pd.DataFrame, measure: str, estimate: Estimate, names:
     return found
 
 
-def _report(index: pd.Index, missing: NDArray[np.bool_], usable: NDArray[np.bool_]) -> None:
+def _report(index: pd.Index, missing: BoolArray, usable: BoolArray) -> None:
     reasons = {
         "a value is missing or left out": missing,
         "it is infinite or its variance is not positive": ~usable & ~missing,
     }
     said = [f"rows {listing(index[rows])}, where {why}" for why, rows in reasons.items() if rows.any()]
-    warn(BayesmetaWarning, f"no effect estimate in {'; in '.join(said)}")
-
-
-def warn(kind: type[BayesmetaWarning], message: str) -> None:
-    """A warning about the user's own line."""
-    warnings.warn(message, kind, skip_file_prefixes=(_HERE,))
+    warn(f"no effect estimate in {'; in '.join(said)}", BayesmetaWarning)

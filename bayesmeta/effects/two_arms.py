@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import poch
 
-from bayesmeta.columns import FloatArray
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.effects.arms import Arms, frame_of, groups, with_estimates
 from bayesmeta.effects.two_by_two import ESTIMATES, Zero, ZeroCells, read
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.errors import SpecError
 
 __all__ = ["hedges_g", "mean_difference", "odds_ratio", "risk_difference", "risk_ratio"]
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bayesmeta.columns import FloatArray
-from bayesmeta.effects.arms import Arms, Estimate, arms, refuse, warn
-from bayesmeta.errors import AssumptionWarning, SpecError, did_you_mean, listing
+from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.effects.arms import Arms, Estimate, arms, refuse
+from bayesmeta.errors import AssumptionWarning, SpecError, warn
 
 Zero = Literal["only0", "if0all", "all", "none"]
 ZEROS = ("only0", "if0all", "all", "none")
@@ -30,19 +30,19 @@ class TwoByTwo:
         return np.stack([self.a, self.b, self.c, self.d])
 
     @property
-    def empty(self) -> NDArray[np.bool_]:
+    def empty(self) -> BoolArray:
         """(n,) whether a cell is 0."""
         return (self.cells == 0).any(axis=0)
 
     @property
-    def double_zero(self) -> NDArray[np.bool_]:
+    def double_zero(self) -> BoolArray:
         """(n,) whether both arms are without events, or both without anything else."""
         return ((self.a == 0) & (self.c == 0)) | ((self.b == 0) & (self.d == 0))
 
-    def plus(self, number: float, rows: NDArray[np.bool_]) -> "TwoByTwo":
+    def plus(self, number: float, rows: BoolArray) -> "TwoByTwo":
         return TwoByTwo(*np.where(rows, self.cells + number, self.cells))
 
-    def without(self, rows: NDArray[np.bool_]) -> "TwoByTwo":
+    def without(self, rows: BoolArray) -> "TwoByTwo":
         return TwoByTwo(*np.where(rows, np.nan, self.cells))
 
 
@@ -70,19 +70,19 @@ class ZeroCells:
         self._say(index, rows, none)
         return tables.plus(self.add, rows)
 
-    def _say(self, index: pd.Index, rows: NDArray[np.bool_], none: NDArray[np.bool_]) -> None:
+    def _say(self, index: pd.Index, rows: BoolArray, none: BoolArray) -> None:
         if self.zero is None and rows.any():
             warn(
-                AssumptionWarning,
                 f"{self.add:g} was added to the four cells of every row with an empty cell: rows {listing(index[rows])}"
                 '\n  zero="only0" says so without a warning, zero="none" adds nothing',
+                AssumptionWarning,
             )
         if self.drop_double_zero is None and none.any():
             warn(
-                AssumptionWarning,
                 f"no event in both arms, or nothing else in both: rows {listing(index[none])}\n"
                 "  what such a row says of a ratio comes from what is added to its cells;\n"
                 "  drop_double_zero=True leaves it without an estimate, False keeps it without a warning",
+                AssumptionWarning,
             )
 
 

@@ -1,11 +1,13 @@
 """Climbs by second-order steps in a trust region, in lock step."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from bayesmeta.estimation.objective import BoolArray, IntArray, Objective, Points
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import BoolArray, FloatArray, IndexArray, IntArray
+from bayesmeta.estimation.free import Free
+from bayesmeta.estimation.objective import Objective, Points
 
 DECREMENT = 1e-12  # g'H^-1 g, twice the log-likelihood still to be gained, at which a climb has arrived
 FLAT = 1e-9  # curvature for relative steps, as a share of the largest, below which a direction is flat
@@ -13,17 +15,42 @@ BENT = 1e-7  # of the same, downwards: curvature more negative than this is a wa
 ROUNDING = 1e-12  # relative error of a log-likelihood
 FIRST_RADIUS, SMALLEST_RADIUS, LARGEST_RADIUS = 1.0, 1e-7, 1e3
 SECULAR_STEPS = 30
+MOST_EVALUATIONS = 200  # of a climb
+LEAST_SHARE = 1e-4  # of the promised gain, without which a step is not taken
+INNER_STEPS, INNER = 30, 1e-6  # of the search for the maximum of a model: steps, and what it may leave of the gain
+MOST_RIDGE = 1e4
+
+Report = Callable[[int, float], None] | None
 
 
 @dataclass(frozen=True)
 class Climbs:
-    """N climbs: where they stand, evaluations used, whether they have arrived, and paths of log-likelihoods."""
+    """N climbs: where they stand, evaluations used, whether they have arrived, log-likelihoods (steps, N) on the way."""
 
     points: Points
     evaluations: IntArray
     arrived: BoolArray
     decrement: FloatArray
-    path: list[FloatArray]
+    path: FloatArray
+
+    def and_more(self, more: "Climbs") -> "Climbs":
+        """These climbs and others after them."""
+        steps = max(len(self.path), len(more.path))
+        paths = [np.pad(c.path, [(0, steps - len(c.path)), (0, 0)], mode="edge") for c in (self, more)]
+        arrays = ("evaluations", "arrived", "decrement")
+        rest = [np.concatenate([getattr(self, name), getattr(more, name)]) for name in arrays]
+        return Climbs(self.points.and_more(more.points), *rest, np.concatenate(paths, axis=1))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Of N climbs: radius (N,) of steps in z, and ridge (N,), the share of its diagonal added to the information."""
+
+    radius: FloatArray
+    ridge: FloatArray
+
+    def take(self, which: IndexArray) -> "Pace":
+        return Pace(self.radius[which], self.ridge[which])
 
 
 @dataclass(frozen=True)
@@ -36,6 +63,9 @@ class Local:
     directions: FloatArray
     slope: FloatArray
     flat: BoolArray
+
+    def take(self, which: IndexArray) -> "Local":
+        return Local(*(getattr(self, f.name)[which] for f in fields(self)))
 
     @property
     def decrement(self) -> FloatArray:
@@ -142,40 +172,127 @@ def bounded_steps(points: Points, at: Local, lower: FloatArray, radius: FloatArr
     return move, gain
 
 
-def climb(objective: Objective, z: FloatArray, most: int = 200) -> Climbs:
-    """Climb from every z (N, F); a climb that has arrived leaves the batch."""
-    lower = objective.free.lower
-    done = objective(z)
-    N = len(z)
-    evaluations, arrived, decrement = np.ones(N, np.int64), np.zeros(N, bool), np.full(N, np.inf)
-    path = [[float(v)] for v in done.loglik]
-    at, which, radius = done, np.arange(N), np.full(N, FIRST_RADIUS)
-    for _ in range(most):
+@dataclass(frozen=True)
+class Model:
+    """The log-likelihood as a quadratic function of theta near some points, as a function of z."""
+
+    free: Free
+    theta: FloatArray
+    scores: FloatArray
+    information: FloatArray
+
+    def take(self, which: IndexArray) -> "Model":
+        return Model(self.free, self.theta[which], self.scores[which], self.information[which])
+
+    def __call__(self, z: FloatArray) -> Points:
+        free = self.free
+        d = free.theta(z) - self.theta
+        bent = (self.information @ d[:, :, None])[:, :, 0]
+        scores = self.scores - bent
+        J = free.theta_jacobian(z)
+        gradient = (scores[:, None, :] @ J)[:, 0]
+        H = J.mT @ self.information @ J - free.theta_bend(z, scores)
+        value = ((self.scores - bent / 2) * d).sum(1)
+        return Points(z, value, gradient, H, scores, self.information, self.information)
+
+
+def model_steps(free: Free, points: Points, here: Local, ridge: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Steps in z to the maximum of the quadratic model in theta, and the gains promised.
+
+    The information is the observed one where the likelihood is concave in z, otherwise the average; `ridge` (N,) times its
+    diagonal is added.
+    """
+    observed, average = points.observed, points.average
+    definite = here.curved[:, 0] >= 0
+    info = np.where(definite[:, None, None], observed, average)
+    diagonal = np.diagonal(info, axis1=1, axis2=2)
+    least = 1e-8 * np.abs(diagonal).max(1, keepdims=True) + 1e-300
+    info = info + np.eye(info.shape[1]) * (ridge[:, None] * np.maximum(diagonal, least) + ~definite[:, None] * least)[:, None, :]
+    model = Model(free, free.theta(points.z), points.scores, info)
+    start = replace(points, loglik=np.zeros(len(points.z)), H=info_hessian(free, points, info))
+    end = _ascend(model, start, free.lower, np.full(len(points.z), LARGEST_RADIUS))
+    return end.z - points.z, end.loglik
+
+
+def info_hessian(free: Free, points: Points, info: FloatArray) -> FloatArray:
+    J = free.theta_jacobian(points.z)
+    return J.mT @ info @ J - free.theta_bend(points.z, points.scores)
+
+
+def _ascend(model: Model, start: Points, lower: FloatArray, radius: FloatArray) -> Points:
+    """Maximise the model by trust-region steps; no data are looked at."""
+    at, radius = start, radius.copy()
+    for _ in range(INNER_STEPS):
         here = local(at, lower)
-        decrement[which] = here.decrement
-        stop = (here.decrement <= DECREMENT) & here.at_top
-        arrived[which] = stop
-        going = ~stop & np.isfinite(at.loglik) & (radius > SMALLEST_RADIUS)
-        if not going.all():
+        going = (here.decrement > INNER * np.maximum(at.loglik, 1e-14)) | ~here.at_top
+        going &= radius > SMALLEST_RADIUS
+        rows = np.flatnonzero(going)
+        if not len(rows):
+            break
+        some = at.take(rows)
+        move, gain = bounded_steps(some, here.take(rows), lower, radius[rows])
+        new = model.take(rows)(some.z + move)
+        rise = new.loglik - some.loglik
+        length = np.linalg.norm(move / relative_sizes(some.z), axis=1)
+        better = rise > 1e-4 * gain
+        radius[rows] = np.where(rise < 0.25 * gain, 0.25 * length, np.where(rise > 0.75 * gain, np.maximum(radius[rows], 2.5 * length), radius[rows]))
+        at = at.put(rows[better], new.take(np.flatnonzero(better)))
+    return at
+
+
+def climb(
+    objective: Objective, z: FloatArray, most: int = MOST_EVALUATIONS, tolerance: float = DECREMENT, report: Report = None
+) -> Climbs:
+    """Climb from every z (N, F), all in lock step; one that has arrived leaves the batch.
+
+    objective : of one data set, or of N. most : evaluations of a climb. tolerance : Newton decrement at which it has
+    arrived. report : called with the number of steps and the highest log-likelihood.
+    """
+    free, lower, N = objective.free, objective.free.lower, len(z)
+    at = done = objective(z)
+    evaluations, arrived, decrement = np.ones(N, np.int64), np.zeros(N, bool), np.full(N, np.inf)
+    path, which, pace = [done.loglik], np.arange(N), Pace(np.full(N, FIRST_RADIUS), np.zeros(N))
+    for step in range(1, most):
+        here = local(at, lower)
+        decrement[which], arrived[which] = here.decrement, (here.decrement <= tolerance) & here.at_top
+        going = np.flatnonzero(~arrived[which] & np.isfinite(at.loglik) & (pace.radius > SMALLEST_RADIUS))
+        if len(going) < len(which):
             done = done.put(which, at)
-            left = np.flatnonzero(going)
-            if not len(left):
-                return Climbs(done, evaluations, arrived, decrement, [np.array(p) for p in path])
-            objective, at, which, radius = objective.take(left), at.take(left), which[left], radius[left]
-            here = local(at, lower)
-        move, gain = bounded_steps(at, here, lower, radius)
+            objective, at, here, which, pace = (
+                objective.take(going), at.take(going), here.take(going), which[going], pace.take(going)
+            )
+        if not len(which):
+            break
+        move, gain = next_steps(free, at, here, pace)
         new = objective(at.z + move)
         evaluations[which] += 1
-        rounding = ROUNDING * (1.0 + np.abs(at.loglik))
-        rise = new.loglik - at.loglik
-        better = (rise > 1e-4 * gain) | ((np.abs(rise) <= 10 * rounding) & (gain <= 1e-9))
-        length = np.linalg.norm(move / relative_sizes(at.z), axis=1)
-        with np.errstate(invalid="ignore"):
-            poor, good = ~(rise >= 0.25 * gain - rounding), (rise >= 0.75 * gain) & (length >= 0.9 * radius)
-        radius = np.where(poor, 0.25 * np.minimum(length, radius), np.where(good, np.minimum(2.5 * radius, LARGEST_RADIUS), radius))
+        better, pace = judged(at, new, move, gain, pace)
         at = at.put(np.flatnonzero(better), new.take(np.flatnonzero(better)))
-        for i, n in enumerate(which):
-            if better[i]:
-                path[n].append(float(at.loglik[i]))
-    done = done.put(which, at)
-    return Climbs(done, evaluations, arrived, decrement, [np.array(p) for p in path])
+        path.append(path[-1].copy())
+        path[-1][which] = at.loglik
+        if report is not None:
+            report(step, float(path[-1].max()))
+    return Climbs(done.put(which, at), evaluations, arrived, decrement, np.array(path))
+
+
+def next_steps(free: Free, at: Points, here: Local, pace: Pace) -> tuple[FloatArray, FloatArray]:
+    """Steps in z and the gains that they promise: in theta where that serves and has not failed, otherwise in z."""
+    move, gain = bounded_steps(at, here, free.lower, pace.radius)
+    rows = np.flatnonzero(pace.ridge < MOST_RIDGE) if free.curved else np.arange(0)
+    if len(rows):
+        move[rows], gain[rows] = model_steps(free, at.take(rows), here.take(rows), pace.ridge[rows])
+    return move, gain
+
+
+def judged(at: Points, new: Points, move: FloatArray, gain: FloatArray, pace: Pace) -> tuple[BoolArray, Pace]:
+    """Which steps are taken, and radius and ridge of the next ones."""
+    rounding = ROUNDING * (1.0 + np.abs(at.loglik))
+    with np.errstate(invalid="ignore"):
+        rise = new.loglik - at.loglik
+        better = (rise > LEAST_SHARE * gain) | ((np.abs(rise) <= 10 * rounding) & (gain <= 1e-9))
+        length = np.linalg.norm(move / relative_sizes(at.z), axis=1)
+        poor, good = ~(rise >= 0.25 * gain - rounding), (rise >= 0.75 * gain) & (length >= 0.9 * pace.radius)
+        radius = np.where(good, np.minimum(2.5 * pace.radius, LARGEST_RADIUS), pace.radius)
+        radius = np.where(poor, 0.25 * np.minimum(length, pace.radius), radius)
+        eased = np.where(rise > 0.5 * gain, np.where(pace.ridge < 1e-2, 0.0, pace.ridge / 10), pace.ridge)
+    return better, Pace(radius, np.where(better, eased, np.maximum(10 * pace.ridge, 0.1)))

@@ -5,7 +5,8 @@ from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.estimation import TAU2, Estimate, fit_fixed, fit_likelihood, fit_mm, fit_tau2, fit_vc
 from bayesmeta.estimation.result_tree import from_estimate
 from bayesmeta.model.spec import Spec

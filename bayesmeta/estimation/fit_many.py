@@ -11,12 +11,14 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._parallel import in_order
-from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, SpecError, did_you_mean, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, SpecError, warn
 from bayesmeta.estimation.fit import METHODS
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.ml import checked_start
 from bayesmeta.estimation.ml_many import DataSets, ManyEstimates, fit_likelihood_many
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 
 DATA_SET = "dataset"
 BLOCK = 200_000  # observations that are worked through together: few calls, and arrays that stay near the processor
@@ -90,10 +92,9 @@ def fit_many(
     found = joined(results)
     if not found.converged.all():
         failed = np.flatnonzero(~found.converged)
-        warnings.warn(
+        warn(
             f"{len(failed)} of {len(data.y)} searches did not converge: data sets {listing(failed)}",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return _table(spec, found, free.labels if found.xi.shape[1] else (), method)
 
@@ -198,7 +199,7 @@ def _fit_block(
 ) -> ManyEstimates:
     data, start = block
     if method in ("ml", "reml"):
-        return fit_likelihood_many(data, typical, method == "reml", None if start is None else start.T)
+        return fit_likelihood_many(data, typical, method == "reml", start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesmetaWarning)
         fits = [METHODS[method](data.one(i)) for i in range(len(data.y))]

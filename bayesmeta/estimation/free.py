@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from bayesmeta.model.spec import FloatArray, Level, Spec
+from bayesmeta._typing import FloatArray, IndexArray
+from bayesmeta.model.spec import Level, Spec
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,16 @@ class Free:
         return np.concatenate([v.structure.lower(v.dim) for v in self.spec.levels])
 
     @cached_property
-    def zero_positions(self) -> np.ndarray:
+    def zero_positions(self) -> IndexArray:
         """Positions of parameters that make a Psi singular at zero: SDs, and diagonals of Cholesky factors."""
         parts = [s.start + v.structure.zero_positions(v.dim) for v, s in self.parts()]
         return np.concatenate(parts).astype(int)
+
+    @cached_property
+    def rho_positions(self) -> IndexArray:
+        """Positions of angles of correlations."""
+        parts = [(v.structure.rho_position(v.dim), s.start) for v, s in self.parts()]
+        return np.array([start + at for at, start in parts if at is not None], dtype=int)
 
     @cached_property
     def theta_slices(self) -> list[slice]:
@@ -59,8 +66,10 @@ class Free:
 
     @cached_property
     def curved(self) -> bool:
-        """Whether theta is more than the squares of SDs: whether a step is better taken in it than in z."""
-        return any(v.structure.linear(v.dim) and v.structure.n_free(v.dim) > 1 for v in self.spec.levels)
+        """Whether every Psi is linear in theta, and theta more than squares of SDs: steps are better taken in it."""
+        moving = [v.structure for v, s in self.parts() if s.stop > s.start]
+        linear = all(v.structure.linear(v.dim) for v, s in self.parts() if s.stop > s.start)
+        return linear and bool(moving) and any(s.stop - s.start > 1 for s in self.slices)
 
     def parts(self) -> Iterator[tuple[Level, slice]]:
         """Levels with the place of their parameters."""

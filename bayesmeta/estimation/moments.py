@@ -1,14 +1,14 @@
 """Moment estimators of the covariance between units: matrix moments, and iterated variance components."""
 
-import warnings
-
 import numpy as np
 
-from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, DataError, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, DataError, warn
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.units import LIKELIHOOD, Units, at_psi, check_unstructured, least_squares, units_of
 from bayesmeta.kernel import Likelihood
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.structures.unstructured import lower_entries
 
 UNSOLVABLE = 1e-10  # singular value of the moment equations, per unit and in units of the sampling errors
@@ -57,11 +57,10 @@ def fit_vc(spec: Spec, vc_adjust: bool = True, max_iterations: int = 1000, toler
         change = float(np.max(np.abs(psi - before) / (size + np.abs(psi))))
         if change <= tolerance:
             return _estimate(spec, "vc", psi, iteration, change, "fixed point")
-    warnings.warn(
+    warn(
         f"variance components did not settle: relative change {change:.1e} in iteration {max_iterations}; "
         "allow more (max_iterations=)",
         ConvergenceWarning,
-        stacklevel=3,
     )
     return _estimate(spec, "vc", psi, max_iterations, change, f"{max_iterations} iterations", converged=False)
 
@@ -74,11 +73,10 @@ def _units(spec: Spec, method: str) -> Units:
         names = listing(f"{spec.outcomes[i]} and {spec.outcomes[j]}" for i, j in zip(a, b, strict=True))
         raise DataError(f"method '{method}' cannot estimate a covariance of outcomes never observed together: {names}")
     if missing := int((~units.seen).sum()):
-        warnings.warn(
+        warn(
             f"method '{method}' takes the {missing} missing outcomes as missing completely at random\n"
             '  method="reml" and "ml" need only missing at random',
             AssumptionWarning,
-            stacklevel=4,
         )
     return units
 

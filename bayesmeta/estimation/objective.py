@@ -3,14 +3,10 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bayesmeta._typing import FloatArray, IndexArray
 from bayesmeta.estimation.free import Free
 from bayesmeta.kernel import Statistics, likelihood
-from bayesmeta.model.spec import FloatArray
-
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -29,15 +25,18 @@ class Points:
     observed: FloatArray
     average: FloatArray
 
-    def take(self, which: IntArray) -> "Points":
+    def take(self, which: IndexArray) -> "Points":
         return Points(*(getattr(self, f.name)[which] for f in fields(self)))
 
-    def put(self, which: IntArray, other: "Points") -> "Points":
+    def put(self, which: IndexArray, other: "Points") -> "Points":
         """These points with some replaced."""
         arrays = [getattr(self, f.name).copy() for f in fields(self)]
         for array, f in zip(arrays, fields(self), strict=True):
             array[which] = getattr(other, f.name)
         return Points(*arrays)
+
+    def and_more(self, more: "Points") -> "Points":
+        return Points(*(np.concatenate([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Objective:
     free: Free
     restricted: bool
 
-    def take(self, which: IntArray) -> "Objective":
+    def take(self, which: IndexArray) -> "Objective":
         """The same for some of the data sets, or for other points of the only one."""
         if self.stats.n_data_sets == 1:
             return self

@@ -1,53 +1,115 @@
 """Where climbs begin: the likelihood at points spread over the family, and moment estimates."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from bayesmeta.estimation.free import Free
-from bayesmeta.estimation.objective import IntArray, Objective
+from bayesmeta._typing import FloatArray, IndexArray
+from bayesmeta.estimation.objective import Objective
 from bayesmeta.kernel import likelihood
-from bayesmeta.model.spec import FloatArray
 
 SMALLEST = 0.05  # SD in units of the typical sampling SD, of the points of a scan
-LARGEST = 4.0  # the same, times the excess of Q over its degrees of freedom
+LARGEST = 4.0  # the same, times the root of the excess of Q over its degrees of freedom
 AT_ZERO = 0.1  # share of the points at which an SD is zero
 APART = 0.35  # distance between starts in the unit cube, times sqrt(F)
+GRID = {1: 60, 2: 16}  # points along every axis of a grid, by the number of parameters; with more, Sobol points
+SOBOL = 128
+FEW = {1: 12, 2: 5}, 32  # the same where many data sets are scanned
+MOST_STARTS = {1: 3, 2: 4}, 12  # climbs of one data set, by the number of parameters
+MOST_OF_MANY = {1: 2, 2: 2}, 3  # the same of every one of many data sets
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where climbs begin: z (N, F), and for each its data set (N,); `scanned` points of every data set were looked at."""
+
+    z: FloatArray
+    owner: IndexArray
+    scanned: int
 
 
 @cache
-def sobol(n: int, F: int, seed: int) -> FloatArray:
+def sobol(n: int, F: int, seed: int = 0) -> FloatArray:
     """(n, F) points of the unit cube."""
     from scipy.stats import qmc
 
     return np.asarray(qmc.Sobol(F, rng=np.random.default_rng(seed)).random(n))
 
 
+@cache
+def grid(n: int, F: int) -> FloatArray:
+    """(n ** F, F) points of the unit cube, its faces included."""
+    axes = np.meshgrid(*[np.linspace(0.0, 1.0, n)] * F, indexing="ij")
+    return np.stack([axis.ravel() for axis in axes], axis=1)
+
+
 def sd_of(share: FloatArray, largest: float) -> FloatArray:
+    """SD, in units of the typical sampling SD, of a share: zero up to `AT_ZERO`, then log-uniform."""
     part = (share - AT_ZERO) / (1 - AT_ZERO)
     return np.where(share < AT_ZERO, 0.0, SMALLEST * (largest / SMALLEST) ** part)
 
 
-def scan(objective: Objective, n: int, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Shares (n, F) of the unit cube, z (n, F) and log-likelihoods (n,) of one data set."""
-    stats, free = objective.stats, objective.free
-    share = sobol(n, free.size, seed)
-    excess = float(stats.Q[0]) / max(1, stats.n_obs - stats.n_coef)
-    largest = LARGEST * np.sqrt(max(1.0, excess))
+def starts(objective: Objective, seed: int = 0) -> Starts:
+    """The best points of a scan, far from one another, and with three or more parameters moment estimates."""
+    free, many = objective.free, objective.stats.n_data_sets > 1
+    sizes, otherwise = FEW if many else (GRID, SOBOL)
+    by_grid = free.size in sizes
+    share = grid(sizes[free.size], free.size) if by_grid else sobol(otherwise, free.size, seed)
+    excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
+    largest = LARGEST * float(np.sqrt(max(1.0, excess)))
     z = free.scatter(share.T, lambda u: sd_of(u, largest)).T
-    return share, z, objective.loglik(z)
+    loglik = scan(objective, z)
+    most, otherwise = MOST_OF_MANY if many else MOST_STARTS
+    moments = [] if by_grid else [moment_starts(objective, *how) for how in (((1.0, 3),) if many else MOMENTS)]
+    n = most.get(free.size, otherwise) - len(moments)
+    point, owner = diverse(share, peaks(loglik, share) if by_grid else loglik, n, 0.0 if by_grid else APART)
+    everyone = [np.arange(objective.stats.n_data_sets)] * len(moments)
+    return Starts(np.concatenate([*moments, z[point]]), np.concatenate([*everyone, owner]), len(share))
 
 
-def diverse(share: FloatArray, loglik: FloatArray, most: int) -> IntArray:
-    """The best points, each at a distance from those before it."""
-    chosen: list[int] = []
-    apart = APART * np.sqrt(share.shape[1])
-    for i in np.argsort(-loglik):
-        if len(chosen) == most or not np.isfinite(loglik[i]):
-            break
-        if all(np.linalg.norm(share[i] - share[j]) >= apart for j in chosen):
-            chosen.append(int(i))
-    return np.array(chosen, dtype=np.int64)
+def scan(objective: Objective, z: FloatArray) -> FloatArray:
+    """(P, B) log-likelihoods of all data sets at points z (P, F)."""
+    if objective.stats.n_data_sets == 1:
+        return objective.loglik(z)[:, None]
+    B = objective.stats.n_data_sets
+    return np.stack([objective.loglik(np.broadcast_to(at, (B, len(at)))) for at in z])
+
+
+def peaks(loglik: FloatArray, share: FloatArray) -> FloatArray:
+    """Log-likelihoods on a grid with those below a neighbour's replaced by minus infinity."""
+    F = share.shape[1]
+    n = round(len(share) ** (1 / F))
+    values = loglik.reshape(*[n] * F, -1)
+    top = np.ones(values.shape, bool)
+    for shift in np.ndindex(*[3] * F):
+        if any(s != 1 for s in shift):
+            top &= values >= _shifted(values, np.array(shift) - 1)
+    return np.where(top, values, -np.inf).reshape(loglik.shape)
+
+
+def _shifted(values: FloatArray, shift: IndexArray) -> FloatArray:
+    """Values of the neighbours in one direction; minus infinity outside the grid."""
+    padded = np.pad(values, [(1, 1)] * len(shift) + [(0, 0)], constant_values=-np.inf)
+    return padded[tuple(slice(1 + s, 1 + s + n) for s, n in zip(shift, values.shape, strict=False))]
+
+
+def diverse(share: FloatArray, loglik: FloatArray, most: int, apart: float) -> tuple[IndexArray, IndexArray]:
+    """The best points of every data set, each at a distance from those before it; points and their data sets."""
+    distance = np.linalg.norm(share[:, None] - share[None], axis=2)
+    near = distance <= apart * np.sqrt(share.shape[1])
+    left, owners = np.where(np.isfinite(loglik), loglik, -np.inf), np.arange(loglik.shape[1])
+    point, owner = [], []
+    for _ in range(most):
+        best = left.argmax(0)
+        some = np.isfinite(left[best, owners])
+        point.append(best[some])
+        owner.append(owners[some])
+        left = np.where(near[:, best] & some, -np.inf, left)
+    return np.concatenate(point), np.concatenate(owner)
+
+
+MOMENTS = ((1.0, 3), (25.0, 1))  # multiples of the typical sampling variances, and EM steps from there
 
 
 def moment_starts(objective: Objective, multiple: float, em_steps: int) -> FloatArray:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.units import LIKELIHOOD, at_psi, check_rows_are_groups, check_unstructured
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 
 UPPER = 100.0  # where the search for a root in tau2 begins; ten times as far until the root lies below
 EXACT = 1e-300  # absolute tolerance of such a root: the relative one, four units of rounding, decides

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bayesmeta.errors import SpecError, listing
+from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import SpecError
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.kernel import Likelihood, likelihood
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 
 LIKELIHOOD = 'leave out random= and psi=, or fit by method="reml" or "ml"'  # what to do where moments do not serve
 
@@ -25,10 +26,10 @@ class Units:
     y: FloatArray
     X: FloatArray
     S: FloatArray
-    seen: NDArray[np.bool_]
+    seen: BoolArray
 
     @cached_property
-    def pairs(self) -> NDArray[np.bool_]:
+    def pairs(self) -> BoolArray:
         """(m, k, k) whether both outcomes are observed."""
         return self.seen[:, :, None] & self.seen[:, None, :]
 
@@ -84,10 +85,10 @@ def check_rows_are_groups(spec: Spec, what: str, advice: str) -> None:
 
 def check_unstructured(spec: Spec, method: str) -> None:
     """Raise SpecError when Psi has a structure, which moments do not keep."""
-    structure = spec.levels[0].structure.name
-    if structure != "unstr":
+    structure = spec.levels[0].structure
+    if not structure.unrestricted:
         raise SpecError(
-            f"method '{method}' estimates an unstructured Psi, the model has psi=\"{structure}\"\n  {LIKELIHOOD}"
+            f"method '{method}' estimates an unstructured Psi, the model has psi=\"{structure.name}\"\n  {LIKELIHOOD}"
         )
 
 

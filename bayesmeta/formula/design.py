@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bayesmeta import schema
-from bayesmeta.columns import FloatArray, as_categories, categories, finite, is_categorical, rows, take
+from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta.columns import as_categories, categories, finite, is_categorical, rows, take
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.expressions import evaluate, explained, functions
 from bayesmeta.formula.parse import Parsed
@@ -137,7 +137,7 @@ class _Matrix:
             raise DataError(f"{self.labels[at]} is not a finite number in {rows(frame, odd[:, at])}")
         return values
 
-    def _present(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+    def _present(self, frame: pd.DataFrame) -> BoolArray:
         present = np.ones(len(frame), dtype=bool)
         for column in self.part.columns:
             present &= take(frame, column).notna().to_numpy()

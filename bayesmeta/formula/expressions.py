@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta.columns import FloatArray, as_categories, categories, finite, label, rows
+from bayesmeta._typing import FloatArray
+from bayesmeta.columns import as_categories, categories, finite, label, rows
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.formula.safety import ELEMENTWISE, Part
 from bayesmeta.formula.splines import ns

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta import schema
-from bayesmeta.columns import FloatArray, reasons_missing
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.columns import reasons_missing
+from bayesmeta.errors import SpecError
 from bayesmeta.formula.expressions import evaluate
 from bayesmeta.formula.safety import Part, check_expression, check_formula, split
 

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 
 
 def identity(x: Any) -> Any:

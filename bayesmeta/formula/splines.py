@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from bayesmeta.errors import DataError, SpecError, listing
-
-FloatArray = NDArray[np.float64]
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import DataError, SpecError
 
 
 def natural_basis(x: ArrayLike, knots: ArrayLike, boundary: tuple[float, float], intercept: bool = False) -> FloatArray:

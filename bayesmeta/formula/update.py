@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
 
-from bayesmeta.errors import SpecError, listing
+from bayesmeta._validation import listing
+from bayesmeta.errors import SpecError
 from bayesmeta.formula.parse import Terms, parse
 from bayesmeta.formula.safety import Part, check_formula, split
 

@@ -11,12 +11,14 @@ from scipy.special import ndtr, ndtri
 
 from bayesmeta import schema
 from bayesmeta._parallel import in_order
-from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, did_you_mean, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, warn
 from bayesmeta.estimation.fit import METHODS
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.inference.regroup import with_groups
 from bayesmeta.inference.simulate import count, simulate
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
@@ -98,9 +100,7 @@ def bootstrap(
     if n - failed < 2:
         raise SpecError(f"no bootstrap: {failed} of {n} replicates did not converge")
     if failed:
-        warnings.warn(
-            f"{failed} of {n} bootstrap replicates did not converge and are left out", ConvergenceWarning, stacklevel=2
-        )
+        warn(f"{failed} of {n} bootstrap replicates did not converge and are left out", ConvergenceWarning)
     replicates[~converged] = np.nan
     estimate = table["estimate"].to_numpy(dtype=float)
     acceleration = _acceleration(spec, method, n_jobs) if "bca" in chosen else np.zeros(len(table))
@@ -145,10 +145,9 @@ def _by_groups(
 ) -> tuple[FloatArray, np.ndarray]:
     m = spec.levels[0].n_groups
     if m < 10:
-        warnings.warn(
+        warn(
             f"only {m} groups of level '{spec.levels[0].name}' are drawn from; their bootstrap means little",
             AssumptionWarning,
-            stacklevel=3,
         )
     seeds = np.random.SeedSequence(seed).spawn(n)
     drawn = [np.random.default_rng(child).integers(0, m, m) for child in seeds]

@@ -1,6 +1,5 @@
 """Confidence intervals of the parameters of a results tree."""
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,10 +7,11 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtri
 
-from bayesmeta.errors import BoundaryWarning, SpecError, did_you_mean, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import BoundaryWarning, SpecError, warn
 from bayesmeta.estimation.tau2 import Study, study_of
 from bayesmeta.inference.profile import profile
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.tree.parameters import TAU, parameters
 from bayesmeta.tree.specification import spec_from_tree
 
@@ -141,7 +141,7 @@ def _tau2_interval(study: Study, prob: float) -> tuple[float, float, str]:
             f"the interval of tau2 is empty: Q at zero is {study.Q(0.0):.3g}, below the quantile {small:.3g} of its "
             "distribution; the effects differ less than their sampling errors let expect"
         )
-        warnings.warn(note, BoundaryWarning, stacklevel=4)
+        warn(note, BoundaryWarning)
         return np.nan, np.nan, note
     if np.isnan(lower):
         return 0.0, upper, "the lower bound of tau2 is zero: at zero Q is not in the upper tail of its distribution"

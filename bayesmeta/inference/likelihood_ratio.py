@@ -1,6 +1,5 @@
 """Likelihood-ratio test of two nested fits, with the reference distribution that a variance at zero asks for."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +9,15 @@ import xarray as xr
 from scipy.special import chdtrc
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.display import remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed, pvalue
-from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError, did_you_mean, listing
+from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError, warn
 from bayesmeta.inference.lr_bootstrap import null_statistics
 from bayesmeta.inference.nesting import Addition, Model, addition
 from bayesmeta.inference.simulate import count
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.tree.same_data import obstacle
 from bayesmeta.tree.specification import group
 
@@ -129,7 +129,7 @@ def lr_test(
             "  fit both to data with the same index, each label once"
         )
     if doubt:
-        warnings.warn(doubt, AssumptionWarning, stacklevel=2)
+        warn(doubt, AssumptionWarning)
     frame = pd.DataFrame([{name: value[name].item() for name in CRITERIA} for value in values], ["small", "big"])
     return LikelihoodRatio(max(statistic, 0.0), df, dfs, doubt, frame.rename_axis("model"), null)
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import BayesmetaWarning
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.inference.simulate import simulate
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import spec_from_tree
 
 

@@ -6,19 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from bayesmeta.errors import listing
-from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import listing
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.same_data import in_order, within
 from bayesmeta.tree.specification import spec_from_tree
 
 FIXED = "fixed"  # the method that holds every Psi at zero
-# structures of the same effects that are members of another, each for parameters inside its range
-MEMBERS = {"hcs": ("cs", "diag", "id"), "har1": ("ar1", "diag", "id"), "diag": ("id",), "cs": ("id",), "ar1": ("id",)}
-ONE_SD_EACH = ("diag", "hcs", "har1")  # an SD of zero takes one effect out
-UNCORRELATED = ("diag", "id")
-ANY_ORDER = ("diag", "id", "cs", "hcs")
-ANY_PAIR = ("unstr", "hcs", "har1")  # of two effects these hold every covariance matrix
-EQUAL_PAIR = {"cs", "ar1"}  # of two effects these are the same
 
 Variances = list[int | None]
 
@@ -39,7 +33,7 @@ class Model:
     @classmethod
     def of(cls, tree: xr.DataTree) -> "Model":
         spec, order = spec_from_tree(tree), in_order(tree)
-        kept = [] if tree.attrs["method"] == FIXED else [v for v in spec.levels if _n_free([v]) or _never_zero(v)]
+        kept = [] if tree.attrs["method"] == FIXED else [v for v in spec.levels if v.varies]
         levels = tuple(
             Level(v.name, v.labels, _renumbered(v.index[order]), v.Z[order], v.effects, v.structure) for v in kept
         )
@@ -100,18 +94,14 @@ def same_random(one: Model, other: Model) -> bool:
 
 def _new_level(level: Level) -> Variances | str:
     """The variances of a level that the smaller model does not have."""
-    if _never_zero(level):
+    if level.never_zero:
         return f"level '{level.name}' of the larger model, which the smaller one has not, is held at a fixed matrix"
     return [0 if _one_variance(level) else None]
 
 
-def _never_zero(level: Level) -> bool:
-    return bool(np.any(level.structure.psi(np.zeros(_n_free([level])), level.dim)))
-
-
 def _one_variance(level: Level) -> bool:
     """Whether the level has one free parameter, an SD."""
-    return _n_free([level]) == len(level.structure.zero_positions(level.dim)) == 1
+    return level.n_free == len(level.structure.zero_positions(level.dim)) == 1
 
 
 def _more_effects(small: Level, big: Level) -> Variances | str:
@@ -127,26 +117,22 @@ def _more_effects(small: Level, big: Level) -> Variances | str:
         return []
     if extra > 1 or small.structure.n_free(small.dim) != big.structure.n_free(small.dim):
         return [None]
-    return [{"unstr": small.dim, "diag": 0}.get(big.structure.name)]
+    return [big.structure.new_correlations(small.dim)]
 
 
 def _holds(small: Level, big: Level, place: IntArray | None) -> bool:
     """Whether every Z Psi Z' of the small level is one of the big level's, as far as that is known."""
     a, b = small.structure, big.structure
-    if b.name == "unstr":
+    if b.unrestricted:
         return within(big.Z, small.Z)
     if place is None:
         return False
     if small.dim < big.dim:
         single = small.dim == 1 and a.n_free(1) == 1
-        return b.name in ONE_SD_EACH and (single or a.name in UNCORRELATED)
+        return b.loses_effects and (single or a.uncorrelated)
     if big.dim == 1:
         return a == b or b.n_free(1) == 1
-    same_order = bool(np.all(place == np.arange(big.dim)))
-    if a == b:
-        return same_order or b.name in ANY_ORDER
-    pair = big.dim == 2 and (b.name in ANY_PAIR or {a.name, b.name} == EQUAL_PAIR)
-    return pair or (a.name in MEMBERS.get(b.name, ()) and (same_order or a.name != "ar1"))
+    return b.holds(a, big.dim, bool(np.all(place == np.arange(big.dim))))
 
 
 def _columns(small: FloatArray, big: FloatArray) -> IntArray | None:
@@ -156,7 +142,7 @@ def _columns(small: FloatArray, big: FloatArray) -> IntArray | None:
 
 
 def _n_free(levels: Sequence[Level]) -> int:
-    return sum(level.structure.n_free(level.dim) for level in levels)
+    return sum(level.n_free for level in levels)
 
 
 def _renumbered(codes: IntArray) -> IntArray:

@@ -5,10 +5,11 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.nesting import Model, outside, same_random
 from bayesmeta.kernel.precision import residual_precision
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.same_data import same_observations
 from bayesmeta.tree.specification import group, spec_from_tree
 

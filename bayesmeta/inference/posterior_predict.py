@@ -12,9 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, quadratic, table
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
 from bayesmeta.tree.specification import spec_from_tree
 

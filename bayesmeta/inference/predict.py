@@ -8,10 +8,11 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import kernel, schema
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
 from bayesmeta.inference import posterior_predict
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, one_of, quadratic, quantile, table
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, spec_from_tree
 

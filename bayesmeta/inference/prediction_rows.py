@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from bayesmeta import schema
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.columns import as_frame
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta.errors import SpecError
+from bayesmeta.model.spec import Level, Spec
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Rows:
 
     frame: pd.DataFrame
     labels: Sequence[str]
-    used: NDArray[np.bool_]
+    used: BoolArray
 
     @classmethod
     def of(cls, spec: Spec) -> "Rows":

@@ -1,6 +1,5 @@
 """Profile likelihood: the highest log-likelihood with one parameter held, on the parameter's natural scale."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,9 +9,9 @@ import xarray as xr
 from scipy.special import chdtri
 
 from bayesmeta import schema
-from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, SpecError
+from bayesmeta._typing import FloatArray
+from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, SpecError, warn
 from bayesmeta.inference.profile_targets import Target, chosen
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.tree.specification import group
 
 PARAMETER, POINT = "parameter", "point"
@@ -75,14 +74,13 @@ def profile(
     found = [_followed(curve, prob, points) for curve in chosen(tree, parameters, prob)]
     for curve in found:
         if curve.best > curve.target.fitted + BEATS:
-            warnings.warn(
+            warn(
                 f"the profile of {curve.target.label} finds a log-likelihood higher than the fit's by "
                 f"{curve.best - curve.target.fitted:.2g}; fit again from another start=",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         if "not bracketed" in curve.note:
-            warnings.warn(f"{curve.target.label}: {curve.note}", BoundaryWarning, stacklevel=2)
+            warn(f"{curve.target.label}: {curve.note}", BoundaryWarning)
     labels = pd.Index([curve.target.label for curve in found], dtype=object)
     variables = {
         "estimate": (PARAMETER, [curve.target.estimate for curve in found]),

@@ -9,11 +9,13 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.errors import BayesmetaWarning, SpecError, did_you_mean, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.steps import Objective
-from bayesmeta.model.spec import FloatArray, Level, Spec
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmeta._validation import listing
 from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
-from bayesmeta.errors import SpecError, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.prior import Priors
 from bayesmeta.tree.parameters import parameters

@@ -8,8 +8,10 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.specification import group, spec_from_tree
 
 POSTERIOR, DERIVED = "posterior", "derived"

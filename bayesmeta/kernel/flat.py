@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesmeta.kernel.layout import IntArray
+from bayesmeta._typing import IntArray
 from bayesmeta.kernel.leaves import Chunk
 from bayesmeta.kernel.likelihood import LOG_2PI
 from bayesmeta.kernel.statistics import Statistics

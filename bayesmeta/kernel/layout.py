@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
+from bayesmeta._typing import BoolArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def components(n: int, row: IntArray, col: IntArray) -> IntArray:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _chain(code: IntArray, among: NDArray[np.bool_]) -> tuple[IntArray, IntArray]:
+def _chain(code: IntArray, among: BoolArray) -> tuple[IntArray, IntArray]:
     """Edges that join all nodes with the same code, among the chosen ones."""
     nodes = np.flatnonzero(among)
     nodes = nodes[np.argsort(code[nodes], kind="stable")]
@@ -56,7 +55,7 @@ def _chain(code: IntArray, among: NDArray[np.bool_]) -> tuple[IntArray, IntArray
     return nodes[:-1][same], nodes[1:][same]
 
 
-def _constant_within(label: IntArray, code: IntArray) -> NDArray[np.bool_]:
+def _constant_within(label: IntArray, code: IntArray) -> BoolArray:
     """For every label, whether all its nodes have one code."""
     n = int(label.max()) + 1
     low, high = np.full(n, np.iinfo(np.int64).max), np.full(n, -1)

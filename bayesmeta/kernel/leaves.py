@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.layout import IntArray, Layout, run_starts
+from bayesmeta.kernel.layout import Layout, run_starts
 from bayesmeta.kernel.whitening import Whitener
 
 DEPENDENT = 1e-3  # sine of the angle between a row of E and the rows above it, below which they are rotated

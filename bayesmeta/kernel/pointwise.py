@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.layout import IntArray, components
+from bayesmeta.kernel.layout import components
 from bayesmeta.kernel.likelihood import LOG_2PI, matrix_first, pieces
 
 BY_ROWS = 128  # largest block for which loops over rows, for many draws at once, keep up with LAPACK

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.layout import IntArray
 from bayesmeta.kernel.statistics import Design, whitened_design
 
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from bayesmeta.kernel.layout import IntArray, Layout, layout, run_starts
+from bayesmeta._typing import IntArray
+from bayesmeta.kernel.layout import Layout, layout, run_starts
 from bayesmeta.kernel.leaves import Chunk, Rows, Segments, chunks_of, segments
 from bayesmeta.kernel.whitening import Whitener, whitener
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.layout import IntArray, Layout, run_starts
+from bayesmeta.kernel.layout import Layout, run_starts
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bayesmeta.columns import FloatArray
-from bayesmeta.errors import SpecError, listing
+from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Level
 
 ALIASED = 1e-10  # of a column's length: what is left of it after the columns before it
@@ -98,13 +98,13 @@ class _Tangents(NamedTuple):
     silent: FloatArray
 
 
-def _saturated(X: FloatArray) -> NDArray[np.bool_]:
+def _saturated(X: FloatArray) -> BoolArray:
     """(n,) observations that the fixed part fits exactly, whatever they are, so that they say nothing about Psi."""
     Q = np.linalg.qr(X / np.linalg.norm(X, axis=0))[0]
     return np.asarray(np.sum(Q * Q, axis=1) > 1 - SATURATED)
 
 
-def _tangents(level: Level, telling: NDArray[np.bool_]) -> _Tangents:
+def _tangents(level: Level, telling: BoolArray) -> _Tangents:
     """telling : (n,) observations that say something about Psi."""
     a = level.dim
     Z = level.Z * telling[:, None]
@@ -162,7 +162,7 @@ def _inner_products(a: _Tangents, b: _Tangents) -> FloatArray:
     return products.transpose(0, 2, 1, 3).reshape(n_a * n_a, n_b * n_b)
 
 
-def _entry_names(level: Level, moved: NDArray[np.bool_]) -> list[str]:
+def _entry_names(level: Level, moved: BoolArray) -> list[str]:
     def name(i: int, j: int) -> str:
         if i == j:
             return f"the variance of {level.effects[i]} ({level.name})"

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bayesmeta.columns import IntArray, label
-from bayesmeta.errors import listing
+from bayesmeta._typing import BoolArray, IntArray
+from bayesmeta._validation import listing
+from bayesmeta.columns import label
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +27,15 @@ class Observations:
 
     outcomes: tuple[str, ...]
     row_labels: Sequence[str]
-    kept: NDArray[np.bool_]
-    present: NDArray[np.bool_]
+    kept: BoolArray
+    present: BoolArray
     level: str
     group: IntArray
     group_labels: Sequence[str]
     by_row: bool
 
     @cached_property
-    def observed(self) -> NDArray[np.bool_]:
+    def observed(self) -> BoolArray:
         """(n, k) present and in a row that is kept: the observations, in the data's order."""
         return self.present & self.kept[:, None]
 

@@ -1,14 +1,14 @@
 """The same data under another fixed part, or without variation between groups."""
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bayesmeta.errors import BoundaryWarning, DataError, listing
+from bayesmeta._typing import BoolArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import BoundaryWarning, DataError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.model.identification import check_rank, unidentified
@@ -52,7 +52,7 @@ def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
     before, flat = (unidentified(spec.levels, each) for each in (spec.X, X))
     for sentence in flat:
         if sentence not in before:
-            warnings.warn(sentence, BoundaryWarning, stacklevel=2)
+            warn(sentence, BoundaryWarning)
     notes = (*(note for note in spec.notes if note not in before), *flat)
     return replace(spec, X=X, coef=design.coef, data=raw, terms=terms, notes=notes)
 
@@ -85,7 +85,7 @@ def _extended(spec: Spec, data: Any) -> pd.DataFrame:
     return pd.concat([spec.data, frame[new].set_axis(spec.data.index)], axis=1)
 
 
-def _different(given: pd.Series, known: pd.Series) -> NDArray[np.bool_]:
+def _different(given: pd.Series, known: pd.Series) -> BoolArray:
     """Where two columns differ; what a file cannot hold is compared as text."""
     differs = given.isna().to_numpy() != known.isna().to_numpy()
     present = given.notna().to_numpy() & known.notna().to_numpy()

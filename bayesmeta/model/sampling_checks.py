@@ -4,10 +4,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from bayesmeta.columns import FloatArray
-from bayesmeta.errors import DataError, listing
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import DataError
 from bayesmeta.model.observations import Observations
-from bayesmeta.model.spec import IntArray, SamplingCovariance
+from bayesmeta.model.spec import SamplingCovariance
 
 ASYMMETRY = 1e-8  # of the two standard errors: more than rounding, less than a misprint
 SINGULAR = 8 * np.finfo(float).eps  # per row, of the smallest eigenvalue on the correlation scale

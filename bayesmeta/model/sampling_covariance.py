@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayesmeta.columns import FloatArray, label, numbers
-from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.columns import label, numbers
+from bayesmeta.errors import DataError, SpecError
 from bayesmeta.model.observations import Observations
 from bayesmeta.model.sampling_checks import (
     ASYMMETRY,
@@ -23,7 +25,7 @@ from bayesmeta.model.sampling_checks import (
     check_symmetric,
     check_variances,
 )
-from bayesmeta.model.spec import IntArray, SamplingCovariance
+from bayesmeta.model.spec import SamplingCovariance
 from bayesmeta.within.correlation import StandardErrors
 
 

@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bayesmeta import kernel, schema
-from bayesmeta.errors import SpecError, listing
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import SpecError
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Terms, parse
 from bayesmeta.structures.base import Structure
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 def freeze(record: object, *names: str) -> None:
@@ -85,6 +82,21 @@ class Level:
     def dim(self) -> int:
         return len(self.effects)
 
+    @property
+    def n_free(self) -> int:
+        """Number of free parameters of Psi."""
+        return self.structure.n_free(self.dim) if self.dim else 0
+
+    @property
+    def never_zero(self) -> bool:
+        """Whether Psi is not zero even where its free parameters are."""
+        return bool(np.any(self.structure.psi(np.zeros(self.n_free), self.dim)))
+
+    @property
+    def varies(self) -> bool:
+        """Whether anything can vary between the groups: not where Psi is held at zero."""
+        return self.n_free > 0 or self.never_zero
+
 
 @dataclass(frozen=True, eq=False)
 class Spec:
@@ -111,7 +123,7 @@ class Spec:
     row: IntArray
     outcome_index: IntArray
     row_labels: tuple[str, ...]
-    kept: NDArray[np.bool_]
+    kept: BoolArray
     dropped: tuple[str, ...]
     data: pd.DataFrame
     terms: Terms

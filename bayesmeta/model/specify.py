@@ -1,6 +1,5 @@
 """From a data frame and formulas to a frozen specification, with every check of what the user gives."""
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta import structures
-from bayesmeta.columns import FloatArray, IntArray, as_frame, numbers
-from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, did_you_mean, listing
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.columns import as_frame, numbers
+from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.model.identification import check_rank, unidentified
@@ -124,8 +125,10 @@ def specify(
         for name, groups_ in zip(parsed.levels, grouping, strict=True)
     )
     flat = unidentified(levels, X)
-    _warn(notes, AssumptionWarning)
-    _warn(flat, BoundaryWarning)
+    for note in notes:
+        warn(note, AssumptionWarning)
+    for note in flat:
+        warn(note, BoundaryWarning)
     return Spec(
         y=response[observations.observed],
         X=X,
@@ -246,8 +249,3 @@ def _structures(given: Any, effects: dict[str, tuple[str, ...]]) -> dict[str, St
         except SpecError as error:
             raise SpecError(f"psi of level '{level}': {error}") from None
     return found
-
-
-def _warn(sentences: Sequence[str], category: type[Warning]) -> None:
-    for sentence in sentences:
-        warnings.warn(sentence, category, stacklevel=3)

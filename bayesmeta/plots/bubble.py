@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bayesmeta._typing import FloatArray
 from bayesmeta.inference.prediction_rows import one_of, quantile
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome
 from bayesmeta.tree.posterior_draws import is_posterior

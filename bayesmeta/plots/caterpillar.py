@@ -8,10 +8,12 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._typing import AnyArray, FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import blup, ranef
 from bayesmeta.inference.prediction_rows import one_of
-from bayesmeta.model.spec import FloatArray, Level, Spec
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import (
     LEAST_LETTERS,
@@ -31,7 +33,6 @@ from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 _SAME = 1e-9  # of the largest value: predictions of a group that differ by less are one
 _MOST_LABELLED = int(TALLEST / (1.6 * LEAST_LETTERS / 72))  # rows of a figure that is a page high
@@ -61,7 +62,7 @@ def caterpillar(
     kind: Literal["ranef", "blup"] = "ranef",
     prob: float = 0.95,
     ratio: bool | None = None,
-) -> "NDArray[Any]":
+) -> "AnyArray":
     """Predicted random effects of the groups, sorted, with intervals: which groups lie apart, and how surely.
 
     Parameters

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._typing import AnyArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import (
     ROW,
@@ -27,7 +29,6 @@ from bayesmeta.tree.parameters import parameters as parameters_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 RESULT, PARAMETER = "result", "parameter"
 _WRAPPED = 20  # results whose names may take two lines each
@@ -41,7 +42,7 @@ def compare(
     *,
     prob: float | None = None,
     ratio: bool | None = None,
-) -> "NDArray[Any]":
+) -> "AnyArray":
     """Estimates and intervals of every parameter by several methods, models or priors, below one another.
 
     Parameters

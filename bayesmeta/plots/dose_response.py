@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.plots import curves, estimates, style, words
 from bayesmeta.plots.grid import Predictor, chosen_outcome, has_intercept
 from bayesmeta.tree.specification import spec_from_tree

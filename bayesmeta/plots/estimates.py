@@ -9,10 +9,10 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import normal, quadratic, quantile
-from bayesmeta.model.spec import FloatArray, IntArray
 from bayesmeta.plots import style
 from bayesmeta.plots.grid import Predictor
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised

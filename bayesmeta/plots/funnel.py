@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import one_of, quantile
-from bayesmeta.model.spec import FloatArray, IntArray
 from bayesmeta.plots import style, words
 from bayesmeta.plots.grid import chosen_outcome
 from bayesmeta.tree.specification import spec_from_tree

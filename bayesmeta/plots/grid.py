@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
-from bayesmeta.model.spec import FloatArray, IntArray, Spec
+from bayesmeta.model.spec import Spec
 
 POINTS = 241  # of a curve; 240 steps, so that curves over 60 or 24 units pass through whole numbers
 _IN_C = re.compile(r"\bC\s*\(\s*(\w+)")

@@ -8,6 +8,7 @@ import xarray as xr
 from scipy.special import ndtr, softmax
 
 from bayesmeta import schema
+from bayesmeta._typing import AnyArray
 from bayesmeta.errors import SpecError
 from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.plots.compare import compare
@@ -17,7 +18,6 @@ from bayesmeta.tree.specification import group, spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 _BAND_SIMULATIONS = 1000
 
@@ -93,7 +93,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     return ax
 
 
-def sensitivity(found: xr.Dataset, parameters: Sequence[str] | None = None, axes: Any = None) -> "NDArray[Any]":
+def sensitivity(found: xr.Dataset, parameters: Sequence[str] | None = None, axes: Any = None) -> "AnyArray":
     """Estimates and intervals of every parameter under several priors, one panel for each parameter.
 
     Parameters

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import FloatArray
 from bayesmeta.plots import style
 from bayesmeta.plots.orchard_rows import Orchard, categories
 from bayesmeta.plots.panels import inches_high, only_axes, percent, wrapped

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.columns import is_categorical, label
-from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta.errors import DataError, SpecError
 from bayesmeta.inference.predict import predict
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.plots.panels import probability
 from bayesmeta.tree.specification import spec_from_tree
 

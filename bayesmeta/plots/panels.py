@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesmeta.errors import SpecError, listing
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import AnyArray, FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes, plain, wrapped
 from bayesmeta.priors.distributions import logp
@@ -22,7 +23,6 @@ from bayesmeta.tree.specification import group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 _POINTS = 512
 _HEIGHT = 2.3  # inches of a panel
@@ -48,7 +48,7 @@ class Densities:
 
 def prior_posterior(
     tree: xr.DataTree, parameters: Sequence[str] | None = None, axes: Any = None, *, fit: xr.DataTree | None = None
-) -> "NDArray[Any]":
+) -> "AnyArray":
     """Prior and posterior densities of the between-group SDs tau: what the data have added.
 
     Parameters

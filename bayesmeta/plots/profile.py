@@ -7,18 +7,19 @@ import numpy as np
 import xarray as xr
 from scipy.special import chdtri
 
-from bayesmeta.errors import SpecError, listing
+from bayesmeta._typing import AnyArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes, percent, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 _HEIGHT = 2.3  # inches of a panel
 
 
-def profile(found: xr.Dataset, axes: Any = None) -> "NDArray[Any]":
+def profile(found: xr.Dataset, axes: Any = None) -> "AnyArray":
     """Curves of `bm.profile`, one panel for each parameter that the structure does not hold constant.
 
     Parameters

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta.errors import SpecError, listing
+from bayesmeta._typing import AnyArray, FloatArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import ROW, panel_axes, plain, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 _OWN = ("draw", "estimator", "statistic", "value", "mcse", "paper", "used", "datasets")
 _ERRORS = 2  # Monte Carlo standard errors on either side
 _NOMINAL = {"bias": 0.0, "coverage": 0.95}  # what statistics of a kind would be if all were well
 
 
-def simulation(table: pd.DataFrame, axes: Any = None) -> "NDArray[Any]":
+def simulation(table: pd.DataFrame, axes: Any = None) -> "AnyArray":
     """Bias, error and coverage of a simulation study with their Monte Carlo errors, beside published values.
 
     Parameters
@@ -84,7 +85,7 @@ def _keys(table: pd.DataFrame) -> list[str]:
     return [column for column in table.columns if column not in (*_OWN, "kind")]
 
 
-def _places(rows: pd.DataFrame, scenarios: list[dict[Hashable, float]]) -> "NDArray[np.float64]":
+def _places(rows: pd.DataFrame, scenarios: list[dict[Hashable, float]]) -> "FloatArray":
     """Heights of rows of the table, the first scenario on top."""
     return np.array([len(scenarios) - 1.0 - scenarios.index(each) for each in rows[_keys(rows)].to_dict("records")])
 
@@ -93,7 +94,7 @@ def _offset(at: int, of: int) -> float:
     return 0.5 * ((of - 1) / 2 - at) / of
 
 
-def _series(ax: "Axes", rows: pd.DataFrame, place: "NDArray[np.float64]", at: int, label: str) -> None:
+def _series(ax: "Axes", rows: pd.DataFrame, place: "FloatArray", at: int, label: str) -> None:
     value, error = rows["value"].to_numpy(float), _ERRORS * rows["mcse"].to_numpy(float)
     colour = style.COLOURS[at % len(style.COLOURS)]
     ax.hlines(place, value - error, value + error, color=colour, linewidth=1.2)
@@ -126,7 +127,7 @@ def _finish(ax: "Axes", rows: pd.DataFrame, names: list[str]) -> None:
     ax.locator_params("x", nbins=4)
 
 
-def _legend(panels: "NDArray[Any]", table: pd.DataFrame, new: bool) -> None:
+def _legend(panels: "AnyArray", table: pd.DataFrame, new: bool) -> None:
     """Below all panels of a new figure, in the last of those that were given."""
     n, share = table["datasets"], table["used"] / table["datasets"]
     sets = f"{n.max():,}" if n.nunique() == 1 else f"{n.min():,} to {n.max():,}"

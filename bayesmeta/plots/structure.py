@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.errors import SpecError, listing
+from bayesmeta._validation import listing
+from bayesmeta.errors import SpecError
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style

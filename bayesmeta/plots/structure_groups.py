@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesmeta._typing import IntArray
 from bayesmeta.inference.prediction_rows import group_of_kept
-from bayesmeta.model.spec import IntArray, Spec
+from bayesmeta.model.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.model.specify import MEASURES
 
 if TYPE_CHECKING:

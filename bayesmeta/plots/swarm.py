@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import FloatArray
 
 
 def swarm(x: FloatArray, radius: FloatArray) -> FloatArray:

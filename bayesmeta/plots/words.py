@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import FloatArray
 from bayesmeta.plots import style
 from bayesmeta.plots.estimates import Estimates
 from bayesmeta.tree.posterior_draws import is_posterior

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.distributions import IMPROPER, check, draws, logp
 from bayesmeta.priors.prior import Prior, Priors

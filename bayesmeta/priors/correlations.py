@@ -3,14 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaln, xlog1py, xlogy
 
+from bayesmeta._typing import FloatArray
 from bayesmeta.priors.distributions import draws, logp
 from bayesmeta.priors.prior import Prior
 from bayesmeta.structures.base import Law, Structure
-
-FloatArray = NDArray[np.float64]
 
 
 def rho_logp(structure: Structure, dim: int, prior: Prior, rho: Any) -> FloatArray:

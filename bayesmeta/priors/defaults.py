@@ -1,23 +1,15 @@
 """From the priors that a user gives, and defaults for all others, to the priors of every parameter of a model."""
 
-import warnings
-
 import numpy as np
 
-from bayesmeta.errors import AssumptionWarning, listing
+from bayesmeta._typing import BoolArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import AssumptionWarning, warn
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.checks import check_names, given_beta, given_rho, given_taus, tau_labels
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior, Priors
-from bayesmeta.priors.scales import (
-    UNIT_INFORMATION_SD,
-    BoolArray,
-    centring,
-    data_scale,
-    default_beta,
-    default_taus,
-    intercepts,
-)
+from bayesmeta.priors.scales import UNIT_INFORMATION_SD, centring, data_scale, default_beta, default_taus, intercepts
 
 __all__ = ["LevelPriors", "ModelPriors", "resolve"]
 
@@ -85,7 +77,7 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
     flat = [label for label, prior in zip(labels, filled, strict=True) if prior.name == "Flat"]
     notes = (*_scaled_from_data(spec, scaled), *_improper(flat))
     for note in notes:
-        warnings.warn(note, AssumptionWarning, stacklevel=2)
+        warn(note, AssumptionWarning)
     C = centring(spec, _centred(spec, default))
     return ModelPriors(filled, C, levels, notes, spec.coef, tuple(default.tolist()))
 

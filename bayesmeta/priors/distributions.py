@@ -5,12 +5,12 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.priors.prior import Prior
 
-FloatArray = NDArray[np.float64]
 OWN = {"LKJ": ("eta",), "LogStudentT": ("nu", "mu", "sigma")}
 POSITIVE = {"eta", "nu", "sigma"}  # of the parameters of our own
 IMPROPER = ("Flat", "HalfFlat")

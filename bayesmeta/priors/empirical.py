@@ -6,7 +6,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
 
 FIELDS = ("other", "respiratory", "cancer")
 

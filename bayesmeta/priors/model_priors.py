@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
 from bayesmeta.model.spec import Spec, freeze
 from bayesmeta.priors.prior import Prior
 
-FloatArray = NDArray[np.float64]
 BETA = "beta"
 
 
@@ -126,7 +125,7 @@ def log_prior(
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> from bayesmeta.prior_defaults import resolve
+    >>> from bayesmeta.priors.defaults import resolve
     >>> spec = bm.specify("y ~ 1", {"y": [0.1, 0.3, 0.2], "v": [0.1, 0.2, 0.1]}, S="v", measure="smd")
     >>> priors = resolve(spec)
     >>> {name: float(block.round(3)) for name, block in log_prior(priors, spec, [0.0], [[0.2]], [[]]).items()}
@@ -163,7 +162,7 @@ def prior_draws(
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> from bayesmeta.prior_defaults import resolve
+    >>> from bayesmeta.priors.defaults import resolve
     >>> spec = bm.specify("y ~ 1", {"y": [0.1, 0.3, 0.2], "v": [0.1, 0.2, 0.1]}, S="v", measure="smd")
     >>> beta, (tau,), (rho,) = prior_draws(resolve(spec), spec, 5, seed=1)
     >>> beta.shape, tau.shape, rho.shape

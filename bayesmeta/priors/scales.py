@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.prior import Prior
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 # SD of the effect estimate of one participant (Röver et al. 2021, Res. Synth. Methods 12:448-474)
 UNIT_INFORMATION_SD = {"logor": 2.0, "logrr": 2.0, "loghr": 2.0, "logirr": 2.0, "smd": 2**0.5, "zcor": 1.0}

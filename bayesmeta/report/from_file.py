@@ -9,11 +9,12 @@ from typing import Any
 
 import xarray as xr
 
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.analysis.figures import KINDS, Figure, draw
 from bayesmeta.analysis.model_file import Analysis, load_analysis
 from bayesmeta.analysis.model_file import Model as Given
 from bayesmeta.bayes.sample import sample
-from bayesmeta.errors import SpecError, did_you_mean, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.report.blocks import Code

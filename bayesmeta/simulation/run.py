@@ -13,9 +13,9 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._parallel import in_order
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import ConvergenceWarning, DataError, SpecError
 from bayesmeta.estimation.fit_many import fit_many
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.simulation.study import Scenario, Statistic, Study, scenario_of
 from bayesmeta.tree import files
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta._validation import check_keys
-from bayesmeta.errors import DataError, SpecError, did_you_mean, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_keys, did_you_mean, listing
+from bayesmeta.errors import DataError, SpecError
 from bayesmeta.estimation.fit import METHODS
 from bayesmeta.inference.simulate import count, draw, psi_root, true_covariances
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
 
 SCENARIO = "scenario"

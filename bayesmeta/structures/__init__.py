@@ -1,35 +1,39 @@
-"""Covariance structures of the random effects: one file per family, one register.
+"""Covariance structures of the random effects: a file for each kind of family, and one register.
 
-A new family is a new file in this folder whose class carries the `register` decorator; nothing else changes.
+A new family is a class with the `register` decorator, here or in a user's own code; nothing else changes.
 """
 
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.structures.base import REGISTER, Structure
-
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
-
-_BY_CLASS = {cls.__name__: cls for cls in REGISTER.values()}
-_NEED_MATRIX = ("prop", "cor", "fixed")
-
-
-def __getattr__(name: str) -> type[Structure]:
-    try:
-        return _BY_CLASS[name]
-    except KeyError:
-        raise AttributeError(f"bayesmeta.structures has no '{name}'{did_you_mean(name, _BY_CLASS)}") from None
-
-
-def __dir__() -> list[str]:
-    return [*_BY_CLASS, "resolve", "from_json", "REGISTER"]
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
+from bayesmeta.structures.base import REGISTER as REGISTER
+from bayesmeta.structures.base import Structure as Structure
+from bayesmeta.structures.base import register as register
+from bayesmeta.structures.correlated import AR1 as AR1
+from bayesmeta.structures.correlated import CompoundSymmetry as CompoundSymmetry
+from bayesmeta.structures.correlated import HetAR1 as HetAR1
+from bayesmeta.structures.correlated import HetCompoundSymmetry as HetCompoundSymmetry
+from bayesmeta.structures.diagonal import Diagonal as Diagonal
+from bayesmeta.structures.diagonal import Identity as Identity
+from bayesmeta.structures.known import Fixed as Fixed
+from bayesmeta.structures.known import KnownCorrelation as KnownCorrelation
+from bayesmeta.structures.known import Proportional as Proportional
+from bayesmeta.structures.unstructured import Unstructured as Unstructured
 
 
-def resolve(given: str | Structure) -> Structure:
+def resolve(structure: str | Structure) -> Structure:
     """A structure from its name or itself.
+
+    Parameters
+    ----------
+    structure : str or Structure
+        A name in the register of a structure without arguments, or a structure.
+
+    Returns
+    -------
+    Structure
+        The structure.
 
     Raises
     ------
@@ -41,19 +45,48 @@ def resolve(given: str | Structure) -> Structure:
     >>> resolve("cs")
     CompoundSymmetry()
     """
-    if isinstance(given, Structure):
-        return given
-    if not isinstance(given, str) or given not in REGISTER:
+    if isinstance(structure, Structure):
+        return structure
+    if not isinstance(structure, str) or structure not in REGISTER:
         raise SpecError(
-            f"unknown structure {given!r}{did_you_mean(str(given), REGISTER)}\n  known: {listing(REGISTER, 20)}"
+            f"unknown structure {structure!r}{did_you_mean(str(structure), REGISTER)}\n  known: {listing(REGISTER, 20)}"
         )
-    if given in _NEED_MATRIX:
-        raise SpecError(f"structure '{given}' needs a matrix: bm.structures.{REGISTER[given].__name__}(matrix)")
-    return REGISTER[given]()
+    family = REGISTER[structure]
+    if family.arguments:
+        call = f"bm.structures.{family.__name__}({', '.join(family.arguments)})"
+        raise SpecError(f"structure '{structure}' needs a {listing(family.arguments)}: {call}")
+    return family()
 
 
 def from_json(value: str | dict[str, Any]) -> Structure:
-    """The structure that `Structure.to_json` wrote."""
+    """The structure that `Structure.to_json` wrote.
+
+    Parameters
+    ----------
+    value : str or dict
+        A name, or `{"name": ..}` with the arguments of the structure's class.
+
+    Returns
+    -------
+    Structure
+        The structure.
+
+    Raises
+    ------
+    SpecError
+        When no structure of that name is registered.
+
+    Examples
+    --------
+    >>> from_json({"name": "prop", "matrix": [[1.0, 0.5], [0.5, 1.0]]})
+    Proportional([[1.0, 0.5], [0.5, 1.0]])
+    """
     if isinstance(value, str):
         return resolve(value)
-    return REGISTER[value["name"]](value["matrix"])  # type: ignore[call-arg]
+    name, arguments = value["name"], {key: of for key, of in value.items() if key != "name"}
+    if name not in REGISTER:
+        raise SpecError(
+            f"unknown structure {name!r}{did_you_mean(str(name), REGISTER)}\n  known: {listing(REGISTER, 20)}; "
+            "one of your own must be registered before a result that has it is read"
+        )
+    return REGISTER[name](**arguments)

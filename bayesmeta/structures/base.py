@@ -9,7 +9,7 @@ matrices on the first two; further axes are data sets, or draws.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -45,9 +45,30 @@ class Law(NamedTuple):
 
 
 class Structure(ABC):
-    """A family of a x a covariance matrices with free parameters xi."""
+    """A family of a x a covariance matrices with free parameters xi.
+
+    What others ask of a family, it says itself, so that a new one needs no mention elsewhere:
+
+    name : as users write it.
+    meaning : in a few words, for reports; by default the first sentence of the docstring.
+    arguments : of the constructor, such as a matrix; a family without any can be named by its name alone.
+    unrestricted : whether it holds every covariance matrix.
+    uncorrelated : whether all correlations are zero.
+    any_order : whether it stays the same family when the effects change places.
+    loses_effects : whether an SD of zero takes its effect out and leaves the family over the others.
+    pair : of two effects, "any" where it holds every covariance matrix, "equal" where every one of equal variances.
+    members : families whose matrices all belong to this one too.
+    """
 
     name: ClassVar[str]
+    meaning: ClassVar[str] = ""
+    arguments: ClassVar[tuple[str, ...]] = ()
+    unrestricted: ClassVar[bool] = False
+    uncorrelated: ClassVar[bool] = False
+    any_order: ClassVar[bool] = False
+    loses_effects: ClassVar[bool] = False
+    pair: ClassVar[Literal["", "any", "equal"]] = ""
+    members: "ClassVar[tuple[type[Structure], ...]]" = ()
 
     @abstractmethod
     def n_tau(self, dim: int) -> int:
@@ -146,6 +167,36 @@ class Structure(ABC):
 
     def rho_position(self, dim: int) -> int | None:
         """Position in xi of the parameter that maps to a correlation, if there is one."""
+        return None
+
+    def describe(self, dim: int) -> str:
+        """The family over `dim` effects in a few words."""
+        if dim == 1 and not self.arguments:
+            return "one variance"
+        return self.meaning or (type(self).__doc__ or "").split(".")[0]
+
+    def symbol(self, dim: int) -> str:
+        """The letter for its matrix: a variance where there is one effect."""
+        return "τ²" if dim == 1 else "Ψ"
+
+    def holds(self, other: "Structure", dim: int, same_order: bool) -> bool:
+        """Whether every matrix of another family over the same `dim` effects is one of this family, as far as is known.
+
+        same_order : whether the effects of both stand in the same order.
+        """
+        if self.unrestricted:
+            return True
+        if self == other:
+            return same_order or self.any_order
+        if dim == 2 and (self.pair == "any" or self.pair == other.pair == "equal"):
+            return True
+        return isinstance(other, self.members) and (same_order or other.any_order)
+
+    def new_correlations(self, dim: int) -> int | None:
+        """With how many of `dim` effects one effect more may be correlated.
+
+        None where a test that the new effect's variance is zero has no known mixture of chi-squared distributions.
+        """
         return None
 
     def check(self, dim: int) -> None:  # noqa: B027 (most structures take any number of effects)

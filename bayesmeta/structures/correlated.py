@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bayesmeta.structures.base import Law, eye, need_two_effects, over_data_sets, register
-from bayesmeta.structures.diagonal import Scaled
+from bayesmeta.structures.diagonal import Diagonal, Identity, Scaled
 
 EDGE = 0.05  # a start keeps this share of the range away from either limit of a correlation
 
@@ -128,6 +128,10 @@ class CompoundSymmetry(Exchangeable):
     """
 
     name = "cs"
+    meaning = "one variance and one correlation"
+    any_order = True
+    pair = "equal"
+    members = (Identity,)
     common = True
 
     def check(self, dim: int) -> None:
@@ -142,6 +146,10 @@ class HetCompoundSymmetry(Exchangeable):
     """
 
     name = "hcs"
+    meaning = "a variance for each, one correlation"
+    any_order = loses_effects = True
+    pair = "any"
+    members = (CompoundSymmetry, Diagonal, Identity)
     common = False
 
     def check(self, dim: int) -> None:
@@ -156,6 +164,9 @@ class AR1(Autoregressive):
     """
 
     name = "ar1"
+    meaning = "first-order autoregression with one variance"
+    pair = "equal"
+    members = (Identity,)
     common = True
 
     def check(self, dim: int) -> None:
@@ -170,6 +181,10 @@ class HetAR1(Autoregressive):
     """
 
     name = "har1"
+    meaning = "first-order autoregression with a variance for each"
+    loses_effects = True
+    pair = "any"
+    members = (AR1, Diagonal, Identity)
     common = False
 
     def check(self, dim: int) -> None:

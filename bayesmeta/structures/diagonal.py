@@ -126,19 +126,27 @@ class Scaled(Structure):
 
 
 @register
-class Diagonal(Scaled):
-    """Psi = diag(sd^2); xi are the SDs, whose signs have no meaning."""
-
-    name = "diag"
-    common = False
-
-    def linear(self, dim: int) -> bool:
-        return True
-
-
-@register
 class Identity(Scaled):
     """Psi = sd^2 I; xi is the SD, whose sign has no meaning."""
 
     name = "id"
+    meaning = "one variance for all, no correlation"
     common = True
+    uncorrelated = any_order = True
+
+
+@register
+class Diagonal(Scaled):
+    """Psi = diag(sd^2); xi are the SDs, whose signs have no meaning."""
+
+    name = "diag"
+    meaning = "a variance for each, no correlation"
+    common = False
+    uncorrelated = any_order = loses_effects = True
+    members = (Identity,)
+
+    def linear(self, dim: int) -> bool:
+        return True
+
+    def new_correlations(self, dim: int) -> int:
+        return 0

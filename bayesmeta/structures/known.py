@@ -1,7 +1,7 @@
 """Structures with a matrix that the user gives: a multiple of it, its correlations, or the matrix itself."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -39,23 +39,23 @@ def semidefinite(matrix: Any, name: str) -> np.ndarray:
 class WithMatrix(Structure):
     """Mixin: holds the given matrix and demands its size."""
 
-    name: ClassVar[str]
+    arguments = ("matrix",)
 
     def __init__(self, matrix: Any) -> None:
-        self.given = semidefinite(matrix, self.name)
+        self.known = semidefinite(matrix, self.name)
 
     def check(self, dim: int) -> None:
-        if len(self.given) != dim:
+        if len(self.known) != dim:
             raise SpecError(
-                f"matrix of structure '{self.name}' is {len(self.given)} x {len(self.given)}; "
+                f"matrix of structure '{self.name}' is {len(self.known)} x {len(self.known)}; "
                 f"the level has {dim} random effects"
             )
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "matrix": self.given.tolist()}
+        return {"name": self.name, "matrix": self.known.tolist()}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.given.tolist()})"
+        return f"{type(self).__name__}({self.known.tolist()})"
 
 
 @register
@@ -68,18 +68,19 @@ class Proportional(WithMatrix, Scaled):
     """
 
     name = "prop"
+    meaning = "an unknown multiple of a given matrix"
     common = True
 
     def __init__(self, matrix: Any) -> None:
         super().__init__(matrix)
-        if not np.any(np.diag(self.given) > 0):
+        if not np.any(np.diag(self.known) > 0):
             raise SpecError("matrix of structure 'prop' is zero; use bm.structures.Fixed for a level without variance")
 
     def matrix(self, rho: Any, dim: int) -> Any:
-        return over_data_sets(self.given, rho)
+        return over_data_sets(self.known, rho)
 
     def units(self, effect_units: np.ndarray) -> np.ndarray:
-        diagonal = np.diag(self.given)
+        diagonal = np.diag(self.known)
         return np.atleast_1d(np.median(effect_units[diagonal > 0] / np.sqrt(diagonal[diagonal > 0])))
 
 
@@ -93,14 +94,15 @@ class KnownCorrelation(WithMatrix, Scaled):
     """
 
     name = "cor"
+    meaning = "a variance for each, given correlations"
     common = False
 
     def __init__(self, matrix: Any) -> None:
         super().__init__(matrix)
-        diagonal = np.diag(self.given)
+        diagonal = np.diag(self.known)
         if not np.all(diagonal > 0):
             raise SpecError("matrix of structure 'cor' has a zero on its diagonal; give a correlation matrix")
-        self.correlation = self.given / np.sqrt(np.outer(diagonal, diagonal))
+        self.correlation = self.known / np.sqrt(np.outer(diagonal, diagonal))
 
     def matrix(self, rho: Any, dim: int) -> Any:
         return over_data_sets(self.correlation, rho)
@@ -119,12 +121,13 @@ class Fixed(WithMatrix):
     """
 
     name = "fixed"
+    meaning = "given, nothing to estimate"
 
     def n_tau(self, dim: int) -> int:
         return 0
 
     def compose(self, tau: Any, rho: Any, dim: int) -> Any:
-        return over_data_sets(self.given, tau)
+        return over_data_sets(self.known, tau)
 
     def decompose(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(0), np.zeros(0)
@@ -136,7 +139,7 @@ class Fixed(WithMatrix):
         return ()
 
     def psi(self, xi: Any, dim: int) -> Any:
-        return over_data_sets(self.given, xi)
+        return over_data_sets(self.known, xi)
 
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
         return np.zeros((0, *psi_bar.shape[2:]))

@@ -55,6 +55,9 @@ class Unstructured(Structure):
     """
 
     name = "unstr"
+    meaning = "any covariance matrix"
+    unrestricted = any_order = loses_effects = True
+    pair = "any"
 
     def n_tau(self, dim: int) -> int:
         return dim
@@ -76,6 +79,9 @@ class Unstructured(Structure):
 
     def lkj(self, dim: int, eta: float) -> Law | None:
         return Law(-1.0, eta, eta) if dim == 2 else None
+
+    def new_correlations(self, dim: int) -> int:
+        return dim
 
     def n_free(self, dim: int) -> int:
         return self.n_tau(dim) + self.n_rho(dim)

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmeta._validation import listing
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
-from bayesmeta.errors import SpecError, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.schema import CRITERIA, ESTIMATE
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters

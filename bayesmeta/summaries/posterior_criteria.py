@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.errors import listing
-from bayesmeta.model.spec import FloatArray, IntArray
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import listing
 from bayesmeta.tree.parameters import level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.same_data import in_order, same_observations

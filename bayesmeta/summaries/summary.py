@@ -10,11 +10,12 @@ import xarray as xr
 from scipy.special import ndtr
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent, pvalue
-from bayesmeta.errors import SpecError, did_you_mean
-from bayesmeta.model.spec import FloatArray
+from bayesmeta.errors import SpecError
 from bayesmeta.tree.parameters import BETA, RHO, TAU, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised, tau_draws, unless_constant
 

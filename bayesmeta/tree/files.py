@@ -7,7 +7,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from bayesmeta.errors import DataError, SpecError, listing
+from bayesmeta._validation import listing
+from bayesmeta.errors import DataError, SpecError
 
 ZARR = ".zarr"
 _ORDER = "models"  # attribute of the root: Zarr gives the groups of a directory in no order

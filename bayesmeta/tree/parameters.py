@@ -13,8 +13,8 @@ import xarray as xr
 from scipy.special import ndtri
 
 from bayesmeta import schema, structures
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
-from bayesmeta.model.spec import FloatArray
 from bayesmeta.structures.base import Structure
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, rho_draws, summarised, tau_draws, unless_constant
 from bayesmeta.tree.specification import group

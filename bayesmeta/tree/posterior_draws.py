@@ -6,9 +6,10 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
 from bayesmeta.kernel.draws import conditional_draws
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import group
 
 SAMPLE = (schema.CHAIN, schema.DRAW)

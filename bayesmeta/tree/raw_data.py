@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayesmeta._typing import AnyArray, BoolArray
 from bayesmeta.schema import ROW
 
 KEPT, DROPPED = "kept", "dropped"
@@ -31,7 +32,7 @@ class _Stored:
 
     kind: str
     dtype: str
-    values: NDArray[Any]
+    values: AnyArray
     missing: NDArray[np.uint8] | None = None
     categories: str = ""
     ordered: bool = False
@@ -44,9 +45,7 @@ class _Stored:
         return attrs
 
 
-def to_dataset(
-    frame: pd.DataFrame, labels: Sequence[str], kept: NDArray[np.bool_], dropped: Sequence[str]
-) -> xr.Dataset:
+def to_dataset(frame: pd.DataFrame, labels: Sequence[str], kept: BoolArray, dropped: Sequence[str]) -> xr.Dataset:
     """The raw columns over `row`, with which rows were kept and why the others were dropped.
 
     frame : all rows of the input, only the columns that the formulas used.
@@ -119,7 +118,7 @@ def _encode(column: pd.Series) -> _Stored:
     return _encode_objects(column, absent)
 
 
-def _encode_objects(column: pd.Series, absent: NDArray[np.bool_]) -> _Stored:
+def _encode_objects(column: pd.Series, absent: BoolArray) -> _Stored:
     """Texts as they are; cells of other types as JSON, and as their text where JSON has no word for them."""
     cells = column.to_numpy(dtype=object)
     is_text = all(isinstance(cell, str) for cell in cells[~absent])

@@ -5,11 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from bayesmeta import schema
-from bayesmeta.errors import listing
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import FloatArray, IndexArray
+from bayesmeta._validation import listing
 from bayesmeta.tree.specification import group
 
 RESTRICTED = "reml"
@@ -57,7 +56,7 @@ def _size(tree: xr.DataTree) -> str:
     return f"{group(tree, schema.OBSERVED).sizes[schema.OBS]} observations"
 
 
-def in_order(tree: xr.DataTree) -> NDArray[np.intp]:
+def in_order(tree: xr.DataTree) -> IndexArray:
     """Observations sorted by row and outcome, so that the order of the data does not matter."""
     seen = group(tree, schema.OBSERVED)
     return np.lexsort([seen[name].values.astype(str) for name in (schema.OUTCOME, schema.ROW)])

@@ -12,11 +12,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from bayesmeta import schema, structures
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import listing
 from bayesmeta._version import __version__
-from bayesmeta.errors import SpecError, listing
+from bayesmeta.errors import SpecError
 from bayesmeta.formula.parse import Terms
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.tree import raw_data
@@ -179,11 +180,11 @@ def _split_label(label: str) -> tuple[str, ...]:
     return tuple(re.sub(r"\\(.)|/", lambda found: found[1] or "\0", label, flags=re.DOTALL).split("\0"))
 
 
-def _floats(values: xr.DataArray) -> NDArray[np.float64]:
+def _floats(values: xr.DataArray) -> FloatArray:
     return np.asarray(values.to_numpy(), dtype=np.float64)
 
 
-def _ints(values: xr.DataArray) -> NDArray[np.int64]:
+def _ints(values: xr.DataArray) -> IntArray:
     return np.asarray(values.to_numpy(), dtype=np.int64)
 
 

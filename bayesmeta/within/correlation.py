@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta.columns import FloatArray, IntArray, as_frame, column, rows_by_group
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.within.dose_response import greenland_longnecker, hamling
 

@@ -11,8 +11,10 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from bayesmeta.columns import FloatArray, as_frame, column, rows_by_group
-from bayesmeta.errors import DataError, SpecError, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import listing
+from bayesmeta.columns import as_frame, column, rows_by_group
+from bayesmeta.errors import DataError, SpecError
 
 DESIGNS = {"cc": "case-control", "ir": "person-time", "ci": "cumulative incidence"}
 EDGE = 1e-12  # a root is sought inside its range, this share of it away from either end

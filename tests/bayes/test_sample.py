@@ -304,7 +304,7 @@ PROGRAM = """
 import sys, warnings, hashlib
 import bayesmeta as bm
 warnings.simplefilter("ignore")
-from tests.test_sampling import bcg, HALF_NORMAL, SHORT
+from tests.bayes.test_sample import bcg, HALF_NORMAL, SHORT
 tree = bm.sample(bcg(), HALF_NORMAL, **SHORT)
 found = tree["posterior"]
 print(hashlib.sha256(found["beta"].values.tobytes() + found["tau_unit"].values.tobytes()).hexdigest())
@@ -314,7 +314,7 @@ print(hashlib.sha256(found["beta"].values.tobytes() + found["tau_unit"].values.t
 @pytest.mark.slow
 def test_a_seed_repeats_in_fresh_processes_with_and_without_a_cache(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    root = Path(__file__).parents[2]
+    root = Path(__file__).resolve().parents[2]
     found = [
         subprocess.run(
             [sys.executable, "-c", PROGRAM], cwd=root, env=environment, capture_output=True, text=True, check=True

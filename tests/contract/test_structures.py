@@ -55,9 +55,9 @@ MEMBER = {
     "hcs": lambda Psi, s: exchangeable(Psi),
     "ar1": lambda Psi, s: same_variance(Psi) and autoregressive(Psi),
     "har1": lambda Psi, s: autoregressive(Psi),
-    "prop": lambda Psi, s: np.allclose(Psi, Psi[0, 0] / s.given[0, 0] * s.given, rtol=1e-12, atol=0),
-    "cor": lambda Psi, s: np.allclose(correlation(Psi), correlation(s.given), rtol=0, atol=1e-12),
-    "fixed": lambda Psi, s: np.array_equal(Psi, s.given),
+    "prop": lambda Psi, s: np.allclose(Psi, Psi[0, 0] / s.known[0, 0] * s.known, rtol=1e-12, atol=0),
+    "cor": lambda Psi, s: np.allclose(correlation(Psi), correlation(s.known), rtol=0, atol=1e-12),
+    "fixed": lambda Psi, s: np.array_equal(Psi, s.known),
 }
 
 cases = st.tuples(st.sampled_from(sorted(REGISTER)), st.integers(1, 5), st.integers(0, 2**32 - 1))

@@ -14,7 +14,7 @@ PACKAGE = Path(bm.__file__).parent
 
 # innermost first; a package imports from itself and from those before it
 ORDER = [
-    *("errors", "_version", "_parallel", "_validation", "schema", "columns"),
+    *("errors", "_version", "_validation", "_parallel", "schema", "_typing", "columns"),
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
     *("estimation", "bayes", "display", "inference", "summaries", "plots", "simulation", "analysis", "report", "cli"),
 ]
@@ -24,7 +24,8 @@ OUTSIDE = {
     package: ORDER.index(room)
     for room, packages in {
         "_parallel": "joblib threadpoolctl rich",
-        "columns": "numpy pandas",
+        "_typing": "numpy",
+        "columns": "pandas",
         "kernel": "scipy numba",
         "datasets": "pooch rdata",
         "formula": "formulaic",

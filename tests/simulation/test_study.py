@@ -104,12 +104,12 @@ RUN = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from bayesmeta import study_run
-from bayesmeta.study import load_study
-study_run.PIECE = 3
+from bayesmeta.simulation import run
+from bayesmeta.simulation.study import load_study
+run.PIECE = 3
 study = load_study(sys.argv[1])
 study = replace(study, draws={"script": study.draws["script"]}, scenarios=study.scenarios[:1])
-study_run.run_study(study, Path(sys.argv[2]), 30, n_jobs=int(sys.argv[3]))
+run.run_study(study, Path(sys.argv[2]), 30, n_jobs=int(sys.argv[3]))
 """
 
 

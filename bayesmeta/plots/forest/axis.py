@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import FloatArray
 from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.rows import Cell

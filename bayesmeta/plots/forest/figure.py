@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import xarray as xr
 
-from bayesmeta.errors import SpecError, listing
+from bayesmeta._typing import AnyArray
+from bayesmeta._validation import listing
+from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import axis, spacing
 from bayesmeta.plots.forest import texts as texts
@@ -19,7 +21,6 @@ from bayesmeta.tree.posterior_draws import is_posterior
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 
 def forest(
@@ -37,7 +38,7 @@ def forest(
     ratio: bool | None = None,
     prob: float = 0.95,
     limits: tuple[float, float] | None = None,
-) -> "Axes | NDArray[Any]":
+) -> "Axes | AnyArray":
     """Every study's estimate and interval, what the model predicts for it, and what comes out of all.
 
     Parameters

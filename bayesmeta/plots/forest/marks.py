@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesmeta.model.spec import FloatArray
+from bayesmeta._typing import FloatArray
 from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.rows import Forest

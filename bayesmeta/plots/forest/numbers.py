@@ -7,9 +7,10 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.inference.predict import blup, predict
 from bayesmeta.inference.prediction_rows import quantile
-from bayesmeta.model.spec import FloatArray, IntArray, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.plots.forest.weights import covariances, gls_weights, marginal_variances
 
 _SAME = 1e-9  # of the largest value: differences below are rounding

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.model.spec import FloatArray, IntArray, Level, Spec
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots.forest import texts as texts
 from bayesmeta.plots.forest.numbers import Interval, Numbers, shared
 from bayesmeta.tree.specification import spec_from_tree

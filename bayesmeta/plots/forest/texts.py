@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta.errors import SpecError, did_you_mean, listing
-from bayesmeta.model.spec import FloatArray, Spec
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
+from bayesmeta.model.spec import Spec
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.tree.posterior_draws import is_posterior
 

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta.model.spec import FloatArray, IntArray, Spec
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior, psi_draws
 from bayesmeta.tree.specification import group
 

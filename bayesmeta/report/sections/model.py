@@ -14,21 +14,8 @@ from bayesmeta.model.spec import Level, Spec
 from bayesmeta.model.specify import MEASURES
 from bayesmeta.report import mathml as m
 from bayesmeta.report.blocks import Equations
-from bayesmeta.structures.base import Structure
 from bayesmeta.tree.specification import spec_from_tree
 
-STRUCTURES = {
-    "unstr": "any covariance matrix",
-    "diag": "a variance for each, no correlation",
-    "id": "one variance for all, no correlation",
-    "cs": "one variance and one correlation",
-    "hcs": "a variance for each, one correlation",
-    "ar1": "first-order autoregression with one variance",
-    "har1": "first-order autoregression with a variance for each",
-    "prop": "an unknown multiple of a given matrix",
-    "cor": "a variance for each, given correlations",
-    "fixed": "given, nothing to estimate",
-}
 _MOST_TERMS = 6  # of an equation that is spelt out; beyond, it is written with matrices
 
 
@@ -40,12 +27,7 @@ def of_tree(tree: xr.DataTree) -> Spec:
 
 def varying(spec: Spec) -> list[Level]:
     """The levels between whose groups something can vary."""
-    return [level for level in spec.levels if level.dim and not _zero(level)]
-
-
-def _zero(level: Level) -> bool:
-    given = level.structure
-    return given.name == "fixed" and not np.any(np.asarray(given.psi(np.zeros(0), level.dim)))
+    return [level for level in spec.levels if level.dim and level.varies]
 
 
 def facts(tree: xr.DataTree, sampling: str = "") -> Facts:
@@ -68,7 +50,7 @@ def levels(tree: xr.DataTree) -> Table:
     """Every level, outer to inner: its groups, random effects, structure and free parameters."""
     header = ("groups", "random effects", "structure of Ψ", "free parameters")
     rows = tuple(
-        (level.name, str(level.n_groups), ", ".join(level.effects) or "none", structure(level), str(n_free(level)))
+        (level.name, str(level.n_groups), ", ".join(level.effects) or "none", structure(level), str(level.n_free))
         for level in of_tree(tree).levels
     )
     return Table("Levels, the outer one first", header, rows)
@@ -77,19 +59,9 @@ def levels(tree: xr.DataTree) -> Table:
 def structure(level: Level) -> str:
     if not level.dim:
         return "none: the level says only which observations are independent"
-    given = level.structure
-    if _zero(level):
+    if not level.varies:
         return "zero: no variation between groups"
-    what = "one variance" if given.name in ("unstr", "diag", "id") and level.dim == 1 else _described(given)
-    return f"{given.name}: {what}"
-
-
-def _described(given: Structure) -> str:
-    return STRUCTURES.get(given.name, (type(given).__doc__ or "").split(".")[0])
-
-
-def n_free(level: Level) -> int:
-    return level.structure.n_free(level.dim) if level.dim else 0
+    return f"{level.structure.name}: {level.structure.describe(level.dim)}"
 
 
 def errors(spec: Spec) -> str:
@@ -182,7 +154,7 @@ def _in_words(spec: Spec, active: list[Level]) -> str:
 
 
 def _spread(active: list[Level]) -> str:
-    letters = {"τ²" if level.dim == 1 else "Ψ" for level in active}
+    letters = {level.structure.symbol(level.dim) for level in active}
     return " or ".join(f"{'variance' if letter == 'τ²' else 'covariance'} {letter}" for letter in sorted(letters))
 
 

@@ -1,0 +1,147 @@
+"""The search for the highest point of a (restricted) log-likelihood over z, of one data set or of many.
+
+Climbs begin at the best points of a scan (`scan`) and go up together (`climb`). Where the highest ends on an edge of
+the family at which a correlation has no meaning, climbs begin again a little inside.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesmeta._typing import BoolArray, FloatArray, IndexArray, IntArray
+from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, Climbs, Report, climb
+from bayesmeta.estimation.free import Free
+from bayesmeta.estimation.objective import Objective, Points
+from bayesmeta.estimation.scan import Starts
+
+GAIN = 1e-8  # log-likelihood that another end must gain to be taken for a better one
+SMALL = 1e-3  # SDs, and angles from a limit, below which the edge itself is tried
+ROUNDING = 1e-11  # share of the log-likelihood that the edge may cost
+RAISED = 0.2  # SD at which a climb begins again that ended at zero
+ANGLES = np.pi * np.array([0.06, 0.3, 0.55, 0.8, 0.94])  # of correlations at which it begins again
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Maxima:
+    """The highest points of B data sets.
+
+    points : B of them; at_edge (B, F) parameters at the edge of their range; decrement, converged (B,).
+    evaluations (B,) of the winning climb; all_evaluations (B,). climbs, starts, owner : every climb, from where, and its
+    data set; winner (B,) the winning ones.
+    """
+
+    points: Points
+    at_edge: BoolArray
+    decrement: FloatArray
+    converged: BoolArray
+    evaluations: IntArray
+    all_evaluations: IntArray
+    climbs: Climbs
+    starts: FloatArray
+    owner: IndexArray
+    winner: IndexArray
+
+
+def maximise(
+    objective: Objective,
+    starts: Starts,
+    most: int = MOST_EVALUATIONS,
+    tolerance: float = DECREMENT,
+    report: Report = None,
+) -> Maxima:
+    """Climb from all starts, again from inside the edges, and take the highest end of every data set."""
+    climbs = climb(objective.take(starts.owner), starts.z, most, tolerance, report)
+    z, owner = starts.z, starts.owner
+    best = winners(climbs.points.loglik, owner)
+    for _ in range(ROUNDS):
+        again, whose = inward_starts(objective.free, climbs.points.z[best])
+        if not len(again):
+            break
+        whose = owner[best][whose]
+        more = climb(objective.take(whose), again, most, tolerance, report)
+        before = climbs.points.loglik[best]
+        climbs, z, owner = climbs.and_more(more), np.concatenate([z, again]), np.concatenate([owner, whose])
+        new = winners(climbs.points.loglik, owner)
+        higher = climbs.points.loglik[new] > before + GAIN
+        best = np.where(higher, new, best)
+        if not higher.any():
+            break
+    points, at_edge = settled(objective, climbs.points.take(best))
+    return Maxima(
+        points=points,
+        at_edge=at_edge,
+        decrement=climbs.decrement[best],
+        converged=climbs.arrived[best],
+        evaluations=climbs.evaluations[best],
+        all_evaluations=np.bincount(owner, climbs.evaluations).astype(np.int64),
+        climbs=climbs,
+        starts=z,
+        owner=owner,
+        winner=best,
+    )
+
+
+def winners(loglik: FloatArray, owner: IndexArray) -> IndexArray:
+    """For every data set the climb that ended highest."""
+    order = np.lexsort((-loglik, owner))
+    return order[np.r_[True, np.diff(owner[order]) > 0]]
+
+
+def inward_starts(free: Free, z: FloatArray) -> tuple[FloatArray, IndexArray]:
+    """Starts a little inside the edges at which climbs ended at z (B, F), and the ends that they belong to.
+
+    Where an SD is zero its correlations have no meaning, and the slope of the likelihood in the SD depends on them: the
+    end may be none for other correlations.
+    """
+    again, whose = [np.zeros((0, free.size))], [np.zeros(0, np.int64)]
+    for level, place in free.parts():
+        zeros = place.start + level.structure.zero_positions(level.dim)
+        at_zero = np.abs(z[:, zeros]) < SMALL
+        rows = np.flatnonzero(at_zero.any(1))
+        angle = level.structure.rho_position(level.dim)
+        bounded = np.isfinite(free.lower[place]).any()
+        if not len(rows) or (angle is None and not bounded):
+            continue
+        raised = z[rows]
+        raised[:, zeros] = np.where(at_zero[rows], RAISED, raised[:, zeros])
+        for value in [None] if angle is None else ANGLES:
+            start = raised.copy()
+            if value is not None:
+                start[:, place.start + angle] = value
+            again.append(start)
+            whose.append(rows)
+    return np.concatenate(again), np.concatenate(whose)
+
+
+def settled(objective: Objective, points: Points) -> tuple[Points, BoolArray]:
+    """The points with small SDs at zero, and angles at their limits, where that costs nothing; which are there."""
+    free = objective.free
+    z = free.canonical(points.z.T).T
+    at_edge = np.zeros(z.shape, bool)
+    edges = [(i, 0.0) for i in free.zero_positions] + [(i, limit) for i in free.rho_positions for limit in (0.0, np.pi)]
+    for i, edge in edges:
+        rows = np.flatnonzero(np.abs(z[:, i] - edge) < SMALL)
+        if not len(rows):
+            continue
+        moved = z[rows]
+        moved[:, i] = edge
+        loglik = objective.take(rows).loglik(moved)
+        free_of_cost = loglik >= points.loglik[rows] - ROUNDING * (1.0 + np.abs(points.loglik[rows]))
+        z[rows[free_of_cost], i] = edge
+        at_edge[rows[free_of_cost], i] = True
+    changed = np.flatnonzero((z != points.z).any(1))
+    if len(changed):
+        points = points.put(changed, objective.take(changed)(z[changed]))
+    return points, at_edge
+
+
+def interiors(free: Free, z: FloatArray, at_edge: BoolArray) -> BoolArray:
+    """Parameters (B, F) that are neither at an edge nor without meaning because the SDs they belong to are zero."""
+    inside = ~at_edge & (z > free.lower)
+    for level, place in free.parts():
+        angle = level.structure.rho_position(level.dim)
+        if angle is not None:
+            sds = place.start + level.structure.zero_positions(level.dim)
+            inside[:, place.start + angle] &= (z[:, sds] != 0).sum(1) >= min(2, len(sds))
+    return inside
