@@ -14,7 +14,7 @@ FLAT = 1e-9  # curvature for relative steps, as a share of the largest, below wh
 BENT = 1e-7  # of the same, downwards: curvature more negative than this is a way up
 ROUNDING = 1e-12  # relative error of a log-likelihood
 FIRST_RADIUS, SMALLEST_RADIUS, LARGEST_RADIUS = 1.0, 1e-7, 1e3
-SECULAR_STEPS = 30
+SECULAR_STEPS, NEAR_RADIUS = 30, 0.1  # of the search for the multiplier: steps, and how near the radius they must get
 MOST_EVALUATIONS = 200  # of a climb
 LEAST_SHARE = 1e-4  # of the promised gain, without which a step is not taken
 INNER_STEPS, INNER = 30, 1e-6  # of the search for the maximum of a model: steps, and what it may leave of the gain
@@ -128,7 +128,7 @@ def trust_region(at: Local, radius: FloatArray) -> tuple[FloatArray, FloatArray]
     for _ in range(SECULAR_STEPS):
         step = steps(mu)
         norm = np.maximum(np.linalg.norm(step, axis=1), 1e-300)
-        if np.all(inside | (np.abs(norm - radius) <= 1e-3 * radius) | (high - low <= 1e-12 * (1.0 + high))):
+        if np.all(inside | (np.abs(norm - radius) <= NEAR_RADIUS * radius) | (high - low <= 1e-12 * (1.0 + high))):
             break
         low, high = np.where(norm > radius, mu, low), np.where(norm > radius, high, mu)
         below = np.maximum(curved + mu[:, None], tiny[:, None])
@@ -142,7 +142,7 @@ def trust_region(at: Local, radius: FloatArray) -> tuple[FloatArray, FloatArray]
     rows = np.flatnonzero(short)
     rest = np.sqrt(np.maximum(radius[rows] ** 2 - norm[rows] ** 2 + step[rows, along[rows]] ** 2, 0.0))
     step[rows, along[rows]] = np.where(slope[rows, along[rows]] < 0, -rest, rest)
-    too_long = norm > 1.1 * radius
+    too_long = norm > (1 + NEAR_RADIUS) * radius
     step[too_long] *= (radius / np.maximum(norm, 1e-300))[too_long, None]
     return step, (slope * step - curved * step**2 / 2).sum(1)
 
@@ -210,7 +210,7 @@ def model_steps(free: Free, points: Points, here: Local, ridge: FloatArray) -> t
     info = info + np.eye(info.shape[1]) * (ridge[:, None] * np.maximum(diagonal, least) + ~definite[:, None] * least)[:, None, :]
     model = Model(free, free.theta(points.z), points.scores, info)
     start = replace(points, loglik=np.zeros(len(points.z)), H=info_hessian(free, points, info))
-    end = _ascend(model, start, free.lower, np.full(len(points.z), LARGEST_RADIUS))
+    end = _ascend(model, start, free.lower, np.full(len(points.z), 4 * FIRST_RADIUS))
     return end.z - points.z, end.loglik
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from bayesmeta._typing import FloatArray, IndexArray
 from bayesmeta.model.spec import Level, Spec
 
+MANY = 6  # parameters from which steps in theta save more evaluations than they cost
+
 
 @dataclass(frozen=True)
 class Free:
@@ -66,10 +68,10 @@ class Free:
 
     @cached_property
     def curved(self) -> bool:
-        """Whether every Psi is linear in theta, and theta more than squares of SDs: steps are better taken in it."""
+        """Whether steps are better taken in theta: every Psi is linear in it, and there are many parameters."""
         moving = [v.structure for v, s in self.parts() if s.stop > s.start]
         linear = all(v.structure.linear(v.dim) for v, s in self.parts() if s.stop > s.start)
-        return linear and bool(moving) and any(s.stop - s.start > 1 for s in self.slices)
+        return linear and bool(moving) and self.size >= MANY
 
     def parts(self) -> Iterator[tuple[Level, slice]]:
         """Levels with the place of their parameters."""

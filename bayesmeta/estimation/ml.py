@@ -96,8 +96,9 @@ def distinct_modes(free: Free, maxima: Maxima) -> Modes:
     """The ends of climbs that arrived, one of each place, the highest first."""
     climbs = maxima.climbs
     ends = free.canonical(climbs.points.z.T).T
-    theta = [psi[..., :].reshape(-1, len(ends)) for psi in free.psi((ends * free.units).T)]
-    place = np.concatenate([np.broadcast_to(t / max(np.abs(t).max(initial=0.0), 1e-300), (len(t), len(ends))) for t in theta]).T
+    size = [np.maximum(np.abs(psi).max(initial=0.0), 1e-300) for psi in free.psi_batch(ends.T)]
+    scaled = [psi / s for psi, s in zip(free.psi_batch(ends.T), size, strict=True)]
+    place = np.concatenate([psi.reshape(len(ends), -1) for psi in scaled], axis=1)
     order = np.argsort(-climbs.points.loglik)
     chosen: list[int] = [int(maxima.winner[0])]
     for i in order[climbs.arrived[order]]:

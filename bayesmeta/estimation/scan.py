@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from bayesmeta._typing import FloatArray, IndexArray
+from bayesmeta._typing import BoolArray, FloatArray, IndexArray
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.kernel import likelihood
 
@@ -40,7 +40,8 @@ def sobol(n: int, F: int, seed: int = 0) -> FloatArray:
 @cache
 def grid(n: int, F: int) -> FloatArray:
     """(n ** F, F) points of the unit cube, its faces included."""
-    axes = np.meshgrid(*[np.linspace(0.0, 1.0, n)] * F, indexing="ij")
+    # one point where SDs are zero: several would be a plateau
+    axes = np.meshgrid(*[np.append(0.0, np.linspace(AT_ZERO, 1.0, n - 1))] * F, indexing="ij")
     return np.stack([axis.ravel() for axis in axes], axis=1)
 
 
@@ -80,24 +81,17 @@ def peaks(loglik: FloatArray, share: FloatArray) -> FloatArray:
     """Log-likelihoods on a grid with those below a neighbour's replaced by minus infinity."""
     F = share.shape[1]
     n = round(len(share) ** (1 / F))
-    values = loglik.reshape(*[n] * F, -1)
-    top = np.ones(values.shape, bool)
-    for shift in np.ndindex(*[3] * F):
-        if any(s != 1 for s in shift):
-            top &= values >= _shifted(values, np.array(shift) - 1)
-    return np.where(top, values, -np.inf).reshape(loglik.shape)
-
-
-def _shifted(values: FloatArray, shift: IndexArray) -> FloatArray:
-    """Values of the neighbours in one direction; minus infinity outside the grid."""
-    padded = np.pad(values, [(1, 1)] * len(shift) + [(0, 0)], constant_values=-np.inf)
-    return padded[tuple(slice(1 + s, 1 + s + n) for s, n in zip(shift, values.shape, strict=False))]
+    values = loglik.reshape(*[n] * F, loglik.shape[1])
+    padded = np.pad(values, [(1, 1)] * F + [(0, 0)], constant_values=-np.inf)
+    around = padded
+    for axis in range(F):
+        around = np.maximum.reduce([np.take(around, range(i, i + n), axis) for i in range(3)])
+    return np.where(values >= around, values, -np.inf).reshape(loglik.shape)
 
 
 def diverse(share: FloatArray, loglik: FloatArray, most: int, apart: float) -> tuple[IndexArray, IndexArray]:
     """The best points of every data set, each at a distance from those before it; points and their data sets."""
-    distance = np.linalg.norm(share[:, None] - share[None], axis=2)
-    near = distance <= apart * np.sqrt(share.shape[1])
+    near = _near(share, apart)
     left, owners = np.where(np.isfinite(loglik), loglik, -np.inf), np.arange(loglik.shape[1])
     point, owner = [], []
     for _ in range(most):
@@ -107,6 +101,13 @@ def diverse(share: FloatArray, loglik: FloatArray, most: int, apart: float) -> t
         owner.append(owners[some])
         left = np.where(near[:, best] & some, -np.inf, left)
     return np.concatenate(point), np.concatenate(owner)
+
+
+def _near(share: FloatArray, apart: float) -> BoolArray:
+    """(P, P) whether two points are at most a distance apart."""
+    if not apart:
+        return np.eye(len(share), dtype=bool)
+    return np.asarray(np.linalg.norm(share[:, None] - share[None], axis=2) <= apart * np.sqrt(share.shape[1]))
 
 
 MOMENTS = ((1.0, 3), (25.0, 1))  # multiples of the typical sampling variances, and EM steps from there

@@ -53,7 +53,7 @@ def maximise(
     """Climb from all starts, again from inside the edges, and take the highest end of every data set."""
     climbs = climb(objective.take(starts.owner), starts.z, most, tolerance, report)
     z, owner = starts.z, starts.owner
-    best = winners(climbs.points.loglik, owner)
+    best = winners(climbs, owner)
     for _ in range(ROUNDS):
         again, whose = inward_starts(objective.free, climbs.points.z[best])
         if not len(again):
@@ -62,7 +62,7 @@ def maximise(
         more = climb(objective.take(whose), again, most, tolerance, report)
         before = climbs.points.loglik[best]
         climbs, z, owner = climbs.and_more(more), np.concatenate([z, again]), np.concatenate([owner, whose])
-        new = winners(climbs.points.loglik, owner)
+        new = winners(climbs, owner)
         higher = climbs.points.loglik[new] > before + GAIN
         best = np.where(higher, new, best)
         if not higher.any():
@@ -82,9 +82,14 @@ def maximise(
     )
 
 
-def winners(loglik: FloatArray, owner: IndexArray) -> IndexArray:
-    """For every data set the climb that ended highest."""
-    order = np.lexsort((-loglik, owner))
+def winners(climbs: Climbs, owner: IndexArray) -> IndexArray:
+    """For every data set the climb that ended highest; of those that differ by rounding the shortest."""
+    loglik, evaluations = climbs.points.loglik, climbs.evaluations
+    top = np.full(int(owner.max()) + 1, -np.inf)
+    np.maximum.at(top, owner, loglik)
+    with np.errstate(invalid="ignore"):
+        at_top = loglik >= top[owner] - ROUNDING * (1.0 + np.abs(top[owner]))
+    order = np.lexsort((evaluations, ~at_top, owner))
     return order[np.r_[True, np.diff(owner[order]) > 0]]
 
 
