@@ -19,6 +19,7 @@ from bayesmeta._version import __version__ as __version__
 if TYPE_CHECKING:
     from bayesmeta import datasets as datasets
     from bayesmeta import effects as effects
+    from bayesmeta import measures as measures
     from bayesmeta import plots as plots
     from bayesmeta import priors as priors
     from bayesmeta import structures as structures
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from bayesmeta.tree import Spec as Spec
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
-_MODULES = ("datasets", "effects", "plots", "priors", "structures", "within")
+_MODULES = ("datasets", "effects", "measures", "plots", "priors", "structures", "within")
 _NAMES = {
     "analysis.model_file": ("load_analysis",),
     "summaries.compare": ("compare",),

@@ -1,20 +1,16 @@
-"""What the tests share: the folder of reference numbers beside the checkout, and one profile for Hypothesis."""
+"""What the tests share: reference numbers, the tables behind them, and one profile for Hypothesis."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import settings
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
-# set before any test module is imported, because parametrisation already reads model files
-os.environ["BAYESMETA_DATA"] = str(SHARED / "data")
-os.environ["BAYESMETA_CACHE"] = str(SHARED / "nothing_fetched")
+from tests.support.reference import DATA, read_reference, read_table
 
 settings.register_profile("bayesmeta", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 settings.load_profile("bayesmeta")
@@ -28,21 +24,18 @@ def _no_figure_is_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of data sets and reference fits that lies beside the checkout."""
-    if not SHARED.is_dir():
-        pytest.fail(f"the tests need the folder of reference numbers at {SHARED}")
-    return SHARED
+def reference() -> Callable[[str], Any]:
+    """Reads a reference file by its path below `tests/reference`: `reference("mixmeta/school_study")`."""
+    return read_reference
 
 
 @pytest.fixture(scope="session")
-def reference(shared: Path) -> Callable[[str], Any]:
-    """Reads a reference file by its path below `reference`, without the suffix: `reference("mixmeta/school_reml")`."""
+def table() -> Callable[[str], pd.DataFrame]:
+    """Reads a table as the reference fits read it: `table("bcg")`."""
+    return read_table
 
-    def read(name: str) -> Any:
-        path = shared / "reference" / f"{name}.json"
-        if not path.is_file():
-            pytest.fail(f"no reference file {path}")
-        return json.loads(path.read_text())
 
-    return read
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of tables and files that tests read and users have no need of."""
+    return DATA

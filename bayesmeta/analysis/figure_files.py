@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import plots
-from bayesmeta._validation import check_word, did_you_mean, listing
+from bayesmeta._validation import check_choice, did_you_mean, listing
 from bayesmeta.analysis.figures import KINDS, Figure, draw
 from bayesmeta.analysis.model_file import load_analysis
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
@@ -81,7 +81,7 @@ def wanted(
     forests, of these models.
     """
     if kind is not None:
-        check_word(kind, (*KINDS, SIMULATION), "--kind")
+        check_choice(kind, (*KINDS, SIMULATION), "--kind")
     if kind == SIMULATION:
         raise SpecError(f"{source.stem} is no simulation study, of which --kind {SIMULATION} is a picture")
     if settings and kind is None:

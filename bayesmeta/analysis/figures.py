@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import plots
-from bayesmeta._validation import check_keys, check_kind, check_word, did_you_mean, listing
+from bayesmeta._validation import check_choice, check_keys, check_type, did_you_mean, listing
 from bayesmeta.columns import find_column
 from bayesmeta.errors import SpecError
-from bayesmeta.estimation.fit import METHODS
+from bayesmeta.estimation import methods
 from bayesmeta.inference.profile import profile as profile_of
 from bayesmeta.plots import style
 
@@ -65,13 +65,13 @@ def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Fig
     models : names of those of the file.
     """
     where = f"{where}: figure {name}"
-    check_kind(table, dict, where)
+    check_type(table, dict, where)
     if "kind" not in table:
         raise SpecError(f"{where}: 'kind' is missing\nknown: {listing(KINDS, most=20)}")
-    check_word(table["kind"], KINDS, f"{where}: kind")
-    check_kind(table.get("title", ""), str, f"{where}: title")
+    check_choice(table["kind"], KINDS, f"{where}: kind")
+    check_type(table.get("title", ""), str, f"{where}: title")
     if "method" in table:
-        check_word(table["method"], METHODS, f"{where}: method")
+        check_choice(table["method"], methods.REGISTER, f"{where}: method")
     arguments = {key: value for key, value in table.items() if key not in _OWN}
     check_arguments(table["kind"], arguments, where, _OWN)
     shown = _models(table.get("models", list(models)), list(models), f"{where}: models")
@@ -81,7 +81,7 @@ def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Fig
 def _models(written: Any, known: list[str], where: str) -> dict[str, str]:
     if isinstance(written, list):
         written = {str(name): name for name in written}
-    check_kind(written, dict, where)
+    check_type(written, dict, where)
     if not written:
         raise SpecError(f"{where}: none is named\nmodels: {listing(known, most=20)}")
     for name in written.values():
@@ -139,7 +139,7 @@ def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
         return find_column(data, value, where)
     if isinstance(value, list):
         return {name: find_column(data, name, where) for name in value}
-    check_kind(value, dict, where)
+    check_type(value, dict, where)
     found: dict[Any, pd.Series[Any]] = {}
     for heading, below in value.items():
         if isinstance(below, Mapping):

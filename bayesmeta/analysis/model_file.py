@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta import datasets, structures, within
-from bayesmeta._validation import check_keys, check_kind, check_texts, did_you_mean, listing
+from bayesmeta._validation import check_keys, check_strings, check_type, did_you_mean, listing
 from bayesmeta.analysis.derive import derive
 from bayesmeta.analysis.figures import Figure, read_figure
 from bayesmeta.analysis.published import Printed, read_printed
@@ -159,9 +159,9 @@ def load_analysis(path: str | Path) -> Analysis:
         raise SpecError(f"{path.name} is not TOML: {error}") from None
     check_keys(content, _KINDS, path.name, required=("title", "data", "model"))
     for key, value in content.items():
-        check_kind(value, _KINDS[key], f"{path.name}: {key}")
+        check_type(value, _KINDS[key], f"{path.name}: {key}")
     derived, complete = content.get("derive", {}), tuple(content.get("complete", ()))
-    check_texts((*derived.values(), *complete), f"{path.name}: derive or complete")
+    check_strings((*derived.values(), *complete), f"{path.name}: derive or complete")
     source = Source(content["data"], path.parent, MappingProxyType(derived), complete)
     priors = _priors(content["priors"], f"{path.name}: priors") if "priors" in content else None
     models = MappingProxyType({name: _model(name, table, source, priors) for name, table in content["model"].items()})
@@ -173,11 +173,11 @@ def load_analysis(path: str | Path) -> Analysis:
 
 def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Model:
     where = f"model {name}"
-    check_kind(table, dict, where)
+    check_type(table, dict, where)
     check_keys(table, _MODEL, where, required=("formula", "S"))
     for key in ("what", "method", "offset", "common", "groups", "measure"):
-        check_kind(table.get(key, ""), str, f"{where}: {key}")
-    check_kind(table.get("paper", []), list, f"{where}: paper")
+        check_type(table.get(key, ""), str, f"{where}: {key}")
+    check_type(table.get("paper", []), list, f"{where}: paper")
     _check_sampling(table["S"], f"{where}: S")
     _structures(table.get("psi", "unstr"), f"{where}: psi")
     printed = tuple(read_printed(entry, f"{where}: paper") for entry in table.get("paper", ()))
@@ -188,14 +188,14 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Mode
 
 
 def _priors(written: Any, where: str) -> Priors:
-    check_kind(written, dict, where)
+    check_type(written, dict, where)
     check_keys(written, ("beta", "tau", "rho"), where)
     return Priors(**{block: _prior(found, f"{where}: {block}") for block, found in written.items()})
 
 
 def _prior(written: Any, where: str) -> Any:
     """A distribution, or a table of them."""
-    check_kind(written, dict, where)
+    check_type(written, dict, where)
     if isinstance(written.get("name"), str):
         params = {key: value for key, value in written.items() if key != "name"}
         return Prior(written["name"], **params)
@@ -203,7 +203,7 @@ def _prior(written: Any, where: str) -> Any:
 
 
 def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ...]:
-    check_kind(names, list, f"tables: {title}")
+    check_type(names, list, f"tables: {title}")
     for name in names:
         if name not in models:
             raise SpecError(f"tables: {title}: no model '{name}'{did_you_mean(name, models)}")
@@ -213,7 +213,7 @@ def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ..
 def _structures(written: Any, where: str) -> Any:
     """A structure or a table of them by level, as `specify` takes it."""
     if not isinstance(written, Mapping):
-        check_kind(written, str, where)
+        check_type(written, str, where)
         return structures.resolve(written)
     with_matrix = [name for name, family in structures.REGISTER.items() if family.arguments == ("matrix",)]
     matrix = [key for key, value in written.items() if key in with_matrix and isinstance(value, list)]
@@ -225,10 +225,10 @@ def _structures(written: Any, where: str) -> Any:
 
 def _check_sampling(S: Any, where: str) -> None:
     if not isinstance(S, Mapping):
-        check_texts(S if isinstance(S, list) else [S], where)
+        check_strings(S if isinstance(S, list) else [S], where)
     elif "within" not in S:
         check_keys(S, ("se", "within"), where, required=("se",))
-        check_texts(S["se"] if isinstance(S["se"], list) else [S["se"]], f"{where}: se")
+        check_strings(S["se"] if isinstance(S["se"], list) else [S["se"]], f"{where}: se")
     elif S["within"] not in _BUILDERS:
         hint = did_you_mean(S["within"], _BUILDERS)
         raise SpecError(f"{where}: no builder '{S['within']}'{hint}\nknown: {listing(_BUILDERS)}")

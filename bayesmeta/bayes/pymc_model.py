@@ -183,9 +183,9 @@ def _tau(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
 
     if dim is None:
         return _custom(
-            name, which, densities, lambda *a, **k: random(*a, **k)[0], None, pm.distributions.transforms.log
+            name, which, densities, lambda *a, **k: random(*a, **k)[0], None, pm.distributions.transforms.log, 1.0
         )
-    return _custom(name, which, densities, random, dim, VectorLog())
+    return _custom(name, which, densities, random, dim, VectorLog(), 1.0)
 
 
 def tau_dim(level: Level) -> str | None:
@@ -221,8 +221,8 @@ def _rho(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
     name, transform = schema.rho(level.name), Interval(low.low, 1.0)
     if rho_dim(level):
         inside = [lambda value, density=density: density(value[0]) for density in densities]
-        return _custom(name, which, inside, random, rho_dim(level), VectorInterval(low.low))
-    return _custom(name, which, densities, random, None, transform)
+        return _custom(name, which, inside, random, rho_dim(level), VectorInterval(low.low), (1 + low.low) / 2)
+    return _custom(name, which, densities, random, None, transform, (1 + low.low) / 2)
 
 
 class VectorInterval(Transform):
@@ -259,9 +259,18 @@ def _vector(name: str, family: Any, priors: Sequence["Prior"], dim: str | None, 
 
 
 def _custom(
-    name: str, which: Any, densities: Sequence[Callable[[Any], Any]], random: Any, dim: str | None, transform: Any
+    name: str,
+    which: Any,
+    densities: Sequence[Callable[[Any], Any]],
+    random: Any,
+    dim: str | None,
+    transform: Any,
+    start: float = 0.0,
 ) -> Any:
-    """A variable with one density as a whole, chosen among several by the shared `which`."""
+    """A variable with one density as a whole, chosen among several by the shared `which`.
+
+    start : inside its range, where PyMC's own samplers begin unless they are told otherwise.
+    """
 
     def logp(value: Any, which: Any, *like: Any) -> Any:
         found = [density(value) for density in densities]
@@ -271,7 +280,15 @@ def _custom(
     like = [] if dim is None else [np.zeros(int(pm.modelcontext(None).dim_lengths[dim].eval()))]
     signature = "()->()" if dim is None else "(),(n)->(n)"
     return pm.CustomDist(
-        name, which, *like, logp=logp, random=random, signature=signature, dims=dim, transform=transform
+        name,
+        which,
+        *like,
+        logp=logp,
+        random=random,
+        support_point=lambda variable, *_: pt.full_like(variable, start),
+        signature=signature,
+        dims=dim,
+        transform=transform,
     )
 
 

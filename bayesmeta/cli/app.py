@@ -20,6 +20,7 @@ from bayesmeta.cli.printing import print_rows, print_study
 from bayesmeta.display.export import Page
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
 from bayesmeta.estimation.fit import fit as fit_model
+from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.simulate import count
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.simulation.run import results_path, run_study, study_table
@@ -126,9 +127,9 @@ def compare_command(
         trees: dict[str, xr.DataTree] = {}
         for name in chosen:
             given = analysis.models[name]
-            fixed = given.method == "fixed"
+            fixed = method_named(given.method).zero_psi
             spec = homogeneous(given.spec) if fixed else given.spec
-            by = "fixed" if fixed else method
+            by = given.method if fixed else method
             pair = {
                 by: fit_model(given.spec, method=by),
                 "bayes": draw(spec, given.priors, draws, tune, chains, seed, sampler, target_accept),

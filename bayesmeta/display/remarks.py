@@ -10,25 +10,12 @@ from bayesmeta import schema
 from bayesmeta._validation import listing
 from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.tree import raw_data
 from bayesmeta.tree.parameters import effects, free_of_levels, level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
-METHODS = {
-    "reml": "restricted maximum likelihood (REML)",
-    "ml": "maximum likelihood (ML)",
-    "fixed": "fixed effects, no between-group variance",
-    "mm": "the method of moments",
-    "vc": "variance components",
-    "dl": "DerSimonian and Laird's method (DL)",
-    "he": "Hedges's method (HE)",
-    "hs": "Hunter and Schmidt's method (HS)",
-    "sj": "Sidik and Jonkman's method (SJ)",
-    "eb": "empirical Bayes (EB)",
-    "pm": "Paule and Mandel's method (PM)",
-    "pmm": "Paule and Mandel's method, median-unbiased (PMM)",
-}
 _CERTAIN = 1 - 1e-6  # a correlation beyond is at the end of its range
 _NOTHING = 1e-5  # an SD below this fraction of the largest of its level is zero
 
@@ -36,7 +23,7 @@ _NOTHING = 1e-5  # an SD below this fraction of the largest of its level is zero
 def method(tree: xr.DataTree) -> str:
     if is_posterior(tree):
         return posterior_remarks.method(tree)
-    return METHODS.get(tree.attrs["method"], str(tree.attrs["method"]))
+    return method_of(tree).label
 
 
 def formula(tree: xr.DataTree) -> str:
@@ -63,7 +50,7 @@ def _given(tree: xr.DataTree, part: str) -> Any:
 
 def structure(tree: xr.DataTree) -> str:
     """The structure of Psi, with the levels where they differ."""
-    if tree.attrs["method"] == "fixed":
+    if method_of(tree).zero_psi:
         return "zero"
     found = level_structures(tree)
     words = {level: psi.name if effects(tree, level) else "no random effects" for level, psi in found.items()}
@@ -122,8 +109,7 @@ def _missing(tree: xr.DataTree) -> list[str]:
     if not (total := sum(lacking.values())):
         return []
     each = listing([f"{outcome} {count}" for outcome, count in lacking.items() if count], most=12)
-    how = "missing completely at random" if tree.attrs["method"] in ("mm", "vc") else "missing at random"
-    return [f"{total} of {used * len(lacking)} outcomes missing ({each}), taken as {how}"]
+    return [f"{total} of {used * len(lacking)} outcomes missing ({each}), taken as {method_of(tree).missing}"]
 
 
 def _boundary(tree: xr.DataTree) -> list[str]:

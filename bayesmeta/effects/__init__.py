@@ -7,3 +7,7 @@ from bayesmeta.effects.two_arms import risk_difference as risk_difference
 from bayesmeta.effects.two_arms import risk_ratio as risk_ratio
 
 __all__ = ["hedges_g", "mean_difference", "odds_ratio", "risk_difference", "risk_ratio"]
+
+
+def __dir__() -> list[str]:
+    return __all__

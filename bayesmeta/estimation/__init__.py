@@ -1,9 +1,7 @@
-"""Frequentist estimators: one function per method, each Spec -> Estimate."""
+"""Frequentist estimators, one function Spec -> Estimate each; importing this package registers all of them."""
 
-from bayesmeta.estimation.fixed import fit_fixed
+from bayesmeta.estimation import fixed, ml_many, moments, tau2
 from bayesmeta.estimation.ml import fit_likelihood
-from bayesmeta.estimation.moments import fit_mm, fit_vc
 from bayesmeta.estimation.record import Estimate, Optimizer
-from bayesmeta.estimation.tau2 import TAU2, fit_tau2
 
-__all__ = ["TAU2", "Estimate", "Optimizer", "fit_fixed", "fit_likelihood", "fit_mm", "fit_tau2", "fit_vc"]
+__all__ = ["Estimate", "Optimizer", "fit_likelihood", "fixed", "ml_many", "moments", "tau2"]

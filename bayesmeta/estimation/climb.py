@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Protocol, Self
 
 import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray, IndexArray, IntArray
 from bayesmeta.estimation.free import Free
-from bayesmeta.estimation.objective import Objective, Points
+from bayesmeta.estimation.objective import Points
 
 DECREMENT = 1e-12  # g'H^-1 g, twice the log-likelihood still to be gained, at which a climb has arrived
 FLAT = 1e-9  # curvature for relative steps, as a share of the largest, below which a direction is flat
@@ -21,6 +22,20 @@ INNER_STEPS, INNER = 30, 1e-6  # of the search for the maximum of a model: steps
 MOST_RIDGE = 1e4
 
 Report = Callable[[int, float], None] | None
+
+
+class Climbable(Protocol):
+    """What can be climbed: `Objective`, or the same under a constraint."""
+
+    @property
+    def free(self) -> Free: ...
+
+    @property
+    def curved(self) -> bool: ...
+
+    def take(self, which: IndexArray) -> Self: ...
+
+    def __call__(self, z: FloatArray) -> Points: ...
 
 
 @dataclass(frozen=True)
@@ -241,11 +256,11 @@ def _ascend(model: Model, start: Points, lower: FloatArray, radius: FloatArray) 
 
 
 def climb(
-    objective: Objective, z: FloatArray, most: int = MOST_EVALUATIONS, tolerance: float = DECREMENT, report: Report = None
+    objective: Climbable, z: FloatArray, most: int = MOST_EVALUATIONS, tolerance: float = DECREMENT, report: Report = None
 ) -> Climbs:
     """Climb from every z (N, F), all in lock step; one that has arrived leaves the batch.
 
-    objective : of one data set, or of N. most : evaluations of a climb. tolerance : Newton decrement at which it has
+    objective : of one data set, of N, or with a constraint. most : evaluations of a climb. tolerance : Newton decrement at which it has
     arrived. report : called with the number of steps and the highest log-likelihood.
     """
     free, lower, N = objective.free, objective.free.lower, len(z)
@@ -263,7 +278,7 @@ def climb(
             )
         if not len(which):
             break
-        move, gain = next_steps(free, at, here, pace)
+        move, gain = next_steps(free, at, here, pace, objective.curved)
         new = objective(at.z + move)
         evaluations[which] += 1
         better, pace = judged(at, new, move, gain, pace)
@@ -275,10 +290,12 @@ def climb(
     return Climbs(done.put(which, at), evaluations, arrived, decrement, np.array(path))
 
 
-def next_steps(free: Free, at: Points, here: Local, pace: Pace) -> tuple[FloatArray, FloatArray]:
+def next_steps(
+    free: Free, at: Points, here: Local, pace: Pace, curved: bool
+) -> tuple[FloatArray, FloatArray]:
     """Steps in z and the gains that they promise: in theta where that serves and has not failed, otherwise in z."""
     move, gain = bounded_steps(at, here, free.lower, pace.radius)
-    rows = np.flatnonzero(pace.ridge < MOST_RIDGE) if free.curved else np.arange(0)
+    rows = np.flatnonzero(pace.ridge < MOST_RIDGE) if curved else np.arange(0)
     if len(rows):
         move[rows], gain[rows] = model_steps(free, at.take(rows), here.take(rows), pace.ridge[rows])
     return move, gain

@@ -1,63 +1,71 @@
 """`fit`: from a specification to a results tree by a frequentist method."""
 
-from collections.abc import Callable
-from functools import partial
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from bayesmeta._validation import did_you_mean, listing
+from numpy.typing import ArrayLike
+
 from bayesmeta.errors import SpecError
-from bayesmeta.estimation import TAU2, Estimate, fit_fixed, fit_likelihood, fit_mm, fit_tau2, fit_vc
+from bayesmeta.estimation.methods import method_named
 from bayesmeta.estimation.result_tree import from_estimate
 from bayesmeta.model.spec import Spec
 
 if TYPE_CHECKING:
     import xarray as xr
 
-METHODS: dict[str, Callable[..., Estimate]] = {
-    "reml": partial(fit_likelihood, restricted=True),
-    "ml": partial(fit_likelihood, restricted=False),
-    "fixed": fit_fixed,
-    "mm": fit_mm,
-    "vc": fit_vc,
-    **{name: partial(fit_tau2, method=name) for name in TAU2},
-}
-OPTIONS = dict.fromkeys(METHODS, ()) | {
-    **dict.fromkeys(("reml", "ml"), ("start", "max_iterations", "tolerance", "verbose")),
-    "vc": ("vc_adjust", "max_iterations", "tolerance"),
-    **dict.fromkeys(("pm", "pmm"), ("tolerance",)),
-}
+MethodName = Literal["reml", "ml", "fixed", "mm", "vc", "dl", "he", "hs", "sj", "eb", "pm", "pmm"]
 
 
-def fit(spec: Spec, method: str = "reml", *, random_effects: bool | None = None, **options: Any) -> "xr.DataTree":
+def fit(
+    spec: Spec,
+    method: MethodName | str = "reml",
+    *,
+    start: ArrayLike | None = None,
+    max_iterations: int | None = None,
+    tolerance: float | None = None,
+    verbose: bool | None = None,
+    vc_adjust: bool | None = None,
+    random_effects: bool | None = None,
+) -> "xr.DataTree":
     """Fit a specification by a frequentist method.
 
     Parameters
     ----------
-    spec : from `bm.specify`.
-    method : "reml" restricted maximum likelihood, "ml" maximum likelihood, "fixed" common effects (every Psi zero, the
+    spec : Spec
+        From `bm.specify`.
+    method : str, default "reml"
+        "reml" restricted maximum likelihood, "ml" maximum likelihood, "fixed" common effects (every Psi zero, the
         groups kept). By moments, for one level whose groups are the rows, with unstructured Psi: "mm" the matrix-based
         method of moments, "vc" iterated variance components. For one outcome also the estimators of tau2 "dl"
         DerSimonian-Laird (which "mm" equals there), "he" Hedges, "hs" Hunter-Schmidt, "sj" Sidik-Jonkman, "eb"
         empirical Bayes, "pm" Paule-Mandel (the solution of the same equation as "eb"), "pmm" its median-unbiased form.
-    random_effects : whether the predicted random effects are kept in the tree; by default up to a million of them.
-    **options : for "reml" and "ml": `start`, free parameters xi to begin at, in the order of the tree's `free`;
-        `max_iterations` of one quasi-Newton search (200); `tolerance` of the convergence test, on the gradient of the
-        log-likelihood for relative changes of the parameters (1e-6); `verbose` prints the iterations.
-        For "vc": `vc_adjust`, whether residuals are divided by the square root of I - H_ii (True), or the number of
-        coefficients is subtracted from the divisor (False); `max_iterations` (1000) and `tolerance` of the changes of
-        Psi, relative to it and the sampling variances (1.5e-8).
-        For "pm" and "pmm": `tolerance` of the root in tau2, in its units; by default nothing but rounding is left.
+    start : array_like, optional
+        For "reml" and "ml": free parameters xi at which the one climb begins, in the order of the tree's `free`; by
+        default climbs begin at the best points of a scan.
+    max_iterations : int, optional
+        For "reml" and "ml" of one climb, 200 by default; for "vc" 1000.
+    tolerance : float, optional
+        For "reml" and "ml" of the convergence test, on the Newton decrement g'H^-1 g, twice the log-likelihood that is
+        still to be gained, 1e-12 by default. For "vc" of the changes of Psi, relative to it and the sampling variances, 1.5e-8.
+        For "pm" and "pmm" of the root in tau2, in its units; by default nothing but rounding is left.
+    verbose : bool, optional
+        For "reml" and "ml": whether the iterations are printed; by default they are not.
+    vc_adjust : bool, optional
+        For "vc": whether residuals are divided by the square root of I - H_ii (True, the default), or the number of
+        coefficients is subtracted from the divisor (False).
+    random_effects : bool, optional
+        Whether the predicted random effects are kept in the tree; by default where they are at most a million.
 
     Returns
     -------
-    xr.DataTree
+    DataTree
         The results tree, which contains the specification: every later question takes it alone.
 
     Raises
     ------
     SpecError
-        When the method or an option is unknown, and for a method by moments when the model is none that it can fit.
+        When the method is unknown or does not take one of the options given, and for a method by moments when it
+        cannot fit the model.
     DataError
         When a method by moments has too few rows, or outcomes that are never observed together.
 
@@ -83,16 +91,19 @@ def fit(spec: Spec, method: str = "reml", *, random_effects: bool | None = None,
     """
     if not isinstance(spec, Spec):
         raise SpecError(f"fit takes a specification from bm.specify, not a {type(spec).__name__}")
-    if method not in METHODS:
-        raise SpecError(f"unknown method {method!r}{did_you_mean(method, METHODS)}\n  known: {listing(METHODS, 12)}")
-    for name in options:
-        if name not in OPTIONS[method]:
-            known = listing(OPTIONS[method]) or "none"
-            raise SpecError(
-                f"method '{method}' has no option '{name}'{did_you_mean(name, OPTIONS[method])}\n  options: {known}"
-            )
-        check_option(name, options[name])
-    return from_estimate(spec, METHODS[method](spec, **options), random_effects)
+    estimator = method_named(method)
+    options = {
+        "start": start,
+        "max_iterations": max_iterations,
+        "tolerance": tolerance,
+        "verbose": verbose,
+        "vc_adjust": vc_adjust,
+    }
+    chosen = {name: value for name, value in options.items() if value is not None}
+    estimator.check_options(chosen)
+    for name, value in chosen.items():
+        check_option(name, value)
+    return from_estimate(spec, estimator.estimate(spec, **chosen), random_effects)
 
 
 def check_option(name: str, value: Any) -> None:

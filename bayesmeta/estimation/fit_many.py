@@ -12,12 +12,12 @@ import xarray as xr
 from bayesmeta import schema
 from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import listing
 from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, SpecError, warn
-from bayesmeta.estimation.fit import METHODS
 from bayesmeta.estimation.free import Free
+from bayesmeta.estimation.methods import Method, method_named
 from bayesmeta.estimation.ml import checked_start
-from bayesmeta.estimation.ml_many import DataSets, ManyEstimates, fit_likelihood_many
+from bayesmeta.estimation.ml_many import DataSets, ManyEstimates
 from bayesmeta.model.spec import Spec
 
 DATA_SET = "dataset"
@@ -45,7 +45,7 @@ def fit_many(
     S : (dataset, row, outcome, outcome) sampling covariances, where they differ between the data sets; by default those
         of `spec`.
     method : any of `bm.fit`. With "reml" and "ml" all searches advance together.
-    start : free parameters (free,) or (dataset, free) at which the searches of "reml" and "ml" begin, such as the
+    start : free parameters (free,) or (dataset, free) at which further climbs of "reml" and "ml" begin, such as the
         `xi` of a fit; by default SDs of the size of the sampling SDs.
     n_jobs : number of processes, -1 for one on every processor. The results do not depend on it.
     progress : whether a progress bar is shown.
@@ -79,8 +79,9 @@ def fit_many(
     """
     if not isinstance(spec, Spec):
         raise SpecError(f"fit_many takes a specification from bm.specify, not a {type(spec).__name__}")
-    if method not in METHODS:
-        raise SpecError(f"unknown method {method!r}{did_you_mean(method, METHODS)}\n  known: {listing(METHODS, 12)}")
+    estimator = method_named(method)
+    if start is not None:
+        estimator.check_options({"start": start})
     data = data_sets(spec, Y, S)
     typical = data.one(0).statistics.typical
     free = Free(spec, typical)
@@ -88,7 +89,7 @@ def fit_many(
     size = max(1, BLOCK // len(spec.y))
     pieces = [slice(i, min(i + size, len(data.y))) for i in range(0, len(data.y), size)]
     blocks = [(data.take(piece), None if starts is None else starts[piece]) for piece in pieces]
-    results = list(in_order(partial(_fit_block, method=method, typical=typical), blocks, n_jobs, progress))
+    results = list(in_order(partial(_fit_block, method=estimator, typical=typical), blocks, n_jobs, progress))
     found = joined(results)
     if not found.converged.all():
         failed = np.flatnonzero(~found.converged)
@@ -195,14 +196,14 @@ def _starts(start: Any, free: Free, n: int) -> FloatArray | None:
 
 
 def _fit_block(
-    block: tuple[DataSets, FloatArray | None], method: str, typical: tuple[FloatArray, ...]
+    block: tuple[DataSets, FloatArray | None], method: Method, typical: tuple[FloatArray, ...]
 ) -> ManyEstimates:
     data, start = block
-    if method in ("ml", "reml"):
-        return fit_likelihood_many(data, typical, method == "reml", start)
+    if method.together is not None:
+        return method.together(data, typical, start=start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesmetaWarning)
-        fits = [METHODS[method](data.one(i)) for i in range(len(data.y))]
+        fits = [method.estimate(data.one(i)) for i in range(len(data.y))]
     searched = [fit.optimizer for fit in fits if fit.optimizer is not None]
     return ManyEstimates(
         beta=np.array([fit.beta for fit in fits]),

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.ml import NO_SEARCH
 from bayesmeta.estimation.record import Estimate
 from bayesmeta.kernel import likelihood
@@ -27,3 +28,15 @@ def fit_fixed(spec: Spec) -> Estimate:
         nobs=stats.n_obs,
         optimizer=NO_SEARCH,
     )
+
+
+register(
+    Method(
+        name="fixed",
+        label="fixed effects, no between-group variance",
+        short="common effect",
+        estimate=fit_fixed,
+        likelihood="full",
+        zero_psi=True,
+    )
+)

@@ -1,12 +1,15 @@
 """Maximum likelihood for many data sets of one design, their climbs advancing together."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from bayesmeta._typing import BoolArray, FloatArray, IntArray
+from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta.estimation.climb import DECREMENT
 from bayesmeta.estimation.free import Free
+from bayesmeta.estimation.methods import Method, register
+from bayesmeta.estimation.ml import fit_likelihood
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.estimation.scan import Starts, starts
 from bayesmeta.estimation.search import maximise
@@ -88,3 +91,28 @@ def fit_likelihood_many(
         converged=converged,
         at_boundary=at_edge,
     )
+
+
+OPTIONS = ("start", "max_iterations", "tolerance", "verbose")
+register(
+    Method(
+        name="reml",
+        label="restricted maximum likelihood (REML)",
+        short="REML",
+        estimate=partial(fit_likelihood, restricted=True),
+        options=OPTIONS,
+        likelihood="restricted",
+        together=partial(fit_likelihood_many, restricted=True),
+    )
+)
+register(
+    Method(
+        name="ml",
+        label="maximum likelihood (ML)",
+        short="ML",
+        estimate=partial(fit_likelihood, restricted=False),
+        options=OPTIONS,
+        likelihood="full",
+        together=partial(fit_likelihood_many, restricted=False),
+    )
+)

@@ -5,6 +5,7 @@ import numpy as np
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, DataError, warn
+from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.units import LIKELIHOOD, Units, at_psi, check_unstructured, least_squares, units_of
 from bayesmeta.kernel import Likelihood
@@ -179,3 +180,17 @@ def lower_factor(psi: FloatArray) -> FloatArray:
     values, vectors = np.linalg.eigh(psi)
     L = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0.0))).T, mode="r").T
     return L * np.where(np.diag(L) < 0, -1.0, 1.0)
+
+
+AT_RANDOM = "missing completely at random"
+register(Method("mm", "the method of moments", "moments", fit_mm, missing=AT_RANDOM))
+register(
+    Method(
+        name="vc",
+        label="variance components",
+        short="variance components",
+        estimate=fit_vc,
+        options=("vc_adjust", "max_iterations", "tolerance"),
+        missing=AT_RANDOM,
+    )
+)

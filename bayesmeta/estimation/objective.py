@@ -47,6 +47,11 @@ class Objective:
     free: Free
     restricted: bool
 
+    @property
+    def curved(self) -> bool:
+        """Whether steps are better taken in theta."""
+        return self.free.curved
+
     def take(self, which: IndexArray) -> "Objective":
         """The same for some of the data sets, or for other points of the only one."""
         if self.stats.n_data_sets == 1:

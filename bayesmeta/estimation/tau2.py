@@ -8,11 +8,13 @@ Psychol. Methods 20:360-374).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.units import LIKELIHOOD, at_psi, check_rows_are_groups, check_unstructured
 from bayesmeta.model.spec import Spec
@@ -152,25 +154,14 @@ def median_unbiased(study: Study, tolerance: float = EXACT) -> Moment:
     return at_quantile(study, float(chdtri(study.df, 0.5)), tolerance)
 
 
-TAU2: dict[str, Callable[..., Moment]] = {
-    "dl": dersimonian_laird,
-    "he": hedges,
-    "hs": hunter_schmidt,
-    "sj": sidik_jonkman,
-    "eb": paule_mandel,
-    "pm": paule_mandel,
-    "pmm": median_unbiased,
-}
-
-
-def fit_tau2(spec: Spec, method: str, **options: float) -> Estimate:
-    """tau2 by one of the estimators of `TAU2`, truncated at zero, where it has no standard error.
+def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], tolerance: float | None = None) -> Estimate:
+    """tau2 by one of the estimators above, truncated at zero, where it has no standard error.
 
     The standard error of tau, sqrt(xi_cov), is that of tau2 over 2 tau.
     """
     study = study_of(spec, f"method '{method}'", 'method="mm", "vc", "reml" or "ml"', LIKELIHOOD)
     check_unstructured(spec, method)
-    found = TAU2[method](study, **options)
+    found = estimator(study) if tolerance is None else estimator(study, tolerance)
     at_zero = not found.tau2 > 0
     found = replace(found, tau2=0.0 if at_zero else found.tau2)
     tau = np.sqrt(found.tau2)
@@ -186,3 +177,17 @@ def fit_tau2(spec: Spec, method: str, **options: float) -> Estimate:
         message="solved directly",
     )
     return at_psi(spec, method, np.array([[found.tau2]]), np.array([tau]), np.array([[variance]]), search)
+
+
+for _name, _label, _estimator, _options in (
+    ("dl", "DerSimonian and Laird's method", dersimonian_laird, ()),
+    ("he", "Hedges's method", hedges, ()),
+    ("hs", "Hunter and Schmidt's method", hunter_schmidt, ()),
+    ("sj", "Sidik and Jonkman's method", sidik_jonkman, ()),
+    ("eb", "empirical Bayes", paule_mandel, ()),
+    ("pm", "Paule and Mandel's method", paule_mandel, ("tolerance",)),
+    ("pmm", "Paule and Mandel's method, median-unbiased", median_unbiased, ("tolerance",)),
+):
+    _short = _name.upper()
+    _estimate = partial(fit_tau2, method=_name, estimator=_estimator)
+    register(Method(_name, f"{_label} ({_short})", _short, _estimate, _options))

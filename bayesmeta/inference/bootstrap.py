@@ -14,8 +14,8 @@ from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, warn
-from bayesmeta.estimation.fit import METHODS
 from bayesmeta.estimation.fit_many import fit_many
+from bayesmeta.estimation.methods import method_named, method_of
 from bayesmeta.inference.regroup import with_groups
 from bayesmeta.inference.simulate import count, simulate
 from bayesmeta.model.spec import Spec
@@ -125,7 +125,7 @@ def _parametric(
     tree: xr.DataTree, spec: Spec, n: int, seed: Any, n_jobs: int, progress: bool
 ) -> tuple[FloatArray, np.ndarray]:
     xi = group(tree, schema.ESTIMATE)["xi"].to_numpy()
-    start = np.where(xi == 0, 0.1, xi) if tree.attrs["method"] in ("ml", "reml") else None  # zero has no gradient
+    start = np.where(xi == 0, 0.1, xi) if "start" in method_of(tree).options else None  # zero has no gradient
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesmetaWarning)
         fits = fit_many(
@@ -172,7 +172,7 @@ class _Refit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BayesmetaWarning)
             try:
-                found = METHODS[self.method](with_groups(self.spec, drawn))
+                found = method_named(self.method).estimate(with_groups(self.spec, drawn))
             except (np.linalg.LinAlgError, ValueError):  # these groups cannot tell the coefficients apart
                 return np.full(size, np.nan), False
         values = natural(found.beta[None], [psi[None] for psi in found.psi])[0]

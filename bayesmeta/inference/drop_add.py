@@ -12,6 +12,7 @@ from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Table, fixed, pvalue
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.formula.parse import Terms
 from bayesmeta.formula.update import FixedPart
 from bayesmeta.inference.likelihood_ratio import CRITERIA, CRITERIA_HEADER, criteria_cells, lr_test
@@ -19,7 +20,6 @@ from bayesmeta.model.respecify import with_fixed
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import group, spec_from_tree
 
-METHODS = ("ml", "fixed")
 NONE = "<none>"
 
 
@@ -122,10 +122,9 @@ class Steps(Page):
 
 def _spec(tree: xr.DataTree, what: str) -> Spec:
     group(tree, schema.CRITERIA)
-    method = tree.attrs["method"]
-    if method not in METHODS:
+    if method_of(tree).likelihood != "full":
         raise SpecError(
-            f"{what} compares models with different fixed parts, which a fit by {method} does not allow\n"
+            f"{what} compares models with different fixed parts, which a fit by {tree.attrs['method']} does not allow\n"
             '  fit with method="ml"'
         )
     return spec_from_tree(tree)

@@ -17,8 +17,8 @@ from bayesmeta.display.tables import Block, Facts, Table, fixed, pvalue
 from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError, warn
 from bayesmeta.inference.lr_bootstrap import null_statistics
 from bayesmeta.inference.nesting import Addition, Model, addition
+from bayesmeta.inference.same_data import obstacle
 from bayesmeta.inference.simulate import count
-from bayesmeta.tree.same_data import obstacle
 from bayesmeta.tree.specification import group
 
 REFERENCES = ("auto", "bootstrap")

@@ -8,11 +8,10 @@ import xarray as xr
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import listing
+from bayesmeta.estimation.methods import method_of
+from bayesmeta.inference.same_data import in_order, within
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.tree.same_data import in_order, within
 from bayesmeta.tree.specification import spec_from_tree
-
-FIXED = "fixed"  # the method that holds every Psi at zero
 
 Variances = list[int | None]
 
@@ -33,7 +32,7 @@ class Model:
     @classmethod
     def of(cls, tree: xr.DataTree) -> "Model":
         spec, order = spec_from_tree(tree), in_order(tree)
-        kept = [] if tree.attrs["method"] == FIXED else [v for v in spec.levels if v.varies]
+        kept = [] if method_of(tree).zero_psi else [v for v in spec.levels if v.varies]
         levels = tuple(
             Level(v.name, v.labels, _renumbered(v.index[order]), v.Z[order], v.effects, v.structure) for v in kept
         )

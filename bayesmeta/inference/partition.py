@@ -8,9 +8,9 @@ from bayesmeta import schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.nesting import Model, outside, same_random
+from bayesmeta.inference.same_data import same_observations
 from bayesmeta.kernel.precision import residual_precision
 from bayesmeta.model.spec import Spec
-from bayesmeta.tree.same_data import same_observations
 from bayesmeta.tree.specification import group, spec_from_tree
 
 LEVEL, SAMPLING, TOTAL = "level", "sampling", "total"

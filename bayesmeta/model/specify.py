@@ -14,6 +14,7 @@ from bayesmeta.columns import as_frame, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
+from bayesmeta.measures import check_measure
 from bayesmeta.model.identification import check_rank, unidentified
 from bayesmeta.model.observations import Groups, Observations, nested
 from bayesmeta.model.sampling_covariance import sampling_covariance
@@ -21,21 +22,6 @@ from bayesmeta.model.spec import Level, Spec
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Fixed
 
-MEASURES = {
-    "logor": "log odds ratio",
-    "logrr": "log risk ratio",
-    "loghr": "log hazard ratio",
-    "logirr": "log incidence rate ratio",
-    "logrom": "log ratio of means",
-    "rd": "risk difference",
-    "md": "mean difference",
-    "smd": "standardised mean difference",
-    "cor": "correlation",
-    "zcor": "Fisher's z",
-    "logit": "logit of a proportion",
-    "mean": "mean",
-    "generic": "effect",
-}
 OFFSET = "(offset)"  # raw column of an offset that was given as an array
 
 
@@ -105,7 +91,7 @@ def specify(
     >>> spec.y, spec.coef, [level.name for level in spec.levels]
     (array([-0.9, -0.2, -0.5]), ('Intercept',), ['unit'])
     """
-    _check_measure(measure)
+    check_measure(measure)
     frame, offset_column = _with_offset(_frame(data), offset)
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
@@ -147,12 +133,6 @@ def specify(
         measure=measure,
         notes=(*notes, *flat),
     )
-
-
-def _check_measure(measure: str | None) -> None:
-    if measure is not None and measure not in MEASURES:
-        hint = did_you_mean(str(measure).lower(), MEASURES)
-        raise SpecError(f"unknown measure {measure!r}{hint}\n  known: {listing(MEASURES, 20)}")
 
 
 def _copied(given: Any) -> Any:

@@ -108,7 +108,7 @@ def caterpillar(
     titles = [f"{panel.level}: {panel.term}" for panel in panels]
     as_ratio = kind == "blup" and style.is_ratio(tree, ratio)
     for ax, panel in zip(found := panel_axes(axes, titles, min(height, TALLEST)), panels, strict=True):
-        _draw(ax, panel, as_ratio)
+        _draw(ax, panel, (style.measure_of(tree).null or 0.0) if kind == "blup" else 0.0, as_ratio)
         ax.set_title(fitted(f"{panel.level}: {panel.term}", 34), fontsize=style.TEXT)
         if kind == "blup":
             style.effect_axis(ax, tree, as_ratio)
@@ -181,12 +181,12 @@ def _sorted(level: str, term: str, labels: list[Any], *values: FloatArray) -> Ca
     return Caterpillar(level, term, tuple(str(labels[i]) for i in order), *(each[order] for each in values))
 
 
-def _draw(ax: "Axes", panel: Caterpillar, as_ratio: bool) -> None:
+def _draw(ax: "Axes", panel: Caterpillar, null: float, as_ratio: bool) -> None:
     n = len(panel.labels)
     place = np.arange(n, dtype=float)
     if as_ratio:
         ax.set_xscale("log")
-    ax.axvline(1.0 if as_ratio else 0.0, color=style.MUTED, linewidth=0.8, linestyle="--", zorder=0)
+    ax.axvline(float(style.shown(null, as_ratio)), color=style.MUTED, linewidth=0.8, linestyle="--", zorder=0)
     mean, lower, upper = (style.shown(values, as_ratio) for values in (panel.mean, panel.lower, panel.upper))
     draw_rows(ax, Rows(place, mean, lower, upper), dense=n > _MOST_LABELLED)
     labels = [fitted(label) for label in panel.labels]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ESTIMATE = "estimate"
 _MARGIN = 0.05  # of the height of an axis
-_WITHOUT_NONE = ("logit", "mean")  # measures of which no value means "no effect"
 
 
 def curve(ax: "Axes", found: Estimates, ratio: bool, look: int, name: str) -> "Artist":
@@ -53,9 +52,9 @@ def intervals(ax: "Axes", found: Estimates, ratio: bool, look: int, name: str) -
 
 def no_effect(ax: "Axes", tree: xr.DataTree, ratio: bool) -> None:
     """A thin level line at no effect where this lies within the limits; the limits stay."""
-    value = float(ratio)
+    null = style.measure_of(tree).null
     low, high = sorted(ax.get_ylim())
-    if tree.attrs.get("measure") not in _WITHOUT_NONE and low <= value <= high:
+    if null is not None and low <= (value := float(style.shown(null, ratio))) <= high:
         ax.axhline(value, color=style.MUTED, linewidth=0.6, zorder=1)
 
 

@@ -122,9 +122,10 @@ def funnel(
         ax = style.new_axes(height=3.0)[1][0, 0]
     handles: list[tuple[str, Any]] = []
     shades = () if found.residual else levels
-    _limits(ax, found, scale, se, z, shades, as_ratio)
+    null = style.measure_of(tree).null or 0.0
+    _limits(ax, found, scale, se, z, [null] if shades else [], as_ratio)
     if shades:
-        handles += _shade(ax, scale.of(se), se, shades, as_ratio)
+        handles += _shade(ax, scale.of(se), se, shades, null, as_ratio)
     handles += _region(ax, found, scale.of(se), se, z, prob, as_ratio)
     handles += _marks(ax, found, scale, as_ratio)
     style.effect_axis(ax, tree, as_ratio, "x")
@@ -170,11 +171,11 @@ def _contour_se(found: Funnel, y: str) -> FloatArray:
 
 
 def _limits(
-    ax: "Axes", found: Funnel, scale: Scale, se: FloatArray, z: float, shades: Sequence[float], ratio: bool
+    ax: "Axes", found: Funnel, scale: Scale, se: FloatArray, z: float, nulls: Sequence[float], ratio: bool
 ) -> None:
     """All points, the region about the centre, and the contours but the outermost."""
     widest = z * se[-1] * np.array([-1, 1])
-    about = [found.effect, found.centre + widest] + ([widest] if shades else [])
+    about = [found.effect, found.centre + widest] + [null + widest for null in nulls]
     low, high = np.min(np.concatenate(about)), np.max(np.concatenate(about))
     margin = 0.04 * (high - low)
     if ratio:
@@ -184,14 +185,16 @@ def _limits(
     ax.set_ylim(*((least, most) if scale.upward else (most, least - 0.03 * (most - least))))
 
 
-def _shade(ax: "Axes", y: FloatArray, se: FloatArray, levels: Sequence[float], ratio: bool) -> list[tuple[str, Any]]:
+def _shade(
+    ax: "Axes", y: FloatArray, se: FloatArray, levels: Sequence[float], null: float, ratio: bool
+) -> list[tuple[str, Any]]:
     """Regions between contours about no effect, white inside; the region outside all is the ground."""
     from matplotlib.patches import Patch
 
     greys = [str(grey) for grey in (1.0, *np.linspace(_DARKEST, _LIGHTEST, len(levels)))]
     ax.set_facecolor(greys[-1])
     for level, grey in reversed(list(zip(levels, greys, strict=False))):
-        lower, upper = (style.shown(sign * quantile(level) * se, ratio) for sign in (-1, 1))
+        lower, upper = (style.shown(null + sign * quantile(level) * se, ratio) for sign in (-1, 1))
         ax.fill_betweenx(y, lower, upper, color=grey, linewidth=0, zorder=0, label=f"_contour {level:g}")
     p = [f"{1 - level:.4g}" for level in levels]
     between = [f"p {low} to {high}" for high, low in pairwise(p)]

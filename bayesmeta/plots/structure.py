@@ -9,6 +9,7 @@ import xarray as xr
 from bayesmeta import schema
 from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
@@ -60,7 +61,7 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     """
     if isinstance(spec, xr.DataTree):
         found = spec_from_tree(spec)  # a common effect has none of the variation that its specification could have
-        spec = homogeneous(found) if spec.attrs["method"] == "fixed" else found
+        spec = homogeneous(found) if method_of(spec).zero_psi else found
     if not isinstance(spec, Spec):
         raise SpecError(f"structure takes a specification or a results tree, not {type(spec).__name__}")
     if isinstance(most, bool) or not most >= 1:

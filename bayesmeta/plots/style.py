@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bayesmeta import measures
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
-from bayesmeta.model.specify import MEASURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,6 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))  # of the s
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, MUTED, FAINT = "#1a1a1a", "#5f5f5f", "#b0b0b0"
 
-RATIOS = ("logor", "logrr", "loghr", "logirr", "logrom")  # measures whose exponential is what people read
 _NICE = (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 _FEWEST, _MOST = 3, 7  # ticks of an axis
 
@@ -64,17 +63,20 @@ def tidy(ax: "Axes") -> "Axes":
     return ax
 
 
+def measure_of(tree: xr.DataTree) -> measures.Measure:
+    """The record of the effect measure of a results tree."""
+    return measures.measure(tree.attrs.get("measure"))
+
+
 def is_ratio(tree: xr.DataTree, ratio: bool | None = None) -> bool:
     """Whether effects are drawn as ratios: as asked for, else by the measure of the specification."""
-    return tree.attrs.get("measure") in RATIOS if ratio is None else bool(ratio)
+    return measure_of(tree).is_ratio if ratio is None else bool(ratio)
 
 
 def effect_label(tree: xr.DataTree, ratio: bool) -> str:
     """What the axis of an effect says, such as "Odds ratio" or "Standardised mean difference"."""
-    words = MEASURES.get(tree.attrs.get("measure", ""), "effect")
-    if ratio:
-        words = words.removeprefix("log ") if tree.attrs.get("measure") in RATIOS else f"exp({words})"
-    return words[:1].upper() + words[1:]
+    label = measure_of(tree).label_of(ratio)
+    return label[:1].upper() + label[1:]
 
 
 def shown(values: Any, ratio: bool) -> FloatArray:

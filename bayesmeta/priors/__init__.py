@@ -9,3 +9,7 @@ from bayesmeta.priors.prior import rhodes as rhodes
 from bayesmeta.priors.prior import turner as turner
 
 __all__ = ["Prior", "Priors", "half_cauchy", "half_normal", "half_t", "rhodes", "turner"]
+
+
+def __dir__() -> list[str]:
+    return __all__

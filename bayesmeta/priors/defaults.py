@@ -5,11 +5,12 @@ import numpy as np
 from bayesmeta._typing import BoolArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import AssumptionWarning, warn
+from bayesmeta.measures import MEASURES, measure
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.checks import check_names, given_beta, given_rho, given_taus, tau_labels
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior, Priors
-from bayesmeta.priors.scales import UNIT_INFORMATION_SD, centring, data_scale, default_beta, default_taus, intercepts
+from bayesmeta.priors.scales import centring, data_scale, default_beta, default_taus, intercepts
 
 __all__ = ["LevelPriors", "ModelPriors", "resolve"]
 
@@ -102,14 +103,14 @@ def _level(spec: Spec, level: Level, priors: Priors) -> LevelPriors:
 
 def _scaled_from_data(spec: Spec, labels: list[str]) -> tuple[str, ...]:
     """The sentence about defaults that had to be taken from the data."""
-    if not labels or spec.measure in UNIT_INFORMATION_SD:
+    if not labels or measure(spec.measure).unit_information_sd is not None:
         return ()
     sds = (
         f"{data_scale(spec, spec.outcome_index == k):.4g} ({outcome})"
         for k, outcome in enumerate(spec.outcomes)
         if (spec.outcome_index == k).any()
     )
-    known = listing(UNIT_INFORMATION_SD)
+    known = listing(name for name, record in MEASURES.items() if record.unit_information_sd is not None)
     why, what = f"measure '{spec.measure}' has no unit of its own", "give priors= that say what is known"
     if spec.measure is None:
         why, what = "no measure is given", f"give measure= to specify ({known}), or priors="

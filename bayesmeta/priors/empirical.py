@@ -9,6 +9,7 @@ from typing import Any
 from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.errors import SpecError
 
+CITATIONS = {"turner": "Turner et al. (2015)", "rhodes": "Rhodes et al. (2015)"}
 FIELDS = ("other", "respiratory", "cancer")
 
 

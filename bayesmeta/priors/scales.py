@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta.measures import measure
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.prior import Prior
 
-# SD of the effect estimate of one participant (Röver et al. 2021, Res. Synth. Methods 12:448-474)
-UNIT_INFORMATION_SD = {"logor": 2.0, "logrr": 2.0, "loghr": 2.0, "logirr": 2.0, "smd": 2**0.5, "zcor": 1.0}
-EFFECT, MODERATOR, TAU = 1 / 2, 1 / 4, 1 / 4  # fractions of it for the SDs of priors
+EFFECT, MODERATOR, TAU = 1 / 2, 1 / 4, 1 / 4  # fractions of the measure's unit-information SD for the SDs of priors
 FROM_DATA = {"effect": 5.0, "moderator": 2.5, "tau": 1.0}  # the same in SDs of the outcome
 
 
@@ -31,9 +30,9 @@ class Scales:
 
 def scales(spec: Spec, rows: BoolArray) -> Scales:
     """Scales for a parameter that acts on the observations `rows`."""
-    unit = UNIT_INFORMATION_SD.get(spec.measure or "")
-    if unit is not None:
-        return Scales(EFFECT * unit, MODERATOR * unit, TAU * unit, 0.0, EFFECT * unit)
+    record = measure(spec.measure)
+    if (unit := record.unit_information_sd) is not None:
+        return Scales(EFFECT * unit, MODERATOR * unit, TAU * unit, record.null or 0.0, EFFECT * unit)
     s, centre = data_scale(spec, rows), float((spec.y - spec.offset)[rows].mean())
     effect, moderator, tau = (FROM_DATA[what] * s for what in ("effect", "moderator", "tau"))
     return Scales(effect, moderator, tau, centre, FROM_DATA["effect"] * float(np.hypot(s, centre)))

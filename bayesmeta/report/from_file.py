@@ -16,6 +16,7 @@ from bayesmeta.analysis.model_file import Model as Given
 from bayesmeta.bayes.sample import sample
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.estimation.methods import method_named
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.report.blocks import Code
 from bayesmeta.report.grouping import grouped
@@ -126,7 +127,7 @@ def for_priors(analysis: Analysis, chosen: Sequence[str]) -> str:
     """The model whose sensitivity to priors is shown: the last of those set side by side, since tables go from simple
     models to rich ones; without a table, the first that has a random part."""
     listed = [name for names in list(analysis.tables.values())[:1] for name in names if name in chosen]
-    random = [name for name in chosen if analysis.models[name].method != "fixed"]
+    random = [name for name in chosen if not method_named(analysis.models[name].method).zero_psi]
     return listed[-1] if listed else (random or list(chosen))[0]
 
 
@@ -136,7 +137,7 @@ def _model(given: Given, options: Options, prob: float, with_priors: bool, one: 
     what, sampling = given.what, _plain(given.settings["S"])
     if not options.bayes:
         return Model(given.name, trees, what, sampling)
-    spec = homogeneous(given.spec) if method == "fixed" else given.spec
+    spec = homogeneous(given.spec) if method_named(method).zero_psi else given.spec
     trees[BAYES] = sample(spec, given.priors, **options.how)
     if not with_priors:
         said = _NOT_ASKED if options.sensitivity is False else _OF_ONE.format(one)

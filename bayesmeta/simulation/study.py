@@ -14,7 +14,7 @@ import pandas as pd
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_keys, did_you_mean, listing
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.estimation.fit import METHODS
+from bayesmeta.estimation.methods import REGISTER
 from bayesmeta.inference.simulate import count, draw, psi_root, true_covariances
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
@@ -146,8 +146,8 @@ def load_study(path: str | Path) -> Study:
     for part, keys in _PARTS.items():
         check_keys(content[part], keys, f"{path.name}: {part}", keys)
     for method in content["estimators"]:
-        if method not in METHODS:
-            raise SpecError(f"{path.name}: estimators: no method '{method}'{did_you_mean(method, METHODS)}")
+        if method not in REGISTER:
+            raise SpecError(f"{path.name}: estimators: no method '{method}'{did_you_mean(method, REGISTER)}")
     statistics = tuple(_statistic(name, given, content) for name, given in content["statistics"].items())
     study = Study(
         title=content["title"],

@@ -21,6 +21,28 @@ from bayesmeta.structures.known import KnownCorrelation as KnownCorrelation
 from bayesmeta.structures.known import Proportional as Proportional
 from bayesmeta.structures.unstructured import Unstructured as Unstructured
 
+__all__ = [
+    "AR1",
+    "REGISTER",
+    "CompoundSymmetry",
+    "Diagonal",
+    "Fixed",
+    "HetAR1",
+    "HetCompoundSymmetry",
+    "Identity",
+    "KnownCorrelation",
+    "Proportional",
+    "Structure",
+    "Unstructured",
+    "from_json",
+    "register",
+    "resolve",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def resolve(structure: str | Structure) -> Structure:
     """A structure from its name or itself.

@@ -15,11 +15,11 @@ from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
 from bayesmeta.schema import CRITERIA, ESTIMATE
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.same_data import obstacle, other_sampling_covariances
 from bayesmeta.tree.specification import group
 
 STATISTICS = ("estimate", "se", "lower", "upper")

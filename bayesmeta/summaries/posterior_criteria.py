@@ -12,9 +12,9 @@ import xarray as xr
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import listing
+from bayesmeta.inference.same_data import in_order, same_observations
 from bayesmeta.tree.parameters import level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.same_data import in_order, same_observations
 from bayesmeta.tree.specification import group
 
 MIXED = "maximised likelihoods and posteriors do not stand on one scale"

@@ -9,3 +9,7 @@ from bayesmeta.within.dose_response import greenland_longnecker as greenland_lon
 from bayesmeta.within.dose_response import hamling as hamling
 
 __all__ = ["StandardErrors", "ar1", "correlated", "from_se", "greenland_longnecker", "hamling", "nearest"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,7 +1,6 @@
 """The dense implementation against definitions, published numbers and itself, before it judges the kernel."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,10 +74,10 @@ def test_extended_precision_scores_agree() -> None:
         np.testing.assert_allclose(score, exact, rtol=1e-9, atol=1e-10)
 
 
-def test_published_multilevel_fit(shared: Path, reference: Callable[[str], Any]) -> None:
+def test_published_multilevel_fit(table: Callable[[str], pd.DataFrame], reference: Callable[[str], Any]) -> None:
     """Konstantopoulos (2011), three levels by REML, as metafor reports it."""
     fit = reference("metafor/multilevel_school")
-    data = pd.read_csv(shared / "data/school.csv")
+    data = table("school")
     ones = np.ones((len(data), 1))
     district = pd.factorize(data["district"])[0]
     study = pd.factorize(data["district"].astype(str) + "/" + data["study"].astype(str))[0]

@@ -4,7 +4,6 @@ One seed here; twenty in `python -m tests.benchmarks.exact`.
 """
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import bayesmeta as bm
@@ -13,10 +12,10 @@ from tests.benchmarks.exact import FAR, FILES, TAU, Problem, z_scores
 
 
 @pytest.fixture(scope="module", params=FILES)
-def problem(request, reference, shared) -> Problem:
+def problem(request, reference, table) -> Problem:
     known = reference(f"bayes/{request.param}")
     # not `bm.datasets`: the reference was computed from the single precision of this file
-    return Problem.of(known, pd.read_csv(shared / "data" / f"{known['data']}.csv"))
+    return Problem.of(known, table(known["data"]))
 
 
 def test_moments_and_quantiles_are_exact(problem):
@@ -31,10 +30,10 @@ def test_every_prior_of_tau_is_looked_at(reference):
     assert set(reference("bayes/bcg_logor")["tau_priors"]) == set(TAU)
 
 
-def test_predict_and_blup_are_exact(reference, shared):
+def test_predict_and_blup_are_exact(reference, table):
     """What users call, from the tree of `sample`."""
     known = reference("bayes/bcg_logor")
-    spec = bm.specify("logor ~ 1", pd.read_csv(shared / "data" / "bcg.csv"), S="logorvar")
+    spec = bm.specify("logor ~ 1", table("bcg"), S="logorvar")
     priors = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=2), tau=TAU["halfnormal_0.5"])
     tree = sample(spec, priors, draws=5000, seed=2, progress=False)
     exact, posterior = known["tau_priors"]["halfnormal_0.5"], tree["posterior"]

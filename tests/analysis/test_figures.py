@@ -51,7 +51,7 @@ def test_all_models_by_default_and_others_by_their_labels():
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ([], "school.toml: figure one is []; a table is wanted"),
+        ([], "school.toml: figure one is []; it must be a table"),
         ({}, "school.toml: figure one: 'kind' is missing\nknown: forest"),
         ({"kind": "caterpilar"}, "school.toml: figure one: kind is 'caterpilar'; did you mean 'caterpillar'?"),
         ({"kind": "simulation"}, "school.toml: figure one: kind is 'simulation'"),
@@ -65,9 +65,9 @@ def test_all_models_by_default_and_others_by_their_labels():
         ({"kind": "compare", "models": ["studi"]}, "school.toml: figure one: models: no model 'studi'; did you mean"),
         ({"kind": "compare", "models": {"A": "studi"}}, "school.toml: figure one: models: no model 'studi'; did you"),
         ({"kind": "compare", "models": []}, "school.toml: figure one: models: none is named\nmodels: study, district"),
-        ({"kind": "compare", "models": "study"}, "school.toml: figure one: models is 'study'; a table is wanted"),
+        ({"kind": "compare", "models": "study"}, "school.toml: figure one: models is 'study'; it must be a table"),
         ({"kind": "compare", "models": [["study"]]}, "school.toml: figure one: models: no model '['study']'"),
-        ({"kind": "compare", "title": 2}, "school.toml: figure one: title is 2; text is wanted"),
+        ({"kind": "compare", "title": 2}, "school.toml: figure one: title is 2; it must be a string"),
         ({"kind": "compare", "method": "remll"}, "school.toml: figure one: method is 'remll'; did you mean 'reml'?"),
     ],
 )
@@ -198,7 +198,7 @@ def test_columns_of_the_data_by_their_names():
         ({"labels": "authr"}, "figure f: labels: no column 'authr' in the data; did you mean 'author'?"),
         ({"columns": ["tpos", "tnge"]}, "figure f: columns: no column 'tnge' in the data; did you mean 'tneg'?"),
         ({"columns": {"Arm": {"TB": "tops"}}}, "figure f: columns: no column 'tops' in the data; did you mean 'tpos'?"),
-        ({"subgroup": 3}, "figure f: subgroup is 3; a table is wanted"),
+        ({"subgroup": 3}, "figure f: subgroup is 3; it must be a table"),
     ],
 )
 def test_columns_that_are_not_there(arguments, message):

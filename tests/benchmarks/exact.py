@@ -4,10 +4,8 @@ Distances are in Monte Carlo standard errors of the draws. The reference values 
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +20,8 @@ from bayesmeta.bayes.vicinity import vicinity
 from bayesmeta.kernel.draws import conditional_draws, fresh_effects
 from bayesmeta.model.spec import FloatArray
 from bayesmeta.priors.defaults import resolve
+from tests.support.reference import read_reference, read_table
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 FILES = ("bcg_logor", "school_univariate", "bcg_metaregression")
 TAU = {
     "halfnormal_0.5": bm.priors.half_normal(0.5),
@@ -113,9 +111,9 @@ def z_scores(name: str, chains: FloatArray, exact: Any, probabilities: Sequence[
 
 
 def problem(file: str) -> Problem:
-    reference = json.loads((SHARED / "reference" / "bayes" / f"{file}.json").read_text())
+    reference = read_reference(f"bayes/{file}")
     # not `bm.datasets`: the reference was computed from the single precision of this file
-    return Problem.of(reference, pd.read_csv(SHARED / "data" / f"{reference['data']}.csv"))
+    return Problem.of(reference, read_table(reference["data"]))
 
 
 def report(file: str, seeds: int) -> Iterator[str]:

@@ -118,11 +118,11 @@ def test_errors_are_messages(command: list[str], message: str, directory: Path) 
     assert not list(directory.iterdir())
 
 
-def test_a_missing_data_set_says_how_to_get_it(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BAYESMETA_DATA")
-    ran = RUN.invoke(app, ["fit", str(MODELS / "alcohol.toml")])
+def test_an_unknown_data_set_lists_those_that_are_bundled(directory: Path) -> None:
+    (directory / "mine.toml").write_text('title = "T"\ndata = "alcohl"\n[model.one]\nformula = "y ~ 1"\nS = "v"\n')
+    ran = RUN.invoke(app, ["fit", "mine.toml"])
     assert ran.exit_code == 2
-    assert "data/alcohol.rda" in ran.output
+    assert "unknown data set 'alcohl'; did you mean 'alcohol'?" in ran.output
 
 
 def test_a_file_whose_models_have_no_random_effects_or_constructed_covariances(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,26 @@ import pytest
 from bayesmeta import datasets
 from bayesmeta.errors import DataError
 
-BUNDLED = ["bcg", "berkey98", "dbs", "gliomas", "school", "smoking"]
+BUNDLED = [
+    "alcohol",
+    "bangertdrowns2004",
+    "bcg",
+    "berkey98",
+    "bornmann2007",
+    "dbs",
+    "fibrinogen",
+    "gliomas",
+    "hsls",
+    "hyp",
+    "kalaian1996",
+    "p53",
+    "raudenbush1985",
+    "school",
+    "smoking",
+    "tannersmith2016",
+    "thrombolytic",
+]
+HELD_ELSEWHERE = ["bcg", "berkey98", "dbs", "gliomas", "smoking"]  # as other software distributes them
 PACKAGE = Path(datasets.__file__).parent
 
 # The comparison tables are text with 15 digits, but bcg's log odds ratios and all of smoking were once stored in single
@@ -28,13 +48,9 @@ def tolerance(name: str, column: str) -> dict[str, float]:
 OTHER_LABELS = {5: "DBS for PD Study Group", 14: "Krause", 15: "Krause", 29: "Pinter", 30: "Pinter"}
 
 
-def comparison(shared: Path, name: str) -> pd.DataFrame:
-    return pd.read_csv(shared / "data" / f"{name}.csv")
-
-
-@pytest.mark.parametrize("name", BUNDLED)
-def test_equals_the_table_of_the_published_analysis(name: str, shared: Path) -> None:
-    ours, theirs = datasets.load(name), comparison(shared, name)
+@pytest.mark.parametrize("name", HELD_ELSEWHERE)
+def test_equals_the_table_of_the_published_analysis(name: str, table: Callable[[str], pd.DataFrame]) -> None:
+    ours, theirs = datasets.load(name), table(name)
     assert len(ours) == len(theirs)
     assert set(theirs.columns) <= set(ours.columns)
     assert [c for c in ours.columns if c in set(theirs.columns)] == list(theirs.columns)
@@ -84,7 +100,7 @@ def test_gliomas_corrects_only_tables_with_an_empty_cell() -> None:
     assert frame.logORvar.notna().sum() == 66
 
 
-@pytest.mark.parametrize("name", [*BUNDLED, "thrombolytic", "alcohol"])
+@pytest.mark.parametrize("name", BUNDLED)
 def test_the_description_names_every_column_and_the_source(name: str) -> None:
     text, columns = datasets.describe(name), datasets.load(name).columns
     described = re.findall(r"^  (\w+) +\S", text, flags=re.MULTILINE)
@@ -100,15 +116,13 @@ def test_columns_marked_as_derived_are_not_in_the_file() -> None:
         assert list(stored) == list(description["columns"])
 
 
-def test_names_lists_bundled_first_then_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BAYESMETA_DATA", raising=False)
+def test_names_are_those_of_the_tables() -> None:
     assert datasets.names() == BUNDLED
-    pd.DataFrame({"y": [1.0]}).to_csv(tmp_path / "mine.csv", index=False)
-    pd.DataFrame({"y": [1.0]}).to_csv(tmp_path / "bcg.csv", index=False)
-    monkeypatch.setenv("BAYESMETA_DATA", str(tmp_path))
-    assert datasets.names() == [*BUNDLED, "mine"]
-    assert datasets.load("mine").y.tolist() == [1.0]
-    assert "logor" in datasets.load("bcg")
+    assert {path.stem for path in PACKAGE.glob("*.toml")} == set(BUNDLED)
+
+
+def test_only_public_names_show() -> None:
+    assert dir(datasets) == ["describe", "fetch", "load", "names"]
 
 
 def test_loading_twice_gives_independent_frames() -> None:
@@ -117,25 +131,16 @@ def test_loading_twice_gives_independent_frames() -> None:
     assert (datasets.load("bcg").logor != 0).all()
 
 
-@pytest.mark.parametrize("name", ["fibrinogen", "hsls", "hyp", "p53", "thrombolytic", "alcohol"])
-def test_other_tables_are_read_from_the_directory(name: str, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BAYESMETA_DATA", str(shared / "data"))
-    pd.testing.assert_frame_equal(datasets.load(name), comparison(shared, name))
+def test_no_folder_of_the_user_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "alcohol.csv").write_text("y\n1\n")
+    monkeypatch.setenv("BAYESMETA_DATA", str(tmp_path))
+    assert len(datasets.load("alcohol")) == 48
 
 
-@pytest.mark.parametrize("setting", [None, "empty"])
-def test_a_table_not_distributed_says_how_to_get_it(
-    setting: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("BAYESMETA_DATA", raising=False)
-    if setting:
-        monkeypatch.setenv("BAYESMETA_DATA", str(tmp_path))
-    with pytest.raises(DataError) as raised:
-        datasets.load("alcohol")
-    first, rest = str(raised.value).split("\n", 1)
-    assert all(word in first for word in ("'alcohol'", "alcohol.csv", "BAYESMETA_DATA"))
-    assert all(word in rest for word in ("gasparrini/mixmeta", "data/alcohol.rda"))
-    assert (str(tmp_path) in first) == (setting is not None)
+def test_fetch_is_load_and_deprecated() -> None:
+    with pytest.warns(DeprecationWarning, match=r"use datasets\.load\('thrombolytic'\)"):
+        thrombolytic = datasets.fetch("thrombolytic")
+    pd.testing.assert_frame_equal(thrombolytic, datasets.load("thrombolytic"))
 
 
 @pytest.mark.parametrize(("given", "close"), [("shcool", "school"), ("alcohl", "alcohol"), ("BCG1", None)])

@@ -74,9 +74,9 @@ def test_means_equal_metafor(measure, reference):
     np.testing.assert_allclose(found["v"], expected["vi"], rtol=1e-9)
 
 
-def test_empty_cells_equal_the_authors(shared):
+def test_empty_cells_equal_the_authors(table):
     """Trials of the gliomas data in which nobody survived in an arm, or everybody did."""
-    data = pd.read_csv(shared / "data" / "gliomas.csv")
+    data = table("gliomas")
     survivors, persons = ("streat", "scontr"), ("ntreat", "ncontr")
     found = quietly(lambda: effects.odds_ratio(data, survivors, total=persons))
     cells = [data.streat, data.ntreat - data.streat, data.scontr, data.ncontr - data.scontr]

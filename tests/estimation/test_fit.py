@@ -1,8 +1,8 @@
 """`bm.fit`: the maximum is found from anywhere, in any units, and the record of the search tells the truth."""
 
-import json
 import warnings
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,8 @@ MAXIMUM = {"id": -80.474, "hcs": -75.194}  # grid and Newton starts in other sof
 
 
 @pytest.fixture(scope="module")
-def fibrinogen(shared: Path) -> pd.DataFrame:
-    return pd.read_csv(shared / "data" / "fibrinogen.csv")
+def fibrinogen(table: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    return table("fibrinogen")
 
 
 def fibrinogen_spec(data: pd.DataFrame, psi: str, c: float = 1.0) -> bm.Spec:
@@ -54,12 +54,10 @@ def test_the_maximum_from_random_starts_and_in_other_units(fibrinogen: pd.DataFr
     assert rescaled == pytest.approx(reached - nobs * np.log(c), abs=1e-6)
 
 
-def test_predictors_in_other_units(shared: Path) -> None:
-    alcohol = pd.read_csv(shared / "data" / "alcohol.csv")
-    S = {
-        k: np.array(v)
-        for k, v in json.loads((shared / "reference" / "alcohol_gl_covariances.json").read_text()).items()
-    }
+def test_predictors_in_other_units(reference: Callable[[str], Any], table: Callable[[str], pd.DataFrame]) -> None:
+    alcohol = table("alcohol")
+    covariances = reference("covariances/alcohol_greenland_longnecker")
+    S = {cohort: np.array(matrix) for cohort, matrix in covariances.items()}
     alcohol = alcohol[alcohol.se.notna()].reset_index(drop=True)
     fits = []
     for unit in (1.0, 30.0):

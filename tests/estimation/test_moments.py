@@ -163,10 +163,10 @@ def test_variance_components_against_loops(case: tuple[bm.Spec, int], adjust: bo
 
 
 @pytest.mark.parametrize("name", ["bcg_mm", "bcg_vc", "berkey98_mm", "berkey98_vc_unadjusted"])
-def test_reference_fits(reference: Callable[[str], Any], shared: Any, name: str) -> None:
+def test_reference_fits(reference: Callable[[str], Any], table: Callable[[str], pd.DataFrame], name: str) -> None:
     case = reference(f"mixmeta/{name}")
     given, expected = case["spec"], case["expected"]
-    data = pd.read_csv(shared / "data" / f"{given['data']}.csv")
+    data = table(given["data"])
     if "derive" in given:
         data = data.assign(year=data.pubyear - 1983)
     options = {"vc_adjust": given["vc_adjust"]} if "vc_adjust" in given else {}
@@ -270,8 +270,8 @@ def test_options_belong_to_methods() -> None:
     spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
     with pytest.raises(bm.SpecError, match="method 'mm' has no option 'vc_adjust'"):
         bm.fit(spec, "mm", vc_adjust=False)
-    with pytest.raises(bm.SpecError, match="did you mean 'vc_adjust'"):
-        bm.fit(spec, "vc", vc_adj=False)
+    with pytest.raises(TypeError, match="vc_adj"):
+        bm.fit(spec, "vc", vc_adj=False)  # type: ignore[call-arg]
     with pytest.raises(bm.SpecError, match="method 'dl' has no option"):
         bm.fit(spec, "dl", tolerance=1e-3)
     with pytest.raises(bm.SpecError, match="tolerance is 0; give a positive number"):
@@ -312,10 +312,10 @@ def test_variance_components_that_do_not_settle_say_so() -> None:
 @pytest.mark.parametrize("method", TAU2)
 @pytest.mark.parametrize(("part", "formula"), [("intercept_only", "logor ~ 1"), ("with_ablat", "logor ~ ablat")])
 def test_published_estimators(
-    reference: Callable[[str], Any], shared: Any, method: str, part: str, formula: str
+    reference: Callable[[str], Any], table: Callable[[str], pd.DataFrame], method: str, part: str, formula: str
 ) -> None:
     expected = reference("metafor/tau2_estimators_bcg")[part][method.upper()]
-    data = pd.read_csv(shared / "data" / "bcg.csv")
+    data = table("bcg")
     options = {"tolerance": LOOSE} if method in ("pm", "pmm") else {}
     tree = bm.fit(bm.specify(formula, data, S="logorvar"), method, **options)
     estimate, tau2 = tree["estimate"], bm.confint(tree, "qprofile", "tau2")

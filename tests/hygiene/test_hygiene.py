@@ -80,6 +80,13 @@ def test_every_public_name_resolves(name):
     assert name in dir(bm)
 
 
+@pytest.mark.parametrize("name", bm._MODULES)
+def test_a_public_module_shows_its_public_names_and_nothing_else(name):
+    module = getattr(bm, name)
+    assert dir(module) == sorted(module.__all__)
+    assert all(hasattr(module, public) for public in module.__all__)
+
+
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
         bm.fitt  # noqa: B018

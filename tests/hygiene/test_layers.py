@@ -14,7 +14,7 @@ PACKAGE = Path(bm.__file__).parent
 
 # innermost first; a package imports from itself and from those before it
 ORDER = [
-    *("errors", "_version", "_validation", "_parallel", "schema", "_typing", "columns"),
+    *("errors", "_version", "_validation", "_parallel", "schema", "_typing", "measures", "columns"),
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
     *("estimation", "bayes", "display", "inference", "summaries", "plots", "simulation", "analysis", "report", "cli"),
 ]
@@ -27,7 +27,6 @@ OUTSIDE = {
         "_typing": "numpy",
         "columns": "pandas",
         "kernel": "scipy numba",
-        "datasets": "pooch rdata",
         "formula": "formulaic",
         "model": "xarray",
         "priors": "pymc pytensor",

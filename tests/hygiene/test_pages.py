@@ -1,16 +1,14 @@
 """The pages beside the README: examples run, and every call is held against the reference file that its row names."""
 
-import json
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import bayesmeta as bm
 from tests.support.make_coming_from import MOST, NONE, PAGES, Digits, Page, Row, cells, run
+from tests.support.reference import REFERENCE
 
 # what a row must agree to, whatever the page says: coefficients and Psi as far as a flat likelihood lets them
 LOWER, HIGHER = -1e-6, 5e-5
@@ -56,12 +54,12 @@ def test_made_page_differs_in_measured_cells_only(coming_from):
         assert before == after or cells(before)[:3] == cells(after)[:3]
 
 
-def test_every_reference_file_is_there(coming_from, fits, shared: Path):
-    assert set(fits) == {f"mixmeta/{path.stem}" for path in (shared / "reference/mixmeta").glob("*.json")}
+def test_every_reference_file_is_there(coming_from, fits):
+    assert set(fits) == {f"mixmeta/{path.stem}" for path in (REFERENCE / "mixmeta").glob("*.json")}
     rows = [row for row in coming_from.rows.values() if is_fit_of_mixmeta(row)]
     assert len(rows) == len(fits) == 44
     files = {row.file.removeprefix("metafor/") for row in coming_from.rows.values() if row.file.startswith("metafor/")}
-    assert files == {path.stem for path in (shared / "reference/metafor").glob("*.json")}
+    assert files == {path.stem for path in (REFERENCE / "metafor").glob("*.json")}
 
 
 def test_r_calls_are_those_of_the_reference_files(fits):
@@ -89,11 +87,11 @@ def test_coefficients_differ_by_small_parts_of_their_standard_errors(fits):
         assert np.max(np.abs(np.ravel(estimate["beta"]) - expected["coef"]) / se) < 0.01, name
 
 
-def test_single_precision_and_short_iterations_are_what_other_input_means(shared: Path):
+def test_single_precision_and_short_iterations_are_what_other_input_means(reference, table):
     for name, columns, most in (("bcg", ["logor", "logorvar"], 1e-7), ("smoking", ["yB", "yC", "SBB", "SCC"], 2e-6)):
-        ours, theirs = bm.datasets.load(name)[columns], pd.read_csv(shared / "data" / f"{name}.csv")[columns]
+        ours, theirs = bm.datasets.load(name)[columns], table(name)[columns]
         assert 0 < np.nanmax(np.abs(ours / theirs - 1)) < most
-    theirs = json.loads((shared / "reference/alcohol_gl_covariances.json").read_text())
+    theirs = reference("covariances/alcohol_greenland_longnecker")
     ours = bm.within.greenland_longnecker(
         bm.datasets.load("alcohol"), y="logrr", se="se", cases="cases", n="peryears", type="type", group="id"
     )

@@ -49,9 +49,9 @@ def test_choosing_parameters(bivariate: xr.DataTree) -> None:
         bm.confint(bcg(), "qprofile", parameters=["Tau2"])
 
 
-def test_published_intervals(reference: Callable[[str], Any], shared: Path) -> None:
+def test_published_intervals(reference: Callable[[str], Any], table: Callable[[str], pd.DataFrame]) -> None:
     expected = reference("metafor/tau2_ci_bcg")
-    data = pd.read_csv(shared / "data" / "bcg.csv")
+    data = table("bcg")
     found = bm.confint(bm.fit(bm.specify("logor ~ 1", data, S="logorvar")), "qprofile")
     assert found["parameter"].values.tolist() == ["tau2", "tau", "I2", "H2"]
     frame = found.to_dataframe()[["estimate", "lower", "upper"]]

@@ -377,21 +377,21 @@ def test_a_model_without_reservations_is_silent():
 # ---- real data
 
 
-def test_school_has_its_published_size(shared):
-    spec = bm.specify("effect ~ 1", pd.read_csv(shared / "data" / "school.csv"), S="var", random="1 | district/study")
+def test_school_has_its_published_size(table):
+    spec = bm.specify("effect ~ 1", table("school"), S="var", random="1 | district/study")
     assert (len(spec.y), [level.n_groups for level in spec.levels]) == (56, [11, 56])
     assert spec.levels[1].labels[0] == ("11", "1")
 
 
-def test_smoking_keeps_all_rows_with_any_outcome(shared):
-    data = pd.read_csv(shared / "data" / "smoking.csv")
+def test_smoking_keeps_all_rows_with_any_outcome(table):
+    data = table("smoking")
     spec = bm.specify("yB + yC + yD ~ 1", data, S=["SBB", "SBC", "SBD", "SCC", "SCD", "SDD"])
     assert (len(spec.y), spec.levels[0].n_groups, len(spec.S.value)) == (31, 24, 39)
     assert spec.kept.all()
 
 
-def test_gliomas_by_matrices_of_the_builder(shared):
-    data = pd.read_csv(shared / "data" / "gliomas.csv")
+def test_gliomas_by_matrices_of_the_builder(table):
+    data = table("gliomas")
     S = bm.within.ar1(data, variance="logORvar", rho=0.61, group="study")
     spec = bm.specify("logOR ~ 0 + C(time)", data, S=S, random="0 + C(time) | study", psi="har1")
     assert len(spec.y) == 66

@@ -16,6 +16,7 @@ import bayesmeta as bm
 from bayesmeta.analysis.model_file import load_analysis
 from bayesmeta.analysis.published import rounded
 from bayesmeta.errors import DataError, SpecError
+from tests.support.reference import REFERENCE, table_path
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 FILES = ("alcohol", "bcg", "gliomas", "school", "smoking", "thrombolytic")
@@ -47,9 +48,9 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def references(shared: Path) -> dict[str, Any]:
+def references() -> dict[str, Any]:
     """Reference fits of the data sets that have a model file."""
-    paths = sorted((shared / "reference" / "mixmeta").glob("*.json"))
+    paths = sorted((REFERENCE / "mixmeta").glob("*.json"))
     return {p.stem: json.loads(p.read_text()) for p in paths if p.stem.startswith(FILES)}
 
 
@@ -72,12 +73,12 @@ def test_there_is_one_file_per_worked_analysis() -> None:
     assert set(FILES) <= {path.stem for path in MODELS.glob("*.toml")}
 
 
-def test_every_reference_fit_is_a_model_of_a_file(shared: Path) -> None:
-    assert set(references(shared)) - NOT_IN_FILES == set(FITS)
+def test_every_reference_fit_is_a_model_of_a_file() -> None:
+    assert set(references()) - NOT_IN_FILES == set(FITS)
 
 
-def test_every_printed_number_is_in_the_files(shared: Path) -> None:
-    for name, reference in references(shared).items():
+def test_every_printed_number_is_in_the_files() -> None:
+    for name, reference in references().items():
         expected: Counter[str] = Counter()
         for key, value in (reference.get("paper") or {}).items():
             if key not in ("section", "note"):
@@ -86,25 +87,25 @@ def test_every_printed_number_is_in_the_files(shared: Path) -> None:
         assert held == expected, name
 
 
-def test_exceptions_are_those_that_the_references_note(shared: Path) -> None:
+def test_exceptions_are_those_that_the_references_note() -> None:
     # the printed lower limit of L2 is rounded up, though the reference fit's own is 1.04649973
-    low = references(shared)["alcohol_L2"]["expected"]["predict"][1][2]
+    low = references()["alcohol_L2"]["expected"]["predict"][1][2]
     assert rounded(np.exp(low), "0.0000000") == "1.0464997"
     noted = {
         name
-        for name, reference in references(shared).items()
+        for name, reference in references().items()
         if any(word in (reference.get("paper") or {}).get("note", "") for word in ("optimum", "misprint"))
     }
     assert {name for name in FITS if any(entry.ours for entry in model_of(name).paper)} == noted | {"alcohol_L2"}
 
 
 @pytest.mark.parametrize("name", FITS)
-def test_model_equals_its_reference_fit(name: str, shared: Path, reference: Callable[[str], Any]) -> None:
+def test_model_equals_its_reference_fit(name: str, reference: Callable[[str], Any]) -> None:
     case, model = reference(f"mixmeta/{name}"), model_of(name)
     expected = case["expected"]
     assert model.method == case["spec"]["method"]
     # on the reference's own table, which for smoking and bcg was stored in single precision
-    table = str(shared / "data" / f"{name.partition('_')[0]}.csv")
+    table = str(table_path(name.partition("_")[0]))
     tree = bm.fit(replace(model, source=replace(model.source, data=table)).spec, method=model.method)
     gain = float(tree["criteria"]["loglik"]) - expected["loglik"]
     # the reference's search ends up to 2.2e-5 below the maximum; its Greenland-Longnecker covariances are off by up to
@@ -122,9 +123,9 @@ def test_model_equals_its_reference_fit(name: str, shared: Path, reference: Call
 
 
 @pytest.mark.parametrize("name", [name for name in FITS if name.startswith(("bcg", "smoking"))])
-def test_single_precision_of_the_reference_tables_hardly_matters(name: str, shared: Path) -> None:
+def test_single_precision_of_the_reference_tables_hardly_matters(name: str) -> None:
     model = model_of(name)
-    table = str(shared / "data" / f"{name.partition('_')[0]}.csv")
+    table = str(table_path(name.partition("_")[0]))
     ours, theirs = (
         bm.fit(m.spec, method=m.method) for m in (model, replace(model, source=replace(model.source, data=table)))
     )
@@ -154,9 +155,9 @@ def test_a_good_file(tmp_path: Path) -> None:
 
 
 def test_nothing_is_read_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BAYESMETA_DATA")
+    monkeypatch.setattr(bm.datasets.bundled, "names", list)
     analysis = load_analysis(MODELS / "alcohol.toml")
-    with pytest.raises(DataError, match="'alcohol' is not distributed"):
+    with pytest.raises(DataError, match="unknown data set 'alcohol'"):
         _ = analysis.models["L1"].spec
 
 
@@ -188,16 +189,16 @@ def test_models_are_frozen() -> None:
     [
         ('title = "Schools"', 'titel = "Schools"', "unknown key 'titel'; did you mean 'title'"),
         ('title = "Schools"', "", "'title' is missing"),
-        ('title = "Schools"', "title = 3", "title is 3; text is wanted"),
-        ('data = "school"', "data = [1]", r"data is \[1\]; text is wanted"),
-        ('late = "year > 1990"', "late = 1990", "derive or complete is 1990; text is wanted"),
+        ('title = "Schools"', "title = 3", "title is 3; it must be a string"),
+        ('data = "school"', "data = [1]", r"data is \[1\]; it must be a string"),
+        ('late = "year > 1990"', "late = 1990", "derive or complete is 1990; it must be a string"),
         ('["one", "two"]', '["one", "tow"]', "tables: Both: no model 'tow'; did you mean 'two'"),
         ("[model.two]", "[model.two]\nfomula = ''", "model two: unknown key 'fomula'; did you mean 'formula'"),
         ('formula = "effect ~ late"', "", "model two: 'formula' is missing"),
         ('S = {se = "var"}', "", "model two: 'S' is missing"),
         ('{se = "var"}', '{see = "var"}', "model two: S: unknown key 'see'; did you mean 'se'"),
-        ('{se = "var"}', "{se = 1}", "model two: S: se is 1; text is wanted"),
-        ('{se = "var"}', "0.1", r"model two: S is 0\.1; text is wanted"),
+        ('{se = "var"}', "{se = 1}", "model two: S: se is 1; it must be a string"),
+        ('{se = "var"}', "0.1", r"model two: S is 0\.1; it must be a string"),
         ('{se = "var"}', '{within = "ar"}', "model two: S: no builder 'ar'; did you mean 'ar1'"),
         ('{se = "var"}', '{within = "os.system"}', "model two: S: no builder 'os.system'"),
         (
@@ -207,12 +208,12 @@ def test_models_are_frozen() -> None:
         ),
         ('{se = "var"}', '{within = "ar1", variance = "var"}', "model two: S: ar1: 'rho' is missing"),
         ('district = "unstr"', 'district = "unst"', "unknown structure 'unst'; did you mean 'unstr'"),
-        ('district = "unstr"', "district = 1", "model one: psi.district is 1; text is wanted"),
-        ("{fixed = [[0.03]]}", "{fixd = [[0.03]]}", "model one: psi.study.fixd is .*; text is wanted"),
+        ('district = "unstr"', "district = 1", "model one: psi.district is 1; it must be a string"),
+        ("{fixed = [[0.03]]}", "{fixd = [[0.03]]}", "model one: psi.study.fixd is .*; it must be a string"),
         ("{fixed = [[0.03]]}", "{fixed = [[0.03]], cs = 1}", "model one: psi.study: unknown key 'cs'"),
         ('quantity = "df"', 'quantity = "dff"', "model one: paper: unknown quantity 'dff'; did you mean 'df'"),
         ("where =", "were =", "model one: paper: unknown key 'were'; did you mean 'where'"),
-        ('method = "ml"', "method = 1", "model two: method is 1; text is wanted"),
+        ('method = "ml"', "method = 1", "model two: method is 1; it must be a string"),
         ("[model.one]", "[model.one", "models.toml is not TOML"),
     ],
 )
@@ -253,8 +254,8 @@ def test_no_file(tmp_path: Path) -> None:
     ("written", "complaint"),
     [
         ('[priors]\ntaus = {name = "HalfNormal", sigma = 1}', "unknown key 'taus'; did you mean 'tau'?"),
-        ("[priors]\ntau = 0.5", "a table is wanted"),
-        ("[priors.tau]\ndistrict = 0.5", "a table is wanted"),
+        ("[priors]\ntau = 0.5", "it must be a table"),
+        ("[priors.tau]\ndistrict = 0.5", "it must be a table"),
     ],
 )
 def test_priors_that_are_none(tmp_path: Path, written: str, complaint: str) -> None:

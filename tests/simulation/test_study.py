@@ -43,7 +43,7 @@ def small(study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 
 def test_the_file_holds_the_published_table(study: Study, reference: Any) -> None:
-    published = reference("table6")
+    published = reference("paper/table6")
     statistics = published["columns"][3:]
     rows = [[s["m"], s["rho_b"], s["rho_w"], *(float(s["paper"][c]) for c in statistics)] for s in study.scenarios]
     assert rows == published["rows"]

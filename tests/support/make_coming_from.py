@@ -6,7 +6,6 @@ A row's last cells are what is measured, the cell before the first of them is th
 
 import doctest
 import io
-import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from tests.support.reference import read_reference
 
 PAGES = Path(__file__).resolve().parents[2] / "notebooks"
 MOST = 8  # digits; what agrees further depends on the machine
@@ -199,9 +200,7 @@ def examples(block: str, space: dict[str, Any], said: io.StringIO) -> None:
 
 
 if __name__ == "__main__":
-    from tests.conftest import SHARED
-
     page = PAGES / "coming_from.md"
-    done = run(page.read_text(), lambda name: json.loads((SHARED / "reference" / f"{name}.json").read_text()))
+    done = run(page.read_text(), read_reference)
     print(done.failures, end="")
     page.write_text(done.made)

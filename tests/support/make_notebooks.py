@@ -1,7 +1,6 @@
 """Executes the notebooks and writes their outputs back: `python -m tests.support.make_notebooks [name ...]`."""
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -43,7 +42,6 @@ def execute(path: Path, *, quiet: bool = False) -> nbformat.NotebookNode:
 
 
 def main(names: list[str]) -> None:
-    os.environ.setdefault("BAYESMETA_DATA", str(NOTEBOOKS.parents[1] / "shared/data"))
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         if not names or path.stem in names:
             start = perf_counter()

@@ -36,9 +36,9 @@ def test_ar1_by_position(series):
     np.testing.assert_allclose(negative["a"][0], [1.0, -1.5, 1.0], rtol=1e-15)
 
 
-def test_ar1_equals_the_published_construction(shared):
+def test_ar1_equals_the_published_construction(table):
     """Powers of 0.61 over the four follow-up times of the gliomas trials, the missing ones left out afterwards."""
-    data = pd.read_csv(shared / "data" / "gliomas.csv")
+    data = table("gliomas")
     S = within.ar1(data, variance="logORvar", rho=0.61, group="study")
     powers = 0.61 ** np.abs(np.subtract.outer(range(4), range(4)))
     for study, rows in data.groupby("study"):

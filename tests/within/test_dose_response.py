@@ -81,8 +81,8 @@ def test_counts_reproduce_what_they_promise_for_adjusted_data(counts, kind):
 
 
 @pytest.fixture(scope="module")
-def alcohol(shared) -> pd.DataFrame:
-    return pd.read_csv(shared / "data" / "alcohol.csv")
+def alcohol(table) -> pd.DataFrame:
+    return table("alcohol")
 
 
 COLUMNS = {"y": "logrr", "se": "se", "cases": "cases", "n": "peryears", "type": "type", "group": "id"}
@@ -100,7 +100,7 @@ def test_greenland_longnecker_equals_the_reference(alcohol, reference):
 
     So the cases agree up to one factor per study, which differs from 1 by less than 1e-4.
     """
-    known = reference("alcohol_gl_covariances")
+    known = reference("covariances/alcohol_greenland_longnecker")
     found = within.greenland_longnecker(alcohol, **COLUMNS)
     assert set(found) == set(known)
     for study, matrix in known.items():
@@ -117,7 +117,7 @@ def test_hamling_explains_the_reference(alcohol, reference):
     Done the same way it is met to the precision of its search; done right, the covariances of a study are all equal,
     to the reference's within 6 per cent where a dose's risk is a tenth and within 1e-3 where risks are small.
     """
-    known = reference("alcohol_hamling_covariances")
+    known = reference("covariances/alcohol_hamling")
     studies = dose_response.read(alcohol, "logrr", "se", None, "cases", "peryears", "type", "id")
     found = within.hamling(alcohol, **COLUMNS)
     assert set(found) == set(known) == set(studies)

@@ -16,29 +16,28 @@ from bayesmeta.plots.forest.spacing import GAP, width
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WITHOUT_NULL = ("mean", "logit")  # measures of one group, where zero says nothing
 _FAR = 2.5  # beyond the outermost estimate, in typical spreads: intervals that go further end in arrows
 _IMPRECISE = 3.0  # typical spreads: an estimate whose interval is wider on one side does not decide on the axis
 _FACTOR = float(np.log(100))  # ratios further from the outermost estimate tell nobody more
 _MARGIN = 0.04
 
 
-def limits(cells: Sequence[Cell], null: bool, logs: bool) -> tuple[float, float]:
+def limits(cells: Sequence[Cell], null: float | None, logs: bool) -> tuple[float, float]:
     """How far the axis reaches, in the unit of the model.
 
     All estimates and bounds lie within, but for intervals far wider than the others, which would squeeze those.
     No effect lies within where it is not further away than the axis is long.
 
-    cells : of one outcome.  null : whether 0 is no effect.  logs : whether effects are logs of ratios.
+    cells : of one outcome.  null : the effect that is none.  logs : whether effects are logs of ratios.
     """
     observed = [cell.observed for cell in cells if cell.observed]
     others = [found for cell in cells for found in (cell.blup, cell.mean, cell.prediction) if found]
     low, high = _span(_array(observed), _array([*observed, *others]), _FACTOR if logs else np.inf)
     reach = high - low
-    if null and 0 < low <= reach:
-        low = 0.0
-    elif null and 0 < -high <= reach:
-        high = 0.0
+    if null is not None and 0 < low - null <= reach:
+        low = null
+    elif null is not None and 0 < null - high <= reach:
+        high = null
     margin = _MARGIN * (high - low)
     return low - margin, high + margin
 

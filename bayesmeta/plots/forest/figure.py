@@ -119,14 +119,10 @@ def forest(
     panels = panels_of(said, names, heading, ratio, labelled, list(legend.values()))
     lines = spacing.lines_of(said, names)
     axes, size = _new(panels, lines) if given is None else (given, _letters(given, tree, ratio, panels, lines))
-    null = tree.attrs.get("measure") not in axis.WITHOUT_NULL
+    measure = style.measure_of(tree)
     for j, (one, panel) in enumerate(zip(axes, panels, strict=True)):
-        ends = (
-            axis.limits(said.cells(j), null, tree.attrs["measure"] in style.RATIOS)
-            if limits is None
-            else _limits(limits, ratio)
-        )
-        _panel(one, tree, said, j, panel, lines, size, ends, ratio, null, legend)
+        ends = axis.limits(said.cells(j), measure.null, measure.is_ratio) if limits is None else _limits(limits, ratio)
+        _panel(one, tree, said, j, panel, lines, size, ends, ratio, measure.null, legend)
     return np.array(axes, dtype=object) if len(axes) > 1 or _is_sequence(ax) else axes[0]
 
 
@@ -140,7 +136,7 @@ def _panel(
     size: float,
     ends: tuple[float, float],
     ratio: bool,
-    null: bool,
+    null: float | None,
     legend: dict[str, str],
 ) -> None:
     """One outcome into its axes."""

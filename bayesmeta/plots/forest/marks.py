@@ -29,7 +29,7 @@ class Marks:
     def __init__(self, ax: "Axes", limits: tuple[float, float], ratio: bool, pitch: float) -> None:
         self.ax, self.low, self.high, self.ratio, self.pitch = ax, *limits, ratio, pitch
 
-    def draw(self, said: Forest, outcome: int, lines: Lines, null: bool) -> None:
+    def draw(self, said: Forest, outcome: int, lines: Lines, null: float | None) -> None:
         cells, at = said.cells(outcome), np.asarray(lines.at)
         self._uprights(said.pooled[outcome], lines, null)
         of_row = [line.kind == "row" for line in said.lines]
@@ -49,11 +49,11 @@ class Marks:
         self._squares([(y - shift, c.observed, c.size) for y, c in zip(at, cells, strict=True) if c.observed])
         self._circles([(y + shift, c.blup) for y, c, row in zip(at, cells, of_row, strict=True) if c.blup and row])
 
-    def _uprights(self, pooled: Interval | None, lines: Lines, null: bool) -> None:
+    def _uprights(self, pooled: Interval | None, lines: Lines, null: float | None) -> None:
         """No effect, and the pooled estimate, from the first line to the last."""
         ends = -0.5, lines.bottom
-        if null and self.low <= 0 <= self.high:
-            self.ax.plot([self._x(0.0)] * 2, ends, color=style.MUTED, linewidth=0.7, zorder=1, label="no effect")
+        if null is not None and self.low <= null <= self.high:
+            self.ax.plot([self._x(null)] * 2, ends, color=style.MUTED, linewidth=0.7, zorder=1, label="no effect")
         if pooled:
             x = [self._x(pooled.estimate)] * 2
             self.ax.plot(x, ends, color=style.FAINT, linewidth=0.8, linestyle=":", zorder=1, label="pooled")

@@ -12,21 +12,12 @@ import xarray as xr
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.errors import SpecError
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.model.spec import Spec
+from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.tree.posterior_draws import is_posterior
 
-_SHORT = {
-    "logor": ("log OR", "OR"),
-    "logrr": ("log RR", "RR"),
-    "loghr": ("log HR", "HR"),
-    "logirr": ("log IRR", "IRR"),
-    "logrom": ("log RoM", "RoM"),
-    "rd": ("RD", "exp(RD)"),
-    "md": ("MD", "exp(MD)"),
-    "smd": ("SMD", "exp(SMD)"),
-}
-_POOLED = {"fixed": "common effect", "reml": "REML", "ml": "ML", "mm": "moments", "vc": "variance components"}
 _MINUS, _MISSING = "−", "–"
 _LARGE = 1e5  # a ratio beyond is only said to be so
 
@@ -132,13 +123,13 @@ def counts(spec: Spec, columns: Any) -> list[Counts]:
 
 
 def pooled_label(tree: xr.DataTree) -> str:
-    method = "posterior" if is_posterior(tree) else _POOLED.get(tree.attrs["method"], tree.attrs["method"].upper())
+    method = "posterior" if is_posterior(tree) else method_of(tree).short
     return f"Pooled ({method})"
 
 
 def effect_heading(tree: xr.DataTree, ratio: bool, prob: float) -> str:
     """Of the column of numbers, such as "OR [95% CI]"; of a posterior "interval", since pooled ones are credible."""
-    word = _SHORT.get(tree.attrs.get("measure", ""), ("Estimate", "exp(estimate)"))[int(ratio)]
+    word = style.measure_of(tree).short_label_of(ratio)
     return f"{word} [{percent(prob)} {'interval' if is_posterior(tree) else 'CI'}]"
 
 

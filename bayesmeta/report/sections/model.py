@@ -9,9 +9,10 @@ from markupsafe import Markup
 from bayesmeta import schema
 from bayesmeta.display import remarks
 from bayesmeta.display.tables import Facts, Table, fixed
+from bayesmeta.estimation.methods import method_of
+from bayesmeta.measures import measure
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.model.specify import MEASURES
 from bayesmeta.report import mathml as m
 from bayesmeta.report.blocks import Equations
 from bayesmeta.tree.specification import spec_from_tree
@@ -22,7 +23,7 @@ _MOST_TERMS = 6  # of an equation that is spelt out; beyond, it is written with 
 def of_tree(tree: xr.DataTree) -> Spec:
     """The specification of a tree; without variation between groups where the method allows none."""
     spec = spec_from_tree(tree)
-    return homogeneous(spec) if tree.attrs["method"] == "fixed" else spec
+    return homogeneous(spec) if method_of(tree).zero_psi else spec
 
 
 def varying(spec: Spec) -> list[Level]:
@@ -37,7 +38,7 @@ def facts(tree: xr.DataTree, sampling: str = "") -> Facts:
         ("Formula", remarks.formula(tree)),
         ("Random part", remarks.random(tree)),
         ("Outcomes", ", ".join(spec.outcomes)),
-        ("Measure", MEASURES.get(spec.measure or "", "not said")),
+        ("Measure", measure(spec.measure).label if spec.measure else "not stated"),
         ("Coefficients", f"{len(spec.coef)}: {', '.join(spec.coef)}"),
         ("Data", remarks.counts(tree)),
         ("Sampling errors", errors(spec)),

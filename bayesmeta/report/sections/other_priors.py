@@ -5,18 +5,19 @@ from typing import Any
 
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import priors, schema
 from bayesmeta.display.tables import Facts, Table, percent
 from bayesmeta.errors import BayesmetaWarning
 from bayesmeta.inference.sensitivity import sensitivity, side_by_side
+from bayesmeta.measures import measure
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.priors.prior import Prior, Priors, half_cauchy, half_normal, rhodes, turner
+from bayesmeta.priors.empirical import CITATIONS
+from bayesmeta.priors.prior import Prior, Priors, half_cauchy, half_normal
 from bayesmeta.priors.scales import default_taus
 from bayesmeta.report.blocks import Block, blocks, words
 from bayesmeta.summaries.compare import estimate_rows
 
 AS_GIVEN = "as reported"
-_EMPIRICAL = {"logor": ("Turner et al. (2015)", turner), "smd": ("Rhodes et al. (2015)", rhodes)}
 
 
 def alternatives(spec: Spec, given: Priors | None) -> dict[str, Priors]:
@@ -38,9 +39,9 @@ def alternatives(spec: Spec, given: Priors | None) -> dict[str, Priors]:
         "twice as wide": scaled(half_normal, 2.0),
         "half-Cauchy": scaled(half_cauchy, 1.0),
     }
-    if spec.measure in _EMPIRICAL and len(varying) == 1 and varying[0].effects == (schema.INTERCEPT,):
-        title, prior = _EMPIRICAL[spec.measure]
-        found[title] = Priors(beta=beta, rho=rho, tau=prior())
+    published = measure(spec.measure).published_prior
+    if published and len(varying) == 1 and varying[0].effects == (schema.INTERCEPT,):
+        found[CITATIONS[published]] = Priors(beta=beta, rho=rho, tau=getattr(priors, published)())
     return found
 
 

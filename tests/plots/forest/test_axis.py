@@ -21,38 +21,38 @@ def around(estimate: float, half: float) -> tuple[float, float, float]:
 
 
 def test_all_bounds_lie_within() -> None:
-    low, high = limits(cells(around(1, 0.5), around(1.4, 0.9), around(2, 0.4)), null=False, logs=False)
+    low, high = limits(cells(around(1, 0.5), around(1.4, 0.9), around(2, 0.4)), null=None, logs=False)
     assert 0.4 < low < 0.5
     assert 2.4 < high < 2.5
 
 
 def test_no_effect_lies_within_unless_it_is_far() -> None:
     near, far = cells(around(1, 0.5), around(2, 0.5)), cells(around(10, 0.5), around(11, 0.5))
-    assert limits(near, null=True, logs=False)[0] < 0
-    assert limits(near, null=False, logs=False)[0] > 0.4
-    assert limits(far, null=True, logs=False)[0] > 9
-    assert limits(cells(around(-1, 0.5), around(-2, 0.5)), null=True, logs=False)[1] > 0
+    assert limits(near, null=0.0, logs=False)[0] < 0
+    assert limits(near, null=None, logs=False)[0] > 0.4
+    assert limits(far, null=0.0, logs=False)[0] > 9
+    assert limits(cells(around(-1, 0.5), around(-2, 0.5)), null=0.0, logs=False)[1] > 0
 
 
 def test_imprecise_studies_do_not_squeeze_the_others() -> None:
     precise = [around(x, 0.2) for x in (0.1, 0.2, 0.3, 0.25)]
-    low, high = limits(cells(*precise, around(9, 30), (0.2, -np.inf, np.inf)), null=True, logs=False)
+    low, high = limits(cells(*precise, around(9, 30), (0.2, -np.inf, np.inf)), null=0.0, logs=False)
     assert -1 < low < -0.1
     assert 0.5 < high < 1.2
 
 
 def test_ratios_further_than_a_hundredfold_are_arrows() -> None:
     wide = [around(1, 60) for _ in range(3)]
-    low, high = limits(cells(around(0, 0.5), *wide), null=True, logs=True)
+    low, high = limits(cells(around(0, 0.5), *wide), null=0.0, logs=True)
     assert low > -6
     assert high < 7
-    assert limits(cells(around(0, 0.5), *wide), null=True, logs=False)[1] > 60
+    assert limits(cells(around(0, 0.5), *wide), null=0.0, logs=False)[1] > 60
 
 
 def test_estimates_alone_have_an_axis_too() -> None:
-    low, high = limits([Cell(observed=Interval(0.3, np.nan, np.nan))], null=False, logs=False)
+    low, high = limits([Cell(observed=Interval(0.3, np.nan, np.nan))], null=None, logs=False)
     assert low < 0.3 < high
-    low, high = limits([Cell(mean=Interval(0.3, 0.1, 0.5))], null=False, logs=False)
+    low, high = limits([Cell(mean=Interval(0.3, 0.1, 0.5))], null=None, logs=False)
     assert low < 0.1
     assert high > 0.5
 

@@ -9,9 +9,9 @@ import xarray as xr
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray, IndexArray
 from bayesmeta._validation import listing
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.tree.specification import group
 
-RESTRICTED = "reml"
 _SAME_SPACE = 1e-8  # largest part of a column of X outside the other model's column space, as a fraction of the column
 
 
@@ -25,7 +25,7 @@ def obstacle(trees: Mapping[str, xr.DataTree]) -> str:
         if schema.CRITERIA not in tree.children or not np.isfinite(group(tree, schema.CRITERIA)["loglik"].item()):
             return f"{name} has no likelihood (method {tree.attrs['method']})"
     for (one, first), (two, second) in pairwise(trees.items()):
-        restricted = [tree.attrs["method"] == RESTRICTED for tree in (first, second)]
+        restricted = [method_of(tree).likelihood == "restricted" for tree in (first, second)]
         if restricted[0] != restricted[1]:
             methods = " and ".join(f"{name} by {tree.attrs['method']}" for name, tree in ((one, first), (two, second)))
             return f"{methods} maximise different likelihoods; fit all by ml, or all by reml"

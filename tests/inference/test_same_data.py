@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta.tree.same_data import obstacle, other_sampling_covariances
+from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
 
 
 def data(**columns: object) -> pd.DataFrame:

@@ -1,0 +1,91 @@
+"""The register of estimation methods: what each is called, which options it takes, and what it can do.
+
+An estimator enters itself by `register`; everything else asks its record and never compares names. So an estimator
+added from outside appears in `fit`, `fit_many`, summaries, comparisons and reports without a change to any of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import xarray as xr
+
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.errors import SpecError
+from bayesmeta.estimation.record import Estimate
+
+REGISTER: dict[str, "Method"] = {}
+
+
+@dataclass(frozen=True)
+class Method:
+    """An estimation method.
+
+    Parameters
+    ----------
+    name : str
+        What `fit(method=)` calls it, such as "reml".
+    label : str
+        What a summary calls it: "restricted maximum likelihood (REML)".
+    short : str
+        What a table or a picture calls it: "REML".
+    estimate : callable
+        Specification -> Estimate; it takes the `options` as keyword arguments.
+    options : tuple of str
+        The options of `fit` that it takes.
+    likelihood : {"full", "restricted"} or None
+        The likelihood that it maximises; None for moments, whose fits have no log-likelihood and no criteria.
+    zero_psi : bool
+        Whether every Psi is zero by assumption: common effects.
+    missing : str
+        What a missing outcome is taken as.
+    together : callable or None
+        `estimate` for many data sets at once, see `fit_many`; None to take them one by one.
+    """
+
+    name: str
+    label: str
+    short: str
+    estimate: Callable[..., Estimate]
+    options: tuple[str, ...] = ()
+    likelihood: Literal["full", "restricted"] | None = None
+    zero_psi: bool = False
+    missing: str = "missing at random"
+    together: Callable[..., Any] | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Whether the free parameters of Psi are those at which a likelihood has its maximum."""
+        return self.likelihood is not None and not self.zero_psi
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise SpecError for an option that this method does not take."""
+        for name in options:
+            if name not in self.options:
+                hint = did_you_mean(name, self.options)
+                raise SpecError(
+                    f"method '{self.name}' has no option '{name}'{hint}\n  options: {listing(self.options) or 'none'}"
+                )
+
+
+def register(method: Method) -> Method:
+    """Enter a method into the register under its name, in place of one that has it already."""
+    REGISTER[method.name] = method
+    return method
+
+
+def method_named(name: str) -> Method:
+    """The method of this name; SpecError when there is none."""
+    if name not in REGISTER:
+        raise SpecError(f"unknown method {name!r}{did_you_mean(name, REGISTER)}\n  known: {listing(REGISTER, 20)}")
+    return REGISTER[name]
+
+
+def method_of(tree: xr.DataTree) -> Method:
+    """The method that wrote a results tree; of one that is not registered here, such as "bayes", only the name."""
+    name = str(tree.attrs.get("method", ""))
+    return REGISTER.get(name) or Method(name, label=name, short=name, estimate=_not_registered)
+
+
+def _not_registered(spec: Any, **options: Any) -> Estimate:
+    raise SpecError("the method of this tree is not registered; import the package that registers it")

@@ -1,0 +1,150 @@
+"""Effect measures: one record for each, with everything that others ask about it.
+
+A measure is entered by `register`, also from a user's own code; default priors, axes, tables and the report then know
+it.
+"""
+
+from dataclasses import dataclass
+
+from bayesmeta._validation import check_choice
+from bayesmeta.errors import SpecError
+
+__all__ = ["MEASURES", "Measure", "measure", "register"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What an effect estimate measures, on the scale on which it is modelled (ratios as logs).
+
+    Parameters
+    ----------
+    name : str
+        As users write it: `specify(..., measure="logor")`.
+    label : str
+        In words, on the scale of the model, such as "log odds ratio".
+    short_label : str, default ""
+        For the heading of a column, such as "log OR"; empty where no abbreviation is in use.
+    is_ratio : bool, default False
+        Whether the effect is the logarithm of a ratio, which people read as its exponential.
+    null : float or None, default 0.0
+        The value that means no effect, on the scale of the model; None where no value does, as for a mean of one group.
+    unit_information_sd : float or None, default None
+        SD of the effect estimate of a single participant, from which default priors take their scale; None where the
+        measure has no scale of its own, so that priors take theirs from the data.
+    published_prior : str, default ""
+        Function of `bayesmeta.priors` with a published distribution of the SD between studies; empty where none exists.
+
+    References
+    ----------
+    Röver, Bender, Dias, Schmid, Schmidli, Sturtz, Weber and Friede (2021), Res. Synth. Methods 12:448-474, for the
+    unit-information SD.
+
+    Examples
+    --------
+    >>> odds_ratio = measure("logor")
+    >>> odds_ratio.label, odds_ratio.label_of(ratio=True), odds_ratio.short_label_of(ratio=True)
+    ('log odds ratio', 'odds ratio', 'OR')
+    """
+
+    name: str
+    label: str
+    short_label: str = ""
+    is_ratio: bool = False
+    null: float | None = 0.0
+    unit_information_sd: float | None = None
+    published_prior: str = ""
+
+    def label_of(self, ratio: bool) -> str:
+        """The label on the scale of the model, or that of the exponential."""
+        if not ratio:
+            return self.label
+        return self.label.removeprefix("log ") if self.is_ratio else f"exp({self.label})"
+
+    def short_label_of(self, ratio: bool) -> str:
+        """The short label likewise, "Estimate" where there is none."""
+        if not ratio:
+            return self.short_label or "Estimate"
+        return self.short_label.removeprefix("log ") if self.is_ratio else f"exp({self.short_label or 'estimate'})"
+
+
+MEASURES: dict[str, Measure] = {}
+
+
+def register(measure: Measure) -> Measure:
+    """Enter an effect measure, so that `specify` accepts its name.
+
+    Parameters
+    ----------
+    measure : Measure
+        The record; its name must not belong to another one.
+
+    Returns
+    -------
+    Measure
+        The same record.
+
+    Raises
+    ------
+    SpecError
+        If another measure has this name.
+
+    Examples
+    --------
+    >>> name, label = "logdor", "log diagnostic odds ratio"
+    >>> register(Measure(name, label, "log DOR", is_ratio=True)).label_of(ratio=True)
+    'diagnostic odds ratio'
+    >>> del MEASURES["logdor"]
+    """
+    if MEASURES.get(measure.name, measure) != measure:
+        raise SpecError(f"there already is another measure named '{measure.name}'\n  choose another name")
+    MEASURES[measure.name] = measure
+    return measure
+
+
+for _measure in (
+    Measure("logor", "log odds ratio", "log OR", True, unit_information_sd=2.0, published_prior="turner"),
+    Measure("logrr", "log risk ratio", "log RR", True, unit_information_sd=2.0),
+    Measure("loghr", "log hazard ratio", "log HR", True, unit_information_sd=2.0),
+    Measure("logirr", "log incidence rate ratio", "log IRR", True, unit_information_sd=2.0),
+    Measure("logrom", "log ratio of means", "log RoM", True),
+    Measure("rd", "risk difference", "RD"),
+    Measure("md", "mean difference", "MD"),
+    Measure("smd", "standardised mean difference", "SMD", unit_information_sd=2**0.5, published_prior="rhodes"),
+    Measure("cor", "correlation"),
+    Measure("zcor", "Fisher's z", unit_information_sd=1.0),
+    Measure("logit", "logit of a proportion", null=None),
+    Measure("mean", "mean", null=None),
+    Measure("generic", "effect"),
+):
+    register(_measure)
+
+
+def measure(name: str | None) -> Measure:
+    """The record of a measure; that of "generic" where none is named, or where this process does not know it.
+
+    Parameters
+    ----------
+    name : str or None
+        Name of the measure, as in the attribute `measure` of a results tree.
+
+    Returns
+    -------
+    Measure
+        The record.
+
+    Examples
+    --------
+    >>> measure("smd").label, measure(None).label
+    ('standardised mean difference', 'effect')
+    """
+    return MEASURES.get(name or "", MEASURES["generic"])
+
+
+def check_measure(name: str | None) -> None:
+    """SpecError where a measure is named that is not in the register."""
+    if name is not None:
+        check_choice(name, MEASURES, "measure")
