@@ -281,7 +281,7 @@ def climb(
         move, gain = next_steps(free, at, here, pace, objective.curved)
         new = objective(at.z + move)
         evaluations[which] += 1
-        better, pace = judged(at, new, move, gain, pace)
+        better, pace = judged(at, new, move, gain, pace, objective.curved)
         at = at.put(np.flatnonzero(better), new.take(np.flatnonzero(better)))
         path.append(path[-1].copy())
         path[-1][which] = at.loglik
@@ -301,9 +301,12 @@ def next_steps(
     return move, gain
 
 
-def judged(at: Points, new: Points, move: FloatArray, gain: FloatArray, pace: Pace) -> tuple[BoolArray, Pace]:
+def judged(
+    at: Points, new: Points, move: FloatArray, gain: FloatArray, pace: Pace, curved: bool
+) -> tuple[BoolArray, Pace]:
     """Which steps are taken, and radius and ridge of the next ones."""
     rounding = ROUNDING * (1.0 + np.abs(at.loglik))
+    in_theta = curved & (pace.ridge < MOST_RIDGE)
     with np.errstate(invalid="ignore"):
         rise = new.loglik - at.loglik
         better = (rise > LEAST_SHARE * gain) | ((np.abs(rise) <= 10 * rounding) & (gain <= 1e-9))
@@ -312,4 +315,6 @@ def judged(at: Points, new: Points, move: FloatArray, gain: FloatArray, pace: Pa
         radius = np.where(good, np.minimum(2.5 * pace.radius, LARGEST_RADIUS), pace.radius)
         radius = np.where(poor, 0.25 * np.minimum(length, pace.radius), radius)
         eased = np.where(rise > 0.5 * gain, np.where(pace.ridge < 1e-2, 0.0, pace.ridge / 10), pace.ridge)
-    return better, Pace(radius, np.where(better, eased, np.maximum(10 * pace.ridge, 0.1)))
+        ridge = np.where(better, eased, np.maximum(10 * pace.ridge, 0.1))
+        resumed = np.where(better & ~poor, 1.0, pace.ridge)  # after a good step in z, theta is tried again
+    return better, Pace(np.where(in_theta, pace.radius, radius), np.where(in_theta, ridge, resumed))

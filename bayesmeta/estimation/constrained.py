@@ -104,6 +104,17 @@ class Held:
         H[:, place, place] = np.moveaxis(full, -1, 0) * np.outer(units, units)
         return (value - self.value) / self.size, gradient / self.size[:, None], H / self.size[:, None, None]
 
+    def brought_near(self, z: FloatArray) -> FloatArray:
+        """z (N, F) at which a variance has its value already; as it is where the function is another."""
+        if any(i != j for i, j in self.function.entries):
+            return z
+        c, slope, _ = self.distance(z)
+        now = c * self.size + self.value
+        with np.errstate(all="ignore"):
+            ratio = np.sqrt(self.value / now)
+        ratio = np.where(np.isfinite(ratio) & (ratio > 0), ratio, 1.0)
+        return np.where(np.abs(slope) * self.size[:, None] > 1e-12 * now[:, None], z * ratio[:, None], z)
+
     def __call__(self, z: FloatArray) -> Points:
         points = self.objective(z)
         with np.errstate(all="ignore"):
@@ -133,6 +144,7 @@ def maximise_held(
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
     """z (N, F) and log-likelihoods (N,) at the maxima under the constraint, and whether it is met."""
     held = Held(objective, level, function, value, size, np.zeros(len(z)))
+    z = held.brought_near(z)
     best = np.full(len(z), np.inf)
     for _ in range(ROUNDS):
         z = climb(held, z, MOST, 1e-10).points.z

@@ -181,8 +181,9 @@ class Held:
         place, level = free.slices[self.number], free.spec.levels[self.number]
         if not level.n_free:
             return False
-        one = (self.start[place] * free.units[place])[:, None]
-        spread = np.stack([level.structure.psi(one[:, 0] * scale, level.dim) for scale in (0.7, 1.0, 1.3)], axis=2)
+        one = self.start[place] * free.units[place]
+        around = one[:, None] * np.random.default_rng(0).uniform(0.5, 1.5, (len(one), 4))
+        spread = np.broadcast_to(level.structure.psi(around, level.dim), (level.dim, level.dim, 4))
         values = self.function.of(np.stack([spread[i, j] for i, j in self.function.entries]))[0]
         return bool(np.ptp(values) > 1e-12 * np.abs(values).max())
 
