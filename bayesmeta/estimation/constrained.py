@@ -16,6 +16,7 @@ from bayesmeta.estimation.objective import Objective, Points
 
 PENALTY = 1e3
 ROUNDS = 12
+SLOW = 0.9  # share of its distance that a climb must lose in a round to be worth another
 MET = 1e-8  # relative distance from the value at which the constraint is met
 PARTLY = 1e-5  # the same where more is not to be had
 MOST = 60  # evaluations of a climb in one round
@@ -145,15 +146,14 @@ def maximise_held(
     """z (N, F) and log-likelihoods (N,) at the maxima under the constraint, and whether it is met."""
     held = Held(objective, level, function, value, size, np.zeros(len(z)))
     z = held.brought_near(z)
-    best = np.full(len(z), np.inf)
+    distance, going = np.full(len(z), np.inf), np.arange(len(z))
     for _ in range(ROUNDS):
-        z = climb(held, z, MOST, 1e-10).points.z
-        distance = np.abs(held.distance(z)[0])
-        if (distance <= MET).all():
+        some = held.take(going)
+        z[going] = climb(some, z[going], MOST, 1e-10).points.z
+        before, c = distance[going], some.distance(z[going])[0]
+        distance[going] = np.abs(c)
+        held.multiplier[going] += held.penalty * c
+        going = going[(np.abs(c) > MET) & (np.abs(c) < SLOW * before)]
+        if not len(going):
             break
-        slow = distance > 0.25 * best
-        held = replace(held, multiplier=held.multiplier + held.penalty * held.distance(z)[0])
-        if slow.any() and held.penalty < 1e8:
-            held = replace(held, penalty=10 * held.penalty)
-        best = np.minimum(best, distance)
-    return z, objective.loglik(z), np.asarray(np.abs(held.distance(z)[0]) <= PARTLY)
+    return z, objective.loglik(z), distance <= PARTLY
