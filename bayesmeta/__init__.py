@@ -19,6 +19,7 @@ from bayesmeta._version import __version__ as __version__
 if TYPE_CHECKING:
     from bayesmeta import datasets as datasets
     from bayesmeta import effects as effects
+    from bayesmeta import estimation as estimation
     from bayesmeta import measures as measures
     from bayesmeta import plots as plots
     from bayesmeta import priors as priors
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from bayesmeta.model.specify import specify as specify
     from bayesmeta.priors import Prior as Prior
     from bayesmeta.priors import Priors as Priors
-    from bayesmeta.report import report as report
+    from bayesmeta.report.report import report as report
     from bayesmeta.simulation.run import run_study as run_study
     from bayesmeta.simulation.run import study_table as study_table
     from bayesmeta.simulation.study import load_study as load_study
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from bayesmeta.tree import Spec as Spec
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
-_MODULES = ("datasets", "effects", "measures", "plots", "priors", "structures", "within")
+_MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "structures", "within")
 _NAMES = {
     "analysis.model_file": ("load_analysis",),
     "summaries.compare": ("compare",),
@@ -82,7 +83,7 @@ _NAMES = {
     "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "bayes.pymc_model": ("to_pymc",),
-    "report": ("report",),
+    "report.report": ("report",),
     "bayes.sample": ("sample",),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),

@@ -1,10 +1,9 @@
 """Pieces of work on several processes, each with one thread, their results in order; and a progress bar."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from numbers import Integral
 from typing import Any
 
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import check_integer
 
 
 def in_order[Piece, Result](
@@ -15,9 +14,9 @@ def in_order[Piece, Result](
     what: str = "data sets",
 ) -> Iterator[Result]:
     """Results of `work` in the order of the pieces; -1 jobs are as many as there are processors."""
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or (n_jobs < 1 and n_jobs != -1):
-        raise SpecError(f"n_jobs is {n_jobs!r}; give a number of processes, or -1 for one on every processor")
-    results = _results(work, pieces, int(n_jobs))
+    if n_jobs != -1:
+        n_jobs = check_integer(n_jobs, "n_jobs", 1, remedy=", or -1 for one process on every processor")
+    results = _results(work, pieces, n_jobs)
     return iter(_with_bar(results, len(pieces), what)) if progress else results
 
 

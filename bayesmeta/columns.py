@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import DataError, SpecError
 
 
@@ -40,11 +40,7 @@ def numbers(given: Any, frame: pd.DataFrame, what: str) -> tuple[FloatArray, str
 
 def find_column(frame: pd.DataFrame, name: str, what: str) -> pd.Series:
     """One column, or an error that names its nearest neighbours."""
-    if name not in frame.columns:
-        raise SpecError(
-            f"{what}: no column '{name}' in the data{did_you_mean(name, frame.columns)}\n"
-            f"  columns: {listing(frame.columns, 30)}"
-        )
+    check_name(name, frame.columns, f"{what}: the data have no column", "columns", most=30)
     if list(frame.columns).count(name) > 1:
         raise SpecError(f"{what}: the data have several columns named '{name}'\n  rename or drop all but one")
     return frame[name]
@@ -111,13 +107,9 @@ def labels(values: pd.Series) -> ObjectArray:
 
 def take(frame: pd.DataFrame, column: str) -> pd.Series:
     """A column of the data; DataError where there is none of that name."""
-    if column not in frame.columns:
-        raise DataError(
-            f"the data have no column '{column}'{did_you_mean(column, frame.columns)}\n"
-            f"  columns: {listing(frame.columns, 30)}"
-        )
-    found: pd.Series = frame[column]
-    return found
+    check_name(column, frame.columns, "the data have no column", "columns", DataError, most=30)
+    values: pd.Series = frame[column]
+    return values
 
 
 def rows(frame: pd.DataFrame | pd.Series, where: BoolArray) -> str:

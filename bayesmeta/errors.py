@@ -6,6 +6,10 @@ parameter); further lines say what would be right and where to look.
 
 import os
 import warnings
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(__file__) + os.sep  # with the separator: a script bayesmeta_trials.py beside it is outside
 
@@ -48,3 +52,40 @@ def warn(message: str, category: type[Warning]) -> None:
     How deep in the package the cause lies does not matter, so no `stacklevel` has to be counted.
     """
     warnings.warn(message, category, skip_file_prefixes=(_PACKAGE,))
+
+
+class Deprecation(NamedTuple):
+    """A public name, or a parameter of public functions, what to write instead, and the version that removes it."""
+
+    old: str
+    new: str
+    removed: str
+
+
+DEPRECATIONS = (
+    Deprecation("seed", "random_seed", removed="0.3"),
+    Deprecation("datasets.fetch", "datasets.load", removed="0.3"),
+)
+
+
+def warn_deprecated(old: str) -> None:
+    """The DeprecationWarning of an entry of `DEPRECATIONS`."""
+    (entry,) = (each for each in DEPRECATIONS if each.old == old)
+    warn(f"'{old}' is deprecated, use '{entry.new}'; it will be removed in version {entry.removed}", DeprecationWarning)
+
+
+def keeps_old_names[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of a public function: parameters still go by their old names, with a DeprecationWarning."""
+    parameters = signature(function).parameters
+    renamed = {each.old: each.new for each in DEPRECATIONS if each.new in parameters}
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for old in renamed.keys() & kwargs.keys():
+            if renamed[old] in kwargs:
+                raise TypeError(f"{function.__name__}() got both '{renamed[old]}' and its old name '{old}'")
+            warn_deprecated(old)
+            kwargs[renamed[old]] = kwargs.pop(old)
+        return function(*args, **kwargs)
+
+    return call

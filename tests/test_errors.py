@@ -37,7 +37,7 @@ EMITTERS: dict[str, Callable[[], object]] = {
         bm.specify("A + B ~ 1", TABLE.assign(B=TABLE["B"].where(TABLE.index > 1)), S=["vA", "vB"], S_correlation=0),
         "mm",
     ),
-    "few groups to draw from": lambda: bm.bootstrap(bm.fit(ONE), n=5, seed=1, kind="groups"),
+    "few groups to draw from": lambda: bm.bootstrap(bm.fit(ONE), n=5, random_seed=1, kind="groups"),
     "default priors on the scale of the data": lambda: bm.to_pymc(bm.specify("A ~ 1", TABLE, S="vA")),
 }
 
@@ -68,3 +68,38 @@ def test_warnings_are_emitted_in_one_place():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("warnings.warn", "warnings.warn_explicit")
     ]
     assert [place.partition(":")[0] for place in calls] == ["errors.py"]
+
+
+SPEC = bm.specify("A ~ 1", TABLE, S="vA", measure="md")
+
+
+SMALL, BIG = (bm.fit(bm.specify(f"A ~ {x}", TABLE, S="vA"), "ml") for x in ("1", "B"))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (bm.simulate, {"spec_or_tree": SMALL, "n": 3}),
+        (bm.bootstrap, {"tree": SMALL, "n": 3}),
+        (bm.lr_test, {"small": SMALL, "big": BIG, "reference": "bootstrap", "bootstrap": 5}),
+    ],
+)
+def test_an_old_name_of_a_parameter_still_works_and_warns_at_the_users_line(function, arguments):
+    with pytest.warns(DeprecationWarning, match="'seed' is deprecated, use 'random_seed'.*version") as caught:
+        old = function(**arguments, seed=3)
+    assert caught[0].filename == __file__
+    assert str(old) == str(function(**arguments, random_seed=3))
+    with pytest.raises(TypeError, match="both 'random_seed' and its old name 'seed'"):
+        function(**arguments, seed=3, random_seed=3)
+
+
+@pytest.mark.parametrize("function", [bm.sample, bm.sensitivity])
+def test_an_old_name_of_a_parameter_of_samplers(function):
+    priors = {} if function is bm.sample else {"priors": {}}
+    with pytest.warns(DeprecationWarning, match="'seed' is deprecated"), pytest.raises(bm.SpecError):
+        function(SPEC, **priors, draws=0, seed=3)
+
+
+def test_what_is_deprecated_has_a_version_ahead_that_removes_it():
+    here = tuple(map(int, bm.__version__.split(".")[:2]))
+    assert all(tuple(map(int, each.removed.split("."))) > here for each in errors.DEPRECATIONS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.safety import ELEMENTWISE
 
@@ -102,8 +102,7 @@ def _evaluate(node: ast.AST, frame: pd.DataFrame, what: str) -> Any:
         case ast.Constant(value=str() as value):
             return value
         case ast.Name(id=name):
-            if name not in frame.columns:
-                raise SpecError(f"{what}: no column '{name}' in the data{did_you_mean(name, frame.columns)}")
+            check_name(name, frame.columns, f"{what}: the data have no column", "columns")
             return frame[name]
         case ast.BinOp(op=op) if type(op) in _ARITHMETIC:
             return _ARITHMETIC[type(op)](_evaluate(node.left, frame, what), _evaluate(node.right, frame, what))
@@ -112,9 +111,7 @@ def _evaluate(node: ast.AST, frame: pd.DataFrame, what: str) -> Any:
         case ast.Compare(ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
             return _COMPARISONS[type(op)](_evaluate(node.left, frame, what), _evaluate(right, frame, what))
         case ast.Call(func=ast.Name(id=name), keywords=[]):
-            if name not in _FUNCTIONS:
-                known = listing(_FUNCTIONS, most=20)
-                raise SpecError(f"{what}: no function '{name}'{did_you_mean(name, _FUNCTIONS)}\nknown: {known}")
+            check_name(name, _FUNCTIONS, f"{what}: no function", "known")
             return _FUNCTIONS[name](frame, *(_evaluate(argument, frame, what) for argument in node.args))
     raise SpecError(
         f"{what}: '{ast.unparse(node)}' is not allowed; columns, numbers, arithmetic and a few functions are"

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import plots
-from bayesmeta._validation import check_choice, did_you_mean, listing
+from bayesmeta._validation import check_choice, check_name, did_you_mean, listing
 from bayesmeta.analysis.figures import KINDS, Figure, draw
 from bayesmeta.analysis.model_file import load_analysis
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
@@ -87,9 +87,7 @@ def wanted(
     if settings and kind is None:
         raise SpecError(f"--set {listing(settings)} belongs to one kind of figure; name it with --kind")
     for model in models:
-        if model not in source.models:
-            hint = did_you_mean(model, source.models)
-            raise SpecError(f"no model '{model}' in {source.stem}{hint}\nmodels: {listing(source.models, most=20)}")
+        check_name(model, source.models, f"{source.stem} has no model", "models")
     chosen = models or source.models
     found = []
     for figure in source.figures.values():

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import plots
-from bayesmeta._validation import check_choice, check_keys, check_type, did_you_mean, listing
+from bayesmeta._validation import check_choice, check_keys, check_name, check_type, listing
 from bayesmeta.columns import find_column
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation import methods
@@ -85,8 +85,7 @@ def _models(written: Any, known: list[str], where: str) -> dict[str, str]:
     if not written:
         raise SpecError(f"{where}: none is named\nmodels: {listing(known, most=20)}")
     for name in written.values():
-        if name not in known:
-            raise SpecError(f"{where}: no model '{name}'{did_you_mean(str(name), known)}")
+        check_name(name, known, f"{where}: no model", "models")
     return dict(written)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta import datasets, structures, within
-from bayesmeta._validation import check_keys, check_strings, check_type, did_you_mean, listing
+from bayesmeta._validation import check_choice, check_keys, check_name, check_strings, check_type
 from bayesmeta.analysis.derive import derive
 from bayesmeta.analysis.figures import Figure, read_figure
 from bayesmeta.analysis.published import Printed, read_printed
@@ -59,8 +59,7 @@ class Source:
     def frame(self) -> pd.DataFrame:
         """The rows that enter the models."""
         for column in self.complete:
-            if column not in self.table.columns:
-                raise SpecError(f"complete: no column '{column}' in the data{did_you_mean(column, self.table.columns)}")
+            check_name(column, self.table.columns, "complete: the data have no column", "columns")
         return self.table.dropna(subset=list(self.complete)).reset_index(drop=True)
 
 
@@ -205,8 +204,7 @@ def _prior(written: Any, where: str) -> Any:
 def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ...]:
     check_type(names, list, f"tables: {title}")
     for name in names:
-        if name not in models:
-            raise SpecError(f"tables: {title}: no model '{name}'{did_you_mean(name, models)}")
+        check_name(name, models, f"tables: {title}: no model", "models")
     return tuple(names)
 
 
@@ -229,10 +227,8 @@ def _check_sampling(S: Any, where: str) -> None:
     elif "within" not in S:
         check_keys(S, ("se", "within"), where, required=("se",))
         check_strings(S["se"] if isinstance(S["se"], list) else [S["se"]], f"{where}: se")
-    elif S["within"] not in _BUILDERS:
-        hint = did_you_mean(S["within"], _BUILDERS)
-        raise SpecError(f"{where}: no builder '{S['within']}'{hint}\nknown: {listing(_BUILDERS)}")
     else:
+        check_choice(S["within"], _BUILDERS, f"{where}: within")
         _, *parameters = inspect.signature(_BUILDERS[S["within"]]).parameters.values()
         required = [p.name for p in parameters if p.default is p.empty]
         check_keys(S, ("within", *(p.name for p in parameters)), f"{where}: {S['within']}", required)

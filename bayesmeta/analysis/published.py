@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice, check_keys, listing
 from bayesmeta.errors import SpecError
 
 # what may be held, and how many labels each takes in `of`: (fewest, most)
@@ -91,16 +91,9 @@ def read_printed(entry: Any, where: str) -> Printed:
     """One entry of a model's `paper` list; SpecError for anything it should not hold."""
     if not isinstance(entry, Mapping):
         raise SpecError(f"{where}: {entry!r} is not a table with quantity, printed and where")
-    for key in entry:
-        if key not in _KEYS:
-            raise SpecError(f"{where}: unknown key '{key}'{did_you_mean(key, _KEYS)}\nknown: {listing(_KEYS, most=20)}")
-    for key in ("quantity", "printed", "where"):
-        if key not in entry:
-            raise SpecError(f"{where}: '{key}' is missing in {dict(entry)}")
+    check_keys(entry, _KEYS, where, required=("quantity", "printed", "where"))
     quantity, of = entry["quantity"], entry.get("of", [])
-    if quantity not in QUANTITIES:
-        known = listing(QUANTITIES, most=20)
-        raise SpecError(f"{where}: unknown quantity '{quantity}'{did_you_mean(quantity, QUANTITIES)}\nknown: {known}")
+    check_choice(quantity, QUANTITIES, f"{where}: quantity")
     labels = (of,) if isinstance(of, str) else tuple(of)
     fewest, most = QUANTITIES[quantity]
     if len(labels) < fewest or (most is not None and len(labels) > most):

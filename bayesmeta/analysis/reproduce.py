@@ -10,7 +10,7 @@ import xarray as xr
 from scipy.special import chdtrc
 
 from bayesmeta import schema
-from bayesmeta._validation import did_you_mean
+from bayesmeta._validation import check_name
 from bayesmeta.analysis.model_file import load_analysis
 from bayesmeta.analysis.published import Printed, rounded
 from bayesmeta.errors import SpecError
@@ -84,8 +84,7 @@ def quantity(tree: xr.DataTree, entry: Printed) -> float:
 def _coefficient(column: str) -> Callable[..., float]:
     def read(tree: xr.DataTree, label: str) -> float:
         values = summary(tree).to_dataframe()[column]
-        if label not in values.index:
-            raise SpecError(f"paper: no coefficient '{label}'{did_you_mean(label, values.index)}")
+        check_name(label, values.index, "paper: no coefficient", "coefficients")
         return float(values[label])
 
     return read
@@ -95,7 +94,7 @@ def _tau(tree: xr.DataTree, level: str, effect: str | None = None) -> float:
     estimate = tree[schema.ESTIMATE].dataset
     if schema.tau(level) not in estimate:
         levels = [str(v).removeprefix("tau_") for v in estimate.data_vars if str(v).startswith("tau_")]
-        raise SpecError(f"paper: no level '{level}'{did_you_mean(level, levels)}")
+        check_name(level, levels, "paper: no level", "levels")
     tau = estimate[schema.tau(level)]
     effects = [str(label) for label in tau[schema.effect(level)].to_numpy()]
     chosen = effects[0] if effect is None and len(effects) == 1 else effect
@@ -115,8 +114,7 @@ def _wald_pvalue(tree: xr.DataTree, *labels: str) -> float:
     estimate = tree[schema.ESTIMATE].dataset
     coef = [str(c) for c in estimate[schema.COEF].to_numpy()]
     for label in labels:
-        if label not in coef:
-            raise SpecError(f"paper: no coefficient '{label}'{did_you_mean(label, coef)}")
+        check_name(label, coef, "paper: no coefficient", "coefficients")
     at = [coef.index(label) for label in labels]
     beta = estimate["beta"].to_numpy()[at]
     cov = estimate["beta_cov"].to_numpy()[np.ix_(at, at)]

@@ -12,7 +12,7 @@ from pymc.logprob.transforms import Transform
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice
 from bayesmeta.bayes.observed import WITHIN, Blocks, explicit_likelihood, marginal_likelihood
 from bayesmeta.bayes.vicinity import Vicinity, vicinity
 from bayesmeta.errors import SpecError
@@ -70,12 +70,7 @@ def to_pymc(spec: Spec, priors: "Priors | None" = None, parameterization: Parame
     """
     if not isinstance(spec, Spec):
         raise SpecError(f"to_pymc takes a specification from bm.specify, not a {type(spec).__name__}")
-    known = get_args(Parameterization)
-    if parameterization not in known:
-        raise SpecError(
-            f"parameterization is {parameterization!r}{did_you_mean(str(parameterization), known)}\n"
-            f"  known: {listing(known)}"
-        )
+    check_choice(parameterization, get_args(Parameterization), "parameterization")
     return build(spec, [resolve(spec, priors)], vicinity(spec), parameterization)
 
 

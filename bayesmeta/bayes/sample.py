@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bayesmeta._validation import check_integer, check_probability
 from bayesmeta.bayes.chains import alarms
-from bayesmeta.errors import ConvergenceWarning, SpecError, warn
+from bayesmeta.errors import ConvergenceWarning, SpecError, keeps_old_names, warn
 from bayesmeta.model.spec import Spec
 
 if TYPE_CHECKING:
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from bayesmeta.priors.prior import Priors
 
 
+@keeps_old_names
 def sample(
     spec: Spec,
     priors: "Priors | None" = None,
     draws: int = 1000,
     tune: int = 1000,
     chains: int = 4,
-    seed: int | None = None,
+    random_seed: int | None = None,
     sampler: Literal["auto", "nutpie", "pymc", "numpyro"] = "auto",
     target_accept: float = 0.9,
     *,
@@ -42,7 +43,7 @@ def sample(
     priors : `bm.Priors`; by default by the measure of the specification, or scaled from the data, with a warning.
     draws, tune : kept and discarded draws of every chain, at least 1.
     chains : at least 1; fewer than 2 cannot be checked for convergence.
-    seed : of everything random; the same seed gives the same tree. By default drawn and kept in the tree.
+    random_seed : of everything random; the same seed gives the same tree. By default drawn and kept in the tree.
     sampler : "nutpie", "pymc" or "numpyro" (needs numpyro and jax); "auto" is nutpie.
     target_accept : between 0 and 1; nearer to 1, steps are smaller, and divergences rarer.
     backend : of nutpie, "numba" or "jax".
@@ -80,7 +81,7 @@ def sample(
     >>> import bayesmeta as bm
     >>> bcg = bm.datasets.load("bcg")
     >>> spec = bm.specify("logor ~ 1", bcg, S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, bm.Priors(tau=bm.priors.half_normal(0.5)), seed=1, progress=False)
+    >>> post = bm.sample(spec, bm.Priors(tau=bm.priors.half_normal(0.5)), random_seed=1, progress=False)
     >>> round(float(post["posterior"]["tau_unit"].mean()), 1)
     0.6
     """
@@ -94,7 +95,7 @@ def sample(
     check_settings(draws, tune, chains, target_accept)
     name = chosen(sampler, backend)
     given, options = resolve(spec, priors), (draws, tune, chains, target_accept, shown(progress))
-    seed = check_seed(seed)
+    seed = check_seed(random_seed)
     if name == "nutpie":
         return Compiled(spec, [given], backend).sample(0, seed, *options, random_effects=random_effects)
     near, plan = vicinity(spec), _Plan.of(seed)
@@ -172,19 +173,15 @@ class _Plan:
 def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any) -> None:
     """Refuse numbers with which nothing can be sampled."""
     for name, value, least in (("draws", draws, 1), ("tune", tune, 1), ("chains", chains, 1)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise SpecError(f"{name} is {value!r}; give a whole number of at least {least}")
-    if isinstance(target_accept, bool) or not isinstance(target_accept, Real) or not 0 < float(target_accept) < 1:
-        raise SpecError(f"target_accept is {target_accept!r}; give a number between 0 and 1, such as 0.9")
+        check_integer(value, name, least)
+    check_probability(target_accept, "target_accept")
 
 
 def check_seed(seed: Any) -> int:
     """The seed, or a new one."""
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise SpecError(f"seed is {seed!r}; give a whole number of at least 0, or None")
-    return int(seed)
+    return check_integer(seed, "random_seed", 0, remedy=", or None")
 
 
 def shown(progress: bool | None) -> bool:

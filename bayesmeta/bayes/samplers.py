@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice, listing
 from bayesmeta.bayes.pymc_model import chol_name, posterior_names, rho_dim, tau_dim
 from bayesmeta.bayes.vicinity import Vicinity
 from bayesmeta.errors import SpecError
@@ -49,8 +49,7 @@ class Settings:
 def chosen(sampler: str, backend: str | None) -> str:
     """The sampler that is meant; SpecError for one that is unknown or not installed, and for a backend without BLAS."""
     known = ("auto", *SAMPLERS)
-    if sampler not in known:
-        raise SpecError(f"unknown sampler {sampler!r}{did_you_mean(str(sampler), known)}\n  known: {listing(known)}")
+    check_choice(sampler, known, "sampler")
     if backend not in (None, "numba", "jax"):
         why = "; it takes minutes for what the others do in seconds" if backend == "c" else ""
         raise SpecError(f"backend {backend!r} is not offered{why}\n  leave it out, or give 'numba' or 'jax'")

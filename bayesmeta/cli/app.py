@@ -10,7 +10,7 @@ import typer
 import xarray as xr
 from rich.console import Console
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name
 from bayesmeta.analysis import figure_files
 from bayesmeta.analysis.figures import KINDS, setting
 from bayesmeta.analysis.model_file import Analysis, Model, load_analysis
@@ -18,7 +18,7 @@ from bayesmeta.analysis.reproduce import reproduce
 from bayesmeta.bayes.sample import sample as draw
 from bayesmeta.cli.printing import print_rows, print_study
 from bayesmeta.display.export import Page
-from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
+from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError
 from bayesmeta.estimation.fit import fit as fit_model
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.simulate import count
@@ -166,13 +166,13 @@ def report_command(
     ] = None,
 ) -> None:
     """Write one HTML page about the models of a file or about saved results, complete in itself."""
-    from bayesmeta.report.from_file import Options, report_file
+    from bayesmeta.report.from_file import ReportOptions, report_file
     from bayesmeta.report.render import check_page
 
     with _said_plainly():
         path = out or Path(f"{file.stem}.html")
         check_page(path)
-        page = report_file(file, path, Options(model, method, draws, tune, chains, seed, bayes, sensitivity))
+        page = report_file(file, path, ReportOptions(model, method, draws, tune, chains, seed, bayes, sensitivity))
         typer.echo(f"Report written to {page.save(path)}")
 
 
@@ -259,7 +259,5 @@ def _save(trees: Mapping[str, xr.DataTree], path: Path) -> None:
 def _chosen(analysis: Analysis, model: str | None) -> list[str]:
     if model is None:
         return list(analysis.models)
-    if model not in analysis.models:
-        known = listing(analysis.models, most=20)
-        raise SpecError(f"no model '{model}' in {analysis.path}{did_you_mean(model, analysis.models)}\nmodels: {known}")
+    check_name(model, analysis.models, f"{analysis.path} has no model", "models")
     return [model]

@@ -5,7 +5,6 @@ counts are computed when a table is loaded. Beside each `NAME.csv` lies `NAME.to
 """
 
 import tomllib
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pandas as pd
 
 from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.datasets import derived
-from bayesmeta.errors import DataError
+from bayesmeta.errors import DataError, warn_deprecated
 
 _HERE = Path(__file__).parent
 _DERIVED: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
@@ -81,11 +80,7 @@ def fetch(name: str) -> pd.DataFrame:
     ...     fetch("thrombolytic").shape
     (38, 10)
     """
-    warnings.warn(
-        f"datasets.fetch is deprecated: every data set is bundled, use datasets.load('{name}')",
-        DeprecationWarning,
-        stacklevel=2,
-    )
+    warn_deprecated("datasets.fetch")
     return load(name)
 
 

@@ -12,10 +12,9 @@ import pandas as pd
 from scipy.special import poch
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice
 from bayesmeta.effects.arms import Arms, frame_of, groups, with_estimates
 from bayesmeta.effects.two_by_two import ESTIMATES, Zero, ZeroCells, read
-from bayesmeta.errors import SpecError
 
 __all__ = ["hedges_g", "mean_difference", "odds_ratio", "risk_difference", "risk_ratio"]
 
@@ -245,9 +244,7 @@ def hedges_g(
             y       v
     0  0.6111  0.0723
     """
-    if correction not in CORRECTIONS:
-        hint = did_you_mean(str(correction), CORRECTIONS)
-        raise SpecError(f"correction is {correction!r}{hint}\n  known: {listing(CORRECTIONS)}")
+    check_choice(correction, CORRECTIONS, "correction")
     frame = frame_of(data)
     (m1, m2), (sd1, sd2), (n1, n2) = groups(frame, mean, sd, n)
     df = n1 + n2 - 2

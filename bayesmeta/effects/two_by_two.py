@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice, check_number, listing
 from bayesmeta.effects.arms import Arms, Estimate, arms, refuse
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 
@@ -55,11 +55,9 @@ class ZeroCells:
     drop_double_zero: bool | None
 
     def __post_init__(self) -> None:
-        if self.zero is not None and self.zero not in ZEROS:
-            hint = did_you_mean(str(self.zero), ZEROS)
-            raise SpecError(f"zero is {self.zero!r}{hint}\n  known: {listing(ZEROS)}")
-        if not (np.isscalar(self.add) and np.isreal(self.add) and 0 < self.add < np.inf):
-            raise SpecError(f"add is {self.add!r}; what is added to cells is a number greater than 0")
+        if self.zero is not None:
+            check_choice(self.zero, ZEROS, "zero")
+        check_number(self.add, "add", above=0)
 
     def applied(self, tables: TwoByTwo, index: pd.Index) -> TwoByTwo:
         """The tables as the estimates see them, with a warning of what the user has not asked for."""

@@ -1,10 +1,10 @@
 """`fit`: from a specification to a results tree by a frequentist method."""
 
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import ArrayLike
 
+from bayesmeta._validation import check_integer, check_number
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.estimation.result_tree import from_estimate
@@ -108,7 +108,7 @@ def fit(
 
 def check_option(name: str, value: Any) -> None:
     """Refuse numbers of iterations that are not positive integers, and tolerances that are not positive numbers."""
-    if name == "max_iterations" and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
-        raise SpecError(f"max_iterations is {value!r}; give a positive integer")
-    if name == "tolerance" and (isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0):
-        raise SpecError(f"tolerance is {value!r}; give a positive number")
+    if name == "max_iterations":
+        check_integer(value, name, 1)
+    if name == "tolerance":
+        check_number(value, name, above=0)

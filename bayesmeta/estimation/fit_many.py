@@ -73,7 +73,7 @@ def fit_many(
     --------
     >>> import bayesmeta as bm
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"))
-    >>> again = bm.fit_many(bm.Spec.from_tree(fit), bm.simulate(fit, n=200, seed=1))
+    >>> again = bm.fit_many(bm.Spec.from_tree(fit), bm.simulate(fit, n=200, random_seed=1))
     >>> int(again["converged"].sum())
     200
     """

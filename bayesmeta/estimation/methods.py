@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice, check_name
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.record import Estimate
 
@@ -61,11 +61,7 @@ class Method:
     def check_options(self, options: dict[str, Any]) -> None:
         """Raise SpecError for an option that this method does not take."""
         for name in options:
-            if name not in self.options:
-                hint = did_you_mean(name, self.options)
-                raise SpecError(
-                    f"method '{self.name}' has no option '{name}'{hint}\n  options: {listing(self.options) or 'none'}"
-                )
+            check_name(name, self.options, f"method '{self.name}' has no option", "options")
 
 
 def register(method: Method) -> Method:
@@ -76,9 +72,7 @@ def register(method: Method) -> Method:
 
 def method_named(name: str) -> Method:
     """The method of this name; SpecError when there is none."""
-    if name not in REGISTER:
-        raise SpecError(f"unknown method {name!r}{did_you_mean(name, REGISTER)}\n  known: {listing(REGISTER, 20)}")
-    return REGISTER[name]
+    return REGISTER[check_choice(name, REGISTER, "method")]
 
 
 def method_of(tree: xr.DataTree) -> Method:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_integer
 from bayesmeta.columns import as_categories, categories, finite, label, rows
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.formula.safety import ELEMENTWISE, Part
@@ -63,8 +64,7 @@ def functions() -> Mapping[str, Callable[..., Any]]:
         return C(as_categories(values, state["levels"]), contrasts)
 
     def polynomial(x: Any, degree: Any = 1, raw: Any = False, _state: dict[str, Any] | None = None) -> Any:
-        if isinstance(degree, bool) or not isinstance(degree, int) or not 1 <= degree <= MOST_DEGREES:
-            raise SpecError(f"poly(): degree={degree!r}, it must be a whole number from 1 to {MOST_DEGREES}")
+        check_integer(degree, "poly(): degree", 1, MOST_DEGREES)
         return poly(x, degree, bool(raw), _state=_state)
 
     return {

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_keys, check_name
 from bayesmeta.columns import reasons_missing
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.expressions import evaluate
@@ -55,12 +55,7 @@ class Terms:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Terms":
         """Inverse of `to_json`; SpecError for unknown keys."""
-        known = [f.name for f in fields(cls)]
-        for key in values:
-            if key not in known:
-                raise SpecError(f"formulas of a model: unknown key '{key}'{did_you_mean(key, known)}")
-        if "fixed" not in values:
-            raise SpecError("formulas of a model: the key 'fixed' is missing")
+        check_keys(values, [each.name for each in fields(cls)], "formulas of a model", required=["fixed"])
         return cls(**values)
 
 
@@ -245,7 +240,8 @@ def _plain_column(text: str, what: str, columns: Sequence[str]) -> str:
         raise SpecError(f"{what}: '{column}' is no plain column\n  levels are nested anyway: write {nested}")
     if not re.fullmatch(r"[\w.]+", column):
         raise SpecError(f"{what}: '{column}' is no plain column\n  make it a column of the data first")
-    raise SpecError(f"{what}: no column '{column}'{did_you_mean(column, columns)}\n  columns: {listing(columns, 30)}")
+    check_name(column, columns, f"{what}: no column", "columns", most=30)
+    return column
 
 
 def _right(text: object, what: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_integer, listing
 from bayesmeta.errors import DataError, SpecError
 
 
@@ -136,8 +136,7 @@ def _interior(
 
 def _probabilities(df: int, intercept: bool, n: int) -> FloatArray:
     least = 1 + intercept
-    if isinstance(df, bool) or not isinstance(df, int) or not least <= df <= n:
-        raise SpecError(f"ns(): df={df!r}, it must be a whole number from {least} to the number of rows, {n}")
+    check_integer(df, "ns(): df", least, n, remedy=", the number of rows")
     return np.linspace(0, 1, df - least + 2)[1:-1]
 
 

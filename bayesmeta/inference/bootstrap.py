@@ -12,8 +12,8 @@ from scipy.special import ndtr, ndtri
 from bayesmeta import schema
 from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
-from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, warn
+from bayesmeta._validation import check_choice
+from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, keeps_old_names, warn
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.methods import method_named, method_of
 from bayesmeta.inference.regroup import with_groups
@@ -26,10 +26,11 @@ KINDS, INTERVALS = ("parametric", "groups"), ("percentile", "basic", "bca")
 REPLICATE, PARAMETER, INTERVAL = "replicate", "parameter", "interval"
 
 
+@keeps_old_names
 def bootstrap(
     tree: xr.DataTree,
     n: int = 1000,
-    seed: Any = None,
+    random_seed: int | Sequence[int] | None = None,
     kind: str = "parametric",
     intervals: str | Sequence[str] = ("percentile", "basic"),
     prob: float = 0.95,
@@ -43,7 +44,7 @@ def bootstrap(
     ----------
     tree : results tree of `bm.fit`.
     n : number of replicates.
-    seed : whatever `numpy.random.SeedSequence` takes.
+    random_seed : whatever `numpy.random.SeedSequence` takes.
     kind : "parametric": new effect estimates from the fitted model, the design and S kept. "groups": outer groups drawn
         with replacement, with all they hold; each is a group of its own.
     intervals : some of "percentile", "basic" and "bca". The last, bias-corrected and accelerated, leaves every outer
@@ -81,21 +82,21 @@ def bootstrap(
     --------
     >>> import bayesmeta as bm
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"))
-    >>> found = bm.bootstrap(fit, n=200, seed=1)
+    >>> found = bm.bootstrap(fit, n=200, random_seed=1)
     >>> found["lower"].dims, found.attrs["failed"]
     (('interval', 'parameter'), 0)
     """
     chosen = [intervals] if isinstance(intervals, str) else list(intervals)
-    for given, known in [(kind, KINDS), *((name, INTERVALS) for name in chosen)]:
-        if given not in known:
-            raise SpecError(f"unknown bootstrap {given!r}{did_you_mean(given, known)}\n  known: {listing(known)}")
+    check_choice(kind, KINDS, "kind")
+    for name in chosen:
+        check_choice(name, INTERVALS, "intervals")
     count("n", n)
     table = parameters(tree, prob)
     spec, method = spec_from_tree(tree), tree.attrs["method"]
     if kind == "parametric":
-        replicates, converged = _parametric(tree, spec, n, seed, n_jobs, progress)
+        replicates, converged = _parametric(tree, spec, n, random_seed, n_jobs, progress)
     else:
-        replicates, converged = _by_groups(spec, method, n, seed, n_jobs, progress)
+        replicates, converged = _by_groups(spec, method, n, random_seed, n_jobs, progress)
     failed = int((~converged).sum())
     if n - failed < 2:
         raise SpecError(f"no bootstrap: {failed} of {n} replicates did not converge")

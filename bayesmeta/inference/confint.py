@@ -8,8 +8,8 @@ import xarray as xr
 from scipy.special import chdtri
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
-from bayesmeta.errors import BoundaryWarning, SpecError, warn
+from bayesmeta._validation import check_choice, check_name
+from bayesmeta.errors import BoundaryWarning, warn
 from bayesmeta.estimation.tau2 import Study, study_of
 from bayesmeta.inference.profile import profile
 from bayesmeta.tree.parameters import TAU, parameters
@@ -72,9 +72,7 @@ def confint(
     tau2          0.338  0.179  0.130  1.181
     tau           0.581  0.154  0.361  1.087
     """
-    if method not in (known := [*METHODS, "profile"]):
-        hint = did_you_mean(method, known)
-        raise SpecError(f"unknown method {method!r} of confidence intervals{hint}\n  known: {listing(known)}")
+    check_choice(method, [*METHODS, "profile"], "method")
     if method == "profile":
         chosen, note = _profile(tree, prob, parameters)
     else:
@@ -92,8 +90,7 @@ def _chosen(table: pd.DataFrame, asked: str | Sequence[str]) -> pd.DataFrame:
     kinds = list(table["kind"].unique()) if "kind" in table else []
     known = [*table.index, *kinds]
     for label in labels:
-        if label not in known:
-            raise SpecError(f"no parameter '{label}'{did_you_mean(label, known)}\n  known: {listing(known, 24)}")
+        check_name(label, known, "no parameter", "known")
     return table[table.index.isin(labels) | (table["kind"].isin(labels) if kinds else False)]
 
 

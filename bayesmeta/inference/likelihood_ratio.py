@@ -1,7 +1,7 @@
 """Likelihood-ratio test of two nested fits, with the reference distribution that a variance at zero asks for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,11 @@ from scipy.special import chdtrc
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice
 from bayesmeta.display import remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed, pvalue
-from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError, warn
+from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError, keeps_old_names, warn
 from bayesmeta.inference.lr_bootstrap import null_statistics
 from bayesmeta.inference.nesting import Addition, Model, addition
 from bayesmeta.inference.same_data import obstacle
@@ -27,6 +27,7 @@ CONSERVATIVE = "is conservative: the p-value is too large"
 ROUNDING = 1e-6  # by which log-likelihoods of searches that converged may differ from their maxima
 
 
+@keeps_old_names
 def lr_test(
     small: xr.DataTree,
     big: xr.DataTree,
@@ -34,7 +35,7 @@ def lr_test(
     *,
     reference: str = "auto",
     bootstrap: int = 999,
-    seed: Any = 0,
+    random_seed: int | Sequence[int] | None = 0,
 ) -> "LikelihoodRatio":
     """Test whether a larger model fits better than a smaller one that it holds.
 
@@ -48,7 +49,7 @@ def lr_test(
         "bootstrap", a parametric bootstrap in any case. The mixtures are those of many groups, and a little
         conservative with few.
     bootstrap : number of data sets of the parametric bootstrap; with "auto", 0 for the conservative p-value instead.
-    seed : of the bootstrap, whatever `numpy.random.SeedSequence` takes.
+    random_seed : of the bootstrap, whatever `numpy.random.SeedSequence` takes.
 
     Returns
     -------
@@ -96,8 +97,7 @@ def lr_test(
     >>> round(test.statistic, 2), test.reference
     (17.77, '1/2 chi2_0 + 1/2 chi2_1')
     """
-    if reference not in REFERENCES:
-        raise SpecError(f"reference is {reference!r}{did_you_mean(reference, REFERENCES)}; give {listing(REFERENCES)}")
+    check_choice(reference, REFERENCES, "reference")
     trees = {"small": small, "big": big}
     if reason := obstacle(trees):
         raise SpecError(f"no likelihood-ratio test: {reason}")
@@ -120,7 +120,7 @@ def lr_test(
     dfs, doubt = _reference(more, df, _at_boundary(small), _at_boundary(big))
     null = None
     if reference == "bootstrap" or (CONSERVATIVE in doubt and bootstrap):
-        null = null_statistics(small, big, count("bootstrap", bootstrap), seed)
+        null = null_statistics(small, big, count("bootstrap", bootstrap), random_seed)
     if null is not None and len(null):
         doubt = f"{bootstrap - len(null)} of {bootstrap} fits did not converge" if len(null) < bootstrap else ""
     elif reference == "bootstrap":

@@ -9,9 +9,10 @@ import xarray as xr
 
 from bayesmeta import kernel, schema
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_choice
 from bayesmeta.errors import SpecError
 from bayesmeta.inference import posterior_predict
-from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, one_of, quadratic, quantile, table
+from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, quadratic, quantile, table
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, spec_from_tree
@@ -126,8 +127,8 @@ def blup(
     >>> bm.blup(bm.fit(spec), level="district", kind="residual")["mean"][0].round(4).item()
     -0.19
     """
-    one_of("kind", kind, ("outcome", "residual"))
-    one_of("se", se, ("exact", "paper"))
+    check_choice(kind, ("outcome", "residual"), "kind")
+    check_choice(se, ("exact", "paper"), "se")
     z = quantile(prob)
     if is_posterior(tree):
         return posterior_predict.blup(tree, level, kind, se, prob)

@@ -11,9 +11,8 @@ from scipy.special import ndtri
 
 from bayesmeta import schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, check_probability
 from bayesmeta.columns import as_frame
-from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Level, Spec
 
 
@@ -61,14 +60,7 @@ def normal(mean: FloatArray, se: FloatArray, z: float) -> dict[str, FloatArray]:
 
 def quantile(prob: float) -> float:
     """Normal quantile of the upper end of a central interval."""
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob}, it must lie strictly between 0 and 1\n  for 95 percent intervals: prob=0.95")
-    return float(ndtri(0.5 + prob / 2))
-
-
-def one_of(argument: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise SpecError(f"{argument} is {given!r}{did_you_mean(given, known)}\n  it is one of {listing(known)}")
+    return float(ndtri(0.5 + check_probability(prob) / 2))
 
 
 def depth(spec: Spec, level: str | None) -> int:
@@ -76,8 +68,7 @@ def depth(spec: Spec, level: str | None) -> int:
     known = [each.name for each in spec.levels]
     if level is None:
         return len(known)
-    if level not in known:
-        raise SpecError(f"no level {level!r}{did_you_mean(level, known)}\n  levels, outer to inner: {listing(known)}")
+    check_name(level, known, "no level", "levels, outer to inner")
     return known.index(level) + 1
 
 

@@ -10,7 +10,8 @@ from scipy.special import chdtri
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, SpecError, warn
+from bayesmeta._validation import check_integer
+from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, warn
 from bayesmeta.inference.profile_targets import Target, chosen
 from bayesmeta.tree.specification import group
 
@@ -69,8 +70,7 @@ def profile(
     psi[district, Intercept]    0.022  0.207
     psi[study, Intercept]       0.016  0.063
     """
-    if isinstance(points, bool) or not points >= 2:
-        raise SpecError(f"points is {points!r}; give at least 2 points for every curve")
+    check_integer(points, "points", 2)
     found = [_followed(curve, prob, points) for curve in chosen(tree, parameters, prob)]
     for curve in found:
         if curve.best > curve.target.fitted + BEATS:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name
 from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.free import Free
@@ -62,9 +62,7 @@ def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) ->
     kinds = [BETA, TAU, RHO, PSI]
     labels = [asked] if isinstance(asked, str) else list(made if asked is None else asked)
     for label in labels:
-        if label not in made and label not in kinds:
-            known = [*made, *kinds]
-            raise SpecError(f"no parameter '{label}'{did_you_mean(label, known)}\n  known: {listing(known, 24)}")
+        check_name(label, [*made, *kinds], "no parameter", "known")
     wanted = [t for t in made.values() if t.label in labels or t.kind in labels]
     if method_of(tree).likelihood == "full":
         return wanted

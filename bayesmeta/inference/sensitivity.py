@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_probability, listing
 from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.prior import Priors
 from bayesmeta.tree.parameters import parameters
@@ -19,13 +19,14 @@ STATISTICS = ("estimate", "se", "lower", "upper")
 CONVERGENCE = ("r_hat", "ess_bulk", "ess_tail")
 
 
+@keeps_old_names
 def sensitivity(
     spec: Spec,
     priors: Mapping[str, Priors | None],
     draws: int = 1000,
     tune: int = 1000,
     chains: int = 4,
-    seed: int | None = None,
+    random_seed: int | None = None,
     sampler: Literal["auto", "nutpie", "pymc", "numpyro"] = "auto",
     target_accept: float = 0.9,
     prob: float = 0.95,
@@ -38,7 +39,7 @@ def sensitivity(
     ----------
     spec : from `bm.specify`.
     priors : names to show and the priors, None for the defaults: `{"default": None, "wide": bm.Priors(tau=...)}`.
-    draws, tune, chains, seed, sampler, target_accept, progress : as of `bm.sample`; every prior has the same seed.
+    draws, tune, chains, random_seed, sampler, target_accept, progress : see `bm.sample`; every prior has the same seed.
     prob : probability of the intervals, between 0 and 1.
 
     Returns
@@ -70,7 +71,7 @@ def sensitivity(
     >>> found = bm.sensitivity(
     ...     spec,
     ...     {"0.5": bm.Priors(tau=bm.priors.half_normal(0.5)), "1.0": bm.Priors(tau=bm.priors.half_normal(1))},
-    ...     seed=1,
+    ...     random_seed=1,
     ...     progress=False,
     ... )
     >>> found["estimate"].sel(parameter="tau[unit, Intercept]").round(1).values
@@ -80,16 +81,15 @@ def sensitivity(
         raise SpecError(f"sensitivity takes a specification from bm.specify, not a {type(spec).__name__}")
     if not isinstance(priors, Mapping) or not priors:
         raise SpecError(f"priors is {priors!r}; give a dict of names and bm.Priors, with at least one entry")
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob}, it must lie strictly between 0 and 1")
+    check_probability(prob)
     check_settings(draws, tune, chains, target_accept)
-    seed = check_seed(seed)
+    seed = check_seed(random_seed)
     how: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains}
     how |= {"target_accept": target_accept, "progress": shown(progress)}
     if sampler in ("auto", "nutpie"):
         trees = _from_one_model(spec, priors, seed, how)
     else:
-        trees = {name: sample(spec, given, seed=seed, sampler=sampler, **how) for name, given in priors.items()}
+        trees = {name: sample(spec, given, random_seed=seed, sampler=sampler, **how) for name, given in priors.items()}
     return side_by_side(trees, prob)
 
 

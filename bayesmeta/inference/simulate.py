@@ -1,16 +1,16 @@
 """`simulate`: new effect estimates from a model, given its design."""
 
-from collections.abc import Mapping
-from numbers import Integral
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import did_you_mean, listing
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import check_integer, check_name, listing
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.specification import group, spec_from_tree
 
@@ -18,8 +18,13 @@ POSTERIOR, DERIVED = "posterior", "derived"
 ROUNDING = 1e-10  # of the largest entry of a Psi, for symmetry and for negative eigenvalues
 
 
+@keeps_old_names
 def simulate(
-    spec_or_tree: Spec | xr.DataTree, n: int, seed: Any = None, beta: Any = None, psi: Any = None
+    spec_or_tree: Spec | xr.DataTree,
+    n: int,
+    random_seed: int | Sequence[int] | None = None,
+    beta: ArrayLike | None = None,
+    psi: ArrayLike | Mapping[str, ArrayLike] | None = None,
 ) -> FloatArray:
     """Draw new effect estimates, given the design and the sampling covariances.
 
@@ -29,7 +34,7 @@ def simulate(
         taken for every data set, so that the data sets are draws of the posterior predictive distribution; or a
         specification, which needs `beta` and `psi`.
     n : number of data sets.
-    seed : whatever `numpy.random.SeedSequence` takes. Data set i depends on the seed and i alone.
+    random_seed : whatever `numpy.random.SeedSequence` takes. Data set i depends on the seed and i alone.
     beta : (coef,) true coefficients, in place of those of the tree.
     psi : true between-study covariance, in place of those of the tree: a matrix, or with several levels one for each
         in a dict {level: matrix}; a number is a variance.
@@ -49,10 +54,10 @@ def simulate(
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
-    >>> bm.simulate(spec, n=1000, seed=1, beta=[-0.7], psi=0.3).shape
+    >>> bm.simulate(spec, n=1000, random_seed=1, beta=[-0.7], psi=0.3).shape
     (1000, 13, 1)
     """
-    choice, *seeds = np.random.SeedSequence(seed).spawn(count("n", n) + 1)
+    choice, *seeds = np.random.SeedSequence(random_seed).spawn(count("n", n) + 1)
     spec, given_beta, given_psi = _values(spec_or_tree, n, np.random.default_rng(choice))
     true_beta = given_beta if beta is None else true_coefficients(spec, beta)
     true_psi = given_psi if psi is None else true_covariances(spec, psi)
@@ -63,9 +68,7 @@ def simulate(
 
 def count(name: str, given: Any) -> int:
     """A number of data sets, checked."""
-    if isinstance(given, bool) or not isinstance(given, Integral) or given < 1:
-        raise SpecError(f"{name} is {given!r}; give a positive number of data sets")
-    return int(given)
+    return check_integer(given, name, 1)
 
 
 def draw(
@@ -155,8 +158,7 @@ def true_covariances(spec: Spec, psi: Any) -> list[FloatArray]:
     else:
         raise SpecError(f"the model has the levels {listing(levels)}; give psi as a dict {{level: matrix}}")
     for name in given:
-        if name not in levels:
-            raise SpecError(f"psi names a level '{name}'{did_you_mean(name, levels)}\n  levels: {listing(levels)}")
+        check_name(name, levels, "psi names a level", "levels")
     if missing := [name for name in levels if name not in given]:
         raise SpecError(f"psi has no matrix for level {listing(missing)}")
     return [_checked(given[v.name], v) if v.dim else np.zeros((0, 0)) for v in spec.levels]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayesmeta import structures
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, listing
 from bayesmeta.columns import as_frame, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
@@ -214,9 +214,7 @@ def _structures(given: Any, effects: dict[str, tuple[str, ...]]) -> dict[str, St
     if not isinstance(given, dict):
         given = {level: given for level in effects if effects[level]}
     for level in given:
-        if level not in effects:
-            hint = did_you_mean(str(level), effects)
-            raise SpecError(f"psi names an unknown level '{level}'{hint}\n  levels: {listing(effects)}")
+        check_name(level, effects, "psi: no level", "levels")
         if not effects[level]:
             raise SpecError(f"psi names a structure for the level '{level}', which has no random effects")
     found: dict[str, Structure] = {}

@@ -1,7 +1,8 @@
-"""Pictures of results trees. Every function draws into the axes it is given, or into new ones, and returns them.
+"""Plots of results trees. Every function draws into the user's axes, or into new ones, and returns them.
 
-Frequentist and posterior trees are drawn alike, and every number comes from the tree. Ratios (log odds, risk, hazard,
-incidence rate ratios, ratios of means) are drawn back-transformed, on logarithmic axes.
+Frequentist and posterior trees are drawn alike, and every number comes from the tree. Log ratios (odds ratios, risk
+ratios, hazard ratios, incidence rate ratios, ratios of means) are drawn as ratios on logarithmic axes. Plots with one
+panel return matplotlib axes, those with several an array of them; either has the attribute `figure`.
 """
 
 from bayesmeta.plots.bubble import bubble as bubble
@@ -40,4 +41,4 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return list(__all__)

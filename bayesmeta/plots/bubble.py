@@ -1,24 +1,40 @@
-"""Observed effects against a predictor as bubbles, with the regression on it."""
+"""Observed effects against a predictor as bubbles, with the meta-regression on it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta.inference.prediction_rows import one_of, quantile
-from bayesmeta.plots import curves, estimates, style, words
-from bayesmeta.plots.grid import Predictor, chosen_outcome
+from bayesmeta._validation import check_choice
+from bayesmeta.display.tables import percent
+from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.plots import style, words
+from bayesmeta.plots.panels import only_axes
+from bayesmeta.plots.predictor import (
+    Estimates,
+    Predictor,
+    chosen_outcome,
+    draw_edges,
+    drawable,
+    mark_no_effect,
+    predictions,
+)
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_INTERVALS = ("confidence", "prediction")
+    from bayesmeta.plots.style import DrawnAxes
+
+type IntervalKind = Literal["confidence", "prediction"]
+_INTERVALS: tuple[IntervalKind, ...] = ("confidence", "prediction")
 _LARGEST, _SMALLEST = 13.0, 2.0  # diameters of bubbles in points
-_CROWD = 45.0  # the largest diameter of n bubbles is this, divided by the square root of n, at least half of _LARGEST
+_CROWD = (
+    45.0  # the largest diameter of n bubbles is this divided by the square root of n, but at least half of _LARGEST
+)
 _BESIDE = 0.22  # of the distance between categories, from the bubbles to the estimate
 _MANY = 12  # categories that need wider axes
 _MOST_TICKS = 8
@@ -31,40 +47,54 @@ def bubble(
     *,
     at: Mapping[str, Any] | None = None,
     outcome: str | None = None,
-    interval: str | Sequence[str] | None = _INTERVALS,
+    interval: IntervalKind | Sequence[IntervalKind] | None = _INTERVALS,
     ratio: bool | None = None,
     prob: float = 0.95,
-) -> "Axes":
-    """Observed effects against one predictor, and the regression on it.
+) -> "DrawnAxes":
+    """Observed effects against one predictor, with the meta-regression on it.
 
     Parameters
     ----------
-    tree : of `bm.fit` or `bm.sample`.
-    x : column of the data, a predictor of the model, also one inside a transformation: of `log(dose)` it is "dose". Of
-        numbers there is a curve; categories each have a point with its intervals, beside their bubbles.
-    ax : matplotlib axes to draw into; by default new ones.
-    at : values of other predictors, by column, at which the regression is drawn. Those not named are held at their
-        mean, categories at the most frequent one; the label of the x axis says so.
-    outcome : of a model with several, the one to be drawn.
-    interval : "confidence", for the mean (shaded), "prediction", for the true effect of a new unit in a new group
-        (dashed), both, or None.
-    ratio : whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is one of ratios.
-    prob : probability of the intervals, between 0 and 1.
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample`.
+    x : str
+        A column of the data that is a predictor of the model, also inside a transformation: for `log(dose)` it is
+        "dose". A numeric predictor has a curve; each category has a point with its intervals, beside its bubbles.
+    ax : matplotlib Axes, optional
+        Axes to draw into; by default new ones.
+    at : mapping of str to value, optional
+        Values of other predictors, by column, at which the regression is drawn. Those not named are held at their mean,
+        or at their most frequent category; the label of the x axis says so.
+    outcome : str, optional
+        The outcome to draw; required for a model with several.
+    interval : {"confidence", "prediction"}, sequence of these, or None, default both
+        "confidence" is the interval for the mean (shaded), "prediction" that for the true effect of a new unit in a new
+        group (dashed).
+    ratio : bool, optional
+        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
 
     Returns
     -------
-    Axes
+    matplotlib Axes
+        With the bubbles, the regression and its intervals.
 
     Raises
     ------
     SpecError
-        For an x that is no predictor, an unknown name or category in `at`, another interval, and several outcomes of
-        which none is chosen.
+        If `x` is not a predictor, `at` has an unknown name or category, `interval` is not one of those above, or the
+        model has several outcomes and none is chosen.
+
+    See Also
+    --------
+    bayesmeta.predict : the numbers of the regression.
+    bayesmeta.plots.orchard : effects by category.
 
     Notes
     -----
-    Bubbles stand at the observed effects, which are not adjusted for other predictors. Their width is proportional to 1
-    over the sampling standard error, with a smallest width that can be seen. Lines and intervals are those of
+    Bubbles show the observed effects, which are not adjusted for other predictors. Their width is proportional to 1
+    over the sampling standard error, down to a smallest width that can still be seen. Lines and intervals are those of
     `bm.predict`.
 
     References
@@ -79,52 +109,60 @@ def bubble(
     >>> ax.get_ylabel(), ax.get_xlabel().splitlines()
     ('Odds ratio', ['ablat', 'width of bubbles: 1 / standard error'])
     """
-    wanted = (interval,) if isinstance(interval, str) else tuple(interval or ())
-    for each in wanted:
-        one_of("interval", each, _INTERVALS)
+    intervals = _checked(interval)
     spec = spec_from_tree(tree)
-    predictor = Predictor.of(spec, x, chosen_outcome(spec, outcome), "x", random="prediction" in wanted)
+    predictor = Predictor.of(spec, x, chosen_outcome(spec, outcome), "x", random="prediction" in intervals)
     held, as_ratio = predictor.held(at), style.is_ratio(tree, ratio)
-    found = regression(tree, predictor, held, wanted, prob)
-    own = ax is None
-    if ax is None:
-        ax = _new_axes(predictor)
-    se = np.sqrt(spec.S.variances[predictor.obs])
-    widths, note = bubble_widths(se)
-    effects = style.shown(spec.y[predictor.obs], as_ratio)
-    look: dict[str, Any] = {"facecolor": style.MUTED, "edgecolor": style.INK, "alpha": 0.45, "linewidth": 0.5}
-    order = np.argsort(se, kind="stable")  # large bubbles first, so that none is hidden
-    ax.scatter(predictor.observed()[order], effects[order], s=widths[order] ** 2, zorder=3.5, label="_studies", **look)
+    curves = regression(tree, predictor, held, intervals, prob)
+    panel = only_axes(ax, width=_width(predictor))
+    size_note = _bubbles(panel, predictor, as_ratio)
     kind = "credible" if is_posterior(tree) else "confidence"
-    handles = (_points if predictor.categories else _lines)(ax, found, as_ratio, f"{100 * prob:g}% ", kind)
-    lines = _ticks(ax, predictor) if predictor.categories else 0
-    style.effect_axis(ax, tree, as_ratio, "y")
-    ax.set_ylabel(words.upright(ax.get_ylabel()), fontsize=style.TEXT)
-    curves.no_effect(ax, tree, as_ratio)
-    lines += words.legend_above(ax, handles) - 1
-    told = list(found.values()) if wanted else []
-    lines += words.label_below(ax, x, [note, predictor.words(held, at), words.not_drawn(told, as_ratio)]) - 1
-    if own:
-        words.make_room(ax, lines)
-    return ax
+    handles = (_points if predictor.categories else _lines)(panel, curves, as_ratio, f"{percent(prob)} ", kind)
+    lines = _ticks(panel, predictor) if predictor.categories else 0
+    style.effect_axis(panel, tree, as_ratio, "y")
+    panel.set_ylabel(words.y_label(panel.get_ylabel()), fontsize=style.TEXT)
+    mark_no_effect(panel, tree, as_ratio)
+    lines += words.legend_above(panel, handles) - 1
+    beyond = words.not_drawn(list(curves.values()) if intervals else [], as_ratio)
+    lines += words.label_below(panel, x, [size_note, predictor.held_text(held, at), beyond]) - 1
+    if ax is None:
+        words.make_room(panel, lines)
+    return panel
+
+
+def _checked(interval: IntervalKind | Sequence[IntervalKind] | None) -> tuple[IntervalKind, ...]:
+    intervals = (interval,) if isinstance(interval, str) else tuple(interval or ())
+    for each in intervals:
+        check_choice(each, _INTERVALS, "interval")
+    return intervals
 
 
 def regression(
-    tree: xr.DataTree, predictor: Predictor, held: Mapping[str, Any], wanted: Sequence[str], prob: float
-) -> dict[str, estimates.Estimates]:
-    """Estimates by the name of their interval, "" where none is wanted: at the categories, or along the numbers."""
-    quantile(prob)  # refuses what is no probability
+    tree: xr.DataTree, predictor: Predictor, held: Mapping[str, Any], intervals: Sequence[IntervalKind], prob: float
+) -> dict[str, Estimates]:
+    """Estimates by the kind of their interval, "" where there is none: at the categories, or along the numbers."""
+    quantile(prob)  # raises for an invalid probability
     observed = predictor.observed()
     x = predictor.positions if predictor.categories else predictor.curve(observed.min(), observed.max())
     rows = predictor.rows(predictor.values() if predictor.categories else x, held)
-    names = {each: each for each in wanted} or {"": "confidence"}
-    return {
-        name: estimates.predicted(tree, x, rows, predictor.outcome, what, prob).sorted() for name, what in names.items()
-    }
+    kinds: dict[str, IntervalKind] = {each: each for each in intervals} or {"": "confidence"}
+    return {name: predictions(tree, x, rows, predictor.outcome, kind, prob).sorted() for name, kind in kinds.items()}
+
+
+def _bubbles(ax: "Axes", predictor: Predictor, ratio: bool) -> str:
+    """Draw the observed effects; returns a note on the width of bubbles."""
+    spec = predictor.spec
+    se = np.sqrt(spec.S.variances[predictor.obs])
+    widths, note = bubble_widths(se)
+    effects = style.back_transformed(spec.y[predictor.obs], ratio)
+    look: dict[str, Any] = {"facecolor": style.MUTED, "edgecolor": style.INK, "alpha": 0.45, "linewidth": 0.5}
+    order = np.argsort(se, kind="stable")  # large bubbles first, so that none is hidden
+    ax.scatter(predictor.observed()[order], effects[order], s=widths[order] ** 2, zorder=3.5, label="_studies", **look)
+    return note
 
 
 def bubble_widths(se: FloatArray) -> tuple[FloatArray, str]:
-    """Diameters (n,) in points, and the words that explain them."""
+    """Diameters (n,) in points, and a note that explains them."""
     largest = float(np.clip(_CROWD / np.sqrt(len(se)), _LARGEST / 2, _LARGEST))
     known = se > 0
     widths = np.full(len(se), largest)
@@ -134,39 +172,35 @@ def bubble_widths(se: FloatArray) -> tuple[FloatArray, str]:
     return widths, "width of bubbles: 1 / standard error" + (f"; the largest for {exact} without error" * bool(exact))
 
 
-def _lines(
-    ax: "Axes", found: Mapping[str, estimates.Estimates], ratio: bool, prob: str, kind: str
-) -> list[tuple[str, Any]]:
+def _lines(ax: "Axes", curves: Mapping[str, Estimates], ratio: bool, prob: str, kind: str) -> list[tuple[str, Any]]:
     from matplotlib.patches import Patch
 
-    any_, colour = next(iter(found.values())), style.COLOURS[0]
+    first, colour = next(iter(curves.values())), style.COLOURS[0]
     handles: list[tuple[str, Any]] = []
-    mean = estimates.drawn(any_.mean, ratio)
-    handles.append(("mean", ax.plot(any_.x, mean, color=colour, linewidth=1.6, zorder=5, label="mean")[0]))
-    if each := found.get("confidence"):
-        ends = estimates.drawn(each.lower, ratio), estimates.drawn(each.upper, ratio)
-        ax.fill_between(each.x, *ends, color=colour, alpha=0.25, linewidth=0, zorder=2, label="_confidence")
+    mean = drawable(first.mean, ratio)
+    handles.append(("mean", ax.plot(first.x, mean, color=colour, linewidth=1.6, zorder=5, label="mean")[0]))
+    if band := curves.get("confidence"):
+        ends = drawable(band.lower, ratio), drawable(band.upper, ratio)
+        ax.fill_between(band.x, *ends, color=colour, alpha=0.25, linewidth=0, zorder=2, label="_confidence")
         handles.append((prob + kind, Patch(color=colour, alpha=0.25)))
-    if each := found.get("prediction"):
+    if band := curves.get("prediction"):
         look = {"color": colour, "linestyle": style.LINES[1], "linewidth": 0.9}
-        handles.append((prob + "prediction", curves.edges(ax, each, ratio, "_prediction", **look)))
+        handles.append((prob + "prediction", draw_edges(ax, band, ratio, "_prediction", **look)))
     return handles
 
 
-def _points(
-    ax: "Axes", found: Mapping[str, estimates.Estimates], ratio: bool, prob: str, kind: str
-) -> list[tuple[str, Any]]:
+def _points(ax: "Axes", curves: Mapping[str, Estimates], ratio: bool, prob: str, kind: str) -> list[tuple[str, Any]]:
     from matplotlib.lines import Line2D
 
-    x, colour = next(iter(found.values())).x, style.COLOURS[0]
+    x, colour = next(iter(curves.values())).x, style.COLOURS[0]
     beside = _BESIDE * (float(np.diff(x).min()) if len(x) > 1 else 1.0)
     handles: list[tuple[str, Any]] = []
     for name, label, width in (("prediction", "prediction", 0.9), ("confidence", kind, 2.2)):
-        if each := found.get(name):
-            ends = estimates.drawn(each.lower, ratio), estimates.drawn(each.upper, ratio)
-            ax.vlines(each.x + beside, *ends, color=colour, linewidth=width, zorder=4, label=f"_{name}")
+        if bars := curves.get(name):
+            ends = drawable(bars.lower, ratio), drawable(bars.upper, ratio)
+            ax.vlines(bars.x + beside, *ends, color=colour, linewidth=width, zorder=4, label=f"_{name}")
             handles.append((prob + label, Line2D([], [], color=colour, linewidth=width)))
-    mean = estimates.drawn(next(iter(found.values())).mean, ratio)
+    mean = drawable(next(iter(curves.values())).mean, ratio)
     look: dict[str, Any] = {
         "marker": "D",
         "markersize": 4,
@@ -179,16 +213,14 @@ def _points(
 
 
 def _ticks(ax: "Axes", predictor: Predictor) -> int:
-    """Returns the number of lines beyond the first that the names of categories take."""
+    """Name the categories; returns the number of lines that the names take beyond the first."""
     positions, labels = predictor.positions, predictor.categories
     gap = float(np.diff(np.sort(positions)).min()) if len(positions) > 1 else 1.0
     ax.set_xlim(positions.min() - 0.5 * gap, positions.max() + 0.6 * gap)
     return words.categories_axis(ax, positions, labels) if not predictor.numeric or len(labels) <= _MOST_TICKS else 0
 
 
-def _new_axes(predictor: Predictor) -> "Axes":
-    """Room for the names of categories."""
+def _width(predictor: Predictor) -> float:
+    """Inches of new axes, with room for the names of categories."""
     labels = predictor.categories if not predictor.numeric else ()
-    axes = style.new_axes(width=style.PAGE if len(labels) > _MANY else style.COLUMN)[1]
-    ax: Axes = axes[0, 0]
-    return ax
+    return style.PAGE if len(labels) > _MANY else style.COLUMN

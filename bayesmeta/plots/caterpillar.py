@@ -8,39 +8,42 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta._typing import AnyArray, FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_choice, check_name, check_probability
+from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import blup, ranef
-from bayesmeta.inference.prediction_rows import one_of
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import (
     LEAST_LETTERS,
     ROW,
     TALLEST,
-    Rows,
+    EstimateRows,
     draw_rows,
-    fitted,
-    inches_high,
+    height_in_inches,
+    label_rows,
     panel_axes,
-    percent,
     plain,
-    probability,
-    row_labels,
+    shortened,
 )
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SAME = 1e-9  # of the largest value: predictions of a group that differ by less are one
-_MOST_LABELLED = int(TALLEST / (1.6 * LEAST_LETTERS / 72))  # rows of a figure that is a page high
+    from bayesmeta.plots.style import AxesLike
+
+_SAME = 1e-9  # of the largest value: predictions of a group that differ by less are the same
+_MOST_LABELLED = int(TALLEST / (1.6 * LEAST_LETTERS / 72))  # rows of a figure as high as a page
+
+
+type EffectKind = Literal["ranef", "blup"]
 
 
 @dataclass(frozen=True)
-class Caterpillar:
-    """Predictions of the groups of a level, smallest first, for one panel.
+class GroupEffects:
+    """Predictions for the groups of a level, smallest first: one panel.
 
     term : the random effect, or the outcome.
     """
@@ -57,42 +60,53 @@ def caterpillar(
     tree: xr.DataTree,
     level: str | None = None,
     effect: str | None = None,
-    axes: Any = None,
+    axes: "AxesLike | None" = None,
     *,
-    kind: Literal["ranef", "blup"] = "ranef",
+    kind: EffectKind = "ranef",
     prob: float = 0.95,
     ratio: bool | None = None,
-) -> "AnyArray":
-    """Predicted random effects of the groups, sorted, with intervals: which groups lie apart, and how surely.
+) -> style.AxesArray:
+    """Predicted random effects of the groups, sorted, with intervals: which groups stand out, and how clearly.
 
     Parameters
     ----------
-    tree : results tree of `bm.fit` or `bm.sample`.
-    level : name of a level; by default every level that has random effects.
-    effect : label of a random effect, or of kind "blup" an outcome; by default all.
-    axes : as many matplotlib axes as there are panels; by default new ones.
-    kind : "ranef", the random effects, about 0; "blup", the true effects of the groups, that is the fixed part with
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample`.
+    level : str, optional
+        Name of a level; by default every level that has random effects.
+    effect : str, optional
+        Label of a random effect, or with kind "blup" of an outcome; by default all.
+    axes : Axes or sequence of Axes, optional
+        As many matplotlib axes as there are panels; by default new ones.
+    kind : {"ranef", "blup"}, default "ranef"
+        "ranef" draws the random effects, around 0; "blup" the true effects of the groups, that is the fixed part with
         the random effects of the level and of those outside it (`bm.blup`).
-    prob : probability of the intervals, between 0 and 1.
-    ratio : whether effects of kind "blup" are drawn back-transformed on a logarithmic axis; by default where the
-        measure is a log ratio. Random effects are drawn in the unit of the model.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    ratio : bool, optional
+        Whether effects of kind "blup" are drawn as ratios on a logarithmic axis; by default, where the measure is a log
+        ratio. Random effects are drawn on the scale of the model.
 
     Returns
     -------
     array of Axes
-        One for each level and effect. Each sorts its own groups, the largest on top; the labels of more groups than
-        can be read are left out, and the axis says how many these are.
+        One for each level and effect. Each sorts its own groups, the largest on top. Where there are more groups than
+        labels can be read, the labels are left out and the axis gives the number of groups.
 
     Raises
     ------
     SpecError
-        For a level or effect that the model does not have, or has no random effects; for kind "blup" where a
-        predictor varies within a group, which then has no single true effect.
+        If the model does not have the level or effect, or has no random effects; with kind "blup", if a predictor
+        varies within a group, which then has no single true effect.
+
+    See Also
+    --------
+    bayesmeta.ranef, bayesmeta.blup : the numbers that are drawn.
 
     Notes
     -----
-    The numbers are those of `bm.ranef` and `bm.blup`. Predictions are drawn towards the mean, the more the less is
-    known of a group, so that intervals may overlap although the groups differ.
+    Predictions are shrunk towards the mean, the more so the less is known about a group, so intervals may overlap even
+    where groups differ.
 
     Examples
     --------
@@ -107,56 +121,59 @@ def caterpillar(
     height = 0.8 + (ROW * (most + 1) if most <= _MOST_LABELLED else 4.0)
     titles = [f"{panel.level}: {panel.term}" for panel in panels]
     as_ratio = kind == "blup" and style.is_ratio(tree, ratio)
-    for ax, panel in zip(found := panel_axes(axes, titles, min(height, TALLEST)), panels, strict=True):
-        _draw(ax, panel, (style.measure_of(tree).null or 0.0) if kind == "blup" else 0.0, as_ratio)
-        ax.set_title(fitted(f"{panel.level}: {panel.term}", 34), fontsize=style.TEXT)
+    drawn = panel_axes(axes, titles, min(height, TALLEST))
+    for ax, panel, title in zip(drawn, panels, titles, strict=True):
+        null = (style.measure_of(tree).null or 0.0) if kind == "blup" else 0.0
+        _draw(ax, panel, null, as_ratio)
+        ax.set_title(shortened(title, 34), fontsize=style.TEXT)
         if kind == "blup":
             style.effect_axis(ax, tree, as_ratio)
-        what = "Random effect" if kind == "ranef" else ax.get_xlabel()
-        ax.set_xlabel(f"{what}, {percent(prob)} interval{_all_zero(panel)}", fontsize=style.TEXT)
-    return found
+        quantity = "Random effect" if kind == "ranef" else ax.get_xlabel()
+        ax.set_xlabel(f"{quantity}, {percent(prob)} interval{_all_zero(panel)}", fontsize=style.TEXT)
+    return drawn
 
 
 def group_effects(
-    tree: xr.DataTree, level: str | None = None, effect: str | None = None, kind: str = "ranef", prob: float = 0.95
-) -> list[Caterpillar]:
+    tree: xr.DataTree,
+    level: str | None = None,
+    effect: str | None = None,
+    kind: EffectKind = "ranef",
+    prob: float = 0.95,
+) -> list[GroupEffects]:
     """What `caterpillar` draws, panel by panel; its arguments."""
-    one_of("kind", kind, ("ranef", "blup"))
-    probability(prob)
+    check_choice(kind, ("ranef", "blup"), "kind")
+    check_probability(prob)
     spec = spec_from_tree(tree)
     levels = _levels(spec, level)
-    found = _ranef(tree, levels, prob) if kind == "ranef" else _blup(tree, spec, levels, prob)
-    panels = list(found)
+    panels = list(_ranef(tree, levels, prob) if kind == "ranef" else _blup(tree, spec, levels, prob))
     if effect is None:
         return panels
-    known = list(dict.fromkeys(panel.term for panel in panels))
-    if effect not in known:
-        raise SpecError(f"no effect {effect!r}{did_you_mean(effect, known)}\n  effects: {listing(known, 20)}")
+    terms = list(dict.fromkeys(panel.term for panel in panels))
+    check_name(effect, terms, "no effect", "effects")
     return [panel for panel in panels if panel.term == effect]
 
 
-def _levels(spec: Spec, wanted: str | None) -> list[Level]:
-    known = [level.name for level in spec.levels]
-    if wanted is not None and wanted not in known:
-        raise SpecError(f"no level {wanted!r}{did_you_mean(wanted, known)}\n  levels, outer to inner: {listing(known)}")
-    chosen = [level for level in spec.levels if level.dim and wanted in (None, level.name)]
+def _levels(spec: Spec, name: str | None) -> list[Level]:
+    if name is not None:
+        check_name(name, [level.name for level in spec.levels], "no level", "levels, outer to inner")
+    chosen = [level for level in spec.levels if level.dim and name in (None, level.name)]
     if not chosen:
-        which = f"level {wanted!r} has" if wanted else "this model has"
-        raise SpecError(f"{which} no random effects to draw\n  bm.specify(random=...) makes a model that has")
+        subject = f"level {name!r} has" if name else "this model has"
+        raise SpecError(f"{subject} no random effects to draw\n  bm.specify(random=...) makes a model that has some")
     return chosen
 
 
-def _ranef(tree: xr.DataTree, levels: list[Level], prob: float) -> Iterator[Caterpillar]:
-    found = ranef(tree, prob)
+def _ranef(tree: xr.DataTree, levels: list[Level], prob: float) -> Iterator[GroupEffects]:
+    tables = ranef(tree, prob)
     for level in levels:
-        table = found[level.name].to_dataset()
+        table = tables[level.name].to_dataset()
         for effect in level.effects:
             own = table.sel({schema.effect(level.name): effect})
             values = (own[name].to_numpy() for name in ("mean", "lower", "upper"))
             yield _sorted(level.name, effect, own[schema.group(level.name)].values.tolist(), *values)
 
 
-def _blup(tree: xr.DataTree, spec: Spec, levels: list[Level], prob: float) -> Iterator[Caterpillar]:
+def _blup(tree: xr.DataTree, spec: Spec, levels: list[Level], prob: float) -> Iterator[GroupEffects]:
     for level in levels:
         table = blup(tree, level.name, prob=prob)
         groups = spec.labels[schema.group(level.name)].tolist()
@@ -170,28 +187,29 @@ def _blup(tree: xr.DataTree, spec: Spec, levels: list[Level], prob: float) -> It
             if apart.any():
                 name = groups[of_row[of_row >= 0][apart][0]]
                 raise SpecError(
-                    f"rows of group {name!r} of level {level.name!r} differ in a predictor, so that it has no single "
+                    f"rows of group {name!r} of level {level.name!r} differ in a predictor, so it has no single "
                     "true effect\n  kind='ranef' draws its random effects; bm.blup gives the effects of all rows"
                 )
             yield _sorted(level.name, outcome, groups, *(each[first] for each in values))
 
 
-def _sorted(level: str, term: str, labels: list[Any], *values: FloatArray) -> Caterpillar:
+def _sorted(level: str, term: str, labels: list[Any], *values: FloatArray) -> GroupEffects:
     order = np.argsort(values[0], kind="stable")
-    return Caterpillar(level, term, tuple(str(labels[i]) for i in order), *(each[order] for each in values))
+    return GroupEffects(level, term, tuple(str(labels[i]) for i in order), *(each[order] for each in values))
 
 
-def _draw(ax: "Axes", panel: Caterpillar, null: float, as_ratio: bool) -> None:
+def _draw(ax: "Axes", panel: GroupEffects, null: float, as_ratio: bool) -> None:
     n = len(panel.labels)
     place = np.arange(n, dtype=float)
     if as_ratio:
         ax.set_xscale("log")
-    ax.axvline(float(style.shown(null, as_ratio)), color=style.MUTED, linewidth=0.8, linestyle="--", zorder=0)
-    mean, lower, upper = (style.shown(values, as_ratio) for values in (panel.mean, panel.lower, panel.upper))
-    draw_rows(ax, Rows(place, mean, lower, upper), dense=n > _MOST_LABELLED)
-    labels = [fitted(label) for label in panel.labels]
-    row_labels(ax, place, labels, plain(f"Groups of {panel.level}"), inches_high(ax))
+    line = float(style.back_transformed(null, as_ratio))
+    ax.axvline(line, color=style.MUTED, linewidth=0.8, linestyle="--", zorder=0)
+    mean, lower, upper = (style.back_transformed(values, as_ratio) for values in (panel.mean, panel.lower, panel.upper))
+    draw_rows(ax, EstimateRows(place, mean, lower, upper), dense=n > _MOST_LABELLED)
+    labels = [shortened(label) for label in panel.labels]
+    label_rows(ax, place, labels, plain(f"Groups of {panel.level}"), height_in_inches(ax))
 
 
-def _all_zero(panel: Caterpillar) -> str:
+def _all_zero(panel: GroupEffects) -> str:
     return "" if np.any([panel.mean, panel.lower, panel.upper]) else "\nall are 0, as their SD is 0"

@@ -1,4 +1,4 @@
-"""Curves of the effect against a dose, relative to a reference dose."""
+"""Dose-response curves: effects against a dose, relative to a reference dose."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,27 +9,44 @@ import xarray as xr
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.plots import curves, estimates, style, words
-from bayesmeta.plots.grid import Predictor, chosen_outcome, has_intercept
+from bayesmeta.plots import style, words
+from bayesmeta.plots.panels import only_axes
+from bayesmeta.plots.predictor import (
+    Estimates,
+    Predictor,
+    chosen_outcome,
+    differences,
+    distinct_data,
+    draw_curve,
+    draw_studies,
+    focus,
+    has_intercept,
+    mark_no_effect,
+    named_trees,
+    predictions,
+)
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NEAR = 0.1  # a lowest dose below this fraction of the highest lies near zero
+    from bayesmeta.plots.style import DrawnAxes
+
+_NEAR = 0.1  # a lowest dose below this fraction of the highest counts as near zero
 
 
 @dataclass(frozen=True, eq=False)
-class Response:
-    """What is drawn of one tree.
+class DoseCurve:
+    """What is drawn for one tree.
 
-    dose : the predictor.  found : the curve.  reference : dose of no effect; None, that of the studies.
+    dose : the predictor.  effects : at every dose of the curve.  reference : dose of no effect; None for that of the
+    studies.
     comparable : whether the studies' own effects are relative to the same dose as the curve.
-    held : words on the other predictors.
+    held : a note on the other predictors.
     """
 
     dose: Predictor
-    found: estimates.Estimates
+    effects: Estimates
     reference: float | None
     comparable: bool
     held: str
@@ -47,46 +64,60 @@ def dose_response(
     ratio: bool | None = None,
     prob: float = 0.95,
     studies: bool = True,
-) -> "Axes":
+) -> "DrawnAxes":
     """Effect against dose, one curve with its band for every model.
 
     Parameters
     ----------
-    trees : of `bm.fit` or `bm.sample`, one or up to six by name.
-    dose : column of the data, a predictor of numbers in every model.
-    ax : matplotlib axes to draw into; by default new ones.
-    reference : dose at which there is no effect, in units of the column. The curve is then the difference of the
-        means at a dose and at the reference. By default a model without intercept, of which effects against the
-        reference categories of the studies are the data, is drawn as it predicts them, and of any other the
-        reference is 0.
-    at : values of other predictors, by column. Those not named are held at their mean, categories at the most frequent
-        one; the label of the x axis says so.
-    upto : highest dose of the curves; by default the highest of the data. Curves begin at the lowest dose of the data
-        or at the reference, whichever is lower, and at 0 where the lowest dose is less than a tenth of the highest.
-    outcome : of a model with several, the one to be drawn.
-    ratio : whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is one of ratios.
-    prob : probability of the bands, between 0 and 1.
-    studies : whether the effects that the studies report are drawn, faintly; as ticks of their doses on the axis where
-        these effects are not relative to the reference of the curves.
+    trees : DataTree or mapping of str to DataTree
+        Results of `bm.fit` or `bm.sample`, one or up to six by name.
+    dose : str
+        A column of the data that is a numeric predictor in every model.
+    ax : matplotlib Axes, optional
+        Axes to draw into; by default new ones.
+    reference : float, optional
+        Dose at which there is no effect, in units of the column. The curve is then the difference between the means at
+        a dose and at the reference. By default, a model without an intercept, whose data are effects against the
+        studies' own reference categories, is drawn as it predicts them; for any other model the reference is 0.
+    at : mapping of str to value, optional
+        Values of other predictors, by column. Those not named are held at their mean, or at their most frequent
+        category; the label of the x axis says so.
+    upto : float, optional
+        Highest dose of the curves; by default the highest in the data. Curves begin at the lowest dose in the data or
+        at the reference, whichever is lower, and at 0 where the lowest dose is less than a tenth of the highest.
+    outcome : str, optional
+        The outcome to draw; required for a model with several.
+    ratio : bool, optional
+        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    prob : float, default 0.95
+        Probability of the bands, between 0 and 1.
+    studies : bool, default True
+        Whether to draw, faintly, the effects that the studies report; where these are not relative to the reference of
+        the curves, their doses are drawn as ticks on the axis.
 
     Returns
     -------
-    Axes
-        Lines are labelled by the names of the trees.
+    matplotlib Axes
+        Lines are labelled with the names of the trees.
 
     Raises
     ------
     SpecError
-        For a dose that is no predictor or is taken as categories, a reference at which a model has no value, an `upto`
-        below the beginning of the curves, an unknown name or category in `at`, trees of different
-        measures, and several outcomes of which none is chosen.
+        If `dose` is not a predictor or is treated as categories, a model has no value at the reference, `upto` lies
+        below the beginning of the curves, `at` has an unknown name or category, the trees have different measures, or
+        there are several outcomes and none is chosen.
+
+    See Also
+    --------
+    bayesmeta.within.dose_response : covariances of effects that share a reference category.
+    bayesmeta.plots.longitudinal : effects over time.
 
     Notes
     -----
-    A difference (x - x0) beta has the variance (x - x0) Var(beta) (x - x0)', of a posterior the quantiles of its draws
-    are taken: at the reference the band has no width. A curve that a model without intercept predicts need not pass
-    exactly through no effect at dose 0, where the basis of a spline is not zero: Figure 2 of Sera et al. (2019) is
-    drawn so.
+    A difference (x - x0) beta has the variance (x - x0) Var(beta) (x - x0)'; for a posterior, quantiles of its draws
+    are used. At the reference the band has no width. The curve of a model without an intercept need not pass exactly
+    through no effect at dose 0, where the basis of a spline is not zero: Figure 2 of Sera et al. (2019) is drawn that
+    way.
 
     References
     ----------
@@ -102,36 +133,40 @@ def dose_response(
     >>> ax.get_ylabel()
     'Risk ratio against reference dose'
     """
-    given = estimates.named(trees, "plots.dose_response")
-    shown = {name: response(tree, dose, reference, at, upto, outcome, prob) for name, tree in given.items()}
-    first = next(iter(given.values()))
+    by_name = named_trees(trees, "plots.dose_response")
+    curves = {name: dose_curve(tree, dose, reference, at, upto, outcome, prob) for name, tree in by_name.items()}
+    first = next(iter(by_name.values()))
     as_ratio = style.is_ratio(first, ratio)
-    own = ax is None
+    panel = only_axes(ax)
+    handles = [
+        (name, draw_curve(panel, each.effects, as_ratio, i, name)) for i, (name, each) in enumerate(curves.items())
+    ]
+    beyond = _studies(panel, curves, as_ratio, handles) if studies else ""
+    style.effect_axis(panel, first, as_ratio, "y")
+    mark_no_effect(panel, first, as_ratio)
+    own_references = reference is None and None in {each.reference for each in curves.values()}
+    against = "reference dose" if own_references else f"{dose} = {next(iter(curves.values())).reference:g}"
+    panel.set_ylabel(words.y_label(f"{style.effect_label(first, as_ratio)} against {against}"), fontsize=style.TEXT)
+    lines = words.legend_above(panel, handles) - 1
+    notes = [words.interval_note(by_name.values(), prob), *words.by_name({n: c.held for n, c in curves.items()})]
+    notes += [*_extrapolated(curves), beyond, words.not_drawn([each.effects for each in curves.values()], as_ratio)]
+    lines += words.label_below(panel, dose, notes) - 1
     if ax is None:
-        ax = style.new_axes()[1][0, 0]
-    handles = [(name, curves.curve(ax, s.found, as_ratio, i, name)) for i, (name, s) in enumerate(shown.items())]
-    beyond = ""
-    if studies and all(s.comparable for s in shown.values()):
-        sources = estimates.with_own_data(s.dose for s in shown.values())
-        handles.append(("studies", curves.studies(ax, sources, as_ratio)))
-        beyond = curves.focus(ax, [s.found for s in shown.values()], sources, as_ratio)
-    elif studies:
-        handles.append(("doses of the studies", _rug(ax, shown)))
-    style.effect_axis(ax, first, as_ratio, "y")
-    curves.no_effect(ax, first, as_ratio)
-    against = "reference dose" if reference is None and None in {s.reference for s in shown.values()} else None
-    against = against or f"{dose} = {next(iter(shown.values())).reference:g}"
-    ax.set_ylabel(words.upright(f"{style.effect_label(first, as_ratio)} against {against}"), fontsize=style.TEXT)
-    lines = words.legend_above(ax, handles) - 1
-    notes = [words.interval_words(given.values(), prob), *words.by_name({n: s.held for n, s in shown.items()})]
-    notes += [*_extrapolated(shown), beyond, words.not_drawn([s.found for s in shown.values()], as_ratio)]
-    lines += words.label_below(ax, dose, notes) - 1
-    if own:
-        words.make_room(ax, lines)
-    return ax
+        words.make_room(panel, lines)
+    return panel
 
 
-def response(
+def _studies(ax: "Axes", curves: Mapping[str, DoseCurve], ratio: bool, handles: list[tuple[str, Any]]) -> str:
+    """Draw the studies' effects, or only their doses, and add them to the legend; returns a note on those outside."""
+    if not all(each.comparable for each in curves.values()):
+        handles.append(("doses of the studies", _rug(ax, curves)))
+        return ""
+    sources = distinct_data(each.dose for each in curves.values())
+    handles.append(("studies", draw_studies(ax, sources, ratio)))
+    return focus(ax, [each.effects for each in curves.values()], sources, ratio)
+
+
+def dose_curve(
     tree: xr.DataTree,
     dose: str,
     reference: float | None = None,
@@ -139,30 +174,30 @@ def response(
     upto: float | None = None,
     outcome: str | None = None,
     prob: float = 0.95,
-) -> Response:
+) -> DoseCurve:
     """The curve of one tree; arguments as in `dose_response`."""
     spec = spec_from_tree(tree)
-    place = chosen_outcome(spec, outcome)
-    found = Predictor.of(spec, dose, place, "dose")
-    if found.categories:
+    j = chosen_outcome(spec, outcome)
+    predictor = Predictor.of(spec, dose, j, "dose")
+    if predictor.categories:
         raise SpecError(
-            f"dose: the model takes {dose!r} as categories, which have no curve\n"
+            f"dose: the model treats {dose!r} as categories, which have no curve\n"
             "  bm.plots.longitudinal and bm.plots.bubble draw the estimate of each category"
         )
-    absolute, held = has_intercept(spec, place), found.held(at)
+    absolute, held = has_intercept(spec, j), predictor.held(at)
     against = 0.0 if reference is None and absolute else reference
-    x = _grid(found, held, against, upto)
-    rows, told = found.rows(x, held), found.words(held, at)
+    x = _grid(predictor, held, against, upto)
+    rows, note = predictor.rows(x, held), predictor.held_text(held, at)
     if against is None:
-        return Response(found, estimates.predicted(tree, x, rows, place, "confidence", prob), None, True, told)
-    x0 = _design(found, held, against)
+        return DoseCurve(predictor, predictions(tree, x, rows, j, "confidence", prob), None, True, note)
+    x0 = _design(predictor, held, against)
     if x0 is None:
         raise SpecError(
             f"reference: the model has no value at {dose} = {against:g}: {spec.terms.fixed}\n"
-            f"  give another reference, such as the lowest dose of the data: {_lowest(found):.6g}"
+            f"  give another reference, such as the lowest dose in the data: {_lowest(predictor):.6g}"
         )
-    difference = estimates.contrast(tree, x, rows, found.rows([against], held), place, prob)
-    return Response(found, difference, float(against), not absolute and not x0.any(), told)
+    effects = differences(tree, x, rows, predictor.rows([against], held), j, prob)
+    return DoseCurve(predictor, effects, float(against), not absolute and not x0.any(), note)
 
 
 def _grid(dose: Predictor, held: Mapping[str, Any], reference: float | None, upto: float | None) -> FloatArray:
@@ -174,7 +209,7 @@ def _grid(dose: Predictor, held: Mapping[str, Any], reference: float | None, upt
     elif 0 < low < _NEAR * high and _design(dose, held, 0.0) is not None:
         low = 0.0
     if upto is not None and not low < upto < np.inf:
-        raise SpecError(f"upto is {upto!r}; the curves begin at {dose.column} = {low:.4g} and must end above")
+        raise SpecError(f"upto is {upto!r}; the curves begin at {dose.column} = {low:.4g} and must end above it")
     return dose.curve(low, high if upto is None else float(upto))
 
 
@@ -183,15 +218,15 @@ def _lowest(dose: Predictor) -> float:
 
 
 def _design(dose: Predictor, held: Mapping[str, Any], value: float) -> FloatArray | None:
-    """(P,) at a dose; None where the model has no value there, as the logarithm of zero."""
+    """(P,) at a dose; None where the model has no value there, such as the logarithm of zero."""
     try:
         return np.asarray(dose.spec.design.fixed(dose.rows([value], held))[0, dose.outcome])
     except DataError:
         return None
 
 
-def _rug(ax: "Axes", shown: Mapping[str, Response]) -> Any:
-    doses = np.unique(np.concatenate([s.dose.observed() for s in shown.values()]))
+def _rug(ax: "Axes", curves: Mapping[str, DoseCurve]) -> Any:
+    doses = np.unique(np.concatenate([each.dose.observed() for each in curves.values()]))
     at_foot: dict[str, Any] = {
         "transform": ax.get_xaxis_transform(),
         "clip_on": False,
@@ -201,10 +236,12 @@ def _rug(ax: "Axes", shown: Mapping[str, Response]) -> Any:
     return ax.plot(doses, np.zeros(len(doses)), "|", color=style.MUTED, label="_doses", **at_foot)[0]
 
 
-def _extrapolated(shown: Mapping[str, Response]) -> list[str]:
-    """Words on curves that leave the doses of their data."""
-    highest = {name: float(s.dose.observed().max()) for name, s in shown.items()}
-    told = {
-        n: f"no data above {shown[n].dose.column} = {h:.4g}" for n, h in highest.items() if shown[n].found.x[-1] > h
+def _extrapolated(curves: Mapping[str, DoseCurve]) -> list[str]:
+    """Notes on curves that extend beyond the doses of their data."""
+    highest = {name: float(each.dose.observed().max()) for name, each in curves.items()}
+    notes = {
+        name: f"no data above {curves[name].dose.column} = {dose:.4g}"
+        for name, dose in highest.items()
+        if curves[name].effects.x[-1] > dose
     }
-    return words.by_name(told)
+    return words.by_name(notes)

@@ -1,4 +1,4 @@
-"""Estimates over time: curves where time is a number of the model, points where it has categories."""
+"""Effects over time: curves where the model takes time as a number, points where it takes it as categories."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,23 +10,38 @@ import xarray as xr
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError
-from bayesmeta.plots import curves, estimates, style, words
-from bayesmeta.plots.grid import Predictor, chosen_outcome
+from bayesmeta.plots import style, words
+from bayesmeta.plots.panels import only_axes
+from bayesmeta.plots.predictor import (
+    Estimates,
+    Predictor,
+    chosen_outcome,
+    distinct_data,
+    draw_curve,
+    draw_points,
+    draw_studies,
+    focus,
+    mark_no_effect,
+    named_trees,
+    predictions,
+)
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_APART = 0.08  # of the shortest time between categories, from one model's points to the next one's
+    from bayesmeta.plots.style import DrawnAxes
+
+_APART = 0.08  # of the shortest time between categories, from one model's points to the next model's
 _MOST_TICKS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
-    """What is drawn of one tree. held : words on the other predictors."""
+class TimeCourse:
+    """What is drawn for one tree. held : a note on the other predictors."""
 
     time: Predictor
-    found: estimates.Estimates
+    effects: Estimates
     held: str
 
 
@@ -40,37 +55,51 @@ def longitudinal(
     ratio: bool | None = None,
     prob: float = 0.95,
     studies: bool = True,
-) -> "Axes":
-    """Effect over time, by one model or by several beside each other.
+) -> "DrawnAxes":
+    """Effect over time, by one model or by several side by side.
 
     Parameters
     ----------
-    trees : of `bm.fit` or `bm.sample`, one or up to six by name.
-    time : column of the data, a predictor of every model. Where a model takes it as categories, as in `C(time)`, each
-        has a point with its interval, joined by lines; else there is a curve with a band.
-    ax : matplotlib axes to draw into; by default new ones.
-    at : values of other predictors, by column. Those not named are held at their mean, categories at the most frequent
-        one; the label of the x axis says so.
-    outcome : of a model with several, the one to be drawn.
-    ratio : whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is one of ratios.
-    prob : probability of the intervals, between 0 and 1.
-    studies : whether the effects that the studies report are drawn, faintly, those of one study joined.
+    trees : DataTree or mapping of str to DataTree
+        Results of `bm.fit` or `bm.sample`, one or up to six by name.
+    time : str
+        A column of the data that is a predictor of every model. Where a model treats it as categories, as in `C(time)`,
+        each has a point with its interval, joined by lines; otherwise there is a curve with a band.
+    ax : matplotlib Axes, optional
+        Axes to draw into; by default new ones.
+    at : mapping of str to value, optional
+        Values of other predictors, by column. Those not named are held at their mean, or at their most frequent
+        category; the label of the x axis says so.
+    outcome : str, optional
+        The outcome to draw; required for a model with several.
+    ratio : bool, optional
+        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    studies : bool, default True
+        Whether to draw, faintly, the effects that the studies report, those of one study joined.
 
     Returns
     -------
-    Axes
-        Lines are labelled by the names of the trees. Points of several models stand a little apart at each time.
+    matplotlib Axes
+        Lines are labelled with the names of the trees. Points of several models are drawn slightly apart at each time.
 
     Raises
     ------
     SpecError
-        For a time that is no predictor, categories without numbers that differ between models, an unknown name or
-        category in `at`, trees of different measures, and several outcomes of which none is chosen.
+        If `time` is not a predictor, the models have different categories that are not numbers, `at` has an unknown
+        name or category, the trees have different measures, or there are several outcomes and none is chosen.
+
+    See Also
+    --------
+    bayesmeta.predict : the numbers that are drawn.
+    bayesmeta.plots.dose_response : effects against a dose.
 
     Notes
     -----
-    Drawn is `bm.predict` with confidence intervals, of a posterior with credible ones. Categories that are all numbers,
-    such as months, stand where these are; others at equal distances in the order of the model.
+    The estimates are those of `bm.predict` with confidence intervals, for a posterior with credible ones. Categories
+    that are all numbers, such as months, are placed at their values, others at equal distances in the order of the
+    model.
 
     References
     ----------
@@ -87,40 +116,37 @@ def longitudinal(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['times', 'linear', 'studies']
     """
-    given = estimates.named(trees, "plots.longitudinal")
-    shown = {name: course(tree, time, at, outcome, prob) for name, tree in given.items()}
-    positions, labels = _categories(shown)
-    first = next(iter(given.values()))
+    by_name = named_trees(trees, "plots.longitudinal")
+    courses = {name: course(tree, time, at, outcome, prob) for name, tree in by_name.items()}
+    positions, labels = _categories(courses)
+    first = next(iter(by_name.values()))
     as_ratio = style.is_ratio(first, ratio)
-    own = ax is None
-    if ax is None:
-        ax = style.new_axes()[1][0, 0]
-    shift = _shifts(shown, positions)
+    panel = only_axes(ax)
+    shift = _shifts(courses, positions)
     handles = [
-        (name, _draw(ax, each, shift.get(name), as_ratio, i, name)) for i, (name, each) in enumerate(shown.items())
+        (name, _draw(panel, each, shift.get(name), as_ratio, i, name)) for i, (name, each) in enumerate(courses.items())
     ]
     beyond = ""
     if studies:
-        sources = estimates.with_own_data(each.time for each in shown.values())
-        handles.append(("studies", curves.studies(ax, sources, as_ratio)))
-        beyond = curves.focus(ax, [each.found for each in shown.values()], sources, as_ratio)
-    style.effect_axis(ax, first, as_ratio, "y")
-    curves.no_effect(ax, first, as_ratio)
-    ax.set_ylabel(words.upright(style.effect_label(first, as_ratio)), fontsize=style.TEXT)
-    lines = words.legend_above(ax, handles) - 1
+        sources = distinct_data(each.time for each in courses.values())
+        handles.append(("studies", draw_studies(panel, sources, as_ratio)))
+        beyond = focus(panel, [each.effects for each in courses.values()], sources, as_ratio)
+    style.effect_axis(panel, first, as_ratio, "y")
+    mark_no_effect(panel, first, as_ratio)
+    panel.set_ylabel(words.y_label(style.effect_label(first, as_ratio)), fontsize=style.TEXT)
+    lines = words.legend_above(panel, handles) - 1
     if len(positions) and (labels or len(positions) <= _MOST_TICKS):
-        lines += words.categories_axis(ax, positions, labels or [f"{at:g}" for at in positions])
-    what = "bands" if not shift else "bars" if len(shift) == len(shown) else "bands and bars"
-    notes = [words.interval_words(given.values(), prob, what), *words.by_name({n: c.held for n, c in shown.items()})]
-    lines += (
-        words.label_below(
-            ax, time, [*notes, beyond, words.not_drawn([each.found for each in shown.values()], as_ratio)]
-        )
-        - 1
-    )
-    if own:
-        words.make_room(ax, lines)
-    return ax
+        lines += words.categories_axis(panel, positions, labels or [f"{position:g}" for position in positions])
+    shape = "bands" if not shift else "bars" if len(shift) == len(courses) else "bands and bars"
+    notes = [
+        words.interval_note(by_name.values(), prob, shape),
+        *words.by_name({n: c.held for n, c in courses.items()}),
+    ]
+    notes += [beyond, words.not_drawn([each.effects for each in courses.values()], as_ratio)]
+    lines += words.label_below(panel, time, notes) - 1
+    if ax is None:
+        words.make_room(panel, lines)
+    return panel
 
 
 def course(
@@ -129,41 +155,41 @@ def course(
     at: Mapping[str, Any] | None = None,
     outcome: str | None = None,
     prob: float = 0.95,
-) -> Course:
+) -> TimeCourse:
     """The estimates of one tree; arguments as in `longitudinal`."""
     spec = spec_from_tree(tree)
-    place = chosen_outcome(spec, outcome)
-    found = Predictor.of(spec, time, place, "time")
-    held, observed = found.held(at), found.observed()
-    x = found.positions if found.categories else found.curve(observed.min(), observed.max())
-    rows = found.rows(found.values() if found.categories else x, held)
-    drawn = estimates.predicted(tree, x, rows, place, "confidence", prob)
-    return Course(found, drawn.sorted(), found.words(held, at))
+    j = chosen_outcome(spec, outcome)
+    predictor = Predictor.of(spec, time, j, "time")
+    held, observed = predictor.held(at), predictor.observed()
+    x = predictor.positions if predictor.categories else predictor.curve(observed.min(), observed.max())
+    rows = predictor.rows(predictor.values() if predictor.categories else x, held)
+    effects = predictions(tree, x, rows, j, "confidence", prob)
+    return TimeCourse(predictor, effects.sorted(), predictor.held_text(held, at))
 
 
-def _draw(ax: "Axes", shown: Course, shift: float | None, ratio: bool, look: int, name: str) -> Any:
+def _draw(ax: "Axes", each: TimeCourse, shift: float | None, ratio: bool, look: int, name: str) -> Any:
     """Points moved by `shift`; a curve where that is None."""
     if shift is None:
-        return curves.curve(ax, shown.found, ratio, look, name)
-    return curves.intervals(ax, shown.found.moved(shift), ratio, look, name)
+        return draw_curve(ax, each.effects, ratio, look, name)
+    return draw_points(ax, each.effects.shifted(shift), ratio, look, name)
 
 
-def _categories(shown: Mapping[str, Course]) -> tuple[FloatArray, tuple[str, ...]]:
-    """Where categories stand, and their names unless they are numbers."""
-    named = {name: each.time.categories for name, each in shown.items() if each.time.categories}
-    if not named:
+def _categories(courses: Mapping[str, TimeCourse]) -> tuple[FloatArray, tuple[str, ...]]:
+    """Where categories are placed, and their names unless they are numbers."""
+    categories = {name: each.time.categories for name, each in courses.items() if each.time.categories}
+    if not categories:
         return np.zeros(0), ()
-    places = [shown[name].time.positions for name in named]
-    if all(shown[name].time.numeric for name in named):
-        return np.unique(np.concatenate(places)), ()
-    if len(named) < len(shown) or len(set(named.values())) > 1:
-        told = "; ".join(f"{name}: {listing(found)}" for name, found in named.items())
-        raise SpecError(f"time: the models do not have the same categories\n  {told}")
-    return places[0], next(iter(named.values()))
+    positions = [courses[name].time.positions for name in categories]
+    if all(courses[name].time.numeric for name in categories):
+        return np.unique(np.concatenate(positions)), ()
+    if len(categories) < len(courses) or len(set(categories.values())) > 1:
+        lists = "; ".join(f"{name}: {listing(labels)}" for name, labels in categories.items())
+        raise SpecError(f"time: the models do not have the same categories\n  {lists}")
+    return positions[0], next(iter(categories.values()))
 
 
-def _shifts(shown: Mapping[str, Course], positions: FloatArray) -> dict[str, float]:
-    """How far the points of each model with categories stand from their time."""
-    names = [name for name, each in shown.items() if each.time.categories]
+def _shifts(courses: Mapping[str, TimeCourse], positions: FloatArray) -> dict[str, float]:
+    """How far the points of each model with categories are moved from their time."""
+    names = [name for name, each in courses.items() if each.time.categories]
     step = _APART * float(np.diff(positions).min(initial=np.inf)) if len(positions) > 1 else _APART
     return {name: (i - (len(names) - 1) / 2) * step for i, name in enumerate(names)}

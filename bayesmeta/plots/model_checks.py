@@ -1,4 +1,4 @@
-"""Plots of results trees. Each function draws into the axes it is given, or into new ones, and returns them."""
+"""Checks of a posterior: each observation against its prediction by all others, and estimates under several priors."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,56 +8,67 @@ import xarray as xr
 from scipy.special import ndtr, softmax
 
 from bayesmeta import schema
-from bayesmeta._typing import AnyArray
+from bayesmeta._typing import ObjectArray
+from bayesmeta._validation import check_probability
 from bayesmeta.errors import SpecError
 from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.plots.compare import compare
-from bayesmeta.plots.style import new_axes
+from bayesmeta.plots.panels import only_axes
+from bayesmeta.plots.style import AxesArray
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
 from bayesmeta.tree.specification import group, spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from bayesmeta.plots.style import AxesLike, DrawnAxes
+
 _BAND_SIMULATIONS = 1000
 
 
-def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) -> "Axes":
+def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) -> "DrawnAxes":
     """Whether each observation looks like a draw from its prediction by all the others.
 
-    Drawn is the empirical distribution function of the values of `loo_pit_values` less that of the uniform
-    distribution, which is what they follow when the model is right. A hump left of the middle and a trough right of it
-    speak of observations that lie further out than predicted; the mirror image, of predictions that are too wide.
+    The line is the empirical distribution function of the values of `loo_pit_values` minus that of the uniform
+    distribution, which they follow if the model is right. A hump left of the middle with a trough right of it means
+    that observations lie further out than predicted; the mirror image, that predictions are too wide.
 
     Parameters
     ----------
-    tree : from `bm.sample`, with at least two observations.
-    ax : matplotlib axes to draw into; by default new ones.
-    prob : of the band, in which the whole line of independent uniform values lies with this probability, and 1 less
-        the size of the test whose p-value is printed.
+    tree : DataTree
+        Results of `bm.sample`, with at least two observations.
+    ax : matplotlib Axes, optional
+        Axes to draw into; by default new ones.
+    prob : float, default 0.95
+        Probability with which the whole line of independent uniform values lies in the band; 1 minus this is the size
+        of the test whose p-value is printed.
 
     Returns
     -------
-    Axes
-        The axes. Their label says of how many observations the importance weights are not reliable.
+    matplotlib Axes
+        The label of the x axis gives the number of observations whose importance weights are not reliable.
 
     Raises
     ------
     SpecError
-        For a tree without `/log_likelihood_conditional`, such as that of a fit, for a single observation, and for a
-        prob that is not between 0 and 1.
+        If the tree has no `/log_likelihood_conditional`, such as that of a fit, or only one observation, or `prob` is
+        not between 0 and 1.
+
+    See Also
+    --------
+    bayesmeta.plots.loo_pit_values : the numbers that are drawn.
 
     Notes
     -----
-    ArviZ draws it, with the test that it prefers, which also holds for dependent values; points that speak most against
-    uniformity are marked where the test rejects it. Values of one group depend on each other, and the band does not
-    allow for that.
+    Drawn by ArviZ with its preferred test, which also holds for dependent values; the points that speak most strongly
+    against uniformity are marked where the test rejects it. Values of one group depend on each other, and the band does
+    not allow for that.
 
     Examples
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, seed=1, progress=False)
+    >>> post = bm.sample(spec, random_seed=1, progress=False)
     >>> ax = bm.plots.loo_pit(post)
     >>> ax.get_xlabel()
     'LOO-PIT of 13 observations'
@@ -65,84 +76,97 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     import arviz
     from arviz_stats.ecdf_utils import ecdf_pit
 
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob!r}; give a probability between 0 and 1, such as 0.95")
+    check_probability(prob)
     values = loo_pit_values(tree)
     n = values.sizes[schema.OBS]
     if n < 2:
-        raise SpecError("this tree has one observation, and a distribution takes two")
-    if ax is None:
-        ax = new_axes(width=4.5, height=3.2)[1][0, 0]
+        raise SpecError("this tree has a single observation, but a distribution needs at least two")
+    panel = only_axes(ax, width=4.5, height=3.2)
     pit = values[["pit"]].drop_vars([schema.ROW, schema.OUTCOME])
     arviz.plot_ecdf_pit(
         xr.DataTree.from_dict({"pit": pit}),
         group="pit",
         sample_dims=[schema.OBS],
         envelope_prob=prob,
-        plot_collection=_collection(pit, ax),
+        plot_collection=_collection(pit, panel),
         visuals={"title": False, "xlabel": False, "ylabel": False},
     )
     x, _, lower, upper = ecdf_pit(pit["pit"].to_numpy(), prob, _BAND_SIMULATIONS)
-    ax.fill_between(x, lower - x, upper - x, color="0.5", alpha=0.15, linewidth=0)
-    least, most = ax.get_ylim()
-    ax.set_ylim(min(least, 1.1 * (lower - x).min()), max(most, 1.1 * (upper - x).max()))
+    panel.fill_between(x, lower - x, upper - x, color="0.5", alpha=0.15, linewidth=0)
+    least, most = panel.get_ylim()
+    panel.set_ylim(min(least, 1.1 * (lower - x).min()), max(most, 1.1 * (upper - x).max()))
     bad = int((values["pareto_k"] > values.attrs["good_k"]).sum())
     unreliable = f"; {bad} with Pareto k > {values.attrs['good_k']:.2f}" if bad else ""
-    ax.set_xlabel(f"LOO-PIT of {n} observations{unreliable}")
-    ax.set_ylabel("ECDF less uniform")
-    return ax
+    panel.set_xlabel(f"LOO-PIT of {n} observations{unreliable}")
+    panel.set_ylabel("ECDF minus uniform")
+    return panel
 
 
-def sensitivity(found: xr.Dataset, parameters: Sequence[str] | None = None, axes: Any = None) -> "AnyArray":
+def sensitivity(
+    dataset: xr.Dataset, parameters: str | Sequence[str] | None = None, axes: "AxesLike | None" = None
+) -> AxesArray:
     """Estimates and intervals of every parameter under several priors, one panel for each parameter.
 
     Parameters
     ----------
-    found : of `bm.sensitivity`.
-    parameters : labels to draw, such as "tau[unit, Intercept]"; by default all that vary.
-    axes : as many matplotlib axes; by default new ones, up to three side by side.
+    dataset : Dataset
+        The result of `bm.sensitivity`.
+    parameters : str or sequence of str, optional
+        Labels to draw, such as "tau[unit, Intercept]"; by default all that vary.
+    axes : Axes or sequence of Axes, optional
+        As many matplotlib axes as there are parameters; by default new ones, up to three side by side.
 
     Returns
     -------
     array of Axes
-        Points are posterior means, lines the intervals; priors stand below one another in the order given.
+        Points are posterior means, lines the intervals; the priors follow one another in their order in the dataset.
 
     Raises
     ------
     SpecError
-        For a dataset of something else, unknown parameters, and the wrong number of axes.
+        If `dataset` is anything else, a parameter is unknown, or the number of axes is wrong.
+
+    See Also
+    --------
+    bayesmeta.sensitivity : the numbers that are drawn.
+    bayesmeta.plots.compare : the same for several methods or models.
 
     Examples
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
     >>> priors = {"default": None, "Turner": bm.Priors(tau=bm.priors.turner())}
-    >>> found = bm.sensitivity(spec, priors, seed=1, progress=False)
-    >>> [ax.get_title() for ax in bm.plots.sensitivity(found)]
+    >>> estimates = bm.sensitivity(spec, priors, random_seed=1, progress=False)
+    >>> [ax.get_title() for ax in bm.plots.sensitivity(estimates)]
     ['beta[Intercept]', 'tau[unit, Intercept]']
     """
-    if not isinstance(found, xr.Dataset) or not {"prior", "parameter"} <= set(found.dims):
-        raise SpecError("plots.sensitivity takes the dataset that bm.sensitivity returned")
-    return compare(found, parameters, axes)
+    if not isinstance(dataset, xr.Dataset) or not {"prior", "parameter"} <= set(dataset.dims):
+        raise SpecError("plots.sensitivity takes the dataset returned by bm.sensitivity")
+    return compare(dataset, parameters, axes)
 
 
 def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
-    """Probability that an observation is as small as it is or smaller, given all other observations, its group's too.
+    """Probability that an observation is as small as it is or smaller, given all others, including those of its group.
 
     Parameters
     ----------
-    tree : from `bm.sample`.
+    tree : DataTree
+        Results of `bm.sample`.
 
     Returns
     -------
-    xr.Dataset
+    Dataset
         Over `obs`: `pit`, between 0 and 1, and `pareto_k` of the importance weights; attribute `good_k`, above which
         they are not reliable.
 
     Raises
     ------
     SpecError
-        For a tree without `/log_likelihood_conditional`.
+        If the tree has no `/log_likelihood_conditional`.
+
+    See Also
+    --------
+    bayesmeta.plots.loo_pit : the same as a picture.
 
     Notes
     -----
@@ -152,15 +176,15 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
     27:1413-1432).
 
     `arviz.loo_pit` counts draws of Y_j. The two agree to Monte Carlo error where each observation is a group of its
-    own and these draws are of new groups, `/posterior_predictive_new`. Draws of the same groups, in
-    `/posterior_predictive`, follow random effects that have seen y_j, so with these it answers another question; and
-    in groups of several observations it has no weights of single ones.
+    own and the draws are of new groups, `/posterior_predictive_new`. Draws of the same groups, in
+    `/posterior_predictive`, depend on random effects that have seen y_j, so with these it answers a different question;
+    and for groups of several observations it has no weights of single ones.
 
     Examples
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, seed=1, progress=False)
+    >>> post = bm.sample(spec, random_seed=1, progress=False)
     >>> values = bm.plots.loo_pit_values(post)
     >>> round(float(values["pit"].min()), 1)
     0.1
@@ -175,9 +199,9 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
     loo = _loo(tree, density)
     weights = loo.log_weights.transpose(schema.CHAIN, schema.DRAW, schema.OBS).to_numpy().reshape(mean.shape)
     pit = (softmax(weights, axis=0) * ndtr((y - mean) / sd)).sum(0)
-    found = {"pit": (schema.OBS, pit), "pareto_k": (schema.OBS, loo.pareto_k.to_numpy())}
-    of_obs = {name: density[name] for name in (schema.OBS, schema.ROW, schema.OUTCOME)}
-    return xr.Dataset(found, of_obs, {"good_k": float(loo.good_k)})
+    variables = {"pit": (schema.OBS, pit), "pareto_k": (schema.OBS, loo.pareto_k.to_numpy())}
+    coords = {name: density[name] for name in (schema.OBS, schema.ROW, schema.OUTCOME)}
+    return xr.Dataset(variables, coords, {"good_k": float(loo.good_k)})
 
 
 def _loo(tree: xr.DataTree, density: xr.Dataset) -> Any:
@@ -188,20 +212,20 @@ def _loo(tree: xr.DataTree, density: xr.Dataset) -> Any:
 
     slim = xr.DataTree.from_dict({schema.POSTERIOR: group(tree, schema.POSTERIOR), schema.LOG_LIKELIHOOD: density})
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Estimated shape parameter of Pareto", UserWarning)  # pareto_k says it
+        warnings.filterwarnings("ignore", "Estimated shape parameter of Pareto", UserWarning)  # pareto_k reports it
         return arviz.loo(slim, pointwise=True)
 
 
 def _collection(data: xr.Dataset, ax: "Axes") -> Any:
-    """One panel of ArviZ that is the given axes."""
+    """An ArviZ plot collection whose single panel is these axes."""
     import arviz
 
-    def holder(found: object) -> np.ndarray:
-        box = np.empty((), dtype=object)
-        box[()] = found
-        return box
+    def scalar(artist: object) -> ObjectArray:
+        array = np.empty((), dtype=object)
+        array[()] = artist
+        return array
 
     name = next(iter(data))
-    panels = {"/": xr.Dataset({"figure": holder(ax.figure)}), "plot": xr.Dataset({name: holder(ax)})}
+    panels = {"/": xr.Dataset({"figure": scalar(ax.figure)}), "plot": xr.Dataset({name: scalar(ax)})}
     places = {place: xr.Dataset({name: 0}) for place in ("row_index", "col_index")}
     return arviz.PlotCollection(data, xr.DataTree.from_dict(panels | places), backend="matplotlib")

@@ -1,25 +1,51 @@
 """Orchard plots: every observed effect, the mean with its interval, and where the effects of new studies lie."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import BoolArray, FloatArray, ObjectArray
+from bayesmeta._validation import check_name, check_probability, listing
+from bayesmeta.columns import is_categorical, label
+from bayesmeta.display.tables import percent
+from bayesmeta.errors import DataError, SpecError
+from bayesmeta.inference.predict import predict
+from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
-from bayesmeta.plots.orchard_rows import Orchard, categories
-from bayesmeta.plots.panels import inches_high, only_axes, percent, wrapped
-from bayesmeta.plots.swarm import swarm
+from bayesmeta.plots.panels import height_in_inches, only_axes, wrapped
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_HALF, _ABOVE, _BELOW = 0.3, 0.12, 0.32  # in rows: half a swarm's width, and its centre and the intervals off the row's
+    from bayesmeta.plots.style import DrawnAxes
+
+_HALF, _ABOVE, _BELOW = 0.3, 0.12, 0.32  # in rows: half a swarm's width; offsets of its centre and of the intervals
 _LARGEST, _LEAST = 7.0, 1.6  # diameters of points in points
-_SAME = 1e-6  # of the interval's width: intervals that differ by less are one
+_SAME = 1e-6  # of the interval's width: intervals that differ by less are drawn as one
+_MOST_CATEGORIES = 20
+
+
+@dataclass(frozen=True)
+class OrchardRow:
+    """One row of an orchard plot.
+
+    y, se : (k,) observed effects and their standard errors. groups : number of outer groups.
+    mean, confidence, prediction : of the true effects; the last two are intervals.
+    """
+
+    category: str
+    y: FloatArray
+    se: FloatArray
+    groups: int
+    mean: float
+    confidence: tuple[float, float]
+    prediction: tuple[float, float]
 
 
 def orchard(
@@ -31,38 +57,53 @@ def orchard(
     outcome: str | None = None,
     ratio: bool | None = None,
     prob: float = 0.95,
-) -> "Axes":
+) -> "DrawnAxes":
     """Observed effects as swarms of points, with the mean, its confidence interval and the prediction interval.
 
     Parameters
     ----------
-    tree : results tree of `bm.fit` or `bm.sample`.
-    ax : matplotlib axes to draw into; by default new ones.
-    by : column of a categorical predictor of the model, each category of which has a row; by default one row for all.
-    at : values of other predictors for which means and intervals hold; by default numeric ones are at their mean over
-        the rows in the model.
-    outcome : one of several outcomes; by default each has its rows.
-    ratio : whether effects are drawn back-transformed on a logarithmic axis; by default where the measure is a log
-        ratio.
-    prob : probability of both intervals, between 0 and 1.
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample`.
+    ax : matplotlib Axes, optional
+        Axes to draw into; by default new ones.
+    by : str, optional
+        Column of a categorical predictor of the model, with one row for each category; by default one row for all.
+    at : mapping of str to value, optional
+        Values of other predictors at which means and intervals are computed; by default numeric ones are at their mean
+        over the rows in the model.
+    outcome : str, optional
+        One of several outcomes; by default each outcome has its rows.
+    ratio : bool, optional
+        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    prob : float, default 0.95
+        Probability of both intervals, between 0 and 1.
 
     Returns
     -------
-    Axes
-        Points are observed effects, their areas proportional to 1 / SE. Below them the thick line is the confidence
-        interval of the mean (of a posterior, its credible interval), the thin one the prediction interval. Labels
-        give k, the number of effects, and how many outer groups they come from.
+    matplotlib Axes
+        Points are observed effects, with areas proportional to 1 / SE. Below them the thick line is the confidence
+        interval of the mean (for a posterior, its credible interval), the thin one the prediction interval. Labels give
+        k, the number of effects, and how many outer groups they come from.
 
     Raises
     ------
     SpecError
-        When `by` is no predictor of the model or has too many values, and when a categorical predictor that is neither
-        `by` nor in `at` would leave open which mean is meant.
+        If `by` is not a predictor of the model or has too many values, or if a categorical predictor is neither `by`
+        nor in `at`, so that the mean is not determined.
+
+    See Also
+    --------
+    bayesmeta.plots.forest : every effect on a line of its own.
+    bayesmeta.plots.bubble : effects against a numeric predictor.
 
     Notes
     -----
-    Nakagawa et al. (2021), Res. Synth. Methods 12:4-12. Both intervals are those of `bm.predict`: the prediction
-    interval is that of the true effect in a new unit of a new group of every level.
+    Both intervals are those of `bm.predict`: the prediction interval is that of the true effect in a new unit of a new
+    group of every level.
+
+    References
+    ----------
+    Nakagawa et al. (2021), Res. Synth. Methods 12:4-12.
 
     Examples
     --------
@@ -73,51 +114,132 @@ def orchard(
     >>> ax.get_yticklabels()[0].get_text()
     'random\\nk = 7'
     """
-    rows, held = categories(tree, by, at, outcome, prob)
+    rows, held = orchard_rows(tree, by, at, outcome, prob)
     as_ratio = style.is_ratio(tree, ratio)
-    ax = only_axes(ax, 1.0 + 0.75 * len(rows))
+    panel = only_axes(ax, 1.0 + 0.75 * len(rows))
     if as_ratio:
-        ax.set_xscale("log")
+        panel.set_xscale("log")
     else:
-        ax.locator_params("x", nbins=6)
-    _limits(ax, rows, as_ratio)
+        panel.locator_params("x", nbins=6)
+    _limits(panel, rows, as_ratio)
     for place, row in zip(range(len(rows))[::-1], rows, strict=True):
-        _swarm(ax, row, place, as_ratio, max(_precision(rows)), len(rows))
-        _trunk(ax, row, place - _BELOW, as_ratio)
+        _swarm(panel, row, place, as_ratio, max(_precision(rows)), len(rows))
+        _intervals(panel, row, place - _BELOW, as_ratio)
     labels = [_label(row, spec_from_tree(tree).levels[0].name) for row in rows]
-    ax.set_yticks(range(len(rows))[::-1], labels, fontsize=style.SMALL)
-    ax.tick_params("y", length=0)
-    style.effect_axis(ax, tree, as_ratio)
-    ax.set_xlabel("\n".join([ax.get_xlabel(), *([wrapped(f"at {held}", 50)] if held else [])]))
-    _legend(ax, rows, prob, tree)
-    return ax
+    panel.set_yticks(range(len(rows))[::-1], labels, fontsize=style.SMALL)
+    panel.tick_params("y", length=0)
+    style.effect_axis(panel, tree, as_ratio)
+    panel.set_xlabel("\n".join([panel.get_xlabel(), *([wrapped(f"at {held}", 50)] if held else [])]))
+    _legend(panel, rows, prob, tree)
+    return panel
 
 
-def _precision(rows: list[Orchard]) -> Iterator[float]:
+def orchard_rows(
+    tree: xr.DataTree,
+    by: str | None = None,
+    at: Mapping[str, Any] | None = None,
+    outcome: str | None = None,
+    prob: float = 0.95,
+) -> tuple[list[OrchardRow], str]:
+    """The rows of an orchard plot from top to bottom, and a note on the values of the other predictors."""
+    check_probability(prob)
+    spec = spec_from_tree(tree)
+    frame = spec.data.loc[spec.kept]
+    if outcome is not None:
+        check_name(outcome, spec.outcomes, "no outcome", "outcomes")
+    values = _values(spec, frame, by)
+    first = [0] if by is None else [int(np.flatnonzero(values == value)[0]) for value in dict.fromkeys(values)]
+    new, held = _newdata(spec, frame.iloc[first].copy(), frame, by, at or {})
+    try:
+        confidence, prediction = (predict(tree, new, interval, prob) for interval in ("confidence", "prediction"))
+    except DataError as error:  # such as the mean of a number that the formula takes for a category
+        raise SpecError(f"no prediction at {held}: {error}\n  give by= or at= for these predictors") from None
+    of_row = np.full(len(spec.kept), "", dtype=object)
+    of_row[spec.kept] = values
+    of_obs = of_row[spec.row]
+    rows = []
+    for j in [spec.outcomes.index(outcome)] if outcome else range(len(spec.outcomes)):
+        for i, value in enumerate(dict.fromkeys(values)):
+            used = (of_obs == value) & (spec.outcome_index == j)
+            means = (table.isel(row=i, outcome=j) for table in (confidence, prediction))
+            rows.append(_row(spec, _name(spec, j, value, outcome), used, *means))
+    return rows, held
+
+
+def _row(spec: Spec, name: str, used: BoolArray, confidence: xr.Dataset, prediction: xr.Dataset) -> OrchardRow:
+    bounds = [(float(table["lower"]), float(table["upper"])) for table in (confidence, prediction)]
+    se = np.sqrt(spec.S.variances[used])
+    groups = len(np.unique(spec.levels[0].index[used]))
+    return OrchardRow(name, spec.y[used], se, groups, float(confidence["mean"]), *bounds)
+
+
+def _values(spec: Spec, frame: pd.DataFrame, by: str | None) -> ObjectArray:
+    """(n,) category of every kept row, as text; "" for all without `by`."""
+    if by is None:
+        return np.full(len(frame), "", dtype=object)
+    check_name(by, spec.design.parsed.predictors, "by: the model has no predictor", "predictors")
+    values = np.array([label(value) for value in frame[by]], dtype=object)
+    n = len(set(values))
+    if n > _MOST_CATEGORIES:
+        raise SpecError(
+            f"by is {by!r}, which has {n} values; at most {_MOST_CATEGORIES} can be drawn\n"
+            "  bm.plots.bubble draws effects against a continuous predictor"
+        )
+    return values
+
+
+def _newdata(
+    spec: Spec, new: pd.DataFrame, frame: pd.DataFrame, by: str | None, at: Mapping[str, Any]
+) -> tuple[pd.DataFrame, str]:
+    """Rows to predict for, one for each category, and the values at which other predictors are held."""
+    others = [column for column in spec.design.parsed.predictors if column != by]
+    for column in at:
+        check_name(column, others, "at: no other predictor", "other predictors")
+    held = []
+    for column in others:
+        values = frame[column]
+        if column not in at and is_categorical(values) and values.nunique() > 1:
+            raise SpecError(
+                f"the mean depends on the categories of {column!r}\n  give by={column!r}, or at={{{column!r}: ...}} "
+                f"with one of {listing(values.unique())}"
+            )
+        if column not in at and is_categorical(values):
+            continue
+        value = at.get(column, values.mean() if column not in at else None)
+        new[column] = value
+        held.append(f"{column} = {value:.4g}" if isinstance(value, float) else f"{column} = {value}")
+    return new, ", ".join(held)
+
+
+def _name(spec: Spec, j: int, value: str, outcome: str | None) -> str:
+    parts = [spec.outcomes[j]] if len(spec.outcomes) > 1 and outcome is None else []
+    return ", ".join([*parts, *([value] if value else [])]) or "All"
+
+
+def _precision(rows: list[OrchardRow]) -> Iterator[float]:
     yield from (float(p) for row in rows for p in 1 / row.se)
 
 
-def _limits(ax: "Axes", rows: list[Orchard], as_ratio: bool) -> None:
-    """Set before anything is drawn, as the places in a swarm depend on them; infinite ends are left to arrows."""
+def _limits(ax: "Axes", rows: list[OrchardRow], as_ratio: bool) -> None:
+    """Set the limits first, because positions in a swarm depend on them; arrows will mark infinite ends."""
     ends = np.concatenate([[*row.y, row.mean, *row.confidence, *row.prediction] for row in rows])
     ends = ends[np.isfinite(ends)]
     margin = 0.06 * (np.ptp(ends) or 1.0)
-    ax.set_xlim(*style.shown([ends.min() - margin, ends.max() + margin], as_ratio))
+    ax.set_xlim(*style.back_transformed([ends.min() - margin, ends.max() + margin], as_ratio))
     ax.set_ylim(-0.6, len(rows) - 0.4)
 
 
-def _swarm(ax: "Axes", row: Orchard, place: int, as_ratio: bool, most: float, n_rows: int) -> None:
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    wide = 0.8 * 72 * ax.get_position().width * figure.get_size_inches()[0]  # labels take some of it
-    high = 0.75 * 72 * inches_high(ax) / n_rows
+def _swarm(ax: "Axes", row: OrchardRow, place: int, as_ratio: bool, most: float, n_rows: int) -> None:
+    inches = ax.get_position().width * style.root_figure(ax).get_size_inches()[0]
+    wide = 0.8 * 72 * inches  # labels take some of it
+    high = 0.75 * 72 * height_in_inches(ax) / n_rows
     low, top = np.log(ax.get_xlim()) if as_ratio else ax.get_xlim()
     diameter = _diameters(1 / row.se, most)
     height = swarm((row.y - low) / (top - low) * wide, diameter / 2) / high
     if height.size and np.abs(height).max() > _HALF:
         height *= _HALF / np.abs(height).max()
     ax.scatter(
-        style.shown(row.y, as_ratio),
+        style.back_transformed(row.y, as_ratio),
         place + _ABOVE + height,
         s=diameter**2,
         color=style.SKY,
@@ -132,17 +254,18 @@ def _diameters(precision: FloatArray, most: float) -> FloatArray:
     return np.maximum(_LARGEST * np.sqrt(precision / most), _LEAST)
 
 
-def _trunk(ax: "Axes", row: Orchard, place: float, as_ratio: bool) -> None:
+def _intervals(ax: "Axes", row: OrchardRow, place: float, as_ratio: bool) -> None:
+    """The mean with both intervals, below the swarm."""
     limits = ax.get_xlim()
     for (low, high), width in ((row.prediction, 1.0), (row.confidence, 3.2)):
         if np.isnan(low) or np.isnan(high):
             continue
-        ends = np.clip(style.shown([low, high], as_ratio), *limits)
+        ends = np.clip(style.back_transformed([low, high], as_ratio), *limits)
         ax.hlines([place], *ends, color=style.INK, linewidth=width, zorder=3)
         for end, bound, shape in zip(ends, (low, high), "<>", strict=True):
             if np.isinf(bound):
                 ax.plot([end], [place], shape, color=style.INK, markersize=4, clip_on=False, zorder=3)
-    mean = style.shown([row.mean], as_ratio)
+    mean = style.back_transformed([row.mean], as_ratio)
     ax.plot(mean, [place], "o", color=style.ORANGE, markeredgecolor=style.INK, markersize=6, zorder=4)
     if np.isnan(row.prediction).any():
         ax.annotate(
@@ -150,7 +273,7 @@ def _trunk(ax: "Axes", row: Orchard, place: float, as_ratio: bool) -> None:
         )
 
 
-def _label(row: Orchard, outer: str) -> str:
+def _label(row: OrchardRow, outer: str) -> str:
     k = len(row.y)
     groups = (
         ""
@@ -160,7 +283,7 @@ def _label(row: Orchard, outer: str) -> str:
     return f"{wrapped(row.category, 18)}\nk = {k}{groups}"
 
 
-def _legend(ax: "Axes", rows: list[Orchard], prob: float, tree: xr.DataTree) -> None:
+def _legend(ax: "Axes", rows: list[OrchardRow], prob: float, tree: xr.DataTree) -> None:
     from matplotlib.lines import Line2D
 
     low, high = np.quantile(list(_precision(rows)), [0.1, 1.0])
@@ -184,3 +307,40 @@ def _legend(ax: "Axes", rows: list[Orchard], prob: float, tree: xr.DataTree) -> 
         borderpad=0,
         columnspacing=1.2,
     )
+
+
+def swarm(x: FloatArray, radius: FloatArray) -> FloatArray:
+    """Heights at which discs at x do not overlap, each as close to the line as the discs before it allow.
+
+    Parameters
+    ----------
+    x : (n,) array
+        Positions along the line.
+    radius : (n,) array
+        Radii of the discs, in the same unit.
+
+    Returns
+    -------
+    (n,) array
+        Heights around 0, always the same for the same discs. Larger discs are placed first, so they lie closer to the
+        line.
+
+    Examples
+    --------
+    >>> swarm(np.array([0.0, 0.0, 5.0]), np.array([1.0, 0.5, 1.0]))
+    array([0. , 1.5, 0. ])
+    """
+    height = np.zeros(len(x))
+    order = np.lexsort((np.arange(len(x)), x, -radius))
+    for position, i in enumerate(order):
+        placed = order[:position]
+        reach = radius[placed] + radius[i]
+        near = placed[np.abs(x[placed] - x[i]) < reach]
+        reach = radius[near] + radius[i]
+        room = np.sqrt(np.maximum(reach**2 - (x[near] - x[i]) ** 2, 0))
+        candidates = np.concatenate([[0.0], height[near] + room, height[near] - room])
+        candidates = candidates[np.lexsort((-candidates, np.abs(candidates).round(9)))]
+        apart = (x[near] - x[i]) ** 2 + (height[near] - candidates[:, None]) ** 2
+        free = (apart >= (reach * (1 - 1e-9)) ** 2).all(1)
+        height[i] = candidates[np.argmax(free)]
+    return height

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,64 +15,48 @@ from bayesmeta.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ROW = 0.14  # inches from one row of letters of size style.SMALL to the next
-TALLEST = 9.0  # inches of a figure: a page
+    from bayesmeta.plots.style import AxesLike, DrawnAxes
+
+ROW = 0.14  # inches from one line of text of size style.SMALL to the next
+TALLEST = 9.0  # inches: a figure as high as a page
 _LINE: dict[str, Any] = {"color": style.INK, "linewidth": 1.2}
-LEAST_LETTERS = 4.5  # points, below which nobody reads labels
+LEAST_LETTERS = 4.5  # points; smaller labels cannot be read
 
 
 def panel_axes(
-    axes: Any, wanted: Sequence[str], height: float, most: int = 3, **options: Any
-) -> "np.ndarray[Any, Any]":
-    """(n,) axes of the wanted panels: those given, which must be as many, or new ones.
+    axes: "AxesLike | None", titles: Sequence[str], height: float, most: int = 3, sharey: bool = False
+) -> style.AxesArray:
+    """(n,) axes for the panels with these titles: the user's own, which must be as many, or new ones.
 
-    height : of a new panel in inches. most : of new panels beside one another; one is as wide as a column of a
-        journal, several are as wide as its page. options : of `Figure.subplots`.
+    height : of a new panel in inches. most : number of new panels side by side; a single column of them is as wide as
+        a journal's column, several are as wide as its page. sharey : whether new panels share their y axis.
     """
     if axes is not None:
-        given = np.ravel(np.asarray(axes, dtype=object))
-        if len(given) != len(wanted):
-            raise SpecError(f"{len(given)} axes for {len(wanted)} panels: {listing(wanted, 20)}")
-        if not all(hasattr(ax, "get_xlim") for ax in given):
-            raise SpecError("axes are matplotlib axes, such as those of matplotlib.pyplot.subplots()[1]")
-        return given
-    columns = min(most, len(wanted))
-    rows = -(-len(wanted) // columns)
+        own = np.ravel(np.asarray(axes, dtype=object))
+        if len(own) != len(titles):
+            raise SpecError(f"{len(own)} axes for {len(titles)} panels: {listing(titles, 20)}")
+        if not all(hasattr(ax, "get_xlim") for ax in own):
+            raise SpecError("axes must be matplotlib axes, such as those of matplotlib.pyplot.subplots()[1]")
+        return style.AxesArray.of(own)
+    columns = min(most, len(titles))
+    rows = -(-len(titles) // columns)
     width = style.COLUMN if columns == 1 else style.PAGE
-    grid = style.new_axes(rows, columns, width, height * rows, **options)[1].ravel()
-    for spare in grid[len(wanted) :]:
+    grid = style.new_axes(rows, columns, width, height * rows, sharey=sharey)[1].ravel()
+    for spare in grid[len(titles) :]:
         spare.remove()
-    return np.asarray(grid[: len(wanted)])
+    return style.AxesArray.of(grid[: len(titles)])
 
 
-def only_axes(ax: "Axes | None", height: float = 2.6, width: float = style.COLUMN) -> "Axes":
-    """The axes given, or new ones of this size in inches."""
-    if ax is None:
-        return style.new_axes(1, 1, width, height)[1][0, 0]
-    panel_axes(ax, ["the plot"], height)
-    return ax
+def only_axes(ax: "Axes | None", height: float = 2.6, width: float = style.COLUMN) -> "DrawnAxes":
+    """The user's own axes, or new ones of this size in inches."""
+    axes = style.new_axes(1, 1, width, height)[1] if ax is None else panel_axes(ax, ["the plot"], height)
+    return cast("DrawnAxes", axes.flat[0])
 
 
-def probability(prob: float) -> float:
-    """The probability of an interval, checked."""
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob!r}; give a probability between 0 and 1, such as 0.95")
-    return float(prob)
+def shortened(label: object, most: int = 24) -> str:
+    """A label of at most this many letters; a longer one keeps both ends, because labels often differ in the last ones.
 
-
-def percent(prob: float) -> str:
-    """A probability as people say it.
-
-    >>> percent(0.95), percent(0.999)
-    ('95%', '99.9%')
-    """
-    return f"{100 * prob:.6g}%"
-
-
-def fitted(label: object, most: int = 24) -> str:
-    """A label of at most so many letters; of a longer one both ends, as the last letters often tell labels apart.
-
-    >>> fitted("Journal of Unlikely Results 1998, arm 2", 20)
+    >>> shortened("Journal of Unlikely Results 1998, arm 2", 20)
     'Journal of Un… arm 2'
     """
     text = " ".join(str(label).split())
@@ -83,64 +67,64 @@ def fitted(label: object, most: int = 24) -> str:
 
 
 def wrapped(label: object, width: int = 24, lines: int = 2) -> str:
-    """A label on as many lines as it needs, at most the number given, and shortened where these are too few."""
+    """A label on as many lines as it needs, at most this many; shortened where they are not enough."""
     text = " ".join(str(label).split())
-    found = textwrap.wrap(text, width)
-    if len(found) > lines:
-        found = textwrap.wrap(fitted(text, lines * width - 2), width)
-        if len(found) > lines:
-            return fitted(text, width)
-    return "\n".join(map(plain, found))
+    parts = textwrap.wrap(text, width)
+    if len(parts) > lines:
+        parts = textwrap.wrap(shortened(text, lines * width - 2), width)
+        if len(parts) > lines:
+            return shortened(text, width)
+    return "\n".join(map(plain, parts))
 
 
 def plain(text: str) -> str:
-    """The text with dollars as letters, which matplotlib would take for formulas."""
+    """The text with dollar signs escaped, which matplotlib would take for the limits of a formula."""
     return text.replace("\\$", "$").replace("$", "\\$")
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Estimates with intervals, the first on top; what is NaN has none.
+class EstimateRows:
+    """Estimates with intervals, the first on top; NaN marks what is missing.
 
-    place : (n,) heights. absent : what stands in the place of an estimate that is not there.
+    height : (n,) on the y axis. absent : the text in place of a missing estimate.
     """
 
-    place: FloatArray
+    height: FloatArray
     estimate: FloatArray
     lower: FloatArray
     upper: FloatArray
     absent: str = "not in this model"
 
     def segments(self) -> Iterator[tuple[float, float, float]]:
-        for y, low, high in zip(self.place, self.lower, self.upper, strict=True):
+        for y, low, high in zip(self.height, self.lower, self.upper, strict=True):
             if not (np.isnan(low) or np.isnan(high)):
                 yield float(y), float(low), float(high)
 
 
-def draw_rows(ax: "Axes", rows: Rows, start: float | None = None, dense: bool = False) -> None:
-    """Points and the finite parts of their intervals; infinite ones go on to the axis with an arrow.
+def draw_rows(ax: "Axes", rows: EstimateRows, start: float | None = None, dense: bool = False) -> None:
+    """Points and the finite parts of their intervals; an infinite bound is an arrow at the edge of the axes.
 
     start : where the axis begins, if that is known. dense : smaller points and thinner lines, for hundreds of rows.
-    Limits are set here, so nothing wider may be drawn afterwards.
+    The limits are set here, so nothing wider may be drawn afterwards.
     """
     size, line = (1.2, {"color": style.FAINT, "linewidth": 0.4}) if dense else (3.5, _LINE)
     known = np.isfinite(rows.estimate)
     finite = [(y, *_finite(low, high)) for y, low, high in rows.segments()]
-    ax.plot(rows.estimate[known], rows.place[known], "o", color=style.BLUE, markersize=size, clip_on=False, zorder=3)
+    ax.plot(rows.estimate[known], rows.height[known], "o", color=style.BLUE, markersize=size, clip_on=False, zorder=3)
     whole = [(y, low, high) for y, low, high in finite if low is not None and high is not None]
     ends = [x for _, *bounds in finite for x in bounds if x is not None]
     ax.hlines(*np.reshape(whole, (-1, 3)).T, **line)
     if ends:
-        ax.update_datalim([(x, rows.place[0]) for x in ends])
+        ax.update_datalim([(x, rows.height[0]) for x in ends])
         ax.autoscale_view()
-    ax.set_ylim(rows.place.min() - 0.7, rows.place.max() + 0.7)
+    ax.set_ylim(rows.height.min() - 0.7, rows.height.max() + 0.7)
     if start is not None:
         ax.set_xlim(left=start)
     ax.set_xlim(*ax.get_xlim())
     for y, low, high in finite:
         if low is None or high is None:
             _arrows(ax, y, low, high)
-    _words(ax, rows)
+    _missing_texts(ax, rows)
 
 
 def _finite(low: float, high: float) -> tuple[float | None, float | None]:
@@ -156,21 +140,21 @@ def _arrows(ax: "Axes", y: float, low: float | None, high: float | None) -> None
             ax.plot([at], [y], shape, color=style.INK, markersize=4, clip_on=False)
 
 
-def _words(ax: "Axes", rows: Rows) -> None:
-    """What is said of rows without an estimate or without an interval, beside the point, where there is more room."""
-    for y, estimate, low, high in zip(rows.place, rows.estimate, rows.lower, rows.upper, strict=True):
+def _missing_texts(ax: "Axes", rows: EstimateRows) -> None:
+    """Texts for rows without an estimate or an interval, on the side of the point where there is more room."""
+    for y, estimate, low, high in zip(rows.height, rows.estimate, rows.lower, rows.upper, strict=True):
         if np.isnan(estimate):
-            text, at, of = rows.absent, 0.03, ax.get_yaxis_transform()
+            text, x, coords = rows.absent, 0.03, ax.get_yaxis_transform()
         elif np.isnan(low) or np.isnan(high):
-            text, at, of = "no interval", float(estimate), ax.transData
+            text, x, coords = "no interval", float(estimate), ax.transData
         else:
             continue
-        share = ax.transAxes.inverted().transform(of.transform((at, y)))[0]
-        side = 1 if share < 0.5 else -1
+        fraction = ax.transAxes.inverted().transform(coords.transform((x, y)))[0]
+        side = 1 if fraction < 0.5 else -1
         ax.annotate(
             text,
-            (at, y),
-            xycoords=of,
+            (x, y),
+            xycoords=coords,
             xytext=(5 * side, 0),
             textcoords="offset points",
             ha="left" if side > 0 else "right",
@@ -180,20 +164,18 @@ def _words(ax: "Axes", rows: Rows) -> None:
         )
 
 
-def row_labels(ax: "Axes", place: FloatArray, labels: Sequence[str], what: str, height: float) -> None:
-    """Labels of rows in letters that fit rows of an axes of this height in inches, or words that they are left out."""
+def label_rows(ax: "Axes", place: FloatArray, labels: Sequence[str], title: str, height: float) -> None:
+    """Label rows in a font that fits axes of this height in inches; where it would be too small, give their number."""
     letters = min(style.SMALL, 0.92 * 72 * height / (np.ptp(place) + 1.4)) if len(place) else style.SMALL
     if letters >= LEAST_LETTERS:
         ax.set_yticks(place, labels, fontsize=letters)
-        ax.set_ylabel(what, fontsize=style.TEXT)
+        ax.set_ylabel(title, fontsize=style.TEXT)
     else:
         ax.set_yticks([])
-        ax.set_ylabel(f"{what}\n({len(place)}, too many to label)", fontsize=style.TEXT)
+        ax.set_ylabel(f"{title}\n({len(place)}, too many to label)", fontsize=style.TEXT)
     ax.tick_params("y", length=0)
 
 
-def inches_high(ax: "Axes") -> float:
-    """Height of axes as they stand now, before a layout moves them."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    return float(ax.get_position().height * figure.get_size_inches()[1])
+def height_in_inches(ax: "Axes") -> float:
+    """The current height of axes, before a layout engine moves them."""
+    return float(ax.get_position().height * style.root_figure(ax).get_size_inches()[1])

@@ -1,15 +1,15 @@
-"""What the data taught about the between-group SDs: their prior densities beside their posterior ones."""
+"""What the data add about the between-group SDs: their prior densities beside their posterior densities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from bayesmeta import schema
-from bayesmeta._typing import AnyArray, FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes, plain, wrapped
@@ -24,22 +24,24 @@ from bayesmeta.tree.specification import group
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from bayesmeta.plots.style import AxesLike
+
 _POINTS = 512
 _HEIGHT = 2.3  # inches of a panel
-_BEYOND = 0.01  # prior probability beyond the axis that is worth a word
+_BEYOND = 0.01  # prior probability beyond the axis that is worth mentioning
 _ROOM, _SHOWN = 1.15, 0.998  # the axis ends a little beyond this quantile of the draws
-_STEEP = 2.5  # times the height of the posterior: where a prior is steeper, it runs out of the picture
+_STEEP = 2.5  # times the height of the posterior: a higher prior is cut off at the top of the picture
 
 
 @dataclass(frozen=True)
 class Densities:
     """Densities of one SD over its grid x, which begins at 0.
 
-    beyond : prior probability of larger values than those of the grid.
+    law : the prior distribution. beyond : its probability beyond the end of the grid.
     """
 
     label: str
-    given: Prior
+    law: Prior
     x: FloatArray
     prior: FloatArray
     posterior: FloatArray
@@ -47,48 +49,63 @@ class Densities:
 
 
 def prior_posterior(
-    tree: xr.DataTree, parameters: Sequence[str] | None = None, axes: Any = None, *, fit: xr.DataTree | None = None
-) -> "AnyArray":
+    tree: xr.DataTree,
+    parameters: str | Sequence[str] | None = None,
+    axes: "AxesLike | None" = None,
+    *,
+    fit: xr.DataTree | None = None,
+) -> style.AxesArray:
     """Prior and posterior densities of the between-group SDs tau: what the data have added.
 
     Parameters
     ----------
-    tree : from `bm.sample`.
-    parameters : labels such as "tau[district, Intercept]", as `bm.summary` lists the priors; by default all SDs.
-    axes : as many matplotlib axes; by default new ones, up to three side by side.
-    fit : a fit of the same model, whose estimates are marked: `bm.fit(spec)`.
+    tree : DataTree
+        Results of `bm.sample`.
+    parameters : str or sequence of str, optional
+        Labels such as "tau[district, Intercept]", as `bm.summary` lists the priors; by default all SDs.
+    axes : Axes or sequence of Axes, optional
+        As many matplotlib axes as there are SDs; by default new ones, up to three side by side.
+    fit : DataTree, optional
+        A fit of the same model, `bm.fit(spec)`, whose estimates are marked.
 
     Returns
     -------
     array of Axes
-        One per SD; its title names the prior. Where more than 1% of the prior lies beyond the axis, a line says so.
+        One for each SD, with the prior as its title. Where more than 1% of the prior lies beyond the axis, a line says
+        so.
 
     Raises
     ------
     SpecError
-        For a tree without a posterior, an unknown parameter, the wrong number of axes, a model without SDs to
-        estimate, and a fit that lacks the SD.
+        If the tree has no posterior, a parameter is unknown, the number of axes is wrong, the model has no SDs to
+        estimate, or the fit lacks the SD.
+
+    See Also
+    --------
+    bayesmeta.sensitivity : what changes under other priors.
 
     Notes
     -----
-    The prior's density is exact; the posterior's is a kernel estimate of the draws, reflected at 0 and where the prior
-    ends, so that it holds no probability outside.
+    The prior's density is exact; the posterior's is a kernel estimate from the draws, reflected at 0 and where the
+    prior ends, so that it puts no probability outside.
 
+    References
+    ----------
     Silverman (1986), Density Estimation, sections 2.10 and 3.4.
 
     Examples
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    >>> post = bm.sample(spec, seed=1, progress=False)
+    >>> post = bm.sample(spec, random_seed=1, progress=False)
     >>> bm.plots.prior_posterior(post)[0].get_xlabel()
     'tau[unit, Intercept]'
     """
-    style.needs(is_posterior(tree), "this tree holds no posterior, and a fit has no priors", "bm.sample(spec)")
-    found = densities(tree, parameters)
-    marks = {} if fit is None else {each.label: estimate_of(fit, each.label) for each in found}
-    panels = panel_axes(axes, [each.label for each in found], _HEIGHT + 0.3)
-    for ax, each in zip(panels, found, strict=True):
+    style.require(is_posterior(tree), "this tree has no posterior, and a fit has no priors", "bm.sample(spec)")
+    pairs = densities(tree, parameters)
+    marks = {} if fit is None else {each.label: estimate_of(fit, each.label) for each in pairs}
+    panels = panel_axes(axes, [each.label for each in pairs], _HEIGHT + 0.3)
+    for ax, each in zip(panels, pairs, strict=True):
         _draw(ax, each)
         if each.label in marks:
             _mark(ax, marks[each.label], str(fit.attrs["method"]).upper() if fit is not None else "")
@@ -96,22 +113,21 @@ def prior_posterior(
     return panels
 
 
-def densities(tree: xr.DataTree, parameters: Sequence[str] | None = None) -> list[Densities]:
+def densities(tree: xr.DataTree, parameters: str | Sequence[str] | None = None) -> list[Densities]:
     """What `prior_posterior` draws, one for each SD; its arguments."""
     priors = ModelPriors.from_json(tree.attrs["priors"])
     posterior = group(tree, schema.POSTERIOR)
-    known = {
+    sds = {
         label: (prior, level, at)
         for level, own in zip(level_structures(tree), priors.levels, strict=True)
         for at, (label, prior) in enumerate(zip(own.tau_labels, own.tau, strict=True))
     }
-    if not known:
+    if not sds:
         raise SpecError("this model has no SD of random effects to estimate")
-    wanted = list(known) if parameters is None else [parameters] if isinstance(parameters, str) else list(parameters)
-    for label in wanted:
-        if label not in known:
-            raise SpecError(f"no parameter {label!r}{did_you_mean(label, known)}\n  SDs: {listing(known, 20)}")
-    return [_densities(label, known[label][0], _draws(posterior, *known[label][1:])) for label in wanted]
+    chosen = list(sds) if parameters is None else [parameters] if isinstance(parameters, str) else list(parameters)
+    for label in chosen:
+        check_name(label, sds, "no parameter", "SDs")
+    return [_densities(label, sds[label][0], _draws(posterior, *sds[label][1:])) for label in chosen]
 
 
 def _draws(posterior: xr.Dataset, level: str, at: int) -> FloatArray:
@@ -131,30 +147,28 @@ def _densities(label: str, prior: Prior, draws: FloatArray) -> Densities:
 
 
 def density(draws: FloatArray, x: FloatArray, low: float = 0.0, high: float = np.inf) -> FloatArray:
-    """Kernel estimate of a density between low and high, where it is reflected, so that nothing lies outside.
+    """Kernel estimate of a density between low and high, reflected there so that no probability lies outside.
 
     draws : (n,). x : (m,). The bandwidth is Silverman's (1986, eq. 3.31).
     """
     spread = min(draws.std(ddof=1), float(np.subtract(*np.quantile(draws, [0.75, 0.25]))) / 1.34)
     width = 0.9 * (spread or draws.std(ddof=1)) * len(draws) ** -0.2
-    found = np.zeros(len(x))
+    kernels = np.zeros(len(x))
     for image in (draws, 2 * low - draws, *([2 * high - draws] if np.isfinite(high) else [])):
-        found += np.exp(-0.5 * ((x[:, None] - image) / width) ** 2).sum(1)
-    return np.where((x >= low) & (x <= high), found / (len(draws) * width * np.sqrt(2 * np.pi)), 0.0)
+        kernels += np.exp(-0.5 * ((x[:, None] - image) / width) ** 2).sum(1)
+    return np.where((x >= low) & (x <= high), kernels / (len(draws) * width * np.sqrt(2 * np.pi)), 0.0)
 
 
 def estimate_of(fit: xr.DataTree, label: str) -> float:
-    """The estimate of an SD in a fit; of one that serves several effects, theirs."""
+    """The estimate of an SD in a fit; an SD shared by several effects has one estimate for all of them."""
     if is_posterior(fit):
         raise SpecError("fit is a posterior; give a fit of the same model, from bm.fit(spec)")
     table = parameters_of(fit)
     taus = table[table["kind"] == TAU]
     own = taus[(taus.index == label) | ("tau[" + taus["level"] + "]" == label)]["estimate"].to_numpy(float)
     if not own.size or np.ptp(own) > 1e-6 * own.max():
-        why = "has" if own.size else "lacks"
-        raise SpecError(
-            f"the fit {why} {'several SDs for ' if own.size else ''}{label}\n  its SDs: {listing(taus.index)}"
-        )
+        problem = "has several SDs for" if own.size else "lacks"
+        raise SpecError(f"the fit {problem} {label}\n  its SDs: {listing(taus.index)}")
     return float(own[0])
 
 
@@ -165,15 +179,15 @@ def _draw(ax: "Axes", each: Densities) -> None:
     most = each.posterior.max()
     highest = min(each.prior[np.isfinite(each.prior)].max(), _STEEP * most)
     ax.set(xlim=(0, each.x[-1]), ylim=(0, 1.45 * max(most, highest)))  # room for the legend
-    said = [f"Prior: {wrapped(each.given, 40)}"]
+    title = [f"Prior: {wrapped(each.law, 40)}"]
     if each.beyond > _BEYOND:
-        said.append(f"{100 * each.beyond:.0f}% of the prior lies beyond the axis")
-    ax.set_title("\n".join(said), fontsize=style.SMALL - 0.5, color=style.MUTED)
+        title.append(f"{100 * each.beyond:.0f}% of the prior lies beyond the axis")
+    ax.set_title("\n".join(title), fontsize=style.SMALL - 0.5, color=style.MUTED)
     ax.set_xlabel(plain(each.label), fontsize=style.TEXT)
     ax.set_ylabel("Density", fontsize=style.TEXT)
 
 
-def _mark(ax: "Axes", at: float, what: str) -> None:
+def _mark(ax: "Axes", at: float, method: str) -> None:
     if at > ax.get_xlim()[1]:
         ax.set_xlim(right=1.05 * at)
     ax.plot(
@@ -185,6 +199,6 @@ def _mark(ax: "Axes", at: float, what: str) -> None:
         markersize=6,
         clip_on=False,
         zorder=4,
-        label=f"estimate, {what}",
+        label=f"estimate, {method}",
         linestyle="",
     )

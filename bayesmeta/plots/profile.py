@@ -1,46 +1,55 @@
-"""Curves of profile likelihoods, drawn."""
+"""Profile likelihoods as curves."""
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from scipy.special import chdtri
 
-from bayesmeta._typing import AnyArray
 from bayesmeta._validation import listing
+from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
-from bayesmeta.plots.panels import panel_axes, percent, plain
+from bayesmeta.plots.panels import panel_axes, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from bayesmeta.plots.style import AxesLike
+
 _HEIGHT = 2.3  # inches of a panel
 
 
-def profile(found: xr.Dataset, axes: Any = None) -> "AnyArray":
+def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesArray:
     """Curves of `bm.profile`, one panel for each parameter that the structure does not hold constant.
 
     Parameters
     ----------
-    found : what `bm.profile` returned.
-    axes : as many matplotlib axes as there are curves; by default new ones, up to three side by side.
+    dataset : Dataset
+        The result of `bm.profile`.
+    axes : Axes or sequence of Axes, optional
+        As many matplotlib axes as there are curves; by default new ones, up to three side by side.
 
     Returns
     -------
     array of Axes
-        The log-likelihood less that of the fit. The dashed line is the loss that ends the interval, the thick part of
-        it the interval, the dot the estimate. A bound at the edge of the parameter's range, where the interval is
-        one-sided, is a square, and one that was not reached an arrow; both are said above the panel.
+        The log-likelihood minus that of the fit. The dashed line is the loss at which the interval ends, the thick part
+        of it the interval, the dot the estimate. A square marks a bound at the edge of the parameter's range, where the
+        interval is one-sided, an arrow one that was not reached; the title says which.
 
     Raises
     ------
     SpecError
-        When there is nothing to draw, `found` is something else, or the number of axes is wrong.
+        If there is nothing to draw, `dataset` is anything else, or the number of axes is wrong.
 
-    Notes
-    -----
+    See Also
+    --------
+    bayesmeta.profile : the numbers that are drawn.
+    bayesmeta.confint : the intervals alone.
+
+    References
+    ----------
     Venzon and Moolgavkar (1988), Appl. Stat. 37:87-94.
 
     Examples
@@ -50,23 +59,22 @@ def profile(found: xr.Dataset, axes: Any = None) -> "AnyArray":
     >>> bm.plots.profile(bm.profile(fit, "tau"))[0].get_xlabel()
     'tau[unit, Intercept]'
     """
-    if not isinstance(found, xr.Dataset) or not {"value", "loglik", "lower", "upper", "note"} <= set(found):
-        raise SpecError("plots.profile takes the dataset that bm.profile returned")
-    known = found["parameter"].values.tolist()
-    curved = [name for name in known if np.isfinite(found["loglik"].sel(parameter=name)).any()]
+    if not isinstance(dataset, xr.Dataset) or not {"value", "loglik", "lower", "upper", "note"} <= set(dataset):
+        raise SpecError("plots.profile takes the dataset returned by bm.profile")
+    names = dataset["parameter"].values.tolist()
+    curved = [name for name in names if np.isfinite(dataset["loglik"].sel(parameter=name)).any()]
     if not curved:
         raise SpecError("no curve to draw: every parameter is held constant")
     panels = panel_axes(axes, curved, _HEIGHT)
-    cut = -float(chdtri(1, 1 - found.attrs["prob"])) / 2
+    cut = -float(chdtri(1, 1 - dataset.attrs["prob"])) / 2
     for ax, name in zip(panels, curved, strict=True):
-        own = found.sel(parameter=name)
-        _draw(ax, own, cut, found.attrs["fitted"])
+        _draw(ax, dataset.sel(parameter=name), cut, dataset.attrs["fitted"])
         ax.set_xlabel(plain(name), fontsize=style.TEXT)
     for ax in panels[:: 3 if axes is None else 1]:
-        ax.set_ylabel("Log-likelihood\nless the fit's", fontsize=style.TEXT)
-    if constant := [name for name in known if name not in curved]:
-        said = "\n".join(textwrap.wrap(f"Held constant, no curve: {listing(constant, 4)}", 44))
-        panels[-1].set_xlabel(f"{panels[-1].get_xlabel()}\n{plain(said)}", fontsize=style.SMALL)
+        ax.set_ylabel("Log-likelihood\nminus the fit's", fontsize=style.TEXT)
+    if constant := [name for name in names if name not in curved]:
+        note = "\n".join(textwrap.wrap(f"Held constant, no curve: {listing(constant, 4)}", 44))
+        panels[-1].set_xlabel(f"{panels[-1].get_xlabel()}\n{plain(note)}", fontsize=style.SMALL)
     return panels
 
 
@@ -83,13 +91,13 @@ def _draw(ax: "Axes", own: xr.Dataset, cut: float, fitted: float) -> None:
         note = next((note for note in notes if note.startswith(side)), "")
         _bound(ax, side, bound, cut, note)
     ax.plot([estimate], [0], "o", color=style.INK, markersize=4, clip_on=False, zorder=3)
-    words = [f"{percent(own.attrs['prob'])} interval {_number(lower)} to {_number(upper)}", *notes]
-    lines = [line for text in words for line in textwrap.wrap(text, 36)]
+    texts = [f"{percent(own.attrs['prob'])} interval {_number(lower)} to {_number(upper)}", *notes]
+    lines = [line for text in texts for line in textwrap.wrap(text, 36)]
     ax.set_title("\n".join(lines), fontsize=style.SMALL - 0.5, color=style.MUTED)
 
 
 def _bound(ax: "Axes", side: str, bound: float, cut: float, note: str) -> None:
-    """A dotted line down from a bound that was found; a square at an edge; an arrow where the search ended."""
+    """A dotted line below a bound; a square where it is the edge of the range; an arrow where it was not reached."""
     if "not bracketed" in note:
         ax.plot([bound], [cut], "<" if side == "lower" else ">", color=style.INK, markersize=6, clip_on=False)
     elif "edge" in note:

@@ -2,12 +2,12 @@
 
 import textwrap
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from bayesmeta._typing import AnyArray, FloatArray
+from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
@@ -16,32 +16,40 @@ from bayesmeta.plots.panels import ROW, panel_axes, plain, wrapped
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from bayesmeta.plots.style import AxesLike
+
 _OWN = ("draw", "estimator", "statistic", "value", "mcse", "paper", "used", "datasets")
 _ERRORS = 2  # Monte Carlo standard errors on either side
-_NOMINAL = {"bias": 0.0, "coverage": 0.95}  # what statistics of a kind would be if all were well
+_NOMINAL = {"bias": 0.0, "coverage": 0.95}  # the ideal value of statistics of a kind
 
 
-def simulation(table: pd.DataFrame, axes: Any = None) -> "AnyArray":
+def simulation(table: pd.DataFrame, axes: "AxesLike | None" = None) -> style.AxesArray:
     """Bias, error and coverage of a simulation study with their Monte Carlo errors, beside published values.
 
     Parameters
     ----------
-    table : of `bm.study_table`: a row for each way of drawing, scenario, estimator and statistic.
-    axes : one matplotlib axes for each statistic; by default new ones, up to four side by side.
+    table : DataFrame
+        The result of `bm.study_table`: a row for each way of drawing, scenario, estimator and statistic.
+    axes : Axes or sequence of Axes, optional
+        One matplotlib axes for each statistic; by default new ones, up to four side by side.
 
     Returns
     -------
     array of Axes
-        One per statistic, scenarios below one another. Lines are 2 Monte Carlo standard errors on either side. Crosses
-        are the published values. The dashed line is no bias, or a coverage of 95%.
+        One for each statistic, with one row per scenario. Lines extend 2 Monte Carlo standard errors to either side.
+        Crosses are the published values. The dashed line is no bias, or a coverage of 95%.
 
     Raises
     ------
     SpecError
-        For another or an empty table, and the wrong number of axes.
+        If `table` is empty or anything else, or the number of axes is wrong.
 
-    Notes
-    -----
+    See Also
+    --------
+    bayesmeta.study_table : the numbers that are drawn.
+
+    References
+    ----------
     Morris, White and Crowther (2019), Stat. Med. 38:2074-2102, on Monte Carlo errors (Table 6).
 
     Examples
@@ -62,7 +70,7 @@ def simulation(table: pd.DataFrame, axes: Any = None) -> "AnyArray":
     for ax, statistic in zip(panels, statistics, strict=True):
         for at, (keys, rows) in enumerate(series):
             own = rows[rows["statistic"] == statistic]
-            label = ", ".join(str(key) for key, shown in zip(keys, several, strict=True) if shown) or str(keys[1])
+            label = ", ".join(str(key) for key, varies in zip(keys, several, strict=True) if varies) or str(keys[1])
             _series(ax, own, _places(own, scenarios) + _offset(at, len(series)), at, label)
         _published(ax, table[table["statistic"] == statistic], scenarios)
         _finish(ax, table[table["statistic"] == statistic], names)
@@ -72,12 +80,12 @@ def simulation(table: pd.DataFrame, axes: Any = None) -> "AnyArray":
 
 
 def scenarios_of(table: pd.DataFrame) -> list[dict[Hashable, float]]:
-    """The numbers of every scenario, in order; SpecError for a table of something else."""
+    """The settings of every scenario, in order; SpecError for any other table."""
     if not isinstance(table, pd.DataFrame) or not set(_OWN) <= set(table.columns):
         lacks = listing(c for c in _OWN if c not in getattr(table, "columns", ()))
-        raise SpecError(f"plots.simulation takes the table of a study, and this one lacks {lacks}")
+        raise SpecError(f"plots.simulation takes the table returned by bm.study_table, and this one lacks {lacks}")
     if table.empty:
-        raise SpecError("the table of the study has no rows")
+        raise SpecError("the table of the simulation study has no rows")
     return table[_keys(table)].drop_duplicates().to_dict("records")
 
 
@@ -127,21 +135,21 @@ def _finish(ax: "Axes", rows: pd.DataFrame, names: list[str]) -> None:
     ax.locator_params("x", nbins=4)
 
 
-def _legend(panels: "AnyArray", table: pd.DataFrame, new: bool) -> None:
-    """Below all panels of a new figure, in the last of those that were given."""
+def _legend(panels: style.AxesArray, table: pd.DataFrame, new: bool) -> None:
+    """Below all panels of a new figure, or in the last of the user's own axes."""
     n, share = table["datasets"], table["used"] / table["datasets"]
     sets = f"{n.max():,}" if n.nunique() == 1 else f"{n.min():,} to {n.max():,}"
-    said = f"{sets} data sets per scenario; lines are {_ERRORS} Monte Carlo errors on either side"
+    title = f"{sets} data sets per scenario; lines are {_ERRORS} Monte Carlo errors on either side"
     if (share < 1).any():
-        said += f"; at least {np.floor(1000 * share.min()) / 10:g}% of the fits converged and are used"
+        title += f"; at least {np.floor(1000 * share.min()) / 10:g}% of the fits converged and are used"
     handles, labels = panels[0].get_legend_handles_labels()
     options = {
-        "title": "\n".join(textwrap.wrap(said, 110 if new else 40)),
+        "title": "\n".join(textwrap.wrap(title, 110 if new else 40)),
         "title_fontsize": style.SMALL,
         "frameon": False,
     }
     labels, options["fontsize"] = [plain(label) for label in labels], style.SMALL
     if new:
-        panels[0].get_figure().legend(handles, labels, loc="outside lower center", ncols=4, **options)
+        panels.figure.legend(handles, labels, loc="outside lower center", ncols=4, **options)
     else:
         panels[-1].legend(handles, labels, loc="upper left", bbox_to_anchor=(0, -0.2), **options)

@@ -1,7 +1,7 @@
-"""What all plots share: new axes, colours, and the axis of an effect, logarithmic where effects are ratios."""
+"""What all plots share: axes and their types, colours, and the axis of an effect, logarithmic for ratios."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import xarray as xr
@@ -13,15 +13,27 @@ from bayesmeta.errors import SpecError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    class DrawnAxes(Axes):
+        """The matplotlib axes of a plot, for type checkers: `figure` is one that can be saved.
+
+        matplotlib's own annotation allows a `SubFigure` too, which has no `savefig`.
+        """
+
+        @property
+        def figure(self) -> Figure: ...
+
+    type AxesLike = Axes | Sequence[Axes] | NDArray[Any]
 
 COLUMN, PAGE = 3.5, 7.2  # widths in inches: of a journal's column, and of its page
-SMALL, TEXT = 7.0, 8.0  # sizes of letters in points
+SMALL, TEXT = 7.0, 8.0  # font sizes in points
 
-# Okabe and Ito (2008), Color Universal Design: told apart with every kind of colour blindness; in the order in which
-# their luminances differ most, so that neighbours are told apart in grey too
+# Okabe and Ito (2008), Color Universal Design: distinct with every kind of colour blindness; in the order in which
+# luminance differs most, so that neighbours are distinct in grey too
 BLACK, BLUE, ORANGE, GREEN, PURPLE, SKY = "#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
 COLOURS = (BLUE, ORANGE, BLACK, SKY, GREEN, PURPLE)
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))  # of the same series, for print without colour
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))  # one for each colour, for black and white print
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, MUTED, FAINT = "#1a1a1a", "#5f5f5f", "#b0b0b0"
 
@@ -29,13 +41,59 @@ _NICE = (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 _FEWEST, _MOST = 3, 7  # ticks of an axis
 
 
+class AxesArray(np.ndarray[Any, np.dtype[Any]]):
+    """Matplotlib axes, one for each panel of a plot: an array of objects that also knows its figure.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
+    >>> axes = bm.plots.compare({"REML": bm.fit(spec), "ML": bm.fit(spec, "ml")})
+    >>> len(axes), axes.figure is axes[0].figure
+    (2, True)
+    """
+
+    @classmethod
+    def of(cls, axes: "Sequence[Axes] | NDArray[Any]") -> "AxesArray":
+        array = np.empty(len(axes), dtype=object)
+        array[:] = list(axes)
+        return array.view(cls)
+
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]
+        def __getitem__(self, index: int) -> DrawnAxes: ...
+        @overload
+        def __getitem__(self, index: slice) -> "AxesArray": ...
+        def __getitem__(self, index: int | slice) -> "DrawnAxes | AxesArray": ...
+        def __iter__(self) -> Iterator[DrawnAxes]: ...  # type: ignore[override]
+
+    @property
+    def figure(self) -> "Figure":
+        """The figure that the panels belong to; of several figures, that of the first panel."""
+        return root_figure(self.ravel()[0])
+
+
+def root_figure(ax: "Axes") -> "Figure":
+    """The whole figure that axes belong to, also where they lie in a part of it."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
 def new_axes(
-    rows: int = 1, columns: int = 1, width: float = COLUMN, height: float = 2.6, **options: Any
-) -> tuple["Figure", "np.ndarray[Any, Any]"]:
+    rows: int = 1,
+    columns: int = 1,
+    width: float = COLUMN,
+    height: float = 2.6,
+    *,
+    sharey: bool = False,
+    width_ratios: Sequence[float] | None = None,
+) -> tuple["Figure", "NDArray[Any]"]:
     """A figure of width x height inches with (rows, columns) axes, also where no window can be opened.
 
-    Notebooks show it, since pyplot knows it; where the backend of pyplot needs a display that is not there, the figure
-    is one that can be saved only.
+    Notebooks show the figure, because pyplot knows it; where pyplot's backend needs a display and there is none, the
+    figure can only be saved.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -48,14 +106,14 @@ def new_axes(
             figure: Figure = plt.figure(**layout)  # type: ignore[arg-type]
         except ImportError:  # what matplotlib raises for an interactive backend without a display
             figure = Figure(**layout)  # type: ignore[arg-type]
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios)
     for ax in axes.flat:
         tidy(ax)
     return figure, axes
 
 
 def tidy(ax: "Axes") -> "Axes":
-    """No frame but the two axes, small letters."""
+    """Keep only the two axis lines of the frame, and set small fonts."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=SMALL)
     for label in (ax.xaxis.label, ax.yaxis.label, ax.title):
@@ -69,26 +127,26 @@ def measure_of(tree: xr.DataTree) -> measures.Measure:
 
 
 def is_ratio(tree: xr.DataTree, ratio: bool | None = None) -> bool:
-    """Whether effects are drawn as ratios: as asked for, else by the measure of the specification."""
+    """Whether effects are drawn as ratios: as requested, else according to the measure of the specification."""
     return measure_of(tree).is_ratio if ratio is None else bool(ratio)
 
 
 def effect_label(tree: xr.DataTree, ratio: bool) -> str:
-    """What the axis of an effect says, such as "Odds ratio" or "Standardised mean difference"."""
+    """The label of an axis of effects, such as "Odds ratio" or "Standardised mean difference"."""
     label = measure_of(tree).label_of(ratio)
     return label[:1].upper() + label[1:]
 
 
-def shown(values: Any, ratio: bool) -> FloatArray:
-    """Effects as they are drawn: exponentials where they are ratios."""
-    found = np.asarray(values, dtype=float)
-    return np.exp(found) if ratio else found
+def back_transformed(effects: Any, ratio: bool) -> FloatArray:
+    """Effects on the scale of the axis: exponentials where they are drawn as ratios."""
+    values = np.asarray(effects, dtype=float)
+    return np.exp(values) if ratio else values
 
 
-def effect_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, which: str = "x") -> None:
-    """Label the x (or y) axis of an effect; of ratios it is logarithmic, with ticks at numbers that people say.
+def effect_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, which: Literal["x", "y"] = "x") -> None:
+    """Label the x (or y) axis of an effect; for ratios make it logarithmic, with round numbers as ticks.
 
-    To be called after everything is drawn, since ticks depend on the limits.
+    To be called after everything is drawn, because the ticks depend on the limits.
     """
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -104,7 +162,7 @@ def effect_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, which: str = "x") ->
 
 
 def ratio_ticks(low: float, high: float) -> list[float]:
-    """Three to seven round numbers between low and high, 0 < low < high: by decades, or evenly where they lie close.
+    """Three to seven round numbers between low and high, 0 < low < high: by decades, or evenly spaced in a short range.
 
     >>> ratio_ticks(0.08, 6)
     [0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
@@ -120,7 +178,7 @@ def ratio_ticks(low: float, high: float) -> list[float]:
     sets += [[float(f"{k * s:.6g}") for k in range(int(low / s), int(high / s) + 2)] for s in steps]
     inside = [[tick for tick in ticks if low <= tick <= high] for ticks in sets]
     fitting = [ticks for ticks in inside if _FEWEST <= len(ticks) <= _MOST]
-    # of those that fit, the one that has a tick at no effect, then the most even on the logarithmic axis
+    # of the sets that fit, the one with the most even spacing on the logarithmic axis; more ticks count in its favour
     return min(fitting, key=_unevenness, default=max(inside, key=lambda ticks: len(ticks) if len(ticks) < 9 else 0))
 
 
@@ -129,7 +187,7 @@ def _unevenness(ticks: Sequence[float]) -> float:
     return float(gaps.std() / gaps.mean()) - 0.05 * len(ticks)
 
 
-def needs(condition: bool, what: str, call: str) -> None:
-    """Raise SpecError unless the tree has what a plot draws; `call` is the one that makes it."""
+def require(condition: bool, problem: str, call: str) -> None:
+    """Raise SpecError unless the tree holds what a plot draws; `call` is the function that makes it."""
     if not condition:
-        raise SpecError(f"{what}\n  {call} makes it")
+        raise SpecError(f"{problem}\n  {call} makes it")

@@ -1,4 +1,4 @@
-"""Words around a picture: legends above the axes, notes and names of categories below, and room for them."""
+"""Texts around a plot: legends above the axes, notes and names of categories below, and room for them."""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,24 +8,22 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
+from bayesmeta.display.tables import percent
 from bayesmeta.plots import style
-from bayesmeta.plots.estimates import Estimates
+from bayesmeta.plots.predictor import Estimates
 from bayesmeta.tree.posterior_draws import is_posterior
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_HANDLE = 6  # letters that a legend's sample line takes
+_HANDLE = 6  # width of a legend's sample line, in letters
 _LINE = 0.14  # height of a line of text in inches
 _MOST_LINES = 4  # of a category's name
 _LETTERS = 0.5  # width of a letter in units of its size, on average
 
 
 def legend_above(ax: "Axes", handles: Sequence[tuple[str, Any]]) -> int:
-    """Names above the axes, where no data lie, in as many columns as their letters leave room for.
-
-    Returns the number of lines that they take.
-    """
+    """A legend above the axes, where it hides no data, in as many columns as fit; returns its number of lines."""
     room = _characters(ax, style.SMALL)
     named = [(textwrap.fill(label, room - _HANDLE), handle) for label, handle in handles if label]
     if not named:
@@ -49,21 +47,21 @@ def legend_above(ax: "Axes", handles: Sequence[tuple[str, Any]]) -> int:
 
 
 def label_below(ax: "Axes", label: str, notes: Sequence[str]) -> int:
-    """The label of the x axis, and below it notes, each once; returns the number of lines of the notes."""
+    """The label of the x axis with notes below it, each once; returns the number of lines of the notes."""
     lines = [textwrap.fill(note, _characters(ax, style.TEXT)) for note in dict.fromkeys(notes) if note]
     ax.set_xlabel("\n".join([label, *lines]), fontsize=style.TEXT)
     return "".join(lines).count("\n") + len(lines)
 
 
 def categories_axis(ax: "Axes", positions: FloatArray, labels: Sequence[str]) -> int:
-    """Names of categories as ticks, in lines of their own or upright where they would touch each other.
+    """Names of categories as ticks, on several lines or rotated where they would touch each other.
 
-    Returns the number of lines beyond the first that they take.
+    Returns the number of lines that they take beyond the first.
     """
     room = _characters(ax, style.SMALL) // len(labels) - 1
     word = max(len(word) for text in labels for word in text.split())
     level = word <= room and max(len(textwrap.wrap(text, room)) for text in labels) <= _MOST_LINES
-    one_line = room * _LETTERS < 3  # upright, in units of the letters' size
+    one_line = room * _LETTERS < 3  # rotated, in units of the font size
     shown = [
         textwrap.fill(text, room) if level else _cut(text) if one_line else textwrap.fill(text, 24) for text in labels
     ]
@@ -73,31 +71,32 @@ def categories_axis(ax: "Axes", positions: FloatArray, labels: Sequence[str]) ->
     return max(map(len, lines)) - 1 if level else int(longest * _LETTERS)
 
 
-def upright(label: str) -> str:
-    """The label of a y axis in lines that axes of the usual height hold."""
+def y_label(label: str) -> str:
+    """The label of a y axis, wrapped to fit axes of the usual height."""
     return textwrap.fill(label, 36)
 
 
-def interval_words(trees: Iterable[xr.DataTree], prob: float, what: str = "bands") -> str:
+def interval_note(trees: Iterable[xr.DataTree], prob: float, shape: str = "bands") -> str:
+    """What the bands (or bars) show, such as "bands: 95% confidence intervals"."""
     kinds = {"credible" if is_posterior(tree) else "confidence" for tree in trees}
-    return f"{what}: {100 * prob:g}% {' and '.join(sorted(kinds))} intervals"
+    return f"{shape}: {percent(prob)} {' and '.join(sorted(kinds))} intervals"
 
 
-def by_name(told: Mapping[str, str]) -> list[str]:
-    """Words on each model, once where they are the same of all."""
-    if len(set(told.values())) == 1:
-        return [next(iter(told.values()))]
-    return [f"{name}: {words}" for name, words in told.items() if words]
+def by_name(notes: Mapping[str, str]) -> list[str]:
+    """A note on each model; one without a name where it is the same for all."""
+    if len(set(notes.values())) == 1:
+        return [next(iter(notes.values()))]
+    return [f"{name}: {note}" for name, note in notes.items() if note]
 
 
-def not_drawn(found: Sequence[Estimates], ratio: bool) -> str:
-    """A word on intervals that cannot be drawn."""
-    missing, all_ = sum(each.without_interval(ratio) for each in found), sum(len(each.x) for each in found)
-    return f"no finite interval at {missing} of {all_} values" if missing else ""
+def not_drawn(curves: Sequence[Estimates], ratio: bool) -> str:
+    """A note on intervals that cannot be drawn."""
+    missing, total = sum(each.without_interval(ratio) for each in curves), sum(len(each.x) for each in curves)
+    return f"no finite interval at {missing} of {total} values" if missing else ""
 
 
 def make_room(ax: "Axes", lines: int) -> None:
-    """Makes the figure higher by lines of text, so that they do not press the axes flat."""
+    """Make the figure higher by this many lines of text, so that they do not flatten the axes."""
     figure = ax.figure
     figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() + _LINE * lines)  # type: ignore[union-attr]
 
@@ -107,8 +106,8 @@ def _cut(text: str, most: int = 32) -> str:
 
 
 def _characters(ax: "Axes", size: float) -> int:
-    """How many letters of a size lie side by side under the axes, with the labels beside them taken off."""
-    share = ax.get_subplotspec()
-    columns = share.get_gridspec().ncols if share is not None else 1
+    """How many letters of this size fit side by side under the axes, less the labels beside them."""
+    place = ax.get_subplotspec()
+    columns = place.get_gridspec().ncols if place is not None else 1
     inches = ax.figure.get_figwidth() / columns - 0.7  # type: ignore[union-attr]
     return max(12, int(inches * 72 / (_LETTERS * size)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.distributions import IMPROPER, check, draws, logp
@@ -83,11 +83,7 @@ def _structures(levels: Iterable[Level]) -> str:
 def _known(what: str, kind: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
     known = list(known)
     for name in given:
-        if name not in known:
-            hint = did_you_mean(name, known)
-            raise SpecError(
-                f"prior {what} names an unknown {kind} '{name}'{hint}\n  the model has {listing(known, 20)}"
-            )
+        check_name(name, known, f"prior {what}: no {kind}", "the model has")
 
 
 def _pick(given: Any, name: str) -> Any:

@@ -145,7 +145,7 @@ def log_prior(
 
 
 def prior_draws(
-    priors: ModelPriors, spec: Spec, n: int, seed: int | np.random.Generator | None = None
+    priors: ModelPriors, spec: Spec, n: int, random_seed: int | np.random.Generator | None = None
 ) -> tuple[FloatArray, list[FloatArray], list[FloatArray]]:
     """Draws of all parameters from their prior.
 
@@ -164,14 +164,14 @@ def prior_draws(
     >>> import bayesmeta as bm
     >>> from bayesmeta.priors.defaults import resolve
     >>> spec = bm.specify("y ~ 1", {"y": [0.1, 0.3, 0.2], "v": [0.1, 0.2, 0.1]}, S="v", measure="smd")
-    >>> beta, (tau,), (rho,) = prior_draws(resolve(spec), spec, 5, seed=1)
+    >>> beta, (tau,), (rho,) = prior_draws(resolve(spec), spec, 5, random_seed=1)
     >>> beta.shape, tau.shape, rho.shape
     ((5, 1), (1, 5), (0, 5))
     """
     from bayesmeta.priors.correlations import rho_draws
     from bayesmeta.priors.distributions import draws
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_seed)
     theta = np.reshape([draws(prior, n, rng) for prior in priors.beta], (len(priors.beta), n))
     taus, rhos = [], []
     for level, given in zip(spec.levels, priors.levels, strict=True):

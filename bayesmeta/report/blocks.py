@@ -1,4 +1,4 @@
-"""What a report is made of: sections, and in them words, formulas, tables, pictures and lines of code."""
+"""What a report is made of: sections with paragraphs, notes, formulas, tables, pictures and code."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ from bayesmeta.display.tables import Facts, Table
 
 
 @dataclass(frozen=True)
-class Words:
-    """Sentences, each a paragraph."""
+class Paragraphs:
+    """Sentences, each a paragraph of its own."""
 
     sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Notes:
-    """Sentences that a reader must not miss, in a list; alarm : they forbid to trust the numbers."""
+    """A list of sentences that a reader must not miss; alarm : they are reasons not to trust the numbers."""
 
     title: str
     sentences: tuple[str, ...]
@@ -26,7 +26,7 @@ class Notes:
 
 @dataclass(frozen=True)
 class Equations:
-    """Lines of MathML, and the same in words."""
+    """Lines of MathML, and the same model in words."""
 
     lines: tuple[Markup, ...]
     words: str
@@ -57,12 +57,12 @@ class Picture:
     height: int
 
 
-Block = Words | Notes | Equations | Code | Picture | Facts | Table
+Block = Paragraphs | Notes | Equations | Code | Picture | Facts | Table
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands under it; `of` tells apart the sections of several models that have one title."""
+    """A heading with its content; `of` distinguishes sections of several models with the same title."""
 
     title: str
     blocks: tuple[Block, ...] = ()
@@ -73,14 +73,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the summary at the top; ok : whether the numbers can be trusted, None where nothing is judged."""
+    """One line of the summary at the top; ok : whether the numbers can be trusted, None where it does not say."""
 
     text: str
     ok: bool | None = None
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """A whole report."""
 
     title: str
@@ -90,23 +90,23 @@ class Page:
     written: str
 
 
-def blocks(*given: Block | None) -> tuple[Block, ...]:
-    """Those that are there."""
-    return tuple(block for block in given if block is not None)
+def blocks(*candidates: Block | None) -> tuple[Block, ...]:
+    """Those that are not None."""
+    return tuple(block for block in candidates if block is not None)
 
 
 def notes(title: str, sentences: Iterable[str], alarm: bool = False) -> Notes | None:
-    found = tuple(sentences)
-    return Notes(title, found, alarm) if found else None
+    texts = tuple(sentences)
+    return Notes(title, texts, alarm) if texts else None
 
 
-def words(*sentences: str) -> Words | None:
-    found = tuple(sentence for sentence in sentences if sentence)
-    return Words(found) if found else None
+def paragraphs(*sentences: str) -> Paragraphs | None:
+    texts = tuple(sentence for sentence in sentences if sentence)
+    return Paragraphs(texts) if texts else None
 
 
 def numbered(sections: Iterable[Section], prefix: str = "s") -> tuple[Section, ...]:
-    """The same sections with anchors that no words of the user are in."""
+    """The same sections with anchors that contain no text of the user's."""
     return tuple(
         Section(each.title, each.blocks, numbered(each.sections, f"{prefix}{i}-"), each.of, f"{prefix}{i}")
         for i, each in enumerate(sections, 1)

@@ -1,4 +1,4 @@
-"""The report of a file: a model file, whose models are fitted and sampled, or saved results."""
+"""The report of a file: a model file, whose models are fitted and sampled, or a file of saved results."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,35 +9,34 @@ from typing import Any
 
 import xarray as xr
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name
 from bayesmeta.analysis.figures import KINDS, Figure, draw
-from bayesmeta.analysis.model_file import Analysis, load_analysis
-from bayesmeta.analysis.model_file import Model as Given
+from bayesmeta.analysis.model_file import Analysis, Model, load_analysis
 from bayesmeta.bayes.sample import sample
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.report.blocks import Code
-from bayesmeta.report.grouping import grouped
-from bayesmeta.report.page import Model, page
+from bayesmeta.report.chapters import Chapter, chapters_of
+from bayesmeta.report.page import page
 from bayesmeta.report.pictures import Drawing
 from bayesmeta.report.render import Report, render
-from bayesmeta.report.sections.again import lines_of
 from bayesmeta.report.sections.other_priors import other_priors
+from bayesmeta.report.sections.python_code import code_of
 from bayesmeta.tree import files
 
 BAYES = "bayes"
-_NOT_ASKED = "Not asked for on this page; without --no-sensitivity, the command makes it."
-_OF_ONE = "Shown for model {}; for all models, with the option --sensitivity, and for any one with --model."
-_SAVED = "Saved results do not hold it; bm.sensitivity makes it, and bayesmeta report of a model file shows it."
+_NOT_ASKED = "Not requested for this page; without --no-sensitivity, the command makes it."
+_OF_ONE = "Shown for model {}; use --sensitivity for all models, or --model for another one."
+_SAVED = "Not part of saved results; bm.sensitivity makes it, and bayesmeta report of a model file shows it."
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the command says.
+class ReportOptions:
+    """The options of the command.
 
-    model, method : None for all of the file, and for the method that it gives.
+    model, method : None for all models of the file, and for the method that it gives.
     sensitivity : to priors, of all models; None for one of them (see `for_priors`), since it takes the longest.
     """
 
@@ -51,26 +50,29 @@ class Options:
     sensitivity: bool | None = None
 
     @property
-    def how(self) -> dict[str, Any]:
-        return {"draws": self.draws, "tune": self.tune, "chains": self.chains, "seed": self.seed}
+    def sampler(self) -> dict[str, Any]:
+        """Settings of `bm.sample`."""
+        return {"draws": self.draws, "tune": self.tune, "chains": self.chains, "random_seed": self.seed}
 
-    def words(self) -> list[str]:
-        """As they are typed, those that are not the default."""
-        found = []
+    def arguments(self) -> list[str]:
+        """As they are typed on the command line, those that are not the default."""
+        arguments = []
         for name, value in asdict(self).items():
-            if value != getattr(Options, name):
+            if value != getattr(ReportOptions, name):
                 switch = f"--{name}" if value is True else f"--no-{name}"
-                found += [switch] if isinstance(value, bool) else [f"--{name}", str(value)]
-        return found
+                arguments += [switch] if isinstance(value, bool) else [f"--{name}", str(value)]
+        return arguments
 
 
-def report_file(path: Path, out: Path, options: Options, prob: float = 0.95) -> Report:
-    """The page of a model file (TOML) or of results that were saved.
+def report_file(path: Path, out: Path, options: ReportOptions, prob: float = 0.95) -> Report:
+    """The page of a model file (TOML) or of saved results.
 
     Raises
     ------
-    DataError : no such file, or no results in it.
-    SpecError : unknown models, and options that saved results cannot follow.
+    DataError
+        If there is no such file, or it holds no results.
+    SpecError
+        If a model is unknown, or an option does not apply to saved results.
     """
     if path.suffix == ".toml":
         return _of_models(load_analysis(path), out, options, prob)
@@ -79,71 +81,73 @@ def report_file(path: Path, out: Path, options: Options, prob: float = 0.95) -> 
     return _of_results(path, out, options, prob)
 
 
-def _of_models(analysis: Analysis, out: Path, options: Options, prob: float) -> Report:
+def _of_models(analysis: Analysis, out: Path, options: ReportOptions, prob: float) -> Report:
     chosen = _chosen(list(analysis.models), options.model, analysis.path)
     one = for_priors(analysis, chosen)
-    wanted = chosen if options.sensitivity else [one] if options.sensitivity is None else []
-    models = [_model(analysis.models[name], options, prob, name in wanted, one) for name in chosen]
-    trees = {model.name: next(iter(model.trees.values())) for model in models}
+    with_priors = chosen if options.sensitivity else [one] if options.sensitivity is None else []
+    chapters = [_chapter(analysis.models[name], options, prob, name in with_priors, one) for name in chosen]
+    trees = {chapter.name: next(iter(chapter.trees.values())) for chapter in chapters}
     tables = {
         title: {name: trees[name] for name in names}
         for title, names in analysis.tables.items()
         if set(names) <= set(trees)
     }
-    codes = (_command(analysis.path, out, options), _python(analysis, models, out, options))
+    codes = (_command(analysis.path, out, options), _python(analysis, chapters, out, options))
     figures = [drawing for figure in analysis.figures.values() for drawing in _declared(figure, analysis, trees)]
-    return render(page(analysis.title, analysis.citation, models, codes, prob, tables, figures))
+    return render(page(analysis.title, analysis.citation, chapters, codes, prob, tables, figures))
 
 
 def _declared(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> Iterator[Drawing]:
-    """The pictures of a figure of the model file whose models are on the page."""
+    """The pictures of a figure in the model file, of those models that are on the page."""
     labels = [label for label, name in figure.models.items() if name in trees]
     if not labels or (KINDS[figure.kind] == "several" and len(labels) < len(figure.models)):
         return
     groups = [labels] if KINDS[figure.kind] == "several" else [[label] for label in labels]
     for each in groups:
-        name = figure.title or figure.name.replace("_", " ").capitalize()
-        which = f" of {', '.join(each)}" if len(figure.models) > 1 else ""
+        title = figure.title or figure.name.replace("_", " ").capitalize()
+        models = f" of {', '.join(each)}" if len(figure.models) > 1 else ""
         yield Drawing(
-            f"{name}{which if len(groups) > 1 else ''}",
-            f"{figure.kind.replace('_', ' ').capitalize()}{which}: {name}",
+            f"{title}{models if len(groups) > 1 else ''}",
+            f"{figure.kind.replace('_', ' ').capitalize()}{models}: {title}",
             "",
             partial(_draw, figure.only(each), analysis, trees),
         )
 
 
 def _draw(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> Any:
-    """The picture, of the page's own fits where they are by the method that the figure asks for."""
+    """The picture, from the page's own fits where they use the method of the figure."""
     chosen = {}
     for label, name in figure.models.items():
-        by = figure.method or trees[name].attrs["method"]
-        ours = trees[name].attrs["method"] == by
-        chosen[label] = trees[name] if ours else fit(analysis.models[name].spec, method=by)
+        method = figure.method or trees[name].attrs["method"]
+        own = trees[name].attrs["method"] == method
+        chosen[label] = trees[name] if own else fit(analysis.models[name].spec, method=method)
     data = analysis.models[next(iter(figure.models.values()))].source.frame
     return next(iter(draw(replace(figure, title=""), chosen, data).values()))
 
 
 def for_priors(analysis: Analysis, chosen: Sequence[str]) -> str:
-    """The model whose sensitivity to priors is shown: the last of those set side by side, since tables go from simple
-    models to rich ones; without a table, the first that has a random part."""
+    """The model whose sensitivity to priors is shown.
+
+    It is the last of those shown side by side, because tables go from simple models to complex ones; without a table,
+    the first with a random part.
+    """
     listed = [name for names in list(analysis.tables.values())[:1] for name in names if name in chosen]
     random = [name for name in chosen if not method_named(analysis.models[name].method).zero_psi]
     return listed[-1] if listed else (random or list(chosen))[0]
 
 
-def _model(given: Given, options: Options, prob: float, with_priors: bool, one: str) -> Model:
-    method = options.method or given.method
-    trees = {method: fit(given.spec, method=method)}
-    what, sampling = given.what, _plain(given.settings["S"])
+def _chapter(model: Model, options: ReportOptions, prob: float, with_priors: bool, one: str) -> Chapter:
+    method = options.method or model.method
+    trees = {method: fit(model.spec, method=method)}
+    chapter = Chapter(model.name, trees, model.what, _plain(model.settings["S"]))
     if not options.bayes:
-        return Model(given.name, trees, what, sampling)
-    spec = homogeneous(given.spec) if method_named(method).zero_psi else given.spec
-    trees[BAYES] = sample(spec, given.priors, **options.how)
+        return chapter
+    spec = homogeneous(model.spec) if method_named(method).zero_psi else model.spec
+    trees[BAYES] = sample(spec, model.priors, **options.sampler)
     if not with_priors:
-        said = _NOT_ASKED if options.sensitivity is False else _OF_ONE.format(one)
-        return Model(given.name, trees, what, sampling, no_priors=said)
-    priors = other_priors(spec, given.priors, trees[BAYES], prob, **options.how)
-    return Model(given.name, trees, what, sampling, priors)
+        reason = _NOT_ASKED if options.sensitivity is False else _OF_ONE.format(one)
+        return replace(chapter, no_priors=reason)
+    return replace(chapter, priors=other_priors(spec, model.priors, trees[BAYES], prob, **options.sampler))
 
 
 def _plain(S: Any) -> str:
@@ -157,45 +161,43 @@ def _plain(S: Any) -> str:
     return ", ".join(map(str, S)) if isinstance(S, list) else str(S)
 
 
-def _of_results(path: Path, out: Path, options: Options, prob: float) -> Report:
+def _of_results(path: Path, out: Path, options: ReportOptions, prob: float) -> Report:
     trees = files.read(path)
     if options.model is not None:
         trees = {name: trees[name] for name in _chosen(list(trees), options.model, path)}
     named = {name or str(tree.attrs["method"]): tree for name, tree in trees.items()}
-    models = grouped(named, no_priors=_SAVED)
+    chapters = chapters_of(named, no_priors=_SAVED)
     opened = f"xr.open_datatree({path.as_posix()!r})"
-    return render(page(path.stem, "", models, (_command(path, out, options), lines_of(named, opened)), prob))
+    return render(page(path.stem, "", chapters, (_command(path, out, options), code_of(named, opened)), prob))
 
 
-def _chosen(known: Sequence[str], wanted: str | None, path: Path) -> list[str]:
-    if wanted is None:
-        return list(known)
-    if wanted not in known:
-        hint = did_you_mean(wanted, known)
-        raise SpecError(f"no model '{wanted}' in {path}{hint}\nmodels: {listing(known, most=20)}")
-    return [wanted]
+def _chosen(models: Sequence[str], name: str | None, path: Path) -> list[str]:
+    if name is None:
+        return list(models)
+    check_name(name, models, f"{path} has no model", "models")
+    return [name]
 
 
-def _command(path: Path, out: Path, options: Options) -> Code:
-    line = shlex.join(["bayesmeta", "report", str(path), "-o", str(out), *options.words()])
+def _command(path: Path, out: Path, options: ReportOptions) -> Code:
+    line = shlex.join(["bayesmeta", "report", str(path), "-o", str(out), *options.arguments()])
     return Code("On the command line", line, "sh")
 
 
-def _python(analysis: Analysis, models: Sequence[Model], out: Path, options: Options) -> Code:
-    """The same numbers in Python."""
+def _python(analysis: Analysis, chapters: Sequence[Chapter], out: Path, options: ReportOptions) -> Code:
+    """Code that computes the same numbers."""
     lines = [
         "import bayesmeta as bm",
         "",
         f'models = bm.load_analysis("{analysis.path.as_posix()}").models',
         "trees = {}",
     ]
-    how = ", ".join(f"{key}={value}" for key, value in options.how.items())
-    for model in models:
-        for name, tree in model.trees.items():
-            key, given = f"trees[{f'{model.name}, {name}'!r}]", f"models[{model.name!r}]"
+    settings = ", ".join(f"{key}={value}" for key, value in options.sampler.items())
+    for chapter in chapters:
+        for name, tree in chapter.trees.items():
+            key, model = f"trees[{f'{chapter.name}, {name}'!r}]", f"models[{chapter.name!r}]"
             if name == BAYES:
-                lines.append(f"{key} = bm.sample({given}.spec, {given}.priors, {how})")
+                lines.append(f"{key} = bm.sample({model}.spec, {model}.priors, {settings})")
             else:
-                lines.append(f"{key} = bm.fit({given}.spec, method={tree.attrs['method']!r})")
+                lines.append(f"{key} = bm.fit({model}.spec, method={tree.attrs['method']!r})")
     lines.append(f"bm.report(trees, path={str(out)!r}, title={analysis.title!r})")
     return Code("In Python", "\n".join(lines), "python")

@@ -1,4 +1,4 @@
-"""Plots as images inside the page, or the reason why a model has none."""
+"""Plots as images inside the page, or the reason why one cannot be drawn."""
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _POINTS, _PIXELS = 72, 96  # to the inch: of SVG, and of CSS
-_LARGEST = 400_000  # bytes of an SVG, beyond which pixels are smaller
-_DPI = 140  # of those: a page wide, about one to a pixel
+_LARGEST = 400_000  # bytes of an SVG; beyond, a PNG is smaller
+_DPI = 140  # of a PNG: one as wide as the page has about as many pixels as the screen
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A plot to be made: `draw` returns axes, several of them, or what ArviZ returns."""
+    """A plot to be made: `draw` returns axes, an array of them, or a plot collection of ArviZ."""
 
     title: str
     alt: str
@@ -65,7 +65,7 @@ def figure_of(drawn: Any) -> "Figure":
 
 
 def image(figure: "Figure", title: str) -> str:
-    """A data URI: SVG, or where that is large PNG."""
+    """A data URI: SVG, or PNG where the SVG would be large."""
     from matplotlib import rc_context
 
     buffer = BytesIO()

@@ -1,4 +1,4 @@
-"""The page as HTML: the template, and nothing that comes from elsewhere."""
+"""The page as HTML: the template filled in, with nothing loaded from elsewhere."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,14 +9,17 @@ from typing import Any
 from bayesmeta._version import __version__
 from bayesmeta.display.tables import NOTHING, Table
 from bayesmeta.errors import DataError
-from bayesmeta.report.blocks import Page
+from bayesmeta.report.blocks import ReportPage
 
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """A page of HTML; notebooks show it, `save` writes it to a file.
+    """A page of HTML; notebooks display it, `save` writes it to a file.
+
+    Examples
+    --------
 
     >>> Report("A title", "<p>One line.</p>")
     Report 'A title', 0 kB of HTML; save("page.html") writes it
@@ -26,7 +29,23 @@ class Report:
     html: str
 
     def save(self, path: str | Path) -> Path:
-        """Write the page, in place of what the file held; DataError where no file can be."""
+        """Write the page, replacing an existing file.
+
+        Parameters
+        ----------
+        path : str or Path
+            Name of the file.
+
+        Returns
+        -------
+        Path
+            The same path.
+
+        Raises
+        ------
+        DataError
+            If no page can be written there.
+        """
         path = check_page(Path(path))
         path.write_text(self.html, encoding="utf-8")
         return path
@@ -40,17 +59,17 @@ class Report:
 
 
 def check_page(path: Path) -> Path:
-    """The path itself; DataError where no page can be written."""
+    """The path itself; DataError if no page can be written there."""
     if not path.parent.is_dir():
         raise DataError(f"no directory {path.parent} for the report {path.name}")
     if path.is_dir():
         raise DataError(f"{path} is a directory; give the name of a file, such as page.html")
     if path.suffix in (".toml", ".nc", ".zarr"):
-        raise DataError(f"{path} would replace models or results by a page; give a name such as {path.stem}.html")
+        raise DataError(f"{path} would overwrite models or results; give a name such as {path.stem}.html")
     return path
 
 
-def render(page: Page) -> Report:
+def render(page: ReportPage) -> Report:
     template = _environment().get_template("page.html.j2")
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     return Report(page.title, template.render(page=page, style=style, version=__version__))
@@ -72,7 +91,7 @@ def _environment() -> Any:
 
 
 def spans(rows: tuple[tuple[str, ...], ...]) -> list[tuple[int, tuple[str, ...]]]:
-    """Rows with the number of lines that their label stands for: one without a label goes on with the one above.
+    """Rows with the number of lines that their label spans: a row without a label belongs to the one above.
 
     >>> spans((("a", "1"), ("", "[0, 2]"), ("b", "3")))
     [(2, ('a', '1')), (0, ('', '[0, 2]')), (1, ('b', '3'))]
@@ -88,12 +107,12 @@ def spans(rows: tuple[tuple[str, ...], ...]) -> list[tuple[int, tuple[str, ...]]
 
 
 def columns_of_words(table: Table) -> list[bool]:
-    """Which columns after the labels stand at the left, since not all their cells are numbers."""
+    """Which columns after the labels are aligned left, because not all their cells are numbers."""
     return [not all(numeric(row[j + 1]) for row in table.rows) for j in range(len(table.header))]
 
 
 def numeric(cell: str) -> bool:
-    """Whether a cell holds a number, an interval or nothing, and so stands at the right.
+    """Whether a cell holds a number, an interval or nothing, and so is aligned right.
 
     >>> numeric("-0.5 (0.1)"), numeric("[1, 2]"), numeric("<0.0001"), numeric("one variance"), numeric("11/3 b")
     (True, True, True, False, False)

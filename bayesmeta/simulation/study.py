@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_keys, did_you_mean, listing
+from bayesmeta._validation import check_choice, check_keys, check_name, listing
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.estimation.methods import REGISTER
 from bayesmeta.inference.simulate import count, draw, psi_root, true_covariances
@@ -146,8 +146,7 @@ def load_study(path: str | Path) -> Study:
     for part, keys in _PARTS.items():
         check_keys(content[part], keys, f"{path.name}: {part}", keys)
     for method in content["estimators"]:
-        if method not in REGISTER:
-            raise SpecError(f"{path.name}: estimators: no method '{method}'{did_you_mean(method, REGISTER)}")
+        check_choice(method, REGISTER, f"{path.name}: an estimator")
     statistics = tuple(_statistic(name, given, content) for name, given in content["statistics"].items())
     study = Study(
         title=content["title"],
@@ -172,8 +171,8 @@ def scenario_of(study: Study, number: int, way: str) -> Scenario:
     named, design, truth = study.scenarios[number], study.declared["design"], study.declared["truth"]
 
     def value(given: Any) -> float:
-        if isinstance(given, str) and given not in named:
-            raise SpecError(f"scenario {number + 1} gives no number '{given}'{did_you_mean(given, named)}")
+        if isinstance(given, str):
+            check_name(given, named, f"scenario {number + 1} gives no number", "numbers")
         return float(named[given] if isinstance(given, str) else given)
 
     k, levels = int(design["outcomes"]), {name: int(value(size)) for name, size in design["levels"].items()}
@@ -202,8 +201,8 @@ def _statistic(name: str, given: Mapping[str, str], content: Mapping[str, Any]) 
         raise SpecError(
             f"{where} is the {kind!r} of {of!r}; known: {listing(KINDS)} of {listing(TARGETS)}, coverage of beta"
         )
-    if of != "beta" and level not in levels:
-        raise SpecError(f"{where}: no level '{level}'{did_you_mean(level, levels)}\n  levels: {listing(levels)}")
+    if of != "beta":
+        check_name(level, levels, f"{where}: no level", "levels")
     return Statistic(name, kind, of, level)
 
 

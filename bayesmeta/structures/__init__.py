@@ -5,7 +5,7 @@ A new family is a class with the `register` decorator, here or in a user's own c
 
 from typing import Any
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_choice, did_you_mean, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import REGISTER as REGISTER
 from bayesmeta.structures.base import Structure as Structure
@@ -69,11 +69,7 @@ def resolve(structure: str | Structure) -> Structure:
     """
     if isinstance(structure, Structure):
         return structure
-    if not isinstance(structure, str) or structure not in REGISTER:
-        raise SpecError(
-            f"unknown structure {structure!r}{did_you_mean(str(structure), REGISTER)}\n  known: {listing(REGISTER, 20)}"
-        )
-    family = REGISTER[structure]
+    family = REGISTER[check_choice(structure, REGISTER, "structure")]
     if family.arguments:
         call = f"bm.structures.{family.__name__}({', '.join(family.arguments)})"
         raise SpecError(f"structure '{structure}' needs a {listing(family.arguments)}: {call}")

@@ -11,11 +11,10 @@ from scipy.special import ndtr
 
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean
+from bayesmeta._validation import check_choice
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent, pvalue
-from bayesmeta.errors import SpecError
 from bayesmeta.tree.parameters import BETA, RHO, TAU, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised, tau_draws, unless_constant
 
@@ -49,8 +48,7 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
     coef
     Intercept    0.1965  0.0858
     """
-    if components not in (known := ("sd", "variance")):
-        raise SpecError(f"unknown components {components!r}{did_you_mean(str(components), known)}; known: sd, variance")
+    check_choice(components, ("sd", "variance"), "components")
     return Summary(tree, parameters(tree, prob), prob, components == "variance")
 
 

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 
 from bayesmeta import schema, structures
 from bayesmeta._typing import FloatArray
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import check_probability
 from bayesmeta.structures.base import Structure
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, rho_draws, summarised, tau_draws, unless_constant
 from bayesmeta.tree.specification import group
@@ -47,8 +47,7 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     SpecError
         When `tree` is no results tree with estimates, or `prob` no probability.
     """
-    if not 0 < prob < 1:
-        raise SpecError(f"prob is {prob}, it must lie strictly between 0 and 1\n  for 95 percent intervals: prob=0.95")
+    check_probability(prob)
     z = float(ndtri(0.5 + prob / 2))
     found = _of_draws(tree, prob) if is_posterior(tree) else [*_fixed(tree, z), *_between(tree, z)]
     rows = pd.DataFrame(found, columns=list(COLUMNS))

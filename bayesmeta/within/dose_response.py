@@ -69,6 +69,12 @@ def greenland_longnecker(
         For unknown columns and designs; a study without exactly one reference, with missing or impossible numbers, or
         for which no table of counts exists, is named.
 
+    Notes
+    -----
+    Crude log ratios lead back to the reported cases for all three designs. R's dosresmeta 2.2.0 differs for "ci", whose
+    log risk ratios it takes as log odds ratios when it looks for the cases: 200, 300 and 400 of 1,000 persons each
+    become 226, 305 and 369. Its covariances are 7 % smaller at such risks, 0.3 % at risks of 1 to 2 %.
+
     References
     ----------
     Greenland and Longnecker (1992), Am. J. Epidemiol. 135:1301-1309; Orsini et al. (2012), Am. J. Epidemiol. 175:66-73.
@@ -114,6 +120,12 @@ def hamling(
     ------
     SpecError, DataError
         As in `greenland_longnecker`.
+
+    Notes
+    -----
+    Crude log ratios with their variances lead back to the reported counts for all three designs. R's dosresmeta 2.2.0
+    exchanges the cells of "ir" and "ci"; its covariances then differ by up to 6 % where risks are a tenth, by 0.1 %
+    where they are small.
 
     References
     ----------

@@ -212,7 +212,7 @@ def test_all_pictures_in_a_directory(directory, suffix):
         (["none.nc"], "no file none.nc"),
         (["bcg.toml", "--kind", "forrest"], "--kind is 'forrest'; did you mean 'forest'?"),
         (["bcg.toml", "--kind", "simulation"], "bcg is no simulation study"),
-        (["bcg.toml", "--model", "latitud"], "no model 'latitud' in bcg; did you mean 'latitude'?"),
+        (["bcg.toml", "--model", "latitud"], "bcg has no model 'latitud'; did you mean 'latitude'?"),
         (["bcg.toml", "-o", "figures"], "no directory figures for the pictures"),
         (["bcg.toml", "-o", "x.jpeg"], "x.jpeg: pictures are saved as .png, .svg, .pdf"),
         (["bcg.toml", "-o", "x.png"], "4 pictures do not go into one file x.png: bcg_effects, bcg_both"),

@@ -66,7 +66,7 @@ def test_all_models_by_default_and_others_by_their_labels():
         ({"kind": "compare", "models": {"A": "studi"}}, "school.toml: figure one: models: no model 'studi'; did you"),
         ({"kind": "compare", "models": []}, "school.toml: figure one: models: none is named\nmodels: study, district"),
         ({"kind": "compare", "models": "study"}, "school.toml: figure one: models is 'study'; it must be a table"),
-        ({"kind": "compare", "models": [["study"]]}, "school.toml: figure one: models: no model '['study']'"),
+        ({"kind": "compare", "models": [["study"]]}, "school.toml: figure one: models: no model ['study']"),
         ({"kind": "compare", "title": 2}, "school.toml: figure one: title is 2; it must be a string"),
         ({"kind": "compare", "method": "remll"}, "school.toml: figure one: method is 'remll'; did you mean 'reml'?"),
     ],
@@ -195,9 +195,12 @@ def test_columns_of_the_data_by_their_names():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labels": "authr"}, "figure f: labels: no column 'authr' in the data; did you mean 'author'?"),
-        ({"columns": ["tpos", "tnge"]}, "figure f: columns: no column 'tnge' in the data; did you mean 'tneg'?"),
-        ({"columns": {"Arm": {"TB": "tops"}}}, "figure f: columns: no column 'tops' in the data; did you mean 'tpos'?"),
+        ({"labels": "authr"}, "figure f: labels: the data have no column 'authr'; did you mean 'author'?"),
+        ({"columns": ["tpos", "tnge"]}, "figure f: columns: the data have no column 'tnge'; did you mean 'tneg'?"),
+        (
+            {"columns": {"Arm": {"TB": "tops"}}},
+            "figure f: columns: the data have no column 'tops'; did you mean 'tpos'?",
+        ),
         ({"subgroup": 3}, "figure f: subgroup is 3; it must be a table"),
     ],
 )

@@ -41,7 +41,7 @@ PARAMETERS = {"school": 3, "smoking": 9, "bcg": 2}  # scalars in the posterior
 @pytest.fixture(scope="session")
 def sampled() -> dict[str, xr.DataTree]:
     specs = {"school": school(), "smoking": smoking_unstr(), "bcg": bcg()}
-    return {name: bm.sample(spec, PRIORS, seed=1, progress=False) for name, spec in specs.items()}
+    return {name: bm.sample(spec, PRIORS, random_seed=1, progress=False) for name, spec in specs.items()}
 
 
 @pytest.fixture(params=list(PARAMETERS))
@@ -118,7 +118,7 @@ def test_loo_and_compare_without_a_warning_where_no_group_is_influential(sampled
     post = sampled["bcg"]
     assert az.loo(post).elpd == pytest.approx(-14.7, abs=0.3)
     drawn(az.plot_khat(az.loo(post, pointwise=True)))
-    other = bm.sample(bcg(), bm.Priors(tau=bm.priors.half_normal(1.0)), seed=2, progress=False)
+    other = bm.sample(bcg(), bm.Priors(tau=bm.priors.half_normal(1.0)), random_seed=2, progress=False)
     table = az.compare({"half": post, "one": other})
     assert list(table["rank"]) == [0, 1]
     assert abs(table["elpd_diff"].iloc[1]) < 1
@@ -141,7 +141,7 @@ def test_random_effects_are_a_group_of_their_own(sampled: dict[str, xr.DataTree]
 def test_one_scalar_parameter_is_too_few_for_psense_plots():
     # ArviZ 1.3; the day this fails is the day the limit can go from the documentation
     spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", random="0 | trial", measure="logor")
-    post = bm.sample(spec, bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=2)), seed=1, progress=False)
+    post = bm.sample(spec, bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=2)), random_seed=1, progress=False)
     assert len(az.psense_summary(post)) == 1
     drawn(az.plot_prior_posterior(post))
     with pytest.raises(TypeError, match="invalid indexer array"):
@@ -170,7 +170,7 @@ def test_loo_pit_is_what_a_posterior_without_the_observation_says():
 
     def sample(frame: pd.DataFrame) -> xr.DataTree:
         spec = bm.specify("effect ~ 1", frame, S="var", random="1 | district/study", measure="smd")
-        return bm.sample(spec, PRIORS, seed=3, progress=False, target_accept=0.98)
+        return bm.sample(spec, PRIORS, random_seed=3, progress=False, target_accept=0.98)
 
     row, without = data.iloc[out], sample(data.drop(data.index[out]))
     b = without["random_effects"]["b_district"].sel(group_district=str(int(row["district"])))
@@ -224,5 +224,5 @@ def test_loo_pit_counts_observations_whose_weights_are_not_reliable(sampled: dic
 
 
 def test_loo_pit_refuses_what_is_no_probability(sampled: dict[str, xr.DataTree]):
-    with pytest.raises(bm.SpecError, match="prob is 95; give a probability"):
+    with pytest.raises(bm.SpecError, match="prob is 95; it must lie strictly between 0 and 1"):
         bm.plots.loo_pit(sampled["bcg"], prob=95)

@@ -63,7 +63,7 @@ def products(b: np.ndarray, beta: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("model", [school, two_outcomes])
 def test_effects_have_the_explicit_posterior(model):
     spec, priors = model()
-    tree = sample(spec, priors, draws=DRAWS, seed=3, progress=False, random_effects=True)
+    tree = sample(spec, priors, draws=DRAWS, random_seed=3, progress=False, random_effects=True)
     ours = {name: values.to_numpy() for part in ("posterior", "random_effects") for name, values in tree[part].items()}
     theirs = explicit(spec, priors)
     b, other = flat(ours, spec), flat(theirs, spec)

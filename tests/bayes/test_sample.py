@@ -19,7 +19,7 @@ from bayesmeta import schema
 from bayesmeta.tree import files
 from tests.tree.test_posterior_draws import no_effects
 
-SHORT: dict[str, Any] = {"draws": 60, "tune": 150, "chains": 2, "seed": 3, "progress": False}
+SHORT: dict[str, Any] = {"draws": 60, "tune": 150, "chains": 2, "random_seed": 3, "progress": False}
 HALF_NORMAL = bm.Priors(tau=bm.priors.half_normal(0.5))
 FEW = "ignore::bayesmeta.errors.ConvergenceWarning"
 
@@ -55,7 +55,7 @@ def sampled(spec: bm.Spec, priors: bm.Priors | None = None, **options: Any) -> x
 
 @pytest.fixture(scope="session")
 def simple() -> xr.DataTree:
-    return bm.sample(bcg(), HALF_NORMAL, draws=600, tune=500, chains=4, seed=1, progress=False)
+    return bm.sample(bcg(), HALF_NORMAL, draws=600, tune=500, chains=4, random_seed=1, progress=False)
 
 
 @pytest.fixture(scope="session")
@@ -66,21 +66,21 @@ def wide() -> xr.DataTree:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"draws": 0}, "draws is 0; give a whole number of at least 1"),
+        ({"draws": 0}, "draws is 0; it must be a whole number of at least 1"),
         ({"draws": 10.5}, "draws is 10.5"),
         ({"draws": True}, "draws is True"),
-        ({"tune": 0}, "tune is 0; give a whole number of at least 1"),
+        ({"tune": 0}, "tune is 0; it must be a whole number of at least 1"),
         ({"chains": 0}, "chains is 0"),
         ({"chains": "four"}, "chains is 'four'"),
-        ({"target_accept": 1.0}, "target_accept is 1.0; give a number between 0 and 1"),
+        ({"target_accept": 1.0}, "target_accept is 1.0; it must lie strictly between 0 and 1"),
         ({"target_accept": 0}, "target_accept is 0"),
         ({"target_accept": "high"}, "target_accept is 'high'"),
         ({"target_accept": float("nan")}, "target_accept is nan"),
-        ({"seed": -1}, "seed is -1"),
-        ({"seed": 1.5}, "seed is 1.5"),
-        ({"seed": "one"}, "seed is 'one'"),
-        ({"sampler": "nutpy"}, "unknown sampler 'nutpy'; did you mean 'nutpie'"),
-        ({"sampler": "stan"}, "unknown sampler 'stan'\n  known: auto, nutpie, pymc, numpyro"),
+        ({"random_seed": -1}, "random_seed is -1"),
+        ({"random_seed": 1.5}, "random_seed is 1.5"),
+        ({"random_seed": "one"}, "random_seed is 'one'"),
+        ({"sampler": "nutpy"}, "sampler is 'nutpy'; did you mean 'nutpie'"),
+        ({"sampler": "stan"}, "sampler is 'stan'\n  must be one of: auto, nutpie, pymc, numpyro"),
         ({"backend": "c"}, "backend 'c' is not offered; it takes minutes"),
         ({"backend": "torch"}, "backend 'torch' is not offered"),
         ({"sampler": "pymc", "backend": "numba"}, "sampler 'pymc' has no choice of backend"),
@@ -100,9 +100,9 @@ def test_bad_arguments(options: dict[str, Any], message: str) -> None:
             "unknown distribution 'HalfNormall'; did you mean 'HalfNormal'",
         ),
         (bm.Priors(tau=bm.Prior("Normal", mu=0, sigma=1)), "wrong support: an SD cannot be negative"),
-        (bm.Priors(tau={"study": bm.priors.half_normal(1)}), "unknown level 'study'"),
+        (bm.Priors(tau={"study": bm.priors.half_normal(1)}), "no level 'study'"),
         (bm.Priors(rho=bm.Prior("LKJ", eta=2)), "rho has a prior, but the model has no rho"),
-        (bm.Priors(beta={"ablat": bm.Prior("Normal", mu=0, sigma=1)}), "unknown coefficient 'ablat'"),
+        (bm.Priors(beta={"ablat": bm.Prior("Normal", mu=0, sigma=1)}), "no coefficient 'ablat'"),
     ],
 )
 def test_bad_priors(priors: bm.Priors, message: str) -> None:
@@ -215,7 +215,7 @@ def test_the_answer_for_bcg(simple: xr.DataTree) -> None:
 
 @pytest.mark.parametrize("sampler", ["pymc", "numpyro"])
 def test_samplers_agree(simple: xr.DataTree, sampler: Any) -> None:
-    other = bm.sample(bcg(), HALF_NORMAL, draws=600, tune=400, chains=2, seed=2, sampler=sampler, progress=False)
+    other = bm.sample(bcg(), HALF_NORMAL, draws=600, tune=400, chains=2, random_seed=2, sampler=sampler, progress=False)
     assert other.attrs["sampler"] == sampler
     for name in ("beta", "tau_unit"):
         one, two = (tree["posterior"][name] for tree in (simple, other))

@@ -73,8 +73,8 @@ def main() -> None:
         row(f"10,000 univariate data sets of 13 studies, REML, tau2 = {tau2:g}", ours, aim, theirs, note)
     school = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study", measure="smd")
     fitted = bm.fit(school)
-    row("school, two levels: bootstrap of 1,000", seconds(lambda: bm.bootstrap(fitted, 1000, seed=1)), "2 s")
-    groups = seconds(lambda: bm.bootstrap(fitted, 1000, seed=1, kind="groups"))
+    row("school, two levels: bootstrap of 1,000", seconds(lambda: bm.bootstrap(fitted, 1000, random_seed=1)), "2 s")
+    groups = seconds(lambda: bm.bootstrap(fitted, 1000, random_seed=1, kind="groups"))
     row("the same, districts drawn again", groups)
     study = load_study("models/table6.toml")
     for scenario, m in ((6, 10), (7, 50)):

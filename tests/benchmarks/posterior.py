@@ -70,7 +70,7 @@ def fresh() -> Fresh:
     start = perf_counter()
     from bayesmeta.bayes.sample import sample
 
-    sample(spec, HALF_NORMAL, draws=DRAWS, tune=1000, seed=1, progress=False)
+    sample(spec, HALF_NORMAL, draws=DRAWS, tune=1000, random_seed=1, progress=False)
     return Fresh(imported - begun, perf_counter() - start)
 
 

@@ -40,7 +40,7 @@ def bootstrapped(job: tuple[pd.DataFrame, int]) -> float:
     own = data.assign(y=bm.simulate(spec, 1, [7, seed], beta=[0.2], psi=0.0)[0, :, 0])
     zero = bm.specify("y ~ 1", own, S="v", psi=bm.structures.Fixed([[0.0]]))
     fits = [bm.fit(model) for model in (zero, bm.specify("y ~ 1", own, S="v"))]
-    return bm.lr_test(*fits, reference="bootstrap", bootstrap=199, seed=seed).pvalue
+    return bm.lr_test(*fits, reference="bootstrap", bootstrap=199, random_seed=seed).pvalue
 
 
 def share(hits: np.ndarray) -> str:

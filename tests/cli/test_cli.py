@@ -194,7 +194,7 @@ priors = {beta = {Intercept = {name = "Normal", mu = 0, sigma = 2}}}
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--draws", "0"], "draws is 0; give a whole number of at least 1"),
+        (["--draws", "0"], "draws is 0; it must be a whole number of at least 1"),
         (["--chains", "0"], "chains is 0"),
         (["--target-accept", "1.5"], "target_accept is 1.5"),
         (["--model", "distrct"], "did you mean 'district'?"),

@@ -107,7 +107,7 @@ def test_a_structure_goes_through_files_tests_and_reports(structure, berkey, tmp
     page = bm.report(fit).html
     assert "pos: one variance and one correlation above zero" in page
     assert len(bm.confint(fit, method="profile")) > 0
-    assert bm.fit_many(specify(berkey, "pos"), bm.simulate(fit, n=3, seed=1))["psi_unit"].shape == (3, 2, 2)
+    assert bm.fit_many(specify(berkey, "pos"), bm.simulate(fit, n=3, random_seed=1))["psi_unit"].shape == (3, 2, 2)
 
 
 def test_both_backends_read_a_structure(structure, berkey) -> None:
@@ -122,3 +122,63 @@ def test_a_model_with_priors_of_several_families_has_a_point_to_start_at(berkey)
     tau = {"PD": bm.Prior("HalfNormal", sigma=1.0), "AL": bm.Prior("HalfCauchy", beta=0.5)}
     model = bm.to_pymc(specify(berkey, "hcs"), bm.Priors(tau={"unit": tau}))
     assert np.isfinite(model.compile_logp()(model.initial_point()))
+
+
+def unweighted(spec: bm.Spec) -> bm.estimation.Estimate:
+    """Ordinary least squares, every Psi zero, with the covariance that S gives it."""
+    bread = np.linalg.inv(spec.X.T @ spec.X) @ spec.X.T
+    S = np.zeros((len(spec.y), len(spec.y)))
+    S[spec.S.row, spec.S.col] = S[spec.S.col, spec.S.row] = spec.S.value
+    return bm.estimation.Estimate(
+        method="ols",
+        beta=bread @ (spec.y - spec.offset),
+        beta_cov=bread @ S @ bread.T,
+        psi=tuple(np.zeros((level.dim, level.dim)) for level in spec.levels),
+        xi=np.zeros(0),
+        xi_cov=np.zeros((0, 0)),
+        free=(),
+        loglik=np.nan,
+        df_fixed=len(spec.coef),
+        df_random=0,
+        nobs=len(spec.y),
+        optimizer=None,
+    )
+
+
+@pytest.fixture
+def estimator() -> Iterator[bm.estimation.Method]:
+    yield bm.estimation.register(
+        bm.estimation.Method("ols", label="unweighted least squares", short="OLS", estimate=unweighted, zero_psi=True)
+    )
+    del bm.estimation.REGISTER["ols"]
+
+
+@pytest.fixture
+def measure() -> Iterator[bm.measures.Measure]:
+    yield bm.measures.register(
+        bm.measures.Measure("logdor", "log diagnostic odds ratio", "log DOR", is_ratio=True, unit_information_sd=2.0)
+    )
+    del bm.measures.MEASURES["logdor"]
+
+
+def test_an_estimator_is_used_from_fit_to_the_report(estimator) -> None:
+    data = bm.datasets.load("bcg")
+    fit = bm.fit(bm.specify("logor ~ 1", data, S="logorvar"), method="ols")
+    assert fit["estimate"]["beta"].item() == pytest.approx(data["logor"].mean())
+    assert "nweighted least squares" in str(bm.summary(fit))
+    assert "nweighted least squares" in bm.report(fit).html
+    assert bm.predict(fit)["mean"].values == pytest.approx(data["logor"].mean())
+    assert bm.compare(fit, bm.fit(bm.Spec.from_tree(fit))).to_dataframe().shape[0] > 0
+    assert bm.plots.forest(fit).figure is not None
+    with pytest.raises(bm.SpecError, match="method 'ols' has no option 'tolerance'"):
+        bm.fit(bm.Spec.from_tree(fit), method="ols", tolerance=1e-8)
+
+
+def test_a_measure_is_used_from_specify_to_the_report(measure) -> None:
+    fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logdor"))
+    assert "iagnostic odds ratio" in bm.report(fit).html
+    axes = bm.plots.forest(fit)
+    words = [text.get_text() for each in axes.figure.axes for text in each.findobj(match=type(each.title))]
+    assert any("iagnostic odds ratio" in text or "DOR" in text for text in words)
+    model = bm.to_pymc(bm.Spec.from_tree(fit))  # a scale of its own: no warning that the data had to give one
+    assert "tau_unit" in model.named_vars

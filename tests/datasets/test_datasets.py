@@ -138,7 +138,7 @@ def test_no_folder_of_the_user_is_asked(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_fetch_is_load_and_deprecated() -> None:
-    with pytest.warns(DeprecationWarning, match=r"use datasets\.load\('thrombolytic'\)"):
+    with pytest.warns(DeprecationWarning, match=r"'datasets\.fetch' is deprecated, use 'datasets\.load'"):
         thrombolytic = datasets.fetch("thrombolytic")
     pd.testing.assert_frame_equal(thrombolytic, datasets.load("thrombolytic"))
 

@@ -123,7 +123,7 @@ def test_bad_options_are_refused() -> None:
     spec, _ = design(2, "diag")
     Y = bm.simulate(spec, 2, 2, beta=np.zeros(6), psi={"g": np.eye(3), "r": R})
     for options, message in [
-        ({"method": "remle"}, "unknown method 'remle'; did you mean 'reml'"),
+        ({"method": "remle"}, "method is 'remle'; did you mean 'reml'"),
         ({"start": [1.0]}, "start has shape"),
         ({"start": np.ones((3, 6))}, r"start has shape \(3, 6\); give \(2, 6\)"),
         ({"n_jobs": 0}, "n_jobs is 0"),

@@ -274,7 +274,7 @@ def test_options_belong_to_methods() -> None:
         bm.fit(spec, "vc", vc_adj=False)  # type: ignore[call-arg]
     with pytest.raises(bm.SpecError, match="method 'dl' has no option"):
         bm.fit(spec, "dl", tolerance=1e-3)
-    with pytest.raises(bm.SpecError, match="tolerance is 0; give a positive number"):
+    with pytest.raises(bm.SpecError, match="tolerance is 0; it must be a finite number greater than 0"):
         bm.fit(spec, "pm", tolerance=0)
 
 

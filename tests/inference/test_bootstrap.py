@@ -22,7 +22,7 @@ def school() -> xr.DataTree:
 
 
 def test_parametric(school: xr.DataTree) -> None:
-    found = bm.bootstrap(school, 400, seed=1)
+    found = bm.bootstrap(school, 400, random_seed=1)
     assert found.attrs["failed"] == 0
     assert list(found["parameter"].values) == list(parameters(school).index)
     assert found["se"][0].item() == pytest.approx(school["estimate"]["beta_se"].item(), rel=0.15)
@@ -36,21 +36,21 @@ def test_parametric(school: xr.DataTree) -> None:
 
 
 def test_a_replicate_is_a_fit_of_its_data_set(school: xr.DataTree) -> None:
-    found = bm.bootstrap(school, 5, seed=3)
+    found = bm.bootstrap(school, 5, random_seed=3)
     fits = bm.fit_many(bm.Spec.from_tree(school), bm.simulate(school, 5, 3))
     np.testing.assert_allclose(found["replicates"][:, 0], fits["beta"][:, 0], atol=1e-6)
     np.testing.assert_allclose(found["replicates"][:, 1] ** 2, fits["psi_district"][:, 0, 0], atol=1e-5)
 
 
 def test_bca_moves_towards_the_estimate(school: xr.DataTree) -> None:
-    found = bm.bootstrap(school, 400, seed=1, intervals=["percentile", "bca"])
+    found = bm.bootstrap(school, 400, random_seed=1, intervals=["percentile", "bca"])
     for name, side in (("lower", 1), ("upper", 1)):
         percentile, bca = (found[name].sel(interval=kind)[1].item() for kind in ("percentile", "bca"))
         assert side * (bca - percentile) > 0  # SDs are estimated too small on the whole
 
 
 def test_groups_drawn_again(school: xr.DataTree) -> None:
-    one, two = (bm.bootstrap(school, 20, seed=1, kind="groups", n_jobs=n) for n in (1, 2))
+    one, two = (bm.bootstrap(school, 20, random_seed=1, kind="groups", n_jobs=n) for n in (1, 2))
     assert one.identical(two)
     assert one["converged"].all()
     assert one["se"][0].item() == pytest.approx(school["estimate"]["beta_se"].item(), rel=0.6)
@@ -78,12 +78,12 @@ def test_replicates_that_fail_are_counted(school: xr.DataTree, monkeypatch: pyte
 
     monkeypatch.setattr(module, "fit_many", lame)
     with pytest.warns(BayesmetaWarning, match="4 of 20 bootstrap replicates did not converge and are left out"):
-        found = bm.bootstrap(school, 20, seed=1)
+        found = bm.bootstrap(school, 20, random_seed=1)
     assert found.attrs["failed"] == 4
     assert np.isnan(found["replicates"].values).all(axis=1).sum() == 4
     monkeypatch.setattr(module, "fit_many", lambda *a, **o: real(*a, **o).assign(converged=("dataset", [False] * 20)))
     with pytest.raises(SpecError, match="20 of 20 replicates did not converge"):
-        bm.bootstrap(school, 20, seed=1)
+        bm.bootstrap(school, 20, random_seed=1)
 
 
 def test_few_groups_are_a_warning() -> None:
@@ -91,14 +91,14 @@ def test_few_groups_are_a_warning() -> None:
     few = data[data["district"].isin(data["district"].unique()[:5])]
     fit = bm.fit(bm.specify("effect ~ 1", few, S="var", random="1 | district/study"))
     with pytest.warns(BayesmetaWarning, match="only 5 groups of level 'district' are drawn from"):
-        bm.bootstrap(fit, 5, seed=1, kind="groups")
+        bm.bootstrap(fit, 5, random_seed=1, kind="groups")
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"kind": "group"}, "unknown bootstrap 'group'; did you mean 'groups'"),
-        ({"intervals": "basics"}, "unknown bootstrap 'basics'; did you mean 'basic'"),
+        ({"kind": "group"}, "kind is 'group'; did you mean 'groups'"),
+        ({"intervals": "basics"}, "intervals is 'basics'; did you mean 'basic'"),
         ({"n": 0}, "n is 0"),
         ({"prob": 95}, "prob is 95"),
     ],

@@ -109,7 +109,7 @@ def test_unknown_weights_are_found_by_bootstrap() -> None:
     noise = 0.3 * rng.normal(size=len(frame)) + rng.normal(size=len(frame)) * np.sqrt(frame.v)
     frame["y"] = noise + 0.1 * rng.normal(size=GROUPS)[frame.group] * frame.z
     small, big = fit(effects=None, frame=frame), fit(effects="1 + z", psi="diag", frame=frame[::-1])
-    found, again = (bm.lr_test(small, big, bootstrap=99, seed=3) for _ in range(2))
+    found, again = (bm.lr_test(small, big, bootstrap=99, random_seed=3) for _ in range(2))
     assert found.pvalue == again.pvalue
     assert found.reference == "parametric bootstrap, 99 data sets"
     assert found.doubt == ""
@@ -134,7 +134,7 @@ def test_a_bootstrap_in_place_of_a_known_mixture() -> None:
     """The distribution of one variance more, from the data sets themselves."""
     frame = data()
     small, big = fit(effects=None, frame=frame), fit(frame=frame)
-    found = bm.lr_test(small, big, reference="bootstrap", bootstrap=199, seed=1)
+    found = bm.lr_test(small, big, reference="bootstrap", bootstrap=199, random_seed=1)
     null = null_statistics(small, big, 199, 1)
     assert null is not None
     assert found.reference == "parametric bootstrap, 199 data sets"

@@ -211,7 +211,7 @@ def test_a_level_without_effects(reference):
 @pytest.mark.parametrize("prob", [0, 1, 95, -0.1, np.nan])
 def test_prob_is_a_probability(school: xr.DataTree, prob: float):
     for ask in (bm.predict, bm.blup, bm.ranef):
-        with pytest.raises(SpecError, match=f"prob is {prob}, it must lie strictly between 0 and 1"):
+        with pytest.raises(SpecError, match=f"prob is {prob}; it must lie strictly between 0 and 1"):
             ask(school, prob=prob)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, one_of, quadratic, quantile
+from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, quadratic, quantile
 from tests.support.awkward import awkward_data, awkward_spec
 
 
@@ -42,8 +42,6 @@ def test_arguments_are_checked():
     assert [depth(spec, level) for level in ("region", "lab", None)] == [1, 2, 2]
     with pytest.raises(bm.SpecError, match="no level 'x'"):
         depth(spec, "x")
-    with pytest.raises(bm.SpecError, match=r"kind is 'outcomes'; did you mean 'outcome'"):
-        one_of("kind", "outcomes", ("outcome", "residual"))
     with pytest.raises(bm.SpecError, match="prob is 1"):
         quantile(1)
 

@@ -29,7 +29,7 @@ def truth(spec: bm.Spec) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def test_moments_are_those_of_the_model(spec: bm.Spec) -> None:
     beta, psi = truth(spec)
     n = 20_000
-    Y = bm.simulate(spec, n, seed=1, beta=beta, psi=psi)[:, spec.row, spec.outcome_index]
+    Y = bm.simulate(spec, n, random_seed=1, beta=beta, psi=psi)[:, spec.row, spec.outcome_index]
     S = np.zeros((len(spec.y),) * 2)
     S[spec.S.row, spec.S.col] = S[spec.S.col, spec.S.row] = spec.S.value
     Z, groups = [np.array(v.Z) for v in spec.levels], [np.array(v.index) for v in spec.levels]
@@ -52,7 +52,7 @@ def test_errors_across_rows_are_correlated() -> None:
 
 def test_missing_pattern_is_kept(spec: bm.Spec) -> None:
     beta, psi = truth(spec)
-    seen = ~np.isnan(bm.simulate(spec, 3, seed=1, beta=beta, psi=psi))
+    seen = ~np.isnan(bm.simulate(spec, 3, random_seed=1, beta=beta, psi=psi))
     assert (seen.sum(axis=(1, 2)) == len(spec.y)).all()
     assert seen[:, spec.row, spec.outcome_index].all()
 
@@ -100,10 +100,10 @@ def test_from_a_posterior_every_data_set_has_a_draw() -> None:
             "level 'region' is not positive semi-definite: .* -1",
         ),
         ({"psi": {"region": [[1, 2], [0, 9]], "lab": np.eye(4)}}, "level 'region' is not symmetric"),
-        ({"n": 0}, "n is 0; give a positive number"),
+        ({"n": 0}, "n is 0; it must be a whole number"),
     ],
 )
 def test_bad_values_are_refused(spec: bm.Spec, given: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError) as caught:
-        bm.simulate(spec, **({"n": 2, "seed": 1} | given))
+        bm.simulate(spec, **({"n": 2, "random_seed": 1} | given))
     assert re.search(message, str(caught.value))

@@ -368,7 +368,7 @@ def test_a_shape_with_two_meanings_is_refused():
 
 def test_S_is_required_and_must_be_numbers():
     refused(bm.SpecError, "^S is missing: give the known sampling variances", None)
-    refused(bm.SpecError, "^S: no column 'cABB' in the data; did you mean 'cAB'", ["vA", "cABB", "vB"])
+    refused(bm.SpecError, "^S: the data have no column 'cABB'; did you mean 'cAB'", ["vA", "cABB", "vB"])
     refused(bm.DataError, "column 'study' is not numeric: row b holds '8'", ["vA", "study", "vB"])
     refused(bm.SpecError, "S is of type list, neither column names nor an array of numbers", ["vA", 1.0, "vB"])
     refused(bm.SpecError, "^S is of type object, neither", object())
@@ -434,7 +434,7 @@ def test_coupled_groups_are_refused_by_name():
             r"^S_correlation has shape \(2,\); expected one number, \(1,\), \(6, 1\) or \(2, 2\)",
         ),
         ([[1, 0.2], [0.3, 1]], bm.SpecError, "^S_correlation is not symmetric"),
-        ("Rho", bm.SpecError, "^S_correlation: no column 'Rho' in the data; did you mean 'rho'"),
+        ("Rho", bm.SpecError, "^S_correlation: the data have no column 'Rho'; did you mean 'rho'"),
     ],
 )
 def test_bad_correlations(rho, error, pattern):

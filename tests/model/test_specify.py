@@ -224,12 +224,12 @@ def test_structures_by_level_by_name_and_by_object():
 @pytest.mark.parametrize(
     ("psi", "pattern"),
     [
-        ({"regoin": "id", "trial": "id"}, "^psi names an unknown level 'regoin'; did you mean 'region'"),
+        ({"regoin": "id", "trial": "id"}, "^psi: no level 'regoin'; did you mean 'region'"),
         ({"trial": "id"}, "^psi names no structure for the level 'region'"),
-        ("unstrr", "^psi of level 'region': unknown structure 'unstrr'; did you mean 'unstr'"),
-        ({"region": "id", "trial": "autoregressive"}, "^psi of level 'trial': unknown structure 'autoregressive'"),
+        ("unstrr", "^psi of level 'region': structure is 'unstrr'; did you mean 'unstr'"),
+        ({"region": "id", "trial": "autoregressive"}, "^psi of level 'trial': structure is 'autoregressive'"),
         ({"region": "prop", "trial": "id"}, "^psi of level 'region': structure 'prop' needs a matrix"),
-        (["id", "id"], "^psi of level 'region': unknown structure"),
+        (["id", "id"], "^psi of level 'region': structure is "),
     ],
 )
 def test_bad_psi(psi, pattern):
@@ -256,11 +256,11 @@ def test_unknown_columns_name_the_close_ones():
     assert "did you mean 'region'" in refused(bm.SpecError, "regoin", random="1 | regoin")
     assert "did you mean 'region'" in refused(bm.SpecError, "regoin", groups="regoin")
     assert "did you mean 'off'" in refused(bm.SpecError, "offf", offset="offf")
-    refused(bm.SpecError, "^S: no column 'regions' in the data; did you mean 'region'", S=("vA", "regions"))
+    refused(bm.SpecError, "^S: the data have no column 'regions'; did you mean 'region'", S=("vA", "regions"))
 
 
 def test_unknown_measure():
-    text = refused(bm.SpecError, "^unknown measure 'logOR'; did you mean 'logor'", measure="logOR")
+    text = refused(bm.SpecError, "^measure is 'logOR'; did you mean 'logor'", measure="logOR")
     assert "smd" in text
 
 

@@ -186,10 +186,10 @@ def test_bubbles_of_bcg() -> Any:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"x": "z"}, "x: 'z' is no predictor of y"),
+        ({"x": "z"}, "x: y has no predictor 'z'"),
         ({"x": "x", "interval": "confidense"}, "interval is 'confidense'; did you mean 'confidence'"),
         ({"x": "x", "interval": ("confidence", "both")}, "interval is 'both'"),
-        ({"x": "x", "at": {"arm": LONG}}, "at: 'arm' never is"),
+        ({"x": "x", "at": {"arm": LONG}}, "at: 'arm' is never"),
         ({"x": "x", "prob": 1}, "prob is 1"),
         ({"x": "x", "prob": 2, "interval": None}, "prob is 2"),
         ({"x": "x", "outcome": "z"}, "no outcome 'z'"),

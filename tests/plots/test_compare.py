@@ -56,7 +56,7 @@ def test_a_comparison_and_a_sensitivity_are_drawn_too() -> None:
     dataset = comparison.dataset.rename(tree="prior").assign_attrs(prob=0.8)
     beta = bm.plots.sensitivity(dataset)[0]
     np.testing.assert_allclose(np.exp(beta.lines[0].get_xdata()), bm.plots.compare(given)[0].lines[0].get_xdata())
-    with pytest.raises(SpecError, match=r"prob is 0\.9, and the intervals given are those of prob=0\.8"):
+    with pytest.raises(SpecError, match=r"prob is 0\.9, but the intervals of these results have prob=0\.8"):
         bm.plots.compare(dataset, prob=0.9)
 
 
@@ -88,7 +88,7 @@ def test_refusals() -> None:
         ([fit], "not list"),
         (xr.Dataset(), "not Dataset"),
     ]:
-        with pytest.raises(SpecError, match=f"compare takes a dict of names and results trees, {message}"):
+        with pytest.raises(SpecError, match=f"results must be a dict of names and results trees, {message}"):
             bm.plots.compare(given)
     with pytest.raises(SpecError, match="no parameter 'tau'"):
         bm.plots.compare({"a": fit}, "tau")

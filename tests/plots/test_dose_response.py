@@ -14,7 +14,7 @@ from scipy.interpolate import BSpline
 
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
-from bayesmeta.plots.dose_response import response
+from bayesmeta.plots.dose_response import dose_curve
 from tests.support.drawn import LONG, assert_tidy, fitted, legend, line, lines, study_data
 from tests.support.posteriors import make_posterior, stacked
 
@@ -116,10 +116,10 @@ def test_a_reference_is_where_a_band_has_no_width(alcohol: Any, doses: np.ndarra
 
 
 def test_studies_are_comparable_where_the_design_is_zero_at_the_reference(alcohol: Any) -> None:
-    assert response(alcohol["L2"], "dose", reference=0).comparable
-    assert not response(alcohol["NL1"], "dose", reference=0).comparable
-    assert response(alcohol["NL1"], "dose").comparable
-    assert not response(fitted("y ~ x", study_data(4)), "x").comparable
+    assert dose_curve(alcohol["L2"], "dose", reference=0).comparable
+    assert not dose_curve(alcohol["NL1"], "dose", reference=0).comparable
+    assert dose_curve(alcohol["NL1"], "dose").comparable
+    assert not dose_curve(fitted("y ~ x", study_data(4)), "x").comparable
 
 
 def test_a_posterior(alcohol: Any) -> None:
@@ -130,7 +130,7 @@ def test_a_posterior(alcohol: Any) -> None:
     for found, q in zip(lines(ax, "_estimate edge"), (0.1, 0.9), strict=True):
         np.testing.assert_allclose(found.get_ydata(), np.exp(np.quantile(draws, q, axis=0)), rtol=1e-9)
     assert "80% credible intervals" in ax.get_xlabel()
-    with_reference = response(tree, "dose", reference=20, prob=0.8).found
+    with_reference = dose_curve(tree, "dose", reference=20, prob=0.8).effects
     draws = np.multiply.outer(stacked(tree, "posterior", "beta")[:, 0], with_reference.x - 20)
     np.testing.assert_allclose(with_reference.upper, np.quantile(draws, 0.9, axis=0), rtol=1e-9, atol=1e-12)
 
@@ -148,10 +148,10 @@ def test_of_a_model_with_an_intercept_the_reference_is_zero() -> None:
 
 def test_curves_begin_where_the_data_do_unless_that_is_near_zero() -> None:
     data = study_data(5).assign(bmi=lambda d: 20 + d["x"] / 4)
-    assert response(fitted("y ~ 0 + bmi", data), "bmi").found.x[0] == data["bmi"].min()
+    assert dose_curve(fitted("y ~ 0 + bmi", data), "bmi").effects.x[0] == data["bmi"].min()
     data = data.assign(x=data["x"] - data["x"].min() + 0.5)
-    assert response(fitted("y ~ 0 + x", data), "x").found.x[0] == 0
-    assert response(fitted("y ~ 0 + log(x)", data), "x").found.x[0] == 0.5  # no logarithm of 0
+    assert dose_curve(fitted("y ~ 0 + x", data), "x").effects.x[0] == 0
+    assert dose_curve(fitted("y ~ 0 + log(x)", data), "x").effects.x[0] == 0.5  # no logarithm of 0
 
 
 @pytest.mark.parametrize("n", [3, 60])
@@ -194,13 +194,13 @@ def bad(call: str) -> None:
     ("call", "says"),
     [
         ("log", "reference: the model has no value at x = 0: y ~ log"),
-        ("cat", "dose: the model takes 'time' as categories, which have no curve\n  bm.plots.longitudinal"),
-        ("name", "dose: 'z' is no predictor of y"),
+        ("cat", "dose: the model treats 'time' as categories, which have no curve\n  bm.plots.longitudinal"),
+        ("name", "dose: y has no predictor 'z'"),
         ("upto", "upto is -3; the curves begin at x = 0 and must end above"),
         ("endless", "upto is inf"),
         ("reference", "reference is nan; give a dose"),
         ("prob", "prob is 95"),
-        ("at", "at: 'agee' is none of the other predictors; did you mean 'age'"),
+        ("at", "at: no other predictor 'agee'; did you mean 'age'"),
         ("outcome", "no outcome 'z'"),
     ],
 )
@@ -210,7 +210,7 @@ def test_bad_input(call: str, says: str) -> None:
 
 
 def test_something_else_than_a_tree() -> None:
-    with pytest.raises(SpecError, match=r"plots\.dose_response: given is a DataFrame, no results tree"):
+    with pytest.raises(SpecError, match=r"plots\.dose_response: trees is a DataFrame, not a results tree"):
         bm.plots.dose_response(pd.DataFrame(), "x")
     with pytest.raises(SpecError, match="no group"):
         bm.plots.dose_response(xr.DataTree(), "x")
@@ -218,5 +218,5 @@ def test_something_else_than_a_tree() -> None:
 
 def test_a_category_that_is_not_known_is_named() -> None:
     tree = fitted("y ~ x * arm", study_data(4))
-    with pytest.raises(SpecError, match="at: 'arm' never is 'placebos' in the data; did you mean 'placebo'"):
+    with pytest.raises(SpecError, match="at: 'arm' is never 'placebos' in the data; did you mean 'placebo'"):
         bm.plots.dose_response(tree, "x", at={"arm": "placebos"})

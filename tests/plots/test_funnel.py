@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 import bayesmeta as bm
 from bayesmeta.errors import BoundaryWarning, SpecError
-from bayesmeta.plots.funnel import points
+from bayesmeta.plots.funnel import funnel_points
 from tests.support.drawn import assert_tidy, fitted, legend, line, lines, study_data
 from tests.support.posteriors import make_posterior
 
@@ -102,11 +102,11 @@ def test_residuals_about_fitted_values_have_no_contours() -> None:
 
 def test_which_models_have_residuals() -> None:
     data = study_data(5)
-    assert not points(fitted("y ~ 1", data)).residual
-    assert points(fitted("y ~ 0 + x", data)).residual
-    assert points(fitted("y ~ 1 + offset(x)", data)).residual
+    assert not funnel_points(fitted("y ~ 1", data)).residual
+    assert funnel_points(fitted("y ~ 0 + x", data)).residual
+    assert funnel_points(fitted("y ~ 1 + offset(x)", data)).residual
     two = fitted("y + z ~ 1", data.assign(z=data["y"] * 2), S=["var", "var"], S_correlation=0, psi="diag")
-    found = points(two, "z")
+    found = funnel_points(two, "z")
     assert not found.residual
     assert found.centre == pytest.approx(two["estimate"]["beta"].sel(coef="z.Intercept").item())
     np.testing.assert_allclose(found.effect, data["y"] * 2)
@@ -157,7 +157,7 @@ def test_all_variances_zero() -> None:
     assert "all standard errors are 0" in ax.get_xlabel()
     assert set(line(ax, "_observations").get_ydata()) == {0}
     assert_tidy(ax)
-    with pytest.raises(SpecError, match="y: 9 effects have no sampling error, and infinite precision\n  y='se'"):
+    with pytest.raises(SpecError, match="9 effects have no sampling error, so their precision is infinite\n  y='se'"):
         bm.plots.funnel(tree, y="precision")
 
 
@@ -176,9 +176,9 @@ def test_funnel_about_the_pooled_estimate() -> Any:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"y": "sd"}, "y is 'sd'\n  it is one of se, variance, precision"),
-        ({"contours": (90, 95)}, "contours: 90 is no probability between 0 and 1"),
-        ({"contours": (0.9, 1)}, "contours: 1 is no probability"),
+        ({"y": "sd"}, "y is 'sd'\n  must be one of: se, variance, precision"),
+        ({"contours": (90, 95)}, "a probability of contours is 90.0; it must lie strictly between 0 and 1"),
+        ({"contours": (0.9, 1)}, "a probability of contours is 1.0;"),
         ({"prob": 0}, "prob is 0"),
         ({"outcome": "z"}, "no outcome 'z'"),
     ],

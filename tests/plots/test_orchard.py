@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
-from bayesmeta.plots.orchard_rows import categories
-from bayesmeta.plots.swarm import swarm
+from bayesmeta.plots.orchard import orchard_rows, swarm
 from tests.support.pictures import crowded
 from tests.support.posteriors import make_posterior
 from tests.support.trials import LONG, bcg, berkey, school, trial_spec, trials
@@ -72,12 +71,12 @@ def test_groups_are_counted_and_outcomes_have_rows() -> None:
 def test_other_predictors_are_held_and_said() -> None:
     fit = bm.fit(bcg("logor ~ year + alloc"))
     year = bm.datasets.load("bcg")["year"].mean()
-    rows, held = categories(fit, by="alloc")
+    rows, held = orchard_rows(fit, by="alloc")
     assert held == f"year = {year:.4g}"
     expected = bm.predict(fit, {"year": year, "alloc": "random"}, "confidence")
     assert rows[0].mean == pytest.approx(expected["mean"].item())
     assert "at year = " in bm.plots.orchard(fit, by="alloc").get_xlabel()
-    rows, held = categories(fit, by="alloc", at={"year": 1950})
+    rows, held = orchard_rows(fit, by="alloc", at={"year": 1950})
     assert held == "year = 1950"
     assert rows[0].mean == pytest.approx(bm.predict(fit, {"year": 1950, "alloc": "random"})["mean"].item())
 
@@ -116,13 +115,16 @@ def test_refusals() -> None:
     many = bm.fit(trial_spec(60, formula="y ~ year"))
     gliomas = bm.fit(bm.specify("logOR ~ 0 + C(time)", bm.datasets.load("gliomas"), S="logORvar", random="1 | study"))
     for call, message in [
-        (lambda: bm.plots.orchard(fit, by="aloc"), "by is 'aloc', no predictor of this model; did you mean 'alloc'"),
+        (lambda: bm.plots.orchard(fit, by="aloc"), "by: the model has no predictor 'aloc'; did you mean 'alloc'"),
         (lambda: bm.plots.orchard(fit), "depends on the categories of 'alloc'"),
-        (lambda: bm.plots.orchard(fit, by="alloc", at={"yeer": 1}), "at names 'yeer', .*; did you mean 'year'"),
+        (
+            lambda: bm.plots.orchard(fit, by="alloc", at={"yeer": 1}),
+            "at: no other predictor 'yeer'; did you mean 'year'",
+        ),
         (lambda: bm.plots.orchard(many, by="year"), r"has \d+ values; at most 20"),
         (lambda: bm.plots.orchard(gliomas), "no prediction at time = "),
         (lambda: bm.plots.orchard(fit, by="alloc", outcome="y"), "no outcome 'y'"),
-        (lambda: bm.plots.orchard(fit, by="alloc", prob=1), "prob is 1; give"),
+        (lambda: bm.plots.orchard(fit, by="alloc", prob=1), "prob is 1; it must"),
         (lambda: bm.plots.orchard(bcg()), "expected the results tree"),
     ]:
         with pytest.raises(SpecError, match=message):

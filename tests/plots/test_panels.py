@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayesmeta.plots.panels import Rows, draw_rows, fitted, panel_axes, plain, row_labels, wrapped
+from bayesmeta.plots.panels import EstimateRows, draw_rows, label_rows, panel_axes, plain, shortened, wrapped
 from tests.support.pictures import crowded
 
 
 @given(st.text(max_size=80), st.integers(8, 40))
 def test_labels_fit(text: str, most: int) -> None:
-    label = fitted(text, most)
+    label = shortened(text, most)
     assert len(label.replace("\\$", "$")) <= most
     words = " ".join(text.split())
     assert len(words) > most or label == plain(words)
@@ -32,7 +32,7 @@ def test_dollars_are_letters() -> None:
 def test_rows_with_infinite_missing_and_absent_intervals() -> None:
     figure, axes = plt.subplots(figsize=(3, 2), layout="constrained")
     nan, inf = np.nan, np.inf
-    rows = Rows(
+    rows = EstimateRows(
         np.arange(5.0)[::-1],
         np.array([0.5, 0.4, 0.3, nan, 0.2]),
         np.array([0.2, 0.1, nan, nan, -inf]),
@@ -62,7 +62,7 @@ def test_new_panels_are_wrapped_and_spare_ones_removed() -> None:
 @pytest.mark.parametrize(("n", "shown"), [(10, True), (100, False)])
 def test_labels_of_rows_are_left_out_where_nobody_could_read_them(n: int, shown: bool) -> None:
     figure, ax = plt.subplots()
-    row_labels(ax, np.arange(n), [f"row {i}" for i in range(n)], "Rows", 3.0)
+    label_rows(ax, np.arange(n), [f"row {i}" for i in range(n)], "Rows", 3.0)
     assert bool(ax.get_yticklabels()) is shown
     assert ("too many to label" in ax.get_ylabel()) is not shown
     plt.close(figure)

@@ -62,7 +62,7 @@ def test_readable(n: int) -> None:
 def test_given_axes_and_refusals(found: xr.Dataset) -> None:
     ax = plt.subplots()[1]
     assert bm.plots.profile(found.sel(parameter=["tau[unit, AL]"]), ax).tolist() == [ax]
-    with pytest.raises(SpecError, match=r"takes the dataset that bm\.profile returned"):
+    with pytest.raises(SpecError, match=r"takes the dataset returned by bm\.profile"):
         bm.plots.profile(found["value"])  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="no curve to draw: every parameter is held constant"):
         bm.plots.profile(found.sel(parameter=["rho[unit, PD~AL]"]))

@@ -76,7 +76,7 @@ def test_sixty_scenarios_and_given_axes(rows: pd.DataFrame) -> None:
 
 
 def test_refusals(rows: pd.DataFrame) -> None:
-    with pytest.raises(SpecError, match="takes the table of a study, and this one lacks mcse"):
+    with pytest.raises(SpecError, match=r"takes the table returned by bm\.study_table, and this one lacks mcse"):
         bm.plots.simulation(rows.drop(columns="mcse"))
     with pytest.raises(SpecError, match="this one lacks draw, estimator"):
         bm.plots.simulation(bm.datasets.load("bcg"))

@@ -12,7 +12,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
-from bayesmeta.plots.structure_groups import Unit, groups_of
+from bayesmeta.plots.structure import Unit, groups_of
 from tests.support.pictures import crowded
 from tests.support.posteriors import make_posterior
 from tests.support.trials import bcg, berkey, school, trial_spec
@@ -142,7 +142,10 @@ def test_given_axes_show_what_fits() -> None:
 
 
 def test_refusals() -> None:
-    for given, message in [({"spec": "y ~ 1"}, "not str"), ({"spec": bcg(), "most": 0}, "most is 0; give a positive")]:
+    for given, message in [
+        ({"spec": "y ~ 1"}, "not str"),
+        ({"spec": bcg(), "most": 0}, "most is 0; it must be a whole number"),
+    ]:
         with pytest.raises(SpecError, match=message):
             bm.plots.structure(**given)
 

@@ -33,7 +33,7 @@ def test_an_axis_of_ratios_is_logarithmic_and_named() -> None:
     figure, axes = style.new_axes()
     ax = axes[0, 0]
     assert style.is_ratio(tree)
-    ax.plot(style.shown([-1.5, 0.5], True), [0, 1])
+    ax.plot(style.back_transformed([-1.5, 0.5], True), [0, 1])
     style.effect_axis(ax, tree, True)
     assert ax.get_xscale() == "log"
     assert ax.get_xlabel() == "Odds ratio"

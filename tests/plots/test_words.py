@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 import bayesmeta as bm
 from bayesmeta.plots import style, words
-from bayesmeta.plots.estimates import Estimates
+from bayesmeta.plots.predictor import Estimates
 from tests.support.drawn import LONG, assert_tidy, fitted, legend, study_data
 from tests.support.posteriors import make_posterior
 
@@ -65,9 +65,9 @@ def test_words_on_intervals() -> None:
     data = study_data(3)
     fit = fitted("y ~ 1", data)
     post = make_posterior(bm.Spec.from_tree(fit), draws=20)
-    assert words.interval_words([fit], 0.9) == "bands: 90% confidence intervals"
-    assert words.interval_words([post], 0.95, "bars") == "bars: 95% credible intervals"
-    assert words.interval_words([post, fit], 0.95) == "bands: 95% confidence and credible intervals"
+    assert words.interval_note([fit], 0.9) == "bands: 90% confidence intervals"
+    assert words.interval_note([post], 0.95, "bars") == "bars: 95% credible intervals"
+    assert words.interval_note([post, fit], 0.95) == "bands: 95% confidence and credible intervals"
     gap = Estimates(*(np.array([0.0, 1.0]) for _ in range(3)), np.array([np.inf, 1.0]))
     assert words.not_drawn([gap, gap], False) == "no finite interval at 2 of 4 values"
     assert words.not_drawn([], True) == ""

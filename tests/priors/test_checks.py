@@ -54,10 +54,10 @@ def test_priors_of_an_sd(prior):
 @pytest.mark.parametrize(
     ("priors", "options", "message"),
     [
-        ({"beta": {"yaer": half_normal(1)}}, TWO, "unknown coefficient 'yaer'; did you mean 'year'.*\n.*year"),
-        ({"tau": {"studi": half_normal(1)}}, TWO, "unknown level 'studi'; did you mean 'study'.*\n.*study"),
-        ({"tau": {"study": {"dose": half_normal(1)}}}, TWO, "unknown random effect 'dose'.*\n.*Intercept, year"),
-        ({"rho": {"studi": LKJ}}, TWO, "unknown level 'studi'"),
+        ({"beta": {"yaer": half_normal(1)}}, TWO, "no coefficient 'yaer'; did you mean 'year'.*\n.*year"),
+        ({"tau": {"studi": half_normal(1)}}, TWO, "no level 'studi'; did you mean 'study'.*\n.*study"),
+        ({"tau": {"study": {"dose": half_normal(1)}}}, TWO, "no random effect 'dose'.*\n.*Intercept, year"),
+        ({"rho": {"studi": LKJ}}, TWO, "no level 'studi'"),
         ({"tau": {"study": {"year": half_normal(1)}}}, TWO | {"psi": "cs"}, "structure 'cs' has one SD for all"),
         ({"rho": {"study": LKJ}}, TWO | {"psi": "diag"}, "structure 'diag' of 2 random effects has no rho"),
         ({"rho": LKJ}, TWO | {"psi": "diag"}, "rho has a prior, but the model has no rho"),

@@ -18,7 +18,7 @@ PRIORS = resolve(SPEC)
 
 
 def test_shapes_and_blocks():
-    beta, taus, rhos = prior_draws(PRIORS, SPEC, 7, seed=1)
+    beta, taus, rhos = prior_draws(PRIORS, SPEC, 7, random_seed=1)
     assert beta.shape == (7, 4)
     assert [tau.shape for tau in taus] == [(2, 7), (1, 7)]
     assert [rho.shape for rho in rhos] == [(1, 7), (1, 7)]
@@ -33,7 +33,7 @@ def test_shapes_and_blocks():
 
 
 def test_values_of_the_blocks():
-    beta, taus, rhos = prior_draws(PRIORS, SPEC, 5, seed=2)
+    beta, taus, rhos = prior_draws(PRIORS, SPEC, 5, random_seed=2)
     blocks = log_prior(PRIORS, SPEC, beta, taus, rhos)
     at_mean = beta[:, :2] + YEAR.mean() * beta[:, 2:]
     expected = stats.norm(0, 1).logpdf(at_mean).sum(1) + stats.norm(0, 0.5 / YEAR.std()).logpdf(beta[:, 2:]).sum(1)
@@ -45,7 +45,7 @@ def test_values_of_the_blocks():
 
 
 def test_draws_have_the_prior_that_is_stated():
-    beta, taus, _ = prior_draws(PRIORS, SPEC, 20_000, seed=3)
+    beta, taus, _ = prior_draws(PRIORS, SPEC, 20_000, random_seed=3)
     at_mean = beta[:, :2] + YEAR.mean() * beta[:, 2:]
     assert at_mean.std(0) == pytest.approx([1, 1], rel=0.03)
     assert taus[1].mean() == pytest.approx(0.5 * np.sqrt(2 / np.pi), rel=0.03)
@@ -54,7 +54,7 @@ def test_draws_have_the_prior_that_is_stated():
 def test_blocks_without_parameters_are_left_out():
     spec = model(psi=bm.structures.Fixed([[0.1]]))
     priors = resolve(spec)
-    beta, taus, rhos = prior_draws(priors, spec, 3, seed=1)
+    beta, taus, rhos = prior_draws(priors, spec, 3, random_seed=1)
     assert (taus[0].shape, rhos[0].shape) == ((0, 3), (0, 3))
     assert list(log_prior(priors, spec, beta, taus, rhos)) == ["beta"]
 
@@ -79,7 +79,7 @@ def test_every_structure_has_a_prior(name):
     psi = family(np.eye(3)) if issubclass(family, WithMatrix) else family()
     spec = model("PD ~ year + dose", random="1 + year + dose | study", psi=psi)
     priors = resolve(spec)
-    beta, taus, rhos = prior_draws(priors, spec, 6, seed=1)
+    beta, taus, rhos = prior_draws(priors, spec, 6, random_seed=1)
     assert (taus[0].shape, rhos[0].shape) == ((psi.n_tau(3), 6), (psi.n_rho(3), 6))
     assert all(np.isfinite(block).all() for block in log_prior(priors, spec, beta, taus, rhos).values())
     psis = psi.compose(taus[0], rhos[0], 3)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import bayesmeta as bm
 from bayesmeta.cli.app import app
-from bayesmeta.report.from_file import Options, for_priors
+from bayesmeta.report.from_file import ReportOptions, for_priors
 from bayesmeta.tree import files
 from tests.support.posteriors import make_posterior
 
@@ -70,7 +70,7 @@ def test_saved_results_say_what_the_trees_hold(directory: Path) -> None:
     page = bm.compare({"ml": bm.fit(spec, "ml")}).estimates_table()
     assert all(row[1] in said for row in page.rows)
     assert "xr.open_datatree('found.nc')" in said
-    assert "Saved results do not hold it" in said
+    assert "Not part of saved results" in said
     assert "Model district" not in said  # one model needs no chapters
     files.save({"one": bm.fit(spec, "ml")}, Path("one.zarr"))
     assert RUN.invoke(app, ["report", "one.zarr"]).exit_code == 0
@@ -84,10 +84,10 @@ def test_saved_results_say_what_the_trees_hold(directory: Path) -> None:
         (["none.nc"], "no file none.nc"),
         ([str(MODELS / "school.toml"), "--model", "distrct"], "no model 'distrct'"),
         ([str(MODELS / "school.toml"), "-o", "none/x.html"], "no directory none"),
-        ([str(MODELS / "school.toml"), "-o", "x.toml"], "would replace models or results"),
+        ([str(MODELS / "school.toml"), "-o", "x.toml"], "would overwrite models or results"),
         ([str(MODELS / "school.toml"), "--draws", "0"], "draws is 0"),
         (["found.nc", "--no-bayes"], "--method and --no-bayes are for model files"),
-        (["found.nc", "--model", "x"], "no model 'x' in found.nc"),
+        (["found.nc", "--model", "x"], "found.nc has no model 'x'"),
     ],
 )
 def test_refusals_are_one_line(directory: Path, given: list[str], message: str) -> None:
@@ -110,8 +110,8 @@ def test_which_model_is_tried_with_other_priors() -> None:
 
 
 def test_options_are_written_as_typed() -> None:
-    assert Options().words() == []
-    assert Options(model="m", seed=4, bayes=False, sensitivity=True).words() == [
+    assert ReportOptions().arguments() == []
+    assert ReportOptions(model="m", seed=4, bayes=False, sensitivity=True).arguments() == [
         *("--model", "m", "--seed", "4", "--no-bayes", "--sensitivity")
     ]
-    assert Options(sensitivity=False).words() == ["--no-sensitivity"]
+    assert ReportOptions(sensitivity=False).arguments() == ["--no-sensitivity"]

@@ -183,7 +183,7 @@ def test_a_file_is_written_and_a_notebook_shows_the_page(trees, tmp_path: Path):
         page.save(tmp_path / "none" / "page.html")
     with pytest.raises(DataError, match="is a directory"):
         page.save(tmp_path)
-    with pytest.raises(DataError, match=r"results\.nc would replace models or results"):
+    with pytest.raises(DataError, match=r"results\.nc would overwrite models or results"):
         page.save(tmp_path / "results.nc")
 
 
@@ -193,8 +193,8 @@ def test_a_file_is_written_and_a_notebook_shows_the_page(trees, tmp_path: Path):
         ((), {}, "at least one results tree"),
         (({"a": 1},), {}, "expected the results tree"),
         (("reml",), {"prob": 2}, "prob is 2"),
-        (("reml",), {"sensitivity": 3}, "the dataset that bm.sensitivity returned"),
-        (("reml",), {"sensitivity": "found"}, "without a posterior"),
+        (("reml",), {"sensitivity": 3}, "the dataset returned by bm.sensitivity"),
+        (("reml",), {"sensitivity": "found"}, "needs a posterior"),
     ],
 )
 def test_bad_input(trees, given, options, message):
@@ -210,7 +210,7 @@ def test_sensitivity_beside_two_specifications_is_refused(trees, spec):
     from bayesmeta.inference.sensitivity import side_by_side
 
     other = bm.fit(bm.specify("logor ~ ablat", bm.datasets.load("bcg"), S="logorvar"))
-    with pytest.raises(SpecError, match="the trees are of 2"):
+    with pytest.raises(SpecError, match="the trees have 2"):
         bm.report(one=trees["bayes"], two=other, sensitivity=side_by_side({"default": trees["bayes"]}, 0.95))
 
 

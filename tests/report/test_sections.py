@@ -8,9 +8,9 @@ import pytest
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
 from bayesmeta.report import pictures
-from bayesmeta.report.grouping import grouped
+from bayesmeta.report.chapters import chapters_of
 from bayesmeta.report.pictures import Drawing
-from bayesmeta.report.sections import again, data, drawings, model, opening, other_priors, results
+from bayesmeta.report.sections import data, drawings, model, opening, other_priors, python_code, results
 from bayesmeta.report.sections.chain_plots import by_parameter, of_chains
 from bayesmeta.structures import REGISTER
 from tests.support.posteriors import make_posterior
@@ -64,7 +64,7 @@ def test_common_effects_have_no_random_part(school):
     equations = model.equations(tree)
     assert len(equations.lines) == 2
     assert "do not vary between groups" in equations.words
-    assert "the model takes true effects to be the same" in opening.differences({"fixed": tree}, 0.95)
+    assert "the model assumes that true effects are the same" in opening.differences({"fixed": tree}, 0.95)
 
 
 def test_equations_name_every_term_and_escape_labels(school):
@@ -88,9 +88,9 @@ def test_many_terms_are_written_with_matrices(times):
 
 def test_same_model_is_told_from_others(school):
     named = {"a_ml": bm.fit(school, "ml"), "a_bayes": make_posterior(school), "b": bm.fit(school, "fixed")}
-    models = grouped(dict(reversed(named.items())))
+    models = chapters_of(dict(reversed(named.items())))
     assert [(model.name, list(model.trees)) for model in models] == [("b", ["fixed"]), ("a", ["ml", "bayes"])]
-    (one,) = grouped({"reml": named["a_ml"], "bayes": named["a_bayes"]})
+    (one,) = chapters_of({"reml": named["a_ml"], "bayes": named["a_bayes"]})
     assert (one.name, list(one.trees)) == ("", ["reml", "bayes"])
 
 
@@ -109,7 +109,7 @@ def test_data_rows_with_groups_errors_and_reasons():
 def test_long_data_are_cut_with_a_sentence(school):
     table, rest = data.data_table(school, most=10)
     assert len(table.rows) == 10
-    assert rest == "The first 10 of 56 rows; a results file holds them all."
+    assert rest == "The first 10 of 56 rows; a results file holds all of them."
 
 
 def test_data_of_several_outcomes_stand_side_by_side():
@@ -201,13 +201,13 @@ def test_python_lines_make_the_trees_again(school):
         beta={"Intercept": bm.Prior("Normal", mu=0.0, sigma=2.0)}, tau={"study": {"Intercept": bm.priors.half_t(0.25)}}
     )
     fit, post = bm.fit(school, "ml"), make_posterior(school, priors=priors)
-    code = again.lines_of({"ml": fit, "bayes": post}).text
+    code = python_code.code_of({"ml": fit, "bayes": post}).text
     assert "bm.fit(spec, method='ml')" in code
-    assert "draws=100, chains=2, seed=1, sampler='nutpie'" in code
-    assert eval(again.priors_of(post), {"bm": bm}) == priors
-    assert again.priors_of(make_posterior(school)) == "None"
+    assert "draws=100, chains=2, random_seed=1, sampler='nutpie'" in code
+    assert eval(python_code.priors_of(post), {"bm": bm}) == priors
+    assert python_code.priors_of(make_posterior(school)) == "None"
     ran: dict = {"trees": {"ml": fit}}
-    exec(again.lines_of({"ml": fit}).text, ran)
+    exec(python_code.code_of({"ml": fit}).text, ran)
     assert float(ran["fit"]["estimate"]["beta"][0]) == float(fit["estimate"]["beta"][0])
 
 

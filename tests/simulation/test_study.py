@@ -181,10 +181,10 @@ def test_statistics_and_their_errors(small: Study, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("datasets = 10000", "datasets = 0"), "datasets is 0; give a positive number"),
+        (("datasets = 10000", "datasets = 0"), "datasets is 0; it must be a whole number of at least 1"),
         (("datasets =", "dataset ="), "unknown key 'dataset'; did you mean 'datasets'"),
         (("seed = 5429\n", ""), "'seed' is missing"),
-        (('["reml"]', '["remll"]'), "no method 'remll'; did you mean 'reml'"),
+        (('["reml"]', '["remll"]'), "an estimator is 'remll'; did you mean 'reml'"),
         (("sd = [0.5, 2.0]", "sd = [2.0, 0.5]"), r"has the bounds \[2.0, 0.5\]"),
         (("sd = [0.5, 2.0]", "sds = [0.5, 2.0]"), "give sd = "),
         (('kind = "rmse"', 'kind = "mse"'), "is the 'mse' of 'beta'; known: bias, rmse, coverage"),
@@ -209,7 +209,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "table6_results" / "results.nc").is_file()
     for arguments, message in [
         (["none.toml"], "no study file none.toml"),
-        ([str(TABLE6), "--datasets", "0"], "0; give"),
+        ([str(TABLE6), "--datasets", "0"], "0; it must be"),
     ]:
         failed = CliRunner().invoke(app, ["simulate", *arguments])
         assert failed.exit_code == 2

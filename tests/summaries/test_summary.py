@@ -180,5 +180,5 @@ def test_a_tree_read_from_a_file_gives_the_same_page(smoking, tmp_path):
 
 
 def test_misspelt_components_are_refused(school):
-    with pytest.raises(bm.SpecError, match="unknown components 'variances'; did you mean 'variance'"):
+    with pytest.raises(bm.SpecError, match="components is 'variances'; did you mean 'variance'"):
         bm.summary(school, components="variances")

@@ -70,11 +70,11 @@ def test_correlations_lie_inside_their_range(series, build, rho):
 
 
 def test_bad_series(series):
-    with pytest.raises(bm.SpecError, match="group: no column 'studi' in the data; did you mean 'study'"):
+    with pytest.raises(bm.SpecError, match="group: the data have no column 'studi'; did you mean 'study'"):
         within.ar1(series, "v", 0.5, "studi")
-    with pytest.raises(bm.SpecError, match="variance: no column 'var' in the data"):
+    with pytest.raises(bm.SpecError, match="variance: the data have no column 'var'"):
         within.ar1(series, "var", 0.5, "study")
-    with pytest.raises(bm.SpecError, match="position: no column 'times' in the data; did you mean 'time'"):
+    with pytest.raises(bm.SpecError, match="position: the data have no column 'times'; did you mean 'time'"):
         within.ar1(series, "v", 0.5, "study", "times")
     with pytest.raises(bm.DataError, match="study a has a position that is missing or occurs twice"):
         within.ar1(series.assign(time=[6.0, 6, 6, 12, 24, 18, 6]), "v", 0.5, "study", "time")

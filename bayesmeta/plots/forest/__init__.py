@@ -1,3 +1,3 @@
-"""Forest plots: numbers, lines, texts, layout and marks."""
+"""Forest plots: their numbers, lines, texts, spacing and marks."""
 
 from bayesmeta.plots.forest.figure import forest as forest

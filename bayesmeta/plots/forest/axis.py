@@ -1,4 +1,4 @@
-"""The axis of effects of a forest plot: how far it reaches, and as many ticks as there is room for."""
+"""The axis of effects in a forest plot: how far it extends, and as many ticks as there is room for."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,22 +16,22 @@ from bayesmeta.plots.forest.spacing import GAP, width
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FAR = 2.5  # beyond the outermost estimate, in typical spreads: intervals that go further end in arrows
-_IMPRECISE = 3.0  # typical spreads: an estimate whose interval is wider on one side does not decide on the axis
-_FACTOR = float(np.log(100))  # ratios further from the outermost estimate tell nobody more
+_FAR = 2.5  # typical spreads beyond the outermost estimate: intervals that extend further end in arrows
+_IMPRECISE = 3.0  # typical spreads: an estimate whose interval is wider on one side does not determine the axis
+_FACTOR = float(np.log(100))  # ratios further from the outermost estimate are not informative
 _MARGIN = 0.04
 
 
 def limits(cells: Sequence[Cell], null: float | None, logs: bool) -> tuple[float, float]:
-    """How far the axis reaches, in the unit of the model.
+    """The limits of the axis, on the scale of the model.
 
-    All estimates and bounds lie within, but for intervals far wider than the others, which would squeeze those.
-    No effect lies within where it is not further away than the axis is long.
+    They include all estimates and bounds, except for intervals so much wider than the others that they would squeeze
+    them, and no effect where it is no further away than the axis is long.
 
-    cells : of one outcome.  null : the effect that is none.  logs : whether effects are logs of ratios.
+    cells : of one outcome.  null : the effect that means none, if there is one.  logs : whether effects are log ratios.
     """
     observed = [cell.observed for cell in cells if cell.observed]
-    others = [found for cell in cells for found in (cell.blup, cell.mean, cell.prediction) if found]
+    others = [interval for cell in cells for interval in (cell.blup, cell.mean, cell.prediction) if interval]
     low, high = _span(_array(observed), _array([*observed, *others]), _FACTOR if logs else np.inf)
     reach = high - low
     if null is not None and 0 < low - null <= reach:
@@ -43,9 +43,9 @@ def limits(cells: Sequence[Cell], null: float | None, logs: bool) -> tuple[float
 
 
 def _span(observed: FloatArray, everything: FloatArray, most: float) -> tuple[float, float]:
-    """Range of the estimates that are not far less precise than others, and of all bounds that lie near it.
+    """Range of the estimates that are not far less precise than others, and of all bounds near it.
 
-    most : a distance that is far whatever the others are.
+    most : a distance that is far whatever the spread of the others.
     """
     widths = _half_widths(observed)
     typical = float(np.median(widths)) if len(widths) else 0.0
@@ -59,13 +59,14 @@ def _span(observed: FloatArray, everything: FloatArray, most: float) -> tuple[fl
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _half_widths(found: FloatArray) -> FloatArray:
-    """Of the wider side; none where there are no bounds."""
-    return np.nan_to_num(np.maximum(found[2] - found[0], found[0] - found[1]), nan=0.0)
+def _half_widths(intervals: FloatArray) -> FloatArray:
+    """The wider side of each of (3, n) intervals; 0 where there are no bounds."""
+    return np.nan_to_num(np.maximum(intervals[2] - intervals[0], intervals[0] - intervals[1]), nan=0.0)
 
 
-def _array(found: Sequence[Interval]) -> FloatArray:
-    return np.array([[x.estimate, x.lower, x.upper] for x in found], float).reshape(-1, 3).T
+def _array(intervals: Sequence[Interval]) -> FloatArray:
+    """(3, n) of estimates, lower and upper bounds."""
+    return np.array([[x.estimate, x.lower, x.upper] for x in intervals], float).reshape(-1, 3).T
 
 
 def draw_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, size: float, points: float) -> None:
@@ -80,7 +81,7 @@ def draw_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, size: float, points: f
 
 
 def broken(text: str, size: float, points: float) -> str:
-    """A text on as many lines as it takes to be no wider than this, where its words allow."""
+    """A text wrapped to be no wider than this, as far as its longest word allows."""
     letters = max(1, len(text))
     while letters > 1 and width("\n".join(textwrap.wrap(text, letters, break_long_words=False)), size) > points:
         letters -= 1

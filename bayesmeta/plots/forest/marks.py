@@ -1,4 +1,4 @@
-"""The marks of a forest plot: squares, circles, diamonds and lines, in the place of each line."""
+"""The marks of a forest plot: squares, circles, diamonds and intervals, at the height of each line."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,31 +8,31 @@ import numpy as np
 from bayesmeta._typing import FloatArray
 from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
-from bayesmeta.plots.forest.rows import Forest
-from bayesmeta.plots.forest.spacing import Lines
+from bayesmeta.plots.forest.rows import ForestContent
+from bayesmeta.plots.forest.spacing import LineHeights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUP = style.BLUE
-_APART = 0.19  # of a study's two marks from the middle of the line
+_APART = 0.19  # distance of a study's two marks from the middle of the line
 _SQUARE, _LEAST_SQUARE, _CIRCLE = 0.46, 2.2, 0.3  # sides of the largest square and of circles in lines; points
 _DIAMOND, _GROUP = 0.34, 0.26  # half heights
 
 
 class Marks:
-    """Draws into one axes.
+    """Draws the marks of one outcome into its axes.
 
-    limits : of the axis, in the unit of the model.  pitch : height of a line in points.
+    limits : of the axis, on the scale of the model.  pitch : height of a line in points.
     """
 
     def __init__(self, ax: "Axes", limits: tuple[float, float], ratio: bool, pitch: float) -> None:
         self.ax, self.low, self.high, self.ratio, self.pitch = ax, *limits, ratio, pitch
 
-    def draw(self, said: Forest, outcome: int, lines: Lines, null: float | None) -> None:
-        cells, at = said.cells(outcome), np.asarray(lines.at)
-        self._uprights(said.pooled[outcome], lines, null)
-        of_row = [line.kind == "row" for line in said.lines]
+    def draw(self, content: ForestContent, outcome: int, heights: LineHeights, null: float | None) -> None:
+        cells, at = content.cells(outcome), np.asarray(heights.at)
+        self._vertical_lines(content.pooled[outcome], heights, null)
+        of_row = [line.kind == "row" for line in content.lines]
         two = any(cell.observed and cell.blup for cell in cells)
         shift = _APART if two else 0.0
         for y, cell, is_row in zip(at, cells, of_row, strict=True):
@@ -49,27 +49,27 @@ class Marks:
         self._squares([(y - shift, c.observed, c.size) for y, c in zip(at, cells, strict=True) if c.observed])
         self._circles([(y + shift, c.blup) for y, c, row in zip(at, cells, of_row, strict=True) if c.blup and row])
 
-    def _uprights(self, pooled: Interval | None, lines: Lines, null: float | None) -> None:
-        """No effect, and the pooled estimate, from the first line to the last."""
-        ends = -0.5, lines.bottom
+    def _vertical_lines(self, pooled: Interval | None, heights: LineHeights, null: float | None) -> None:
+        """Lines at no effect and at the pooled estimate, from the first line to the last."""
+        ends = -0.5, heights.bottom
         if null is not None and self.low <= null <= self.high:
             self.ax.plot([self._x(null)] * 2, ends, color=style.MUTED, linewidth=0.7, zorder=1, label="no effect")
         if pooled:
             x = [self._x(pooled.estimate)] * 2
             self.ax.plot(x, ends, color=style.FAINT, linewidth=0.8, linestyle=":", zorder=1, label="pooled")
 
-    def _interval(self, found: Interval, y: float, colour: str, ends: bool = False, **how: Any) -> None:
-        """A line from bound to bound; an arrow where it goes on beyond the axis."""
-        if np.isnan([found.lower, found.upper]).any():
+    def _interval(self, interval: Interval, y: float, colour: str, ends: bool = False, **look: Any) -> None:
+        """A line from bound to bound, with an arrow where it extends beyond the axis."""
+        if np.isnan([interval.lower, interval.upper]).any():
             return
-        inside = np.clip([found.lower, found.upper], self.low, self.high)
+        inside = np.clip([interval.lower, interval.upper], self.low, self.high)
         if inside[0] < inside[1] or self.low < inside[0] < self.high:
-            self.ax.plot(self._x(inside), [y, y], color=colour, solid_capstyle="butt", zorder=3, **how)
-        marks = [("<", found.lower < self.low, self.low), (">", found.upper > self.high, self.high)]
+            self.ax.plot(self._x(inside), [y, y], color=colour, solid_capstyle="butt", zorder=3, **look)
+        marks = [("<", interval.lower < self.low, self.low), (">", interval.upper > self.high, self.high)]
         for marker, beyond, x in marks:
             if beyond:
                 self._arrow(marker, x, y, colour)
-        stops = [x for x, (_, beyond, _) in zip((found.lower, found.upper), marks, strict=True) if not beyond]
+        stops = [x for x, (_, beyond, _) in zip((interval.lower, interval.upper), marks, strict=True) if not beyond]
         if ends and stops:
             self.ax.plot(self._x(stops), [y] * len(stops), "|", color=colour, markersize=0.45 * self.pitch, zorder=3)
 
@@ -79,43 +79,43 @@ class Marks:
             self._x([x]), [y], marker, color=colour, markersize=size, markeredgewidth=0, clip_on=False, zorder=4
         )
 
-    def _squares(self, found: Sequence[tuple[float, Interval, float]]) -> None:
-        """Areas in proportion to weights, but none so small that it is not seen."""
-        inside = [(y, x.estimate, size) for y, x, size in found if self.low <= x.estimate <= self.high]
+    def _squares(self, studies: Sequence[tuple[float, Interval, float]]) -> None:
+        """Squares with areas proportional to the weights, none too small to be seen."""
+        inside = [(y, x.estimate, size) for y, x, size in studies if self.low <= x.estimate <= self.high]
         if inside:
             y, x, size = (np.array(column) for column in zip(*inside, strict=True))
             area = np.maximum(size * (_SQUARE * self.pitch) ** 2, _LEAST_SQUARE**2)
             look: dict[str, Any] = {"marker": "s", "color": style.INK, "linewidths": 0}
             self.ax.scatter(self._x(x), y, area, label="observed", zorder=5, **look)
 
-    def _circles(self, found: Sequence[tuple[float, Interval]]) -> None:
-        inside = [(y, x.estimate) for y, x in found if self.low <= x.estimate <= self.high]
+    def _circles(self, predictions: Sequence[tuple[float, Interval]]) -> None:
+        inside = [(y, x.estimate) for y, x in predictions if self.low <= x.estimate <= self.high]
         if inside:
             y, x = (np.array(column) for column in zip(*inside, strict=True))
             look: dict[str, Any] = {"facecolor": "white", "edgecolor": BLUP, "linewidths": 0.9}
             self.ax.scatter(self._x(x), y, (_CIRCLE * self.pitch) ** 2, label="BLUP", zorder=6, **look)
 
-    def _diamond(self, found: Interval, y: float, what: str) -> None:
-        lower, upper = np.nan_to_num([found.lower, found.upper], nan=found.estimate)
+    def _diamond(self, interval: Interval, y: float, kind: str) -> None:
+        lower, upper = np.nan_to_num([interval.lower, interval.upper], nan=interval.estimate)
         looks: dict[str, tuple[float, dict[str, Any]]] = {
             "fitted": (_DIAMOND, {"facecolor": "#d9d9d9", "edgecolor": style.FAINT, "zorder": 2}),
             "mean": (_DIAMOND, {"facecolor": style.INK, "edgecolor": style.INK, "zorder": 4}),
             "group": (_GROUP, {"facecolor": "white", "edgecolor": BLUP, "zorder": 4}),
         }
-        half, look = looks[what]
-        x = self._x(np.clip([lower, found.estimate, upper, found.estimate], self.low, self.high))
-        self.ax.fill(x, [y, y - half, y, y + half], linewidth=0.9, label=what, **look)
-        if what != "fitted":
+        half, look = looks[kind]
+        x = self._x(np.clip([lower, interval.estimate, upper, interval.estimate], self.low, self.high))
+        self.ax.fill(x, [y, y - half, y, y + half], linewidth=0.9, label=kind, **look)
+        if kind != "fitted":
             for marker, beyond, end in (("<", lower < self.low, self.low), (">", upper > self.high, self.high)):
                 if beyond:
-                    self._arrow(marker, end, y, style.INK if what == "mean" else BLUP)
+                    self._arrow(marker, end, y, style.INK if kind == "mean" else BLUP)
 
     def _x(self, values: Any) -> FloatArray:
-        return style.shown(values, self.ratio)
+        return style.back_transformed(values, self.ratio)
 
 
 def legend_handles(words: Sequence[str], kinds: Sequence[str]) -> list[Any]:
-    """What the marks of a line mean."""
+    """The kinds of marks with the words that explain them."""
     from matplotlib.lines import Line2D
 
     looks: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""The numbers of a forest plot, for every row of the data and every outcome, in the unit of the model."""
+"""The numbers of a forest plot, for every row of the data and every outcome, on the scale of the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _SAME = 1e-9  # of the largest value: differences below are rounding
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its bounds, in the unit of the model: log ratios as logs."""
+    """An estimate with its bounds, on the scale of the model: log ratios as logs."""
 
     estimate: float
     lower: float
@@ -26,7 +26,7 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class Numbers:
+class ForestNumbers:
     """Estimates with their bounds (3, n_rows, k), NaN where there is none.
 
     observed : effect estimates y with y -+ z sqrt(S).
@@ -35,8 +35,8 @@ class Numbers:
         model without random effects.
     prediction : interval of the true effect in a new group; None without random effects.
     weight : (n_rows, k) share of a row in the pooled estimate of its outcome, NaN where nothing is pooled.
-    size : (n_rows, k) what the areas of squares are proportional to: the weights, or without them the precision.
-    pooled : (k,) whether all rows of the outcome have one mean.
+    size : (n_rows, k) to which the areas of squares are proportional: the weights or, without them, the precision.
+    pooled : (k,) whether all rows of the outcome have the same mean.
     """
 
     observed: FloatArray
@@ -48,8 +48,8 @@ class Numbers:
     pooled: tuple[bool, ...]
 
     @classmethod
-    def of(cls, tree: xr.DataTree, spec: Spec, prob: float = 0.95, blups: bool = True) -> "Numbers":
-        """Of a results tree and the specification in it; without `blups` only what needs no random effects."""
+    def of(cls, tree: xr.DataTree, spec: Spec, prob: float = 0.95, blups: bool = True) -> "ForestNumbers":
+        """The numbers of a results tree with this specification; `blups` : whether to compute those too."""
         z, psi = quantile(prob), covariances(tree, spec)
         random = has_random_effects(tree, spec)
         half = z * np.sqrt(spec.S.variances)
@@ -71,9 +71,9 @@ class Numbers:
         )
 
     def at(self, values: FloatArray, row: int, outcome: int) -> Interval | None:
-        """What stands in one cell; None where there is nothing."""
-        found = Interval(*(float(value) for value in values[:, row, outcome]))
-        return None if np.isnan(found.estimate) else found
+        """The interval of one row and outcome; None where there is no estimate."""
+        interval = Interval(*(float(value) for value in values[:, row, outcome]))
+        return None if np.isnan(interval.estimate) else interval
 
 
 def has_random_effects(tree: xr.DataTree, spec: Spec) -> bool:
@@ -82,13 +82,13 @@ def has_random_effects(tree: xr.DataTree, spec: Spec) -> bool:
 
 
 def shared(values: FloatArray, rows: Sequence[int] | IntArray, outcome: int) -> Interval | None:
-    """What all of these rows have in common, None where they differ."""
-    some = values[:, rows, outcome]
-    first = Interval(*(float(value) for value in some[:, 0]))
+    """The interval that all of these rows share, None where they differ."""
+    own = values[:, rows, outcome]
+    first = Interval(*(float(value) for value in own[:, 0]))
     if np.isnan(first.estimate):
         return None
-    scale = float(np.nanmax(np.abs(some[:, 0])))
-    return first if np.allclose(some, some[:, :1], rtol=0, atol=_SAME * scale, equal_nan=True) else None
+    scale = float(np.nanmax(np.abs(own[:, 0])))
+    return first if np.allclose(own, own[:, :1], rtol=0, atol=_SAME * scale, equal_nan=True) else None
 
 
 def _weights(spec: Spec, W: FloatArray, pooled: Sequence[bool]) -> FloatArray:
@@ -102,10 +102,10 @@ def _weights(spec: Spec, W: FloatArray, pooled: Sequence[bool]) -> FloatArray:
 
 
 def _by_row(spec: Spec, values: FloatArray) -> FloatArray:
-    """(n_rows, k) of one value for every observation."""
-    found = np.full((len(spec.kept), len(spec.outcomes)), np.nan)
-    found[spec.row, spec.outcome_index] = values
-    return found
+    """(n_rows, k) array of one value for every observation."""
+    table = np.full((len(spec.kept), len(spec.outcomes)), np.nan)
+    table[spec.row, spec.outcome_index] = values
+    return table
 
 
 def _stacked(table: xr.Dataset) -> FloatArray:

@@ -1,9 +1,9 @@
-"""What a forest plot says, line by line and outcome by outcome, before anything is drawn."""
+"""The content of a forest plot, line by line and outcome by outcome, before anything is drawn."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,11 @@ import xarray as xr
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.plots.forest import texts as texts
-from bayesmeta.plots.forest.numbers import Interval, Numbers, shared
+from bayesmeta.plots.forest import texts
+from bayesmeta.plots.forest.numbers import ForestNumbers, Interval, shared
 from bayesmeta.tree.specification import spec_from_tree
 
 SORTS = ("estimate", "weight", "label")
@@ -23,11 +24,12 @@ NOT_REPORTED, NOT_USED = "not reported", "Not in the model"
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one line for one outcome, in the unit of the model.
+    """The content of one line for one outcome, on the scale of the model.
 
     observed : effect estimate with its interval.  blup : prediction with the random effects, of a row or, in the line
-    of a heading, of the group.  mean : of the fixed part.  prediction : interval for the true effect in a new group.
-    weight : share in the pooled estimate.  size : area of the square, 1 for the largest.  words : in place of numbers.
+    of a heading, of the group.  mean : fitted value of the fixed part.  prediction : interval for the true effect in a
+    new group.  weight : share in the pooled estimate.  size : area of the square, 1 for the largest.  words : text in
+    place of numbers.
     """
 
     observed: Interval | None = None
@@ -52,12 +54,12 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Forest:
+class ForestContent:
     """All lines, top to bottom, with the headings of their columns.
 
-    headings : upper and lower heading of every column of counts.  numeric : whether it is one of numbers.
+    headings : upper and lower heading of every column of counts.  numeric : whether a column holds numbers.
     pooled : by outcome the pooled estimate, None where means differ.
-    decimals : by outcome those that its numbers need.
+    decimals : by outcome the number that its estimates need.
     weighted : whether there is a column of weights.  levels : those whose groups have headings.
     """
 
@@ -75,56 +77,60 @@ class Forest:
         return [line.cells[outcome] for line in self.lines]
 
 
-def forest_rows(
+def forest_content(
     tree: xr.DataTree,
     *,
-    labels: Any = None,
-    columns: Any = None,
-    subgroup: Any = None,
-    outcome: Any = None,
+    labels: texts.ByRow | None = None,
+    columns: texts.Columns | None = None,
+    subgroup: texts.ByRow | None = None,
+    outcome: str | Sequence[str] | None = None,
     blup: bool = True,
     prediction: bool = True,
     weights: bool = True,
-    sort: Any = None,
+    sort: texts.ByRow | None = None,
     prob: float = 0.95,
-) -> Forest:
-    """The lines of `bm.plots.forest`, whose arguments these are."""
+) -> ForestContent:
+    """The lines of `bm.plots.forest`; its arguments."""
     spec = spec_from_tree(tree)
-    numbers = Numbers.of(tree, spec, prob, blup)
+    numbers = ForestNumbers.of(tree, spec, prob, blup)
     by = [] if subgroup is None else [_subgroups(spec, numbers, texts.by_row(spec, subgroup, "subgroup"))]
-    said = _Said(
+    source = _Source(
         spec=spec,
         numbers=numbers,
-        chosen=texts.positions(spec, outcome),
-        fitted=tuple(not any(known) for known in zip(numbers.pooled, *(split.means for split in by), strict=True)),
+        outcomes=texts.positions(spec, outcome),
+        fitted=tuple(not any(shown) for shown in zip(numbers.pooled, *(split.means for split in by), strict=True)),
         labels=texts.row_labels(spec, labels),
         counts=texts.counts(spec, columns),
-        prediction=f"{texts.percent(prob)} prediction interval" if prediction else "",
+        prediction=f"{percent(prob)} prediction interval" if prediction else "",
     )
-    levels = list(_levels(said))
-    lines = _section(said, _sorted(said, sort), [*by, *levels], 0)
-    lines += _left_out(said) + _results(said, said.kept, texts.pooled_label(tree), 0, said.numbers.pooled)
+    levels = list(_levels(source))
+    lines = _section(source, _sorted(source, sort), [*by, *levels], 0)
+    lines += _left_out(source) + _results(source, source.kept, texts.pooled_label(tree), 0, numbers.pooled)
     se, of_obs = np.sqrt(spec.S.variances), spec.outcome_index
-    return Forest(
+    return ForestContent(
         lines=tuple(lines),
-        outcomes=tuple(spec.outcomes[j] for j in said.chosen),
-        label_heading=said.labels.heading,
-        headings=tuple(column.headings for column in said.counts),
-        numeric=tuple(column.numeric for column in said.counts),
-        pooled=tuple(shared(said.numbers.mean, said.kept, j) for j in said.chosen),
-        decimals=tuple(texts.decimals(se[of_obs == j]) for j in said.chosen),
-        weighted=weights and any(said.numbers.pooled[j] for j in said.chosen),
+        outcomes=tuple(spec.outcomes[j] for j in source.outcomes),
+        label_heading=source.labels.heading,
+        headings=tuple(column.headings for column in source.counts),
+        numeric=tuple(column.numeric for column in source.counts),
+        pooled=tuple(shared(numbers.mean, source.kept, j) for j in source.outcomes),
+        decimals=tuple(texts.decimals(se[of_obs == j]) for j in source.outcomes),
+        weighted=weights and any(numbers.pooled[j] for j in source.outcomes),
         levels=tuple(split.name for split in levels),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Said:
-    """What all lines are made of; `fitted`, by outcome whether rows have means of their own, which no result says."""
+class _Source:
+    """What all lines are made from.
+
+    outcomes : positions of those that are drawn.  fitted : by outcome whether rows have means of their own that no
+    result line shows.
+    """
 
     spec: Spec
-    numbers: Numbers
-    chosen: Sequence[int]
+    numbers: ForestNumbers
+    outcomes: Sequence[int]
     fitted: tuple[bool, ...]
     labels: texts.Labels
     counts: Sequence[texts.Counts]
@@ -135,16 +141,16 @@ class _Said:
         return np.flatnonzero(self.spec.kept).tolist()
 
     @property
-    def nothing(self) -> tuple[Cell, ...]:
-        return tuple(Cell() for _ in self.chosen)
+    def empty(self) -> tuple[Cell, ...]:
+        return tuple(Cell() for _ in self.outcomes)
 
 
 @dataclass(frozen=True, eq=False)
 class _Split:
-    """One way to put rows under headings.
+    """One way to group rows under headings.
 
     codes : (n_rows,) group of every row.  label : of a group.  level : whose BLUP the heading shows, "" for none.
-    means : by outcome whether all rows of a group have one mean, which a line below them says.
+    means : by outcome whether all rows of a group have the same mean, which is then shown on a line below them.
     """
 
     name: str
@@ -154,62 +160,62 @@ class _Split:
     means: tuple[bool, ...] = ()
 
 
-def _section(said: _Said, rows: Sequence[int], splits: Sequence[_Split], depth: int) -> list[Line]:
+def _section(source: _Source, rows: Sequence[int], splits: Sequence[_Split], depth: int) -> list[Line]:
     """Lines of these rows, under headings of the first split, within them of the next, and so on."""
     if not splits:
-        return [_row(said, row, depth) for row in rows]
+        return [_row(source, row, depth) for row in rows]
     split, lines = splits[0], []
     codes = split.codes[list(rows)].tolist()
     if not split.means and len(set(codes)) == len(rows):  # headings of one row each would only repeat it
-        names = [split.label(code) if said.labels.numbers else "" for code in codes]
-        return [_row(said, row, depth, name) for row, name in zip(rows, names, strict=True)]
+        names = [split.label(code) if source.labels.numbers else "" for code in codes]
+        return [_row(source, row, depth, name) for row, name in zip(rows, names, strict=True)]
     for code in dict.fromkeys(codes):
         own, label = [row for row in rows if split.codes[row] == code], split.label(code)
-        group = said.numbers.blups.get(split.level)
-        cells = said.nothing if group is None else tuple(Cell(blup=shared(group, own, j)) for j in said.chosen)
+        group = source.numbers.blups.get(split.level)
+        cells = source.empty if group is None else tuple(Cell(blup=shared(group, own, j)) for j in source.outcomes)
         lines.append(Line("heading", label, cells, depth))
-        lines += _section(said, own, splits[1:], depth + 1)
-        lines += _results(said, own, f"Mean, {label}", depth + 1, split.means)
+        lines += _section(source, own, splits[1:], depth + 1)
+        lines += _results(source, own, f"Mean, {label}", depth + 1, split.means)
     return lines
 
 
-def _row(said: _Said, row: int, depth: int, name: str = "") -> Line:
-    cells = tuple(_cell(said, row, j) for j in said.chosen)
-    return Line("row", name or said.labels.texts[row], cells, depth, tuple(c.texts[row] for c in said.counts), row)
+def _row(source: _Source, row: int, depth: int, name: str = "") -> Line:
+    cells = tuple(_cell(source, row, j) for j in source.outcomes)
+    return Line("row", name or source.labels.texts[row], cells, depth, tuple(c.texts[row] for c in source.counts), row)
 
 
-def _cell(said: _Said, row: int, j: int) -> Cell:
-    n = said.numbers
+def _cell(source: _Source, row: int, j: int) -> Cell:
+    n = source.numbers
     observed = n.at(n.observed, row, j)
-    innermost = n.blups.get(said.spec.levels[-1].name)
+    innermost = n.blups.get(source.spec.levels[-1].name)
     return Cell(
         observed=observed,
         blup=n.at(innermost, row, j) if innermost is not None else None,
-        mean=n.at(n.mean, row, j) if said.fitted[j] else None,
+        mean=n.at(n.mean, row, j) if source.fitted[j] else None,
         weight=float(n.weight[row, j]),
         size=float(n.size[row, j] / np.nanmax(n.size[:, j])),
         words="" if observed else NOT_REPORTED,
     )
 
 
-def _subgroups(spec: Spec, n: Numbers, column: pd.Series) -> _Split:
-    codes, known = pd.factorize(column, use_na_sentinel=False)
+def _subgroups(spec: Spec, n: ForestNumbers, column: pd.Series) -> _Split:
+    codes, categories = pd.factorize(column, use_na_sentinel=False)
     own = [np.flatnonzero(spec.kept & (codes == code)) for code in np.unique(codes[spec.kept])]
     means = tuple(
         not pooled and all(shared(n.mean, rows, j) is not None for rows in own) for j, pooled in enumerate(n.pooled)
     )
     name = column.name if isinstance(column.name, str) else "subgroup"
-    return _Split(name, codes, lambda code: texts.named(name, known[code]), means=means)
+    return _Split(name, codes, lambda code: texts.named(name, categories[code]), means=means)
 
 
-def _levels(said: _Said) -> Iterator[_Split]:
-    """Levels that hold several rows in a group, outer to inner."""
+def _levels(source: _Source) -> Iterator[_Split]:
+    """Levels with several rows in a group, outer to inner."""
     effects = False
-    for level in said.spec.levels:
+    for level in source.spec.levels:
         effects = effects or level.dim > 0
-        codes = np.full(len(said.spec.kept), -1, np.int64)
-        codes[said.spec.row] = level.index
-        if len({*codes[said.kept].tolist()}) < len(said.kept):
+        codes = np.full(len(source.spec.kept), -1, np.int64)
+        codes[source.spec.row] = level.index
+        if len({*codes[source.kept].tolist()}) < len(source.kept):
             label = partial(_group_label, level)
             yield _Split(level.name, codes, label, level.name if effects else "")
 
@@ -218,45 +224,47 @@ def _group_label(level: Level, code: int) -> str:
     return texts.named(level.name, level.labels[code][-1])
 
 
-def _results(said: _Said, own: list[int], label: str, depth: int, drawn: Sequence[bool]) -> list[Line]:
-    """The mean of these rows and the prediction interval, for the outcomes that have one for all of them."""
+def _results(source: _Source, own: list[int], label: str, depth: int, drawn: Sequence[bool]) -> list[Line]:
+    """The mean of these rows and the prediction interval, for the outcomes where all of them share one."""
     if not any(drawn):
         return []
-    lines = [Line("mean", label, tuple(Cell(mean=x) for x in _shared(said, said.numbers.mean, own, drawn)), depth)]
-    if said.prediction and said.numbers.prediction is not None:
-        intervals = _shared(said, said.numbers.prediction, own, drawn)
+    lines = [Line("mean", label, tuple(Cell(mean=x) for x in _shared(source, source.numbers.mean, own, drawn)), depth)]
+    if source.prediction and source.numbers.prediction is not None:
+        intervals = _shared(source, source.numbers.prediction, own, drawn)
         if any(intervals):
-            lines.append(Line("prediction", said.prediction, tuple(Cell(prediction=x) for x in intervals), depth))
+            lines.append(Line("prediction", source.prediction, tuple(Cell(prediction=x) for x in intervals), depth))
     return lines if any(cell.mean for cell in lines[0].cells) else []
 
 
-def _shared(said: _Said, values: FloatArray, own: list[int], drawn: Sequence[bool]) -> list[Interval | None]:
-    return [shared(values, own, j) if drawn[j] else None for j in said.chosen]
+def _shared(source: _Source, values: FloatArray, own: list[int], drawn: Sequence[bool]) -> list[Interval | None]:
+    return [shared(values, own, j) if drawn[j] else None for j in source.outcomes]
 
 
-def _left_out(said: _Said) -> list[Line]:
-    rows = np.flatnonzero(~said.spec.kept).tolist()
-    lines = [Line("heading", NOT_USED, said.nothing)] if rows else []
+def _left_out(source: _Source) -> list[Line]:
+    rows = np.flatnonzero(~source.spec.kept).tolist()
+    lines = [Line("heading", NOT_USED, source.empty)] if rows else []
     for row in rows:
-        words = tuple(Cell(words=said.spec.dropped[row]) for _ in said.chosen)
-        lines.append(Line("left out", said.labels.texts[row], words, 1, tuple(c.texts[row] for c in said.counts), row))
+        words = tuple(Cell(words=source.spec.dropped[row]) for _ in source.outcomes)
+        lines.append(
+            Line("left out", source.labels.texts[row], words, 1, tuple(c.texts[row] for c in source.counts), row)
+        )
     return lines
 
 
-def _sorted(said: _Said, sort: Any) -> list[int]:
-    """Kept rows in the order asked for, of the first outcome; those without a value last."""
+def _sorted(source: _Source, sort: texts.ByRow | None) -> list[int]:
+    """Kept rows in the requested order, for the first outcome; those without a value last."""
     if sort is None:
-        return said.kept
-    first, n, data = said.chosen[0], said.numbers, said.spec.data
+        return source.kept
+    first, n, data = source.outcomes[0], source.numbers, source.spec.data
     if isinstance(sort, str) and sort in SORTS:
-        values = {"estimate": n.observed[0, :, first], "weight": -n.size[:, first], "label": said.labels.texts}
+        values = {"estimate": n.observed[0, :, first], "weight": -n.size[:, first], "label": source.labels.texts}
         keys = pd.Series(values[sort])
     elif isinstance(sort, str) and sort not in data:
         raise SpecError(
             f"sort={sort!r} is neither one of {listing(SORTS)} nor a column in this tree"
             f"{did_you_mean(sort, [*SORTS, *data.columns])}\n"
-            f"  columns: {listing(data.columns, 20)}; of another one give the values: sort=data[{sort!r}]"
+            f"  columns: {listing(data.columns, 20)}; for another one give the values: sort=data[{sort!r}]"
         )
     else:
-        keys = texts.by_row(said.spec, sort, "sort")
-    return keys.loc[said.kept].sort_values(kind="stable", na_position="last").index.tolist()
+        keys = texts.by_row(source.spec, sort, "sort")
+    return keys.loc[source.kept].sort_values(kind="stable", na_position="last").index.tolist()

@@ -10,25 +10,25 @@ import numpy as np
 
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
-from bayesmeta.plots.forest.rows import Forest
+from bayesmeta.plots.forest.rows import ForestContent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
-SIZES = (7.0, 6.5, 6.0, 5.5, 5.0)  # of letters in points, the largest that fits is taken
+SIZES = (7.0, 6.5, 6.0, 5.5, 5.0)  # font sizes in points; the largest that fits is used
 GAP = 1.2  # between columns, in letters
 PITCH, TIGHTEST = 1.65, 1.2  # from line to line, in letters
 LEAST_PLOT, PLOT = 66.0, 108.0  # width of the plot itself in points, without and with room to spare
-_LETTERS = 46  # of a label; longer ones run over several lines
+_LETTERS = 46  # of a label; longer ones are wrapped
 _DPI = 288
 _INDENT = 0.9  # of a line below a heading, in letters
-_SAFE = 1.03  # letters are rounded to pixels otherwise at other resolutions
+_SAFE = 1.03  # at other resolutions letters are rounded to other pixels
 _LEGEND_HANDLE = 3.2  # width in letters of mark and gap
 
 
 @dataclass(frozen=True)
-class Column:
+class TextColumn:
     """Texts of all lines below a heading, with the colour of each, whether it is bold and how deep it is indented."""
 
     texts: Sequence[str]
@@ -52,15 +52,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Panel:
-    """Columns left and right of one plot, the title above it, and the words of its legend."""
+    """Columns left and right of one plot, the title above it, and the texts of its legend."""
 
-    left: tuple[Column, ...]
-    right: tuple[Column, ...]
+    left: tuple[TextColumn, ...]
+    right: tuple[TextColumn, ...]
     title: str = ""
     legend: tuple[str, ...] = ()
 
     def room(self, side: str, size: float) -> float:
-        """Points that the columns of a side take, with the gap to the plot."""
+        """Width in points of the columns on one side, with the gap to the plot."""
         columns = self.left if side == "left" else self.right
         taken = sum(w + GAP * size for w in self.widths(side, size)) if columns else 0.0
         if side == "left" and self.legend:
@@ -68,7 +68,7 @@ class Panel:
         return taken
 
     def widths(self, side: str, size: float) -> list[float]:
-        """Of every column; those below one upper heading are wide enough for it."""
+        """Widths of the columns; those below an upper heading are wide enough for it."""
         columns = self.left if side == "left" else self.right
         widths = [column.width(size) for column in columns]
         for upper, span in spans(columns):
@@ -78,7 +78,7 @@ class Panel:
         return widths
 
     def plot(self, size: float, least: float) -> float:
-        """Points that the plot takes: what is asked for, or more where the title needs it."""
+        """Width of the plot in points: the least one, or more where the title needs it."""
         return max(least, width(self.title, size, True) - self.room("right", size))
 
     def taken(self, size: float, least: float) -> float:
@@ -86,10 +86,10 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Heights of lines, in units of the pitch, the first line of the data at 0 and downwards.
+class LineHeights:
+    """Heights of lines in units of the pitch, counted downwards from the first line of the data at 0.
 
-    at : centre of every line.  head : lines of headings above.  bottom : below the last one.
+    at : centre of every line.  head : number of lines of headings above.  bottom : below the last line.
     """
 
     at: Sequence[float]
@@ -101,37 +101,37 @@ class Lines:
         return self.bottom + self.head + 0.5
 
 
-def lines_of(forest: Forest, labels: Sequence[str]) -> Lines:
-    """Heights of the lines, those with labels of several lines higher, results a little apart."""
+def line_heights(content: ForestContent, labels: Sequence[str]) -> LineHeights:
+    """Heights of the lines; those with wrapped labels are higher, and results stand a little apart."""
     at, below = [], -0.5
-    for i, line in enumerate(forest.lines):
+    for i, line in enumerate(content.lines):
         if line.kind == "mean" and line.depth == 0 and i:
             below += 0.4
         height = labels[i].count("\n") + 1
         at.append(below + height / 2)
         below += height
-    headings = [forest.label_heading, *(lower for _, lower in forest.headings)]
-    upper = len(forest.outcomes) > 1 or any(upper for upper, _ in forest.headings)
-    return Lines(at, max(text.count("\n") + 1 for text in headings) + upper, below + 0.1)
+    headings = [content.label_heading, *(lower for _, lower in content.headings)]
+    upper = len(content.outcomes) > 1 or any(upper for upper, _ in content.headings)
+    return LineHeights(at, max(text.count("\n") + 1 for text in headings) + upper, below + 0.1)
 
 
 def wrapped(label: str, depth: int = 0) -> str:
     return "\n".join(textwrap.wrap(label, _LETTERS - 2 * depth, break_on_hyphens=False)) or label
 
 
-def spans(columns: Sequence[Column]) -> list[tuple[str, list[int]]]:
-    """Upper headings with the neighbouring columns that each stands over."""
-    found: list[tuple[str, list[int]]] = []
+def spans(columns: Sequence[TextColumn]) -> list[tuple[str, list[int]]]:
+    """Upper headings with the neighbouring columns that each spans."""
+    headings: list[tuple[str, list[int]]] = []
     for i, column in enumerate(columns):
-        if column.upper and found and found[-1][0] == column.upper and found[-1][1][-1] == i - 1:
-            found[-1][1].append(i)
+        if column.upper and headings and headings[-1][0] == column.upper and headings[-1][1][-1] == i - 1:
+            headings[-1][1].append(i)
         elif column.upper:
-            found.append((column.upper, [i]))
-    return found
+            headings.append((column.upper, [i]))
+    return headings
 
 
 def new_size(panels: Sequence[Panel]) -> tuple[float, float]:
-    """Size of letters, and width in inches: a column where it can be, else a page, else what it takes."""
+    """Font size and width in inches: that of a journal's column if possible, else of a page, else what is needed."""
     for limit, sizes in ((style.COLUMN, SIZES[:3]), (style.PAGE, SIZES[:4])):
         for size in sizes:
             taken = _inches(panels, size, LEAST_PLOT)
@@ -140,26 +140,26 @@ def new_size(panels: Sequence[Panel]) -> tuple[float, float]:
     return SIZES[2], _inches(panels, SIZES[2], LEAST_PLOT)
 
 
-def fitting_size(panels: Sequence[Panel], lines: Lines, boxes: Sequence["Bbox"]) -> float:
-    """The largest letters that fit axes with these boxes, in points; SpecError where none do."""
+def fitting_size(panels: Sequence[Panel], heights: LineHeights, boxes: Sequence["Bbox"]) -> float:
+    """The largest font size that fits axes with these boxes, in points; SpecError where none does."""
     for size in SIZES:
-        if lines.units * TIGHTEST * size <= min(box.height for box in boxes) and all(
+        if heights.units * TIGHTEST * size <= min(box.height for box in boxes) and all(
             panel.taken(size, LEAST_PLOT) <= box.width for panel, box in zip(panels, boxes, strict=True)
         ):
             return size
     least = SIZES[-1]
-    need = max(panel.taken(least, LEAST_PLOT) for panel in panels) / 72, lines.units * TIGHTEST * least / 72
+    need = max(panel.taken(least, LEAST_PLOT) for panel in panels) / 72, heights.units * TIGHTEST * least / 72
     have = min(box.width for box in boxes) / 72, min(box.height for box in boxes) / 72
     raise SpecError(
-        f"these axes are {have[0]:.1f} x {have[1]:.1f} inches, and the texts of this forest plot take at least "
+        f"these axes are {have[0]:.1f} x {have[1]:.1f} inches, but the texts of this forest plot need at least "
         f"{np.ceil(10 * need[0]) / 10:.1f} x {np.ceil(10 * need[1]) / 10:.1f}\n"
-        "  make the figure larger, shorten the labels, or leave ax out: a new figure has the size that it needs"
+        "  make the figure larger, shorten the labels, or leave out ax: a new figure is as large as it needs to be"
     )
 
 
 @lru_cache(maxsize=20_000)
 def width(text: str, size: float, bold: bool = False) -> float:
-    """Of the widest line of a text in points, as the renderer draws it."""
+    """Width in points of the widest line of a text, as the renderer draws it."""
     from matplotlib.font_manager import FontProperties
 
     font = FontProperties(size=size, weight="bold" if bold else "normal")
@@ -176,19 +176,19 @@ def _renderer() -> Any:
 
 
 def _inches(panels: Sequence[Panel], size: float, least: float) -> float:
-    """Width of a figure with these panels side by side, its margins included."""
+    """Width of a figure with these panels side by side, including its margins."""
     return (sum(panel.taken(size, least) for panel in panels) + 2 * GAP * size * (len(panels) - 1)) / 72 + 0.12
 
 
 class Inset:
-    """Where axes stand within the place the figure gives them: columns of texts keep their room at any size of it."""
+    """Places axes within the space that the figure gives them, so that columns of text keep their width at any size."""
 
     def __init__(self, ax: "Axes", left: float, right: float) -> None:
         self.ax, self.left, self.right = ax, left, right
         self.place: Any = ax.get_axes_locator()
 
     def get_subplotspec(self) -> Any:
-        """Where the axes stand in a grid, which `tight_layout` asks the locator for."""
+        """The place of the axes in a grid, which `tight_layout` asks the locator for."""
         return self.ax.get_subplotspec()
 
     def __call__(self, ax: Any, renderer: Any) -> "Bbox":

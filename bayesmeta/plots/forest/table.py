@@ -1,4 +1,4 @@
-"""The columns of text in a forest plot."""
+"""The columns of text in a forest plot, drawn."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesmeta.plots import style
-from bayesmeta.plots.forest import texts as texts
+from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.marks import BLUP
-from bayesmeta.plots.forest.rows import Cell, Forest
-from bayesmeta.plots.forest.spacing import GAP, Column, Lines, Panel, spans
+from bayesmeta.plots.forest.rows import Cell, ForestContent
+from bayesmeta.plots.forest.spacing import GAP, LineHeights, Panel, TextColumn, spans
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,71 +17,76 @@ if TYPE_CHECKING:
 
 
 def panels_of(
-    said: Forest, labels: Sequence[str], heading: str, ratio: bool, labelled: Sequence[bool], legend: Sequence[str]
+    content: ForestContent,
+    labels: Sequence[str],
+    heading: str,
+    ratio: bool,
+    labelled: Sequence[bool],
+    legend: Sequence[str],
 ) -> list[Panel]:
-    """A panel for every outcome: labels and counts on the left, where it carries them, numbers and weights right."""
+    """A panel for every outcome: labels and counts on the left where `labelled`, numbers and weights on the right."""
     first = labelled.index(True)
-    several = len(said.outcomes) > 1
+    several = len(content.outcomes) > 1
     return [
         Panel(
-            left=_left(said, labels) if labelled[j] else (),
-            right=_right(said, j, heading, ratio),
-            title=said.outcomes[j] if several else "",
+            left=_left(content, labels) if labelled[j] else (),
+            right=_right(content, j, heading, ratio),
+            title=content.outcomes[j] if several else "",
             legend=tuple(legend) if j == first else (),
         )
-        for j in range(len(said.outcomes))
+        for j in range(len(content.outcomes))
     ]
 
 
-def _left(said: Forest, labels: Sequence[str]) -> tuple[Column, ...]:
-    bold = [line.kind in ("heading", "mean") for line in said.lines]
-    colours = [style.MUTED if line.kind == "left out" else style.INK for line in said.lines]
-    depth = [line.depth for line in said.lines]
-    columns = [Column(labels, colours, said.label_heading, align="left", bold=bold, depth=depth)]
-    for i, (upper, lower) in enumerate(said.headings):
-        cells = [line.counts[i] if line.counts else "" for line in said.lines]
-        columns.append(Column(cells, colours, lower, upper, "right" if said.numeric[i] else "left"))
+def _left(content: ForestContent, labels: Sequence[str]) -> tuple[TextColumn, ...]:
+    bold = [line.kind in ("heading", "mean") for line in content.lines]
+    colours = [style.MUTED if line.kind == "left out" else style.INK for line in content.lines]
+    depth = [line.depth for line in content.lines]
+    columns = [TextColumn(labels, colours, content.label_heading, align="left", bold=bold, depth=depth)]
+    for i, (upper, lower) in enumerate(content.headings):
+        cells = [line.counts[i] if line.counts else "" for line in content.lines]
+        columns.append(TextColumn(cells, colours, lower, upper, "right" if content.numeric[i] else "left"))
     return tuple(columns)
 
 
-def _right(said: Forest, outcome: int, heading: str, ratio: bool) -> tuple[Column, ...]:
-    cells = said.cells(outcome)
-    numbers = [numbers_text(cell, said.decimals[outcome], ratio) for cell in cells]
-    colours = [_colour(line.kind, cell) for line, cell in zip(said.lines, cells, strict=True)]
-    columns = [Column(numbers, colours, heading, bold=[line.kind == "mean" for line in said.lines])]
-    if said.weighted:
-        columns.append(Column([_weight(cell) for cell in cells], colours, "Weight"))
+def _right(content: ForestContent, outcome: int, heading: str, ratio: bool) -> tuple[TextColumn, ...]:
+    cells = content.cells(outcome)
+    numbers = [numbers_text(cell, content.decimals[outcome], ratio) for cell in cells]
+    colours = [_colour(line.kind, cell) for line, cell in zip(content.lines, cells, strict=True)]
+    columns = [TextColumn(numbers, colours, heading, bold=[line.kind == "mean" for line in content.lines])]
+    if content.weighted:
+        columns.append(TextColumn([_weight(cell) for cell in cells], colours, "Weight"))
     return tuple(columns)
 
 
 def _colour(kind: str, cell: Cell) -> str:
-    """Numbers of a group look like its mark."""
+    """Numbers of a group have the colour of its mark."""
     return style.MUTED if cell.words else BLUP if kind == "heading" else style.INK
 
 
 def numbers_text(cell: Cell, places: int, ratio: bool) -> str:
-    """The numbers of a line: of a study those observed, of a heading those of the group, of a result its own."""
+    """The numbers of a line: the observed ones of a study, those of the group in a heading, those of a result."""
     if cell.prediction:
         return texts.interval_text(cell.prediction, places, ratio, only_bounds=True)
-    shown = cell.observed or (cell.mean if not cell.words else None) or (cell.blup if not cell.words else None)
-    return texts.interval_text(shown, places, ratio) if shown else cell.words
+    interval = cell.observed or (cell.mean if not cell.words else None) or (cell.blup if not cell.words else None)
+    return texts.interval_text(interval, places, ratio) if interval else cell.words
 
 
 def _weight(cell: Cell) -> str:
     return "" if np.isnan(cell.weight) else f"{100 * cell.weight:.1f}%".replace("-", "−")
 
 
-def draw_texts(ax: "Axes", panel: Panel, lines: Lines, size: float) -> None:
-    """All columns beside the plot, their headings and the rule below these."""
+def draw_texts(ax: "Axes", panel: Panel, heights: LineHeights, size: float) -> None:
+    """All columns beside the plot, their headings and the rule below the headings."""
     for side, columns in (("left", panel.left), ("right", panel.right)):
         ends = list(_ends(panel, side, size))
         for column, ends_of in zip(columns, ends, strict=True):
-            _column(ax, side, column, lines, ends_of, size)
+            _column(ax, side, column, heights, ends_of, size)
         for upper, span in spans(columns):
-            _upper(ax, side, upper, lines, (ends[span[0]][0], ends[span[-1]][1]), size)
+            _upper(ax, side, upper, heights, (ends[span[0]][0], ends[span[-1]][1]), size)
     if panel.title:
         middle = panel.room("right", size) / 2
-        _text(ax, "middle", middle, -0.05 - lines.head, panel.title, size, ha="center", weight="bold")
+        _text(ax, "middle", middle, -0.05 - heights.head, panel.title, size, ha="center", weight="bold")
     _rule(ax, -panel.room("left", size), panel.room("right", size), -0.6)
 
 
@@ -96,8 +101,8 @@ def _ends(panel: Panel, side: str, size: float) -> Iterator[tuple[float, float]]
 def _column(
     ax: "Axes",
     side: str,
-    column: Column,
-    lines: Lines,
+    column: TextColumn,
+    heights: LineHeights,
     ends: tuple[float, float],
     size: float,
 ) -> None:
@@ -106,15 +111,15 @@ def _column(
     for i, text in enumerate(column.texts):
         if text:
             weight = "bold" if column.bold and column.bold[i] else "normal"
-            place = at + column.indent(i, size), lines.at[i]
+            place = at + column.indent(i, size), heights.at[i]
             _text(ax, side, *place, text, size, ha=column.align, weight=weight, color=column.colours[i])
 
 
-def _upper(ax: "Axes", side: str, text: str, lines: Lines, ends: tuple[float, float], size: float) -> None:
+def _upper(ax: "Axes", side: str, text: str, heights: LineHeights, ends: tuple[float, float], size: float) -> None:
     """A heading over several columns, with a rule as wide as they are."""
-    _text(ax, side, sum(ends) / 2, -0.05 - lines.head, text, size, ha="center", weight="bold")
+    _text(ax, side, sum(ends) / 2, -0.05 - heights.head, text, size, ha="center", weight="bold")
     x = _EDGE[side]
-    _line(ax, (x, ends[0]), (x, ends[1]), 0.42 - lines.head)
+    _line(ax, (x, ends[0]), (x, ends[1]), 0.42 - heights.head)
 
 
 def _rule(ax: "Axes", left: float, right: float, y: float) -> None:
@@ -124,9 +129,9 @@ def _rule(ax: "Axes", left: float, right: float, y: float) -> None:
 _EDGE = {"left": 0.0, "right": 1.0, "middle": 0.5}
 
 
-def _text(ax: "Axes", side: str, points: float, y: float, text: str, size: float, **how: Any) -> None:
-    """A text at a line, its place counted in points from an edge of the plot."""
-    look: dict[str, Any] = {"va": "center", "color": style.INK, "linespacing": 1.1} | how
+def _text(ax: "Axes", side: str, points: float, y: float, text: str, size: float, **options: Any) -> None:
+    """A text at a line, its position counted in points from an edge of the plot."""
+    look: dict[str, Any] = {"va": "center", "color": style.INK, "linespacing": 1.1} | options
     ax.text(_EDGE[side], y, text, fontsize=size, transform=beside(ax, points), parse_math=False, **look)
 
 
@@ -143,7 +148,7 @@ def _line(ax: "Axes", one: tuple[float, float], two: tuple[float, float], y: flo
 
 
 def beside(ax: "Axes", points: float) -> "Transform":
-    """x as a fraction of the plot's width, and points further; y by lines."""
+    """Coordinates: x as a fraction of the plot's width, moved by these points; y in lines."""
     from matplotlib.transforms import ScaledTranslation
 
     return ax.get_yaxis_transform() + ScaledTranslation(points / 72, 0, ax.figure.dpi_scale_trans)

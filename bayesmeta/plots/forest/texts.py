@@ -1,4 +1,4 @@
-"""The words and numbers that stand in a forest plot, and columns given by row."""
+"""The texts and numbers of a forest plot, and columns that users give by row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._typing import AnyArray, FloatArray
+from bayesmeta._validation import check_name, did_you_mean, listing
+from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.model.spec import Spec
@@ -19,31 +20,37 @@ from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.tree.posterior_draws import is_posterior
 
 _MINUS, _MISSING = "−", "–"
-_LARGE = 1e5  # a ratio beyond is only said to be so
+_LARGE = 1e5  # larger ratios are written as ">100,000"
+
+type ByRow = str | Sequence[Any] | AnyArray | pd.Series | pd.Index | pd.Categorical
+"""One value for each row of the data, or the name of a column in the tree."""
+type Columns = pd.DataFrame | Mapping[Any, ByRow]
+"""Columns with one value for each row of the data, under their headings."""
 
 
-def by_row(spec: Spec, given: Any, argument: str) -> pd.Series:
-    """A column by row of the data: the name of one in the tree, or the values themselves.
+def by_row(spec: Spec, column: ByRow, argument: str) -> pd.Series:
+    """A column by row of the data: one in the tree by its name, or the values themselves.
 
-    A pandas Series whose index holds the labels of the data's rows is put in their order; all else goes by position.
+    A pandas Series whose index holds the labels of the data's rows is put in their order; anything else is matched by
+    position.
     """
     n = len(spec.row_labels)
-    if isinstance(given, str):
-        if given not in spec.data:
+    if isinstance(column, str):
+        if column not in spec.data:
             raise SpecError(
-                f"{argument}={given!r} is no column in this tree{did_you_mean(given, spec.data.columns)}\n"
-                f"  it keeps those that the formulas used: {listing(spec.data.columns, 20)}\n"
-                f"  of another column give the values: {argument}=data[{given!r}]"
+                f"{argument}={column!r} is not a column in this tree{did_you_mean(column, spec.data.columns)}\n"
+                f"  it holds those that the formulas used: {listing(spec.data.columns, 20)}\n"
+                f"  for another column give the values: {argument}=data[{column!r}]"
             )
-        return spec.data[given].reset_index(drop=True)
-    if not isinstance(given, Sequence | np.ndarray | pd.Series | pd.Index | pd.Categorical):
-        raise SpecError(f"{argument} is a {type(given).__name__}; give one value for each of the {n} rows of the data")
-    if len(given) != n:
+        return spec.data[column].reset_index(drop=True)
+    if not isinstance(column, Sequence | np.ndarray | pd.Series | pd.Index | pd.Categorical):
+        raise SpecError(f"{argument} is a {type(column).__name__}; give one value for each of the {n} rows of the data")
+    if len(column) != n:
         raise SpecError(
-            f"{argument} has {len(given)} values, the data have {n} rows\n"
+            f"{argument} has {len(column)} values, but the data have {n} rows\n"
             f"  give one for every row, also for the {int((~spec.kept).sum())} that are not in the model"
         )
-    values = given if isinstance(given, pd.Series) else pd.Series(list(given))
+    values = column if isinstance(column, pd.Series) else pd.Series(list(column))
     labels = values.index.map(str)
     if labels.is_unique and set(labels) == set(spec.row_labels):
         values = values.set_axis(labels).loc[list(spec.row_labels)]
@@ -52,7 +59,7 @@ def by_row(spec: Spec, given: Any, argument: str) -> pd.Series:
 
 @dataclass(frozen=True)
 class Labels:
-    """Of all rows, with their heading; `numbers` where rows have no names but their numbers."""
+    """The labels of all rows, with their heading; `numbers` where rows have only numbers for names."""
 
     heading: str
     texts: list[str]
@@ -61,22 +68,22 @@ class Labels:
 
 @dataclass(frozen=True)
 class Counts:
-    """One column beside the labels: its upper and lower heading, texts of all rows, and whether these are numbers."""
+    """One column beside the labels: its upper and lower heading, the texts of all rows, whether these are numbers."""
 
     headings: tuple[str, str]
     texts: list[str]
     numeric: bool
 
 
-def row_labels(spec: Spec, labels: Any = None) -> Labels:
-    """The labels given, those of the innermost level where rows are only numbered, or those of the rows."""
+def row_labels(spec: Spec, labels: ByRow | None = None) -> Labels:
+    """The user's labels, else those of the innermost level where rows are only numbered, else those of the rows."""
     if labels is not None:
         column = by_row(spec, labels, "labels")
-        given = [
+        row_texts = [
             f"row {row}" if pd.isna(x) or not str(x).strip() else plain(x)
             for x, row in zip(column, spec.row_labels, strict=True)
         ]
-        return Labels(heading(column.name if isinstance(column.name, str) else "Study"), given)
+        return Labels(heading(column.name if isinstance(column.name, str) else "Study"), row_texts)
     index, inner = spec.data.index, spec.levels[-1]
     numbered = isinstance(index, pd.RangeIndex) and index.equals(pd.RangeIndex(len(index)))
     if numbered and inner.name in spec.data and len(set(spec.row)) == len({*inner.index}):
@@ -86,10 +93,10 @@ def row_labels(spec: Spec, labels: Any = None) -> Labels:
     return Labels(heading(name or above), [named(name or "row", x) for x in spec.row_labels], numbered)
 
 
-def named(what: str, label: object) -> str:
-    """A label that says what it numbers where it is a number: "district 11", "Aronson (1948)"."""
+def named(kind: str, label: object) -> str:
+    """A label, preceded by its kind where it is only a number: "district 11", but "Aronson (1948)"."""
     text = "missing" if label is None or label is pd.NA or label != label else plain(label)
-    return text if any(letter.isalpha() for letter in text) and text != "missing" else f"{what} {text}"
+    return text if any(letter.isalpha() for letter in text) and text != "missing" else f"{kind} {text}"
 
 
 def heading(text: str) -> str:
@@ -97,7 +104,7 @@ def heading(text: str) -> str:
 
 
 def plain(value: object) -> str:
-    """A cell as people write it: whole numbers without decimals, a dash where something is missing."""
+    """The text of a cell: whole numbers without decimals, a dash for a missing value."""
     if value is None or value is pd.NA or value != value:
         return _MISSING
     if isinstance(value, float | np.floating):
@@ -105,21 +112,21 @@ def plain(value: object) -> str:
     return str(value)
 
 
-def counts(spec: Spec, columns: Any) -> list[Counts]:
-    """Columns of counts from a data frame, or a mapping of headings to values by row."""
+def counts(spec: Spec, columns: Columns | None) -> list[Counts]:
+    """Columns of counts from a data frame, or from a mapping of headings to values by row."""
     if columns is None:
         return []
     if not isinstance(columns, Mapping | pd.DataFrame):
         raise SpecError(
             f"columns is a {type(columns).__name__}; give a data frame, or a dict of headings to values by row"
         )
-    found = []
+    result = []
     for name in columns:
         values = by_row(spec, columns[name], f"columns[{name!r}]")
         upper, lower = (str(part) for part in name) if isinstance(name, tuple) and len(name) == 2 else ("", str(name))
         numeric = pd.api.types.is_numeric_dtype(values)
-        found.append(Counts((upper, lower), [plain(value) for value in values], numeric))
-    return found
+        result.append(Counts((upper, lower), [plain(value) for value in values], numeric))
+    return result
 
 
 def pooled_label(tree: xr.DataTree) -> str:
@@ -128,26 +135,22 @@ def pooled_label(tree: xr.DataTree) -> str:
 
 
 def effect_heading(tree: xr.DataTree, ratio: bool, prob: float) -> str:
-    """Of the column of numbers, such as "OR [95% CI]"; of a posterior "interval", since pooled ones are credible."""
+    """Heading of the numbers, such as "OR [95% CI]"; "interval" for a posterior, since pooled ones are credible."""
     word = style.measure_of(tree).short_label_of(ratio)
     return f"{word} [{percent(prob)} {'interval' if is_posterior(tree) else 'CI'}]"
 
 
-def percent(prob: float) -> str:
-    return f"{100 * prob:.6g}%"
-
-
 def decimals(se: FloatArray) -> int:
-    """Decimals that show two figures of the typical standard error."""
+    """Number of decimals that show two significant digits of the typical standard error."""
     typical = float(np.median(se)) if len(se) else 0.1
     return int(np.clip(1 - np.floor(np.log10(typical)), 0, 6))
 
 
-def interval_text(found: Interval, places: int, ratio: bool, only_bounds: bool = False) -> str:
-    """Such as "0.41 [0.13, 1.26]"."""
-    said = partial(_ratio, places=max(places, 2)) if ratio else partial(_number, places=places)
-    texts = [said(x) for x in (found.estimate, found.lower, found.upper)]
-    bounds = "[no interval]" if np.isnan([found.lower, found.upper]).any() else f"[{texts[1]}, {texts[2]}]"
+def interval_text(interval: Interval, places: int, ratio: bool, only_bounds: bool = False) -> str:
+    """An estimate with its interval, such as "0.41 [0.13, 1.26]"."""
+    written = partial(_ratio, places=max(places, 2)) if ratio else partial(_number, places=places)
+    texts = [written(x) for x in (interval.estimate, interval.lower, interval.upper)]
+    bounds = "[no interval]" if np.isnan([interval.lower, interval.upper]).any() else f"[{texts[1]}, {texts[2]}]"
     return bounds if only_bounds else f"{texts[0]} {bounds}"
 
 
@@ -159,7 +162,7 @@ def _number(value: float, places: int) -> str:
 
 
 def _ratio(log: float, places: int) -> str:
-    """A ratio with as many figures as one near 1 has, and bounds that round to 0 or run to thousands in short."""
+    """A ratio with as many significant digits as one near 1 has; bounds near 0 or in the thousands are abbreviated."""
     if np.isinf(log):
         return "∞" if log > 0 else "0"
     if log >= np.log(_LARGE):
@@ -170,13 +173,11 @@ def _ratio(log: float, places: int) -> str:
     return f"{value:.{max(0, places - digits)}f}"
 
 
-def positions(spec: Spec, outcome: Any) -> list[int]:
+def positions(spec: Spec, outcome: str | Sequence[str] | None) -> list[int]:
     """Positions of the outcomes that are drawn."""
-    wanted = list(spec.outcomes) if outcome is None else [outcome] if isinstance(outcome, str) else list(outcome)
-    if not wanted:
+    outcomes = list(spec.outcomes) if outcome is None else [outcome] if isinstance(outcome, str) else list(outcome)
+    if not outcomes:
         raise SpecError(f"outcome is empty\n  outcomes: {listing(spec.outcomes, 20)}")
-    for each in wanted:
-        if each not in spec.outcomes:
-            hint = did_you_mean(str(each), spec.outcomes)
-            raise SpecError(f"no outcome {each!r}{hint}\n  outcomes: {listing(spec.outcomes, 20)}")
-    return [spec.outcomes.index(each) for each in wanted]
+    for each in outcomes:
+        check_name(each, spec.outcomes, "no outcome", "outcomes")
+    return [spec.outcomes.index(each) for each in outcomes]

@@ -1,4 +1,4 @@
-"""What each observation contributes to the coefficients, and how variable the model takes each to be."""
+"""The weight of each observation in the coefficients, and its variance under the model."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior, psi_draws
 from bayesmeta.tree.specification import group
 
-_MOST_DRAWS = 500  # worked through at a time
+_MOST_DRAWS = 500  # processed at a time
 
 
 def gls_weights(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
@@ -19,13 +19,19 @@ def gls_weights(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
 
     Parameters
     ----------
-    spec : with n_obs observations and P coefficients.
-    psi : for every level the draws (B, a, a) of its covariance, of a fit one.
+    spec : Spec
+        With n_obs observations and P coefficients.
+    psi : sequence of arrays
+        For every level the draws (B, a, a) of its covariance; for a fit a single one.
+
+    Returns
+    -------
+    (P, n_obs) array
 
     Notes
     -----
-    W = (X' Sigma^-1 X)^-1 X' Sigma^-1 with Sigma = S + Z Psi Z'. Of a posterior, W y is the mean of beta where its
-    prior is flat, since E(beta | y) is the mean over draws of Psi of E(beta | Psi, y) = W(Psi) y.
+    W = (X' Sigma^-1 X)^-1 X' Sigma^-1 with Sigma = S + Z Psi Z'. For a posterior, W y is the mean of beta if its prior
+    is flat, since E(beta | y) is the mean over draws of Psi of E(beta | Psi, y) = W(Psi) y.
     """
     n_draws, total = len(psi[0]), np.zeros((len(spec.coef), len(spec.y)))
     for start in range(0, n_draws, _MOST_DRAWS):
@@ -34,7 +40,7 @@ def gls_weights(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
 
 
 def marginal_variances(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
-    """(n_obs,) variances of the observations about their means, the diagonal of Sigma; of draws of Psi the mean."""
+    """(n_obs,) variances of the observations around their means, the diagonal of Sigma, averaged over draws of Psi."""
     variances = spec.S.variances.copy()
     for level, draws in zip(spec.levels, psi, strict=True):
         variances += np.einsum("ia,ab,ib->i", level.Z, draws.mean(0), level.Z)
@@ -42,7 +48,7 @@ def marginal_variances(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
 
 
 def covariances(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
-    """For every level the draws (B, a, a) of Psi; of a fit its estimate, with B = 1."""
+    """For every level the draws (B, a, a) of Psi; for a fit its estimate, with B = 1."""
     if is_posterior(tree):
         return [psi_draws(tree, level.name) for level in spec.levels]
     estimate = group(tree, schema.ESTIMATE)

@@ -21,31 +21,31 @@ def of_chains(tree: xr.DataTree) -> list[Drawing]:
     draws = by_parameter(tree)
     many = group(tree, schema.POSTERIOR).sizes[schema.CHAIN]
     which = f"{len(draws)} parameters" if len(draws) > 1 else "the parameter"
-    rest = f" Shown are the {MOST_PANELS} parameters with the largest R-hat." if len(draws) < _number(tree) else ""
+    rest = f" The {MOST_PANELS} parameters with the largest R-hat are shown." if len(draws) < _number(tree) else ""
     return [
         Drawing(
             "Traces",
-            f"Draws of {which} in their order, {many} chains one over the other.",
-            "Chains that mix well look alike and wander through the whole range." + rest,
+            f"Draws of {which} in their order, {many} chains overlaid.",
+            "Chains that mix well look alike and move through the whole range." + rest,
             lambda: _drawn(arviz.plot_trace, draws, xlabel=False),
         ),
         Drawing(
             "Ranks",
-            f"For {which}, how far the ranks of each of {many} chains among all draws are from even spread.",
-            "Chains that agree stay near zero; a p-value below α speaks against it." + rest,
+            f"For {which}, how far the ranks of each of {many} chains among all draws are from uniform.",
+            "Chains that agree stay near zero; a p-value below α is evidence that they do not." + rest,
             lambda: _drawn(arviz.plot_rank, draws, xlabel=False),
         ),
     ]
 
 
 def by_parameter(tree: xr.DataTree, most: int = MOST_PANELS) -> xr.Dataset:
-    """Draws (chain, draw) of every parameter under its label; of more than `most`, those with the largest R-hat."""
-    found = {label: values for name, variable in _variables(tree) for label, values in _split(name, variable)}
-    if len(found) > most and schema.DIAGNOSTICS in tree.children:
+    """Draws (chain, draw) of every parameter by its label; of more than `most`, those with the largest R-hat."""
+    draws = {label: values for name, variable in _variables(tree) for label, values in _split(name, variable)}
+    if len(draws) > most and schema.DIAGNOSTICS in tree.children:
         r_hat = group(tree, schema.DIAGNOSTICS)["r_hat"].to_series().fillna(-np.inf)
-        worst = set(sorted(found, key=lambda label: -r_hat.get(label, -np.inf))[:most])
-        found = {label: values for label, values in found.items() if label in worst}
-    return xr.Dataset(dict(list(found.items())[:most]))
+        worst = set(sorted(draws, key=lambda label: -r_hat.get(label, -np.inf))[:most])
+        draws = {label: values for label, values in draws.items() if label in worst}
+    return xr.Dataset(dict(list(draws.items())[:most]))
 
 
 def _variables(tree: xr.DataTree) -> list[tuple[str, xr.DataArray]]:
@@ -57,7 +57,7 @@ def _number(tree: xr.DataTree) -> int:
 
 
 def _split(name: str, values: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
-    """Every entry of a variable with its label, as `tau[unit, Intercept]`, which summaries use too."""
+    """Every entry of a variable with its label, such as `tau[unit, Intercept]`, as in summaries."""
     kind, _, level = name.partition("_")
     rest = [dim for dim in values.dims if dim not in (schema.CHAIN, schema.DRAW)]
     if not rest:
@@ -73,7 +73,7 @@ def _split(name: str, values: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
 def _drawn(plot: Any, draws: xr.Dataset, **visuals: Any) -> Any:
     rows, many = -(-len(draws) // _COLUMNS), draws.sizes[schema.CHAIN]
     size = {"figsize": (PAGE, _HEIGHT * rows + 0.2), "layout": "constrained"}
-    made = plot(
+    collection = plot(
         xr.DataTree.from_dict({"posterior": draws}),
         backend="matplotlib",
         visuals=visuals,
@@ -83,11 +83,11 @@ def _drawn(plot: Any, draws: xr.Dataset, **visuals: Any) -> Any:
         linestyle=[LINES[i % len(LINES)] for i in range(many)],
         figure_kwargs=size,
     )
-    for ax in made.viz["figure"].item().axes:
+    for ax in collection.viz["figure"].item().axes:
         ax.tick_params(labelsize=SMALL)
         ax.title.set_fontsize(TEXT)
         for text in ax.texts:
             text.set_fontsize(SMALL)
         for line in ax.lines:
             line.set_linewidth(_THIN)
-    return made
+    return collection

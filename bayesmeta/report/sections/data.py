@@ -1,4 +1,4 @@
-"""The data as the model saw them: one row for every row of the input, with estimates, standard errors and groups."""
+"""The data as the model used them: one row for each row of the input, with estimates, standard errors and groups."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ def data_table(spec: Spec, most: int = MOST_ROWS) -> tuple[Table, str]:
     rows = tuple(
         (label, *(cells[i] for _, cells in columns)) for i, label in enumerate(map(str, spec.row_labels[:shown]))
     )
-    rest = f"The first {shown:,} of {n:,} rows; a results file holds them all." if shown < n else ""
+    rest = f"The first {shown:,} of {n:,} rows; a results file holds all of them." if shown < n else ""
     return Table("Rows of the data", header, rows), rest
 
 
@@ -56,9 +56,9 @@ def _estimates(spec: Spec, shown: int) -> list[tuple[str, list[str]]]:
 
 def _raw(spec: Spec, shown: int) -> list[tuple[str, list[str]]]:
     """Columns of the data that the formulas used, other than outcomes and groups."""
-    told = {*spec.outcomes, *(level.name for level in spec.levels)}
-    left = [name for name in spec.data.columns if name not in told]
-    return [(str(name), [_cell(value) for value in spec.data[name].iloc[:shown]]) for name in left]
+    elsewhere = {*spec.outcomes, *(level.name for level in spec.levels)}
+    names = [name for name in spec.data.columns if name not in elsewhere]
+    return [(str(name), [_cell(value) for value in spec.data[name].iloc[:shown]]) for name in names]
 
 
 def _cell(value: object) -> str:

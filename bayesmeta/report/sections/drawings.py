@@ -1,4 +1,4 @@
-"""Which plots a model has, and what each shows in words."""
+"""The plots of a model, and what each shows in words."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,7 +20,7 @@ _MOST_PREDICTORS = 2
 
 
 def drawings(trees: Trees, prob: float) -> list[Drawing]:
-    """Plots of one model, in the order in which they are read."""
+    """Plots of one model, in reading order."""
     first = next(iter(trees.values()))
     spec = of_tree(first)
     name = next(iter(trees))
@@ -48,7 +48,7 @@ def _forest(tree: xr.DataTree, spec: Spec, name: str, prob: float) -> Drawing:
     return Drawing(
         "Forest plot",
         f"Forest plot of {len(spec.y)} observations by {name}. {effects_in_words(tree, prob)}",
-        "Estimates with their intervals, and beside them what the model predicts.",
+        "Estimates with their intervals, and beside them the predictions of the model.",
         lambda: plots.forest(tree, prob=prob),
     )
 
@@ -57,36 +57,33 @@ def _funnel(tree: xr.DataTree, spec: Spec, name: str) -> Drawing:
     return Drawing(
         "Funnel plot",
         f"Funnel plot of {len(spec.y)} observations by {name}: effect estimates against their standard errors.",
-        "Small studies lie low. Without selective reporting, points scatter evenly to both sides.",
+        "Small studies are at the bottom. Without selective reporting, points scatter evenly to both sides.",
         lambda: plots.funnel(tree),
     )
 
 
 def _over_predictors(trees: Trees, spec: Spec) -> Iterator[Drawing]:
-    """The outcome over its predictors that are numbers, in the way that fits what the predictor is."""
+    """The outcome against its numeric predictors, in the plot that suits each predictor."""
     for column in numeric_predictors(spec)[:_MOST_PREDICTORS]:
         values = spec.data.loc[spec.kept, column]
         span = f"{column} runs from {values.min():.6g} to {values.max():.6g}."
         if not has_constant(spec):
-            what, caption = "Effect by", "Effect against the dose with its band; without a dose there is none."
+            title, caption = "Effect by", "Effect against the dose with its band; at dose zero there is no effect."
             draw = partial(plots.dose_response, dict(trees), column)
         elif varies_within_groups(spec, column):
-            what, caption = "Course over", "Mean effect with its interval, and faintly what the studies report."
+            title, caption = "Course over", "Mean effect with its interval, and faintly what the studies report."
             draw = partial(plots.longitudinal, dict(trees), column)
         else:
-            what, caption = (
-                "Regression on",
-                "Larger circles are more precise; the inner band is for the mean, the outer ",
-            )
-            caption += "for a new group."
+            title = "Regression on"
+            caption = "Larger circles are more precise; the inner band is for the mean, the outer for a new group."
             draw = partial(plots.bubble, next(iter(trees.values())), column)
         yield Drawing(
-            f"{what} {column}", f"Effect estimates against {column} with what the model says. {span}", caption, draw
+            f"{title} {column}", f"Effect estimates against {column} with the model's prediction. {span}", caption, draw
         )
 
 
 def has_constant(spec: Spec) -> bool:
-    """Whether the fixed part can be one number for all rows, as an intercept or categories make it."""
+    """Whether the fixed part can be the same number for all rows, as with an intercept or categories."""
     ones = np.ones(len(spec.y))
     return bool(np.allclose(spec.X @ np.linalg.lstsq(spec.X, ones)[0], ones))
 
@@ -98,7 +95,7 @@ def varies_within_groups(spec: Spec, column: str) -> bool:
 
 
 def numeric_predictors(spec: Spec) -> list[str]:
-    """Raw columns of the fixed part that are numbers."""
+    """Raw numeric columns of the fixed part."""
     columns = [str(column) for column in spec.design.parsed.predictors]
     return [column for column in columns if pd.api.types.is_numeric_dtype(spec.data[column])]
 
@@ -107,7 +104,7 @@ def _caterpillars(tree: xr.DataTree, spec: Spec, name: str) -> Iterator[Drawing]
     for level in varying(spec):
         yield Drawing(
             f"Random effects of {level.name}",
-            f"Predicted random effects of the {level.n_groups} groups of {level.name} by {name}, in their order.",
+            f"Predicted random effects of the {level.n_groups} groups of {level.name} by {name}, in increasing order.",
             "How far each group lies from the mean, with its interval.",
             lambda level=level.name: plots.caterpillar(tree, level),  # type: ignore[misc]
         )
@@ -116,7 +113,7 @@ def _caterpillars(tree: xr.DataTree, spec: Spec, name: str) -> Iterator[Drawing]
 def _compared(trees: Trees) -> Drawing:
     return Drawing(
         "Methods side by side",
-        f"Estimates and intervals of every parameter by {' and '.join(trees)}; the table of estimates has the numbers.",
+        f"Estimates and intervals of every parameter by {' and '.join(trees)}, as in the table of estimates.",
         "The same model by each method.",
         lambda: plots.compare(dict(trees)),
     )
@@ -133,7 +130,7 @@ def of_posterior(tree: xr.DataTree) -> list[Drawing]:
         ),
         Drawing(
             "Observations and their predictions (LOO-PIT)",
-            "Empirical distribution of the probability of each observation given all others, less the uniform one.",
+            "Empirical distribution of the probability of each observation given all others, minus the uniform one.",
             "Within the band, observations look like draws from their predictions.",
             lambda: plots.loo_pit(tree, new_axes()[1][0, 0]),
         ),

@@ -17,17 +17,17 @@ from bayesmeta.report import mathml as m
 from bayesmeta.report.blocks import Equations
 from bayesmeta.tree.specification import spec_from_tree
 
-_MOST_TERMS = 6  # of an equation that is spelt out; beyond, it is written with matrices
+_MOST_TERMS = 6  # of an equation that is spelt out; longer ones are written with matrices
 
 
 def of_tree(tree: xr.DataTree) -> Spec:
-    """The specification of a tree; without variation between groups where the method allows none."""
+    """The specification of a tree, without variation between groups if the method allows none."""
     spec = spec_from_tree(tree)
     return homogeneous(spec) if method_of(tree).zero_psi else spec
 
 
 def varying(spec: Spec) -> list[Level]:
-    """The levels between whose groups something can vary."""
+    """The levels whose groups can differ."""
     return [level for level in spec.levels if level.dim and level.varies]
 
 
@@ -59,14 +59,14 @@ def levels(tree: xr.DataTree) -> Table:
 
 def structure(level: Level) -> str:
     if not level.dim:
-        return "none: the level says only which observations are independent"
+        return "none: the level only defines which observations are independent"
     if not level.varies:
         return "zero: no variation between groups"
     return f"{level.structure.name}: {level.structure.describe(level.dim)}"
 
 
 def errors(spec: Spec) -> str:
-    """What the known sampling covariance is like."""
+    """The known sampling covariance in words."""
     S, off = spec.S, spec.S.row != spec.S.col
     sd = np.sqrt(S.variances)
     size = f"standard errors from {fixed(float(sd.min()), 3)} to {fixed(float(sd.max()), 3)}"
@@ -146,11 +146,10 @@ def _in_words(spec: Spec, active: list[Level]) -> str:
     start = "Each observed effect is the fixed part"
     if not active:
         return f"{start} plus a sampling error of known {error}; true effects do not vary between groups."
-    effects = ", plus ".join(f"what is special to its {level.name}" for level in active)
+    effects = ", plus ".join(f"a random effect of its {level.name}" for level in active)
     return (
-        f"{start}, plus {effects}, plus a sampling error of known {error}. Groups of a level are drawn independently "
-        f"from a normal distribution about zero with {_spread(active)}, which {'is' if len(active) == 1 else 'are'} "
-        "estimated."
+        f"{start}, plus {effects}, plus a sampling error of known {error}. The effects of a level's groups are "
+        f"independent draws from a normal distribution around zero, whose {_spread(active)} is estimated."
     )
 
 
@@ -160,7 +159,7 @@ def _spread(active: list[Level]) -> str:
 
 
 def same_model(tree: xr.DataTree) -> tuple[str, ...]:
-    """What two trees share when they are estimates of one model: formulas, structures, and the numbers it sees."""
+    """What trees have in common if they are estimates of the same model: formulas, structures and data."""
     spec = of_tree(tree)
     structures = json.dumps([level.structure.to_json() for level in spec.levels])
     parts = ("formula", "common", "offset", "random", "groups", "data_hash")

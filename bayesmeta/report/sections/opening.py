@@ -1,4 +1,4 @@
-"""What the page says first: the result, how much studies differ, and whether the numbers can be trusted."""
+"""The summary at the top of the page: the result, how much studies differ, and whether the numbers can be trusted."""
 
 import numpy as np
 import pandas as pd
@@ -21,21 +21,22 @@ _MOST = 3  # coefficients that a sentence names
 
 def findings(trees: Trees, prob: float) -> tuple[Finding, ...]:
     """Sentences from the numbers of one model's trees."""
-    called = titles(trees)
-    said = [Finding(f"{called[name]}: {effects_in_words(tree, prob)}") for name, tree in trees.items()]
-    said.append(Finding(differences(trees, prob)))
+    names = titles(trees)
+    sentences = [Finding(f"{names[name]}: {effects_in_words(tree, prob)}") for name, tree in trees.items()]
+    sentences.append(Finding(differences(trees, prob)))
     for name, tree in trees.items():
         alarms = remarks.alarms(tree)
-        said += [Finding(f"{called[name]}: {alarm}", False) for alarm in alarms]
-        said += [] if alarms or not (calm := _trusted(tree)) else [Finding(f"{called[name]}: {calm}", True)]
-    return tuple(said)
+        sentences += [Finding(f"{names[name]}: {alarm}", False) for alarm in alarms]
+        if not alarms and (success := _success(tree)):
+            sentences.append(Finding(f"{names[name]}: {success}", True))
+    return tuple(sentences)
 
 
 def titles(trees: Trees) -> dict[str, str]:
-    """What every tree is called in a sentence: its method, or its name where several share one."""
+    """The name of every tree in a sentence: its method, with its own name where several trees have the same method."""
     methods = {name: _method(tree) for name, tree in trees.items()}
-    given = list(methods.values())
-    return {name: words if given.count(words) == 1 else f"{words}, {name}" for name, words in methods.items()}
+    all_ = list(methods.values())
+    return {name: method if all_.count(method) == 1 else f"{method}, {name}" for name, method in methods.items()}
 
 
 def _method(tree: xr.DataTree) -> str:
@@ -52,14 +53,14 @@ def effects_in_words(tree: xr.DataTree, prob: float) -> str:
         rows = rows[[not _constant(str(term)) for term in rows["term"]]]
     interval = f"{percent(prob)} {'credible' if is_posterior(tree) else 'confidence'} interval"
     alone = means and len(rows) == 1
-    told = [
+    effects = [
         _effect(row, as_ratio, "" if alone else str(row["term"]), "" if i else f"{interval} ")
         for i, (_, row) in enumerate(rows.iloc[:_MOST].iterrows())
     ]
     more = f" and {len(rows) - _MOST} more in the table of estimates" if len(rows) > _MOST else ""
     what = _small(effect_label(tree, as_ratio))
     start = f"{'pooled' if pooled(spec) else 'mean'} {what}" if means else _coefficients(what, as_ratio)
-    return f"{start}{' ' if alone else ': '}{'; '.join(told)}{more}."
+    return f"{start}{' ' if alone else ': '}{'; '.join(effects)}{more}."
 
 
 def _constant(term: str) -> bool:
@@ -78,12 +79,12 @@ def _coefficients(what: str, as_ratio: bool) -> str:
     )
 
 
-def _effect(row: pd.Series, as_ratio: bool, term: str, what: str) -> str:
+def _effect(row: pd.Series, as_ratio: bool, term: str, kind: str) -> str:
     estimate, lower, upper, se = (float(row[part]) for part in ("estimate", "lower", "upper", "se"))
     if as_ratio:
         estimate, lower, upper = (float(np.exp(value)) for value in (estimate, lower, upper))
         se *= estimate
-    interval = f" ({what}{number(lower, se)} to {number(upper, se)})" if np.isfinite(lower) else ""
+    interval = f" ({kind}{number(lower, se)} to {number(upper, se)})" if np.isfinite(lower) else ""
     return f"{term} " * bool(term) + number(estimate, se) + interval
 
 
@@ -103,10 +104,10 @@ def differences(trees: Trees, prob: float) -> str:
     for name, tree in trees.items():
         taus = _taus(tree, prob)
         if len(taus) and varying(of_tree(tree)):
-            told = [f"{_level(row)} {number(row['estimate'], row['se'])}" for _, row in taus.iloc[:_MOST].iterrows()]
-            words.append(f"τ by {name}: {', '.join(told)}{' and more' * (len(taus) > _MOST)}")
+            sds = [f"{_level(row)} {number(row['estimate'], row['se'])}" for _, row in taus.iloc[:_MOST].iterrows()]
+            words.append(f"τ by {name}: {', '.join(sds)}{' and more' * (len(taus) > _MOST)}")
     if not varying(of_tree(first)):
-        words.append("the model takes true effects to be the same")
+        words.append("the model assumes that true effects are the same")
     return "Differences between studies: " + "; ".join(words or ["not estimated"]) + "."
 
 
@@ -119,7 +120,7 @@ def _level(row: pd.Series) -> str:
     return str(row["level"]) if row["term"] == schema.INTERCEPT else f"{row['level']} ({row['term']})"
 
 
-def _trusted(tree: xr.DataTree) -> str:
+def _success(tree: xr.DataTree) -> str:
     if is_posterior(tree):
         return _chains(tree)
     if schema.OPTIMIZER not in tree.children or not group(tree, schema.OPTIMIZER).sizes[schema.FREE]:
@@ -131,12 +132,13 @@ def _trusted(tree: xr.DataTree) -> str:
 def _chains(tree: xr.DataTree) -> str:
     if schema.DIAGNOSTICS not in tree.children:
         return ""
-    found = group(tree, schema.DIAGNOSTICS)
-    r_hat, least = worst(found["r_hat"])[1], np.fmin(worst(found["ess_bulk"])[1], worst(found["ess_tail"])[1])
+    diagnosed = group(tree, schema.DIAGNOSTICS)
+    ess = np.fmin(worst(diagnosed["ess_bulk"])[1], worst(diagnosed["ess_tail"])[1])
+    r_hat = worst(diagnosed["r_hat"])[1]
     if np.isnan(r_hat):
         return ""
-    none_diverged = count(int(found["divergences"]), "divergence")
+    divergences = count(int(diagnosed["divergences"]), "divergence")
     return (
-        f"the chains agree (largest R-hat {fixed(r_hat, 3)}, smallest effective sample size {fixed(least, 0)}, "
-        f"{none_diverged})."
+        f"the chains agree (largest R-hat {fixed(r_hat, 3)}, smallest effective sample size {fixed(ess, 0)}, "
+        f"{divergences})."
     )

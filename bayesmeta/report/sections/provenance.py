@@ -1,4 +1,4 @@
-"""How to make the same page again: commands, seeds, versions and what the data were."""
+"""How to make the same page again: commands, seeds, versions and the hash of the data."""
 
 import platform
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import xarray as xr
 
 from bayesmeta._version import __version__
 from bayesmeta.display.tables import Facts, Table
-from bayesmeta.report.blocks import Block, Code, blocks, words
+from bayesmeta.report.blocks import Block, Code, blocks, paragraphs
 from bayesmeta.tree.posterior_draws import is_posterior
 
 PACKAGES = ("numpy", "scipy", "pandas", "xarray", "formulaic", "pymc", "nutpie", "arviz", "matplotlib")
@@ -19,14 +19,16 @@ _METHOD = (
 
 
 def provenance(trees: Mapping[str, xr.DataTree], codes: tuple[Code, ...], citation: str) -> tuple[Block, ...]:
-    """Everything of this page that is not a result.
+    """Everything on the page that is not a result.
 
-    trees : all of the page, by name. codes : lines that make them again. citation : of the analysis, or "".
+    trees : all those on the page, by name. codes : code that makes them again. citation : of the analysis, or "".
     """
     several = len({tree.attrs["bayesmeta_version"] for tree in trees.values()} - {__version__})
     return blocks(
         *codes,
-        words("The results were saved by another version of bayesmeta than wrote this page.") if several else None,
+        paragraphs("The results were saved by another version of bayesmeta than the one that wrote this page.")
+        if several
+        else None,
         _trees(trees),
         Facts(_versions(), "Versions that wrote this page"),
         Facts(_citations(citation), "To cite"),
@@ -39,7 +41,7 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 
 def _trees(trees: Mapping[str, xr.DataTree]) -> Table:
-    """Of every tree its method, seed, settings, version, time and the data's hash."""
+    """The method, seed, settings, version, time and data hash of every tree."""
     header = (
         "method",
         "seed",
@@ -61,7 +63,7 @@ def _made(tree: xr.DataTree) -> tuple[str, ...]:
 
 
 def _citations(citation: str) -> tuple[tuple[str, str], ...]:
-    found = [("Analysis", citation)] if citation else []
+    sources = [("Analysis", citation)] if citation else []
     if "Sera F" not in citation:
-        found.append(("Method", _METHOD))
-    return (*found, ("Software", f"bayesmeta, version {__version__}. Python package for meta-analysis."))
+        sources.append(("Method", _METHOD))
+    return (*sources, ("Software", f"bayesmeta, version {__version__}. Python package for meta-analysis."))

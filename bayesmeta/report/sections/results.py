@@ -11,7 +11,7 @@ from bayesmeta.display.tables import Facts, Table, number, percent
 from bayesmeta.errors import DataError
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Spec
-from bayesmeta.plots.style import effect_label, is_ratio, shown
+from bayesmeta.plots.style import back_transformed, effect_label, is_ratio
 from bayesmeta.report.blocks import Block, Notes
 from bayesmeta.report.sections.model import of_tree
 from bayesmeta.summaries.compare import compare
@@ -23,23 +23,23 @@ _MOST_PLACES = 6  # combinations of predictors for which predictions are listed
 
 
 def estimates(trees: Trees, prob: float) -> tuple[Block, ...]:
-    """All parameters side by side, ratios where effects are such, tests of every tree, and criteria."""
-    together = compare(dict(trees), prob=prob)
+    """All parameters side by side, ratios where effects are log ratios, tests of every tree, and criteria."""
+    comparison = compare(dict(trees), prob=prob)
     tests = [_titled(summary(tree, prob).fixed_table(), name) for name, tree in trees.items()]
     criteria = [
         _titled(block, name) for name, tree in trees.items() for block in compare({name: tree}).criteria_blocks()
     ]
-    ratio = [ratios(together.dataset, tree, prob) for tree in list(trees.values())[:1] if is_ratio(tree)]
-    return (without_empty(together.estimates_table()), *ratio, *tests, *criteria)
+    ratio = [ratios(comparison.dataset, tree, prob) for tree in list(trees.values())[:1] if is_ratio(tree)]
+    return (without_empty(comparison.estimates_table()), *ratio, *tests, *criteria)
 
 
 def without_empty(table: Table) -> Table:
-    """The same without rows that say nothing, such as correlations of effects that do not vary."""
+    """The same table without empty rows, such as correlations of effects that do not vary."""
     return Table(table.title, table.header, tuple(row for row in table.rows if any(row[1:])))
 
 
 def readable(block: Block) -> Block:
-    """Remarks below a table as sentences."""
+    """A block of remarks as a list of sentences; any other block as it is."""
     if isinstance(block, Facts) and all(label == "note" for label, _ in block.pairs):
         return Notes("Note", tuple(value for _, value in block.pairs))
     return block
@@ -49,20 +49,20 @@ def ratios(dataset: xr.Dataset, tree: xr.DataTree, prob: float) -> Table:
     """Exponentials of the coefficients of every tree, with their intervals."""
     rows = []
     for label in dataset["parameter"].values[dataset["kind"].values == BETA]:
-        found = dataset.sel(parameter=label)
-        rows.append((str(label), *(ratio(found.sel(tree=name)) for name in found["tree"].values)))
+        own = dataset.sel(parameter=label)
+        rows.append((str(label), *(ratio(own.sel(tree=name)) for name in own["tree"].values)))
     title = f"{effect_label(tree, True)}s: exponentials of the coefficients, with {percent(prob)} intervals"
     return Table(title, tuple(map(str, dataset["tree"].values)), tuple(rows))
 
 
 def ratio(row: xr.Dataset | Mapping[str, float]) -> str:
-    """One estimate with its interval as a ratio, empty where there is none."""
+    """An estimate with its interval as a ratio, empty where there is none."""
     estimate, lower, upper = (float(np.exp(row[name])) for name in ("estimate", "lower", "upper"))
-    return within(estimate, lower, upper, estimate * float(row["se"]))
+    return with_interval(estimate, lower, upper, estimate * float(row["se"]))
 
 
-def within(estimate: float, lower: float, upper: float, se: float) -> str:
-    """An estimate and its interval, with the decimals that the standard error deserves."""
+def with_interval(estimate: float, lower: float, upper: float, se: float) -> str:
+    """An estimate and its interval, with the decimals that suit the standard error."""
     if np.isnan(estimate):
         return ""
     interval = f" [{number(lower, se)}, {number(upper, se)}]" if np.isfinite(lower) else ""
@@ -70,7 +70,7 @@ def within(estimate: float, lower: float, upper: float, se: float) -> str:
 
 
 def _titled(block: Block, name: str) -> Block:
-    """A block that says of which tree it is."""
+    """A block with the name of its tree."""
     if isinstance(block, Table):
         return Table(f"{block.title}: {name}", block.header, block.rows)
     return readable(block)
@@ -79,11 +79,11 @@ def _titled(block: Block, name: str) -> Block:
 def heterogeneity(trees: Trees, prob: float) -> tuple[Block, ...]:
     """Tests of homogeneity, SDs between groups, and intervals for the mean and for a new group."""
     first = next(iter(trees.values()))
-    together = compare(dict(trees), prob=prob)
-    taus = together.dataset["kind"].values == TAU
+    comparison = compare(dict(trees), prob=prob)
+    taus = comparison.dataset["kind"].values == TAU
     return (
         *heterogeneity_tables(first),
-        *([between(together.dataset.isel(parameter=taus), prob)] if taus.any() else []),
+        *([between(comparison.dataset.isel(parameter=taus), prob)] if taus.any() else []),
         *predictions(trees, prob),
     )
 
@@ -92,10 +92,10 @@ def between(dataset: xr.Dataset, prob: float) -> Table:
     """SDs between the groups of every level."""
     rows = []
     for label in dataset["parameter"].values:
-        found = dataset.sel(parameter=label)
+        own = dataset.sel(parameter=label)
         cells = [
-            within(*(float(found[part].sel(tree=name)) for part in ("estimate", "lower", "upper", "se")))
-            for name in found["tree"].values
+            with_interval(*(float(own[part].sel(tree=name)) for part in ("estimate", "lower", "upper", "se")))
+            for name in own["tree"].values
         ]
         rows.append((str(label), *cells))
     title = f"Standard deviations between groups, with {percent(prob)} intervals"
@@ -103,32 +103,32 @@ def between(dataset: xr.Dataset, prob: float) -> Table:
 
 
 def predictions(trees: Trees, prob: float) -> list[Table]:
-    """Mean and prediction interval of every tree at the places of `places`; none where no place can be named."""
+    """Mean and prediction interval of every tree at the rows of `places`; empty where there are none to choose."""
     first = next(iter(trees.values()))
     try:
         rows = places(of_tree(first))
-        found = {
+        tables = {
             name: [predict(tree, rows, interval, prob) for interval in ("confidence", "prediction")]
             for name, tree in trees.items()
         }
     except DataError:
         return []
     as_ratio, outcomes = is_ratio(first), of_tree(first).outcomes
-    table = []
+    lines = []
     for i, (_, row) in enumerate(rows.iterrows()):
         for outcome in outcomes:
             place = _place(row, outcome if len(outcomes) > 1 else "")
-            for k, what in enumerate(("mean", "new group")):
-                cells = (_at(parts[k], i, outcome, as_ratio) for parts in found.values())
-                table.append((f"{what}{place}", *cells))
+            for k, quantity in enumerate(("mean", "new group")):
+                cells = (_at(parts[k], i, outcome, as_ratio) for parts in tables.values())
+                lines.append((f"{quantity}{place}", *cells))
     title = f"{effect_label(first, as_ratio)}: mean, and true effect in a new group, with {percent(prob)} intervals"
-    return [Table(title, tuple(trees), tuple(table))]
+    return [Table(title, tuple(trees), tuple(lines))]
 
 
-def _at(found: xr.Dataset, i: int, outcome: str, as_ratio: bool) -> str:
-    here = found.isel({schema.ROW: i}).sel({schema.OUTCOME: outcome})
-    mean, lower, upper = (float(shown(here[part], as_ratio)) for part in ("mean", "lower", "upper"))
-    return within(mean, lower, upper, float(here["se"]) * (mean if as_ratio else 1))
+def _at(table: xr.Dataset, i: int, outcome: str, as_ratio: bool) -> str:
+    here = table.isel({schema.ROW: i}).sel({schema.OUTCOME: outcome})
+    mean, lower, upper = (float(back_transformed(here[part], as_ratio)) for part in ("mean", "lower", "upper"))
+    return with_interval(mean, lower, upper, float(here["se"]) * (mean if as_ratio else 1))
 
 
 def _place(row: pd.Series, outcome: str) -> str:
@@ -137,7 +137,7 @@ def _place(row: pd.Series, outcome: str) -> str:
 
 
 def places(spec: Spec) -> pd.DataFrame:
-    """Rows to predict for: every combination of predictors where these are few, else means and commonest categories."""
+    """Rows to predict for: all combinations of predictors if there are few, else means and most frequent categories."""
     columns = list(spec.design.parsed.predictors)
     frame = spec.data.loc[spec.kept, columns]
     if not columns:
@@ -153,7 +153,7 @@ def places(spec: Spec) -> pd.DataFrame:
 
 
 def cell_means(spec: Spec) -> bool:
-    """Whether every coefficient is the mean effect of some observations, and each observation has one."""
+    """Whether every coefficient is the mean effect of some observations, and every observation belongs to one."""
     return bool(np.isin(spec.X, (0, 1)).all() and (spec.X.sum(1) == 1).all())
 
 

@@ -253,7 +253,7 @@ def test_letters_shrink_in_small_axes_down_to_a_floor() -> None:
     assert 5 <= ax.texts[0].get_fontsize() < 7
     assert crowded(figure) == []
     _, ax = plt.subplots(figsize=(5, 4))
-    with pytest.raises(bm.SpecError, match=r"these axes are .* x 3.1 inches, .* take at least .* x 5.\d"):
+    with pytest.raises(bm.SpecError, match=r"these axes are .* x 3.1 inches, .* need at least .* x 5.\d"):
         bm.plots.forest(tree, ax)
     assert not ax.texts
 

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.plots.forest.numbers import Interval, Numbers, shared
+from bayesmeta.plots.forest.numbers import ForestNumbers, Interval, shared
 from tests.support.posteriors import make_posterior
 
 
-def numbers(tree: bm.Spec, prob: float = 0.95, blups: bool = True) -> Numbers:
-    return Numbers.of(tree, bm.Spec.from_tree(tree), prob, blups)
+def numbers(tree: bm.Spec, prob: float = 0.95, blups: bool = True) -> ForestNumbers:
+    return ForestNumbers.of(tree, bm.Spec.from_tree(tree), prob, blups)
 
 
 def test_observed_intervals_are_normal_ones_and_missing_outcomes_are_none() -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.plots.forest.rows import Forest, forest_rows
+from bayesmeta.plots.forest.rows import ForestContent, forest_content
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,13 @@ def logrr(data: pd.DataFrame, formula: str = "logrr ~ 1") -> bm.Spec:
     return bm.fit(bm.specify(formula, data, S="logrrvar", measure="logrr"))
 
 
-def labels(said: Forest, *kinds: str) -> list[str]:
+def labels(said: ForestContent, *kinds: str) -> list[str]:
     return [line.label for line in said.lines if line.kind in kinds]
 
 
 def test_rows_pooled_estimate_and_prediction_interval(bcg: pd.DataFrame) -> None:
     tree = logrr(bcg)
-    said = forest_rows(tree, labels=bcg["author"])
+    said = forest_content(tree, labels=bcg["author"])
     assert labels(said, "row") == bcg["author"].tolist()
     assert said.label_heading == "Author"
     assert [line.kind for line in said.lines[-2:]] == ["mean", "prediction"]
@@ -44,7 +44,7 @@ def test_rows_pooled_estimate_and_prediction_interval(bcg: pd.DataFrame) -> None
 
 
 def test_what_is_not_asked_for_is_left_out(bcg: pd.DataFrame) -> None:
-    said = forest_rows(logrr(bcg), blup=False, prediction=False, weights=False)
+    said = forest_content(logrr(bcg), blup=False, prediction=False, weights=False)
     assert not any(cell.blup or cell.prediction for cell in said.cells(0))
     assert said.lines[-1].kind == "mean"
     assert not said.weighted
@@ -52,7 +52,7 @@ def test_what_is_not_asked_for_is_left_out(bcg: pd.DataFrame) -> None:
 
 
 def test_nested_levels_have_headings_with_the_blup_of_the_group(school: bm.Spec) -> None:
-    said = forest_rows(school)
+    said = forest_content(school)
     assert labels(said, "heading")[:2] == ["district 11", "district 12"]
     assert len(labels(said, "heading")) == 11
     assert len(labels(said, "row")) == 56
@@ -69,7 +69,7 @@ def test_nested_levels_have_headings_with_the_blup_of_the_group(school: bm.Spec)
 
 def test_groups_without_one_prediction_have_headings_alone() -> None:
     data = bm.datasets.load("school")
-    said = forest_rows(bm.fit(bm.specify("effect ~ year", data, S="var", random="1 | district/study")))
+    said = forest_content(bm.fit(bm.specify("effect ~ year", data, S="var", random="1 | district/study")))
     years = data.groupby("district")["year"].nunique()
     marks = {line.label: line.cells[0].blup for line in said.lines if line.kind == "heading"}
     assert {label for label, mark in marks.items() if mark} == {f"district {d}" for d in years.index[years == 1]}
@@ -79,7 +79,7 @@ def test_groups_without_one_prediction_have_headings_alone() -> None:
 
 def test_a_subgroup_in_the_model_has_its_mean(bcg: pd.DataFrame) -> None:
     tree = logrr(bcg, "logrr ~ alloc")
-    said = forest_rows(tree, subgroup="alloc")
+    said = forest_content(tree, subgroup="alloc")
     assert labels(said, "heading") == ["random", "alternate", "systematic"]
     assert labels(said, "mean") == ["Mean, random", "Mean, alternate", "Mean, systematic"]
     predicted = bm.predict(tree, {"alloc": ["random", "alternate", "systematic"]}, interval="confidence")
@@ -92,18 +92,18 @@ def test_a_subgroup_in_the_model_has_its_mean(bcg: pd.DataFrame) -> None:
 def test_groups_of_one_row_within_a_subgroup_have_no_headings() -> None:
     data = bm.datasets.load("gliomas")
     tree = bm.fit(bm.specify("logOR ~ 0 + C(time)", data, S="logORvar", random="1 | study", measure="logor"))
-    said = forest_rows(tree, subgroup="time")
+    said = forest_content(tree, subgroup="time")
     assert labels(said, "heading") == ["time 6", "time 12", "time 18", "time 24", "Not in the model"]
     assert labels(said, "row")[:2] == ["study 1", "study 2"]
     assert said.label_heading == "Study"
     assert len(labels(said, "mean")) == 4
-    by_study = forest_rows(tree)
+    by_study = forest_content(tree)
     assert labels(by_study, "row")[:2] == ["row 0", "row 1"]
     assert labels(by_study, "heading")[0] == "study 1"
 
 
 def test_a_subgroup_that_the_model_does_not_know_has_a_heading_alone(bcg: pd.DataFrame) -> None:
-    said = forest_rows(logrr(bcg), subgroup=bcg["alloc"].where(bcg["alloc"] != "systematic"))
+    said = forest_content(logrr(bcg), subgroup=bcg["alloc"].where(bcg["alloc"] != "systematic"))
     assert labels(said, "heading") == ["random", "alternate", "alloc missing"]
     assert labels(said, "mean") == ["Pooled (REML)"]
 
@@ -111,7 +111,7 @@ def test_a_subgroup_that_the_model_does_not_know_has_a_heading_alone(bcg: pd.Dat
 def test_rows_that_are_not_in_the_model_are_listed_with_the_reason(bcg: pd.DataFrame) -> None:
     data = bcg.assign(ablat=bcg["ablat"].astype(float))
     data.loc[2, "ablat"], data.loc[7, "logrr"] = np.nan, np.nan
-    said = forest_rows(logrr(data, "logrr ~ ablat"), labels=data["author"], columns={"TB": data["tpos"]})
+    said = forest_content(logrr(data, "logrr ~ ablat"), labels=data["author"], columns={"TB": data["tpos"]})
     left_out = [line for line in said.lines if line.kind == "left out"]
     assert [line.label for line in left_out] == ["Rosenthal et al", "TPT Madras"]
     assert [line.cells[0].words for line in left_out] == ["missing ablat", "missing logrr"]
@@ -123,26 +123,26 @@ def test_missing_outcomes_are_called_so() -> None:
     data = bm.datasets.load("berkey98")
     data.loc[1, "AL"] = np.nan
     tree = bm.fit(bm.specify("PD + AL ~ 1", data, S=["var_PD", "cov_PD_AL", "var_AL"]))
-    said = forest_rows(tree, labels=data["author"])
+    said = forest_content(tree, labels=data["author"])
     assert said.outcomes == ("PD", "AL")
     assert said.lines[1].cells[1].words == "not reported"
     assert said.lines[1].cells[1].blup is not None
     assert said.lines[1].cells[0].words == ""
-    only = forest_rows(tree, outcome="AL")
+    only = forest_content(tree, outcome="AL")
     assert only.outcomes == ("AL",)
     assert [cell.observed for cell in only.cells(0)] == [cell.observed for cell in said.cells(1)]
 
 
 def test_sorting(bcg: pd.DataFrame, school: bm.Spec) -> None:
     tree = logrr(bcg)
-    by_estimate = [cell.observed.estimate for cell in forest_rows(tree, sort="estimate").cells(0) if cell.observed]
+    by_estimate = [cell.observed.estimate for cell in forest_content(tree, sort="estimate").cells(0) if cell.observed]
     assert by_estimate == sorted(by_estimate)
-    weights = [cell.weight for cell in forest_rows(tree, sort="weight").cells(0) if cell.observed]
+    weights = [cell.weight for cell in forest_content(tree, sort="weight").cells(0) if cell.observed]
     assert weights == sorted(weights, reverse=True)
-    by_year = forest_rows(tree, sort=bcg["year"], labels=bcg["year"])
+    by_year = forest_content(tree, sort=bcg["year"], labels=bcg["year"])
     assert labels(by_year, "row") == [str(year) for year in sorted(bcg["year"])]
-    assert labels(forest_rows(tree, sort="label", labels=bcg["author"]), "row") == sorted(bcg["author"])
-    nested = forest_rows(school, sort="estimate")
+    assert labels(forest_content(tree, sort="label", labels=bcg["author"]), "row") == sorted(bcg["author"])
+    nested = forest_content(school, sort="estimate")
     depth, groups = [line.depth for line in nested.lines], labels(nested, "heading")
     assert len(groups) == len(set(groups)) == 11
     assert depth[:2] == [0, 1]
@@ -151,10 +151,10 @@ def test_sorting(bcg: pd.DataFrame, school: bm.Spec) -> None:
 def test_unknown_names_are_refused_with_what_is_known(bcg: pd.DataFrame) -> None:
     tree = logrr(bcg)
     with pytest.raises(bm.SpecError, match="sort='autor' is neither one of estimate, weight, label"):
-        forest_rows(tree, sort="autor")
+        forest_content(tree, sort="autor")
     with pytest.raises(bm.SpecError, match=r"no outcome 'logr'; did you mean 'logrr'\?"):
-        forest_rows(tree, outcome="logr")
+        forest_content(tree, outcome="logr")
     with pytest.raises(bm.SpecError, match="outcome is empty"):
-        forest_rows(tree, outcome=[])
+        forest_content(tree, outcome=[])
     with pytest.raises(bm.SpecError, match="prob is 95"):
-        forest_rows(tree, prob=95)
+        forest_content(tree, prob=95)

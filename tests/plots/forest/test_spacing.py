@@ -7,11 +7,11 @@ from matplotlib.transforms import Bbox
 
 import bayesmeta as bm
 from bayesmeta.plots.forest import spacing
-from bayesmeta.plots.forest.spacing import Column, Lines, Panel
+from bayesmeta.plots.forest.spacing import LineHeights, Panel, TextColumn
 
 
-def column(texts: list[str], heading: str = "h", upper: str = "") -> Column:
-    return Column(texts, ["black"] * len(texts), heading, upper)
+def column(texts: list[str], heading: str = "h", upper: str = "") -> TextColumn:
+    return TextColumn(texts, ["black"] * len(texts), heading, upper)
 
 
 def test_widths_are_those_of_the_renderer() -> None:
@@ -44,7 +44,10 @@ def test_new_figures_are_a_column_wide_where_that_is_enough() -> None:
 
 
 def test_letters_shrink_to_five_points_and_then_the_size_needed_is_said() -> None:
-    panel, lines = Panel((column(["a study"] * 40),), (column(["0.10 [0.05, 0.15]"] * 40),)), Lines(range(40), 1, 39.6)
+    panel, lines = (
+        Panel((column(["a study"] * 40),), (column(["0.10 [0.05, 0.15]"] * 40),)),
+        LineHeights(range(40), 1, 39.6),
+    )
     roomy, tight = Bbox.from_bounds(0, 0, 400, 700), Bbox.from_bounds(0, 0, 400, 41.1 * 1.2 * 5.5)
     assert spacing.fitting_size([panel], lines, [roomy]) == 7
     assert spacing.fitting_size([panel], lines, [tight]) == 5.5

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.plots.forest import texts as texts
+from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.numbers import Interval
 
 
@@ -71,9 +71,9 @@ def test_counts_as_people_write_them() -> None:
 
 
 def test_columns_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(bm.SpecError, match=r"labels='trail' is no column in this tree(?s:.)*labels=data\['trail'\]"):
+    with pytest.raises(bm.SpecError, match=r"labels='trail' is not a column in this tree(?s:.)*labels=data\['trail'\]"):
         texts.row_labels(spec(DATA), "trail")
-    with pytest.raises(bm.SpecError, match="labels has 2 values, the data have 3 rows"):
+    with pytest.raises(bm.SpecError, match="labels has 2 values, but the data have 3 rows"):
         texts.row_labels(spec(DATA), ["x", "y"])
     with pytest.raises(bm.SpecError, match="labels is a int"):
         texts.row_labels(spec(DATA), 3)

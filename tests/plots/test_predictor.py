@@ -1,4 +1,4 @@
-"""Which values a predictor takes, at what the others are held, and the words that say so."""
+"""Which values a predictor takes, at which values the others are held, and the note that says so."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
-from bayesmeta.plots.grid import Predictor, chosen_outcome, has_intercept
+from bayesmeta.plots.predictor import Predictor, chosen_outcome, has_intercept
 
 DATA = pd.DataFrame(
     {
@@ -69,10 +69,10 @@ def test_others_are_held_at_the_mean_or_the_most_frequent_category() -> None:
     found = predictor("y ~ dose + arm + C(month) + age", "dose")
     held = found.held(None)
     assert held == {"arm": "b", "month": 6, "age": pytest.approx(570 / 12)}
-    assert found.words(held, None) == "arm = b (most frequent); month = 6 (most frequent); age = 47.5 (mean)"
+    assert found.held_text(held, None) == "arm = b (most frequent); month = 6 (most frequent); age = 47.5 (mean)"
     given = {"age": 60, "arm": "c"}
     assert found.held(given) == {"arm": "c", "month": 6, "age": 60}
-    assert found.words(found.held(given), given) == "arm = c; month = 6 (most frequent); age = 60"
+    assert found.held_text(found.held(given), given) == "arm = c; month = 6 (most frequent); age = 60"
 
 
 def test_only_rows_in_the_model_count() -> None:
@@ -86,7 +86,7 @@ def test_words_leave_out_predictors_of_other_outcomes() -> None:
     spec = bm.specify({"y": "dose + age", "z": "dose + arm"}, DATA, S=["v", "v"], S_correlation=0)
     found = Predictor.of(spec, "dose", 1, "x")
     assert set(found.held(None)) == {"age", "arm"}
-    assert found.words(found.held(None), None) == "arm = b (most frequent)"
+    assert found.held_text(found.held(None), None) == "arm = b (most frequent)"
 
 
 def test_rows_to_predict_for() -> None:
@@ -98,9 +98,9 @@ def test_rows_to_predict_for() -> None:
 @pytest.mark.parametrize(
     ("column", "says"),
     [
-        ("dos", "x: 'dos' is no predictor of y; did you mean 'dose'?\n  predictors: dose, arm"),
-        ("v", "x: 'v' is no predictor of y"),
-        (3, "x: 3 is no predictor"),
+        ("dos", "x: y has no predictor 'dos'; did you mean 'dose'?\n  predictors: dose, arm"),
+        ("v", "x: y has no predictor 'v'"),
+        (3, "x: y has no predictor 3"),
     ],
 )
 def test_what_is_no_predictor(column: object, says: str) -> None:
@@ -109,15 +109,15 @@ def test_what_is_no_predictor(column: object, says: str) -> None:
 
 
 def test_a_model_without_predictors() -> None:
-    with pytest.raises(SpecError, match="the model has no predictors"):
+    with pytest.raises(SpecError, match="predictors: none"):
         predictor("y ~ 1", "dose")
 
 
 @pytest.mark.parametrize(
     ("at", "says"),
     [
-        ({"amr": "a"}, "at: 'amr' is none of the other predictors; did you mean 'arm'"),
-        ({"dose": 3}, "at: 'dose' is none of the other"),
+        ({"amr": "a"}, "at: no other predictor 'amr'; did you mean 'arm'"),
+        ({"dose": 3}, "at: no other predictor 'dose'"),
         ({"arm": ["a", "b"]}, "at: 'arm' is .*; give one value"),
         ({"age": np.nan}, "at: 'age' is nan; give one value"),
     ],
@@ -129,7 +129,7 @@ def test_values_that_cannot_be_held(at: dict, says: str) -> None:
 
 def test_a_category_that_the_data_did_not_have() -> None:
     tree = bm.fit(bm.specify("y ~ dose + arm", DATA, S="v"))
-    with pytest.raises(SpecError, match="at: 'arm' never is 'd' in the data\n  known: a, b, c"):
+    with pytest.raises(SpecError, match="at: 'arm' is never 'd' in the data\n  categories: a, b, c"):
         bm.plots.bubble(tree, "dose", at={"arm": "d"})
 
 

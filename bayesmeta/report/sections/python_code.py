@@ -1,4 +1,4 @@
-"""Lines of Python that make the results trees of a page again from the specification that they hold."""
+"""Python code that makes the results trees of a page again from the specification that they hold."""
 
 from collections.abc import Mapping
 
@@ -13,10 +13,10 @@ from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
 
-def lines_of(trees: Mapping[str, xr.DataTree], opened: str = "") -> Code:
+def code_of(trees: Mapping[str, xr.DataTree], opened: str = "") -> Code:
     """Calls with the settings, seeds and priors of every tree.
 
-    opened : the expression that reads the trees from a file, of which each is a part by its name.
+    opened : an expression that reads the trees by name from a file.
     """
     lines = ["import bayesmeta as bm"]
     lines += ["import xarray as xr", "", f"trees = {opened}"] if opened else ["", f"# trees is {{{_keys(trees)}}}"]
@@ -38,14 +38,15 @@ def _made(tree: xr.DataTree) -> list[str]:
     if not is_posterior(tree):
         return [f"fit = bm.fit(spec, method={about['method']!r})"]
     sizes = group(tree, schema.POSTERIOR).sizes
-    how = {"draws": str(sizes[schema.DRAW]), "chains": str(sizes[schema.CHAIN])}
-    how |= {key: about[key] for key in ("tune", "target_accept", "seed") if key in about}
-    given = ", ".join(f"{key}={value}" for key, value in how.items())
-    return [f"priors = {priors_of(tree)}", f"post = bm.sample(spec, priors, {given}, sampler={about['sampler']!r})"]
+    settings = {"draws": str(sizes[schema.DRAW]), "chains": str(sizes[schema.CHAIN])}
+    names = {"tune": "tune", "target_accept": "target_accept", "random_seed": "seed"}
+    settings |= {argument: about[attribute] for argument, attribute in names.items() if attribute in about}
+    arguments = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return [f"priors = {priors_of(tree)}", f"post = bm.sample(spec, priors, {arguments}, sampler={about['sampler']!r})"]
 
 
 def priors_of(tree: xr.DataTree) -> str:
-    """The priors that were given, as `bm.Priors` in Python; None where all are defaults."""
+    """The user's priors, as `bm.Priors` in Python; None where all are defaults."""
     model = posterior_remarks.priors(tree)
     beta = {
         label: prior
@@ -55,17 +56,17 @@ def priors_of(tree: xr.DataTree) -> str:
     tau, rho = {}, {}
     for level, own in zip(level_structures(tree), model.levels, strict=True):
         labels = effects(tree, level)
-        found = {
+        own_priors = {
             effect: prior
             for effect, prior, default in zip(labels, own.tau, own.tau_default, strict=False)
             if not default
         }
-        if found:
-            tau[level] = _dict(found) if len(own.tau) == len(labels) else _call(own.tau[0])
+        if own_priors:
+            tau[level] = _dict(own_priors) if len(own.tau) == len(labels) else _call(own.tau[0])
         if own.rho is not None and not own.rho_default:
             rho[level] = _call(own.rho)
     parts = [f"beta={_dict(beta)}"] if beta else []
-    parts += [f"{block}={{{_items(found)}}}" for block, found in (("tau", tau), ("rho", rho)) if found]
+    parts += [f"{block}={{{_items(calls)}}}" for block, calls in (("tau", tau), ("rho", rho)) if calls]
     return f"bm.Priors({', '.join(parts)})" if parts else "None"
 
 
@@ -73,10 +74,10 @@ def _dict(priors: Mapping[str, Prior]) -> str:
     return f"{{{_items({key: _call(prior) for key, prior in priors.items()})}}}"
 
 
-def _items(found: Mapping[str, str]) -> str:
-    return ", ".join(f"{key!r}: {value}" for key, value in found.items())
+def _items(calls: Mapping[str, str]) -> str:
+    return ", ".join(f"{key!r}: {call}" for key, call in calls.items())
 
 
 def _call(prior: Prior) -> str:
-    given = "".join(f", {key}={value!r}" for key, value in prior.params.items())
-    return f"bm.Prior({prior.name!r}{given})"
+    parameters = "".join(f", {key}={value!r}" for key, value in prior.params.items())
+    return f"bm.Prior({prior.name!r}{parameters})"

@@ -1,0 +1,91 @@
+"""A user's script that draws every plot passes `mypy --strict`, and misspelt choices do not."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import bayesmeta as bm
+
+ROOT = Path(bm.__file__).parents[1]
+SCRIPT = """
+from typing import assert_type
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import bayesmeta as bm
+
+trials = bm.datasets.load("bcg")
+spec = bm.specify("logor ~ 1", trials, S="logorvar", measure="logor")
+fit = bm.fit(spec)
+trees = {"REML": fit, "ML": bm.fit(spec, "ml")}
+
+# one panel: axes with a figure that can be saved
+ax = bm.plots.forest(fit, labels=trials["author"], columns=trials[["tpos", "cpos"]], sort="weight")
+ax.set_title("BCG")
+ax.figure.savefig("forest.png", dpi=200)
+bm.plots.forest(fit, columns={("Vaccinated", "TB"): trials["tpos"]}, subgroup="alloc").figure.savefig("forest.png")
+bm.plots.bubble(fit, "ablat", interval="confidence").figure.savefig("bubble.png")
+bm.plots.bubble(fit, "ablat", interval=["prediction"], at={"year": 1950}).set_xlim(0, 60)
+bm.plots.dose_response(trees, "dose", reference=12, upto=60).figure.savefig("dose.png")
+bm.plots.funnel(fit, y="precision", contours=[0.95]).figure.savefig("funnel.png")
+bm.plots.longitudinal({"linear": fit}, "time", studies=False).figure.savefig("time.png")
+bm.plots.loo_pit(fit, prob=0.9).figure.savefig("loo.png")
+bm.plots.orchard(fit, by="alloc").figure.savefig("orchard.png")
+bm.plots.structure(spec, most=3).figure.savefig("structure.png")
+
+# several panels: an array of axes with a figure
+for panels in (
+    bm.plots.caterpillar(fit, kind="blup"),
+    bm.plots.compare(trees, "tau[unit, Intercept]"),
+    bm.plots.compare(bm.compare(fit), ["beta[Intercept]"]),
+    bm.plots.prior_posterior(fit, fit=fit),
+    bm.plots.profile(bm.profile(fit, "tau")),
+    bm.plots.sensitivity(bm.sensitivity(spec, {"default": None})),
+    bm.plots.simulation(pd.DataFrame()),
+):
+    panels.figure.savefig("panels.png")
+    panels[0].set_title("first")
+    assert_type(panels.figure, Figure)
+    for panel in panels:
+        panel.figure.savefig("panel.png")
+
+# the user's own axes
+figure, axes = plt.subplots(1, 2)
+mine: Axes = bm.plots.funnel(fit, axes[0])
+bm.plots.forest(fit, axes).figure.savefig("two.png")
+bm.plots.forest(fit, [axes[0], axes[1]], outcome=["PD", "AL"])[1].set_xlim(-1, 1)
+bm.plots.forest(fit, outcome=["PD", "AL"])[0].figure.savefig("two.png")
+bm.plots.caterpillar(fit, axes=axes[0])
+assert_type(bm.plots.loo_pit_values(fit), xr.Dataset)
+
+# choices are checked
+bm.plots.bubble(fit, "ablat", interval="confidense")  # type: ignore[arg-type]
+bm.plots.funnel(fit, y="sd")  # type: ignore[arg-type]
+bm.plots.caterpillar(fit, kind="blups")  # type: ignore[arg-type]
+bm.plots.forest(fit, weigths=True)  # type: ignore[call-overload]
+"""
+CONFIG = """
+[mypy]
+strict = True
+follow_imports = silent
+
+[mypy-arviz.*,arviz_stats.*,jax.*,numba.*,nutpie.*,pymc.*,pytensor.*]
+follow_imports = skip
+"""
+
+
+def test_a_script_with_every_plot_type_checks(tmp_path: Path) -> None:
+    assert {name for name in bm.plots.__all__ if not re.search(rf"bm\.plots\.{name}\(", SCRIPT)} == set()
+    script, config = tmp_path / "script.py", tmp_path / "mypy.ini"
+    script.write_text(SCRIPT)
+    config.write_text(CONFIG)
+    command = [sys.executable, "-m", "mypy", "--config-file", config, "--cache-dir", ROOT / ".mypy_cache", script]
+    environment = os.environ | {"MYPYPATH": str(ROOT)}
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
