@@ -40,7 +40,7 @@ class Climbable(Protocol):
 
 @dataclass(frozen=True)
 class Climbs:
-    """N climbs: where they stand, evaluations used, whether they have arrived, log-likelihoods (steps, N) on the way."""
+    """N climbs: where they stand, evaluations used, whether they have arrived, and their log-likelihoods (steps, N)."""
 
     points: Points
     evaluations: IntArray
@@ -52,9 +52,13 @@ class Climbs:
         """These climbs and others after them."""
         steps = max(len(self.path), len(more.path))
         paths = [np.pad(c.path, [(0, steps - len(c.path)), (0, 0)], mode="edge") for c in (self, more)]
-        arrays = ("evaluations", "arrived", "decrement")
-        rest = [np.concatenate([getattr(self, name), getattr(more, name)]) for name in arrays]
-        return Climbs(self.points.and_more(more.points), *rest, np.concatenate(paths, axis=1))
+        return Climbs(
+            points=self.points.and_more(more.points),
+            evaluations=np.concatenate([self.evaluations, more.evaluations]),
+            arrived=np.concatenate([self.arrived, more.arrived]),
+            decrement=np.concatenate([self.decrement, more.decrement]),
+            path=np.concatenate(paths, axis=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -214,15 +218,19 @@ class Model:
 def model_steps(free: Free, points: Points, here: Local, ridge: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Steps in z to the maximum of the quadratic model in theta, and the gains promised.
 
-    The information is the observed one where the likelihood is concave in z, otherwise the average; `ridge` (N,) times its
-    diagonal is added.
+    The information is the observed one where the likelihood is concave in z, otherwise the average; `ridge` (N,)
+    times its diagonal is added.
     """
     observed, average = points.observed, points.average
     definite = here.curved[:, 0] >= 0
     info = np.where(definite[:, None, None], observed, average)
     diagonal = np.diagonal(info, axis1=1, axis2=2)
     least = 1e-8 * np.abs(diagonal).max(1, keepdims=True) + 1e-300
-    info = info + np.eye(info.shape[1]) * (ridge[:, None] * np.maximum(diagonal, least) + ~definite[:, None] * least)[:, None, :]
+    info = (
+        info
+        + np.eye(info.shape[1])
+        * (ridge[:, None] * np.maximum(diagonal, least) + ~definite[:, None] * least)[:, None, :]
+    )
     model = Model(free, free.theta(points.z), points.scores, info)
     start = replace(points, loglik=np.zeros(len(points.z)), H=info_hessian(free, points, info))
     end = _ascend(model, start, free.lower, np.full(len(points.z), 4 * FIRST_RADIUS))
@@ -250,18 +258,27 @@ def _ascend(model: Model, start: Points, lower: FloatArray, radius: FloatArray) 
         rise = new.loglik - some.loglik
         length = np.linalg.norm(move / relative_sizes(some.z), axis=1)
         better = rise > 1e-4 * gain
-        radius[rows] = np.where(rise < 0.25 * gain, 0.25 * length, np.where(rise > 0.75 * gain, np.maximum(radius[rows], 2.5 * length), radius[rows]))
+        radius[rows] = np.where(
+            rise < 0.25 * gain,
+            0.25 * length,
+            np.where(rise > 0.75 * gain, np.maximum(radius[rows], 2.5 * length), radius[rows]),
+        )
         at = at.put(rows[better], new.take(np.flatnonzero(better)))
     return at
 
 
+@np.errstate(all="ignore")  # a step too far is turned back, whatever it overflows
 def climb(
-    objective: Climbable, z: FloatArray, most: int = MOST_EVALUATIONS, tolerance: float = DECREMENT, report: Report = None
+    objective: Climbable,
+    z: FloatArray,
+    most: int = MOST_EVALUATIONS,
+    tolerance: float = DECREMENT,
+    report: Report = None,
 ) -> Climbs:
     """Climb from every z (N, F), all in lock step; one that has arrived leaves the batch.
 
-    objective : of one data set, of N, or with a constraint. most : evaluations of a climb. tolerance : Newton decrement at which it has
-    arrived. report : called with the number of steps and the highest log-likelihood.
+    objective : of one data set, of N, or with a constraint. most : evaluations of a climb. tolerance : Newton decrement at
+    which it has arrived. report : called with the number of steps and the highest log-likelihood.
     """
     free, lower, N = objective.free, objective.free.lower, len(z)
     at = done = objective(z)
@@ -274,7 +291,11 @@ def climb(
         if len(going) < len(which):
             done = done.put(which, at)
             objective, at, here, which, pace = (
-                objective.take(going), at.take(going), here.take(going), which[going], pace.take(going)
+                objective.take(going),
+                at.take(going),
+                here.take(going),
+                which[going],
+                pace.take(going),
             )
         if not len(which):
             break
@@ -290,9 +311,7 @@ def climb(
     return Climbs(done.put(which, at), evaluations, arrived, decrement, np.array(path))
 
 
-def next_steps(
-    free: Free, at: Points, here: Local, pace: Pace, curved: bool
-) -> tuple[FloatArray, FloatArray]:
+def next_steps(free: Free, at: Points, here: Local, pace: Pace, curved: bool) -> tuple[FloatArray, FloatArray]:
     """Steps in z and the gains that they promise: in theta where that serves and has not failed, otherwise in z."""
     move, gain = bounded_steps(at, here, free.lower, pace.radius)
     rows = np.flatnonzero(pace.ridge < MOST_RIDGE) if curved else np.arange(0)

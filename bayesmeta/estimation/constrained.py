@@ -83,9 +83,7 @@ class Held:
         return self.objective.free
 
     def take(self, which: IndexArray) -> "Held":
-        return replace(
-            self, value=self.value[which], size=self.size[which], multiplier=self.multiplier[which]
-        )
+        return replace(self, value=self.value[which], size=self.size[which], multiplier=self.multiplier[which])
 
     def distance(self, z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """c (N,), its gradient (N, F) and Hessian (N, F, F) by z (N, F)."""

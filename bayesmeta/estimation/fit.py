@@ -46,7 +46,8 @@ def fit(
         For "reml" and "ml" of one climb, 200 by default; for "vc" 1000.
     tolerance : float, optional
         For "reml" and "ml" of the convergence test, on the Newton decrement g'H^-1 g, twice the log-likelihood that is
-        still to be gained, 1e-12 by default. For "vc" of the changes of Psi, relative to it and the sampling variances, 1.5e-8.
+        still to be gained, 1e-12 by default. For "vc" of the changes of Psi, relative to it and the sampling
+        variances, 1.5e-8.
         For "pm" and "pmm" of the root in tau2, in its units; by default nothing but rounding is left.
     verbose : bool, optional
         For "reml" and "ml": whether the iterations are printed; by default they are not.

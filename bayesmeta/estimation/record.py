@@ -25,7 +25,7 @@ class Optimizer:
     evaluations points at which it took the log-likelihood with its derivatives; all_evaluations the same of all climbs;
     scan_evaluations points at which the log-likelihood alone was taken; gradient (F,) of the log-likelihood at the end,
     in natural units of every parameter; gradient_norm its largest entry for relative steps; decrement the Newton
-    decrement g'H^-1 g, twice the log-likelihood that is still to be gained; at_boundary (F,) whether a parameter lies at
+    decrement g'H^-1 g, twice the log-likelihood still to be gained; at_boundary (F,) whether a parameter lies at
     the edge of its range.
     """
 

@@ -22,7 +22,7 @@ MOST_OF_MANY = {1: 2, 2: 2}, 3  # the same of every one of many data sets
 
 @dataclass(frozen=True)
 class Starts:
-    """Where climbs begin: z (N, F), and for each its data set (N,); `scanned` points of every data set were looked at."""
+    """Where climbs begin: z (N, F), and for each its data set (N,); `scanned` points of each were looked at."""
 
     z: FloatArray
     owner: IndexArray

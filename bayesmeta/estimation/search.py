@@ -27,8 +27,8 @@ class Maxima:
     """The highest points of B data sets.
 
     points : B of them; at_edge (B, F) parameters at the edge of their range; decrement, converged (B,).
-    evaluations (B,) of the winning climb; all_evaluations (B,). climbs, starts, owner : every climb, from where, and its
-    data set; winner (B,) the winning ones.
+    evaluations (B,) of the winning climb; all_evaluations (B,). climbs, starts, owner : every climb, where it began,
+    and its data set; winner (B,) the winning ones.
     """
 
     points: Points

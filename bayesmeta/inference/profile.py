@@ -127,6 +127,7 @@ def _followed(target: Target, prob: float, points: int) -> Curve:
 
 def _bound(target: Target, half: float, side: int) -> tuple[float, str]:
     """Where the log-likelihood has fallen by `half` on one side, and what there is to say about it."""
+
     def short(value: float) -> float:
         return float(target.fitted - target.at(np.array([value]))[0] - half)
 
@@ -137,7 +138,10 @@ def _bound(target: Target, half: float, side: int) -> tuple[float, str]:
         outer = max(inner - step, limit) if side < 0 else min(inner + step, limit)
         lacking = short(outer)
         if np.isnan(lacking):
-            return np.nan, f"{which} bound not known: no parameters were reached that hold {target.label} at {outer:.3g}"
+            return (
+                np.nan,
+                f"{which} bound not known: no parameters were reached that hold {target.label} at {outer:.3g}",
+            )
         if outer == inner or (outer == limit and lacking <= 0):
             return edge, f"{which} bound at the edge of the range"
         if lacking > 0:

@@ -13,9 +13,9 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name
 from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.estimation import fit_likelihood
+from bayesmeta.estimation.constrained import Function, correlation, entry, maximise_held
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import method_of
-from bayesmeta.estimation.constrained import Function, correlation, entry, maximise_held
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
@@ -23,6 +23,7 @@ from bayesmeta.tree.specification import group, spec_from_tree
 
 PSI = "psi"
 NEAR_ZERO = 1e-3  # of the typical sampling SD: an SD that stands for zero, where its gradient vanishes
+SMALLEST_SIZE = 1e-3  # of what is typical: by which, at least, distances from a value are measured
 OFF_EDGE = 0.05  # in units of z: so far from zero and from limits climbs begin
 NEAR_LIMIT = 1e-4  # distance of a correlation from its limits
 
@@ -31,7 +32,8 @@ NEAR_LIMIT = 1e-4  # distance of a correlation from its limits
 class Target:
     """A parameter to be profiled.
 
-    at : values -> the highest log-likelihoods with the parameter held there, NaN where it cannot be; low, high : the range that can be searched,
+    at : values -> the highest log-likelihoods with the parameter held there, NaN where it cannot be.
+    low, high : the range that can be searched,
     with `edges` the limits of the parameter's range that these stand for; step : first step from the estimate.
     """
 
@@ -192,7 +194,7 @@ class Held:
             starts = np.stack([self._nearest(float(v)) for v in new])
             z = np.concatenate([starts, np.broadcast_to(self.start, starts.shape)])
             twice = np.concatenate([new, new])
-            size = np.maximum(np.abs(twice), 1e-6 * self.size)
+            size = np.maximum(np.abs(twice), SMALLEST_SIZE * self.size)
             ends, loglik, met = maximise_held(self.objective, self.number, self.function, z, twice, size)
             loglik = np.where(met & np.isfinite(loglik), loglik, -np.inf).reshape(2, -1)
             for i, value in enumerate(new):

@@ -171,7 +171,10 @@ def _leaf(
     places = slice(first, first + D.shape[2])
     G, Q = small.gram(leaf.V, leaf.V), small.gram(leaf.V, leaf.W)
     q = times_phi(Q, chunk.ancestors, own, phi)
-    mean, spread = small.product(q[:, :1], small.transpose(q[:, :1])), small.product(q[:, 1:], small.transpose(q[:, 1:]))
+    mean, spread = (
+        small.product(q[:, :1], small.transpose(q[:, :1])),
+        small.product(q[:, 1:], small.transpose(q[:, 1:])),
+    )
     sums.own(places, _traces(D, G, G) / 2, _traces(D, G, mean), _traces(D, G, spread))
     add_leaf_score(sums.scores, chunk, (mean + spread - G).sum(-1) / 2)
     if chunk.segments is None:
@@ -215,13 +218,18 @@ def _node(
     own = sums.place[level]
     G = state.G - small.gram(state.SG, state.SG)  # Z' Sigma^-1 Z with the levels from this one inwards
     Q = state.H - small.gram(state.SG, state.W)
-    mean, spread = small.product(q[:, :1], small.transpose(q[:, :1])), small.product(q[:, 1:], small.transpose(q[:, 1:]))
+    mean, spread = (
+        small.product(q[:, :1], small.transpose(q[:, :1])),
+        small.product(q[:, 1:], small.transpose(q[:, 1:])),
+    )
     sums.own(own, _traces(D, G, G) / 2, _traces(D, G, mean), _traces(D, G, spread))
     sums.scores[level] += (mean + spread - G).sum(-1) / 2
     if dM.shape[2] == 0:
         return -_sandwich(D, Q)
     N = small.identity(a) - small.gram(state.SG, state.T)
-    J = np.concatenate([-small.gram(state.T, state.W), np.broadcast_to(small.identity(Q.shape[1]), (Q.shape[1],) + Q.shape[1:])])
+    J = np.concatenate(
+        [-small.gram(state.T, state.W), np.broadcast_to(small.identity(Q.shape[1]), (Q.shape[1], *Q.shape[1:]))]
+    )
     dMJ = np.einsum("ijkbn,jdbn->idkbn", dM, J)
     Xphi = np.einsum("idkbn,dcbn->ickbn", dMJ[:a], phi)
     NX = np.einsum("ijbn,jckbn->ickbn", N, Xphi)

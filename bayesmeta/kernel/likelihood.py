@@ -132,14 +132,13 @@ def likelihood(
         # log|F| in the original coordinates is log|F| here + 2 log|det R|.
         deviance = deviance + top.logdet_F + 2 * stats.logdet_R - stats.logdet_XX
     one = len(deviance) == 1 and all(np.ndim(p) == 2 for p in psi)
-    dpsi, info, phi = None, None, top.phi(with_beta=restricted)
+    slopes, info, phi = None, None, top.phi(with_beta=restricted)
     if directions is not None:
         along = [D[..., None] if D.ndim == 3 else D for D in directions]
-        dpsi, info = information(stats, up, phi, top.M, restricted, along)
+        slopes, info = information(stats, up, phi, top.M, restricted, along)
     elif gradient:
-        dpsi = scores(stats, up, phi)
-    if dpsi is not None:
-        dpsi = tuple(s[:, :, 0] if one else np.moveaxis(s, -1, 0) for s in dpsi)
+        slopes = scores(stats, up, phi)
+    dpsi = None if slopes is None else tuple(s[:, :, 0] if one else np.moveaxis(s, -1, 0) for s in slopes)
     loglik = -deviance / 2
     return Likelihood(stats, top, one, loglik[0] if one else loglik, dpsi, info)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from bayesmeta.errors import SpecError
 
+_STEP = 1e-5  # of a parameter, for differences
 REGISTER: dict[str, type["Structure"]] = {}
 
 
@@ -109,9 +110,19 @@ class Structure(ABC):
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
         """Gradient by xi of a function whose derivative by the entries of Psi is the symmetric `psi_bar`."""
 
-    @abstractmethod
     def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
-        """sum_ij psi_bar_ij d2 Psi_ij / dxi dxi', (n_free, n_free, ...), for a symmetric `psi_bar` (dim, dim, ...)."""
+        """sum_ij psi_bar_ij d2 Psi_ij / dxi dxi', (n_free, n_free, ...), for a symmetric `psi_bar` (dim, dim, ...).
+
+        By differences of `pullback` where a family does not have it written out.
+        """
+        rows = []
+        for i in range(len(xi)):
+            step = np.zeros_like(xi)
+            step[i] = _STEP * np.maximum(np.abs(xi[i]), 1.0)
+            change = self.pullback(xi + step, psi_bar, dim) - self.pullback(xi - step, psi_bar, dim)
+            rows.append(change / (2 * step[i]))
+        H = np.stack(rows)
+        return np.asarray((H + H.swapaxes(0, 1)) / 2)
 
     def linear(self, dim: int) -> bool:
         """Whether Psi is linear in `theta`; otherwise theta is xi."""
@@ -139,14 +150,18 @@ class Structure(ABC):
         return np.moveaxis(self.pullback(xi[:, None, None], entry, dim), 0, 2)
 
     def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
-        """xi (n_free, n) of members spread over the family, from points (n_free, n) of the unit cube.
+        """xi (n_free, n), in natural units, of members all over the family, from points (n_free, n) of the unit cube.
 
-        sd : maps shares (...) to SDs in units of 1; correlations take the share of an angle's half turn.
+        sd : maps shares to SDs. By default the parameters that are no SDs are taken as logits.
         """
-        raise NotImplementedError
+        inside = np.clip(share, 0.01, 0.99)
+        xi = np.log(inside / (1 - inside))
+        zeros = self.zero_positions(dim)
+        xi[zeros] = sd(share[zeros])
+        return np.asarray(xi)
 
     def canonical(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        """The one of all xi (n_free, ...) with the same Psi that is reported: SDs not negative, angles in half a turn."""
+        """Of all xi (n_free, ...) with the same Psi the one reported: SDs not negative, angles within half a turn."""
         return xi
 
     @abstractmethod

@@ -28,6 +28,7 @@ from bayesmeta.structures import REGISTER
 
 LOW = 1e-4  # log-likelihood below the best known from which a fit counts as low
 STRUCTURES = ("unstr", "diag", "id", "cs", "hcs", "ar1", "har1", "prop", "cor", "fixed")
+RANDOM = ("1", "1", "1", "1 + x1", "0 + x1", "1 + f", "0 + f")
 NEED_TWO = ("cs", "hcs", "ar1", "har1")
 NEED_MATRIX = ("prop", "cor", "fixed")
 
@@ -88,7 +89,11 @@ def random_problem(name: str, rng: np.random.Generator) -> Problem:
     columns["x1"], columns["x2"] = rng.normal(size=n) * rng.choice([0.1, 1.0, 10.0]), rng.uniform(0, 2, n)
     columns["f"] = rng.choice(list("abc"), n)
     levels = [f"level{i + 1}" for i in range(n_levels)] or ["unit"]
-    random = None if not n_levels else {v: str(rng.choice(["1", "1", "1", "1 + x1", "0 + x1", "1 + f", "0 + f"])) for v in levels}
+    random = (
+        None
+        if not n_levels
+        else {v: str(rng.choice(["1", "1", "1", "1 + x1", "0 + x1", "1 + f", "0 + f"])) for v in levels}
+    )
     dims = [1 if random is None else len(effects(random[v], columns)) for v in levels]
     psi = {v: random_structure(rng, k * q) for v, q in zip(levels, dims, strict=True)}
     S = sampling(rng, n, k, columns.get("level1"))
@@ -266,14 +271,16 @@ def main() -> None:
         for name in {*problem.structures.split(), "all"}:
             count[name] += [1, low, not converged and not failed, failed]
         if low or not converged:
-            print(f"{'LOW' if low else 'LOOSE'} {problem.name} {problem.structures}: {best - loglik:.1e} below the best")
+            print(
+                f"{'LOW' if low else 'LOOSE'} {problem.name} {problem.structures}: {best - loglik:.1e} below the best"
+            )
         stored.append(asdict(problem) | {"best": max(best, loglik)})
     if options.store:
         options.store.write_text(json.dumps(stored))
     print(f"{'structure':10} models   low  not converged  failed")
     for name, (n, low, loose, failed) in sorted(count.items()):
         print(f"{name:10} {n:6d} {low:5d} {loose:14d} {failed:7d}")
-    print(f"evaluations of the winning climb: median {np.median(evaluations):.0f}, 95% {np.quantile(evaluations, 0.95):.0f}")
+    print("evaluations of the winning climb: median {:.0f}, 95% {:.0f}".format(*np.quantile(evaluations, [0.5, 0.95])))
 
 
 if __name__ == "__main__":
