@@ -44,6 +44,10 @@ def psi(level: str) -> str:
     return f"psi_{level}"
 
 
+def psi_se(level: str) -> str:
+    return f"psi_{level}_se"
+
+
 def tau(level: str) -> str:
     return f"tau_{level}"
 

@@ -5,6 +5,7 @@ import numpy as np
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, DataError, warn
+from bayesmeta.estimation import moment_errors
 from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.units import LIKELIHOOD, Units, at_psi, check_unstructured, least_squares, units_of
@@ -31,8 +32,10 @@ def fit_mm(spec: Spec) -> Estimate:
     """
     units = _units(spec, "mm")
     fixed = least_squares(spec, np.zeros((units.y.shape[1],) * 2))
-    psi = positive_part(matrix_moments(units, fixed))
-    return _estimate(spec, "mm", psi, evaluations=1, change=0.0, message="solved directly")
+    moments, slope = matrix_moments(units, fixed)
+    psi = positive_part(moments)
+    cov = moment_errors.of_matrix_moments(units, psi, slope)
+    return _estimate(spec, "mm", psi, cov, evaluations=1, change=0.0, message="solved directly")
 
 
 def fit_vc(spec: Spec, vc_adjust: bool = True, max_iterations: int = 1000, tolerance: float = 1.5e-8) -> Estimate:
@@ -57,13 +60,16 @@ def fit_vc(spec: Spec, vc_adjust: bool = True, max_iterations: int = 1000, toler
         before, psi = psi, positive_part(variance_components(units, psi, fit, vc_adjust))
         change = float(np.max(np.abs(psi - before) / (size + np.abs(psi))))
         if change <= tolerance:
-            return _estimate(spec, "vc", psi, iteration, change, "fixed point")
+            R, divisor = _adjustment(units, before, fit.beta_cov, vc_adjust)
+            cov = moment_errors.of_variance_components(units, psi, R, divisor)
+            return _estimate(spec, "vc", psi, cov, iteration, change, "fixed point")
     warn(
         f"variance components did not settle: relative change {change:.1e} in iteration {max_iterations}; "
         "allow more (max_iterations=)",
         ConvergenceWarning,
     )
-    return _estimate(spec, "vc", psi, max_iterations, change, f"{max_iterations} iterations", converged=False)
+    none = np.full((psi.size, psi.size), np.nan)
+    return _estimate(spec, "vc", psi, none, max_iterations, change, f"{max_iterations} iterations", converged=False)
 
 
 def _units(spec: Spec, method: str) -> Units:
@@ -82,8 +88,8 @@ def _units(spec: Spec, method: str) -> Units:
     return units
 
 
-def matrix_moments(units: Units, fixed: Likelihood) -> FloatArray:
-    """Psi (k, k), symmetric but of any sign, from the fixed-effects fit.
+def matrix_moments(units: Units, fixed: Likelihood) -> tuple[FloatArray, FloatArray]:
+    """Psi (k, k), symmetric but of any sign, from the fixed-effects fit, and its derivative (k * k, k * k) by the sum.
 
     W(I - H) = (I - H)'W, so the sum over units of the diagonal blocks of W r r' has the expectation
     sum_i (R_i - H_ii') + sum_ij [(I - H)'W]_ij Psi [(I - H)']_ji, with R_i the identity of the observed outcomes.
@@ -111,7 +117,9 @@ def matrix_moments(units: Units, fixed: Likelihood) -> FloatArray:
         )
     excess = (observed - (R - H_t).sum(axis=0)) * np.outer(u, 1 / u)
     psi = np.linalg.solve(scaled, excess.ravel()).reshape(k, k) * np.outer(u, u)
-    return (psi + psi.T) / 2
+    slope = np.linalg.inv(scaled) * np.outer(np.outer(u, u), np.outer(u, 1 / u))
+    mirrored = slope.reshape(k, k, -1).swapaxes(0, 1).reshape(slope.shape)
+    return (psi + psi.T) / 2, (slope + mirrored) / 2
 
 
 def _sum_of_products(A: FloatArray, B: FloatArray) -> FloatArray:
@@ -122,36 +130,40 @@ def _sum_of_products(A: FloatArray, B: FloatArray) -> FloatArray:
 
 def variance_components(units: Units, psi: FloatArray, fit: Likelihood, adjust: bool) -> FloatArray:
     """One step of the iteration: Psi (k, k) of any sign from the least-squares fit at the Psi before."""
-    r = units.residuals(fit.beta)
-    divisor = units.n_pairs
-    if adjust:
-        r = adjusted(units, units.covariances(psi), fit.beta_cov, r)
-    else:
-        own = (units.X != 0).any(axis=0).sum(axis=1)
-        divisor = divisor - np.maximum.outer(own, own)
-        if divisor.min() <= 0:
-            raise DataError(
-                f'method "vc" needs more units that observe both of two outcomes than coefficients of each, there are '
-                f"{units.n_pairs.min():.0f} for {own.max()}\n  simplify the formula, or keep vc_adjust=True"
-            )
+    R, divisor = _adjustment(units, psi, fit.beta_cov, adjust)
+    r = (R @ units.residuals(fit.beta)[:, :, None])[:, :, 0]
     return r.T @ r / divisor - np.where(units.pairs, units.S, 0.0).sum(axis=0) / units.n_pairs
 
 
-def adjusted(units: Units, Sigma: FloatArray, V: FloatArray, r: FloatArray) -> FloatArray:
-    """(I - H_ii)^(-1/2) r_i with H_ii = X_i V X_i' Sigma_i^-1 and the principal square root.
+def _adjustment(units: Units, psi: FloatArray, V: FloatArray, adjust: bool) -> tuple[FloatArray, FloatArray]:
+    """What residuals are multiplied by (m, k, k), and what their products are divided by (k, k)."""
+    if adjust:
+        return inverse_root(units, units.covariances(psi), V), units.n_pairs
+    own = (units.X != 0).any(axis=0).sum(axis=1)
+    divisor = units.n_pairs - np.maximum.outer(own, own)
+    if divisor.min() <= 0:
+        raise DataError(
+            f'method "vc" needs more units that observe both of two outcomes than coefficients of each, there are '
+            f"{units.n_pairs.min():.0f} for {own.max()}\n  simplify the formula, or keep vc_adjust=True"
+        )
+    return np.broadcast_to(np.eye(len(psi)), units.S.shape), divisor
+
+
+def inverse_root(units: Units, Sigma: FloatArray, V: FloatArray) -> FloatArray:
+    """(I - H_ii)^(-1/2) of every unit (m, k, k) with H_ii = X_i V X_i' Sigma_i^-1 and the principal square root.
 
     With Sigma = C C' it is C G^(-1/2) C^-1 for the symmetric G = I - C^-1 X V X' C'^-1.
     """
     C = np.linalg.cholesky(Sigma)
-    white = np.linalg.solve(C, np.concatenate([units.X, r[:, :, None]], axis=2))
-    X, r = white[:, :, :-1], white[:, :, -1:]
+    C_inverse = np.linalg.inv(C)
+    X = C_inverse @ units.X
     values, vectors = np.linalg.eigh(np.eye(C.shape[1]) - X @ V @ np.swapaxes(X, 1, 2))
     if len(whole := np.flatnonzero(values[:, 0] < WHOLE)):
         raise DataError(
             f"{len(whole)} units each determine a coefficient alone, which leaves their residuals no adjustment "
             f"(the first in place {whole[0] + 1})\n  use vc_adjust=False"
         )
-    return (C @ (vectors / np.sqrt(values)[:, None, :]) @ np.swapaxes(vectors, 1, 2) @ r)[:, :, 0]
+    return C @ (vectors / np.sqrt(values)[:, None, :]) @ np.swapaxes(vectors, 1, 2) @ C_inverse
 
 
 def positive_part(psi: FloatArray) -> FloatArray:
@@ -164,15 +176,23 @@ def positive_part(psi: FloatArray) -> FloatArray:
 
 
 def _estimate(
-    spec: Spec, method: str, psi: FloatArray, evaluations: int, change: float, message: str, converged: bool = True
+    spec: Spec,
+    method: str,
+    psi: FloatArray,
+    cov: FloatArray,
+    evaluations: int,
+    change: float,
+    message: str,
+    converged: bool = True,
 ) -> Estimate:
-    """The estimates at Psi; the method gives no standard error of it."""
+    """The estimates at Psi, whose entries have the covariance `cov` (k * k, k * k)."""
     factor = lower_factor(psi)
     row, col = lower_entries(len(psi))
     at_zero = (row == col) & (factor[row, row] <= ZERO * np.sqrt(np.diag(psi))[row])
     none = np.full(len(row), np.nan)
+    xi_cov = np.full((len(row), len(row)), np.nan) if at_zero.any() else moment_errors.of_factor(factor, row, col, cov)
     search = Optimizer(np.zeros((0, len(row))), np.zeros(0), evaluations, none, change, converged, at_zero, message)
-    return at_psi(spec, method, psi, factor[row, col], np.full((len(row), len(row)), np.nan), search)
+    return at_psi(spec, method, psi, moment_errors.standard_errors(cov), factor[row, col], xi_cov, search)
 
 
 def lower_factor(psi: FloatArray) -> FloatArray:

@@ -155,17 +155,17 @@ def median_unbiased(study: Study, tolerance: float = EXACT) -> Moment:
 
 
 def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], tolerance: float | None = None) -> Estimate:
-    """tau2 by one of the estimators above, truncated at zero, where it has no standard error.
+    """tau2 by one of the estimators above, truncated at zero.
 
-    The standard error of tau, sqrt(xi_cov), is that of tau2 over 2 tau.
+    The standard error of tau, sqrt(xi_cov), is that of tau2 over 2 tau; at zero tau2 has one and tau has none.
     """
     study = study_of(spec, f"method '{method}'", 'method="mm", "vc", "reml" or "ml"', LIKELIHOOD)
     check_unstructured(spec, method)
-    found = estimator(study) if tolerance is None else estimator(study, tolerance)
-    at_zero = not found.tau2 > 0
-    found = replace(found, tau2=0.0 if at_zero else found.tau2)
-    tau = np.sqrt(found.tau2)
-    variance = np.nan if at_zero else (found.se(study.v) / (2 * tau)) ** 2
+    moment = estimator(study) if tolerance is None else estimator(study, tolerance)
+    at_zero = not moment.tau2 > 0
+    moment = replace(moment, tau2=0.0 if at_zero else moment.tau2)
+    tau, se = np.sqrt(moment.tau2), moment.se(study.v)
+    variance = np.nan if at_zero else (se / (2 * tau)) ** 2
     search = Optimizer(
         starts=np.zeros((0, 1)),
         path=np.zeros(0),
@@ -176,7 +176,8 @@ def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], toleranc
         at_boundary=np.array([at_zero]),
         message="solved directly",
     )
-    return at_psi(spec, method, np.array([[found.tau2]]), np.array([tau]), np.array([[variance]]), search)
+    psi, psi_se = np.array([[moment.tau2]]), np.array([[se]])
+    return at_psi(spec, method, psi, psi_se, np.array([tau]), np.array([[variance]]), search)
 
 
 for _name, _label, _estimator, _options in (

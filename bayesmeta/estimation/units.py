@@ -97,8 +97,16 @@ def least_squares(spec: Spec, psi: FloatArray) -> Likelihood:
     return likelihood(spec.statistics, (psi,), restricted=False)
 
 
-def at_psi(spec: Spec, method: str, psi: FloatArray, xi: FloatArray, xi_cov: FloatArray, search: Optimizer) -> Estimate:
-    """The estimates at a Psi that was found without a likelihood."""
+def at_psi(
+    spec: Spec,
+    method: str,
+    psi: FloatArray,
+    psi_se: FloatArray,
+    xi: FloatArray,
+    xi_cov: FloatArray,
+    search: Optimizer,
+) -> Estimate:
+    """The estimates at a Psi that comes without a likelihood."""
     level, fit = spec.levels[0], least_squares(spec, psi)
     return Estimate(
         method=method,
@@ -113,4 +121,5 @@ def at_psi(spec: Spec, method: str, psi: FloatArray, xi: FloatArray, xi_cov: Flo
         df_random=len(xi),
         nobs=spec.statistics.n_obs,
         optimizer=search,
+        psi_se=(psi_se,),
     )

@@ -7,13 +7,14 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtri
 
+from bayesmeta import schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_name
 from bayesmeta.errors import BoundaryWarning, warn
 from bayesmeta.estimation.tau2 import Study, study_of
 from bayesmeta.inference.profile import profile
 from bayesmeta.tree.parameters import TAU, parameters
-from bayesmeta.tree.specification import spec_from_tree
+from bayesmeta.tree.specification import group, spec_from_tree
 
 PARAMETER = "parameter"
 STATISTICS = ["estimate", "se", "lower", "upper"]
@@ -42,9 +43,9 @@ def confint(
     Dataset over `parameter`: `estimate`, `se`, `lower`, `upper`, NaN where the method gives none
         For "wald" the coordinates `kind`, `level` and `term` say what a parameter is. For "qprofile" `I2`, in percent,
         is tau2 / (tau2 + s2) and `H2` is tau2 / s2 + 1 with the typical sampling variance s2 = (n - P) / tr(P), so they
-        belong to the estimate of tau2 and differ from those of `bm.heterogeneity`, which are made from Q; standard
-        errors of all four follow from that of tau by the delta method with s2 known. A bound that would be negative is
-        zero, or an empty interval NaN; the attribute `note` says either.
+        belong to the estimate of tau2 and differ from those of `bm.heterogeneity`, which are made from Q. Standard
+        errors of I2 and H2 follow from that of tau2 by the delta method with s2 known; tau has none at zero. A bound
+        that would be negative is zero, or an empty interval NaN; the attribute `note` says either.
 
     Raises
     ------
@@ -111,12 +112,14 @@ def _q_profile(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
     table = parameters(tree, prob)
     spec = spec_from_tree(tree)
     study = study_of(spec, "method 'qprofile'", 'method="wald"', 'use method="wald"')
-    tau, se = table.loc[table["kind"] == TAU, ["estimate", "se"]].to_numpy(dtype=float)[0]
+    tau, tau_se = table.loc[table["kind"] == TAU, ["estimate", "se"]].to_numpy(dtype=float)[0]
+    stored = group(tree, schema.ESTIMATE).get(schema.psi_se(spec.levels[0].name))
+    tau2_se = 2 * tau * tau_se if stored is None else float(stored.item())
     lower, upper, note = _tau2_interval(study, prob)
     rows = _transforms(np.array([tau**2, lower, upper]), study.typical_variance)
-    slopes = _slopes(tau, study.typical_variance)
+    errors = _standard_errors(tau**2, tau2_se, study.typical_variance) | {"tau": tau_se}
     return pd.DataFrame(
-        {name: (values[0], slopes[name] * se, *values[1:]) for name, values in rows.items()}, index=STATISTICS
+        {name: (values[0], errors[name], *values[1:]) for name, values in rows.items()}, STATISTICS
     ).T, note
 
 
@@ -124,9 +127,9 @@ def _transforms(tau2: FloatArray, typical: float) -> dict[str, FloatArray]:
     return {"tau2": tau2, "tau": np.sqrt(tau2), "I2": 100 * tau2 / (tau2 + typical), "H2": tau2 / typical + 1}
 
 
-def _slopes(tau: float, typical: float) -> dict[str, float]:
-    """Derivatives of the four by tau."""
-    return {"tau2": 2 * tau, "tau": 1.0, "I2": 200 * tau * typical / (tau**2 + typical) ** 2, "H2": 2 * tau / typical}
+def _standard_errors(tau2: float, se: float, typical: float) -> dict[str, float]:
+    """Of the functions of tau2 that have a derivative at zero too."""
+    return {"tau2": se, "I2": 100 * typical / (tau2 + typical) ** 2 * se, "H2": se / typical}
 
 
 def _tau2_interval(study: Study, prob: float) -> tuple[float, float, str]:

@@ -30,7 +30,7 @@ def predict(
 ) -> xr.Dataset:
     """`bm.predict` for a posterior."""
     spec, beta = spec_from_tree(tree), beta_draws(tree)
-    rows = Rows.of(spec) if newdata is None else Rows.new(newdata)
+    rows = Rows.of(spec, newdata)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
     mean, variance = X @ beta.mean(0) + offset[:, None], quadratic(X, _covariance(beta))
     about, Z, new = "posterior standard deviation of the mean", [], []
@@ -58,7 +58,7 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float) 
             f"se={se!r} is a formula for fits, this tree holds a posterior\n  leave se out: the SD of the draws"
         )
     spec, beta = spec_from_tree(tree), beta_draws(tree)
-    rows, used = Rows.of(spec), depth(spec, level)
+    rows, used = Rows.kept(spec), depth(spec, level)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
     b = b_draws(tree, spec)[:used]
     Z = [spec.design.random(each.name, rows.frame) for each in spec.levels[:used]]

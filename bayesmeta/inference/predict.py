@@ -30,7 +30,8 @@ def predict(
     ----------
     tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
     newdata : rows to predict for: a data frame, or a dict of columns or of single values, with the predictors only;
-        outcomes and groups need not be there. By default the rows of the data.
+        outcomes and groups need not be there. `{}` is one row, of a model that needs no predictors. By default the
+        rows of the data, also those that were dropped for want of an outcome.
     interval : "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every
         level, which needs the predictors of the random parts as well; None, no interval.
     prob : probability of the interval, between 0 and 1.
@@ -40,15 +41,20 @@ def predict(
     Dataset over (row, outcome)
         `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect about `mean`; with
         an interval `lower` and `upper`, by normal quantiles. A row with a missing predictor is NaN, as is a row of the
-        data that was dropped; missing outcomes are predicted. Of a posterior, mean and SD of the draws, and their
-        quantiles as an equal-tailed interval.
+        data that was dropped because of its predictors; missing outcomes are predicted. Of a posterior, mean and SD of
+        the draws, and their quantiles as an equal-tailed interval.
 
     Raises
     ------
     DataError
-        When a predictor is not in `newdata`, or has a category that the data did not have.
+        When `newdata` has no rows, or a predictor is not in it or has a category that the data did not have.
     SpecError
         When `interval` or `prob` is not as above, or the tree holds neither a fit nor a posterior.
+
+    Warns
+    -----
+    AssumptionWarning
+        When `newdata` has columns that the model does not use, unless the outcomes are among them, as in a data set.
 
     Notes
     -----
@@ -70,7 +76,7 @@ def predict(
     if is_posterior(tree):
         return posterior_predict.predict(tree, newdata, interval, prob)
     estimate, spec = group(tree, schema.ESTIMATE), spec_from_tree(tree)
-    rows = Rows.of(spec) if newdata is None else Rows.new(newdata)
+    rows = Rows.of(spec, newdata)
     X = spec.design.fixed(rows.frame)
     mean = X @ estimate["beta"].to_numpy() + spec.design.offset(rows.frame)[:, None]
     variance = quadratic(X, estimate["beta_cov"].to_numpy())
@@ -133,7 +139,7 @@ def blup(
     if is_posterior(tree):
         return posterior_predict.blup(tree, level, kind, se, prob)
     spec, found = _random_effects(tree)
-    rows = Rows.of(spec)
+    rows = Rows.kept(spec)
     mean, with_beta, given_beta = _random_part(spec, rows, found, depth(spec, level))
     if se == "paper":
         with_beta = np.zeros_like(with_beta)

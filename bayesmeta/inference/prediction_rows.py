@@ -11,8 +11,9 @@ from scipy.special import ndtri
 
 from bayesmeta import schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
-from bayesmeta._validation import check_name, check_probability
+from bayesmeta._validation import check_name, check_probability, did_you_mean, listing
 from bayesmeta.columns import as_frame
+from bayesmeta.errors import AssumptionWarning, DataError, warn
 from bayesmeta.model.spec import Level, Spec
 
 
@@ -25,14 +26,28 @@ class Rows:
     used: BoolArray
 
     @classmethod
-    def of(cls, spec: Spec) -> "Rows":
+    def kept(cls, spec: Spec) -> "Rows":
+        """The rows that the model describes."""
         return cls(spec.data.loc[spec.kept], spec.row_labels, spec.kept)
 
     @classmethod
-    def new(cls, newdata: pd.DataFrame | Mapping[str, Any]) -> "Rows":
+    def of(cls, spec: Spec, newdata: pd.DataFrame | Mapping[str, Any] | None) -> "Rows":
+        """New rows, or those of the data: also rows that were dropped, as long as their predictors have values."""
+        if newdata is not None:
+            return cls._new(spec, newdata)
+        usable = spec.kept.copy()
+        dropped = np.flatnonzero(~spec.kept)
+        usable[dropped] = _can_be_evaluated(spec, spec.data.iloc[dropped])
+        return cls(spec.data.loc[usable], spec.row_labels, usable)
+
+    @classmethod
+    def _new(cls, spec: Spec, newdata: pd.DataFrame | Mapping[str, Any]) -> "Rows":
         if isinstance(newdata, Mapping) and all(np.isscalar(value) for value in newdata.values()):
-            newdata = {name: [value] for name, value in newdata.items()}
+            newdata = pd.DataFrame(dict(newdata), index=[0])
         frame = as_frame(newdata, "newdata")
+        if not len(frame):
+            raise DataError("newdata has no rows\n  leave it out to predict for the rows of the data")
+        _mention_unknown(frame, spec)
         return cls(frame, [str(row) for row in frame.index], np.ones(len(frame), bool))
 
     def table(self, outcomes: Sequence[str], found: Mapping[str, FloatArray]) -> xr.Dataset:
@@ -47,6 +62,35 @@ class Rows:
         everywhere = np.full((len(self.used), values.shape[1]), np.nan)
         everywhere[self.used] = values
         return everywhere
+
+
+def _can_be_evaluated(spec: Spec, frame: pd.DataFrame) -> BoolArray:
+    """Whether every predictor of a row has a value that the designs know; a missing one is NaN and does no harm."""
+    if not len(frame):
+        return np.zeros(0, bool)
+    design = spec.design
+    try:
+        design.fixed(frame)
+        design.offset(frame)
+        for level in spec.levels:
+            design.random(level.name, frame)
+    except DataError:  # in some row: the halves of the frame tell which
+        if len(frame) == 1:
+            return np.zeros(1, bool)
+        half = len(frame) // 2
+        return np.concatenate([_can_be_evaluated(spec, part) for part in (frame.iloc[:half], frame.iloc[half:])])
+    return np.ones(len(frame), bool)
+
+
+def _mention_unknown(frame: pd.DataFrame, spec: Spec) -> None:
+    """Warn of columns that the model does not use, unless the outcomes are there: then it is a whole data set."""
+    if spec.outcomes and set(spec.outcomes) & set(frame.columns):
+        return
+    known = list(spec.data.columns)
+    unknown = [str(name) for name in frame.columns if name not in known]
+    if unknown:
+        hint = did_you_mean(unknown[0], known) if len(unknown) == 1 else ""
+        warn(f"the model does not use these columns of newdata: {listing(unknown)}{hint}", AssumptionWarning)
 
 
 def table(dims: tuple[str, str], found: Mapping[str, FloatArray], coords: Mapping[str, pd.Index]) -> xr.Dataset:

@@ -56,7 +56,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
 
     See Also
     --------
-    bayesmeta.plots.loo_pit_values : the numbers that are drawn.
+    bayesmeta.plots.loo_pit_values : The numbers that are drawn.
 
     Notes
     -----
@@ -128,8 +128,8 @@ def sensitivity(
 
     See Also
     --------
-    bayesmeta.sensitivity : the numbers that are drawn.
-    bayesmeta.plots.compare : the same for several methods or models.
+    bayesmeta.sensitivity : The numbers that are drawn.
+    bayesmeta.plots.compare : The same for several methods or models.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
 
     See Also
     --------
-    bayesmeta.plots.loo_pit : the same as a picture.
+    bayesmeta.plots.loo_pit : The same as a picture.
 
     Notes
     -----

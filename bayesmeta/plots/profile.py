@@ -45,8 +45,8 @@ def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesAr
 
     See Also
     --------
-    bayesmeta.profile : the numbers that are drawn.
-    bayesmeta.confint : the intervals alone.
+    bayesmeta.profile : The numbers that are drawn.
+    bayesmeta.confint : The intervals alone.
 
     References
     ----------

@@ -11,6 +11,8 @@ import pytest
 from scipy.linalg import block_diag, sqrtm
 
 import bayesmeta as bm
+from bayesmeta.estimation import moment_errors, moments
+from bayesmeta.estimation.units import least_squares, units_of
 
 TAU2 = ["dl", "he", "hs", "sj", "eb", "pm", "pmm"]
 LOOSE = np.finfo(float).eps ** 0.25  # at which the reference stopped looking for the roots of PM and PMM
@@ -191,11 +193,11 @@ def test_counts_criteria_and_page() -> None:
         criteria = {name: float(value) for name, value in tree["criteria"].to_dataset().items()}
         assert (criteria["df_fixed"], criteria["df_random"], criteria["df"], criteria["nobs"]) == (4, 3, 7, 10)
         assert np.isnan([criteria[name] for name in ("loglik", "aic", "aicc", "bic")]).all()
-        assert np.isnan(tree["estimate"]["xi_cov"].values).all()
+        np.testing.assert_allclose(tree["estimate"]["xi_cov"], tree["estimate"]["xi_cov"].T, rtol=1e-9)
         L = np.zeros((2, 2))
         L[[0, 1, 1], [0, 0, 1]] = tree["estimate"]["xi"]
         np.testing.assert_allclose(L @ L.T, tree["estimate"]["psi_unit"], rtol=1e-12)
-        assert np.isnan(bm.summary(tree).components()["se"]).all()
+        assert (bm.summary(tree).components()["se"] > 0).all()
         assert "logLik" not in str(bm.summary(tree))
     with pytest.raises(bm.SpecError, match="has no likelihood"):
         _ = bm.compare(tree, bm.fit(spec, "ml")).criteria
@@ -325,6 +327,71 @@ def test_published_estimators(
     np.testing.assert_allclose(estimate["beta_se"], np.atleast_1d(expected["se"]), atol=1e-8)
     tau = estimate["tau_unit"].item()
     assert bm.summary(tree).components()["se"].item() == pytest.approx(expected["se_tau2"] / (2 * tau), abs=1e-8)
+
+
+@pytest.mark.parametrize("method", [*TAU2, "mm", "vc"])
+@pytest.mark.parametrize(("part", "formula"), [("intercept_only", "y ~ 1"), ("with_x", "y ~ x")])
+def test_tau2_at_zero_has_its_standard_error(
+    reference: Callable[[str], Any], method: str, part: str, formula: str
+) -> None:
+    values = reference("metafor/tau2_at_zero")
+    spec = bm.specify(formula, pd.DataFrame({name: values[name] for name in "yvx"}), S="v")
+    tree = bm.fit(spec, method)
+    table = quietly(lambda: bm.confint(tree, "qprofile")).to_dataframe()  # its interval is empty, which a warning says
+    expected = values[part].get("DL" if method == "mm" else method.upper())
+    if expected is not None:
+        assert table["estimate"]["tau2"] == pytest.approx(expected["tau2"], abs=1e-12)
+        assert table["se"]["tau2"] == pytest.approx(expected["se_tau2"], rel=1e-9)
+    assert tree["estimate"]["psi_unit_se"].item() == table["se"]["tau2"] > 0
+    assert table.loc[["I2", "H2"], "se"].min() > 0
+    assert np.isnan(table["se"]["tau"]) == (table["estimate"]["tau"] == 0)
+
+
+def test_the_standard_error_of_matrix_moments_of_one_outcome_is_that_of_dersimonian_laird() -> None:
+    spec = bm.specify("logor ~ ablat", bm.datasets.load("bcg"), S="logorvar")
+    mm, dl = (bm.fit(spec, method)["estimate"] for method in ("mm", "dl"))
+    np.testing.assert_allclose(mm["psi_unit_se"], dl["psi_unit_se"], rtol=1e-9)
+    np.testing.assert_allclose(mm["xi_cov"], dl["xi_cov"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_the_covariance_of_residual_products_against_dense_matrices(missing: float) -> None:
+    data, S = draw(5, 2, missing=missing)
+    spec = quietly(lambda: bm.specify("y0 + y1 ~ x", data, S=S))
+    units, psi, k = units_of(spec, "", ""), np.array([[0.5, 0.2], [0.2, 0.4]]), 2
+    _, X, S_dense, seen = dense(spec, k)
+    W = inverse_where_seen(S_dense, seen)
+    left = np.diag(seen.astype(float)) - X @ np.linalg.inv(X.T @ W @ X) @ X.T @ W
+    Sigma = S_dense + np.kron(np.eye(len(units.y)), psi) * np.outer(seen, seen)
+    C = left @ Sigma @ left.T
+    blocks = np.linalg.inv(units.S) * units.pairs
+    form = {}
+    for p, q in np.ndindex(k, k):
+        A = np.zeros_like(C)
+        for i, block in enumerate(blocks):
+            A[i * k + q, i * k : i * k + k] = block[p]
+        form[p, q] = (A + A.T) / 2
+    found = moment_errors.Residuals.of_fixed_fit(units, units.covariances(psi) * units.pairs, blocks)
+    cov = found.covariance_of_sum(blocks)
+    for p, q, s, t in np.ndindex(k, k, k, k):
+        assert cov[p, q, s, t] == pytest.approx(2 * np.trace(form[p, q] @ C @ form[s, t] @ C), rel=1e-9)
+
+
+@pytest.mark.parametrize(("method", "missing"), [("mm", 0.0), ("vc", 0.0), ("mm", 0.3), ("vc", 0.3)])
+def test_standard_errors_of_psi_are_the_spread_of_its_estimates(method: str, missing: float) -> None:
+    data, S = draw(3, 2, m=60, missing=missing, spread=1.5)
+    spec = quietly(lambda: bm.specify("y0 + y1 ~ x", data, S=S))
+    psi = np.array([[1.5, 0.5], [0.5, 1.0]])
+    Y = bm.simulate(spec, 1500, 1, beta=[1.0, 0.0, 0.3, 0.2], psi=psi)
+    estimates = quietly(lambda: bm.fit_many(spec, Y, method=method))["psi_unit"].values
+    units = units_of(spec, "", "")
+    if method == "mm":
+        _, slope = moments.matrix_moments(units, least_squares(spec, 0 * psi))
+        cov = moment_errors.of_matrix_moments(units, psi, slope)
+    else:
+        R, divisor = moments._adjustment(units, psi, least_squares(spec, psi).beta_cov, True)
+        cov = moment_errors.of_variance_components(units, psi, R, divisor)
+    np.testing.assert_allclose(moment_errors.standard_errors(cov), estimates.std(axis=0, ddof=1), rtol=0.07)
 
 
 def naive_Q(spec: bm.Spec, tau2: float) -> float:

@@ -10,6 +10,7 @@ import bayesmeta as bm
 from bayesmeta.errors import DataError, SpecError
 from tests.support import dense
 from tests.support.awkward import awkward_data, awkward_new_data, awkward_spec
+from tests.support.posteriors import make_posterior
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_a_missing_outcome_is_predicted_from_its_groups(awkward: xr.DataTree):
 def test_predict_for_the_rows_of_the_data(awkward: xr.DataTree):
     found, spec, estimate = bm.predict(awkward), bm.Spec.from_tree(awkward), awkward["estimate"]
     assert list(found.data_vars) == ["mean", "se"]
-    assert set(found["row"].values[found["mean"].isnull().any("outcome")]) == {"r3", "r7"}
+    assert set(found["row"].values[found["mean"].isnull().any("outcome")]) == {"r3"}  # r7 has its predictors
     mean, se = found["mean"].values, found["se"].values
     expected = spec.X @ estimate["beta"].values + spec.offset
     np.testing.assert_allclose(mean[spec.row, spec.outcome_index], expected, rtol=1e-10, atol=1e-12)
@@ -144,7 +145,7 @@ def test_predict_for_new_rows(awkward: xr.DataTree):
     assert found.sel(row="z")["mean"].isnull().all()
     assert found.sel(row=["x", "y"]).notnull().all().to_array().all()
     beta = awkward["estimate"]["beta"].values
-    known = bm.predict(awkward, awkward_data().drop(columns=["A", "B", "region", "lab"]))
+    known = bm.predict(awkward, awkward_data()[["dose", "kind", "year", "base"]])
     np.testing.assert_allclose(known["mean"].sel(row="r5"), bm.predict(awkward)["mean"].sel(row="r5"), rtol=1e-12)
     x0, dose = spec.design.fixed(new)[0], new.loc["x", "dose"]
     region, lab = (awkward["estimate"][f"psi_{level}"].values for level in ("region", "lab"))
@@ -188,6 +189,51 @@ def test_new_rows_without_a_predictor_or_with_an_unseen_category(awkward: xr.Dat
         bm.predict(awkward, new.assign(kind=["none", "low", "mid"]))
     with pytest.raises(DataError, match="newdata is a str that cannot become a data frame"):
         bm.predict(awkward, "kind")
+
+
+@pytest.mark.parametrize("method", ["fit", "posterior"])
+def test_no_columns_are_one_row_where_no_predictor_is_needed(method: str):
+    bcg = bm.datasets.load("bcg")
+    spec = bm.specify("logor ~ 1", bcg, S="logorvar", measure="logor")
+    tree = bm.fit(spec) if method == "fit" else make_posterior(spec, draws=50)
+    pooled = bm.predict(tree, {}, interval="prediction")
+    assert pooled.sizes == {"row": 1, "outcome": 1}
+    xr.testing.assert_allclose(pooled.squeeze(drop=True), bm.predict(tree, bcg[:1], "prediction").squeeze(drop=True))
+    with pytest.raises(DataError, match="ablat"):
+        bm.predict(bm.fit(bm.specify("logor ~ ablat", bcg, S="logorvar")), {})
+
+
+@pytest.mark.parametrize("empty", [pd.DataFrame(), pd.DataFrame({"ablat": []}), {"ablat": []}])
+def test_new_data_without_rows_are_refused(empty):
+    for formula in ("logor ~ 1", "logor ~ ablat"):
+        fit = bm.fit(bm.specify(formula, bm.datasets.load("bcg"), S="logorvar"))
+        with pytest.raises(DataError, match="newdata has no rows"):
+            bm.predict(fit, empty)
+
+
+@pytest.mark.parametrize("form", [dict, pd.DataFrame])
+def test_columns_that_the_model_does_not_use_are_mentioned(form):
+    bcg = bm.datasets.load("bcg")
+    fit = bm.fit(bm.specify("logor ~ ablat", bcg, S="logorvar", random="1 | trial"))
+    with pytest.warns(bm.AssumptionWarning, match="does not use these columns of newdata: ablt; did you mean 'ablat'"):
+        found = bm.predict(fit, form({"ablat": [33.0], "ablt": [44.0], "trial": ["1"]}))
+    xr.testing.assert_identical(found, bm.predict(fit, form({"ablat": [33.0]})))
+    bm.predict(fit, bcg)  # a whole data set, whose other columns are no mistake
+
+
+@pytest.mark.parametrize("method", ["fit", "posterior"])
+def test_a_row_dropped_for_its_outcome_is_predicted(method: str):
+    data = bm.datasets.load("bcg")
+    data.loc[[3, 5], "logor"] = np.nan
+    data.loc[7, ["logor", "ablat"]] = np.nan
+    data.loc[9, ["logor", "ablat"]] = np.nan, -1.0  # no logarithm
+    data.loc[11, "logor"], data.loc[11, "alloc"] = np.nan, "never seen in a row kept"
+    spec = bm.specify("logor ~ log(ablat) + alloc", data, S="logorvar", measure="logor")
+    tree = bm.fit(spec) if method == "fit" else make_posterior(spec, draws=50)
+    found = bm.predict(tree, interval="confidence")
+    assert set(np.flatnonzero(found["mean"].isnull())) == {7, 9, 11}
+    new = bm.predict(tree, data.loc[[3, 5], ["ablat", "alloc"]], interval="confidence")
+    xr.testing.assert_allclose(found.isel(row=[3, 5]), new)
 
 
 def test_fixed_effects_have_no_random_part():

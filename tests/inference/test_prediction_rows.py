@@ -9,18 +9,22 @@ from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, norm
 from tests.support.awkward import awkward_data, awkward_spec
 
 
-def test_rows_of_the_data_are_all_rows_and_nan_where_dropped():
+@pytest.mark.parametrize(("all_rows", "without"), [(False, {"r3", "r7"}), (True, set())])
+def test_the_table_has_all_rows_of_the_data(all_rows: bool, without: set[str]):
     spec, data = awkward_spec(), awkward_data()
-    rows = Rows.of(spec)
-    assert len(rows.frame) == 34
-    table = rows.table(spec.outcomes, {"mean": np.ones((34, 2))})
+    rows = Rows.of(spec, None) if all_rows else Rows.kept(spec)
+    n = len(data) - len(without)
+    assert len(rows.frame) == n
+    table = rows.table(spec.outcomes, {"mean": np.ones((n, 2))})
     assert list(table["row"].values) == list(data.index)
-    assert set(table["row"].values[table["mean"].isnull().any("outcome")]) == {"r3", "r7"}
+    assert set(table["row"].values[table["mean"].isnull().any("outcome")]) == without
 
 
 def test_new_rows_may_be_columns_or_single_values():
-    assert Rows.new({"dose": 1.0, "kind": "low"}).frame.equals(pd.DataFrame({"dose": [1.0], "kind": ["low"]}))
-    rows = Rows.new(pd.DataFrame({"dose": [1.0, 2.0]}, index=["x", 7]))
+    spec = awkward_spec()
+    single = Rows.of(spec, {"dose": 1.0, "kind": "low"})
+    assert single.frame.equals(pd.DataFrame({"dose": [1.0], "kind": ["low"]}))
+    rows = Rows.of(spec, pd.DataFrame({"dose": [1.0, 2.0]}, index=["x", 7]))
     assert list(rows.labels) == ["x", "7"]
     assert rows.used.all()
 

@@ -95,13 +95,13 @@ def test_areas_of_squares_are_in_proportion_to_the_weights_printed(trials: xr.Da
 def test_the_diamond_is_the_pooled_interval_and_the_dashes_the_prediction(trials: xr.DataTree) -> None:
     ax = bm.plots.forest(trials)
     (diamond,) = (patch for patch in ax.patches if patch.get_label() == "mean")
-    pooled = bm.predict(trials, {"x": 0}, interval="confidence")
+    pooled = bm.predict(trials, {}, interval="confidence")
     x = diamond.get_xy()[:, 0]
     assert sorted(set(x.round(12))) == pytest.approx(
         np.exp([pooled[name].item() for name in ("lower", "mean", "upper")]), rel=1e-9
     )
     (dashed,) = (line for line in ax.lines if line.get_linestyle() == "--" and line.get_ydata()[0] > 13)
-    future = bm.predict(trials, {"x": 0}, interval="prediction")
+    future = bm.predict(trials, {}, interval="prediction")
     assert dashed.get_xdata() == pytest.approx(np.exp([future["lower"].item(), future["upper"].item()]))
     uprights = {line.get_label(): line.get_xdata()[0] for line in ax.lines}
     assert uprights["no effect"] == 1

@@ -36,9 +36,7 @@ def test_rows_pooled_estimate_and_prediction_interval(bcg: pd.DataFrame) -> None
     assert mean.mean is not None
     assert mean.mean.estimate == pytest.approx(tree["estimate/beta"].item())
     assert prediction.prediction is not None
-    assert prediction.prediction.upper == pytest.approx(
-        bm.predict(tree, {"x": 0}, interval="prediction")["upper"].item()
-    )
+    assert prediction.prediction.upper == pytest.approx(bm.predict(tree, {}, interval="prediction")["upper"].item())
     assert sum(cell.weight for cell in said.cells(0)[:13]) == pytest.approx(1)
     assert max(cell.size for cell in said.cells(0)[:13]) == 1
 
