@@ -277,7 +277,8 @@ def climb(
 ) -> Climbs:
     """Climb from every z (N, F), all in lock step; one that has arrived leaves the batch.
 
-    objective : of one data set, of N, or with a constraint. most : evaluations of a climb. tolerance : Newton decrement at
+    objective : of one data set, of N, or with a constraint. most : evaluations of a climb. tolerance : of the Newton
+    decrement, at
     which it has arrived. report : called with the number of steps and the highest log-likelihood.
     """
     free, lower, N = objective.free, objective.free.lower, len(z)

@@ -16,8 +16,6 @@ class Modes:
     xi: FloatArray
     start: FloatArray
 
-from bayesmeta._typing import FloatArray
-
 
 @dataclass(frozen=True)
 class Optimizer:
