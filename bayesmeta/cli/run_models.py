@@ -53,7 +53,7 @@ def fit(
     with plain_errors():
         if method is not None:
             check_choice(method, REGISTER, "--method")
-        run_each(file, model, out or Path(f"{file.stem}.nc"), run)
+        run_each(file, model, out or Path(f"{file.stem}.nc"), run, tables=True)
 
 
 def sample(
@@ -109,10 +109,11 @@ def compare(
         run_each(file, model, out or Path(f"{file.stem}_compare.nc"), run)
 
 
-def run_each(file: Path, model: str | None, out: Path, run: Run) -> None:
+def run_each(file: Path, model: str | None, out: Path, run: Run, tables: bool = False) -> None:
     """Run the models of a file one after the other, print each, and save them.
 
     What is done is saved, also when a model fails or the user interrupts; exit code 1 says that some models failed.
+    tables : whether to print the tables of the file as well.
     """
     analysis = load_analysis(file)
     names, path = chosen_models(analysis, model), files.check_path(out)
@@ -129,7 +130,8 @@ def run_each(file: Path, model: str | None, out: Path, run: Run) -> None:
                 trees |= results
                 heading = f"{name}: {analysis.models[name].what}".rstrip(": ")
                 typer.echo(f"\n== {heading}\n\n{page}")
-        failures |= _print_tables(analysis, trees)
+        if tables:
+            failures |= _print_tables(analysis, trees)
     finally:
         if trees:
             files.save(trees, path)

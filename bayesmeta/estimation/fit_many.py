@@ -45,7 +45,7 @@ def fit_many(
     S : (dataset, row, outcome, outcome) sampling covariances, where they differ between the data sets; by default those
         of `spec`.
     method : any of `bm.fit`. With "reml" and "ml" all searches advance together.
-    start : free parameters (free,) or (dataset, free) at which the searches of "reml" and "ml" begin, such as the
+    start : free parameters (free,) or (dataset, free) at which further climbs of "reml" and "ml" begin, such as the
         `xi` of a fit; by default SDs of the size of the sampling SDs.
     n_jobs : number of processes, -1 for one on every processor. The results do not depend on it.
     progress : whether a progress bar is shown.
@@ -200,7 +200,7 @@ def _fit_block(
 ) -> ManyEstimates:
     data, start = block
     if method.together is not None:
-        return method.together(data, typical, start=None if start is None else start.T)
+        return method.together(data, typical, start=start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesmetaWarning)
         fits = [method.estimate(data.one(i)) for i in range(len(data.y))]

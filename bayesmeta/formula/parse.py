@@ -25,7 +25,7 @@ _CALL = re.compile(r"(cbind|offset)\s*\((.*)\)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Terms:
-    """The formulas of a model, as given.
+    """The formulas of a model, as written.
 
     fixed : "y ~ x", "PD + AL ~ year", "cbind(PD, AL) ~ year", or {outcome: right-hand side}.
     random : "1 | district/study", {level: predictors}, or several of the first, outer to inner; or None. A level may be
@@ -145,9 +145,9 @@ def parse(terms: Terms, columns: Sequence[str]) -> Parsed:
 
 
 def _check_names(parsed: Parsed, known: Sequence[str]) -> None:
-    for what, found in (("outcome", parsed.outcomes), ("level", parsed.levels)):
-        if twice := _repeated(found):
-            raise SpecError(f"{what} '{twice}' is given twice")
+    for what, names in (("outcome", parsed.outcomes), ("level", parsed.levels)):
+        if twice := _repeated(names):
+            raise SpecError(f"{what} '{twice}' occurs twice")
     if repeated := _repeated([c for c in known if c in parsed.columns]):
         raise SpecError(f"the data have several columns named '{repeated}'\n  rename or drop all but one")
     _check_levels(parsed.levels)
@@ -176,7 +176,7 @@ def _fixed(fixed: str | dict[str, str], columns: Sequence[str]) -> tuple[list[Pa
     """Outcomes, predictors per outcome, offsets."""
     if isinstance(fixed, dict):
         if not fixed:
-            raise SpecError("the formula is an empty dict, it must name an outcome, as in {'y': '1 + x'}")
+            raise SpecError("the formula is an empty dict, it must name an outcome, such as {'y': '1 + x'}")
         responses = [check_expression(_text(outcome, "outcome"), columns) for outcome in fixed]
         return responses, [check_formula(_right(f, f"formula of {y}"), columns) for y, f in fixed.items()], []
     sides = split(_text(fixed, "formula"), "~")

@@ -85,11 +85,11 @@ def _extended(spec: Spec, data: Any) -> pd.DataFrame:
     return pd.concat([spec.data, frame[new].set_axis(spec.data.index)], axis=1)
 
 
-def _different(given: pd.Series, known: pd.Series) -> BoolArray:
+def _different(values: pd.Series, known: pd.Series) -> BoolArray:
     """Where two columns differ; what a file cannot hold is compared as text."""
-    differs = given.isna().to_numpy() != known.isna().to_numpy()
-    present = given.notna().to_numpy() & known.notna().to_numpy()
-    a, b = (column.astype(object).to_numpy()[present] for column in (given, known))
+    differs = values.isna().to_numpy() != known.isna().to_numpy()
+    present = values.notna().to_numpy() & known.notna().to_numpy()
+    a, b = (column.astype(object).to_numpy()[present] for column in (values, known))
     differs[present] = (a != b) & (a.astype(str) != b.astype(str))
     return np.asarray(differs)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def freeze(record: object, *names: str) -> None:
-    """Replace arrays of a frozen record by views that nobody can write to."""
+    """Replace arrays of a frozen record by read-only views."""
     for name in names:
         view = getattr(record, name).view()
         view.flags.writeable = False
@@ -154,11 +154,11 @@ class Spec:
         design = Design(parse(self.terms, list(self.data.columns)), self.data.loc[self.kept])
         held = [("coefficients", design.coef, self.coef)]
         held += [(f"effects of level '{v.name}'", design.effects(v.name), v.effects) for v in self.levels]
-        for what, found, stored in held:
-            if found != stored:  # somebody has edited the file, or another version of formulaic codes differently
+        for what, rebuilt, stored in held:
+            if rebuilt != stored:  # somebody has edited the file, or another version of formulaic codes differently
                 raise SpecError(
-                    f"the formulas of this specification give other {what} than it holds: {listing(found, 12)}\n"
-                    f"  it holds {listing(stored, 12)}"
+                    f"the formulas of this specification now give other {what}: {listing(rebuilt, 12)}\n"
+                    f"  stored: {listing(stored, 12)}"
                 )
         return design
 

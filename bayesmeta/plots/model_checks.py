@@ -10,7 +10,7 @@ from scipy.special import ndtr, softmax
 from bayesmeta import schema
 from bayesmeta._typing import ObjectArray
 from bayesmeta._validation import check_probability
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.plots.compare import compare
 from bayesmeta.plots.panels import only_axes
@@ -102,6 +102,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     return panel
 
 
+@keeps_old_names
 def sensitivity(
     dataset: xr.Dataset, parameters: str | Sequence[str] | None = None, axes: "AxesLike | None" = None
 ) -> AxesArray:

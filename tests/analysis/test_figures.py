@@ -66,7 +66,7 @@ def test_all_models_by_default_and_others_by_their_labels():
         ({"kind": "compare", "models": {"A": "studi"}}, "school.toml: figure one: models: no model 'studi'; did you"),
         (
             {"kind": "compare", "models": []},
-            "school.toml: figure one: models: the list is empty\n  models: study, district",
+            "school.toml: figure one: models: the list is empty\n  models: study",
         ),
         ({"kind": "compare", "models": "study"}, "school.toml: figure one: models is 'study'; it must be a table"),
         ({"kind": "compare", "models": [["study"]]}, "school.toml: figure one: models: no model ['study']"),

@@ -117,11 +117,8 @@ def test_reproduce_goes_on_after_a_model_that_fails(directory: Path, monkeypatch
 
 
 def test_a_value_of_another_type_is_refused(directory: Path) -> None:
-    for argument, rule in [
-        ("blup=banana", "true or false"),
-        ("prob=banana", "a number"),
-        ("limits=[1]", "a list of 2"),
-    ]:
+    rules = {"blup=banana": "true or false", "prob=banana": "a number", "limits=[1]": "a list of 2"}
+    for argument, rule in rules.items():
         ran = RUN.invoke(app, ["plot", "bcg", "--kind", "forest", "--model", "ml", "--set", argument])
         assert ran.exit_code == 2, argument
         assert ran.stderr.startswith("Error: --set, for forest: " + argument.split("=")[0])
@@ -149,7 +146,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 NEEDED = {"bubble": "x=ablat", "dose_response": "dose=ablat", "longitudinal": "time=ablat"}
-ODD = ['"banana"', "true", "-1", "0", "2.5", "nan", "[]", "[-1, 1]", '["banana"]', "{a = 1}", "{banana = 2}"]
+ODD = ['"banana"', "true", "-1", "nan", "[]", "[-1, 1]", '["banana"]', "{banana = 2}"]
 
 
 @pytest.mark.parametrize(("kind", "name"), arguments())
