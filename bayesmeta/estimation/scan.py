@@ -75,8 +75,15 @@ def starts(objective: Objective, seed: int = 0) -> Starts:
 
 
 def well_determined(free: Free) -> bool:
-    """Whether every level has many groups for each of its parameters, so that few starts will do."""
-    return all(v.n_groups >= WELL_DETERMINED * v.structure.n_free(v.dim) for v in free.spec.levels)
+    """Whether few starts will do: many groups for each parameter of every level, and Psi linear in its parameters.
+
+    Correlations that several effects share make more modes, however many the groups.
+    """
+    return all(
+        v.structure.linear(v.dim) and v.n_groups >= WELL_DETERMINED * v.structure.n_free(v.dim)
+        for v, place in free.parts()
+        if place.stop > place.start
+    )
 
 
 def scan(objective: Objective, z: FloatArray) -> FloatArray:
