@@ -87,10 +87,8 @@ def without_the_unidentified(objective: Objective, maxima: Maxima) -> Maxima:
     if not objective.restricted:
         return maxima
     psi, directions = [p[0] for p in free.psi_batch(points.z.T)], [d[..., 0] for d in free.directions(points.z)]
-    known, whole = (
-        np.diag(likelihood(objective.stats, psi, restricted, directions=directions).information.expected[0])
-        for restricted in (True, False)
-    )
+    infos = [likelihood(objective.stats, psi, by, directions=directions).information for by in (True, False)]
+    known, whole = (np.diag(info.expected[0]) for info in infos if info is not None)
     silent = [
         (level, place)
         for (level, place), theta in zip(free.parts(), free.theta_slices, strict=True)
