@@ -13,6 +13,7 @@ import xarray as xr
 from bayesmeta._validation import listing
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
+from bayesmeta.display.free_parameters import to_print
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
@@ -143,9 +144,15 @@ class Comparison(Page):
         return [Facts((*alarms, *models), "Models"), self.estimates_table(), *draws, *self.criteria_blocks()]
 
     def estimates_table(self) -> Table:
-        """Every parameter of every tree."""
+        """Every parameter of every tree; of levels with many effects those that are free."""
         title = f"Estimates (standard errors{' or SDs' * self._posterior}) and {percent(self.prob)} intervals"
-        return Table(title, tuple(self.trees), tuple(estimate_rows(self.dataset)))
+        labels = self.dataset[["kind", "level", "term"]].to_dataframe()
+        shown = to_print(labels, self.trees.values())
+        if hidden := len(labels) - len(shown):
+            title += f"; {hidden} more parameters are in to_dataframe()"
+        dataset = self.dataset.sel(parameter=list(shown))
+        dataset = dataset.assign_coords(parameter=pd.Index(list(shown.values()), dtype=object))
+        return Table(title, tuple(self.trees), tuple(estimate_rows(dataset)))
 
     def criteria_blocks(self) -> list[Block]:
         """Criteria of all trees, or why they are not compared."""

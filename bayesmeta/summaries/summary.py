@@ -14,6 +14,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
+from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent, pvalue
 from bayesmeta.tree.parameters import BETA, RHO, TAU, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised, tau_draws, unless_constant
@@ -133,7 +134,25 @@ class Summary(Page):
         if all(len(part) == 1 for part in parts.values()):
             rows = tuple((_name(level, part.index[0]), *_cells(part.iloc[0], size)) for level, part in parts.items())
             return [Table(title, header, rows)] if rows else []
-        return [self._level(part, size, f"{title}, {level}") for level, part in parts.items()]
+        few, many = self._level, self._large_level
+        return [
+            few(part, size, f"{title}, {level}") if len(part) <= MOST_EFFECTS else many(level, part, size)
+            for level, part in parts.items()
+        ]
+
+    def _large_level(self, level: str, frame: pd.DataFrame, size: str) -> Table:
+        """What is free of a level with many effects; everything is in `components()`."""
+        own = self.table[self.table["level"] == level]
+        shown = to_print(own, [self.tree])
+        rows = []
+        for label, row in own[own.index.isin(shown)].iterrows():
+            at = frame.loc[row["term"]] if row["kind"] == TAU else row.rename({"estimate": size})
+            alone = shown[str(label)] != label
+            name = str(row["term"]) if not alone else "correlation" if row["kind"] == RHO else "all effects"
+            rows.append((name, *_cells(at, size)))
+        what = "variances" if self.variances else "standard deviations"
+        title = f"Between-group {what}, {level}: the free parameters of {len(frame)} effects (components() has all)"
+        return Table(title, (size, self._spread, "lower", "upper"), tuple(rows))
 
     def _level(self, frame: pd.DataFrame, size: str, title: str) -> Table:
         labels = [str(label) for label in frame.index]
