@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import permutations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,8 @@ class Terms:
     """The formulas of a model, as given.
 
     fixed : "y ~ x", "PD + AL ~ year", "cbind(PD, AL) ~ year", or {outcome: right-hand side}.
-    random : "1 | district/study", {level: predictors}, or several of the first, outer to inner; or None.
+    random : "1 | district/study", {level: predictors}, or several of the first, outer to inner; or None. A level may be
+        named with those around it, as in {"district": "1", "district/study": "1 + x"}.
     common : predictors that have one coefficient for all outcomes.
     offset : a raw column.  groups : the column of the independent groups when there is no random part.
     """
@@ -67,6 +68,7 @@ class Parsed:
     responses, fixed : per outcome its expression and its predictors.  common : predictors with one coefficient.
     offsets : expressions to be added up.  random : per level its predictors.
     group_columns : the column of every level; empty when each row is its own group.
+    nested : per level whether it is written within the one before it, as in "district/study".
     columns : every raw column used: outcomes, predictors, offsets, groups.
     """
 
@@ -79,6 +81,7 @@ class Parsed:
     offsets: tuple[Part, ...]
     random: tuple[Part, ...]
     group_columns: tuple[str, ...]
+    nested: tuple[bool, ...] = ()
 
     @property
     def predictors(self) -> tuple[str, ...]:
@@ -111,7 +114,7 @@ def parse(terms: Terms, columns: Sequence[str]) -> Parsed:
     Raises
     ------
     SpecError
-        For unknown columns (with the closest one), anything outside the allow-list, levels that are no plain columns.
+        For unknown columns (with the closest one), anything outside the allow-list, levels that are not plain columns.
 
     Examples
     --------
@@ -128,13 +131,14 @@ def parse(terms: Terms, columns: Sequence[str]) -> Parsed:
     parsed = Parsed(
         terms=terms,
         outcomes=outcomes,
-        levels=tuple(level for level, _ in levels) or (schema.UNIT,),
+        levels=tuple(level.column for level in levels) or (schema.UNIT,),
         responses=tuple(responses),
         fixed=tuple(fixed),
         common=None if terms.common is None else check_formula(_text(terms.common, "common"), known),
         offsets=tuple(offsets),
-        random=tuple(check_formula(text, known) for _, text in levels) or (check_formula("1", known),),
-        group_columns=tuple(level for level, _ in levels),
+        random=tuple(check_formula(level.effects, known) for level in levels) or (check_formula("1", known),),
+        group_columns=tuple(level.column for level in levels),
+        nested=tuple(level.nested for level in levels),
     )
     _check_names(parsed, known)
     return parsed
@@ -192,41 +196,63 @@ def _fixed(fixed: str | dict[str, str], columns: Sequence[str]) -> tuple[list[Pa
     return responses, [predictors] * len(responses), offsets
 
 
-def _levels(terms: Terms, columns: Sequence[str]) -> list[tuple[str, str]]:
-    """Grouping columns with the formulas of their random effects, outer to inner; empty for each row its own group."""
+class _Level(NamedTuple):
+    """A grouping column, the formula of its random effects, and whether it is written within the level before it."""
+
+    column: str
+    effects: str
+    nested: bool = False
+
+
+def _levels(terms: Terms, columns: Sequence[str]) -> list[_Level]:
+    """The levels, outer to inner; empty for each row its own group."""
     if terms.groups is not None:
         if terms.random is not None:
             raise SpecError("both random and groups are given\n  groups is for models without a random part")
-        return [(_plain_column(terms.groups, "groups", columns), "0")]
+        return [_Level(_plain_column(terms.groups, "groups", columns), "0")]
     if terms.random is None:
         return []
-    pairs: list[tuple[str, str]]
     if isinstance(terms.random, dict):
-        pairs = [(_text(g, "level"), _right(rhs, f"random effects of level '{g}'")) for g, rhs in terms.random.items()]
+        levels = list(_by_level(terms.random, columns))
     elif isinstance(terms.random, str | tuple):
         parts = (terms.random,) if isinstance(terms.random, str) else terms.random
-        pairs = [pair for part in parts for pair in _bar(_text(part, "random"))]
+        levels = [level for part in parts for level in _bar(_text(part, "random"))]
     else:
         raise SpecError(f"random is a {type(terms.random).__name__}, it must be '1 | group', a dict or a list")
-    if not pairs:
+    if not levels:
         raise SpecError("random is empty\n  leave it out for one random effect per row and outcome")
-    return [(_plain_column(group, "random", columns), rhs) for group, rhs in pairs]
+    return [level._replace(column=_plain_column(level.column, "random", columns)) for level in levels]
 
 
-def _bar(text: str) -> Iterator[tuple[str, str]]:
-    """One pair per level of 'predictors | outer/inner'."""
+def _by_level(random: Mapping[str, str], columns: Sequence[str]) -> Iterator[_Level]:
+    """One level per key, which names the level alone or all levels down to it, as in 'outer/inner'."""
+    above: list[str] = []
+    for key, effects in random.items():
+        names = [key] if key in columns else split(_text(key, "level"), "/")
+        if len(names) > 1 and names[:-1] != above:
+            raise SpecError(
+                f"level '{key}' is written within {'/'.join(names[:-1])}, which is not what stands before it\n"
+                f"  the levels before it: {'/'.join(above) or 'none'}"
+            )
+        above.append(names[-1])
+        yield _Level(names[-1], _right(effects, f"random effects of level '{key}'"), nested=len(names) > 1)
+
+
+def _bar(text: str) -> Iterator[_Level]:
+    """The levels of 'predictors | outer/inner'."""
     sides = split(text.removeprefix("~").strip(), "|")
     if len(sides) != 2:
         hint = (
-            "for uncorrelated effects: one '|' and psi='diag'"
+            "for uncorrelated effects: a single '|' and psi='diag'"
             if "" in sides[1:]
             else "such as '1 | district/study', without brackets"
         )
         raise SpecError(
             f"random part '{text}' must be predictors | grouping column\n  {hint}; several levels also as a list"
         )
-    for group in split(sides[1], "/"):
-        yield group, _right(sides[0], f"random part '{text}'")
+    effects = _right(sides[0], f"random part '{text}'")
+    for position, group in enumerate(split(sides[1], "/")):
+        yield _Level(group, effects, nested=position > 0)
 
 
 def _plain_column(text: str, what: str, columns: Sequence[str]) -> str:
@@ -237,9 +263,9 @@ def _plain_column(text: str, what: str, columns: Sequence[str]) -> str:
         return column
     if ":" in column:
         nested = column.replace(":", "/")
-        raise SpecError(f"{what}: '{column}' is no plain column\n  levels are nested anyway: write {nested}")
+        raise SpecError(f"{what}: '{column}' is not a plain column\n  levels are nested anyway: write {nested}")
     if not re.fullmatch(r"[\w.]+", column):
-        raise SpecError(f"{what}: '{column}' is no plain column\n  make it a column of the data first")
+        raise SpecError(f"{what}: '{column}' is not a plain column\n  make it a column of the data first")
     check_name(column, columns, f"{what}: no column", "columns", most=30)
     return column
 
@@ -256,7 +282,7 @@ def _right(text: object, what: str) -> str:
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise SpecError(f"{what} is {value!r}, it must be a text that is not empty")
+        raise SpecError(f"{what} is {value!r}, it must be a non-empty string")
     return value
 
 

@@ -1,5 +1,6 @@
 """What is observed, in which nested groups, and which observations are independent by design."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,6 +112,31 @@ def nested(columns: Sequence[pd.Series]) -> list[Groups]:
             paths = tuple((*above.labels[pair // len(texts)], texts[pair % len(texts)]) for pair in pairs.tolist())
         levels.append(Groups(codes, paths))
     return levels
+
+
+def recurring_labels(
+    levels: Sequence[str], groups: Sequence[Groups], nested: Sequence[bool], rows: IntArray
+) -> list[str]:
+    """A sentence for every level that may have been meant to cross the one around it.
+
+    Its labels recur in several outer groups, where they count as different groups, and nobody wrote that it is nested.
+
+    levels : outer to inner.  groups, nested : of each its groups, and whether it is written as nested.
+    rows : those in the model.
+    """
+    sentences = []
+    for depth in range(1, len(levels)):
+        used = np.unique(groups[depth].codes[rows])
+        times = Counter(groups[depth].labels[code][-1] for code in used.tolist())
+        several = [text for text, count in times.items() if count > 1]
+        if several and not nested[depth]:
+            outer, inner, path = levels[depth - 1], levels[depth], "/".join(levels[: depth + 1])
+            sentences.append(
+                f"labels of '{inner}' ({listing(several, 3)}) recur in several groups of '{outer}' and count as "
+                f"another group in each; if that is meant write '{path}' in random=; "
+                f"crossed effects, one for each label of '{inner}' across all groups of '{outer}', cannot be fitted yet"
+            )
+    return sentences
 
 
 def _codes(column: pd.Series) -> tuple[IntArray, list[str]]:

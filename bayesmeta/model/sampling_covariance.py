@@ -1,7 +1,7 @@
 """The known sampling covariance: every form in which a user may give S, read into one.
 
 A form is first read into blocks, square matrices whose rows are cells (row of the data, outcome); the blocks become
-the non-zeros of one lower triangle over the observations. What is said of missing outcomes is ignored on the way.
+the non-zeros of one lower triangle over the observations. Entries of missing outcomes are ignored on the way.
 """
 
 from collections import Counter
@@ -36,29 +36,52 @@ class Blocks(NamedTuple):
     obs: IntArray
 
 
-def sampling_covariance(
-    S: Any, observations: Observations, frame: pd.DataFrame, correlation: Any
-) -> tuple[SamplingCovariance, tuple[str, ...]]:
-    """Any form of S as the triplets of one matrix over the observations, and the assumptions made.
+class Numbers(NamedTuple):
+    """An array, and where it came from in words, such as `column var`."""
 
-    S : see `bayesmeta.specify`.  correlation : within rows, for forms that hold variances only.
-    frame : the data, for column names.
+    values: FloatArray
+    source: str
+
+
+class Reported(NamedTuple):
+    """What is known of the sampling errors: numbers, or a matrix for each outer group; and correlations within rows."""
+
+    S: Numbers | Mapping[Any, Any]
+    correlation: Numbers | None
+
+
+def read_sampling(S: Any, correlation: Any, frame: pd.DataFrame) -> Reported:
+    """Columns of the data, pandas objects and arrays as numbers; a dict of matrices as it is.
+
+    S, correlation : see `bayesmeta.specify`.  frame : the data.
+    """
+    if S is None:
+        raise SpecError("S is missing: give the known sampling variances, for instance the name of their column")
+    correlations = None if correlation is None else Numbers(*numbers(correlation, frame, "S_correlation"))
+    if isinstance(S, Mapping):
+        return Reported(S, correlations)
+    if isinstance(S, StandardErrors):
+        errors, source = numbers(S.errors, frame, "standard errors")
+        return Reported(Numbers(errors * np.abs(errors), source), correlations)  # a negative one stays negative
+    return Reported(Numbers(*numbers(S, frame, "S")), correlations)
+
+
+def sampling_covariance(reported: Reported, observations: Observations) -> tuple[SamplingCovariance, tuple[str, ...]]:
+    """What is reported as the triplets of one matrix over the observations, and the assumptions made.
 
     Raises
     ------
     SpecError, DataError
         When S does not fit the data, or is not a covariance matrix of what is observed.
     """
-    if S is None:
-        raise SpecError("S is missing: give the known sampling variances, for instance the name of their column")
     notes: tuple[str, ...] = ()
-    if isinstance(S, Mapping):
-        _refuse_correlation(correlation)
-        source = "S"
-        blocks = list(group_blocks(S, observations))
+    if isinstance(reported.S, Numbers):
+        source = reported.S.source
+        blocks, notes = table_blocks(reported.S, observations, reported.correlation)
     else:
-        values, source = _values(S, frame)
-        blocks, notes = table_blocks(values, source, observations, frame, correlation)
+        _refuse_correlation(reported.correlation)
+        source = "S"
+        blocks = list(group_blocks(reported.S, observations))
     for block in blocks:
         check_symmetric(block.matrices, block.obs, observations, source)
     covariance = assemble(blocks)
@@ -68,14 +91,7 @@ def sampling_covariance(
     return covariance, notes
 
 
-def _values(S: Any, frame: pd.DataFrame) -> tuple[FloatArray, str]:
-    if isinstance(S, StandardErrors):
-        errors, source = numbers(S.given, frame, "standard errors")
-        return errors * np.abs(errors), source  # keeps the sign, so that a negative standard error is found out
-    return numbers(S, frame, "S")
-
-
-def _refuse_correlation(correlation: Any) -> None:
+def _refuse_correlation(correlation: Numbers | None) -> None:
     if correlation is not None:
         raise SpecError("S_correlation is given although S already holds covariances; give one or the other")
 
@@ -84,9 +100,10 @@ def _refuse_correlation(correlation: Any) -> None:
 
 
 def table_blocks(
-    values: FloatArray, source: str, observations: Observations, frame: pd.DataFrame, correlation: Any
+    S: Numbers, observations: Observations, correlation: Numbers | None
 ) -> tuple[list[Blocks], tuple[str, ...]]:
     """Blocks of an array whose shape says what it holds."""
+    values, source = S
     n, k = observations.observed.shape
     pairs = k * (k + 1) // 2
     if k == 1 and values.shape == (n,):
@@ -99,7 +116,7 @@ def table_blocks(
             f"  give it as {(n, k, k)} or as a dict by group"
         )
     if per_row and values.shape == (n, k):
-        matrices, notes = from_variances(values, source, observations, frame, correlation)
+        matrices, notes = from_variances(Numbers(values, source), observations, correlation)
         return [Blocks(matrices, observations.position)], notes
     _refuse_correlation(correlation)
     if per_row:
@@ -131,9 +148,10 @@ def from_triangle(values: FloatArray, k: int) -> FloatArray:
 
 
 def from_variances(
-    variances: FloatArray, source: str, observations: Observations, frame: pd.DataFrame, correlation: Any
+    S: Numbers, observations: Observations, correlation: Numbers | None
 ) -> tuple[FloatArray, tuple[str, ...]]:
-    """(n, k, k) from variances and the within-row correlations."""
+    """(n, k, k) from (n, k) variances and the within-row correlations."""
+    variances, source = S
     k = variances.shape[1]
     if k == 1:
         if correlation is not None:
@@ -145,7 +163,7 @@ def from_variances(
             notes = ("S holds variances only: sampling covariances between the outcomes of a row are taken as zero",)
         correlations = np.eye(k)[None]
     else:
-        correlations = correlation_matrices(correlation, observations, frame)
+        correlations = correlation_matrices(correlation, observations)
     check_variances(variances[observations.observed], observations, source)
     sd = np.sqrt(np.where(observations.observed, variances, np.nan))
     matrices = correlations * sd[:, :, None] * sd[:, None, :]
@@ -153,11 +171,11 @@ def from_variances(
     return matrices, notes
 
 
-def correlation_matrices(correlation: Any, observations: Observations, frame: pd.DataFrame) -> FloatArray:
+def correlation_matrices(correlation: Numbers, observations: Observations) -> FloatArray:
     """(n or 1, k, k) within-row correlation matrices."""
     n, k = observations.observed.shape
     pairs = k * (k - 1) // 2
-    values, source = numbers(correlation, frame, "S_correlation")
+    values, source = correlation
     if values.shape == (k, k) and np.all(np.diag(values) == 1):
         matrices = values[None]
         if not np.allclose(values, values.T, atol=ASYMMETRY):
@@ -186,14 +204,14 @@ def _unit_diagonal(correlations: FloatArray, k: int) -> FloatArray:
 # ---- one matrix per outer group
 
 
-def group_blocks(given: Mapping[Any, Any], observations: Observations) -> Iterator[Blocks]:
+def group_blocks(matrix_of: Mapping[Any, Any], observations: Observations) -> Iterator[Blocks]:
     """Blocks of a dict {label of the outer group: matrix}, stacked by size."""
     if observations.by_row:
         raise SpecError(
             "S is a dict of matrices by group, but the model names no groups\n"
             "  name them with random='1 | study', or with groups='study' when there is no random part"
         )
-    matrices = _by_label(given, observations)
+    matrices = _by_label(matrix_of, observations)
     by_size: dict[int, list[tuple[FloatArray, IntArray]]] = {}
     for group, name in enumerate(observations.group_labels):
         if name in matrices:
@@ -203,9 +221,9 @@ def group_blocks(given: Mapping[Any, Any], observations: Observations) -> Iterat
         yield Blocks(np.stack([matrix for matrix, _ in pairs]), np.stack([obs for _, obs in pairs]))
 
 
-def _by_label(given: Mapping[Any, Any], observations: Observations) -> dict[str, FloatArray]:
+def _by_label(matrix_of: Mapping[Any, Any], observations: Observations) -> dict[str, FloatArray]:
     """The matrices by the text of their labels, after a check that these are the groups of the data."""
-    names = [label(key) for key in given]
+    names = [label(key) for key in matrix_of]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"S has two matrices for {observations.level} {listing(twice)}; 1 and '1' are the same label")
@@ -220,7 +238,7 @@ def _by_label(given: Mapping[Any, Any], observations: Observations) -> dict[str,
             f"S has a matrix for {observations.level} {listing(extra)}, which the data do not have"
             + did_you_mean(extra[0], known)
         )
-    pairs = zip(names, given.values(), strict=True)
+    pairs = zip(names, matrix_of.values(), strict=True)
     return {name: _square(matrix, f"{observations.level} {name}") for name, matrix in pairs}
 
 

@@ -16,8 +16,8 @@ from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.measures import check_measure
 from bayesmeta.model.identification import check_rank, unidentified
-from bayesmeta.model.observations import Groups, Observations, nested
-from bayesmeta.model.sampling_covariance import sampling_covariance
+from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
+from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Fixed
@@ -92,7 +92,9 @@ def specify(
     (array([-0.9, -0.2, -0.5]), ('Intercept',), ['unit'])
     """
     check_measure(measure)
-    frame, offset_column = _with_offset(_frame(data), offset)
+    frame = _frame(data)
+    reported = read_sampling(S, S_correlation, frame)
+    frame, offset_column = _with_offset(frame, offset)
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
     raw = frame[list(parsed.columns)].copy()
@@ -105,7 +107,8 @@ def specify(
     psis = _structures(psi, {level: design.effects(level) for level in parsed.levels})
     X, offsets, Z = _matrices(design, raw, observations)
     check_rank(X, design.coef)
-    sampling, notes = sampling_covariance(S, observations, frame, S_correlation)
+    sampling, assumed = sampling_covariance(reported, observations)
+    notes = (*assumed, *recurring_labels(parsed.levels, grouping, parsed.nested, observations.row))
     levels = tuple(
         Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), psis[name])
         for name, groups_ in zip(parsed.levels, grouping, strict=True)

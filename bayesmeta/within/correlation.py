@@ -24,9 +24,15 @@ PROJECTIONS = 10_000
 
 @dataclass(frozen=True, eq=False)
 class StandardErrors:
-    """Column names or an array of standard errors, to be squared."""
+    """Standard errors, to be squared.
 
-    given: Any
+    Parameters
+    ----------
+    errors : str, list of str or array
+        Column names, one per outcome, or numbers.
+    """
+
+    errors: Any
 
 
 def from_se(*given: Any) -> StandardErrors:
@@ -44,9 +50,9 @@ def from_se(*given: Any) -> StandardErrors:
     Examples
     --------
     >>> from_se("se")
-    StandardErrors(given='se')
+    StandardErrors(errors='se')
     >>> from_se("se_PD", "se_AL")
-    StandardErrors(given=['se_PD', 'se_AL'])
+    StandardErrors(errors=['se_PD', 'se_AL'])
     """
     if not given or (len(given) > 1 and not all(isinstance(g, str) for g in given)):
         raise SpecError("from_se takes column names, one per outcome, or one array of standard errors")

@@ -356,12 +356,26 @@ def test_a_missing_group_is_a_reason():
     assert paths(design, data.drop(index=1))[0] == [(g,) for g in ("11", "12", "12", "18", "18")]
 
 
+def test_a_level_may_be_named_with_those_around_it():
+    columns = ["y", "x", "a", "b", "c"]
+    parsed = parse(Terms("y ~ 1", random={"a": "1", "a/b": "1 + x", "a/b/c": "1"}), columns)
+    assert parsed.levels == parsed.group_columns == ("a", "b", "c")
+    assert parsed.nested == (False, True, True)
+    assert parse(Terms("y ~ 1", random=("1 | a", "x | b/c")), columns).nested == (False, False, True)
+    for random in ({"a/b": "1"}, {"a": "1", "c/b": "1"}, {"a": "1", "b": "1", "b/c": "1"}):
+        with pytest.raises(SpecError, match="which is not what stands before it\n  the levels before it: "):
+            parse(Terms("y ~ 1", random=random), columns)
+
+
 @pytest.mark.parametrize(
     ("random", "message"),
     [
-        ("1 | district:study", "'district:study' is no plain column\n  levels are nested anyway: write district/study"),
-        ("1 | interaction(district, study)", "is no plain column\n  make it a column of the data first"),
-        ("1 | factor(district)", "'factor\\(district\\)' is no plain column"),
+        (
+            "1 | district:study",
+            "'district:study' is not a plain column\n  levels are nested anyway: write district/study",
+        ),
+        ("1 | interaction(district, study)", "is not a plain column\n  make it a column of the data first"),
+        ("1 | factor(district)", "'factor\\(district\\)' is not a plain column"),
         ("1 | distric", "no column 'distric'; did you mean 'district'"),
         ("1 | district/", "random is ''"),
         ("1", r"must be predictors \| grouping column"),
@@ -373,7 +387,7 @@ def test_a_missing_group_is_a_reason():
         ("1 | district/district", "level 'district' is given twice"),
         (["1 | district", "1 | district/study"], "level 'district' is given twice"),
         ({"district": "1 | study"}, r"predictors alone are expected"),
-        ({"district:study": "1"}, "is no plain column"),
+        ({"district:study": "1"}, "is not a plain column"),
         ({"district": 1}, "level 'district' is 1"),
         ("", "random is ''"),
         ([], "random is empty"),

@@ -367,6 +367,77 @@ def test_assumptions_and_boundaries_are_warned_of_and_noted():
     assert {w.filename for w in caught} == {__file__}
 
 
+CROSSED = pd.DataFrame(
+    {
+        "y": [0.1, 0.4, 0.2, 0.6, 0.3, 0.9, 0.5, 0.2],
+        "v": 0.1,
+        "x": np.arange(8.0),
+        "lab": list("aabbccaa"),
+        "year": [1, 2, 1, 2, 1, 3, 1, 2],
+        "arm": list("ijijijkl"),
+    }
+)
+WARNED = (
+    "labels of '{inner}' ({labels}) recur in several groups of '{outer}' and count as another group in each; if that "
+    "is meant write '{path}' in random=; crossed effects, one for each label of '{inner}' across all groups of "
+    "'{outer}', cannot be fitted yet"
+)
+
+
+@pytest.mark.parametrize(
+    ("random", "path"),
+    [
+        (["1 | lab", "1 | year"], "lab/year"),
+        (["1 | lab", "0 + x | year"], "lab/year"),
+        ({"lab": "1", "year": "1"}, "lab/year"),
+        (["1 | lab", "1 | year/arm"], "lab/year"),
+    ],
+)
+def test_labels_that_recur_in_several_outer_groups_are_said_to_be_nested(random, path):
+    with pytest.warns(bm.AssumptionWarning) as caught:
+        spec = bm.specify("y ~ 1", CROSSED, S="v", random=random)
+    outer, inner = path.split("/")
+    (note,) = spec.notes
+    assert note == str(caught[0].message) == WARNED.format(inner=inner, outer=outer, labels="1, 2", path=path)
+
+
+def test_the_whole_path_is_what_to_write_of_a_third_level():
+    message = "labels of 'arm' .* recur in several groups of 'year' .* write 'lab/year/arm' in random="
+    with pytest.warns(bm.AssumptionWarning, match=message):
+        bm.specify("y ~ 1", CROSSED, S="v", random=["1 | lab/year", "1 | arm"])
+
+
+@pytest.mark.parametrize(
+    "random",
+    [
+        "1 | lab/year",
+        "1 | lab/year/arm",
+        ["1 | lab/year"],
+        {"lab": "1", "lab/year": "0 + x"},
+        {"lab": "1", "lab/year": "1", "lab/year/arm": "1"},
+        ["1 | lab"],
+    ],
+)
+def test_levels_that_are_written_as_nested_are_not_warned_of(random):
+    assert bm.specify("y ~ 1", CROSSED, S="v", random=random).notes == ()
+
+
+def test_labels_that_recur_in_dropped_rows_only_are_not_warned_of():
+    data = CROSSED.assign(year=[1, 2, 3, 4, 5, 6, 1, 2], y=CROSSED.y.where(CROSSED.index < 6))
+    data.loc[7, "lab"] = "b"
+    assert bm.specify("y ~ 1", data, S="v", random=["1 | lab", "1 | year"]).notes == ()
+    with pytest.warns(bm.AssumptionWarning, match=r"labels of 'year' \(2\) recur"):
+        bm.specify("y ~ 1", data.assign(y=1.0 * data.index), S="v", random=["1 | lab", "1 | year"])
+
+
+def test_school_is_nested_however_it_is_written():
+    school = bm.datasets.load("school")
+    for random in ("1 | district/study", ["1 | district", "1 | study"], {"district": "1", "study": "1"}):
+        assert bm.specify("effect ~ 1", school, S="var", random=random).notes == ()
+    with pytest.warns(bm.AssumptionWarning, match="labels of 'year' .* recur in several groups of 'district'"):
+        bm.specify("effect ~ 1", school, S="var", random=["1 | district", "1 | year"])
+
+
 def test_a_model_without_reservations_is_silent():
     data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0, 5.0, 2.0], "v": 1.0, "g": list("aabbcc"), "h": list("ijijij")})
     with warnings.catch_warnings():

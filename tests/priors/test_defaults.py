@@ -127,7 +127,7 @@ def test_one_common_sd(psi):
 def test_structures_without_parameters():
     fixed = resolve(model(psi=bm.structures.Fixed([[0.1]]))).levels[0]
     assert (fixed.tau, fixed.rho, fixed.tau_labels) == ((), None, ())
-    nested = resolve(model(random={"study": "1", "arm": "1"})).levels
+    nested = resolve(model(random="1 | study/arm")).levels
     assert [level.tau_labels for level in nested] == [("tau[study, Intercept]",), ("tau[arm, Intercept]",)]
 
 

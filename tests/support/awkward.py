@@ -45,7 +45,7 @@ def awkward_spec() -> bm.Spec:
         "A + B ~ ns(dose, df=3) + kind + C(year)",
         awkward_data(),
         S=["vA", "cAB", "vB"],
-        random={"region": "1", "lab": "1 + dose"},
+        random={"region": "1", "region/lab": "1 + dose"},
         psi={"region": "diag", "lab": "cs"},
         offset="base",
         measure="smd",
