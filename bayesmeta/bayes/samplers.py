@@ -68,18 +68,18 @@ def chosen(sampler: str, backend: str | None) -> str:
 def start(spec: Spec, priors: ModelPriors, near: Vicinity) -> dict[str, FloatArray]:
     """Values of the model's free variables near the REML estimate, inside the support of the priors."""
     point: dict[str, FloatArray] = {BETA: near.beta}
-    for level, given, tau, rho in zip(spec.levels, priors.levels, near.tau, near.rho, strict=True):
+    for level, own_priors, tau, rho in zip(spec.levels, priors.levels, near.tau, near.rho, strict=True):
         if len(tau):
-            inside = [_supported(prior, value) for prior, value in zip(given.tau, tau, strict=True)]
+            inside = [_supported(prior, value) for prior, value in zip(own_priors.tau, tau, strict=True)]
             point[schema.tau(level.name)] = np.array(inside if tau_dim(level) else inside[0])
-        if given.rho is None:
+        if own_priors.rho is None:
             continue
         if len(rho) > 1:
             R = level.structure.compose(np.ones(level.dim), rho, level.dim)
             point[chol_name(level)] = np.linalg.cholesky(R)
         else:
-            if not np.isfinite(rho_logp(level.structure, level.dim, given.rho, rho)):
-                rho = np.array([_supported(given.rho, float(rho[0]))])
+            if not np.isfinite(rho_logp(level.structure, level.dim, own_priors.rho, rho)):
+                rho = np.array([_supported(own_priors.rho, float(rho[0]))])
             point[schema.rho(level.name)] = rho if rho_dim(level) else rho[0]
     return point
 
@@ -160,8 +160,9 @@ def by_pymc(sampler: str, model: Any, point: dict[str, FloatArray], settings: Se
 
 def statistics(raw: xr.DataTree) -> dict[str, xr.DataArray]:
     """What the sampler says of its steps, under ArviZ's names."""
-    given = raw["sample_stats"].to_dataset()
-    found = {
-        name: next((given[theirs] for theirs in words if theirs in given), None) for name, words in STATISTICS.items()
+    variables = raw["sample_stats"].to_dataset()
+    steps = {
+        name: next((variables[theirs] for theirs in words if theirs in variables), None)
+        for name, words in STATISTICS.items()
     }
-    return {name: values for name, values in found.items() if values is not None}
+    return {name: values for name, values in steps.items() if values is not None}

@@ -158,8 +158,8 @@ def _by_groups(
 def _refits(
     spec: Spec, method: str, drawn: Sequence[np.ndarray], n_jobs: int, progress: bool = False
 ) -> tuple[FloatArray, np.ndarray]:
-    found = list(in_order(_Refit(spec, method), drawn, n_jobs, progress, "replicates"))
-    return np.array([values for values, _ in found]), np.array([converged for _, converged in found])
+    refits = list(in_order(_Refit(spec, method), drawn, n_jobs, progress, "replicates"))
+    return np.array([values for values, _ in refits]), np.array([converged for _, converged in refits])
 
 
 class _Refit:
@@ -173,11 +173,11 @@ class _Refit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BayesmetaWarning)
             try:
-                found = method_named(self.method).estimate(with_groups(self.spec, drawn))
+                estimate = method_named(self.method).estimate(with_groups(self.spec, drawn))
             except (np.linalg.LinAlgError, ValueError):  # these groups cannot tell the coefficients apart
                 return np.full(size, np.nan), False
-        values = natural(found.beta[None], [psi[None] for psi in found.psi])[0]
-        return values, bool(found.optimizer is None or found.optimizer.converged)
+        values = natural(estimate.beta[None], [psi[None] for psi in estimate.psi])[0]
+        return values, bool(estimate.optimizer is None or estimate.optimizer.converged)
 
 
 def natural(beta: FloatArray, psi: Sequence[FloatArray]) -> FloatArray:

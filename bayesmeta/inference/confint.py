@@ -100,11 +100,11 @@ def _wald(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
 
 
 def _profile(tree: xr.DataTree, prob: float, asked: str | Sequence[str] | None) -> tuple[pd.DataFrame, str]:
-    found = profile(tree, asked, prob, points=2)
+    profiles = profile(tree, asked, prob, points=2)
     wald = parameters(tree, prob)
-    table = found[["estimate", "lower", "upper"]].to_dataframe()
+    table = profiles[["estimate", "lower", "upper"]].to_dataframe()
     table.insert(1, "se", wald["se"].reindex(table.index))
-    notes = zip(found[PARAMETER].to_numpy(), found["note"].to_numpy(), strict=True)
+    notes = zip(profiles[PARAMETER].to_numpy(), profiles["note"].to_numpy(), strict=True)
     return table, "; ".join(f"{label}: {note}" for label, note in notes if note)
 
 

@@ -168,8 +168,8 @@ class LikelihoodRatio(Page):
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per model: df, loglik, aic, aicc, and on the second row statistic, pvalue and reference."""
-        found = {"statistic": self.statistic, "pvalue": self.pvalue}
-        frame = self.criteria.assign(**{name: [np.nan, value] for name, value in found.items()})
+        test = {"statistic": self.statistic, "pvalue": self.pvalue}
+        frame = self.criteria.assign(**{name: [np.nan, value] for name, value in test.items()})
         return frame.assign(reference=["", self.reference])
 
     def blocks(self) -> list[Block]:

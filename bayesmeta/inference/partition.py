@@ -144,10 +144,12 @@ def _check_comparable(tree: xr.DataTree, simpler: xr.DataTree) -> None:
 def _between(tree: xr.DataTree, spec: Spec) -> FloatArray:
     """(outcomes, levels) mean of z' Psi z over the observations of every outcome."""
     estimate = group(tree, schema.ESTIMATE)
-    found = [
+    variances = [
         np.einsum("ni,ij,nj->n", level.Z, estimate[schema.psi(level.name)].to_numpy(), level.Z) for level in spec.levels
     ]
-    return np.column_stack([_by_outcome(spec, values) / _by_outcome(spec, np.ones(len(spec.y))) for values in found])
+    return np.column_stack(
+        [_by_outcome(spec, values) / _by_outcome(spec, np.ones(len(spec.y))) for values in variances]
+    )
 
 
 def _typical(spec: Spec) -> FloatArray:

@@ -86,9 +86,9 @@ def predict(
         for level in spec.levels:
             Z, psi = spec.design.random(level.name, rows.frame), estimate[schema.psi(level.name)].to_numpy()
             variance += quadratic(Z, psi)
-    found = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
-    found.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
-    return found if interval else found[["mean", "se"]]
+    predicted = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
+    predicted.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
+    return predicted if interval else predicted[["mean", "se"]]
 
 
 def blup(
@@ -138,16 +138,16 @@ def blup(
     z = quantile(prob)
     if is_posterior(tree):
         return posterior_predict.blup(tree, level, kind, se, prob)
-    spec, found = _random_effects(tree)
+    spec, effects = _random_effects(tree)
     rows = Rows.kept(spec)
-    mean, with_beta, given_beta = _random_part(spec, rows, found, depth(spec, level))
+    mean, with_beta, conditional = _random_part(spec, rows, effects, depth(spec, level))
     if se == "paper":
         with_beta = np.zeros_like(with_beta)
     if kind == "outcome":
         X = spec.design.fixed(rows.frame)
-        mean += X @ found.beta + spec.design.offset(rows.frame)[:, None]
-        with_beta += X @ found.beta_factor
-    variance = np.sum(with_beta**2, axis=-1) + np.sum(given_beta**2, axis=-1)
+        mean += X @ effects.beta + spec.design.offset(rows.frame)[:, None]
+        with_beta += X @ effects.beta_factor
+    variance = np.sum(with_beta**2, axis=-1) + np.sum(conditional**2, axis=-1)
     predicted = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
     predicted.attrs = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
     return predicted
@@ -183,9 +183,9 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
     z = quantile(prob)
     if is_posterior(tree):
         return posterior_predict.ranef(tree, prob)
-    spec, found = _random_effects(tree)
+    spec, effects = _random_effects(tree)
     root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
-    for level, b in zip(spec.levels, found.levels, strict=True):
+    for level, b in zip(spec.levels, effects.levels, strict=True):
         dims = (schema.group(level.name), schema.effect(level.name))
         coords = {dim: spec.labels[dim] for dim in dims}
         statistics = normal(b.mean.T, np.sqrt(np.sum(b.factor**2, axis=1)).T, z)
@@ -200,7 +200,7 @@ def _random_effects(tree: xr.DataTree) -> tuple[Spec, kernel.Prediction]:
 
 
 def _random_part(
-    spec: Spec, rows: Rows, found: kernel.Prediction, depth: int
+    spec: Spec, rows: Rows, effects: kernel.Prediction, depth: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Sum of the random terms (n, k) of the first levels, and a root of its error variance in two parts.
 
@@ -209,7 +209,7 @@ def _random_part(
     P, levels = len(spec.coef), spec.levels[:depth]
     shape = (len(rows.frame), len(spec.outcomes))
     mean, error = np.zeros(shape), np.zeros((*shape, P + sum(level.dim for level in levels)))
-    for level, b in zip(levels, found.levels, strict=False):
+    for level, b in zip(levels, effects.levels, strict=False):
         Z, of_row = spec.design.random(level.name, rows.frame), group_of_kept(spec, level)
         mean += np.einsum("nka,an->nk", Z, b.mean[:, of_row])
         error[..., : b.factor.shape[1]] += np.einsum("nka,acn->nkc", Z, b.factor[:, :, of_row])

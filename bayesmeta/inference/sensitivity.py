@@ -89,7 +89,7 @@ def sensitivity(
     if sampler in ("auto", "nutpie"):
         trees = _from_one_model(spec, priors, seed, how)
     else:
-        trees = {name: sample(spec, given, random_seed=seed, sampler=sampler, **how) for name, given in priors.items()}
+        trees = {name: sample(spec, each, random_seed=seed, sampler=sampler, **how) for name, each in priors.items()}
     return side_by_side(trees, prob)
 
 
@@ -99,14 +99,14 @@ def _from_one_model(
     from bayesmeta.bayes.sample import Compiled
     from bayesmeta.priors.defaults import resolve
 
-    given = {}
+    resolved = {}
     for name, each in priors.items():
         try:
-            given[str(name)] = resolve(spec, each)
+            resolved[str(name)] = resolve(spec, each)
         except SpecError as error:
             raise SpecError(f"priors '{name}': {error}") from None
-    compiled = Compiled(spec, list(given.values()))
-    return {name: compiled.sample(which, seed=seed, **how) for which, name in enumerate(given)}
+    compiled = Compiled(spec, list(resolved.values()))
+    return {name: compiled.sample(which, seed=seed, **how) for which, name in enumerate(resolved)}
 
 
 def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
@@ -115,22 +115,22 @@ def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
 
     tables = {name: parameters(tree, prob) for name, tree in trees.items()}
     known = next(iter(tables.values()))
-    found: dict[str, Any] = {
+    variables: dict[str, Any] = {
         statistic: (("prior", "parameter"), np.stack([table[statistic].astype(float) for table in tables.values()]))
         for statistic in STATISTICS
     }
     checks = [group(tree, "diagnostics") for tree in trees.values()]
     for name in CONVERGENCE:
         worst = np.nanmax if name == "r_hat" else np.nanmin
-        found[name] = (
+        variables[name] = (
             "prior",
             [float(worst(check[name])) if check[name].notnull().any() else np.nan for check in checks],
         )
-    found["divergences"] = ("prior", [int(check["divergences"]) for check in checks])
+    variables["divergences"] = ("prior", [int(check["divergences"]) for check in checks])
     words = [listing([f"{label} ~ {prior}" for label, prior in prior_facts(tree)], most=50) for tree in trees.values()]
-    found["priors"] = ("prior", np.array(words, dtype=object))
+    variables["priors"] = ("prior", np.array(words, dtype=object))
     coords: dict[str, Any] = {
         column: ("parameter", known[column].to_numpy(dtype=object)) for column in ("kind", "level", "term")
     }
     coords |= {"prior": pd.Index(list(trees), dtype=object), "parameter": pd.Index(known.index, dtype=object)}
-    return xr.Dataset(found, coords, {"prob": prob})
+    return xr.Dataset(variables, coords, {"prob": prob})

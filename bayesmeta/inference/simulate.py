@@ -123,7 +123,7 @@ def root_of_S(spec: Spec) -> tuple[FloatArray, IntArray, IntArray]:
     start = np.cumsum(np.r_[0, size[:-1]])
     position = np.empty_like(order)
     position[order] = np.arange(len(order)) - start[label[order]]
-    found: list[tuple[FloatArray, IntArray, IntArray]] = []
+    parts: list[tuple[FloatArray, IntArray, IntArray]] = []
     for s in np.unique(size):
         these = np.flatnonzero(size == s)
         place = np.full(len(size), -1)
@@ -135,8 +135,8 @@ def root_of_S(spec: Spec) -> tuple[FloatArray, IntArray, IntArray]:
         members = order[start[these][:, None] + np.arange(s)]
         lower_i, lower_j = np.tril_indices(s)
         root = np.linalg.cholesky(blocks)[:, lower_i, lower_j]
-        found.append((root.ravel(), members[:, lower_i].ravel(), members[:, lower_j].ravel()))
-    value, rows, cols = (np.concatenate(part) for part in zip(*found, strict=True))
+        parts.append((root.ravel(), members[:, lower_i].ravel(), members[:, lower_j].ravel()))
+    value, rows, cols = (np.concatenate(part) for part in zip(*parts, strict=True))
     return value, rows, cols
 
 
@@ -152,20 +152,20 @@ def true_covariances(spec: Spec, psi: Any) -> list[FloatArray]:
     """The given Psi of every level, checked."""
     levels = {level.name: level for level in spec.levels if level.dim}
     if isinstance(psi, Mapping):
-        given = dict(psi)
+        psi = dict(psi)
     elif len(levels) == 1:
-        given = dict.fromkeys(levels, psi)
+        psi = dict.fromkeys(levels, psi)
     else:
         raise SpecError(f"the model has the levels {listing(levels)}; give psi as a dict {{level: matrix}}")
-    for name in given:
+    for name in psi:
         check_name(name, levels, "psi names a level", "levels")
-    if missing := [name for name in levels if name not in given]:
+    if missing := [name for name in levels if name not in psi]:
         raise SpecError(f"psi has no matrix for level {listing(missing)}")
-    return [_checked(given[v.name], v) if v.dim else np.zeros((0, 0)) for v in spec.levels]
+    return [_checked(psi[v.name], v) if v.dim else np.zeros((0, 0)) for v in spec.levels]
 
 
-def _checked(given: Any, level: Level) -> FloatArray:
-    psi = np.asarray(given, dtype=float)
+def _checked(matrix: Any, level: Level) -> FloatArray:
+    psi = np.asarray(matrix, dtype=float)
     psi = psi.reshape(1, 1) if psi.ndim == 0 else psi
     what = f"the true psi of level '{level.name}'"
     if psi.shape != (level.dim, level.dim) or not np.isfinite(psi).all():
@@ -179,19 +179,19 @@ def _checked(given: Any, level: Level) -> FloatArray:
 
 
 def _values(
-    given: Spec | xr.DataTree, n: int, rng: np.random.Generator
+    source: Spec | xr.DataTree, n: int, rng: np.random.Generator
 ) -> tuple[Spec, FloatArray | None, list[FloatArray] | None]:
     """The specification, and what its tree says of beta (P,) or (n, P), and of Psi per level."""
-    if isinstance(given, Spec):
-        return given, None, None
-    if isinstance(given, xr.DataTree) and POSTERIOR in given.children:
-        spec = spec_from_tree(given)
-        posterior, derived = group(given, POSTERIOR), group(given, DERIVED)
+    if isinstance(source, Spec):
+        return source, None, None
+    if isinstance(source, xr.DataTree) and POSTERIOR in source.children:
+        spec = spec_from_tree(source)
+        posterior, derived = group(source, POSTERIOR), group(source, DERIVED)
         beta = posterior["beta"].transpose("chain", "draw", schema.COEF).to_numpy().reshape(-1, len(spec.coef))
         which = rng.choice(len(beta), n, replace=n > len(beta))
         return spec, beta[which], [_drawn(derived, level)[which] for level in spec.levels]
-    estimate = group(given, schema.ESTIMATE)
-    spec = spec_from_tree(given)
+    estimate = group(source, schema.ESTIMATE)
+    spec = spec_from_tree(source)
     psi = [np.asarray(estimate[schema.psi(level.name)].to_numpy(), dtype=float) for level in spec.levels]
     return spec, np.asarray(estimate["beta"].to_numpy(), dtype=float), psi
 
