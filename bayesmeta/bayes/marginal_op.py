@@ -104,7 +104,7 @@ def register_jax() -> None:
 
     @jax_funcify.register(MarginalLoglik)
     def jax_marginal(op: MarginalLoglik, **kwargs: Any) -> Any:
-        from bayesmeta.bayes.marginal_jax import evaluation
+        from bayesmeta.bayes.marginal_jax import evaluation  # loads JAX, which need not be installed
 
         return evaluation(op.flat)
 

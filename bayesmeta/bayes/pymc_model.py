@@ -35,11 +35,14 @@ def to_pymc(spec: Spec, priors: "Priors | None" = None, parameterization: Parame
 
     Parameters
     ----------
-    spec : from `bm.specify`.
-    priors : `bm.Priors`; by default those of `bm.sample`.
-    parameterization : "marginal", random effects integrated out, S as data: the posterior has no funnel and one
-        evaluation costs the same whatever the number of rows. "noncentered", with explicit random effects `b_L`, made
-        of independent standard normal `z_L`, for models that go on from them; it mixes slower.
+    spec : Spec
+        From `bm.specify`.
+    priors : Priors, optional
+        Priors of some or all parameters; by default those of `bm.sample`.
+    parameterization : {"marginal", "noncentered"}, default "marginal"
+        "marginal", random effects integrated out, S as data: the posterior has no funnel and one evaluation costs the
+        same whatever the number of rows. "noncentered", with explicit random effects `b_L`, made of independent
+        standard normal `z_L`, for models that go on from them; it mixes slower.
 
     Returns
     -------

@@ -13,6 +13,7 @@ import xarray as xr
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, listing
+from bayesmeta.bayes.marginal_op import register_jax
 from bayesmeta.bayes.pymc_model import chol_name, posterior_names, rho_dim, tau_dim
 from bayesmeta.bayes.vicinity import Vicinity
 from bayesmeta.errors import SpecError
@@ -46,7 +47,7 @@ class Settings:
     progress: bool
 
 
-def chosen(sampler: str, backend: str | None) -> str:
+def sampler_named(sampler: str, backend: str | None) -> str:
     """The sampler that is meant; SpecError for one that is unknown or not installed, and for a backend without BLAS."""
     known = ("auto", *SAMPLERS)
     check_choice(sampler, known, "sampler")
@@ -108,8 +109,6 @@ class Nutpie:
 
         options: dict[str, Any] = {"backend": backend or "numba"}
         if backend == "jax":
-            from bayesmeta.bayes.marginal_op import register_jax
-
             register_jax()
         # results must not depend on what a compiler thinks it may reorder
         with _without_blas_of_c(), pytensor.config.change_flags(numba__fastmath=False):
@@ -139,8 +138,6 @@ def by_pymc(sampler: str, model: Any, point: dict[str, FloatArray], settings: Se
 
     options: dict[str, Any] = {"target_accept": settings.target_accept}
     if sampler == "numpyro":
-        from bayesmeta.bayes.marginal_op import register_jax
-
         register_jax()
         options = {"nuts": {**options, "chain_method": "vectorized"}}
     with _without_blas_of_c(), model:

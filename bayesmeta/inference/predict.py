@@ -28,21 +28,25 @@ def predict(
 
     Parameters
     ----------
-    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
-    newdata : rows to predict for: a data frame, or a dict of columns or of single values, with the predictors only;
-        outcomes and groups need not be there. `{}` is one row, of a model that needs no predictors. By default the
-        rows of the data, also those that were dropped for want of an outcome.
-    interval : "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every
-        level, which needs the predictors of the random parts as well; None, no interval.
-    prob : probability of the interval, between 0 and 1.
+    tree : DataTree
+        Results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    newdata : DataFrame or mapping, optional
+        Rows to predict for: a data frame, or a dict of columns or of single values, with the predictors only; outcomes
+        and groups need not be there. `{}` is one row, of a model that needs no predictors. By default the rows of the
+        data, also those that were dropped for want of an outcome.
+    interval : {"confidence", "prediction"}, optional
+        "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every level, which
+        needs the predictors of the random parts as well; None, no interval.
+    prob : float, default 0.95
+        Probability of the interval, between 0 and 1.
 
     Returns
     -------
-    Dataset over (row, outcome)
-        `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect about `mean`; with
-        an interval `lower` and `upper`, by normal quantiles. A row with a missing predictor is NaN, as is a row of the
-        data that was dropped because of its predictors; missing outcomes are predicted. Of a posterior, mean and SD of
-        the draws, and their quantiles as an equal-tailed interval.
+    Dataset
+        Over (row, outcome): `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect
+        about `mean`; with an interval `lower` and `upper`, by normal quantiles. A row with a missing predictor is NaN,
+        as is a row of the data that was dropped because of its predictors; missing outcomes are predicted. Of a
+        posterior, mean and SD of the draws, and their quantiles as an equal-tailed interval.
 
     Raises
     ------
@@ -102,20 +106,25 @@ def blup(
 
     Parameters
     ----------
-    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
-    level : name of a level: the random effects of this one and of those outside it are in the prediction; by default
-        all. The marginal covariance is that of the whole model, whatever the level.
-    kind : "outcome", fixed part, offset and random effects; "residual", the random effects alone.
-    se : "exact", the prediction error with the uncertainty of beta and its covariance with the random effects; "paper",
+    tree : DataTree
+        Results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    level : str, optional
+        Name of a level: the random effects of this one and of those outside it are in the prediction; by default all.
+        The marginal covariance is that of the whole model, whatever the level.
+    kind : {"outcome", "residual"}, default "outcome"
+        "outcome", fixed part, offset and random effects; "residual", the random effects alone.
+    se : {"exact", "paper"}, default "exact"
+        "exact", the prediction error with the uncertainty of beta and its covariance with the random effects; "paper",
         equation (6) of Sera et al. (2019), which leaves that covariance out and means nothing for a posterior.
-    prob : probability of the interval, between 0 and 1.
+    prob : float, default 0.95
+        Probability of the interval, between 0 and 1.
 
     Returns
     -------
-    Dataset over (row, outcome)
-        `mean`, `se`, `lower`, `upper`, by normal quantiles, for every row of the data. A row that was dropped is NaN;
-        a missing outcome is predicted from the other observations of its groups. Of a posterior, mean, SD and
-        quantiles of the draws.
+    Dataset
+        Over (row, outcome): `mean`, `se`, `lower`, `upper`, by normal quantiles, for every row of the data. A row that
+        was dropped is NaN; a missing outcome is predicted from the other observations of its groups. Of a posterior,
+        mean, SD and quantiles of the draws.
 
     Raises
     ------
@@ -158,15 +167,18 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
 
     Parameters
     ----------
-    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
-    prob : probability of the intervals, between 0 and 1.
+    tree : DataTree
+        Results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
 
     Returns
     -------
-    DataTree with one node per level, named by the level
-        Each with `mean`, `se`, `lower`, `upper` over (group_L, effect_L), L the level: BLUPs, the exact standard
-        deviations of their prediction errors, and intervals by normal quantiles; of a posterior, mean, SD and
-        quantiles of the draws. A group's label is preceded by those of the groups it lies in, as in "11/3".
+    DataTree
+        One node per level, named by the level, each with `mean`, `se`, `lower`, `upper` over (group_L, effect_L), L the
+        level: BLUPs, the exact standard deviations of their prediction errors, and intervals by normal quantiles; of a
+        posterior, mean, SD and quantiles of the draws. A group's label is preceded by those of the groups it lies in,
+        as in "11/3".
 
     Raises
     ------

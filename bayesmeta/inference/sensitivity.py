@@ -9,8 +9,10 @@ import xarray as xr
 
 from bayesmeta._validation import check_probability, listing
 from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
+from bayesmeta.display.posterior_remarks import prior_facts
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec
+from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.prior import Priors
 from bayesmeta.tree.parameters import parameters
 from bayesmeta.tree.specification import group
@@ -37,17 +39,31 @@ def sensitivity(
 
     Parameters
     ----------
-    spec : from `bm.specify`.
-    priors : names to show and the priors, None for the defaults: `{"default": None, "wide": bm.Priors(tau=...)}`.
-    draws, tune, chains, random_seed, sampler, target_accept, progress : see `bm.sample`; every prior has the same seed.
-    prob : probability of the intervals, between 0 and 1.
+    spec : Spec
+        From `bm.specify`.
+    priors : mapping of str to Priors or None
+        Names to show and the priors, None for the defaults: `{"default": None, "wide": bm.Priors(tau=...)}`.
+    draws, tune : int, default 1000
+        See `bm.sample`.
+    chains : int, default 4
+        See `bm.sample`.
+    random_seed : int, optional
+        The seed of every prior; by default drawn.
+    sampler : {"auto", "nutpie", "pymc", "numpyro"}, default "auto"
+        See `bm.sample`.
+    target_accept : float, default 0.9
+        See `bm.sample`.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    progress : bool, optional
+        See `bm.sample`.
 
     Returns
     -------
-    Dataset over (prior, parameter)
-        `estimate` the posterior mean, `se` the posterior SD, `lower`, `upper` of the equal-tailed interval; by `prior`
-        `r_hat` the largest, `ess_bulk` and `ess_tail` the smallest of all parameters, `divergences`, and `priors`, the
-        priors in words. `bm.plots.sensitivity` draws it.
+    Dataset
+        Over (prior, parameter): `estimate` the posterior mean, `se` the posterior SD, `lower`, `upper` of the
+        equal-tailed interval; by `prior` `r_hat` the largest, `ess_bulk` and `ess_tail` the smallest of all parameters,
+        `divergences`, and `priors`, the priors in words. `bm.plots.sensitivity` draws it.
 
     Raises
     ------
@@ -57,7 +73,7 @@ def sensitivity(
     Warns
     -----
     ConvergenceWarning
-        As of `bm.sample`, for every prior.
+        See `bm.sample`; for every prior.
 
     Notes
     -----
@@ -83,21 +99,21 @@ def sensitivity(
         raise SpecError(f"priors is {priors!r}; give a dict of names and bm.Priors, with at least one entry")
     check_probability(prob)
     check_settings(draws, tune, chains, target_accept)
-    seed = check_seed(random_seed)
-    how: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains}
-    how |= {"target_accept": target_accept, "progress": shown(progress)}
+    seed, progress = check_seed(random_seed), shown(progress)
     if sampler in ("auto", "nutpie"):
-        trees = _from_one_model(spec, priors, seed, how)
+        trees = _from_one_model(spec, priors, (draws, tune, chains, seed, target_accept, progress))
     else:
-        trees = {name: sample(spec, each, random_seed=seed, sampler=sampler, **how) for name, each in priors.items()}
+        trees = {
+            name: sample(spec, each, draws, tune, chains, seed, sampler, target_accept, progress=progress)
+            for name, each in priors.items()
+        }
     return side_by_side(trees, prob)
 
 
 def _from_one_model(
-    spec: Spec, priors: Mapping[str, Priors | None], seed: int, how: dict[str, Any]
+    spec: Spec, priors: Mapping[str, Priors | None], settings: tuple[int, int, int, int, float, bool]
 ) -> dict[str, xr.DataTree]:
-    from bayesmeta.bayes.sample import Compiled
-    from bayesmeta.priors.defaults import resolve
+    from bayesmeta.bayes import run  # loads PyMC, which takes seconds
 
     resolved = {}
     for name, each in priors.items():
@@ -105,14 +121,12 @@ def _from_one_model(
             resolved[str(name)] = resolve(spec, each)
         except SpecError as error:
             raise SpecError(f"priors '{name}': {error}") from None
-    compiled = Compiled(spec, list(resolved.values()))
-    return {name: compiled.sample(which, seed=seed, **how) for which, name in enumerate(resolved)}
+    compiled = run.Compiled(spec, list(resolved.values()))
+    return {name: compiled.sample(which, run.Settings(*settings)) for which, name in enumerate(resolved)}
 
 
 def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
     """The dataset of `sensitivity`, from posterior trees of one specification under their priors' names."""
-    from bayesmeta.display.posterior_remarks import prior_facts
-
     tables = {name: parameters(tree, prob) for name, tree in trees.items()}
     known = next(iter(tables.values()))
     variables: dict[str, Any] = {

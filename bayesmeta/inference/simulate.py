@@ -11,6 +11,7 @@ from bayesmeta import schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_integer, check_name, listing
 from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.kernel.layout import components
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.specification import group, spec_from_tree
 
@@ -30,19 +31,25 @@ def simulate(
 
     Parameters
     ----------
-    spec_or_tree : a results tree, whose estimates are taken as true, or, if it holds a posterior, one of whose draws is
-        taken for every data set, so that the data sets are draws of the posterior predictive distribution; or a
-        specification, which needs `beta` and `psi`.
-    n : number of data sets.
-    random_seed : whatever `numpy.random.SeedSequence` takes. Data set i depends on the seed and i alone.
-    beta : (coef,) true coefficients, in place of those of the tree.
-    psi : true between-study covariance, in place of those of the tree: a matrix, or with several levels one for each
-        in a dict {level: matrix}; a number is a variance.
+    spec_or_tree : Spec or DataTree
+        A results tree, whose estimates are taken as true, or, if it holds a posterior, one of whose draws is taken for
+        every data set, so that the data sets are draws from the posterior predictive distribution; or a specification,
+        which needs `beta` and `psi`.
+    n : int
+        Number of data sets.
+    random_seed : int or sequence of int, optional
+        Whatever `numpy.random.SeedSequence` takes. Data set i depends on the seed and i alone.
+    beta : array_like, optional
+        (coef,) true coefficients, in place of those of the tree.
+    psi : array_like or mapping, optional
+        True between-study covariance, in place of those of the tree: a matrix, or with several levels one for each in a
+        dict {level: matrix}; a number is a variance.
 
     Returns
     -------
-    (dataset, row, outcome) over all rows of the data, NaN where the specification has no observation
-        With random effects and sampling errors drawn anew from normal distributions, and the offset added.
+    ndarray
+        (dataset, row, outcome), over all rows of the data, NaN where the specification has no observation. Random
+        effects and sampling errors are drawn anew from normal distributions, and the offset is added.
 
     Raises
     ------
@@ -58,17 +65,17 @@ def simulate(
     (1000, 13, 1)
     """
     choice, *seeds = np.random.SeedSequence(random_seed).spawn(count("n", n) + 1)
-    spec, given_beta, given_psi = _values(spec_or_tree, n, np.random.default_rng(choice))
-    true_beta = given_beta if beta is None else true_coefficients(spec, beta)
-    true_psi = given_psi if psi is None else true_covariances(spec, psi)
+    spec, beta_of_tree, psi_of_tree = _values(spec_or_tree, n, np.random.default_rng(choice))
+    true_beta = beta_of_tree if beta is None else true_coefficients(spec, beta)
+    true_psi = psi_of_tree if psi is None else true_covariances(spec, psi)
     if true_beta is None or true_psi is None:
         raise SpecError("a specification has no true values: give beta= and psi=, or simulate from a fit")
     return draw(spec, seeds, true_beta, true_psi, root_of_S(spec))
 
 
-def count(name: str, given: Any) -> int:
+def count(name: str, number: Any) -> int:
     """A number of data sets, checked."""
-    return check_integer(given, name, 1)
+    return check_integer(number, name, 1)
 
 
 def draw(
@@ -114,8 +121,6 @@ def psi_root(psi: FloatArray) -> FloatArray:
 
 def root_of_S(spec: Spec) -> tuple[FloatArray, IntArray, IntArray]:
     """Values, rows and columns of the Cholesky factor of the sampling covariance, component by component."""
-    from bayesmeta.kernel.layout import components
-
     row, col = spec.S.row, spec.S.col
     label = components(len(spec.y), row, col)
     order = np.argsort(label, kind="stable")

@@ -38,15 +38,20 @@ def compare(
 
     Parameters
     ----------
-    *trees : results trees of `bm.fit` and `bm.sample`, or one dict `{name: tree}`.
-    names : one name per tree; by default what tells the trees apart (method, structure, random part, formula).
-    prob : probability of the intervals, between 0 and 1.
-    **named : further trees with their names, as in `compare(one=fit_1, two=fit_2)`.
+    *trees : DataTree or mapping of str to DataTree
+        Results trees of `bm.fit` and `bm.sample`, or one dict `{name: tree}`.
+    names : sequence of str, optional
+        One name per tree; by default what tells the trees apart (method, structure, random part, formula).
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    **named : DataTree
+        Further trees with their names, as in `compare(one=fit_1, two=fit_2)`.
 
     Returns
     -------
-    Comparison, with `dataset` (estimate, se, lower, upper over parameter and tree), `to_dataframe()`, `criteria`,
-    `to_markdown()` and `to_latex()`.
+    Comparison
+        With `dataset` (estimate, se, lower, upper over parameter and tree), `to_dataframe()`, `criteria`,
+        `to_markdown()` and `to_latex()`.
 
     Raises
     ------

@@ -27,13 +27,18 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
 
     Parameters
     ----------
-    tree : results tree of `bm.fit` or `bm.sample`, also one read back from a file.
-    prob : probability of the intervals, between 0 and 1.
-    components : "sd" shows the between-group part as standard deviations, "variance" as variances.
+    tree : DataTree
+        Results tree of `bm.fit` or `bm.sample`, also one read back from a file.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    components : {"sd", "variance"}, default "sd"
+        "sd" shows the between-group part as standard deviations, "variance" as variances.
 
     Returns
     -------
-    Summary, with `to_dataframe()` (fixed effects), `components()` (between-group part), `to_markdown()`, `to_latex()`.
+    Summary
+        With `to_dataframe()` (fixed effects), `components()` (between-group part), `to_markdown()` and `to_latex()`. Of
+        levels with more than eight effects the page has the free parameters, `components()` has all.
 
     Raises
     ------
