@@ -65,6 +65,7 @@ class Deprecation(NamedTuple):
 DEPRECATIONS = (
     Deprecation("seed", "random_seed", removed="0.3"),
     Deprecation("datasets.fetch", "datasets.load", removed="0.3"),
+    Deprecation("found", "dataset", removed="0.3"),  # of plots.profile and plots.sensitivity
 )
 
 

@@ -88,8 +88,8 @@ def bubble(
 
     See Also
     --------
-    bayesmeta.predict : the numbers of the regression.
-    bayesmeta.plots.orchard : effects by category.
+    bayesmeta.predict : The numbers of the regression.
+    bayesmeta.plots.orchard : Effects by category.
 
     Notes
     -----

@@ -101,7 +101,7 @@ def caterpillar(
 
     See Also
     --------
-    bayesmeta.ranef, bayesmeta.blup : the numbers that are drawn.
+    bayesmeta.ranef, bayesmeta.blup : The numbers that are drawn.
 
     Notes
     -----

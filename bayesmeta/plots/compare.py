@@ -74,7 +74,7 @@ def compare(
 
     See Also
     --------
-    bayesmeta.compare : the numbers that are drawn.
+    bayesmeta.compare : The numbers that are drawn.
 
     Examples
     --------

@@ -109,8 +109,8 @@ def dose_response(
 
     See Also
     --------
-    bayesmeta.within.dose_response : covariances of effects that share a reference category.
-    bayesmeta.plots.longitudinal : effects over time.
+    bayesmeta.within.dose_response : Covariances of effects that share a reference category.
+    bayesmeta.plots.longitudinal : Effects over time.
 
     Notes
     -----

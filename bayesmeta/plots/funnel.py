@@ -107,7 +107,7 @@ def funnel(
 
     See Also
     --------
-    bayesmeta.plots.forest : the same effects, study by study.
+    bayesmeta.plots.forest : The same effects, study by study.
 
     Notes
     -----
@@ -258,7 +258,7 @@ def _marks(ax: "Axes", points: FunnelPoints, scale: PrecisionAxis, ratio: bool) 
 
 def _label(tree: xr.DataTree, residual: bool, ratio: bool) -> str:
     label = style.effect_label(tree, ratio)
-    return label if not residual else f"{label}: observed {'over' if ratio else 'less'} fitted"
+    return label if not residual else f"{label}: observed {'over' if ratio else 'minus'} fitted"
 
 
 def _notes(points: FunnelPoints, contours: bool) -> list[str]:

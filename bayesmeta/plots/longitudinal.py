@@ -92,8 +92,8 @@ def longitudinal(
 
     See Also
     --------
-    bayesmeta.predict : the numbers that are drawn.
-    bayesmeta.plots.dose_response : effects against a dose.
+    bayesmeta.predict : The numbers that are drawn.
+    bayesmeta.plots.dose_response : Effects against a dose.
 
     Notes
     -----

@@ -10,7 +10,7 @@ from scipy.special import ndtr, softmax
 from bayesmeta import schema
 from bayesmeta._typing import ObjectArray
 from bayesmeta._validation import check_probability
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.plots.compare import compare
 from bayesmeta.plots.panels import only_axes
@@ -56,7 +56,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
 
     See Also
     --------
-    bayesmeta.plots.loo_pit_values : the numbers that are drawn.
+    bayesmeta.plots.loo_pit_values : The numbers that are drawn.
 
     Notes
     -----
@@ -102,6 +102,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     return panel
 
 
+@keeps_old_names
 def sensitivity(
     dataset: xr.Dataset, parameters: str | Sequence[str] | None = None, axes: "AxesLike | None" = None
 ) -> AxesArray:
@@ -128,8 +129,8 @@ def sensitivity(
 
     See Also
     --------
-    bayesmeta.sensitivity : the numbers that are drawn.
-    bayesmeta.plots.compare : the same for several methods or models.
+    bayesmeta.sensitivity : The numbers that are drawn.
+    bayesmeta.plots.compare : The same for several methods or models.
 
     Examples
     --------
@@ -166,7 +167,7 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
 
     See Also
     --------
-    bayesmeta.plots.loo_pit : the same as a picture.
+    bayesmeta.plots.loo_pit : The same as a picture.
 
     Notes
     -----

@@ -93,8 +93,8 @@ def orchard(
 
     See Also
     --------
-    bayesmeta.plots.forest : every effect on a line of its own.
-    bayesmeta.plots.bubble : effects against a numeric predictor.
+    bayesmeta.plots.forest : Every effect on a line of its own.
+    bayesmeta.plots.bubble : Effects against a numeric predictor.
 
     Notes
     -----

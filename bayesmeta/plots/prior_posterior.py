@@ -82,7 +82,7 @@ def prior_posterior(
 
     See Also
     --------
-    bayesmeta.sensitivity : what changes under other priors.
+    bayesmeta.sensitivity : What changes under other priors.
 
     Notes
     -----

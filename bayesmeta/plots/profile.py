@@ -9,7 +9,7 @@ from scipy.special import chdtri
 
 from bayesmeta._validation import listing
 from bayesmeta.display.tables import percent
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes, plain
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _HEIGHT = 2.3  # inches of a panel
 
 
+@keeps_old_names
 def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesArray:
     """Curves of `bm.profile`, one panel for each parameter that the structure does not hold constant.
 
@@ -45,8 +46,8 @@ def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesAr
 
     See Also
     --------
-    bayesmeta.profile : the numbers that are drawn.
-    bayesmeta.confint : the intervals alone.
+    bayesmeta.profile : The numbers that are drawn.
+    bayesmeta.confint : The intervals alone.
 
     References
     ----------

@@ -46,7 +46,7 @@ def simulation(table: pd.DataFrame, axes: "AxesLike | None" = None) -> style.Axe
 
     See Also
     --------
-    bayesmeta.study_table : the numbers that are drawn.
+    bayesmeta.study_table : The numbers that are drawn.
 
     References
     ----------
@@ -139,7 +139,7 @@ def _legend(panels: style.AxesArray, table: pd.DataFrame, new: bool) -> None:
     """Below all panels of a new figure, or in the last of the user's own axes."""
     n, share = table["datasets"], table["used"] / table["datasets"]
     sets = f"{n.max():,}" if n.nunique() == 1 else f"{n.min():,} to {n.max():,}"
-    title = f"{sets} data sets per scenario; lines are {_ERRORS} Monte Carlo errors on either side"
+    title = f"{sets} data sets per scenario; lines: {_ERRORS} Monte Carlo errors on either side"
     if (share < 1).any():
         title += f"; at least {np.floor(1000 * share.min()) / 10:g}% of the fits converged and are used"
     handles, labels = panels[0].get_legend_handles_labels()

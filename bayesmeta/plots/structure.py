@@ -68,7 +68,7 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
 
     See Also
     --------
-    bayesmeta.specify : makes the specification.
+    bayesmeta.specify : Makes the specification.
 
     References
     ----------

@@ -18,6 +18,13 @@ _HERE = Path(__file__).parent
 class Report:
     """A page of HTML; notebooks display it, `save` writes it to a file.
 
+    Parameters
+    ----------
+    title : str
+        Title of the page.
+    html : str
+        The whole page.
+
     Examples
     --------
 

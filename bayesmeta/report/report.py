@@ -64,7 +64,7 @@ def report(
 
     See Also
     --------
-    bayesmeta.compare : the table of estimates alone.
+    bayesmeta.compare : The table of estimates alone.
 
     Notes
     -----

@@ -97,7 +97,7 @@ def test_residuals_about_fitted_values_have_no_contours() -> None:
     ]
     assert legend(ax) == ["fitted value", "95% by sampling error"]
     ax = bm.plots.funnel(tree, ratio=False, contours=())
-    assert ax.get_xlabel() == "Log odds ratio: observed less fitted"
+    assert ax.get_xlabel() == "Log odds ratio: observed minus fitted"
 
 
 def test_which_models_have_residuals() -> None:

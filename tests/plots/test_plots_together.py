@@ -50,10 +50,12 @@ def test_every_plot_is_here() -> None:
 @pytest.mark.parametrize("backend", ["fit", "posterior"])
 @pytest.mark.parametrize("name", PLOTS)
 def test_axes_are_returned_and_texts_stand_apart(name: str, backend: str, n: int) -> None:
-    axes = np.ravel(np.asarray(PLOTS[name](n, backend), dtype=object))
+    drawn = PLOTS[name](n, backend)
+    axes = np.ravel(np.asarray(drawn, dtype=object))
     assert all(isinstance(ax, Axes) for ax in axes)
-    figure = axes[0].figure
+    figure = drawn.figure
     assert isinstance(figure, Figure)
+    assert axes[0].figure is figure
     assert not crowded(figure)
     for kind, head in HEADS.items():
         figure.savefig(file := BytesIO(), format=kind)

@@ -68,3 +68,9 @@ def test_given_axes_and_refusals(found: xr.Dataset) -> None:
         bm.plots.profile(found.sel(parameter=["rho[unit, PD~AL]"]))
     with pytest.raises(SpecError, match="1 axes for"):
         bm.plots.profile(found, ax)
+
+
+def test_the_datasets_old_name_still_works_with_a_warning(found: xr.Dataset) -> None:
+    with pytest.warns(DeprecationWarning, match="'found' is deprecated, use 'dataset'"):
+        axes = bm.plots.profile(found=found)  # type: ignore[call-arg]
+    assert len(axes) > 1

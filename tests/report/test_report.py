@@ -98,7 +98,7 @@ def test_several_models_are_chapters_called_by_their_names(spec):
     assert chapters == ["Model mean", "Model latitude", "Model year"]
     own = [title for level, title in headings(html) if level == 3]
     assert own.count("Estimates") == 3
-    assert "factors of the odds ratio per unit of a predictor: ablat" in text_of(html)
+    assert "factor by which the odds ratio changes per unit of a predictor: ablat" in text_of(html)
 
 
 def test_same_rows_are_shown_once(spec):

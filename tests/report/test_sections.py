@@ -151,7 +151,7 @@ def test_the_opening_tells_means_from_slopes(school, times):
     assert "and 1 more in the table" in opening.effects_in_words(bm.fit(times), 0.95)
     year = bm.specify("effect ~ year", bm.datasets.load("school"), S="var", measure="smd")
     said = opening.effects_in_words(bm.fit(year), 0.9)
-    assert said.startswith("change of the standardised mean difference per unit of a predictor: year ")
+    assert said.startswith("change in the standardised mean difference per unit of a predictor: year ")
     assert "90% confidence interval" in said
     assert "Intercept" not in said
 

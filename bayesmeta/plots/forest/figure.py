@@ -147,8 +147,8 @@ def forest(
 
     See Also
     --------
-    bayesmeta.plots.orchard : effects by category, without a line for each.
-    bayesmeta.plots.caterpillar : random effects alone, sorted.
+    bayesmeta.plots.orchard : Effects by category, without a line for each.
+    bayesmeta.plots.caterpillar : Random effects alone, sorted.
 
     Notes
     -----

@@ -29,7 +29,7 @@ def _search(tree: xr.DataTree, name: str) -> Facts:
         ("Gradient norm", number(float(optimizer["gradient_norm"]))),
         ("Evaluations", str(int(optimizer["evaluations"]))),
         ("Starts", str(optimizer.sizes["start"])),
-        ("Iterations of the best", str(optimizer.sizes["iteration"])),
+        ("Iterations from the best start", str(optimizer.sizes["iteration"])),
     )
     return Facts(pairs, f"Search for the maximum of the likelihood: {name}")
 

@@ -125,7 +125,7 @@ def of_posterior(tree: xr.DataTree) -> list[Drawing]:
         Drawing(
             "Prior and posterior",
             "Density of every standard deviation between groups before and after the data.",
-            "Where the two look alike, the data say little.",
+            "Where the two look alike, the data add little.",
             lambda: plots.prior_posterior(tree),
         ),
         Drawing(

@@ -54,7 +54,7 @@ def levels(tree: xr.DataTree) -> Table:
         (level.name, str(level.n_groups), ", ".join(level.effects) or "none", structure(level), str(level.n_free))
         for level in of_tree(tree).levels
     )
-    return Table("Levels, the outer one first", header, rows)
+    return Table("Levels, outer to inner", header, rows)
 
 
 def structure(level: Level) -> str:

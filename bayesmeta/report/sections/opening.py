@@ -58,8 +58,8 @@ def effects_in_words(tree: xr.DataTree, prob: float) -> str:
         for i, (_, row) in enumerate(rows.iloc[:_MOST].iterrows())
     ]
     more = f" and {len(rows) - _MOST} more in the table of estimates" if len(rows) > _MOST else ""
-    what = _small(effect_label(tree, as_ratio))
-    start = f"{'pooled' if pooled(spec) else 'mean'} {what}" if means else _coefficients(what, as_ratio)
+    label = _small(effect_label(tree, as_ratio))
+    start = f"{'pooled' if pooled(spec) else 'mean'} {label}" if means else _coefficients(label, as_ratio)
     return f"{start}{' ' if alone else ': '}{'; '.join(effects)}{more}."
 
 
@@ -71,12 +71,9 @@ def _small(label: str) -> str:
     return label if label.startswith("Fisher") else label[:1].lower() + label[1:]
 
 
-def _coefficients(what: str, as_ratio: bool) -> str:
-    return (
-        f"factors of the {what} per unit of a predictor"
-        if as_ratio
-        else f"change of the {what} per unit of a predictor"
-    )
+def _coefficients(label: str, as_ratio: bool) -> str:
+    change = f"factor by which the {label} changes" if as_ratio else f"change in the {label}"
+    return f"{change} per unit of a predictor"
 
 
 def _effect(row: pd.Series, as_ratio: bool, term: str, kind: str) -> str:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 import bayesmeta as bm
 from bayesmeta.plots import style
+from bayesmeta.plots.style import AxesArray
 from tests.support.pictures import crowded
 from tests.support.posteriors import make_posterior
 
@@ -272,6 +273,15 @@ def test_wrong_axes_are_refused(trials: xr.DataTree) -> None:
 def test_a_sequence_of_axes_gives_an_array(trials: xr.DataTree) -> None:
     _, ax = plt.subplots(figsize=(6, 4))
     assert isinstance(bm.plots.forest(trials, [ax]), np.ndarray)
+
+
+def test_a_sequence_of_outcomes_gives_an_array_with_its_figure() -> None:
+    fit = bm.fit(berkey()[0])
+    one, two = bm.plots.forest(fit, outcome=["PD"]), bm.plots.forest(fit)
+    assert isinstance(one, AxesArray)
+    assert isinstance(two, AxesArray)
+    assert (len(one), len(two)) == (1, 2)
+    assert two.figure is two[1].figure
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
