@@ -40,13 +40,14 @@ def fit(
         DerSimonian-Laird (which "mm" equals there), "he" Hedges, "hs" Hunter-Schmidt, "sj" Sidik-Jonkman, "eb"
         empirical Bayes, "pm" Paule-Mandel (the solution of the same equation as "eb"), "pmm" its median-unbiased form.
     start : array_like, optional
-        For "reml" and "ml": free parameters xi at which the search begins, in the order of the tree's `free`; by
-        default SDs of the size of the sampling SDs.
+        For "reml" and "ml": free parameters xi at which the one climb begins, in the order of the tree's `free`; by
+        default climbs begin at the best points of a scan.
     max_iterations : int, optional
-        For "reml" and "ml" of one quasi-Newton search, 200 by default; for "vc" 1000.
+        For "reml" and "ml" of one climb, 200 by default; for "vc" 1000.
     tolerance : float, optional
-        For "reml" and "ml" of the convergence test, on the gradient of the log-likelihood for relative changes of the
-        parameters, 1e-6 by default. For "vc" of the changes of Psi, relative to it and the sampling variances, 1.5e-8.
+        For "reml" and "ml" of the convergence test, on the Newton decrement g'H^-1 g, twice the log-likelihood that is
+        still to be gained, 1e-12 by default. For "vc" of the changes of Psi, relative to it and the sampling
+        variances, 1.5e-8.
         For "pm" and "pmm" of the root in tau2, in its units; by default nothing but rounding is left.
     verbose : bool, optional
         For "reml" and "ml": whether the iterations are printed; by default they are not.

@@ -52,8 +52,8 @@ def fit_many(
     method : str, default "reml"
         Any method of `bm.fit`. With "reml" and "ml" all searches advance together.
     start : array_like, optional
-        Free parameters (free,) or (dataset, free) at which the searches of "reml" and "ml" begin, such as the `xi` of a
-        fit; by default SDs of the size of the sampling SDs.
+        Free parameters (free,) or (dataset, free) at which further climbs of "reml" and "ml" begin, such as the `xi` of
+        a fit; by default SDs of the size of the sampling SDs.
     n_jobs : int, default 1
         Number of processes, -1 for one on every processor. The results do not depend on it.
     progress : bool, default False
@@ -209,7 +209,7 @@ def _fit_block(
 ) -> ManyEstimates:
     data, start = block
     if method.together is not None:
-        return method.together(data, typical, start=None if start is None else start.T)
+        return method.together(data, typical, start=start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesmetaWarning)
         fits = [method.estimate(data.one(i)) for i in range(len(data.y))]

@@ -1,25 +1,27 @@
 """The free parameters xi of all levels of a specification as one vector."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
-from bayesmeta.model.spec import Spec
-from bayesmeta.structures.base import Structure
+from bayesmeta._typing import FloatArray, IndexArray
+from bayesmeta.model.spec import Level, Spec
+
+MANY = 6  # parameters from which steps in theta save more evaluations than they cost
 
 
 @dataclass(frozen=True)
 class Free:
-    """Maps xi (F,) to Psi per level and scores of Psi back to a gradient.
+    """Maps z = xi / units (F, N) to Psi per level, and derivatives by Psi back to those by z.
 
     typical : per level (a,) the natural size of every effect's SD.
     """
 
     spec: Spec
-    typical: tuple[np.ndarray, ...]
+    typical: tuple[FloatArray, ...]
 
     @cached_property
     def slices(self) -> list[slice]:
@@ -35,45 +37,105 @@ class Free:
         return tuple(f"{v.name}.{label}" for v in self.spec.levels for label in v.structure.labels(v.effects))
 
     @cached_property
-    def units(self) -> np.ndarray:
+    def units(self) -> FloatArray:
         return np.concatenate([v.structure.units(t) for v, t in zip(self.spec.levels, self.typical, strict=True)])
 
     @cached_property
-    def lower(self) -> np.ndarray:
+    def lower(self) -> FloatArray:
         return np.concatenate([v.structure.lower(v.dim) for v in self.spec.levels])
 
     @cached_property
-    def zero_positions(self) -> np.ndarray:
-        """Positions of parameters for which exactly zero must be tried: SDs, and diagonals of Cholesky factors."""
-        parts = zip(self.spec.levels, self.slices, strict=True)
-        return np.concatenate([s.start + v.structure.zero_positions(v.dim) for v, s in parts]).astype(int)
+    def zero_positions(self) -> IndexArray:
+        """Positions of parameters that make a Psi singular at zero: SDs, and diagonals of Cholesky factors."""
+        parts = [s.start + v.structure.zero_positions(v.dim) for v, s in self.parts()]
+        return np.concatenate(parts).astype(int)
 
     @cached_property
-    def rho_positions(self) -> np.ndarray:
-        parts = [(v.structure.rho_position(v.dim), s.start) for v, s in zip(self.spec.levels, self.slices, strict=True)]
+    def rho_positions(self) -> IndexArray:
+        """Positions of angles of correlations."""
+        parts = [(v.structure.rho_position(v.dim), s.start) for v, s in self.parts()]
         return np.array([start + at for at, start in parts if at is not None], dtype=int)
 
-    def level_of(self, position: int) -> slice:
-        """The parameters of the level that a parameter belongs to."""
-        return next(s for s in self.slices if s.start <= position < s.stop)
+    @cached_property
+    def theta_slices(self) -> list[slice]:
+        """Place of every level's theta among those of all levels."""
+        sizes = [len(v.structure.theta_units(self.units[s], v.dim)) for v, s in self.parts()]
+        return [slice(int(i), int(j)) for i, j in pairwise(np.cumsum([0, *sizes]))]
 
-    def psi(self, xi: np.ndarray) -> list[np.ndarray]:
-        return [v.structure.psi(xi[s], v.dim) for v, s in zip(self.spec.levels, self.slices, strict=True)]
+    @cached_property
+    def theta_units(self) -> FloatArray:
+        return np.concatenate([v.structure.theta_units(self.units[s], v.dim) for v, s in self.parts()])
 
-    def pullback(self, xi: np.ndarray, scores: Sequence[np.ndarray]) -> np.ndarray:
-        levels = zip(self.spec.levels, self.slices, scores, strict=True)
-        return np.concatenate([v.structure.pullback(xi[s], score, v.dim) for v, s, score in levels])
+    @cached_property
+    def curved(self) -> bool:
+        """Whether steps are better taken in theta: every Psi is linear in it, and there are many parameters."""
+        moving = [v.structure for v, s in self.parts() if s.stop > s.start]
+        linear = all(v.structure.linear(v.dim) for v, s in self.parts() if s.stop > s.start)
+        return linear and bool(moving) and self.size >= MANY
 
-    def start(self, moments: Sequence[np.ndarray]) -> np.ndarray:
+    def parts(self) -> Iterator[tuple[Level, slice]]:
+        """Levels with the place of their parameters."""
+        yield from zip(self.spec.levels, self.slices, strict=True)
+
+    def psi(self, xi: FloatArray) -> list[FloatArray]:
+        """Psi (a, a, ...) of every level at xi (F, ...)."""
+        return [np.asarray(v.structure.psi(xi[s], v.dim)) for v, s in self.parts()]
+
+    def psi_batch(self, z: FloatArray) -> list[FloatArray]:
+        """Psi (N, a, a) of every level at z (F, N)."""
+        psi = self.psi(z * self.units[:, None])
+        return [np.broadcast_to(p, (*p.shape[:2], z.shape[1])).transpose(2, 0, 1) for p in psi]
+
+    def theta(self, z: FloatArray) -> FloatArray:
+        """(N, m) coordinates of all levels, in units of their natural sizes, at z (N, F); see `Structure.theta`."""
+        return np.concatenate([v.structure.theta(z.T[s], v.dim) for v, s in self.parts()]).T
+
+    def theta_jacobian(self, z: FloatArray) -> FloatArray:
+        """(N, m, F) derivatives of theta by z."""
+        J = np.zeros((len(z), len(self.theta_units), self.size))
+        for (v, s), place in zip(self.parts(), self.theta_slices, strict=True):
+            J[:, place, s] = np.moveaxis(v.structure.theta_jacobian(z.T[s], v.dim), -1, 0)
+        return J
+
+    def theta_bend(self, z: FloatArray, weight: FloatArray) -> FloatArray:
+        """(N, F, F) second derivatives by z of the sum of weights (N, m) times theta."""
+        H = np.zeros((len(z), self.size, self.size))
+        for (v, s), place in zip(self.parts(), self.theta_slices, strict=True):
+            if v.structure.linear(v.dim):
+                H[:, s, s] = np.moveaxis(v.structure.theta_curvature(z.T[s], weight.T[place], v.dim), -1, 0)
+        return H
+
+    def directions(self, z: FloatArray) -> list[FloatArray]:
+        """Per level (a, a, m_l, N), or (a, a, m_l, 1) where they do not depend on z, derivatives of Psi by theta."""
+        made = []
+        for (v, s), place in zip(self.parts(), self.theta_slices, strict=True):
+            xi = (z[:1] if v.structure.linear(v.dim) else z).T[s] * self.units[s, None]
+            made.append(v.structure.directions(xi, v.dim) * self.theta_units[place, None])
+        return made
+
+    def psi_bend(self, z: FloatArray, scores: Sequence[FloatArray]) -> FloatArray:
+        """(N, m, m) second derivatives by theta of the sum of scores (N, a, a) times Psi."""
+        H = np.zeros((len(z), len(self.theta_units), len(self.theta_units)))
+        for (v, s), place, score in zip(self.parts(), self.theta_slices, scores, strict=True):
+            if s.stop > s.start and not v.structure.linear(v.dim):
+                xi, units = z.T[s] * self.units[s, None], self.units[s]
+                bend = v.structure.curvature(xi, np.moveaxis(score, 0, -1), v.dim)
+                H[:, place, place] = np.moveaxis(bend, -1, 0) * np.outer(units, units)
+        return H
+
+    def start(self, moments: Sequence[FloatArray]) -> FloatArray:
+        """z (F,) near positive semi-definite moment estimates of every Psi."""
         levels = zip(self.spec.levels, moments, strict=True)
-        return np.concatenate([v.structure.start(moment) for v, moment in levels])
+        return np.concatenate([v.structure.start(moment) for v, moment in levels]) / self.units
 
-    def starts(self, moments: Sequence[np.ndarray]) -> np.ndarray:
-        """`start` for moments (B, a, a) of many data sets: (F, B)."""
-        return np.concatenate([_starts(v.structure, each) for v, each in zip(self.spec.levels, moments, strict=True)])
+    def starts(self, moments: Sequence[FloatArray]) -> FloatArray:
+        """`start` for moments (N, a, a): (F, N)."""
+        return np.column_stack([self.start(each) for each in zip(*moments, strict=True)])
 
+    def scatter(self, share: FloatArray, sd: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """z (F, N) spread over the family, from points (F, N) of the unit cube; see `Structure.scatter`."""
+        return np.concatenate([v.structure.scatter(share[s], sd, v.dim) for v, s in self.parts()])
 
-def _starts(structure: Structure, moments: np.ndarray) -> np.ndarray:
-    if moments.shape[1:] == (1, 1) and structure.n_free(1) == 1:  # proportional to the SD
-        return structure.start(np.ones((1, 1)))[:, None] * np.sqrt(moments[:, 0, 0])
-    return np.column_stack([structure.start(moment) for moment in moments])
+    def canonical(self, z: FloatArray) -> FloatArray:
+        """The same Psi with SDs that are not negative and angles within half a turn."""
+        return np.concatenate([v.structure.canonical(z[s], v.dim) for v, s in self.parts()])

@@ -2,23 +2,28 @@
 
 import numpy as np
 
+from bayesmeta._typing import FloatArray
 from bayesmeta.errors import ConvergenceWarning, SpecError, warn
+from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, relative_sizes
 from bayesmeta.estimation.free import Free
-from bayesmeta.estimation.record import Estimate, Optimizer
-from bayesmeta.estimation.search import maximise
-from bayesmeta.estimation.steps import Objective
+from bayesmeta.estimation.objective import Objective
+from bayesmeta.estimation.record import Estimate, Modes, Optimizer
+from bayesmeta.estimation.scan import Starts, starts
+from bayesmeta.estimation.search import Maxima, interiors, maximise
 from bayesmeta.kernel import likelihood
 from bayesmeta.model.spec import Spec
 
 NO_SEARCH = Optimizer(np.zeros((0, 0)), np.zeros(0), 0, np.zeros(0), 0.0, True, np.zeros(0, bool), "nothing to search")
+FLAT = 1e-7  # curvature for relative steps below which the likelihood does not say where a parameter lies
+SAME = 1e-5  # log-likelihood, and share of the parameters, by which two modes differ at least
 
 
 def fit_likelihood(
     spec: Spec,
     restricted: bool,
-    start: np.ndarray | None = None,
-    max_iterations: int = 200,
-    tolerance: float = 1e-6,
+    start: FloatArray | None = None,
+    max_iterations: int = MOST_EVALUATIONS,
+    tolerance: float = DECREMENT,
     verbose: bool = False,
 ) -> Estimate:
     """Maximise the (restricted) log-likelihood over the free parameters of Psi, with beta profiled out.
@@ -28,21 +33,23 @@ def fit_likelihood(
     stats = spec.statistics
     free = Free(spec, stats.typical)
 
-    def report(iteration: int, loglik: float) -> None:
-        if verbose:
-            print(f"iteration {iteration:3d}  log-likelihood {loglik:.8f}")
+    def report(step: int, loglik: float) -> None:
+        print(f"iteration {step:3d}  log-likelihood {loglik:.8f}")
 
+    xi, xi_cov, record = np.zeros(0), np.zeros((0, 0)), NO_SEARCH
     if free.size:
         objective = Objective(stats, free, restricted)
-        xi, xi_cov, record = maximise(objective, checked_start(start, free), max_iterations, tolerance, report)
+        chosen = checked_start(start, free)
+        begin = starts(objective) if chosen is None else Starts(chosen[None] / free.units, np.zeros(1, np.int64), 0)
+        maxima = maximise(objective, begin, max_iterations, tolerance, report if verbose else None)
+        xi, xi_cov = maxima.points.z[0] * free.units, covariance(free, maxima)
+        record = recorded(free, maxima, begin.scanned, chosen is not None)
         if not record.converged:
             warn(
-                f"the search did not converge: gradient norm {record.gradient_norm:.1e} after {record.evaluations} "
+                f"the search did not converge: Newton decrement {record.decrement:.1e} after {record.evaluations} "
                 f"evaluations; try other starts (start=), more iterations (max_iterations=) or a simpler structure",
                 ConvergenceWarning,
             )
-    else:
-        xi, xi_cov, record = np.zeros(0), np.zeros((0, 0)), NO_SEARCH
     psi = free.psi(xi)
     value = likelihood(stats, psi, restricted)
     return Estimate(
@@ -61,15 +68,78 @@ def fit_likelihood(
     )
 
 
-def checked_start(start: np.ndarray | None, free: Free) -> np.ndarray | None:
+def recorded(free: Free, maxima: Maxima, scanned: int, started: bool) -> Optimizer:
+    """The record of the search of one data set."""
+    points, climbs, winner = maxima.points, maxima.climbs, int(maxima.winner[0])
+    steps = int(climbs.evaluations[winner])
+    residual = points.gradient[0] * relative_sizes(points.z[0])
+    outward = maxima.at_edge[0] | ((points.z[0] <= free.lower) & (residual < 0))
+    modes = distinct_modes(free, maxima)
+    message = "from start=, without a scan" if started else f"best of {len(climbs.evaluations)} climbs"
+    return Optimizer(
+        starts=maxima.starts * free.units,
+        path=climbs.path[:steps, winner],
+        evaluations=steps,
+        gradient=points.gradient[0] / free.units,
+        gradient_norm=float(np.abs(np.where(outward, 0.0, residual)).max(initial=0.0)),
+        converged=bool(maxima.converged[0]),
+        at_boundary=maxima.at_edge[0] | (points.z[0] <= free.lower),
+        message=message,
+        all_evaluations=int(maxima.all_evaluations[0]),
+        scan_evaluations=scanned,
+        decrement=float(maxima.decrement[0]),
+        modes=modes,
+    )
+
+
+def distinct_modes(free: Free, maxima: Maxima) -> Modes:
+    """The ends of climbs that arrived, one of each place, the highest first."""
+    climbs = maxima.climbs
+    ends = free.canonical(climbs.points.z.T).T
+    size = [np.maximum(np.abs(psi).max(initial=0.0), 1e-300) for psi in free.psi_batch(ends.T)]
+    scaled = [psi / s for psi, s in zip(free.psi_batch(ends.T), size, strict=True)]
+    place = np.concatenate([psi.reshape(len(ends), -1) for psi in scaled], axis=1)
+    order = np.argsort(-climbs.points.loglik)
+    chosen: list[int] = [int(maxima.winner[0])]
+    for i in order[climbs.arrived[order]]:
+        near = [np.abs(place[i] - place[j]).max(initial=0.0) < 1e-3 for j in chosen]
+        level = [abs(climbs.points.loglik[i] - climbs.points.loglik[j]) < SAME for j in chosen]
+        if not any(a or b for a, b in zip(near, level, strict=True)):
+            chosen.append(int(i))
+    return Modes(climbs.points.loglik[chosen], ends[chosen] * free.units, maxima.starts[chosen] * free.units)
+
+
+def covariance(free: Free, maxima: Maxima) -> FloatArray:
+    """Inverse observed information of xi; NaN where a parameter is at an edge or the likelihood is flat."""
+    cov = np.full((free.size, free.size), np.nan)
+    z, H = maxima.points.z[0], maxima.points.H[0]
+    inside = np.flatnonzero(interiors(free, maxima.points.z, maxima.at_edge)[0])
+    H = H[np.ix_(inside, inside)]
+    if len(inside) and not is_flat(H, z[inside]):
+        units = free.units[inside]
+        cov[np.ix_(inside, inside)] = np.linalg.inv(H) * np.outer(units, units)
+    return cov
+
+
+def is_flat(H: FloatArray, z: FloatArray) -> bool:
+    """Whether a negative Hessian has no, or hardly any, curvature in some direction of relative steps."""
+    size = relative_sizes(z)
+    return len(H) > 0 and bool(np.linalg.eigvalsh(H * np.outer(size, size))[0] <= FLAT)
+
+
+def checked_start(start: FloatArray | None, free: Free) -> FloatArray | None:
+    """The free parameters to begin at, after a check of their number and range."""
     if start is None:
         return None
     try:
-        given = np.asarray(start, float)
+        values = np.asarray(start, float)
     except (TypeError, ValueError):
         raise SpecError(f"start is {start!r}; give {free.size} numbers, for {', '.join(free.labels)}") from None
-    if given.shape != (free.size,) or not np.isfinite(given).all():
+    if values.shape != (free.size,) or not np.isfinite(values).all():
         raise SpecError(
-            f"start has shape {given.shape}; give {free.size} finite numbers, for {', '.join(free.labels)}",
+            f"start has shape {values.shape}; give {free.size} finite numbers, for {', '.join(free.labels)}",
         )
-    return np.maximum(given, free.lower)
+    if len(below := np.flatnonzero(values < free.lower)):
+        label = free.labels[below[0]]
+        raise SpecError(f"start has {values[below[0]]:g} for {label}, which cannot be negative")
+    return values

@@ -2,28 +2,45 @@
 
 from dataclasses import dataclass
 
-import numpy as np
+from bayesmeta._typing import BoolArray, FloatArray
 
-from bayesmeta._typing import FloatArray
+
+@dataclass(frozen=True)
+class Modes:
+    """Local maxima that climbs arrived at, the highest first.
+
+    loglik (M,); xi, start (M, F) free parameters there, and where the climb began.
+    """
+
+    loglik: FloatArray
+    xi: FloatArray
+    start: FloatArray
 
 
 @dataclass(frozen=True)
 class Optimizer:
     """What the search did.
 
-    starts (n_starts, F) free parameters at which searches began; path log-likelihood after every iteration of the best
-    search; gradient (F,) of the log-likelihood at the end, in natural units of every parameter; gradient_norm the size
-    that the convergence test looked at; at_boundary (F,) whether a parameter lies at the edge of its range.
+    starts (n_starts, F) free parameters at which climbs began; path log-likelihood after every step of the winning one;
+    evaluations points at which it took the log-likelihood with its derivatives; all_evaluations the same of all climbs;
+    scan_evaluations points at which the log-likelihood alone was taken; gradient (F,) of the log-likelihood at the end,
+    in natural units of every parameter; gradient_norm its largest entry for relative steps; decrement the Newton
+    decrement g'H^-1 g, twice the log-likelihood still to be gained; at_boundary (F,) whether a parameter lies at
+    the edge of its range.
     """
 
-    starts: np.ndarray
-    path: np.ndarray
+    starts: FloatArray
+    path: FloatArray
     evaluations: int
-    gradient: np.ndarray
+    gradient: FloatArray
     gradient_norm: float
     converged: bool
-    at_boundary: np.ndarray
+    at_boundary: BoolArray
     message: str
+    all_evaluations: int = 0
+    scan_evaluations: int = 0
+    decrement: float = 0.0
+    modes: Modes | None = None
 
 
 @dataclass(frozen=True)
@@ -37,11 +54,11 @@ class Estimate:
     """
 
     method: str
-    beta: np.ndarray
-    beta_cov: np.ndarray
-    psi: tuple[np.ndarray, ...]
-    xi: np.ndarray
-    xi_cov: np.ndarray
+    beta: FloatArray
+    beta_cov: FloatArray
+    psi: tuple[FloatArray, ...]
+    xi: FloatArray
+    xi_cov: FloatArray
     free: tuple[str, ...]
     loglik: float
     df_fixed: int

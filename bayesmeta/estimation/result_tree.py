@@ -97,14 +97,23 @@ def _criteria(spec: Spec, estimate: Estimate) -> xr.Dataset:
     return xr.Dataset({name: ((), value) for name, value in values.items()})
 
 
-def _optimizer(free: tuple[str, ...], search: Optimizer) -> xr.Dataset:
+def _optimizer(free: tuple[str, ...], search: "Optimizer") -> xr.Dataset:
     variables: Variables = {
         "starts": (("start", schema.FREE), search.starts),
         "path": ("iteration", search.path),
-        "evaluations": ((), search.evaluations),
+        schema.EVALUATIONS: ((), search.evaluations),
+        schema.ALL_EVALUATIONS: ((), search.all_evaluations),
+        schema.SCAN_EVALUATIONS: ((), search.scan_evaluations),
         "gradient": (schema.FREE, search.gradient),
         "gradient_norm": ((), search.gradient_norm),
+        "decrement": ((), search.decrement),
         "converged": ((), search.converged),
         "at_boundary": (schema.FREE, search.at_boundary),
     }
+    if search.modes is not None:
+        variables |= {
+            schema.MODE_LOGLIK: (schema.MODE, search.modes.loglik),
+            schema.MODE_XI: ((schema.MODE, schema.FREE), search.modes.xi),
+            schema.MODE_START: ((schema.MODE, schema.FREE), search.modes.start),
+        }
     return xr.Dataset(variables, {schema.FREE: pd.Index(free, dtype=object)}, {"message": search.message})

@@ -1,241 +1,152 @@
-"""The search for the maximum of a (restricted) log-likelihood over xi.
+"""The search for the highest point of a (restricted) log-likelihood over z, of one data set or of many.
 
-Moment-based start, a few EM steps, quasi-Newton, Newton polish; then the edges of the family are tried and the result
-is put to a gradient test of its own (method: Sera et al. 2019, section 3.2, do RIGLS and then quasi-Newton).
+Climbs begin at the best points of a scan (`scan`) and go up together (`climb`). Where the highest ends on an edge of
+the family at which a correlation has no meaning, climbs begin again a little inside.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from bayesmeta._typing import FloatArray, IndexArray
+from bayesmeta._typing import BoolArray, FloatArray, IndexArray, IntArray
+from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, Climbs, Report, climb
 from bayesmeta.estimation.free import Free
-from bayesmeta.estimation.record import Optimizer
-from bayesmeta.estimation.steps import (
-    GAIN,
-    Objective,
-    Point,
-    curvature,
-    is_flat,
-    moment_start,
-    newton,
-    quasi_newton,
-    residual_gradient,
-    scoring,
-)
+from bayesmeta.estimation.objective import Objective, Points
+from bayesmeta.estimation.scan import Starts
 
-EM_STEPS = 3
-POLISHED_ENOUGH = 1e-7  # gradient above which the Hessian is taken anew
-MOST_POLISHING = 3
-SMALL_SD = 0.03  # in units of the typical sampling SD: smaller SDs are tried at zero
-OFF_ZERO = 0.1  # in the same units: so far from zero a search begins again
-OFF_LIMIT = 2.0  # logit, of either sign, at which it begins again from a correlation's limit
-EDGE_SHARE = 2e-3  # a correlation nearer to its limit than this share of its range is tried at the limit
-EDGE_LOGIT = 36.0  # logit at which a correlation equals its limit in double precision
-NEAR_LIMIT = (
-    1e-6  # share of its range from its limit at which the slope there is taken; at the limit the logit has none
-)
-
-
-def try_edges(objective: Objective, point: Point) -> tuple[Point, np.ndarray]:
-    """Set small SDs to zero and near-limit correlations to their limits where that costs nothing; which are there."""
-    free = objective.free
-    at_edge = np.zeros(free.size, bool)
-    candidates = [(i, 0.0) for i in free.zero_positions if abs(point.z[i]) < SMALL_SD]
-    share = {i: (1 + np.tanh(point.z[i] / 2)) / 2 for i in free.rho_positions}
-    candidates += [(i, np.copysign(EDGE_LOGIT, point.z[i])) for i, s in share.items() if min(s, 1 - s) < EDGE_SHARE]
-    for i, value in candidates:
-        z = point.z.copy()
-        z[i] = value
-        loglik, gradient = objective(z)
-        if loglik >= point.loglik - GAIN:
-            point = Point(z, loglik, gradient, point.path)
-            at_edge[i] = True
-    return point, at_edge
+GAIN = 1e-8  # log-likelihood that another end must gain to be taken for a better one
+SMALL = 1e-3  # SDs, and angles from a limit, below which the edge itself is tried
+ROUNDING = 1e-11  # share of the log-likelihood that the edge may cost
+RAISED = 0.2  # SD at which a climb begins again that ended at zero
+ANGLES = np.pi * np.array([0.06, 0.3, 0.55, 0.8, 0.94])  # of correlations at which it begins again
+ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Edge:
-    """A way from an edge inwards, by a distance in which the likelihood has a slope there: z itself has none.
+class Maxima:
+    """The highest points of B data sets.
 
-    near, far : distances at which the slope is taken.  z : of a distance and the edge's sign.
-    slope : derivative by the distance, from that by z.
+    points : B of them; at_edge (B, F) parameters at the edge of their range; decrement, converged (B,).
+    evaluations (B,) of the winning climb; all_evaluations (B,). climbs, starts, owner : every climb, where it began,
+    and its data set; winner (B,) the winning ones.
     """
 
-    near: float
-    far: float
-    z: Callable[[Any, Any], Any]
-    slope: Callable[[Any, Any, Any], Any]
-
-    def highest(self, near: FloatArray, far: FloatArray) -> FloatArray:
-        """Distance at which the likelihood is highest, its slope linear from near to far; NaN where it only falls."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            at = self.near + (self.far - self.near) * near / (near - far)
-        at = np.where(far >= near, self.far, np.clip(at, self.near, self.far))
-        return np.where(near > 0, at, np.nan)
-
-
-# of an SD by its square, of a correlation by the share of its range that it is away from its limit
-ZERO_SD = Edge(1e-6, SMALL_SD**2, lambda u, _: np.sqrt(u), lambda g, u, _: g / (2 * np.sqrt(u)))
-LIMIT = Edge(1e-6, EDGE_SHARE, lambda u, side: side * np.log(1 / u - 1), lambda g, u, side: -side * g / (u * (1 - u)))
-
-
-def edges(free: Free) -> Iterator[tuple[int, Edge]]:
-    """Positions of the parameters that have edges, with the way inwards."""
-    yield from ((int(i), ZERO_SD) for i in free.zero_positions)
-    yield from ((int(i), LIMIT) for i in free.rho_positions)
-
-
-def off_edges(objective: Objective, point: Point, at_edge: np.ndarray) -> tuple[Point, np.ndarray]:
-    """The point with parameters moved a little away from edges where the likelihood rises inwards.
-
-    A search may stop on the plateau of z before it gets to such a maximum.
-    """
-    at_edge = at_edge.copy()
-    for i, edge in edges(objective.free):
-        if not at_edge[i]:
-            continue
-        side = np.sign(point.z[i])
-        z = np.repeat(point.z[:, None], 2, axis=1)
-        z[i] = [edge.z(u, side) for u in (edge.near, edge.far)]
-        gradients = objective.several(z)[1][i]
-        slopes = [edge.slope(g, u, side) for g, u in zip(gradients, (edge.near, edge.far), strict=True)]
-        best = edge.highest(*slopes)
-        if np.isfinite(best):
-            moved = point.z.copy()
-            moved[i] = edge.z(best, side)
-            loglik, gradient = objective(moved)
-            if loglik > point.loglik + GAIN:
-                point, at_edge[i] = Point(moved, loglik, gradient, point.path), False
-    return point, at_edge
-
-
-def better_at_zero(objective: Objective, point: Point) -> np.ndarray | None:
-    """z with the one SD at zero, or all of them, where the likelihood is highest, if it is higher than at the point."""
-    zeros = objective.free.zero_positions
-    points = np.repeat(point.z[:, None], len(zeros) + 1, axis=1)
-    points[zeros, np.arange(len(zeros))] = 0.0
-    points[zeros, -1] = 0.0
-    logliks = objective.several(points)[0]
-    best = int(np.argmax(logliks))
-    return points[:, best] if logliks[best] > point.loglik + GAIN else None
-
-
-def inward_starts(free: Free, point: Point, at_edge: np.ndarray) -> Iterator[np.ndarray]:
-    """Starts a little inside the edges where a search ended: at an edge the gradient of the parameter vanishes.
-
-    Where an SD is zero or a correlation at its limit, the correlation may have another mode: it is tried at several
-    values, with small SDs of its level raised.
-    """
-    on_edge = at_edge | (point.z <= free.lower)
-    zeros = np.intersect1d(free.zero_positions, np.flatnonzero(on_edge))
-    logits = [i for i in free.rho_positions if on_edge[free.level_of(i)].any()]
-    for moved in ([zeros] if len(zeros) else []) + ([zeros[[j]] for j in range(len(zeros))] if len(zeros) > 1 else []):
-        z = point.z.copy()
-        z[moved] = OFF_ZERO
-        yield z
-    for i in logits:
-        sds = np.intersect1d(free.zero_positions, np.arange(free.size)[free.level_of(i)])
-        for logit, least in ((-OFF_LIMIT, OFF_ZERO), (0.0, np.abs(point.z[sds]).mean()), (OFF_LIMIT, OFF_ZERO)):
-            z = point.z.copy()
-            z[sds] = np.maximum(np.abs(z[sds]), least)
-            z[i] = logit
-            yield z
-
-
-def interior_of(free: Free, point: Point, at_edge: np.ndarray) -> IndexArray:
-    """Parameters that are neither at an edge nor meaningless because the SDs they belong to are zero."""
-    inside = ~at_edge & (point.z > free.lower)
-    for i in free.rho_positions:
-        level = free.level_of(i)
-        sds = [j for j in free.zero_positions if level.start <= j < level.stop]
-        inside[i] &= sum(point.z[j] != 0 for j in sds) >= (2 if len(sds) > 1 else 1)
-    return np.flatnonzero(inside)
-
-
-@dataclass
-class Outcome:
-    """A finished local search."""
-
-    point: Point
-    at_edge: np.ndarray
-    interior: IndexArray
-    H: np.ndarray
-    start: np.ndarray
-
-    @property
-    def well_curved(self) -> bool:
-        return not is_flat(self.H, self.point.z[self.interior])
-
-
-def local_search(
-    objective: Objective, start: np.ndarray, max_iterations: int, report: Callable[[int, float], None]
-) -> Outcome:
-    """Search from one start, with the edges tried and left again where the likelihood rises inwards."""
-    point, serves = scoring(objective, start, max_iterations, report)
-    if not serves:
-        point = quasi_newton(objective, point.z, max_iterations, report)
-    lower = better_at_zero(objective, point)
-    if lower is not None:
-        point = max(point, quasi_newton(objective, lower, max_iterations, report), key=lambda p: p.loglik)
-    point, at_edge = try_edges(objective, point)
-    for again in list(inward_starts(objective.free, point, at_edge)):
-        inward = quasi_newton(objective, again, max_iterations, report)
-        if inward.loglik > point.loglik + GAIN:
-            point, at_edge = try_edges(objective, inward)
-    point, at_edge = off_edges(objective, point, at_edge)
-    interior = interior_of(objective.free, point, at_edge)
-    for _ in range(MOST_POLISHING):
-        H = curvature(objective, point, interior)
-        point = newton(objective, point, H, interior)
-        if np.abs(residual_gradient(objective.free, point)[interior]).max(initial=0.0) <= POLISHED_ENOUGH:
-            break
-    return Outcome(point, at_edge, interior, H, start)
+    points: Points
+    at_edge: BoolArray
+    decrement: FloatArray
+    converged: BoolArray
+    evaluations: IntArray
+    all_evaluations: IntArray
+    climbs: Climbs
+    starts: FloatArray
+    owner: IndexArray
+    winner: IndexArray
 
 
 def maximise(
     objective: Objective,
-    start: np.ndarray | None,
-    max_iterations: int,
-    tolerance: float,
-    report: Callable[[int, float], None],
-) -> tuple[np.ndarray, np.ndarray, Optimizer]:
-    """xi at the maximum, its covariance and the record of the search."""
-    free = objective.free
-    first = moment_start(objective, 1.0, EM_STEPS) if start is None else start / free.units
-    outcomes = [local_search(objective, first, max_iterations, report)]
-    if needs_second_start(free, outcomes[0], tolerance):
-        outcomes.append(local_search(objective, moment_start(objective, 25.0, 1), max_iterations, report))
-    best = max(outcomes, key=lambda o: o.point.loglik)
-    residual = residual_gradient(free, best.point)
-    residual[best.at_edge] = 0.0
-    norm = float(np.abs(residual).max(initial=0.0))
-    at_bound = best.at_edge | (best.point.z <= free.lower)
-    record = Optimizer(
-        starts=np.array([o.start * free.units for o in outcomes]),
-        path=np.array(best.point.path),
-        evaluations=objective.evaluations,
-        gradient=best.point.gradient / free.units,
-        gradient_norm=norm,
-        converged=norm <= tolerance * max(1.0, np.sqrt(objective.stats.n_obs / 100)),
-        at_boundary=at_bound,
-        message="" if len(outcomes) == 1 else f"best of {len(outcomes)} starts",
+    starts: Starts,
+    most: int = MOST_EVALUATIONS,
+    tolerance: float = DECREMENT,
+    report: Report = None,
+) -> Maxima:
+    """Climb from all starts, again from inside the edges, and take the highest end of every data set."""
+    climbs = climb(objective.take(starts.owner), starts.z, most, tolerance, report)
+    z, owner = starts.z, starts.owner
+    best = winners(climbs, owner)
+    for _ in range(ROUNDS):
+        again, whose = inward_starts(objective.free, climbs.points.z[best])
+        if not len(again):
+            break
+        whose = owner[best][whose]
+        more = climb(objective.take(whose), again, most, tolerance, report)
+        before = climbs.points.loglik[best]
+        climbs, z, owner = climbs.and_more(more), np.concatenate([z, again]), np.concatenate([owner, whose])
+        new = winners(climbs, owner)
+        higher = climbs.points.loglik[new] > before + GAIN
+        best = np.where(higher, new, best)
+        if not higher.any():
+            break
+    points, at_edge = settled(objective, climbs.points.take(best))
+    return Maxima(
+        points=points,
+        at_edge=at_edge,
+        decrement=climbs.decrement[best],
+        converged=climbs.arrived[best],
+        evaluations=climbs.evaluations[best],
+        all_evaluations=np.bincount(owner, climbs.evaluations).astype(np.int64),
+        climbs=climbs,
+        starts=z,
+        owner=owner,
+        winner=best,
     )
-    return best.point.z * free.units, covariance(free, best), record
 
 
-def needs_second_start(free: Free, outcome: Outcome, tolerance: float) -> bool:
-    norm = np.abs(residual_gradient(free, outcome.point)[outcome.interior]).max(initial=0.0)
-    large_unstr = any(v.structure.name == "unstr" and v.dim >= 3 for v in free.spec.levels)
-    return large_unstr or len(outcome.interior) < free.size or not outcome.well_curved or norm > tolerance
+def winners(climbs: Climbs, owner: IndexArray) -> IndexArray:
+    """For every data set the climb that ended highest; of those that differ by rounding the shortest."""
+    loglik, evaluations = climbs.points.loglik, climbs.evaluations
+    top = np.full(int(owner.max()) + 1, -np.inf)
+    np.maximum.at(top, owner, loglik)
+    with np.errstate(invalid="ignore"):
+        at_top = loglik >= top[owner] - ROUNDING * (1.0 + np.abs(top[owner]))
+    order = np.lexsort((evaluations, ~at_top, owner))
+    return order[np.r_[True, np.diff(owner[order]) > 0]]
 
 
-def covariance(free: Free, outcome: Outcome) -> np.ndarray:
-    """Inverse observed information of xi; NaN where a parameter is at an edge or the likelihood is flat."""
-    cov = np.full((free.size, free.size), np.nan)
-    if len(outcome.interior) and outcome.well_curved:
-        units = free.units[outcome.interior]
-        cov[np.ix_(outcome.interior, outcome.interior)] = np.linalg.inv(outcome.H) * np.outer(units, units)
-    return cov
+def inward_starts(free: Free, z: FloatArray) -> tuple[FloatArray, IndexArray]:
+    """Starts a little inside the edges at which climbs ended at z (B, F), and the ends that they belong to.
+
+    Where an SD is zero its correlations have no meaning, and the slope of the likelihood in the SD depends on them: the
+    end may be none for other correlations.
+    """
+    again, whose = [np.zeros((0, free.size))], [np.zeros(0, np.int64)]
+    for level, place in free.parts():
+        zeros = place.start + level.structure.zero_positions(level.dim)
+        at_zero = np.abs(z[:, zeros]) < SMALL
+        rows = np.flatnonzero(at_zero.any(1))
+        angle = level.structure.rho_position(level.dim)
+        bounded = np.isfinite(free.lower[place]).any()
+        if not len(rows) or (angle is None and not bounded):
+            continue
+        raised = z[rows]
+        raised[:, zeros] = np.where(at_zero[rows], RAISED, raised[:, zeros])
+        for value in [None] if angle is None else ANGLES:
+            start = raised.copy()
+            if value is not None:
+                start[:, place.start + angle] = value
+            again.append(start)
+            whose.append(rows)
+    return np.concatenate(again), np.concatenate(whose)
+
+
+def settled(objective: Objective, points: Points) -> tuple[Points, BoolArray]:
+    """The points with small SDs at zero, and angles at their limits, where that costs nothing; which are there."""
+    free = objective.free
+    z = free.canonical(points.z.T).T
+    at_edge = np.zeros(z.shape, bool)
+    edges = [(i, 0.0) for i in free.zero_positions] + [(i, limit) for i in free.rho_positions for limit in (0.0, np.pi)]
+    for i, edge in edges:
+        rows = np.flatnonzero(np.abs(z[:, i] - edge) < SMALL)
+        if not len(rows):
+            continue
+        moved = z[rows]
+        moved[:, i] = edge
+        loglik = objective.take(rows).loglik(moved)
+        free_of_cost = loglik >= points.loglik[rows] - ROUNDING * (1.0 + np.abs(points.loglik[rows]))
+        z[rows[free_of_cost], i] = edge
+        at_edge[rows[free_of_cost], i] = True
+    changed = np.flatnonzero((z != points.z).any(1))
+    if len(changed):
+        points = points.put(changed, objective.take(changed)(z[changed]))
+    return points, at_edge
+
+
+def interiors(free: Free, z: FloatArray, at_edge: BoolArray) -> BoolArray:
+    """Parameters (B, F) that are neither at an edge nor without meaning because the SDs they belong to are zero."""
+    inside = ~at_edge & (z > free.lower)
+    for level, place in free.parts():
+        angle = level.structure.rho_position(level.dim)
+        if angle is not None:
+            sds = place.start + level.structure.zero_positions(level.dim)
+            inside[:, place.start + angle] &= (z[:, sds] != 0).sum(1) >= min(2, len(sds))
+    return inside

@@ -1,6 +1,6 @@
 """Profile likelihood: the highest log-likelihood with one parameter held, on the parameter's natural scale."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,28 +119,44 @@ def _followed(target: Target, prob: float, points: int) -> Curve:
     lower, low_note = _bound(target, half, -1)
     upper, high_note = _bound(target, half, 1)
     notes = "; ".join(note for note in (low_note, high_note) if note)
-    margin = 0.1 * (upper - lower)
-    value = np.linspace(max(lower - margin, target.low), min(upper + margin, target.high), points)
-    return Curve(target, lower, upper, notes, value, np.array([target.at(float(v)) for v in value]))
+    first, last = (bound if np.isfinite(bound) else target.estimate for bound in (lower, upper))
+    margin = 0.1 * (last - first)
+    value = np.linspace(max(first - margin, target.low), min(last + margin, target.high), points)
+    return Curve(target, lower, upper, notes, value, target.at(value))
 
 
 def _bound(target: Target, half: float, side: int) -> tuple[float, str]:
     """Where the log-likelihood has fallen by `half` on one side, and what there is to say about it."""
-    from scipy.optimize import brentq
 
     def short(value: float) -> float:
-        return target.fitted - target.at(value) - half
+        return float(target.fitted - target.at(np.array([value]))[0] - half)
 
     limit, edge = (target.low, target.edges[0]) if side < 0 else (target.high, target.edges[1])
+    which = "lower" if side < 0 else "upper"
     inner, step = target.estimate, target.step
     for _ in range(MOST_DOUBLINGS):
         outer = max(inner - step, limit) if side < 0 else min(inner + step, limit)
-        if outer == inner or (outer == limit and short(outer) <= 0):
-            return edge, f"{'lower' if side < 0 else 'upper'} bound at the edge of the range"
-        if short(outer) > 0:
+        lacking = short(outer)
+        if np.isnan(lacking):
+            return (
+                np.nan,
+                f"{which} bound not known: no parameters were reached that hold {target.label} at {outer:.3g}",
+            )
+        if outer == inner or (outer == limit and lacking <= 0):
+            return edge, f"{which} bound at the edge of the range"
+        if lacking > 0:
             if short(inner) >= 0:
                 return inner, ""
-            return float(brentq(short, inner, outer, xtol=TOLERANCE * step, rtol=1e-8)), ""
+            return _root(short, inner, outer, step), ""
         inner, step = outer, 2 * step
-    side_name = "lower" if side < 0 else "upper"
-    return inner, f"{side_name} bound not bracketed: the interval goes on beyond {inner:.3g}"
+    return inner, f"{which} bound not bracketed: the interval goes on beyond {inner:.3g}"
+
+
+def _root(short: Callable[[float], float], inner: float, outer: float, step: float) -> float:
+    """Where `short` is zero; NaN where a value in between was not reached."""
+    from scipy.optimize import brentq
+
+    try:
+        return float(brentq(short, inner, outer, xtol=TOLERANCE * step, rtol=1e-8))
+    except ValueError:  # of brentq, when a value is NaN
+        return np.nan

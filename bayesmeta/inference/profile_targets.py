@@ -13,15 +13,18 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name
 from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.estimation import fit_likelihood
+from bayesmeta.estimation.constrained import Function, correlation, entry, maximise_held
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import method_of
-from bayesmeta.estimation.steps import Objective
+from bayesmeta.estimation.objective import Objective
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
 PSI = "psi"
 NEAR_ZERO = 1e-3  # of the typical sampling SD: an SD that stands for zero, where its gradient vanishes
+SMALLEST_SIZE = 1e-3  # of what is typical: by which, at least, distances from a value are measured
+OFF_EDGE = 0.05  # in units of z: so far from zero and from limits climbs begin
 NEAR_LIMIT = 1e-4  # distance of a correlation from its limits
 
 
@@ -29,7 +32,8 @@ NEAR_LIMIT = 1e-4  # distance of a correlation from its limits
 class Target:
     """A parameter to be profiled.
 
-    at : value -> the highest log-likelihood with the parameter held there; low, high : the range that can be searched,
+    at : values -> the highest log-likelihoods with the parameter held there, NaN where it cannot be.
+    low, high : the range that can be searched,
     with `edges` the limits of the parameter's range that these stand for; step : first step from the estimate.
     """
 
@@ -37,7 +41,7 @@ class Target:
     kind: str
     estimate: float
     fitted: float
-    at: Callable[[float], float]
+    at: Callable[[FloatArray], FloatArray]
     step: float
     low: float = -np.inf
     high: float = np.inf
@@ -78,19 +82,27 @@ class _Model:
         self.spec, self.restricted = spec, method_of(tree).likelihood == "restricted"
         self.free = Free(spec, spec.statistics.typical)
         self.objective = Objective(spec.statistics, self.free, self.restricted)
+        self.known: dict[tuple[int, tuple[tuple[int, int], ...]], Held] = {}
         self.xi = np.asarray(group(tree, schema.ESTIMATE)["xi"].to_numpy(), dtype=float)
         self.fitted = float(group(tree, schema.CRITERIA)["loglik"])
+        z = self.xi / self.free.units
+        self.off_edges = np.where(np.abs(z) < OFF_EDGE, OFF_EDGE, z)
+        for i in self.free.rho_positions:
+            self.off_edges[i] = np.clip(z[i], OFF_EDGE, np.pi - OFF_EDGE)
 
     def coefficient(self, label: object, row: pd.Series) -> Target:
         j = self.spec.coef.index(row["term"])
         rest = np.delete(np.arange(len(self.spec.coef)), j)
         X, coef = self.spec.X[:, rest], tuple(self.spec.coef[i] for i in rest)
 
-        def at(value: float) -> float:
+        def one(value: float) -> float:
             held = replace(self.spec, X=X, coef=coef, offset=self.spec.offset + value * self.spec.X[:, j])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", BayesmetaWarning)
-                return fit_likelihood(held, restricted=False, start=np.where(self.xi == 0, 0.1, self.xi)).loglik
+                return fit_likelihood(held, restricted=False, start=self.off_edges * self.free.units).loglik
+
+        def at(values: FloatArray) -> FloatArray:
+            return np.array([one(float(value)) for value in values])
 
         return Target(str(label), BETA, float(row["estimate"]), self.fitted, at, float(row["se"]))
 
@@ -101,7 +113,7 @@ class _Model:
         typical, found = self.free.typical[number], []
         for i in range(level.dim):
             term = f"{level.name}, {level.effects[i]}"
-            held = self._held(number, _entry(level.dim, i, i))
+            held = self._held(number, entry(i, i), typical[i] ** 2)
             least, first = NEAR_ZERO * typical[i], float(np.sqrt(psi[i, i]))
             constant = not held.moves
             for kind, at, power in ((TAU, _squared(held), 1), (PSI, held, 2)):
@@ -118,29 +130,31 @@ class _Model:
         term = f"{level.name}, {level.effects[i]}~{level.effects[j]}"
         scale = float(np.sqrt(psi[i, i] * psi[j, j]))
         rho, size = (psi[i, j] / scale if scale > 0 else np.nan), float(typical[i] * typical[j])
-        correlation, entry = self._held(number, _correlation(i, j)), self._held(number, _entry(level.dim, i, j))
+        rho_held = self._held(number, correlation(i, j), 1.0)
+        psi_held = self._held(number, entry(i, j), size)
         low, edge = _range(level)
         inside = float(np.clip(rho, low + NEAR_LIMIT, 1 - NEAR_LIMIT))
         bounds = (low + NEAR_LIMIT, 1 - NEAR_LIMIT)
-        zeros = [self._held(number, _entry(level.dim, m, m)) for m in (i, j)]
+        zeros = [self._held(number, entry(m, m), typical[m] ** 2) for m in (i, j)]
         least = [(NEAR_ZERO * float(typical[m])) ** 2 for m in (i, j)]
 
-        def at(value: float) -> float:
+        def at(values: FloatArray) -> FloatArray:
             # an SD of zero goes with any correlation
-            return max(correlation(value), *(zero(size) for zero, size in zip(zeros, least, strict=True)))
+            without = [zero(np.array([size])) for zero, size in zip(zeros, least, strict=True)]
+            return np.asarray(np.fmax(rho_held(values), np.fmax(*without)))
 
         one = Target(f"rho[{term}]", RHO, inside, self.fitted, at, 0.1, *bounds, edge)
-        one.constant = not correlation.moves or bool(np.isnan(rho))
+        one.constant = not rho_held.moves or bool(np.isnan(rho))
         step = max(0.2 * abs(psi[i, j]), 0.1 * size)
-        other = Target(f"psi[{term}]", PSI, float(psi[i, j]), self.fitted, entry, step)
-        other.constant = not entry.moves
+        other = Target(f"psi[{term}]", PSI, float(psi[i, j]), self.fitted, psi_held, step)
+        other.constant = not psi_held.moves
         return [one, other]
 
-    def _held(self, number: int, function: "Function") -> "Held":
-        return Held(self.objective, self.xi / self.free.units, number, function)
-
-
-Function = Callable[[FloatArray, float], tuple[float, FloatArray]]  # Psi, value -> constraint, its slope by Psi
+    def _held(self, number: int, function: Function, size: float) -> "Held":
+        key = (number, function.entries)
+        if key not in self.known:
+            self.known[key] = Held(self.objective, self.off_edges, number, function, size)
+        return self.known[key]
 
 
 def _range(level: Level) -> tuple[float, tuple[float, float]]:
@@ -148,82 +162,48 @@ def _range(level: Level) -> tuple[float, tuple[float, float]]:
     return float(low), (float(low), 1.0)
 
 
-def _entry(dim: int, i: int, j: int) -> Function:
-    slope = np.zeros((dim, dim))
-    slope[i, j] += 0.5
-    slope[j, i] += 0.5
-    return lambda psi, value: (float(psi[i, j]) - value, slope)
-
-
-def _correlation(i: int, j: int) -> Function:
-    """rho_ij = value, as psi_ij - value sqrt(psi_ii psi_jj) = 0, over the size of the variances."""
-
-    def constraint(psi: FloatArray, value: float) -> tuple[float, FloatArray]:
-        scale = max(float(np.sqrt(psi[i, i] * psi[j, j])), 1e-300)
-        rho, slope = float(psi[i, j]) / scale, np.zeros(psi.shape)
-        slope[i, j] = slope[j, i] = 0.5 / scale
-        slope[i, i], slope[j, j] = (-0.5 * rho / max(float(psi[m, m]), 1e-300) for m in (i, j))
-        return rho - value, slope
-
-    return constraint
-
-
-def _squared(held: "Held") -> Callable[[float], float]:
-    return lambda value: held(value**2)
+def _squared(held: "Held") -> Callable[[FloatArray], FloatArray]:
+    return lambda values: held(values**2)
 
 
 class Held:
-    """The highest log-likelihood under a constraint on the Psi of one level, from the nearest point found so far."""
+    """The highest log-likelihood with a function of the Psi of one level held, from the nearest points known."""
 
-    def __init__(self, objective: Objective, z: FloatArray, number: int, function: Function) -> None:
-        self.objective, self.number, self.function = objective, number, function
-        self.start = np.where(z == 0, 0.1, z)
+    def __init__(self, objective: Objective, z: FloatArray, number: int, function: Function, size: float) -> None:
+        self.objective, self.number, self.function, self.size = objective, number, function, float(size)
+        self.start = z
         self.known: dict[float, tuple[float, FloatArray]] = {}
 
     @property
     def moves(self) -> bool:
-        """Whether the structure lets the constrained quantity vary."""
-        return bool(np.abs(self.constraint(self.start, 0.0)[1]).max(initial=0.0) > 1e-12)
-
-    def constraint(self, z: FloatArray, value: float) -> tuple[float, FloatArray]:
+        """Whether the structure lets the quantity vary."""
         free = self.objective.free
-        level, place, xi = free.spec.levels[self.number], free.slices[self.number], z * free.units
-        psi = np.asarray(level.structure.psi(xi[place], level.dim), dtype=float)
-        difference, slope = self.function(psi, value)
-        gradient = np.zeros(len(z))
-        if place.stop > place.start:
-            gradient[place] = level.structure.pullback(xi[place], slope, level.dim)
-        return difference, gradient * free.units
+        place, level = free.slices[self.number], free.spec.levels[self.number]
+        if not level.n_free:
+            return False
+        one = self.start[place] * free.units[place]
+        around = one[:, None] * np.random.default_rng(0).uniform(0.5, 1.5, (len(one), 4))
+        spread = np.broadcast_to(level.structure.psi(around, level.dim), (level.dim, level.dim, 4))
+        values = self.function.of(np.stack([spread[i, j] for i, j in self.function.entries]))[0]
+        return bool(np.ptp(values) > 1e-12 * np.abs(values).max())
 
-    def __call__(self, value: float) -> float:
-        if value not in self.known:
-            near = sorted(self.known, key=lambda known: abs(known - value))[:1]
-            tries = [self._solve(self.known[near[0]][1] if near else self.start, value)]
-            if near:
-                tries.append(self._solve(self.start, value))
-            self.known[value] = max(tries, key=lambda found: found[0])
-        return self.known[value][0]
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """(n,) log-likelihoods at n values, all climbed to together; NaN where none was reached."""
+        new = np.array([v for v in np.unique(values) if float(v) not in self.known])
+        if len(new):
+            starts = np.stack([self._nearest(float(v)) for v in new])
+            z = np.concatenate([starts, np.broadcast_to(self.start, starts.shape)])
+            twice = np.concatenate([new, new])
+            size = np.maximum(np.abs(twice), SMALLEST_SIZE * self.size)
+            ends, loglik, met = maximise_held(self.objective, self.number, self.function, z, twice, size)
+            loglik = np.where(met & np.isfinite(loglik), loglik, -np.inf).reshape(2, -1)
+            for i, value in enumerate(new):
+                best = int(loglik[:, i].argmax())
+                self.known[float(value)] = (float(loglik[best, i]), ends[i + best * len(new)])
+        found = np.array([self.known[float(v)][0] for v in values])
+        return np.where(np.isfinite(found), found, np.nan)
 
-    def _solve(self, start: FloatArray, value: float) -> tuple[float, FloatArray]:
-        from scipy.optimize import minimize
-
-        def negative(z: FloatArray) -> tuple[float, FloatArray]:
-            loglik, gradient = self.objective(z)
-            return (-loglik, -gradient) if np.isfinite(loglik) else (1e10, np.zeros_like(z))
-
-        size = max(abs(value), 1e-8)
-        found = minimize(
-            negative,
-            start,
-            jac=True,
-            method="SLSQP",
-            bounds=list(zip(self.objective.free.lower, np.full(len(start), np.inf), strict=True)),
-            constraints={
-                "type": "eq",
-                "fun": lambda z: self.constraint(z, value)[0] / size,
-                "jac": lambda z: self.constraint(z, value)[1] / size,
-            },
-            options={"ftol": 1e-11, "maxiter": 300},
-        )
-        met = abs(self.constraint(found.x, value)[0]) <= 1e-5 * size
-        return (-float(found.fun), found.x) if met else (-np.inf, start)
+    def _nearest(self, value: float) -> FloatArray:
+        """Where the climb to the nearest value that was reached has ended."""
+        reached = [v for v, (loglik, _) in self.known.items() if np.isfinite(loglik)]
+        return self.known[min(reached, key=lambda v: abs(v - value))][1] if reached else self.start

@@ -207,7 +207,7 @@ def scores(stats: Statistics, up: Upward, top: np.ndarray) -> list[np.ndarray]:
         NG = state.G.sum(-1) - _gram_over_groups(state.SG)
         total[level] += (batched_linalg.gram_sum(NHphi, NHphi) - NG) / 2
     for chunk, leaf, Qphi in downward_leaves(stats, up, own, top):
-        _add_leaf_score(total, chunk, (batched_linalg.gram_sum(Qphi, Qphi) - _gram_over_groups(leaf.V)) / 2)
+        add_leaf_score(total, chunk, (batched_linalg.gram_sum(Qphi, Qphi) - _gram_over_groups(leaf.V)) / 2)
     return [(t + batched_linalg.transpose(t)) / 2 for t in total]
 
 
@@ -216,7 +216,7 @@ def _gram_over_groups(V: np.ndarray) -> np.ndarray:
     return batched_linalg.gram_sum(Vt, Vt)
 
 
-def _add_leaf_score(total: list[np.ndarray], chunk: Chunk, score: np.ndarray) -> None:
+def add_leaf_score(total: list[np.ndarray], chunk: Chunk, score: np.ndarray) -> None:
     """The score of a level is the sum of the diagonal blocks of its groups inside the leaf."""
     at = 0
     for j in range(len(chunk.members) - 1, -1, -1):

@@ -8,6 +8,7 @@ import numpy as np
 
 from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.elimination import scores, upward
+from bayesmeta.kernel.information import Information, information
 from bayesmeta.kernel.statistics import Statistics
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -19,7 +20,8 @@ class Likelihood:
     """Profiled log-likelihood at one Psi; a leading axis over data sets where there are several.
 
     loglik : log-likelihood, restricted or not; rss : residual sum of squares weighted by the marginal covariance;
-    scores : d loglik / d Psi_l (a_l, a_l) per level, or None.
+    scores : d loglik / d Psi_l (a_l, a_l) per level, or None; information : second derivatives along the
+    directions asked for, or None.
     """
 
     stats: Statistics
@@ -27,6 +29,7 @@ class Likelihood:
     one: bool
     loglik: np.ndarray
     scores: tuple[np.ndarray, ...] | None
+    information: Information | None = None
 
     @property
     def rss(self) -> np.ndarray:
@@ -100,7 +103,13 @@ def solve_top(C: np.ndarray) -> Top:
     return Top(beta, M, rss, 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(-1))
 
 
-def likelihood(stats: Statistics, psi: Sequence[np.ndarray], restricted: bool, gradient: bool = False) -> Likelihood:
+def likelihood(
+    stats: Statistics,
+    psi: Sequence[np.ndarray],
+    restricted: bool,
+    gradient: bool = False,
+    directions: Sequence[np.ndarray] | None = None,
+) -> Likelihood:
     """Log-likelihood at the given Psi with beta profiled out.
 
     Parameters
@@ -108,6 +117,8 @@ def likelihood(stats: Statistics, psi: Sequence[np.ndarray], restricted: bool, g
     psi : per level, (a_l, a_l) or (B, a_l, a_l), positive semi-definite.
     restricted : REML instead of ML.
     gradient : also the scores of Psi, by one downward sweep.
+    directions : per level (a_l, a_l, K_l) or (a_l, a_l, K_l, B), symmetric changes of Psi along which the average and
+        the expected information are taken too, with the scores, by one sweep more.
 
     Notes
     -----
@@ -120,13 +131,16 @@ def likelihood(stats: Statistics, psi: Sequence[np.ndarray], restricted: bool, g
     if restricted:
         # log|F| in the original coordinates is log|F| here + 2 log|det R|.
         deviance = deviance + top.logdet_F + 2 * stats.logdet_R - stats.logdet_XX
-    dpsi = scores(stats, up, top.phi(with_beta=restricted)) if gradient else None
     one = len(deviance) == 1 and all(np.ndim(p) == 2 for p in psi)
+    slopes, info, phi = None, None, top.phi(with_beta=restricted)
+    if directions is not None:
+        along = [D[..., None] if D.ndim == 3 else D for D in directions]
+        slopes, info = information(stats, up, phi, top.M, restricted, along)
+    elif gradient:
+        slopes = scores(stats, up, phi)
+    dpsi = None if slopes is None else tuple(s[:, :, 0] if one else np.moveaxis(s, -1, 0) for s in slopes)
     loglik = -deviance / 2
-    if dpsi is None:
-        return Likelihood(stats, top, one, loglik[0] if one else loglik, None)
-    dpsi = [s[:, :, 0] if one else np.moveaxis(s, -1, 0) for s in dpsi]
-    return Likelihood(stats, top, one, loglik[0] if one else loglik, tuple(dpsi))
+    return Likelihood(stats, top, one, loglik[0] if one else loglik, dpsi, info)
 
 
 def coefficients(stats: Statistics, top: Top) -> tuple[np.ndarray, np.ndarray]:

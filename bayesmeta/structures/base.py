@@ -7,7 +7,7 @@ matrices on the first two; further axes are data sets, or draws.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from bayesmeta.errors import SpecError
 
+_STEP = 1e-5  # of a parameter, for differences
 REGISTER: dict[str, type["Structure"]] = {}
 
 
@@ -109,6 +110,60 @@ class Structure(ABC):
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
         """Gradient by xi of a function whose derivative by the entries of Psi is the symmetric `psi_bar`."""
 
+    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        """sum_ij psi_bar_ij d2 Psi_ij / dxi dxi', (n_free, n_free, ...), for a symmetric `psi_bar` (dim, dim, ...).
+
+        By differences of `pullback` where a family does not have it written out.
+        """
+        rows = []
+        for i in range(len(xi)):
+            step = np.zeros_like(xi)
+            step[i] = _STEP * np.maximum(np.abs(xi[i]), 1.0)
+            change = self.pullback(xi + step, psi_bar, dim) - self.pullback(xi - step, psi_bar, dim)
+            rows.append(change / (2 * step[i]))
+        H = np.stack(rows)
+        return np.asarray((H + H.swapaxes(0, 1)) / 2)
+
+    def linear(self, dim: int) -> bool:
+        """Whether Psi is linear in `theta`; otherwise theta is xi."""
+        return False
+
+    def theta(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(m, ...) coordinates in which a quadratic model of the log-likelihood serves best: (co)variances, or xi."""
+        return xi
+
+    def theta_units(self, units: np.ndarray, dim: int) -> np.ndarray:
+        """Natural sizes of theta from those of xi."""
+        return units
+
+    def theta_jacobian(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(m, n_free, ...) derivatives of theta by xi."""
+        return over_data_sets(np.eye(len(xi)), xi)
+
+    def theta_curvature(self, xi: np.ndarray, weight: np.ndarray, dim: int) -> np.ndarray:
+        """sum_r weight_r d2 theta_r / dxi dxi', (n_free, n_free, ...)."""
+        return np.zeros((len(xi), len(xi), *xi.shape[1:]))
+
+    def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(dim, dim, m, ...) derivatives of Psi by theta."""
+        entry = over_data_sets(_entries(dim), xi)
+        return np.moveaxis(self.pullback(xi[:, None, None], entry, dim), 0, 2)
+
+    def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
+        """xi (n_free, n), in natural units, of members all over the family, from points (n_free, n) of the unit cube.
+
+        sd : maps shares to SDs. By default the parameters that are no SDs are taken as logits.
+        """
+        inside = np.clip(share, 0.01, 0.99)
+        xi = np.log(inside / (1 - inside))
+        zeros = self.zero_positions(dim)
+        xi[zeros] = sd(share[zeros])
+        return np.asarray(xi)
+
+    def canonical(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """Of all xi (n_free, ...) with the same Psi the one reported: SDs not negative, angles within half a turn."""
+        return xi
+
     @abstractmethod
     def start(self, moment: np.ndarray) -> np.ndarray:
         """Free parameters of a non-singular member near a positive semi-definite moment estimate of Psi."""
@@ -174,6 +229,15 @@ class Structure(ABC):
 
     def __hash__(self) -> int:
         return hash(str(self.to_json()))
+
+
+@cache
+def _entries(dim: int) -> np.ndarray:
+    """(dim, dim, dim, dim) symmetric weights that pick every entry of a symmetric matrix."""
+    pick = np.eye(dim * dim).reshape(dim, dim, dim, dim)
+    pick = (pick + pick.swapaxes(0, 1)) / 2
+    pick.flags.writeable = False
+    return pick
 
 
 def need_two_effects(name: str, dim: int) -> None:

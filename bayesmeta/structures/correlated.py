@@ -12,17 +12,27 @@ EDGE = 0.05  # a start keeps this share of the range away from either limit of a
 
 
 class Correlated(Scaled):
-    """SDs times a correlation matrix with one parameter c; rho = low + (1 - low) (1 + tanh(c/2)) / 2."""
+    """SDs times a correlation matrix with one parameter, an angle: rho = low + (1 - low) (1 - cos angle) / 2.
+
+    So the limits of rho are ordinary stationary points of a function of the angle, which has no limits.
+    """
 
     def low(self, dim: int) -> float:
         """Infimum of the correlations for which M is positive definite."""
         raise NotImplementedError
 
     def rho_of(self, xi: Any, dim: int) -> Any:
-        return self.low(dim) + (1 - self.low(dim)) * (1 + np.tanh(xi[-1:] / 2)) / 2
+        return self.low(dim) + (1 - self.low(dim)) * (1 - np.cos(xi[-1:])) / 2
 
-    def rho_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        return np.asarray((1 - self.low(dim)) * (1 - np.tanh(xi[-1] / 2) ** 2) / 4)
+    def by_rho(self, rho: np.ndarray, dim: int) -> tuple[Any, Any]:
+        """First and second derivative of M by rho."""
+        raise NotImplementedError
+
+    def matrix_slopes(self, xi: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+        first, second = self.by_rho(self.rho_of(xi, dim)[0], dim)
+        half = (1 - self.low(dim)) / 2
+        slope, bend = half * np.sin(xi[-1]), half * np.cos(xi[-1])
+        return slope * first, bend * first + slope * slope * second
 
     def correlation_of(self, R: np.ndarray) -> float:
         """Rough value of the parameter for an empirical correlation matrix."""
@@ -32,7 +42,7 @@ class Correlated(Scaled):
         return 1
 
     def labels(self, effects: Sequence[str]) -> tuple[str, ...]:
-        return (*super().labels(effects), "logit_rho")
+        return (*super().labels(effects), "angle_rho")
 
     def start(self, moment: np.ndarray) -> np.ndarray:
         sd = np.sqrt(np.diag(moment))
@@ -41,7 +51,7 @@ class Correlated(Scaled):
         low = self.low(len(moment))
         share = np.clip((rho - low) / (1 - low), EDGE, 1 - EDGE)
         sds = np.atleast_1d(np.sqrt(np.mean(sd**2))) if self.common else sd
-        return np.append(sds, np.log(share / (1 - share)))
+        return np.append(sds, np.arccos(1 - 2 * share))
 
     def lower(self, dim: int) -> np.ndarray:
         bound = np.full(self.n_free(dim), -np.inf)
@@ -67,8 +77,8 @@ class Exchangeable(Correlated):
         # |R| = (1 - rho)^(d-1) (1 + (d-1) rho)
         return Law(self.low(dim), eta, (dim - 1) * (eta - 1) + 1)
 
-    def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        return self.rho_slope(xi, dim) * (1 - over_data_sets(eye(dim), xi))
+    def by_rho(self, rho: np.ndarray, dim: int) -> tuple[Any, Any]:
+        return 1 - over_data_sets(eye(dim), rho[None]), 0.0
 
     def correlation_of(self, R: np.ndarray) -> float:
         return float(R[np.tril_indices_from(R, -1)].mean())
@@ -99,11 +109,12 @@ class Autoregressive(Correlated):
         a = (dim - 1) * (eta - 1) + 1  # |R| = (1 - rho^2)^(d-1)
         return Law(-1.0, a, a)
 
-    def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        _, first, *lags = self.lags(xi, dim)
-        powers = self.powers(self.rho_of(xi, dim)[0], dim)
-        slope = sum((h * p * at for h, p, at in zip(range(2, dim), powers, lags, strict=False)), first)
-        return np.asarray(self.rho_slope(xi, dim) * slope)
+    def by_rho(self, rho: np.ndarray, dim: int) -> tuple[Any, Any]:
+        _, *lags = self.lags(rho[None], dim)
+        powers = [np.ones_like(rho), *self.powers(rho, dim)]
+        first = sum(h * p * at for h, p, at in zip(range(1, dim), powers, lags, strict=False))
+        second = sum(h * (h - 1) * p * at for h, p, at in zip(range(2, dim), powers, lags[1:], strict=False))
+        return first, second
 
     def correlation_of(self, R: np.ndarray) -> float:
         return float(np.diag(R, 1).mean())
@@ -113,7 +124,7 @@ class Autoregressive(Correlated):
 class CompoundSymmetry(Exchangeable):
     """Compound symmetry: one variance and one correlation.
 
-    xi are the SD, whose sign has no meaning, and the logit of the place of rho in (-1/(d-1), 1).
+    xi are the SD, whose sign has no meaning, and the angle of rho in [-1/(d-1), 1].
     """
 
     name = "cs"
@@ -131,7 +142,7 @@ class CompoundSymmetry(Exchangeable):
 class HetCompoundSymmetry(Exchangeable):
     """Heterogeneous compound symmetry: separate variances, one correlation.
 
-    xi are the SDs (>= 0) and the logit of the place of rho in (-1/(d-1), 1).
+    xi are the SDs (>= 0) and the angle of rho in [-1/(d-1), 1].
     """
 
     name = "hcs"
@@ -149,7 +160,7 @@ class HetCompoundSymmetry(Exchangeable):
 class AR1(Autoregressive):
     """First-order autoregression over the order of the effects, with one variance.
 
-    xi are the SD, whose sign has no meaning, and the logit of the place of rho in (-1, 1).
+    xi are the SD, whose sign has no meaning, and the angle of rho in [-1, 1].
     """
 
     name = "ar1"
@@ -166,7 +177,7 @@ class AR1(Autoregressive):
 class HetAR1(Autoregressive):
     """First-order autoregression over the order of the effects, with separate variances.
 
-    xi are the SDs (>= 0) and the logit of the place of rho in (-1, 1).
+    xi are the SDs (>= 0) and the angle of rho in [-1, 1].
     """
 
     name = "har1"

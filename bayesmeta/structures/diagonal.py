@@ -1,6 +1,6 @@
 """Diagonal structures, and SDs times a matrix, of which they are the simplest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,8 +21,8 @@ class Scaled(Structure):
         """M (dim, dim, ...) at rho (n_rho, ...)."""
         return over_data_sets(eye(dim), rho)
 
-    def matrix_slope(self, xi: np.ndarray, dim: int) -> np.ndarray | None:
-        """dM/dxi[-1], or None when M is constant."""
+    def matrix_slopes(self, xi: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """First and second derivative of M by xi[-1], or None when M is constant."""
         return None
 
     def n_tau(self, dim: int) -> int:
@@ -56,11 +56,60 @@ class Scaled(Structure):
             scale = xi[0] * xi[0]
         else:
             s = abs(xi[:dim])
-            sd_bar = list(2 * np.sign(xi[:dim]) * (psi_bar * M * s[None, :]).sum(1))
+            sd_bar = list(2 * np.where(xi[:dim] < 0, -1.0, 1.0) * (psi_bar * M * s[None, :]).sum(1))
             scale = s[:, None] * s[None, :]
-        slope = self.matrix_slope(xi, dim)
-        rho_bar = [] if slope is None else [(psi_bar * scale * slope).sum((0, 1))]
-        return np.stack(sd_bar + rho_bar)
+        slopes = self.matrix_slopes(xi, dim)
+        rho_bar = [] if slopes is None else [(psi_bar * scale * slopes[0]).sum((0, 1))]
+        return np.stack(np.broadcast_arrays(*sd_bar, *rho_bar))
+
+    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        M, n = self.matrix(self.rho_of(xi, dim), dim), self.n_tau(dim)
+        s, slopes = np.broadcast_to(xi[:n], (dim, *xi.shape[1:])), self.matrix_slopes(xi, dim)
+        # by every single SD; |s| enters where SDs have no sign
+        sign = np.ones_like(s) if self.common else np.where(s < 0, -1.0, 1.0)
+        s = s * sign
+        by_sd = 2 * psi_bar * M * sign[:, None] * sign[None, :]
+        H = np.zeros((self.n_free(dim), self.n_free(dim), *by_sd.shape[2:]))
+        H[:n, :n] = by_sd.sum((0, 1)) if self.common else by_sd
+        if slopes is not None:
+            crossed = 2 * sign * (psi_bar * slopes[0] * s[None, :]).sum(1)
+            H[:n, n] = H[n, :n] = crossed.sum(0) if self.common else crossed
+            H[n, n] = (psi_bar * s[:, None] * s[None, :] * slopes[1]).sum((0, 1))
+        return H
+
+    def linear(self, dim: int) -> bool:
+        return not self.n_rho(dim) and (self.common or dim == 1)
+
+    def theta(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        return xi * xi if self.linear(dim) else super().theta(xi, dim)
+
+    def theta_units(self, units: np.ndarray, dim: int) -> np.ndarray:
+        return units**2 if self.linear(dim) else super().theta_units(units, dim)
+
+    def theta_jacobian(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        own = over_data_sets(np.eye(len(xi)), xi)
+        return own * 2 * xi if self.linear(dim) else own
+
+    def theta_curvature(self, xi: np.ndarray, weight: np.ndarray, dim: int) -> np.ndarray:
+        if not self.linear(dim):
+            return super().theta_curvature(xi, weight, dim)
+        return over_data_sets(np.eye(len(xi)), xi) * 2 * weight
+
+    def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        if not self.linear(dim):
+            return super().directions(xi, dim)
+        M = self.matrix(np.zeros(0), dim)
+        if self.common:
+            return over_data_sets(M[:, :, None], xi)
+        return over_data_sets(M[:, :, None] * np.eye(dim)[:, None, :], xi)
+
+    def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
+        n = self.n_tau(dim)
+        return np.concatenate([sd(share[:n]), np.pi * share[n:]])
+
+    def canonical(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        n = self.n_tau(dim)
+        return np.concatenate([np.abs(xi[:n]), np.abs(np.remainder(xi[n:] + np.pi, 2 * np.pi) - np.pi)])
 
     def start(self, moment: np.ndarray) -> np.ndarray:
         diagonal = np.diag(self.matrix(np.zeros(self.n_rho(len(moment))), len(moment)))
@@ -95,6 +144,9 @@ class Diagonal(Scaled):
     common = False
     uncorrelated = any_order = loses_effects = True
     members = (Identity,)
+
+    def linear(self, dim: int) -> bool:
+        return True
 
     def new_correlations(self, dim: int) -> int:
         return 0

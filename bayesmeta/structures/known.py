@@ -1,6 +1,6 @@
 """Structures with a matrix that the user gives: a multiple of it, its correlations, or the matrix itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -143,6 +143,15 @@ class Fixed(WithMatrix):
 
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
         return np.zeros((0, *psi_bar.shape[2:]))
+
+    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        return np.zeros((0, 0, *psi_bar.shape[2:]))
+
+    def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        return np.zeros((dim, dim, 0, *xi.shape[1:]))
+
+    def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
+        return share
 
     def start(self, moment: np.ndarray) -> np.ndarray:
         return np.zeros(0)

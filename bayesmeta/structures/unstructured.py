@@ -1,6 +1,6 @@
 """Unstructured: any covariance matrix."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -34,6 +34,14 @@ def pair_placement(dim: int) -> np.ndarray:
     row, col = np.triu_indices(dim, k=1)
     basis = np.zeros((dim, dim, len(row)))
     basis[row, col, np.arange(len(row))] = basis[col, row, np.arange(len(row))] = 1.0
+    return basis
+
+
+@cache
+def _half_entries(dim: int) -> np.ndarray:
+    """(dim, dim, n_free) symmetric weights that pick the entries of the lower triangle, by column."""
+    basis = (placement(dim) + placement(dim).swapaxes(0, 1)) / 2
+    basis.flags.writeable = False
     return basis
 
 
@@ -89,9 +97,50 @@ class Unstructured(Structure):
         return sum(L[:, None, c] * L[None, :, c] for c in range(dim))
 
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
-        L = placement(dim) @ xi
+        L = np.tensordot(placement(dim), xi, 1)
         row, col = lower_entries(dim)
         return np.asarray(2 * np.einsum("ij...,jk...->ik...", psi_bar, L)[row, col])
+
+    def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
+        row, col = lower_entries(dim)
+        return np.asarray(2 * psi_bar[row[:, None], row[None, :]] * over_data_sets((col[:, None] == col) * 1.0, xi))
+
+    def linear(self, dim: int) -> bool:
+        return True
+
+    def theta(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        row, col = lower_entries(dim)
+        return np.asarray(self.psi(xi, dim)[row, col])
+
+    def theta_units(self, units: np.ndarray, dim: int) -> np.ndarray:
+        row, col = lower_entries(dim)
+        by_effect = units[np.flatnonzero(row == col)]
+        return np.asarray(by_effect[row] * by_effect[col])
+
+    def theta_jacobian(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        return self.pullback(xi[:, None], over_data_sets(_half_entries(dim), xi), dim).swapaxes(0, 1)
+
+    def theta_curvature(self, xi: np.ndarray, weight: np.ndarray, dim: int) -> np.ndarray:
+        return self.curvature(xi, np.tensordot(_half_entries(dim), weight, 1), dim)
+
+    def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        return over_data_sets(np.where(_half_entries(dim) > 0, 1.0, 0.0), xi)
+
+    def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
+        """SDs, and angles of the rows of L: uniform ones, which give every correlation a chance to be large."""
+        row, col = lower_entries(dim)
+        L, left, at = np.zeros((dim, dim, *share.shape[1:])), sd(share[:dim]), dim
+        for j in range(dim - 1):
+            for i in range(j + 1, dim):
+                L[i, j], left[i] = left[i] * np.cos(np.pi * share[at]), left[i] * np.sin(np.pi * share[at])
+                at += 1
+        L[np.arange(dim), np.arange(dim)] = left
+        return np.asarray(L[row, col])
+
+    def canonical(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        row, col = lower_entries(dim)
+        diagonal = xi[np.flatnonzero(row == col)]
+        return np.asarray(xi * np.where(diagonal < 0, -1.0, 1.0)[col])
 
     def start(self, moment: np.ndarray) -> np.ndarray:
         ridge = RIDGE * np.trace(moment) / len(moment) if len(moment) > 1 else 0.0

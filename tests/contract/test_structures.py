@@ -204,3 +204,53 @@ def test_zero_matrices_that_leave_nothing_to_estimate() -> None:
         structures.Proportional(np.zeros((2, 2)))  # type: ignore[attr-defined]
     with pytest.raises(SpecError, match="zero on its diagonal"):
         structures.KnownCorrelation(np.diag([1.0, 0.0]))  # type: ignore[attr-defined]
+
+
+@given(cases, st.integers(0, 2**32 - 1))
+def test_second_derivatives(case: tuple[str, int, int], seed: int) -> None:
+    structure, dim, xi = draw(case)
+    weight = np.random.default_rng(seed).normal(size=(dim, dim))
+    weight = weight + weight.T
+    H, h = structure.curvature(xi, weight, dim), 1e-5
+    assert H.shape == (len(xi), len(xi))
+    for i, step in enumerate(h * np.eye(len(xi))):
+        change = structure.pullback(xi + step, weight, dim) - structure.pullback(xi - step, weight, dim)
+        scale = np.abs(weight).max() * (1 + np.abs(xi).max()) ** 2
+        np.testing.assert_allclose(H[i], change / (2 * h), atol=1e-6 * scale)
+
+
+@given(cases, st.integers(0, 2**32 - 1))
+def test_psi_moves_along_theta(case: tuple[str, int, int], seed: int) -> None:
+    """dPsi/dxi = dPsi/dtheta dtheta/dxi; and second derivatives of theta."""
+    structure, dim, xi = draw(case)
+    if not len(xi):
+        return
+    D, J = structure.directions(xi, dim), structure.theta_jacobian(xi, dim)
+    weight, h = np.random.default_rng(seed).normal(size=len(J)), 1e-5
+    scale = (1 + np.abs(xi).max()) ** 2 * max(1.0, np.abs(D).max())
+    bend = structure.theta_curvature(xi, weight, dim)
+    for i, step in enumerate(h * np.eye(len(xi))):
+        change = structure.psi(xi + step, dim) - structure.psi(xi - step, dim)
+        np.testing.assert_allclose((D @ J)[:, :, i], change / (2 * h), atol=1e-6 * scale)
+        change = structure.theta(xi + step, dim) - structure.theta(xi - step, dim)
+        np.testing.assert_allclose(J[:, i], change / (2 * h), atol=1e-6 * scale)
+        change = (structure.theta_jacobian(xi + step, dim) - structure.theta_jacobian(xi - step, dim)).T @ weight
+        np.testing.assert_allclose(bend[i], change / (2 * h), atol=1e-5 * scale)
+
+
+@given(cases)
+def test_the_canonical_parameters_have_the_same_psi(case: tuple[str, int, int]) -> None:
+    structure, dim, xi = draw(case)
+    if np.isfinite(structure.lower(dim)).any():
+        xi = np.where(np.isfinite(structure.lower(dim)), np.abs(xi), xi)
+    same = structure.canonical(xi, dim)
+    assert (same[structure.zero_positions(dim)] >= 0).all()
+    size = np.abs(structure.psi(xi, dim)).max(initial=0.0)
+    np.testing.assert_allclose(structure.psi(same, dim), structure.psi(xi, dim), atol=1e-12 * size)
+
+
+@given(cases)
+def test_scattered_members_are_finite(case: tuple[str, int, int]) -> None:
+    structure, dim, xi = draw(case)
+    share = np.random.default_rng(case[2]).random((len(xi), 5))
+    assert np.isfinite(structure.psi(structure.scatter(share, lambda u: u, dim), dim)).all()

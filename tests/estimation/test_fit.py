@@ -148,7 +148,7 @@ def test_a_correlation_at_its_limit_is_flagged() -> None:
         spec = bm.specify("a + b ~ 1", data, S=["va", "vb"], psi="hcs")
     tree = bm.fit(spec)
     assert dict(zip(tree["optimizer"]["free"].values, tree["optimizer"]["at_boundary"].values, strict=True))[
-        "unit.logit_rho"
+        "unit.angle_rho"
     ]
     assert float(tree["estimate"]["rho_unit"][0]) == pytest.approx(1.0, abs=1e-9)
 

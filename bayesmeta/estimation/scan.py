@@ -1,0 +1,127 @@
+"""Where climbs begin: the likelihood at points spread over the family, and moment estimates."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from bayesmeta._typing import BoolArray, FloatArray, IndexArray
+from bayesmeta.estimation.objective import Objective
+from bayesmeta.kernel import likelihood
+
+SMALLEST = 0.05  # SD in units of the typical sampling SD, of the points of a scan
+LARGEST = 4.0  # the same, times the root of the excess of Q over its degrees of freedom
+AT_ZERO = 0.1  # share of the points at which an SD is zero
+APART = 0.35  # distance between starts in the unit cube, times sqrt(F)
+GRID = {1: 60, 2: 16}  # points along every axis of a grid, by the number of parameters; with more, Sobol points
+SOBOL = 128
+FEW = {1: 12, 2: 5}, 32  # the same where many data sets are scanned
+MOST_STARTS = {1: 3, 2: 4}, 12  # climbs of one data set, by the number of parameters
+MOST_OF_MANY = {1: 2, 2: 2}, 3  # the same of every one of many data sets
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where climbs begin: z (N, F), and for each its data set (N,); `scanned` points of each were looked at."""
+
+    z: FloatArray
+    owner: IndexArray
+    scanned: int
+
+
+@cache
+def sobol(n: int, F: int, seed: int = 0) -> FloatArray:
+    """(n, F) points of the unit cube."""
+    from scipy.stats import qmc
+
+    return np.asarray(qmc.Sobol(F, rng=np.random.default_rng(seed)).random(n))
+
+
+@cache
+def grid(n: int, F: int) -> FloatArray:
+    """(n ** F, F) points of the unit cube, its faces included."""
+    # one point where SDs are zero: several would be a plateau
+    axes = np.meshgrid(*[np.append(0.0, np.linspace(AT_ZERO, 1.0, n - 1))] * F, indexing="ij")
+    return np.stack([axis.ravel() for axis in axes], axis=1)
+
+
+def sd_of(share: FloatArray, largest: float) -> FloatArray:
+    """SD, in units of the typical sampling SD, of a share: zero up to `AT_ZERO`, then log-uniform."""
+    part = (share - AT_ZERO) / (1 - AT_ZERO)
+    return np.where(share < AT_ZERO, 0.0, SMALLEST * (largest / SMALLEST) ** part)
+
+
+def starts(objective: Objective, seed: int = 0) -> Starts:
+    """The best points of a scan, far from one another, and with three or more parameters moment estimates."""
+    free, many = objective.free, objective.stats.n_data_sets > 1
+    sizes, otherwise = FEW if many else (GRID, SOBOL)
+    by_grid = free.size in sizes
+    share = grid(sizes[free.size], free.size) if by_grid else sobol(otherwise, free.size, seed)
+    excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
+    largest = LARGEST * float(np.sqrt(max(1.0, excess)))
+    z = free.scatter(share.T, lambda u: sd_of(u, largest)).T
+    loglik = scan(objective, z)
+    most, otherwise = MOST_OF_MANY if many else MOST_STARTS
+    moments = [] if by_grid else [moment_starts(objective, *how) for how in (((1.0, 3),) if many else MOMENTS)]
+    n = most.get(free.size, otherwise) - len(moments)
+    point, owner = diverse(share, peaks(loglik, share) if by_grid else loglik, n, 0.0 if by_grid else APART)
+    everyone = [np.arange(objective.stats.n_data_sets)] * len(moments)
+    return Starts(np.concatenate([*moments, z[point]]), np.concatenate([*everyone, owner]), len(share))
+
+
+def scan(objective: Objective, z: FloatArray) -> FloatArray:
+    """(P, B) log-likelihoods of all data sets at points z (P, F)."""
+    if objective.stats.n_data_sets == 1:
+        return objective.loglik(z)[:, None]
+    B = objective.stats.n_data_sets
+    return np.stack([objective.loglik(np.broadcast_to(at, (B, len(at)))) for at in z])
+
+
+def peaks(loglik: FloatArray, share: FloatArray) -> FloatArray:
+    """Log-likelihoods on a grid with those below a neighbour's replaced by minus infinity."""
+    F = share.shape[1]
+    n = round(len(share) ** (1 / F))
+    values = loglik.reshape(*[n] * F, loglik.shape[1])
+    padded = np.pad(values, [(1, 1)] * F + [(0, 0)], constant_values=-np.inf)
+    around = padded
+    for axis in range(F):
+        around = np.maximum.reduce([np.take(around, range(i, i + n), axis) for i in range(3)])
+    return np.where(values >= around, values, -np.inf).reshape(loglik.shape)
+
+
+def diverse(share: FloatArray, loglik: FloatArray, most: int, apart: float) -> tuple[IndexArray, IndexArray]:
+    """The best points of every data set, each at a distance from those before it; points and their data sets."""
+    near = _near(share, apart)
+    left, owners = np.where(np.isfinite(loglik), loglik, -np.inf), np.arange(loglik.shape[1])
+    point, owner = [], []
+    for _ in range(most):
+        best = left.argmax(0)
+        some = np.isfinite(left[best, owners])
+        point.append(best[some])
+        owner.append(owners[some])
+        left = np.where(near[:, best] & some, -np.inf, left)
+    return np.concatenate(point), np.concatenate(owner)
+
+
+def _near(share: FloatArray, apart: float) -> BoolArray:
+    """(P, P) whether two points are at most a distance apart."""
+    if not apart:
+        return np.eye(len(share), dtype=bool)
+    return np.asarray(np.linalg.norm(share[:, None] - share[None], axis=2) <= apart * np.sqrt(share.shape[1]))
+
+
+MOMENTS = ((1.0, 3), (25.0, 1))  # multiples of the typical sampling variances, and EM steps from there
+
+
+def moment_starts(objective: Objective, multiple: float, em_steps: int) -> FloatArray:
+    """z (B, F) after EM steps from diagonal Psi of `multiple` times the typical sampling variances.
+
+    EM for Psi_l: Psi + 2/n_l Psi (d loglik / d Psi) Psi, which is the mean of E(b b') given the data.
+    """
+    stats, free = objective.stats, objective.free
+    moments = [np.repeat(np.diag(multiple * t**2)[None], stats.n_data_sets, axis=0) for t in free.typical]
+    for _ in range(em_steps):
+        scores = likelihood(stats, moments, objective.restricted, gradient=True).scores
+        assert scores is not None
+        moments = [p + 2 / n * p @ s @ p for p, s, n in zip(moments, scores, stats.n_groups, strict=True)]
+    return free.starts(moments).T

@@ -1,0 +1,93 @@
+"""Steps of the climbs: the trust region's subproblem, bounds, saddles and points without a likelihood."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bayesmeta as bm
+from bayesmeta._typing import FloatArray
+from bayesmeta.estimation.climb import Local, climb, local, trust_region
+from bayesmeta.estimation.free import Free
+from bayesmeta.estimation.objective import Objective
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def objective(psi: str, restricted: bool = True) -> Objective:
+    data = bm.datasets.load("berkey98")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spec = bm.specify("PD + AL ~ 1", data, S=["var_PD", "cov_PD_AL", "var_AL"], psi=psi)
+    return Objective(spec.statistics, Free(spec, spec.statistics.typical), restricted)
+
+
+def model(seed: int, hard: bool) -> tuple[Local, FloatArray]:
+    rng = np.random.default_rng(seed)
+    curved = np.sort(rng.normal(1.0, 2.0, (3, 4)), axis=1)
+    slope = rng.normal(size=(3, 4))
+    if hard:
+        curved[:, 0], slope[:, 0] = -1.0, 0.0
+    ones = np.ones((3, 4))
+    flat = np.zeros((3, 4), bool)
+    return Local(ones, flat, curved, np.tile(np.eye(4), (3, 1, 1)), slope, flat), rng.uniform(0.3, 3.0, 3)
+
+
+@given(seeds, st.booleans())
+def test_no_point_of_the_region_promises_more(seed: int, hard: bool) -> None:
+    at, radius = model(seed, hard)
+    step, gain = trust_region(at, radius)
+    length = np.linalg.norm(step, axis=1)
+    assert (length <= 1.11 * radius).all()
+    np.testing.assert_allclose(gain, (at.slope * step - at.curved * step**2 / 2).sum(1))
+    others = np.random.default_rng(seed).normal(size=(200, 3, 4))
+    others *= (0.85 * radius / np.linalg.norm(others, axis=2))[:, :, None]
+    assert ((at.slope * others - at.curved * others**2 / 2).sum(2).max(0) <= gain + 1e-9).all()
+
+
+@pytest.mark.parametrize("psi", ["unstr", "hcs", "cs", "diag"])
+@pytest.mark.parametrize("restricted", [True, False])
+def test_second_derivatives_of_the_objective(psi: str, restricted: bool) -> None:
+    one, h = objective(psi, restricted), 1e-5
+    z = np.random.default_rng(1).uniform(0.4, 1.4, (2, one.free.size))
+    points = one(z)
+    for i, step in enumerate(h * np.eye(one.free.size)):
+        ahead, behind = one(z + step), one(z - step)
+        np.testing.assert_allclose(
+            points.gradient[:, i], (ahead.loglik - behind.loglik) / (2 * h), rtol=1e-6, atol=1e-7
+        )
+        np.testing.assert_allclose(points.H[:, i], (behind.gradient - ahead.gradient) / (2 * h), rtol=1e-6, atol=1e-6)
+
+
+def test_a_climb_leaves_zero_where_the_likelihood_rises() -> None:
+    """At SDs of zero the gradient is zero too: only the curvature shows the way."""
+    one = objective("diag")
+    ends = climb(one, np.array([[0.0, 0.0], [1.0, 1.0]]))
+    assert ends.arrived.all()
+    np.testing.assert_allclose(ends.points.loglik[0], ends.points.loglik[1], atol=1e-9)
+
+
+def test_a_bounded_sd_leaves_zero_by_its_slope() -> None:
+    one = objective("hcs")
+    ends = climb(one, np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 1.0]]))
+    assert ends.arrived.all()
+    assert (ends.points.z[:, :2] >= 0).all()
+
+
+def test_a_point_without_a_likelihood_is_minus_infinity_and_the_others_are_kept() -> None:
+    one = objective("unstr")
+    z = np.array([[1.0, 0.2, 1.0], [1e200, 1.0, 1.0], [0.5, 0.1, 0.4]])
+    points = one(z)
+    assert points.loglik[1] == -np.inf
+    np.testing.assert_allclose(points.loglik[[0, 2]], one(z[[0, 2]]).loglik, rtol=1e-12)
+    assert one.loglik(z)[1] == -np.inf
+
+
+def test_held_parameters_do_not_move() -> None:
+    one = objective("hcs")
+    points = one(np.array([[0.0, 0.5, 1.0]]))
+    points.gradient[0] = [-1.0, 0.3, 0.1]
+    here = local(points, one.free.lower)
+    assert here.held.tolist() == [[True, False, False]]
