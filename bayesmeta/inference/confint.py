@@ -122,7 +122,7 @@ def _q_profile(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
     spec = spec_from_tree(tree)
     study = study_of(spec, "method 'qprofile'", 'method="wald"', 'use method="wald"')
     tau, tau_se = table.loc[table["kind"] == TAU, ["estimate", "se"]].to_numpy(dtype=float)[0]
-    stored = group(tree, schema.ESTIMATE).get(schema.psi_se(spec.levels[0].name))
+    stored = group(tree, schema.ESTIMATE).get(schema.tau2_se(spec.levels[0].name))
     tau2_se = 2 * tau * tau_se if stored is None else float(stored.item())
     lower, upper, note = _tau2_interval(study, prob)
     rows = _transforms(np.array([tau**2, lower, upper]), study.typical_variance)

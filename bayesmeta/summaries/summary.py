@@ -97,7 +97,7 @@ class Summary(Page):
         if is_posterior(self.tree):
             frame[["tau", "se", "lower", "upper"]] = self._variances()
             return frame.rename(columns={"tau": "variance"})
-        frame["se"] *= 2 * frame["tau"]
+        frame["se"] = self._variance_errors(2 * frame["tau"] * frame["se"])
         frame[["tau", "lower", "upper"]] **= 2
         return frame.rename(columns={"tau": "variance"})
 
@@ -181,6 +181,15 @@ class Summary(Page):
         """Mean, SD and interval of every variance of a posterior; the mean is not the square of the mean SD."""
         draws = np.concatenate([tau_draws(self.tree, level) for level in level_structures(self.tree)], axis=1) ** 2
         return np.column_stack([*unless_constant(summarised(draws, self.prob), draws.mean(0)).values()])
+
+    def _variance_errors(self, by_tau: pd.Series) -> FloatArray:
+        """Standard errors of the variances of all levels, also of zeros; by those of the SDs in trees of old."""
+        estimate, errors = self.tree[schema.ESTIMATE].to_dataset(), by_tau.to_numpy(copy=True)
+        place = by_tau.index.get_level_values("level")
+        for level in level_structures(self.tree):
+            if schema.tau2_se(level) in estimate:
+                errors[place == level] = estimate[schema.tau2_se(level)]
+        return errors
 
     def _correlations(self) -> Iterator[tuple[str, str, str, float]]:
         """Level, effect, an earlier effect, and their correlation."""
