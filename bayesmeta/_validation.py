@@ -87,6 +87,19 @@ def check_number(value: Any, name: str, above: float | None = None, least: float
     return float(value)
 
 
+def check_correlation(value: Any, name: str) -> float:
+    """A correlation strictly between -1 and 1.
+
+    >>> check_correlation(1, "rho")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: rho is 1; it must lie strictly between -1 and 1
+    """
+    if not is_number(value) or not -1 < float(value) < 1:
+        raise SpecError(f"{name} is {value!r}; it must lie strictly between -1 and 1")
+    return float(value)
+
+
 def check_choice(value: Any, choices: Iterable[str], name: str) -> str:
     """One of the words that an argument can take.
 

@@ -12,28 +12,28 @@ from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import DataError, SpecError
 
 
-def as_frame(given: Any, what: str) -> pd.DataFrame:
-    """A data frame of what pandas can make one of."""
+def as_frame(table: Any, what: str) -> pd.DataFrame:
+    """A data frame of anything that pandas can turn into one."""
     try:
-        return pd.DataFrame(given)
+        return pd.DataFrame(table)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what} is a {type(given).__name__} that cannot become a data frame: {error}") from None
+        raise DataError(f"{what} is a {type(table).__name__} that cannot become a data frame: {error}") from None
 
 
-def numbers(given: Any, frame: pd.DataFrame, what: str) -> tuple[FloatArray, str]:
+def numbers(values: Any, frame: pd.DataFrame, what: str) -> tuple[FloatArray, str]:
     """The values as floats, NaN where missing, and where they came from: `column var`, or `what`."""
-    if isinstance(given, str):
-        return column(frame, given, what), f"column {given}"
-    if isinstance(given, list | tuple) and given and all(isinstance(g, str) for g in given):
-        return np.column_stack([column(frame, g, what) for g in given]), f"columns {listing(given, 12)}"
-    if isinstance(given, pd.Series | pd.DataFrame):
-        return from_pandas(given, frame, what), what
+    if isinstance(values, str):
+        return column(frame, values, what), f"column {values}"
+    if isinstance(values, list | tuple) and values and all(isinstance(name, str) for name in values):
+        return np.column_stack([column(frame, name, what) for name in values]), f"columns {listing(values, 12)}"
+    if isinstance(values, pd.Series | pd.DataFrame):
+        return from_pandas(values, frame, what), what
     try:
-        if np.iscomplexobj(given):
+        if np.iscomplexobj(values):
             raise TypeError
-        masked = np.ma.asarray(given, dtype=float)  # keeps the mask of a masked array, which np.asarray would drop
+        masked = np.ma.asarray(values, dtype=float)  # keeps the mask of a masked array, which np.asarray would drop
     except (TypeError, ValueError):
-        kind = type(given).__name__
+        kind = type(values).__name__
         raise SpecError(f"{what} is of type {kind}, neither column names nor an array of numbers") from None
     return np.ma.filled(masked, np.nan), what
 
@@ -42,7 +42,7 @@ def find_column(frame: pd.DataFrame, name: str, what: str) -> pd.Series:
     """One column, or an error that names its nearest neighbours."""
     check_name(name, frame.columns, f"{what}: the data have no column", "columns", most=30)
     if list(frame.columns).count(name) > 1:
-        raise SpecError(f"{what}: the data have several columns named '{name}'\n  rename or drop all but one")
+        raise SpecError(f"{what}: the data have several columns named '{name}'\n  rename them, or drop all but one")
     return frame[name]
 
 
@@ -76,16 +76,18 @@ def as_floats(values: pd.Series, what: str) -> FloatArray:
     return floats.to_numpy(dtype=float, na_value=np.nan)
 
 
-def from_pandas(given: pd.Series | pd.DataFrame, frame: pd.DataFrame, what: str) -> FloatArray:
+def from_pandas(values: pd.Series | pd.DataFrame, frame: pd.DataFrame, what: str) -> FloatArray:
     """Values of a pandas object that has the data's own index; another one would leave the order of the rows open."""
-    if len(given) == len(frame) and not given.index.equals(frame.index):
+    if len(values) == len(frame) and not values.index.equals(frame.index):
         raise DataError(
-            f"{what} is a pandas object whose index is not that of the data, so that rows cannot be matched\n"
-            "  give it the data's index, or pass .to_numpy() when it is in the order of the data"
+            f"{what} is a pandas object whose index is not that of the data, so the rows cannot be matched\n"
+            "  give it the data's index, or pass .to_numpy() if it is in the order of the data"
         )
-    if isinstance(given, pd.Series):
-        return as_floats(given, what)
-    return np.column_stack([as_floats(given.iloc[:, j], f"{what}, column '{c}',") for j, c in enumerate(given.columns)])
+    if isinstance(values, pd.Series):
+        return as_floats(values, what)
+    return np.column_stack(
+        [as_floats(values.iloc[:, j], f"{what}, column '{c}',") for j, c in enumerate(values.columns)]
+    )
 
 
 def label(value: object) -> str:
@@ -114,17 +116,17 @@ def take(frame: pd.DataFrame, column: str) -> pd.Series:
 
 def rows(frame: pd.DataFrame | pd.Series, where: BoolArray) -> str:
     """'row 7' or 'rows 3, 7', by their labels in the index."""
-    found = [label(i) for i in frame.index[where]]
-    return f"row{'s' * (len(found) > 1)} {listing(found)}"
+    names = [label(i) for i in frame.index[where]]
+    return f"row{'s' * (len(names) > 1)} {listing(names)}"
 
 
 def reasons_missing(frame: pd.DataFrame, reasons: Sequence[tuple[str, str]]) -> list[str]:
     """Per row the reasons of the columns that have no value there, joined; "" where all have one."""
-    found = [""] * len(frame)
+    joined = [""] * len(frame)
     for column, reason in reasons:
         for i in np.flatnonzero(take(frame, column).isna()):
-            found[i] += ("; " if found[i] else "") + reason
-    return found
+            joined[i] += ("; " if joined[i] else "") + reason
+    return joined
 
 
 def finite(frame: pd.DataFrame, column: str) -> FloatArray:
@@ -165,12 +167,12 @@ def categories(values: pd.Series) -> tuple[str, ...]:
 
 def as_categories(values: pd.Series, known: Sequence[str]) -> pd.Series:
     """The values as pandas categories of which the known labels are all; DataError for any other value."""
-    found = labels(values)
-    unseen = sorted(map(repr, set(found) - set(known)))
+    texts = labels(values)
+    unseen = sorted(map(repr, set(texts) - set(known)))
     if unseen:
         raise DataError(
-            f"column '{values.name}' holds {listing(unseen)}, which the model has not seen\n"
+            f"column '{values.name}' holds {listing(unseen)}, which are not in the data of the model\n"
             f"  known categories: {listing(known, 30)}"
         )
-    coded: Any = pd.Categorical(found, categories=list(known))
+    coded: Any = pd.Categorical(texts, categories=list(known))
     return pd.Series(coded, index=values.index, name=values.name)

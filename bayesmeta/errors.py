@@ -1,7 +1,7 @@
-"""What can go wrong, and what a user should be told.
+"""Errors and warnings, and how they are worded.
 
-Every message begins with one line that is enough on its own (what was given, which row, column, group or
-parameter); further lines say what would be right and where to look.
+Every message begins with a line that is enough on its own (the value, and which row, column, group or parameter);
+further lines say what would be right and where to look.
 """
 
 import os
@@ -27,7 +27,7 @@ class DataError(BayesmetaError):
 
 
 class ConvergenceError(BayesmetaError):
-    """The search for the maximum found no usable point."""
+    """The search for the maximum ended without a usable point."""
 
 
 class BayesmetaWarning(UserWarning):
@@ -35,7 +35,7 @@ class BayesmetaWarning(UserWarning):
 
 
 class AssumptionWarning(BayesmetaWarning):
-    """Something was assumed that the user did not say."""
+    """Something was assumed that the user did not state."""
 
 
 class BoundaryWarning(BayesmetaWarning):

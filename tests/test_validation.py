@@ -26,6 +26,13 @@ def test_a_probability_lies_strictly_between_0_and_1(prob):
         check.check_probability(prob)
 
 
+@pytest.mark.parametrize("rho", [-1, 1, 2, np.nan, True, "0.5", None])
+def test_a_correlation_lies_strictly_between_minus_1_and_1(rho):
+    with pytest.raises(bm.SpecError, match=r"^rho is .*; it must lie strictly between -1 and 1$"):
+        check.check_correlation(rho, "rho")
+    assert check.check_correlation(-0.5, "rho") == -0.5
+
+
 @pytest.mark.parametrize("value", [0, 4, 2.0, True, "2", None, np.nan, np.float64(2)])
 def test_a_whole_number_is_neither_a_float_nor_a_truth_value(value):
     with pytest.raises(bm.SpecError, match=r"^draws is .*; it must be a whole number from 1 to 3, or None$"):

@@ -16,22 +16,22 @@ Estimate = tuple[FloatArray, FloatArray]  # (n,) effect estimates and their samp
 
 
 def frame_of(data: Any) -> pd.DataFrame:
-    """The data, with what earlier calls noted of their columns."""
+    """The data, with what earlier calls recorded about their columns."""
     frame = as_frame(data, "data")
     frame.attrs = dict(getattr(data, "attrs", {}))
     return frame
 
 
-def arms(frame: pd.DataFrame, given: Arms, what: str) -> tuple[pd.Series, ...]:
+def arms(frame: pd.DataFrame, names: Arms, what: str) -> tuple[pd.Series, ...]:
     """The columns of the two arms as floats, finite or NaN."""
-    if isinstance(given, str) or len(given) != 2 or not all(isinstance(name, str) for name in given):
-        raise SpecError(f"{what} is {given!r}; two columns are wanted, of the first arm and of the second")
-    if given[0] == given[1]:
-        raise SpecError(f"{what}: both arms are column '{given[0]}'")
-    found = tuple(pd.Series(column(frame, name, what), frame.index, name=name) for name in given)
-    for values in found:
+    if isinstance(names, str) or len(names) != 2 or not all(isinstance(name, str) for name in names):
+        raise SpecError(f"{what} is {names!r}; it must be two columns, of the first arm and of the second")
+    if names[0] == names[1]:
+        raise SpecError(f"{what}: both arms are column '{names[0]}'")
+    columns = tuple(pd.Series(column(frame, name, what), frame.index, name=name) for name in names)
+    for values in columns:
         refuse(values, np.isinf(values), "is infinite")
-    return found
+    return columns
 
 
 def refuse(values: pd.Series, bad: "pd.Series | BoolArray", why: str) -> None:
@@ -45,9 +45,9 @@ def groups(frame: pd.DataFrame, mean: Arms, sd: Arms, n: Arms) -> tuple[tuple[Fl
     """Means, SDs and sizes of the two arms, checked."""
     means, sds, sizes = arms(frame, mean, "mean"), arms(frame, sd, "sd"), arms(frame, n, "n")
     for values in sds:
-        refuse(values, values <= 0, "is no standard deviation of persons; one is positive")
+        refuse(values, values <= 0, "is not a standard deviation, which must be positive")
     for values in sizes:
-        refuse(values, values < 2, "is less than two persons, which have no standard deviation")
+        refuse(values, values < 2, "is fewer than two persons, which have no standard deviation")
     first, second, third = (tuple(values.to_numpy() for values in pair) for pair in (means, sds, sizes))
     return first, second, third
 
@@ -56,17 +56,19 @@ def with_estimates(frame: pd.DataFrame, measure: str, estimate: Estimate, names:
     """The data with the estimates, NaN and a warning where there is none with a positive variance."""
     ours = frame.attrs.get("columns", {})  # written by earlier calls, and the same call may be run again
     if isinstance(names, str) or len(names) != 2 or names[0] == names[1]:
-        raise SpecError(f"names is {names!r}; two new columns are named, of the estimate and of its variance")
+        raise SpecError(
+            f"names is {names!r}; it must be two names, for the columns of the estimate and of its variance"
+        )
     for name in names:
         if name in frame.columns and ours.get(name) != measure:
-            raise SpecError(f"names: the data already have a column '{name}'; give the new one another name")
+            raise SpecError(f"names: the data already have a column '{name}'; choose another name for the new one")
     y, v = estimate
     usable = np.isfinite(y) & np.isfinite(v) & (v > 0)
-    found = frame.assign(**{names[0]: np.where(usable, y, np.nan), names[1]: np.where(usable, v, np.nan)})
-    found.attrs = {**frame.attrs, "measure": measure, "columns": ours | dict.fromkeys(names, measure)}
+    table = frame.assign(**{names[0]: np.where(usable, y, np.nan), names[1]: np.where(usable, v, np.nan)})
+    table.attrs = {**frame.attrs, "measure": measure, "columns": ours | dict.fromkeys(names, measure)}
     if not usable.all():
         _report(frame.index, np.isnan(y) & np.isnan(v), usable)
-    return found
+    return table
 
 
 def _report(index: pd.Index, missing: BoolArray, usable: BoolArray) -> None:
@@ -74,5 +76,5 @@ def _report(index: pd.Index, missing: BoolArray, usable: BoolArray) -> None:
         "a value is missing or left out": missing,
         "it is infinite or its variance is not positive": ~usable & ~missing,
     }
-    said = [f"rows {listing(index[rows])}, where {why}" for why, rows in reasons.items() if rows.any()]
-    warn(f"no effect estimate in {'; in '.join(said)}", BayesmetaWarning)
+    clauses = [f"rows {listing(index[rows])}, where {why}" for why, rows in reasons.items() if rows.any()]
+    warn(f"no effect estimate in {'; in '.join(clauses)}", BayesmetaWarning)

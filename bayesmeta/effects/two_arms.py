@@ -37,18 +37,27 @@ def odds_ratio(
 
     Parameters
     ----------
-    data : table with one row per comparison.
-    events : columns of the persons with the event, (first arm, second arm). Counts are numbers of at least 0, not
+    data : DataFrame
+        One row per comparison, or anything `pandas.DataFrame` takes.
+    events : (str, str)
+        Columns of the persons with the event, (first arm, second arm). Counts are numbers of at least 0, not
         necessarily whole: effective sizes of cluster-randomised trials are not.
-    total, no_events : one of the two: columns of all persons of the arms, or of those without the event.
-    zero : what is done about a cell of zero persons, among events and non-events of both arms. "only0" adds `add` to
-        the four cells of each row that has one; "if0all" to all rows if one of them has one; "all" to all rows; "none"
-        nothing, and a row whose estimate is not finite, or has no positive variance, has none. By default "only0",
-        with a warning where something is added.
-    add : what is added to cells, greater than 0.
-    drop_double_zero : whether a row without any event in both arms, or without any non-event, is left without an
-        estimate. By default it is treated like other rows, with a warning.
-    names : of the two new columns.
+    total : (str, str), optional
+        Columns of all persons of the arms; this or `no_events` is needed.
+    no_events : (str, str), optional
+        Columns of the persons without the event.
+    zero : {"only0", "if0all", "all", "none"}, optional
+        What is done about a cell of zero persons, among events and non-events of both arms. "only0" adds `add` to the
+        four cells of each row that has one; "if0all" to all rows if one of them has one; "all" to all rows; "none" adds
+        nothing, and a row whose estimate is not finite, or has no positive variance, has none. By default "only0", with
+        a warning where something is added.
+    add : float, default 0.5
+        What is added to cells, greater than 0.
+    drop_double_zero : bool, optional
+        Whether a row without any event in both arms, or without any non-event, is left without an estimate. By default
+        it is treated like other rows, with a warning.
+    names : (str, str), default ("y", "v")
+        Names of the two new columns.
 
     Returns
     -------
@@ -58,19 +67,27 @@ def odds_ratio(
 
     Raises
     ------
-    SpecError : a column that is not there, a new column that is there already and not made by the same function, both
-        or none of `total` and `no_events`, or another argument that is not as above.
-    DataError : a count that is no number, negative or infinite, more events than persons, or an arm without persons.
+    SpecError
+        For a column that does not exist, a new column that exists already and was not made by the same function, both
+        or none of `total` and `no_events`, or any other argument that is not as above.
+    DataError
+        For a count that is not a number, negative or infinite, more events than persons, or an arm without persons.
 
     Warns
     -----
-    AssumptionWarning : where something is added to cells, or a row has no events in both arms, and no argument says so.
-    BayesmetaWarning : where a row has no estimate.
+    AssumptionWarning
+        Where something is added to cells, or a row has no events in both arms, and no argument says so.
+    BayesmetaWarning
+        Where a row has no estimate.
 
     Notes
     -----
     log(a d / (b c)) with variance 1/a + 1/b + 1/c + 1/d, for events and non-events a, b of the first and c, d of the
-    second arm (Woolf 1955, Ann. Hum. Genet. 19:251-253). Cells of zero are treated as by default in metafor's escalc.
+    second arm. Cells of zero are treated as by default in metafor's escalc.
+
+    References
+    ----------
+    Woolf (1955), Ann. Hum. Genet. 19:251-253.
 
     Examples
     --------
@@ -101,16 +118,57 @@ def risk_ratio(
 
     Parameters
     ----------
-    data, events, total, no_events, zero, add, drop_double_zero, names : as of `odds_ratio`.
+    data : DataFrame
+        One row per comparison, or anything `pandas.DataFrame` takes.
+    events : (str, str)
+        Columns of the persons with the event, (first arm, second arm). Counts are numbers of at least 0, not
+        necessarily whole: effective sizes of cluster-randomised trials are not.
+    total : (str, str), optional
+        Columns of all persons of the arms; this or `no_events` is needed.
+    no_events : (str, str), optional
+        Columns of the persons without the event.
+    zero : {"only0", "if0all", "all", "none"}, optional
+        What is done about a cell of zero persons, among events and non-events of both arms. "only0" adds `add` to the
+        four cells of each row that has one; "if0all" to all rows if one of them has one; "all" to all rows; "none" adds
+        nothing, and a row whose estimate is not finite, or has no positive variance, has none. By default "only0", with
+        a warning where something is added.
+    add : float, default 0.5
+        What is added to cells, greater than 0.
+    drop_double_zero : bool, optional
+        Whether a row without any event in both arms, or without any non-event, is left without an estimate. By default
+        it is treated like other rows, with a warning.
+    names : (str, str), default ("y", "v")
+        Names of the two new columns.
 
     Returns
     -------
-    DataFrame, errors and warnings as of `odds_ratio`; the measure is "logrr".
+    DataFrame
+        The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
+        `attrs` hold `measure`, "logrr" here, and `columns`, the measure of every new column.
+
+    Raises
+    ------
+    SpecError
+        For a column that does not exist, a new column that exists already and was not made by the same function, both
+        or none of `total` and `no_events`, or any other argument that is not as above.
+    DataError
+        For a count that is not a number, negative or infinite, more events than persons, or an arm without persons.
+
+    Warns
+    -----
+    AssumptionWarning
+        Where something is added to cells, or a row has no events in both arms, and no argument says so.
+    BayesmetaWarning
+        Where a row has no estimate.
 
     Notes
     -----
-    log(a / n1) - log(c / n2) with variance 1/a - 1/n1 + 1/c - 1/n2, for events a, c and persons n1, n2 of the arms
-    (Katz et al. 1978, Biometrics 34:469-474). Something is added to all four cells, thus twice to each n.
+    log(a / n1) - log(c / n2) with variance 1/a - 1/n1 + 1/c - 1/n2, for events a, c and persons n1, n2 of the arms.
+    Something is added to all four cells, thus twice to each n.
+
+    References
+    ----------
+    Katz et al. (1978), Biometrics 34:469-474.
 
     Examples
     --------
@@ -138,16 +196,53 @@ def risk_difference(
 
     Parameters
     ----------
-    data, events, total, no_events, zero, add, drop_double_zero, names : as of `odds_ratio`. With zero="none" the
-        difference of an arm without events is the observed one; without any event in both arms it has no variance.
+    data : DataFrame
+        One row per comparison, or anything `pandas.DataFrame` takes.
+    events : (str, str)
+        Columns of the persons with the event, (first arm, second arm). Counts are numbers of at least 0, not
+        necessarily whole: effective sizes of cluster-randomised trials are not.
+    total : (str, str), optional
+        Columns of all persons of the arms; this or `no_events` is needed.
+    no_events : (str, str), optional
+        Columns of the persons without the event.
+    zero : {"only0", "if0all", "all", "none"}, optional
+        What is done about a cell of zero persons, among events and non-events of both arms. "only0" adds `add` to the
+        four cells of each row that has one; "if0all" to all rows if one of them has one; "all" to all rows; "none" adds
+        nothing, and a row whose estimate is not finite, or has no positive variance, has none. By default "only0", with
+        a warning where something is added.
+    add : float, default 0.5
+        What is added to cells, greater than 0.
+    drop_double_zero : bool, optional
+        Whether a row without any event in both arms, or without any non-event, is left without an estimate. By default
+        it is treated like other rows, with a warning.
+    names : (str, str), default ("y", "v")
+        Names of the two new columns.
 
     Returns
     -------
-    DataFrame, errors and warnings as of `odds_ratio`; the measure is "rd".
+    DataFrame
+        The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
+        `attrs` hold `measure`, "rd" here, and `columns`, the measure of every new column.
+
+    Raises
+    ------
+    SpecError
+        For a column that does not exist, a new column that exists already and was not made by the same function, both
+        or none of `total` and `no_events`, or any other argument that is not as above.
+    DataError
+        For a count that is not a number, negative or infinite, more events than persons, or an arm without persons.
+
+    Warns
+    -----
+    AssumptionWarning
+        Where something is added to cells, or a row has no events in both arms, and no argument says so.
+    BayesmetaWarning
+        Where a row has no estimate.
 
     Notes
     -----
-    p1 - p2 with variance p1 (1 - p1) / n1 + p2 (1 - p2) / n2, for risks p and persons n of the arms.
+    p1 - p2 with variance p1 (1 - p1) / n1 + p2 (1 - p2) / n2, for risks p and persons n of the arms. With zero="none"
+    the difference of an arm without events is the observed one; without any event in both arms it has no variance.
 
     Examples
     --------
@@ -164,25 +259,34 @@ def mean_difference(data: Any, mean: Arms, sd: Arms, n: Arms, *, names: Sequence
 
     Parameters
     ----------
-    data : table with one row per comparison.
-    mean : columns of the means, (first arm, second arm).
-    sd : columns of the standard deviations of persons, positive and in the unit of the means. Not standard errors.
-    n : columns of the numbers of persons, at least 2, not necessarily whole.
-    names : of the two new columns.
+    data : DataFrame
+        One row per comparison, or anything `pandas.DataFrame` takes.
+    mean : (str, str)
+        Columns of the means, (first arm, second arm).
+    sd : (str, str)
+        Columns of the standard deviations of persons, positive and in the unit of the means. Not standard errors.
+    n : (str, str)
+        Columns of the numbers of persons, at least 2, not necessarily whole.
+    names : (str, str), default ("y", "v")
+        Names of the two new columns.
 
     Returns
     -------
     DataFrame
-        As of `odds_ratio`; the measure is "md".
+        The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
+        `attrs` hold `measure`, "md" here, and `columns`, the measure of every new column.
 
     Raises
     ------
-    SpecError : a column that is not there, a new column that is there already.
-    DataError : a value that is no number or infinite, an SD that is not positive, fewer than two persons.
+    SpecError
+        For a column that does not exist, or a new column that exists already.
+    DataError
+        For a value that is not a number or infinite, an SD that is not positive, or fewer than two persons.
 
     Warns
     -----
-    BayesmetaWarning : where a row has no estimate, because a value is missing.
+    BayesmetaWarning
+        Where a row has no estimate, because a value is missing.
 
     Notes
     -----
@@ -214,27 +318,45 @@ def hedges_g(
 
     Parameters
     ----------
-    data, mean, sd, n, names : as of `mean_difference`.
-    correction : factor J of d = (m1 - m2) / pooled SD, with m = n1 + n2 - 2 degrees of freedom. "exact",
+    data : DataFrame
+        One row per comparison, or anything `pandas.DataFrame` takes.
+    mean : (str, str)
+        Columns of the means, (first arm, second arm).
+    sd : (str, str)
+        Columns of the standard deviations of persons, positive and in the unit of the means. Not standard errors.
+    n : (str, str)
+        Columns of the numbers of persons, at least 2, not necessarily whole.
+    correction : {"exact", "approximate", "none"}, default "exact"
+        Factor J of d = (m1 - m2) / pooled SD, with m = n1 + n2 - 2 degrees of freedom. "exact",
         Gamma(m / 2) / (sqrt(m / 2) Gamma((m - 1) / 2)); "approximate", 1 - 3 / (4 m - 1); "none", 1, for Cohen's d.
+    names : (str, str), default ("y", "v")
+        Names of the two new columns.
 
     Returns
     -------
     DataFrame
-        As of `odds_ratio`; the measure is "smd".
+        The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
+        `attrs` hold `measure`, "smd" here, and `columns`, the measure of every new column.
 
     Raises
     ------
-    SpecError, DataError : as of `mean_difference`, and for an unknown correction.
+    SpecError
+        For a column that does not exist, an unknown correction, or a new column that exists already.
+    DataError
+        For a value that is not a number or infinite, an SD that is not positive, or fewer than two persons.
 
     Warns
     -----
-    BayesmetaWarning : where a row has no estimate, because a value is missing.
+    BayesmetaWarning
+        Where a row has no estimate, because a value is missing.
 
     Notes
     -----
-    g = J d with variance 1/n1 + 1/n2 + g^2 / (2 (n1 + n2)), as by default in metafor's escalc. Hedges (1981),
-    J. Educ. Stat. 6:107-128; Hedges and Olkin (1985), Statistical Methods for Meta-Analysis, page 86.
+    g = J d with variance 1/n1 + 1/n2 + g^2 / (2 (n1 + n2)), as by default in metafor's escalc.
+
+    References
+    ----------
+    Hedges (1981), J. Educ. Stat. 6:107-128; Hedges and Olkin (1985), Statistical Methods for Meta-Analysis, page 86.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Tables of two arms by event or none, read from the columns of a data frame, and what is done about empty cells."""
+"""Two-by-two tables of arms by event, read from the columns of a data frame, and what is done about empty cells."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class TwoByTwo:
 
 @dataclass(frozen=True)
 class ZeroCells:
-    """What is done about empty cells, as `bayesmeta.effects.odds_ratio` says; None where the user has not said."""
+    """What is done about empty cells, see `bayesmeta.effects.odds_ratio`; None where the user did not choose."""
 
     zero: Zero | None
     add: float
@@ -60,25 +60,25 @@ class ZeroCells:
         check_number(self.add, "add", above=0)
 
     def applied(self, tables: TwoByTwo, index: pd.Index) -> TwoByTwo:
-        """The tables as the estimates see them, with a warning of what the user has not asked for."""
+        """The tables from which estimates are computed, with a warning about what the user did not choose."""
         none, empty = tables.double_zero, tables.empty
         if self.drop_double_zero:
             tables, empty = tables.without(none), empty & ~none
         rows = {"none": empty & False, "if0all": empty | empty.any(), "all": empty | True}.get(self.zero or "", empty)
-        self._say(index, rows, none)
+        self._warn(index, rows, none)
         return tables.plus(self.add, rows)
 
-    def _say(self, index: pd.Index, rows: BoolArray, none: BoolArray) -> None:
+    def _warn(self, index: pd.Index, rows: BoolArray, none: BoolArray) -> None:
         if self.zero is None and rows.any():
             warn(
                 f"{self.add:g} was added to the four cells of every row with an empty cell: rows {listing(index[rows])}"
-                '\n  zero="only0" says so without a warning, zero="none" adds nothing',
+                '\n  zero="only0" does so without a warning, zero="none" adds nothing',
                 AssumptionWarning,
             )
         if self.drop_double_zero is None and none.any():
             warn(
-                f"no event in both arms, or nothing else in both: rows {listing(index[none])}\n"
-                "  what such a row says of a ratio comes from what is added to its cells;\n"
+                f"no events in either arm, or nothing but events in both: rows {listing(index[none])}\n"
+                "  what such a row contributes to a ratio comes from what is added to its cells;\n"
                 "  drop_double_zero=True leaves it without an estimate, False keeps it without a warning",
                 AssumptionWarning,
             )
@@ -87,15 +87,17 @@ class ZeroCells:
 def read(frame: pd.DataFrame, events: Arms, total: Arms | None, no_events: Arms | None) -> TwoByTwo:
     """The tables of all rows, checked."""
     if (total is None) == (no_events is None):
-        given = "neither is" if total is None else "both are"
-        raise SpecError(f"total or no_events: {given} given\n  the arms' persons, or those without event, are needed")
+        which = "neither is" if total is None else "both are"
+        raise SpecError(
+            f"total or no_events: {which} given\n  give all persons of the arms, or those without the event"
+        )
     cases = arms(frame, events, "events")
     for some in cases:
         refuse(some, some < 0, "is a negative count")
     others = _others(frame, cases, total) if no_events is None else arms(frame, no_events, "no_events")
     for some, rest in zip(cases, others, strict=True):
         refuse(rest, rest < 0, "is a negative count")
-        refuse(some, some + rest == 0, "is of an arm without persons\n  an arm that is missing is NaN")
+        refuse(some, some + rest == 0, "belongs to an arm without persons\n  use NaN for an arm that is missing")
     (a, c), (b, d) = (tuple(count.to_numpy() for count in pair) for pair in (cases, others))
     known = TwoByTwo(a, b, c, d)
     return known.without(np.isnan(known.cells).any(axis=0))
@@ -105,7 +107,7 @@ def _others(frame: pd.DataFrame, cases: tuple[pd.Series, ...], total: Arms | Non
     """Persons of the two arms without the event."""
     persons = arms(frame, total or (), "total")
     for some, all_ in zip(cases, persons, strict=True):
-        refuse(some, some > all_, f"is more than all persons, column '{all_.name}'")
+        refuse(some, some > all_, f"exceeds the number of persons, column '{all_.name}'")
     return tuple(all_ - some for some, all_ in zip(cases, persons, strict=True))
 
 

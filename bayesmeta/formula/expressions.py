@@ -25,8 +25,8 @@ def evaluate(part: Part, frame: pd.DataFrame) -> FloatArray:
         return values[part.text]
     with explained(part), np.errstate(all="ignore"):
         # the text holds nothing but arithmetic and the functions listed here: check_expression let it pass
-        found = eval(compile(part.text, "formula", "eval"), {"__builtins__": {}}, {**ELEMENTWISE, **values})
-        result = np.broadcast_to(np.asarray(found, dtype=float), len(frame)).copy()
+        value = eval(compile(part.text, "formula", "eval"), {"__builtins__": {}}, {**ELEMENTWISE, **values})
+        result = np.broadcast_to(np.asarray(value, dtype=float), len(frame)).copy()
     missing = np.any([np.zeros(len(frame), dtype=bool), *map(np.isnan, values.values())], axis=0)
     odd = ~np.isfinite(result) & ~missing
     if odd.any():
@@ -59,8 +59,8 @@ def functions() -> Mapping[str, Callable[..., Any]]:
         if values.isna().any():
             raise DataError(f"C() of '{values.name}' is undefined in some rows")
         if "levels" not in state:
-            found = categories(values)
-            state["levels"] = found if levels is None else [text for text in map(label, levels) if text in found]
+            present = categories(values)
+            state["levels"] = present if levels is None else [text for text in map(label, levels) if text in present]
         return C(as_categories(values, state["levels"]), contrasts)
 
     def polynomial(x: Any, degree: Any = 1, raw: Any = False, _state: dict[str, Any] | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""What a formula may say: columns, listed functions, arithmetic and literals.
+"""What a formula may contain: columns, listed functions, arithmetic and literals.
 
 Formulas also come from other people's files. Every factor is therefore checked on its Python syntax tree before
 anything else looks at it, and nothing but the checked text is ever evaluated.
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, did_you_mean
 from bayesmeta.errors import SpecError
 
 
@@ -123,19 +123,19 @@ def split(text: str, separator: str) -> list[str]:
 class _Checker:
     """Walks one formula and gathers its Part."""
 
-    def __init__(self, given: str, columns: Sequence[str], functions: Collection[str]) -> None:
-        self.given, self.columns, self.functions = given, columns, functions
+    def __init__(self, formula: str, columns: Sequence[str], functions: Collection[str]) -> None:
+        self.formula, self.columns, self.functions = formula, columns, functions
         self.quoted: dict[str, str] = {}
-        if "\\" in given:
+        if "\\" in formula:
             self.refuse("a backslash")
-        self.part = Part(_BACKTICKED.sub(self._unquote, given).strip())
+        self.part = Part(_BACKTICKED.sub(self._unquote, formula).strip())
         for character, what in (("`", "an unpaired backtick"), ("{", "a brace"), ("}", "a brace")):
             if character in self.part.text:
                 self.refuse(what)
 
     def refuse(self, what: str) -> NoReturn:
         raise SpecError(
-            f"formula '{self.given}': {what} is not allowed\n"
+            f"formula '{self.formula}': {what} is not allowed\n"
             "  a formula has column names, + - * / : ** and brackets, numbers, text and lists as arguments,\n"
             f"  and the functions {', '.join(self.functions)}"
         )
@@ -144,7 +144,7 @@ class _Checker:
         hidden = self.part.functions & set(self.part.names)
         if hidden:
             name = min(hidden)
-            raise SpecError(f"formula '{self.given}': '{name}' is both a column and a function\n  rename the column")
+            raise SpecError(f"formula '{self.formula}': '{name}' is both a column and a function\n  rename the column")
         return self.part
 
     def token(self, token: str, kind: str, before: list[str]) -> None:
@@ -167,12 +167,9 @@ class _Checker:
         column = self.quoted.get(name, name)
         if name.startswith("__"):
             self.refuse(f"the name '{column}'")
-        if column not in self.columns:
-            hint = f"; the function is written {column}(...)" if column in self.functions else ""
-            raise SpecError(
-                f"formula '{self.given}': no column '{column}'{hint or did_you_mean(column, self.columns)}\n"
-                f"  columns: {listing(self.columns, 30)}"
-            )
+        if column in self.functions and column not in self.columns:
+            raise SpecError(f"formula '{self.formula}': no column '{column}'; the function is written {column}(...)")
+        check_name(column, self.columns, f"formula '{self.formula}': no column", "columns", most=30)
         self.part.names[name] = column
 
     def expression(self, code: str) -> None:
@@ -186,7 +183,7 @@ class _Checker:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, SpecError):
                 raise
-            raise SpecError(f"formula '{self.given}': '{code}' is not an expression") from None
+            raise SpecError(f"formula '{self.formula}': '{code}' is not an expression") from None
 
     def _walk(self, node: ast.expr, numeric: bool) -> None:
         match node:
@@ -209,7 +206,7 @@ class _Checker:
                 self._operands(left, right)
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords) if name in self.functions:
                 if name in ELEMENTWISE and (len(arguments) != 1 or keywords):
-                    self.refuse(f"{ast.unparse(node)}: {name}() with other than one argument")
+                    self.refuse(f"{ast.unparse(node)}: {name}() with a number of arguments other than one")
                 self.part.functions.add(name)
                 for position, argument in enumerate(arguments):
                     self._walk(argument, numeric=name != "C" or position > 0)
@@ -233,25 +230,21 @@ class _Checker:
             self._walk(node, numeric=True)
 
     def _power(self, exponent: str, before: list[str]) -> None:
-        """(a + b)**2 is a formula's own operator; x**2 would mean x, which nobody who writes it wants."""
+        """(a + b)**2 is an operator of formulas; x**2 would mean x, which is never what its author meant."""
         base = before[-2]
         if base != ")" or before[0] == "(":  # (x)**2 is x**2
             raise SpecError(
-                f"formula '{self.given}': {base}**{exponent} outside of I() stands for interactions, not for a power\n"
+                f"formula '{self.formula}': {base}**{exponent} outside I() stands for interactions, not for a power\n"
                 f"  write I({'x' if base == ')' else base}**{exponent})"
             )
         if not exponent.isdigit() or not 2 <= int(exponent) <= _MOST_FACTORS:
             self.refuse(f"the exponent {exponent} of brackets (2 to {_MOST_FACTORS} are)")
 
-    def _unquote(self, found: re.Match[str]) -> str:
-        column = found[1]
-        if column not in self.columns:
-            raise SpecError(
-                f"formula '{self.given}': no column '{column}'{did_you_mean(column, self.columns)}\n"
-                f"  columns: {listing(self.columns, 30)}"
-            )
+    def _unquote(self, quoted: re.Match[str]) -> str:
+        column = quoted[1]
+        check_name(column, self.columns, f"formula '{self.formula}': no column", "columns", most=30)
         alias = f"_column{list(self.columns).index(column)}_"
         if alias in self.columns:
-            raise SpecError(f"column '{alias}' has a name that formulas use themselves\n  rename the column")
+            raise SpecError(f"column '{alias}' has a name that is reserved for formulas\n  rename the column")
         self.quoted[alias] = column
         return alias

@@ -21,17 +21,22 @@ def natural_basis(x: ArrayLike, knots: ArrayLike, boundary: tuple[float, float],
 
     Parameters
     ----------
-    x : (n,) values, NaN where missing.
-    knots : (m,) interior knots, strictly between the boundary knots.
-    boundary : the two boundary knots in increasing order.
-    intercept : whether the span contains the constant.
+    x : array
+        (n,) values, NaN where missing.
+    knots : array
+        (m,) interior knots, strictly between the boundary knots.
+    boundary : tuple of float
+        The two boundary knots in increasing order.
+    intercept : bool, default False
+        Whether the span contains the constant.
 
     Returns
     -------
-    (n, m + 1 + intercept); rows of NaN where x is NaN.
+    array
+        (n, m + 1 + intercept); rows of NaN where x is NaN.
 
-    Source
-    ------
+    References
+    ----------
     Hastie (1992), Generalized additive models, in Statistical Models in S, chapter 7.
 
     Examples
@@ -65,18 +70,26 @@ def ns(
 
     Parameters
     ----------
-    x : (n,) values.
-    df : number of columns; the interior knots are then equally spaced quantiles of x between the boundary knots.
-    knots : interior knots. With neither `df` nor `knots` there are none, and the spline is a straight line.
-    boundary_knots : beyond them the spline is linear; by default the range of x.
-    intercept : whether the span contains the constant.
+    x : array
+        (n,) values.
+    df : int, optional
+        Number of columns; the interior knots are then equally spaced quantiles of x between the boundary knots.
+    knots : float or list of float, optional
+        Interior knots. With neither `df` nor `knots` there are none, and the spline is a straight line.
+    boundary_knots : list of float, optional
+        Beyond them the spline is linear; by default the range of x.
+    intercept : bool, default False
+        Whether the span contains the constant.
 
-    The knots found at the first evaluation are kept in `_state` and used for new data.
+    Returns
+    -------
+    DataFrame
+        The basis. The knots of the first evaluation are kept in `_state` and used for new data.
 
     Raises
     ------
     SpecError, DataError
-        For arguments that fix no spline, and for x that leaves no room between the knots.
+        For arguments that do not determine a spline, and for x that leaves no room between the knots.
 
     Examples
     --------
@@ -96,14 +109,14 @@ def ns(
     return pd.DataFrame(basis, columns=[str(j + 1) for j in range(basis.shape[1])])
 
 
-def _boundary(x: FloatArray, given: Sequence[float] | None) -> tuple[float, float]:
-    if given is None:
+def _boundary(x: FloatArray, boundary_knots: Sequence[float] | None) -> tuple[float, float]:
+    if boundary_knots is None:
         if len(x) == 0 or x.min() == x.max():
             raise DataError("ns() needs at least two different values; or give boundary_knots=[lowest, highest]")
         return float(x.min()), float(x.max())
-    ends = np.sort(_numbers(given, "boundary_knots"))
+    ends = np.sort(_numbers(boundary_knots, "boundary_knots"))
     if len(ends) != 2 or ends[0] == ends[1]:
-        raise SpecError(f"ns(): boundary_knots={given}, it must be two different numbers")
+        raise SpecError(f"ns(): boundary_knots is {boundary_knots}; it must be two different numbers")
     return float(ends[0]), float(ends[1])
 
 
@@ -118,20 +131,20 @@ def _interior(
         raise SpecError("ns() takes df or knots, not both: the knots fix the number of columns")
     low, high = boundary
     if knots is not None:
-        found = np.sort(_numbers(knots, "knots"))
+        interior = np.sort(_numbers(knots, "knots"))
     elif df is not None:
         inside = x[(x >= low) & (x <= high)]
         if not len(inside):
             raise DataError(f"ns(): no value lies between the boundary knots {low} and {high}\n  give other ones")
-        found = np.quantile(inside, _probabilities(df, intercept, len(x)))
+        interior = np.quantile(inside, _probabilities(df, intercept, len(x)))
     else:
-        found = np.empty(0)
-    if not ((low < found) & (found < high)).all():
+        interior = np.empty(0)
+    if not ((low < interior) & (interior < high)).all():
         raise DataError(
-            f"ns(): interior knots {listing(map(float, found))} do not all lie strictly between the boundary knots "
+            f"ns(): interior knots {listing(map(float, interior))} do not all lie strictly between the boundary knots "
             f"{low} and {high}\n  give knots=[...] inside, or other boundary_knots"
         )
-    return found
+    return interior
 
 
 def _probabilities(df: int, intercept: bool, n: int) -> FloatArray:
@@ -140,11 +153,11 @@ def _probabilities(df: int, intercept: bool, n: int) -> FloatArray:
     return np.linspace(0, 1, df - least + 2)[1:-1]
 
 
-def _numbers(given: Any, what: str) -> FloatArray:
+def _numbers(argument: Any, what: str) -> FloatArray:
     try:
-        values = np.atleast_1d(np.asarray(given, dtype=float))
+        values = np.atleast_1d(np.asarray(argument, dtype=float))
     except (TypeError, ValueError):
         values = np.array([np.nan])
     if values.ndim != 1 or not np.isfinite(values).all():
-        raise SpecError(f"ns(): {what}={given!r}, it must be a list of numbers")
+        raise SpecError(f"ns(): {what} is {argument!r}; it must be a list of numbers")
     return values

@@ -1,4 +1,4 @@
-"""The terms of a model's fixed part, and the formulas of models with one of them less or more."""
+"""The terms of a model's fixed part, and the formulas of models with one term removed or added."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ _OFFSET = re.compile(r"offset\s*\(")
 class FixedPart:
     """The right-hand sides of a model.
 
-    terms : the formulas as given.  columns : that formulas may use.
+    terms : the formulas as written.  columns : those that formulas may use.
     sides : the terms of every right-hand side, intercept included, under the name of its outcome in a dict of formulas;
         ALL for a formula as text, COMMON for the predictors that have one coefficient for all outcomes.
     """
@@ -49,7 +49,7 @@ class FixedPart:
                     label = term if key == ALL else f"{key.strip('()')}: {term}"
                     yield label, self._with(key, [other for other in side if other != term])
 
-    def more(self, given: str | Sequence[str]) -> Iterator[tuple[str, Terms]]:
+    def more(self, terms: str | Sequence[str]) -> Iterator[tuple[str, Terms]]:
         """Every new term with the formulas that have it too, for all outcomes.
 
         Raises
@@ -57,13 +57,13 @@ class FixedPart:
         SpecError
             When a term is in the model already, or contains one that is not, as x:z without z.
         """
-        texts = [given] if isinstance(given, str) else given
+        texts = [terms] if isinstance(terms, str) else terms
         parts = [check_formula(text.strip().removeprefix("~"), self.columns) for text in texts]
         for term in dict.fromkeys(term for part in parts for term in _texts(part) if term != INTERCEPT):
             yield term, self._plus(term)
 
     def _plus(self, term: str) -> Terms:
-        found = self
+        extended = self
         for key, side in self.sides.items():
             known = [_factors(other) for other in side]
             if key == COMMON and _factors(term) in known:
@@ -72,10 +72,10 @@ class FixedPart:
                 continue
             if lacking := [":".join(part) for part in _parts(term) if frozenset(part) not in known]:
                 raise SpecError(f"the term '{term}' cannot be added before {listing(lacking)}, which it contains")
-            found = replace(found, terms=found._with(key, [*side, term]))
-        if found is self:
+            extended = replace(extended, terms=extended._with(key, [*side, term]))
+        if extended is self:
             raise SpecError(f"the term '{term}' is in the model already\n  formula: {self.terms.fixed}")
-        return found.terms
+        return extended.terms
 
     def _with(self, key: str, side: Sequence[str]) -> Terms:
         """The formulas with another right-hand side."""
@@ -89,7 +89,7 @@ class FixedPart:
         return replace(self.terms, fixed=f"{left} ~ {' + '.join([text, *offsets])}")
 
     def _common(self, side: Sequence[str]) -> str | None:
-        """Here an intercept is a coefficient only where it is written; else it but codes categories."""
+        """An intercept is a coefficient only where it is written; otherwise it decides the coding of categories."""
         written = INTERCEPT in split(self.terms.common or "", "+")
         others = [term for term in side if term != INTERCEPT]
         if written or INTERCEPT not in side:
@@ -117,6 +117,6 @@ def _factors(term: str) -> frozenset[str]:
 
 
 def _parts(term: str) -> Iterator[tuple[str, ...]]:
-    """The factors of every term that a term contains, itself not."""
+    """The factors of every term that a term contains, itself excluded."""
     factors = split(term, ":")
     return chain.from_iterable(combinations(factors, size) for size in range(1, len(factors)))

@@ -106,9 +106,9 @@ def nested(columns: Sequence[pd.Series]) -> list[Groups]:
         else:
             above = levels[-1]
             there = (codes >= 0) & (above.codes >= 0)
-            found, pairs = pd.factorize((above.codes * len(texts) + codes)[there])
+            codes_there, pairs = pd.factorize((above.codes * len(texts) + codes)[there])
             codes = np.full(len(column), -1)
-            codes[there] = found
+            codes[there] = codes_there
             paths = tuple((*above.labels[pair // len(texts)], texts[pair % len(texts)]) for pair in pairs.tolist())
         levels.append(Groups(codes, paths))
     return levels
@@ -119,7 +119,8 @@ def recurring_labels(
 ) -> list[str]:
     """A sentence for every level that may have been meant to cross the one around it.
 
-    Its labels recur in several outer groups, where they count as different groups, and nobody wrote that it is nested.
+    Its labels recur in several outer groups, where they count as different groups, and the user did not write them as
+    nested.
 
     levels : outer to inner.  groups, nested : of each its groups, and whether it is written as nested.
     rows : those in the model.

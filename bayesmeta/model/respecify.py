@@ -21,9 +21,17 @@ def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
 
     Parameters
     ----------
-    spec : the specification.
-    terms : its formulas with another fixed part; outcomes, random part and offsets must be the same.
-    data : data frame with the columns that the new formulas need and the specification does not hold; the same rows.
+    spec : Spec
+        The specification.
+    terms : Terms
+        Its formulas with another fixed part; outcomes, random part and offsets must be the same.
+    data : DataFrame, optional
+        Columns that the new formulas need and the specification does not hold; the same rows.
+
+    Returns
+    -------
+    Spec
+        The new specification.
 
     Raises
     ------
@@ -80,16 +88,16 @@ def _extended(spec: Spec, data: Any) -> pd.DataFrame:
         differs = _different(frame[column], spec.data[column])
         if differs.any():
             labels = listing(np.array(spec.row_labels)[differs])
-            raise DataError(f"column '{column}' of data is not that of the fit in row {labels}")
+            raise DataError(f"column '{column}' of data differs from that of the fit in row {labels}")
     new = [column for column in frame.columns if column not in spec.data.columns]
     return pd.concat([spec.data, frame[new].set_axis(spec.data.index)], axis=1)
 
 
-def _different(given: pd.Series, known: pd.Series) -> BoolArray:
+def _different(values: pd.Series, known: pd.Series) -> BoolArray:
     """Where two columns differ; what a file cannot hold is compared as text."""
-    differs = given.isna().to_numpy() != known.isna().to_numpy()
-    present = given.notna().to_numpy() & known.notna().to_numpy()
-    a, b = (column.astype(object).to_numpy()[present] for column in (given, known))
+    differs = values.isna().to_numpy() != known.isna().to_numpy()
+    present = values.notna().to_numpy() & known.notna().to_numpy()
+    a, b = (column.astype(object).to_numpy()[present] for column in (values, known))
     differs[present] = (a != b) & (a.astype(str) != b.astype(str))
     return np.asarray(differs)
 

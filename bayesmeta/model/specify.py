@@ -1,4 +1,4 @@
-"""From a data frame and formulas to a frozen specification, with every check of what the user gives."""
+"""From a data frame and formulas to a frozen specification, with every check of the user's input."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from bayesmeta.model.spec import Level, Spec
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Fixed
 
-OFFSET = "(offset)"  # raw column of an offset that was given as an array
+OFFSET = "(offset)"  # raw column of an offset that the user passes as an array
 
 
 def specify(
@@ -44,45 +44,62 @@ def specify(
 
     Parameters
     ----------
-    formula : "y ~ x"; several outcomes "PD + AL ~ year" or "cbind(PD, AL) ~ year"; predictors that differ by outcome
+    formula : str or dict of str to str
+        "y ~ x"; several outcomes "PD + AL ~ year" or "cbind(PD, AL) ~ year"; predictors that differ by outcome
         {"PD": "1 + year", "AL": "1"}. Outcomes are effect estimates, in the unit of the measure (log ratios as logs).
-    data : data frame, or anything `pandas.DataFrame` takes. An outcome may be missing; rows without any outcome, or
-        with a missing predictor, group or offset, are dropped and recorded.
-    S : known sampling (co)variances in squared units of the outcomes, positive definite:
+    data : DataFrame
+        The table, or anything `pandas.DataFrame` takes. An outcome may be missing; rows without any outcome, or with a
+        missing predictor, group or offset, are dropped and recorded.
+    S : str, list of str, array or dict
+        Known sampling (co)variances in squared units of the outcomes, positive definite:
         a column name or (n,) for one outcome; k names or (n, k) variances; k (k + 1) / 2 names or columns with the
         lower triangle by column (v11, c21, v22); (n, k, k); a dict {label of the outer group: matrix over its rows in
         the order of the data, outcomes fastest}, at full size or with the missing outcomes left out; one matrix over
         all n k cells or all observations; or what a function of `bm.within` returns, such as
         `bm.within.from_se("se")`. pandas objects must have the index of the data.
-    random : "1 | district/study" for random intercepts at nested levels, {"district": "1", "study": "1 + x"}, or a list
-        of texts, outer to inner; None for one random effect per outcome in every row.
-    psi : structure of the between-group covariance, a name (unstr diag id cs hcs ar1 har1) or an object of
+    random : str, list of str or dict of str to str, optional
+        "1 | district/study" for random intercepts at nested levels; where the levels differ, {"district": "1",
+        "district/study": "1 + x"} or a list, outer to inner: ["1 | district", "1 + x | study"]. Levels are always
+        nested: a label of an inner level that recurs in another outer group is another group, with a warning unless a
+        slash says so. By default there is one random effect per outcome in every row.
+    psi : str, Structure or dict, default "unstr"
+        Structure of the between-group covariance, a name (unstr diag id cs hcs ar1 har1) or an object of
         `bm.structures`; one for all levels, or {level: structure} for each.
-    common : formula of predictors that have one coefficient for all outcomes.
-    offset : column name or (n,) known part of the linear predictor, the same for all outcomes.
-    S_correlation : within-row correlations where S holds variances of several outcomes: a number, k (k - 1) / 2 numbers
-        (lower triangle by column), one such row per row of the data, or a (k, k) matrix.
-    groups : column of the independent groups when there is no random part but S couples rows.
-    measure : what the outcomes are, for default priors and axis labels: logor logrr loghr logirr logrom rd md smd cor
-        zcor logit mean generic.
+    common : str, optional
+        Formula of predictors that have one coefficient for all outcomes.
+    offset : str or array, optional
+        Column name or (n,) known part of the linear predictor, the same for all outcomes.
+    S_correlation : float, str, list of str or array, optional
+        Within-row correlations where S holds variances of several outcomes: a number, k (k - 1) / 2 numbers or column
+        names (lower triangle by column), one such row per row of the data, or a (k, k) matrix.
+    groups : str, optional
+        Column of the independent groups when there is no random part but S couples rows.
+    measure : str, optional
+        What the outcomes are, for default priors and axis labels: logor logrr loghr logirr logrom rd md smd cor zcor
+        logit mean generic, or a name that `bm.measures.register` has entered.
 
     Returns
     -------
     Spec
+        The specification: arrays, labels and the raw columns that the formulas use.
 
     Raises
     ------
     SpecError
         When the model as written cannot be: unknown columns, levels or structures, aliased predictors, a wrong shape.
     DataError
-        When the data cannot serve it: values that are no numbers, S not a covariance matrix, nothing left.
+        When the data cannot serve it: values that are not numbers, S not a covariance matrix, nothing left.
 
     Warns
     -----
     AssumptionWarning
-        When covariances between outcomes are taken as zero.
+        When covariances between outcomes are taken as zero, or levels that may have been meant to cross as nested.
     BoundaryWarning
         When the data cannot identify a variance.
+
+    References
+    ----------
+    Sera, Armstrong, Blangiardo and Gasparrini (2019), Stat. Med. 38:5429-5444.
 
     Examples
     --------
@@ -138,9 +155,9 @@ def specify(
     )
 
 
-def _copied(given: Any) -> Any:
+def _copied(formulas: Any) -> Any:
     """Formulas that the caller cannot change any more."""
-    return dict(given) if isinstance(given, dict) else given
+    return dict(formulas) if isinstance(formulas, dict) else formulas
 
 
 def _frame(data: Any) -> pd.DataFrame:
@@ -162,7 +179,7 @@ def _with_offset(frame: pd.DataFrame, offset: Any) -> tuple[pd.DataFrame, str | 
 
 
 def _dropped(parsed: Parsed, raw: pd.DataFrame, response: FloatArray) -> list[str]:
-    """Per row the reason why it is left out, "" where it is kept."""
+    """For each row the reason why it is left out, "" where it is kept."""
     reasons = parsed.missing(raw)
     what = f"missing {parsed.outcomes[0]}" if len(parsed.outcomes) == 1 else "all outcomes missing"
     for row in np.flatnonzero(np.isnan(response).all(axis=1)):
@@ -212,21 +229,21 @@ def _numbered(groups: Groups, row: IntArray) -> tuple[tuple[tuple[str, ...], ...
     return tuple(groups.labels[code] for code in codes.tolist()), index
 
 
-def _structures(given: Any, effects: dict[str, tuple[str, ...]]) -> dict[str, Structure]:
+def _structures(psi: Any, effects: dict[str, tuple[str, ...]]) -> dict[str, Structure]:
     """The structure of every level, checked against its effects."""
-    if not isinstance(given, dict):
-        given = {level: given for level in effects if effects[level]}
-    for level in given:
+    if not isinstance(psi, dict):
+        psi = {level: psi for level in effects if effects[level]}
+    for level in psi:
         check_name(level, effects, "psi: no level", "levels")
         if not effects[level]:
             raise SpecError(f"psi names a structure for the level '{level}', which has no random effects")
-    found: dict[str, Structure] = {}
+    structure_of: dict[str, Structure] = {}
     for level, names in effects.items():
-        if level not in given and names:
+        if level not in psi and names:
             raise SpecError(f"psi names no structure for the level '{level}'\n  levels: {listing(effects)}")
         try:
-            found[level] = structures.resolve(given[level]) if level in given else Fixed(np.zeros((0, 0)))
-            found[level].check(len(names))
+            structure_of[level] = structures.resolve(psi[level]) if level in psi else Fixed(np.zeros((0, 0)))
+            structure_of[level].check(len(names))
         except SpecError as error:
             raise SpecError(f"psi of level '{level}': {error}") from None
-    return found
+    return structure_of

@@ -1,4 +1,4 @@
-"""Checks of the priors that a user gives against the model: names, number and support."""
+"""Checks of a user's priors against the model: names, number and support."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,51 +16,51 @@ MAGNITUDES = np.logspace(-8, 8, 200)
 N_DRAWS = 200
 
 
-def given_beta(spec: Spec, priors: Priors) -> list[Prior | None]:
-    """The given prior of every coefficient, None where there is none."""
+def beta_priors(spec: Spec, priors: Priors) -> list[Prior | None]:
+    """The user's prior of every coefficient, None where there is none."""
     if isinstance(priors.beta, Mapping):
         _known("beta", "coefficient", priors.beta, spec.coef)
-    found = [_pick(priors.beta, label) for label in spec.coef]
-    for label, prior in zip(spec.coef, found, strict=True):
+    chosen = [_pick(priors.beta, label) for label in spec.coef]
+    for label, prior in zip(spec.coef, chosen, strict=True):
         if prior is not None:
             check_beta(prior, f"beta[{label}]")
-    return found
+    return chosen
 
 
-def given_taus(spec: Spec, level: Level, priors: Priors) -> list[Prior | None]:
-    """The given prior of every SD of a level, None where there is none."""
+def tau_priors(spec: Spec, level: Level, priors: Priors) -> list[Prior | None]:
+    """The user's prior of every SD of a level, None where there is none."""
     n_tau = level.structure.n_tau(level.dim)
-    given = _of_level(spec, level, priors.tau, "tau", n_tau)
-    if isinstance(given, Mapping):
-        _known(f"tau[{level.name}]", "random effect", given, level.effects)
+    of_level = _of_level(spec, level, priors.tau, "tau", n_tau)
+    if isinstance(of_level, Mapping):
+        _known(f"tau[{level.name}]", "random effect", of_level, level.effects)
         if n_tau < level.dim:
             raise SpecError(
                 f"tau[{level.name}] has priors by effect, but structure '{level.structure.name}' has one SD for all\n"
-                f'  give one: tau={{"{level.name}": prior}}'
+                f'  give a single prior: tau={{"{level.name}": prior}}'
             )
     labels = tau_labels(level)
-    found = [_pick(given, effect) for effect, _ in zip(level.effects, labels, strict=False)]
-    for label, prior in zip(labels, found, strict=True):
+    chosen = [_pick(of_level, effect) for effect, _ in zip(level.effects, labels, strict=False)]
+    for label, prior in zip(labels, chosen, strict=True):
         if prior is not None:
             check_tau(prior, label)
-    return found
+    return chosen
 
 
-def given_rho(spec: Spec, level: Level, priors: Priors) -> Prior | None:
-    """The given prior of the correlations of a level."""
-    given = _of_level(spec, level, priors.rho, "rho", level.structure.n_rho(level.dim))
-    if given is not None:
-        check_rho(given, f"rho[{level.name}]", level)
-    return given
+def rho_prior(spec: Spec, level: Level, priors: Priors) -> Prior | None:
+    """The user's prior of the correlations of a level."""
+    prior = _of_level(spec, level, priors.rho, "rho", level.structure.n_rho(level.dim))
+    if prior is not None:
+        check_rho(prior, f"rho[{level.name}]", level)
+    return prior
 
 
 def check_names(spec: Spec, priors: Priors) -> None:
     """Raise SpecError when tau or rho name unknown levels, or the model has no such parameter at all."""
     levels = [level.name for level in spec.levels]
-    for kind, given in (("tau", priors.tau), ("rho", priors.rho)):
-        if isinstance(given, Mapping):
-            _known(kind, "level", given, levels)
-        elif given is not None and not any(_count(level, kind) for level in spec.levels):
+    for kind, priors_of_kind in (("tau", priors.tau), ("rho", priors.rho)):
+        if isinstance(priors_of_kind, Mapping):
+            _known(kind, "level", priors_of_kind, levels)
+        elif priors_of_kind is not None and not any(_count(level, kind) for level in spec.levels):
             raise SpecError(f"{kind} has a prior, but the model has no {kind}; structures: {_structures(spec.levels)}")
 
 
@@ -80,33 +80,33 @@ def _structures(levels: Iterable[Level]) -> str:
     return listing(f"{level.name} '{level.structure.name}'" for level in levels)
 
 
-def _known(what: str, kind: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+def _known(what: str, kind: str, priors: Mapping[str, Any], known: Iterable[str]) -> None:
     known = list(known)
-    for name in given:
+    for name in priors:
         check_name(name, known, f"prior {what}: no {kind}", "the model has")
 
 
-def _pick(given: Any, name: str) -> Any:
-    return given.get(name) if isinstance(given, Mapping) else given
+def _pick(priors: Any, name: str) -> Any:
+    return priors.get(name) if isinstance(priors, Mapping) else priors
 
 
-def _of_level(spec: Spec, level: Level, given: Any, kind: str, count: int) -> Any:
-    """What is given for a level; None where one prior for all levels meets a level without such a parameter."""
-    found = _pick(given, level.name)
-    if found is None or count:
-        return found
-    if isinstance(given, Mapping):
+def _of_level(spec: Spec, level: Level, priors: Any, kind: str, count: int) -> Any:
+    """The user's priors of a level; None where one prior for all levels meets a level without such a parameter."""
+    prior = _pick(priors, level.name)
+    if prior is None or count:
+        return prior
+    if isinstance(priors, Mapping):
         having = [other for other in spec.levels if _count(other, kind)]
         raise SpecError(
             f"{kind}[{level.name}] has a prior, but structure '{level.structure.name}' of {level.dim} random effects "
-            f"has no {kind}\n  levels that have: {_structures(having) or 'none'}"
+            f"has no {kind}\n  levels that have one: {_structures(having) or 'none'}"
         )
     return None
 
 
 def check_beta(prior: Prior, what: str) -> None:
     if prior.name in ("LKJ", "HalfFlat"):
-        raise SpecError(f"prior of {what} is {prior.name}; for a coefficient give one such as Normal, or Flat")
+        raise SpecError(f"prior of {what} is {prior.name}; for a coefficient choose one such as Normal, or Flat")
     _check(prior, what)
 
 
@@ -114,13 +114,13 @@ def check_tau(prior: Prior, what: str) -> None:
     if prior.name in IMPROPER or prior.name == "LKJ":
         why = "is improper" if prior.name in IMPROPER else "is a prior of correlations"
         raise SpecError(
-            f"prior of {what} is {prior.name}, which {why}\n  for an SD give HalfNormal, HalfStudentT or HalfCauchy"
+            f"prior of {what} is {prior.name}, which {why}\n  for an SD choose HalfNormal, HalfStudentT or HalfCauchy"
         )
     _check(prior, what)
     if _reaches(prior, -MAGNITUDES, lambda x: x < 0):
         raise SpecError(
             f"prior {prior} of {what} has the wrong support: an SD cannot be negative\n"
-            "  give HalfNormal, HalfStudentT, HalfCauchy, LogNormal, or TruncatedNormal with lower=0"
+            "  choose HalfNormal, HalfStudentT, HalfCauchy, LogNormal, or TruncatedNormal with lower=0"
         )
 
 
@@ -134,7 +134,7 @@ def check_rho(prior: Prior, what: str, level: Level) -> None:
     if n_rho > 1 or law is None:
         raise SpecError(
             f"prior of {what} is {prior}, but '{level.structure.name}' has {n_rho} correlations, which only together "
-            "make a positive definite matrix\n  give LKJ(eta=...)"
+            "make a positive definite matrix\n  choose LKJ(eta=...)"
         )
     _check(prior, what)
     low = law.low

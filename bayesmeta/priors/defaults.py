@@ -1,4 +1,4 @@
-"""From the priors that a user gives, and defaults for all others, to the priors of every parameter of a model."""
+"""From a user's priors, and defaults for all others, to the priors of every parameter of a model."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from bayesmeta._validation import listing
 from bayesmeta.errors import AssumptionWarning, warn
 from bayesmeta.measures import MEASURES, measure
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.priors.checks import check_names, given_beta, given_rho, given_taus, tau_labels
+from bayesmeta.priors.checks import beta_priors, check_names, rho_prior, tau_labels, tau_priors
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior, Priors
 from bayesmeta.priors.scales import centring, data_scale, default_beta, default_taus, intercepts
@@ -26,26 +26,29 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
     random slope per SD of its predictor), correlations are LKJ(2).
 
     The default of an intercept is that of the effect at the mean of the predictors of its outcome: with year as a
-    predictor, an intercept is the effect in year 0, about which nobody has an opinion. A prior that is given for an
-    intercept is on the coefficient as it stands. Where an outcome has no intercept, a coefficient is N(0, UISD / 2)
-    over the root mean square of the entries of its column that are not zero.
+    predictor, an intercept is the effect in year 0, about which hardly anybody has an opinion. A prior that is given
+    for an intercept is on the coefficient as it stands. Where an outcome has no intercept, a coefficient is N(0, UISD /
+    2) over the root mean square of the entries of its column that are not zero.
 
     For other measures the defaults come from the data, with s the SD of the outcome: N(mean, 5 s), N(0, 2.5 s) per SD
     of the predictor, and half-normal with scale s. This is said in a note and a warning.
 
     Parameters
     ----------
-    spec : the model.
-    priors : given priors; None for defaults only.
+    spec : Spec
+        The model.
+    priors : Priors, optional
+        The user's priors; None for defaults only.
 
     Returns
     -------
     ModelPriors
+        A prior for every parameter.
 
     Raises
     ------
     SpecError
-        For names that the model has not, unknown distributions or parameters, an SD that could be negative, a
+        For names not in the model, unknown distributions or parameters, an SD that could be negative, a
         correlation outside the range of its structure, improper priors of SDs or correlations.
 
     Warns
@@ -66,10 +69,10 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
     beta[Intercept] Normal(mu=0, sigma=1)
     tau[unit, Intercept] HalfNormal(sigma=0.5)
     """
-    given = priors or Priors()
-    check_names(spec, given)
-    betas = given_beta(spec, given)
-    levels = tuple(_level(spec, level, given) for level in spec.levels)
+    chosen = priors or Priors()
+    check_names(spec, chosen)
+    betas = beta_priors(spec, chosen)
+    levels = tuple(_level(spec, level, chosen) for level in spec.levels)
     default = np.array([prior is None for prior in betas], dtype=bool)
     filled = tuple(default_beta(spec, j) if prior is None else prior for j, prior in enumerate(betas))
     labels = tuple(f"beta[{label}]" for label in spec.coef)
@@ -88,21 +91,21 @@ def _centred(spec: Spec, default: BoolArray) -> BoolArray:
 
 
 def _level(spec: Spec, level: Level, priors: Priors) -> LevelPriors:
-    given, rho = given_taus(spec, level, priors), given_rho(spec, level, priors)
-    taus = tuple(prior or default for prior, default in zip(given, default_taus(spec, level), strict=True))
+    chosen, rho = tau_priors(spec, level, priors), rho_prior(spec, level, priors)
+    taus = tuple(prior or default for prior, default in zip(chosen, default_taus(spec, level), strict=True))
     has_rho = level.structure.n_rho(level.dim) > 0
     return LevelPriors(
         tau=taus,
         rho=(rho or RHO) if has_rho else None,
         tau_labels=tau_labels(level),
         rho_label=f"rho[{level.name}]",
-        tau_default=tuple(prior is None for prior in given),
+        tau_default=tuple(prior is None for prior in chosen),
         rho_default=rho is None,
     )
 
 
 def _scaled_from_data(spec: Spec, labels: list[str]) -> tuple[str, ...]:
-    """The sentence about defaults that had to be taken from the data."""
+    """The sentence about defaults that are scaled from the data."""
     if not labels or measure(spec.measure).unit_information_sd is not None:
         return ()
     sds = (
@@ -111,9 +114,9 @@ def _scaled_from_data(spec: Spec, labels: list[str]) -> tuple[str, ...]:
         if (spec.outcome_index == k).any()
     )
     known = listing(name for name, record in MEASURES.items() if record.unit_information_sd is not None)
-    why, what = f"measure '{spec.measure}' has no unit of its own", "give priors= that say what is known"
+    why, what = f"measure '{spec.measure}' has no scale of its own", "state what is known by priors="
     if spec.measure is None:
-        why, what = "no measure is given", f"give measure= to specify ({known}), or priors="
+        why, what = "no measure is given", f"pass measure= to specify ({known}), or priors="
     return (f"{why}: default priors of {listing(labels)} are scaled by the SD of the outcome, {listing(sds)}; {what}",)
 
 

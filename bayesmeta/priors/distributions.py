@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, did_you_mean, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.priors.prior import Prior
 
 OWN = {"LKJ": ("eta",), "LogStudentT": ("nu", "mu", "sigma")}
-POSITIVE = {"eta", "nu", "sigma"}  # of the parameters of our own
+POSITIVE = {"eta", "nu", "sigma"}  # parameters of our own distributions that must be positive
 IMPROPER = ("Flat", "HalfFlat")
 
 
@@ -21,14 +21,14 @@ def families() -> dict[str, Any]:
     """PyMC's univariate continuous distributions by name."""
     from pymc.distributions import continuous, distribution
 
-    def usable(found: Any) -> bool:
+    def usable(member: Any) -> bool:
         continuous_one = (
-            isinstance(found, type) and hasattr(found, "dist") and issubclass(found, distribution.Continuous)
+            isinstance(member, type) and hasattr(member, "dist") and issubclass(member, distribution.Continuous)
         )
         # abstract bases take a list of parameters, and tabulated densities take arrays
-        return continuous_one and not {"dist_params", "x_points"} & set(signature(found.dist).parameters)
+        return continuous_one and not {"dist_params", "x_points"} & set(signature(member.dist).parameters)
 
-    return {name: found for name, found in vars(continuous).items() if usable(found)}
+    return {name: member for name, member in vars(continuous).items() if usable(member)}
 
 
 def check(prior: Prior) -> None:
@@ -39,38 +39,36 @@ def check(prior: Prior) -> None:
         raise SpecError(_unknown(prior))
     known = [p.name for p in signature(families()[prior.name].dist).parameters.values() if p.kind in (1, 3)]
     for name in prior.params:
-        if name not in known:
-            raise SpecError(f"{prior.name} has no parameter '{name}'{did_you_mean(name, known)}\n  {listing(known)}")
+        check_name(name, known, f"{prior.name} has no parameter", "parameters")
     if known and not prior.params:
-        raise SpecError(f"prior {prior.name} has no parameters; give some of {listing(known)}")
+        raise SpecError(f"prior {prior.name} has no parameters; it takes {listing(known)}")
     try:
         logp(prior, np.array([0.5]))
     except (ValueError, TypeError, AssertionError) as error:
-        raise SpecError(f"prior {prior!r} is no distribution: {str(error).splitlines()[0]}") from None
+        raise SpecError(f"prior {prior!r} is not a valid distribution: {str(error).splitlines()[0]}") from None
 
 
 def _check_own(prior: Prior) -> None:
     expected = OWN[prior.name]
     for name in prior.params:
-        if name not in expected:
-            raise SpecError(
-                f"{prior.name} has no parameter '{name}'{did_you_mean(name, expected)}\n  {listing(expected)}"
-            )
+        check_name(name, expected, f"{prior.name} has no parameter", "parameters")
     missing = [name for name in expected if name not in prior.params]
     if missing:
-        raise SpecError(f"prior {prior!r} lacks {listing(missing)}")
+        raise SpecError(f"prior {prior!r} needs {listing(missing)}")
     for name, value in prior.params.items():
         if name in POSITIVE and value <= 0:
-            raise SpecError(f"prior {prior!r} is no distribution: {name} > 0")
+            raise SpecError(f"prior {prior!r} is not a valid distribution: {name} must be positive")
 
 
 def _unknown(prior: Prior) -> str:
     import pymc as pm
 
-    found = getattr(pm, prior.name, None)
-    if isinstance(found, type) and issubclass(found, pm.Distribution):
+    member = getattr(pm, prior.name, None)
+    if isinstance(member, type) and issubclass(member, pm.Distribution):
         kind = (
-            "discrete" if issubclass(found, pm.Discrete) else "not a univariate distribution with numbers as parameters"
+            "discrete"
+            if issubclass(member, pm.Discrete)
+            else "not a univariate distribution with numbers as parameters"
         )
         return (
             f"prior {prior.name} is {kind}; parameters take univariate continuous priors, such as Normal or HalfNormal"
@@ -147,7 +145,7 @@ def draws(prior: Prior, size: int | tuple[int, ...], rng: np.random.Generator) -
     (3,)
     """
     if prior.name in IMPROPER:
-        raise SpecError(f"{prior.name} is improper: nothing can be drawn from it\n  use a proper prior, such as Normal")
+        raise SpecError(f"{prior.name} is improper and cannot be drawn from\n  use a proper prior, such as Normal")
     shape = tuple(map(int, np.atleast_1d(size)))
     import pymc as pm
 

@@ -42,18 +42,18 @@ def rhodes(outcome: str | None, comparison: str | None, field: str | None) -> tu
     if not _all_or_none("rhodes", outcome=outcome, comparison=comparison, field=field):
         return _pair(table["marginal"])
     rows = table[_key("field", field, FIELDS)]
-    found = rows[_key("outcome", outcome, rows)][_position(comparison, table["comparisons"])]
-    if not found:
+    pair = rows[_key("outcome", outcome, rows)][_position(comparison, table["comparisons"])]
+    if not pair:
         raise SpecError(
             f"rhodes has no prior for '{outcome}', '{comparison}', '{field}': the figure that circulates contradicts "
             "the additive model behind the table\n  look it up in Rhodes et al. (2015) and give "
             'bm.Prior("LogStudentT", nu=5, mu=location / 2, sigma=scale / 2), or use bm.priors.rhodes()'
         )
-    return _pair(found)
+    return _pair(pair)
 
 
-def _pair(found: list[float]) -> tuple[float, float]:
-    location, scale = found
+def _pair(pair: list[float]) -> tuple[float, float]:
+    location, scale = pair
     return location, scale
 
 
@@ -64,11 +64,11 @@ def _all_or_none(function: str, **keys: str | None) -> bool:
     return not missing
 
 
-def _key(what: str, given: Any, known: Iterable[str]) -> str:
+def _key(what: str, key: Any, known: Iterable[str]) -> str:
     """The known key that was meant, whatever its capitals."""
-    word, known = str(given).strip().lower(), list(known)
+    word, known = str(key).strip().lower(), list(known)
     if word not in known:
-        raise SpecError(f"unknown {what} {given!r}{did_you_mean(word, known)}\n  known: {'; '.join(known)}")
+        raise SpecError(f"unknown {what} {key!r}{did_you_mean(word, known)}\n  known: {'; '.join(known)}")
     return word
 
 

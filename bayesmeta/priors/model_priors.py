@@ -136,11 +136,11 @@ def log_prior(
 
     theta = np.asarray(beta, dtype=float) @ priors.centring.T
     blocks = {BETA: sum(logp(prior, theta[..., j]) for j, prior in enumerate(priors.beta))} if priors.beta else {}
-    for level, given, tau, rho in zip(spec.levels, priors.levels, taus, rhos, strict=True):
-        if given.tau:
-            blocks[schema.tau(level.name)] = sum(logp(prior, t) for prior, t in zip(given.tau, tau, strict=True))
-        if given.rho is not None:
-            blocks[schema.rho(level.name)] = rho_logp(level.structure, level.dim, given.rho, rho)
+    for level, own, tau, rho in zip(spec.levels, priors.levels, taus, rhos, strict=True):
+        if own.tau:
+            blocks[schema.tau(level.name)] = sum(logp(prior, t) for prior, t in zip(own.tau, tau, strict=True))
+        if own.rho is not None:
+            blocks[schema.rho(level.name)] = rho_logp(level.structure, level.dim, own.rho, rho)
     return {name: np.asarray(block) for name, block in blocks.items()}
 
 
@@ -174,10 +174,10 @@ def prior_draws(
     rng = np.random.default_rng(random_seed)
     theta = np.reshape([draws(prior, n, rng) for prior in priors.beta], (len(priors.beta), n))
     taus, rhos = [], []
-    for level, given in zip(spec.levels, priors.levels, strict=True):
-        taus.append(np.reshape([draws(prior, n, rng) for prior in given.tau], (len(given.tau), n)))
+    for level, own in zip(spec.levels, priors.levels, strict=True):
+        taus.append(np.reshape([draws(prior, n, rng) for prior in own.tau], (len(own.tau), n)))
         drawn = np.zeros((0, n))
-        if given.rho is not None:
-            drawn = rho_draws(level.structure, level.dim, given.rho, n, rng)
+        if own.rho is not None:
+            drawn = rho_draws(level.structure, level.dim, own.rho, n, rng)
         rhos.append(drawn)
     return np.linalg.solve(priors.centring, theta).T, taus, rhos

@@ -3,17 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
-from numbers import Real
 from typing import Any
 
+from bayesmeta._validation import check_number
 from bayesmeta.errors import SpecError
 from bayesmeta.priors import empirical
 
 __all__ = ["Prior", "Priors", "half_cauchy", "half_normal", "half_t", "rhodes", "turner"]
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, Real) and value is not True and value is not False and isfinite(value)
 
 
 class Prior:
@@ -21,15 +17,22 @@ class Prior:
 
     Parameters
     ----------
-    name : a continuous distribution of PyMC ("Normal", "HalfNormal", "HalfStudentT", "LogNormal", "Gamma", ...);
-        "Flat" for coefficients; "LogStudentT", exp of a Student t (nu, mu, sigma); "LKJ" (eta) for correlations, the
-        density proportional to |R|^(eta - 1) (Lewandowski, Kurowicka and Joe 2009, J. Multivar. Anal. 100:1989-2001).
-    **params : its parameters under PyMC's names, finite numbers. Both are checked when a model first uses the prior.
+    name : str
+        A continuous distribution of PyMC ("Normal", "HalfNormal", "HalfStudentT", "LogNormal", "Gamma", ...); "Flat"
+        for coefficients; "LogStudentT", exp of a Student t (nu, mu, sigma); "LKJ" (eta) for correlations, the density
+        proportional to |R|^(eta - 1).
+    **params : float
+        Its parameters under PyMC's names, finite numbers. Name and parameters are checked when a model first uses the
+        prior.
 
     Raises
     ------
     SpecError
         When a parameter is not a finite number.
+
+    References
+    ----------
+    Lewandowski, Kurowicka and Joe (2009), J. Multivar. Anal. 100:1989-2001, for LKJ.
 
     Examples
     --------
@@ -45,10 +48,9 @@ class Prior:
 
     def __init__(self, name: str, /, **params: float) -> None:
         if not isinstance(name, str):
-            raise SpecError(f"a prior has the name of a distribution, got {name!r}\n  {EXAMPLE}")
+            raise SpecError(f"the name of a prior is {name!r}; it must be that of a distribution\n  {EXAMPLE}")
         for parameter, value in params.items():
-            if not _finite(value):
-                raise SpecError(f"{parameter} of the prior {name} is {value!r}; expected a finite number")
+            check_number(value, f"{parameter} of the prior {name}")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "_params", tuple((key, float(value)) for key, value in params.items()))
 
@@ -87,43 +89,49 @@ class Prior:
 EXAMPLE = 'give one such as bm.Prior("HalfNormal", sigma=0.5)'
 
 
-def as_prior(given: Any, what: str) -> Prior:
+def as_prior(prior: Any, what: str) -> Prior:
     """The prior that was given for `what`, also as a distribution of PreliZ."""
-    if isinstance(given, Prior):
-        return given
-    if type(given).__module__.partition(".")[0] == "preliz" and hasattr(given, "params_dict"):
+    if isinstance(prior, Prior):
+        return prior
+    if type(prior).__module__.partition(".")[0] == "preliz" and hasattr(prior, "params_dict"):
         # PreliZ writes a missing truncation as an infinite bound
         bounds = {"lower", "upper"}
-        params = {k: v for k, v in given.params_dict.items() if k not in bounds or (v is not None and isfinite(v))}
-        return Prior(type(given).__name__, **params)
-    raise SpecError(f"prior of {what} is {given!r}; expected a bm.Prior\n  {EXAMPLE}")
+        params = {k: v for k, v in prior.params_dict.items() if k not in bounds or (v is not None and isfinite(v))}
+        return Prior(type(prior).__name__, **params)
+    raise SpecError(f"prior of {what} is {prior!r}; expected a bm.Prior\n  {EXAMPLE}")
 
 
-def _read(given: Any, what: str, depth: int) -> Any:
+def _read(priors: Any, what: str, depth: int) -> Any:
     """Given priors with every one as a `Prior`, in dicts of at most `depth` levels that the caller cannot change."""
-    if given is None or not isinstance(given, Mapping) or depth == 0:
-        return None if given is None else as_prior(given, what)
-    return {key: _read(value, f"{what}[{key}]", depth - 1) for key, value in given.items() if value is not None}
+    if priors is None or not isinstance(priors, Mapping) or depth == 0:
+        return None if priors is None else as_prior(priors, what)
+    return {key: _read(value, f"{what}[{key}]", depth - 1) for key, value in priors.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Priors:
-    """Priors of a model; what is None or not named gets the default of `bayesmeta.priors.defaults`.
+    """Priors of a model; what is None or not named gets a default, see `bayesmeta.priors.defaults.resolve`.
 
     Parameters
     ----------
-    beta : of all coefficients, or {label of the coefficient: prior}, in units of the outcome per unit of the predictor.
+    beta : Prior or dict of str to Prior, optional
+        Of all coefficients, or {label of the coefficient: prior}, in units of the outcome per unit of the predictor.
         A prior given for an intercept is on the coefficient as it stands, that is where all predictors are zero.
-    tau : of all SDs between groups, {level: prior}, or {level: {effect: prior}}; on [0, inf).
-    rho : of all correlations, or {level: prior}: LKJ, or where a level has one correlation any proper distribution
-        inside its range.
-
-    Distributions of PreliZ stand for a `Prior` everywhere.
+    tau : Prior or dict, optional
+        Of all SDs between groups, {level: prior}, or {level: {effect: prior}}; on [0, inf).
+    rho : Prior or dict of str to Prior, optional
+        Of all correlations, or {level: prior}: LKJ, or where a level has one correlation any proper distribution inside
+        its range.
 
     Raises
     ------
     SpecError
-        When something else than a prior is given. Names of levels, effects and coefficients are checked with the model.
+        When something other than a prior is given. Names of levels, effects and coefficients are checked with the
+        model.
+
+    Notes
+    -----
+    Distributions of PreliZ stand for a `Prior` everywhere.
 
     Examples
     --------
@@ -142,39 +150,96 @@ class Priors:
             object.__setattr__(self, name, _read(getattr(self, name), name, depth))
 
 
-def _positive(what: str, value: float) -> float:
-    if not _finite(value) or value <= 0:
-        raise SpecError(f"{what} is {value!r}; expected a positive number")
-    return float(value)
-
-
 def half_normal(scale: float) -> Prior:
     """Half-normal prior of an SD; its median is 0.67 `scale`, its 95 % point 1.96 `scale`.
 
+    Parameters
+    ----------
+    scale : float
+        Scale of the distribution, positive, in the unit of the outcome.
+
+    Returns
+    -------
+    Prior
+        The distribution.
+
+    Raises
+    ------
+    SpecError
+        For a number that is not positive.
+
+    References
+    ----------
     Röver et al. (2021), Res. Synth. Methods 12:448-474, discuss scales of 0.5 and 1 for log ratios.
 
+    Examples
+    --------
     >>> half_normal(0.5)
     HalfNormal(sigma=0.5)
     """
-    return Prior("HalfNormal", sigma=_positive("scale", scale))
+    return Prior("HalfNormal", sigma=check_number(scale, "scale", above=0))
 
 
 def half_t(scale: float, df: float = 3) -> Prior:
-    """Half-t prior of an SD, with `df` > 0 degrees of freedom (Gelman 2006, Bayesian Anal. 1:515-534).
+    """Half-t prior of an SD.
 
+    Parameters
+    ----------
+    scale : float
+        Scale of the distribution, positive, in the unit of the outcome.
+    df : float, default 3
+        Degrees of freedom, positive.
+
+    Returns
+    -------
+    Prior
+        The distribution.
+
+    Raises
+    ------
+    SpecError
+        For a number that is not positive.
+
+    References
+    ----------
+    Gelman (2006), Bayesian Anal. 1:515-534.
+
+    Examples
+    --------
     >>> half_t(0.5)
     HalfStudentT(nu=3, sigma=0.5)
     """
-    return Prior("HalfStudentT", nu=_positive("df", df), sigma=_positive("scale", scale))
+    return Prior("HalfStudentT", nu=check_number(df, "df", above=0), sigma=check_number(scale, "scale", above=0))
 
 
 def half_cauchy(scale: float) -> Prior:
-    """Half-Cauchy prior of an SD: median `scale`, 95 % point 12.7 `scale` (Gelman 2006, Bayesian Anal. 1:515-534).
+    """Half-Cauchy prior of an SD; its median is `scale`, its 95 % point 12.7 `scale`.
 
+    Parameters
+    ----------
+    scale : float
+        Scale of the distribution, positive, in the unit of the outcome.
+
+    Returns
+    -------
+    Prior
+        The distribution.
+
+    Raises
+    ------
+    SpecError
+        For a number that is not positive.
+
+    References
+    ----------
+    Gelman (2006), Bayesian Anal. 1:515-534.
+
+    Examples
+    --------
     >>> half_cauchy(0.5)
     HalfCauchy(beta=0.5)
     """
-    return Prior("HalfCauchy", beta=_positive("scale", scale))
+    return Prior("HalfCauchy", beta=check_number(scale, "scale", above=0))
 
 
 def turner(outcome: str | None = None, comparison: str | None = None) -> Prior:
@@ -182,9 +247,11 @@ def turner(outcome: str | None = None, comparison: str | None = None) -> Prior:
 
     Parameters
     ----------
-    outcome : such as "all-cause mortality", "pain", "mental health"; an unknown one is refused with the list of all.
-    comparison : "pharma vs control" (placebo or control), "pharma vs pharma", "non-pharma vs control", "non-pharma vs
-        pharma" or "non-pharma vs non-pharma". Without both, the marginal distribution over all settings.
+    outcome : str, optional
+        Such as "all-cause mortality", "pain", "mental health"; an unknown one is refused with the list of all.
+    comparison : str, optional
+        "pharma vs control" (placebo or control), "pharma vs pharma", "non-pharma vs control", "non-pharma vs pharma" or
+        "non-pharma vs non-pharma". Without both, the marginal distribution over all settings.
 
     Returns
     -------
@@ -220,9 +287,12 @@ def rhodes(outcome: str | None = None, comparison: str | None = None, field: str
 
     Parameters
     ----------
-    outcome : such as "obstetric", "mental health", "biological markers"; an unknown one is refused with the list.
-    comparison : "pharma vs control" (placebo or control), "pharma vs pharma", or "non-pharma" (with any comparator).
-    field : "respiratory", "cancer" or "other". Without all three, the marginal distribution over all settings.
+    outcome : str, optional
+        Such as "obstetric", "mental health", "biological markers"; an unknown one is refused with the list.
+    comparison : str, optional
+        "pharma vs control" (placebo or control), "pharma vs pharma", or "non-pharma" (with any comparator).
+    field : str, optional
+        "respiratory", "cancer" or "other". Without all three, the marginal distribution over all settings.
 
     Returns
     -------

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import check_correlation
 from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.within.dose_response import greenland_longnecker, hamling
@@ -35,17 +36,23 @@ class StandardErrors:
     errors: Any
 
 
-def from_se(*given: Any) -> StandardErrors:
+def from_se(*se: Any) -> StandardErrors:
     """Standard errors instead of sampling variances.
 
     Parameters
     ----------
-    *given : column names, one per outcome; or one array (n,) or (n, k) of positive numbers in the unit of the outcome.
+    *se : str or array
+        Column names, one per outcome; or one array (n,) or (n, k) of positive numbers in the unit of the outcome.
 
     Returns
     -------
     StandardErrors
         To be passed as `S`.
+
+    Raises
+    ------
+    SpecError
+        For anything but column names or a single array.
 
     Examples
     --------
@@ -54,9 +61,9 @@ def from_se(*given: Any) -> StandardErrors:
     >>> from_se("se_PD", "se_AL")
     StandardErrors(errors=['se_PD', 'se_AL'])
     """
-    if not given or (len(given) > 1 and not all(isinstance(g, str) for g in given)):
+    if not se or (len(se) > 1 and not all(isinstance(each, str) for each in se)):
         raise SpecError("from_se takes column names, one per outcome, or one array of standard errors")
-    return StandardErrors(given[0] if len(given) == 1 else list(given))
+    return StandardErrors(se[0] if len(se) == 1 else list(se))
 
 
 def ar1(data: Any, variance: str, rho: float, group: str, position: str | None = None) -> dict[Any, FloatArray]:
@@ -64,12 +71,17 @@ def ar1(data: Any, variance: str, rho: float, group: str, position: str | None =
 
     Parameters
     ----------
-    data : table with one row per measurement, those with a missing outcome included.
-    variance : column of sampling variances; where it is missing so are the entries, which `specify` ignores together
-        with the missing outcome.
-    rho : correlation of neighbours, in (-1, 1).
-    group : column of the groups within which measurements are correlated.
-    position : column of numeric positions, such as times; default the order of the rows within the group, 0, 1, 2, ...
+    data : DataFrame
+        One row per measurement, those with a missing outcome included.
+    variance : str
+        Column of sampling variances; where it is missing so are the entries, which `specify` ignores together with the
+        missing outcome.
+    rho : float
+        Correlation of neighbours, in (-1, 1).
+    group : str
+        Column of the groups within which measurements are correlated.
+    position : str, optional
+        Column of numeric positions, such as times; by default the order of the rows within the group, 0, 1, 2, ...
 
     Returns
     -------
@@ -78,8 +90,10 @@ def ar1(data: Any, variance: str, rho: float, group: str, position: str | None =
 
     Raises
     ------
-    SpecError, DataError
-        For unknown columns, rho outside its range, a position that is missing or occurs twice in a group.
+    SpecError
+        For unknown columns, rho outside its range, or a negative rho with fractional positions.
+    DataError
+        For a negative variance, and a position that is missing or occurs twice in a group.
 
     References
     ----------
@@ -91,7 +105,7 @@ def ar1(data: Any, variance: str, rho: float, group: str, position: str | None =
     {'a': array([[1., 1.],
            [1., 4.]])}
     """
-    _check_correlation(rho)
+    check_correlation(rho, "rho")
     frame = as_frame(data, "data")
     places = None if position is None else column(frame, position, "position")
 
@@ -113,16 +127,27 @@ def correlated(data: Any, variance: str, rho: float, group: str) -> dict[Any, Fl
 
     Parameters
     ----------
-    data : table with one row per effect estimate.
-    variance : column of sampling variances; missing where the outcome is.
-    rho : correlation within a group, in (-1, 1); below -1/(rows - 1) the matrix is not positive definite and
-        `specify` refuses it.
-    group : column of the groups.
+    data : DataFrame
+        One row per effect estimate.
+    variance : str
+        Column of sampling variances; missing where the outcome is.
+    rho : float
+        Correlation within a group, in (-1, 1); below -1/(rows - 1) the matrix is not positive definite and `specify`
+        refuses it.
+    group : str
+        Column of the groups.
 
     Returns
     -------
     dict
         Label of the group -> (rows, rows) matrix in the order of the data.
+
+    Raises
+    ------
+    SpecError
+        For unknown columns and rho outside its range.
+    DataError
+        For a negative variance.
 
     Examples
     --------
@@ -130,17 +155,12 @@ def correlated(data: Any, variance: str, rho: float, group: str) -> dict[Any, Fl
     {1: array([[1. , 0.5],
            [0.5, 4. ]])}
     """
-    _check_correlation(rho)
+    check_correlation(rho, "rho")
 
     def correlation(rows: IntArray) -> FloatArray:
         return np.where(np.eye(len(rows), dtype=bool), 1.0, rho)
 
     return _by_group(as_frame(data, "data"), variance, group, correlation)
-
-
-def _check_correlation(rho: float) -> None:
-    if not -1 < rho < 1:
-        raise SpecError(f"rho is {rho}; expected a correlation between -1 and 1")
 
 
 def _by_group(
@@ -163,11 +183,18 @@ def nearest(matrix: Any) -> FloatArray:
 
     Parameters
     ----------
-    matrix : (s, s) symmetric with a positive diagonal.
+    matrix : array
+        (s, s), symmetric with a positive diagonal.
 
     Returns
     -------
-    (s, s) array, the matrix itself where it is positive definite already.
+    array
+        (s, s); the matrix itself where it is positive definite already.
+
+    Raises
+    ------
+    DataError
+        For anything but a symmetric matrix of finite numbers with positive variances.
 
     References
     ----------
@@ -180,17 +207,17 @@ def nearest(matrix: Any) -> FloatArray:
            [2., 1.]])
     """
     try:
-        given = np.asarray(matrix, dtype=float)
+        values = np.asarray(matrix, dtype=float)
     except (TypeError, ValueError):
         raise DataError("nearest needs a square matrix of finite numbers") from None
-    if given.ndim != 2 or given.shape[0] != given.shape[1] or not np.isfinite(given).all():
-        raise DataError(f"nearest needs a square matrix of finite numbers, got shape {given.shape}")
-    if not np.allclose(given, given.T, rtol=1e-8, atol=0) or not (np.diag(given) > 0).all():
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or not np.isfinite(values).all():
+        raise DataError(f"nearest needs a square matrix of finite numbers, got shape {values.shape}")
+    if not np.allclose(values, values.T, rtol=1e-8, atol=0) or not (np.diag(values) > 0).all():
         raise DataError("nearest needs a symmetric matrix with positive variances on its diagonal")
-    sd = np.sqrt(np.diag(given))
-    R = given / np.outer(sd, sd)
+    sd = np.sqrt(np.diag(values))
+    R = values / np.outer(sd, sd)
     if np.linalg.eigvalsh(R)[0] >= FLOOR:
-        return given
+        return values
     correction = np.zeros_like(R)
     for _ in range(PROJECTIONS):
         lifted = _lift(R - correction)
@@ -202,7 +229,7 @@ def nearest(matrix: Any) -> FloatArray:
     R = _lift(R)
     scale = sd / np.sqrt(np.diag(R))
     result = R * np.outer(scale, scale)
-    np.fill_diagonal(result, np.diag(given))
+    np.fill_diagonal(result, np.diag(values))
     return result
 
 

@@ -1,7 +1,7 @@
 """Sampling covariances of dose-response data, where log ratios of one study share their reference dose.
 
 A_x cases and N_x subjects or person-time at dose x, B_x = N_x - A_x, 0 the reference; v_i the reported variances of the
-log ratios y_i. Both methods put up a table of counts that reproduces what is reported, and take correlations from it.
+log ratios y_i. Both methods find a table of counts that reproduces what is reported, and take the correlations from it.
 """
 
 from typing import Any, NamedTuple
@@ -48,26 +48,37 @@ def greenland_longnecker(
 
     Parameters
     ----------
-    data : table with one row per dose, the reference included: its log ratio is 0 and its standard error missing or 0.
-    y : column of log odds, rate or risk ratios against the reference of the study.
-    cases : column of the number of cases.
-    n : column of the number of subjects (cases and controls), or the person-time for rate ratios.
-    type : column of the design, or one for all studies: "cc" (case-control), "ir" (person-time) or "ci" (cumulative
+    data : DataFrame
+        One row per dose, the reference included: its log ratio is 0 and its standard error missing or 0.
+    y : str
+        Column of log odds, rate or risk ratios against the reference of the study.
+    cases : str
+        Column of the number of cases.
+    n : str
+        Column of the number of subjects (cases and controls), or the person-time for rate ratios.
+    type : str
+        Column of the design, or one design for all studies: "cc" (case-control), "ir" (person-time) or "ci" (cumulative
         incidence).
-    group : column of the studies.
-    se, variance : column of the standard errors, or of the variances, of `y`; one of the two.
+    group : str
+        Column of the studies.
+    se : str, optional
+        Column of the standard errors of `y`; this or `variance` is needed.
+    variance : str, optional
+        Column of the variances of `y`.
 
     Returns
     -------
     dict
         Label of the study -> matrix over its rows without the reference, in the order of the data. The rows of the
-        reference are to be left out of the data given to `specify` as well.
+        reference must be left out of the data given to `specify` as well.
 
     Raises
     ------
-    SpecError, DataError
-        For unknown columns and designs; a study without exactly one reference, with missing or impossible numbers, or
-        for which no table of counts exists, is named.
+    SpecError
+        For unknown columns, and unless exactly one of `se` and `variance` is given.
+    DataError
+        For an unknown design; and for a study, which is named, without exactly one reference, with missing or
+        impossible numbers, or for which no table of counts exists.
 
     Notes
     -----
@@ -109,17 +120,37 @@ def hamling(
 
     Parameters
     ----------
-    data, y, cases, n, type, group, se, variance : as in `greenland_longnecker`.
+    data : DataFrame
+        One row per dose, the reference included: its log ratio is 0 and its standard error missing or 0.
+    y : str
+        Column of log odds, rate or risk ratios against the reference of the study.
+    cases : str
+        Column of the number of cases.
+    n : str
+        Column of the number of subjects (cases and controls), or the person-time for rate ratios.
+    type : str
+        Column of the design, or one design for all studies: "cc" (case-control), "ir" (person-time) or "ci" (cumulative
+        incidence).
+    group : str
+        Column of the studies.
+    se : str, optional
+        Column of the standard errors of `y`; this or `variance` is needed.
+    variance : str, optional
+        Column of the variances of `y`.
 
     Returns
     -------
     dict
-        Label of the study -> matrix over its rows without the reference, in the order of the data.
+        Label of the study -> matrix over its rows without the reference, in the order of the data. The rows of the
+        reference must be left out of the data given to `specify` as well.
 
     Raises
     ------
-    SpecError, DataError
-        As in `greenland_longnecker`.
+    SpecError
+        For unknown columns, and unless exactly one of `se` and `variance` is given.
+    DataError
+        For an unknown design; and for a study, which is named, without exactly one reference, with missing or
+        impossible numbers, or for which no table of counts exists.
 
     Notes
     -----
@@ -166,7 +197,7 @@ def _terms(design: str, A: FloatArray, N: FloatArray) -> FloatArray:
 
 
 def counts_of_kept_margins(study: Study) -> tuple[FloatArray, FloatArray]:
-    """Cases and N with the reported N and total of cases and the reported log ratios.
+    """Cases and N that keep the reported N and total of cases and reproduce the reported log ratios.
 
     Odds ratios: A_x = N_x expit(t + y_x), whose sum increases with the reference's log odds t, so that the root is the
     only one and lies between the two values at which every term is below, or above, its share of the total. Ratios of
@@ -241,9 +272,9 @@ def read(
     """The studies of a table by their labels, each with its reference first."""
     frame = as_frame(data, "data")
     if (se is None) == (variance is None):
-        raise SpecError("give the standard errors (se=) or the variances (variance=) of the log ratios, one of the two")
+        raise SpecError("give either the standard errors (se=) or the variances (variance=) of the log ratios")
     v = column(frame, str(variance), "variance") if se is None else column(frame, se, "se") ** 2
-    columns = {name: column(frame, given, name) for name, given in (("y", y), ("cases", cases), ("n", n))}
+    columns = {name: column(frame, source, name) for name, source in (("y", y), ("cases", cases), ("n", n))}
     designs = frame[design].astype(str) if design in frame.columns else pd.Series(design, index=frame.index)
     return {
         label: _study(f"{group} {label}", designs.iloc[rows], v[rows], *(values[rows] for values in columns.values()))
@@ -255,12 +286,12 @@ def _study(name: str, designs: pd.Series, v: FloatArray, y: FloatArray, cases: F
     design = designs.iloc[0]
     if design not in DESIGNS or (designs != design).any():
         known = ", ".join(f"'{code}' ({meaning})" for code, meaning in DESIGNS.items())
-        given = listing(designs.unique())
-        raise DataError(f"{name} has the type {given}\n  expected one of {known} for the whole study")
+        types = listing(designs.unique())
+        raise DataError(f"{name} has the type {types}\n  expected one of {known} for the whole study")
     reference = ~(v > 0) & (y == 0)
     if reference.sum() != 1:
         raise DataError(
-            f"{name} has {reference.sum()} reference rows, it needs one\n"
+            f"{name} has {reference.sum()} reference rows; it needs exactly one\n"
             "  the reference has a log ratio of 0, and its standard error is missing or 0"
         )
     order = np.argsort(~reference, kind="stable")

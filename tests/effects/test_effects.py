@@ -190,7 +190,7 @@ def test_by_default_a_half_is_added_where_a_cell_is_empty_and_said(function):
     assert found[1] == pytest.approx(by_hand(function, [rows[1]], 0)[0], rel=1e-14)
     first, second = (str(w.message) for w in said)
     assert first.startswith("0.5 was added to the four cells of every row with an empty cell: rows 0, 2, 3\n")
-    assert second.startswith("no event in both arms, or nothing else in both: rows 2, 3\n")
+    assert second.startswith("no events in either arm, or nothing but events in both: rows 2, 3\n")
     assert {w.filename for w in said} == {__file__}
 
 
@@ -306,7 +306,7 @@ def test_one_row_and_none():
     [
         ({"tpos": -1.0}, "column 'tpos': -1 in row late is a negative count"),
         ({"cneg": np.inf}, "column 'cneg': inf in row late is infinite"),
-        ({"cpos": 0.0, "cneg": 0.0}, "column 'cpos': 0 in row late is of an arm without persons"),
+        ({"cpos": 0.0, "cneg": 0.0}, "column 'cpos': 0 in row late belongs to an arm without persons"),
     ],
 )
 @BINARY
@@ -320,9 +320,9 @@ def test_bad_counts(function, row, message):
 @BINARY
 def test_more_events_than_persons(function):
     frame = counts((4, 10, 3, 9)).assign(cn=2)
-    with pytest.raises(bm.DataError, match="column 'cpos': 3 in row 0 is more than all persons, column 'cn'"):
+    with pytest.raises(bm.DataError, match="column 'cpos': 3 in row 0 exceeds the number of persons, column 'cn'"):
         function(frame, EVENTS, total=TOTAL)
-    with pytest.raises(bm.DataError, match="column 'cpos': 0 in row 0 is of an arm without persons"):
+    with pytest.raises(bm.DataError, match="column 'cpos': 0 in row 0 belongs to an arm without persons"):
         function(frame.assign(cpos=0, cn=0), EVENTS, total=TOTAL)
 
 
@@ -334,9 +334,9 @@ def test_text_is_no_count():
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("sd1", 0.0, "column 'sd1': 0 in row 1 is no standard deviation of persons"),
-        ("sd2", -1.0, "column 'sd2': -1 in row 1 is no standard deviation of persons"),
-        ("n2", 1.0, "column 'n2': 1 in row 1 is less than two persons"),
+        ("sd1", 0.0, "column 'sd1': 0 in row 1 is not a standard deviation"),
+        ("sd2", -1.0, "column 'sd2': -1 in row 1 is not a standard deviation"),
+        ("n2", 1.0, "column 'n2': 1 in row 1 is fewer than two persons"),
         ("m1", -np.inf, "column 'm1': -inf in row 1 is infinite"),
     ],
 )
@@ -353,7 +353,7 @@ def test_bad_groups(function, column, value, message):
     [
         ({"events": ("tpos", "cpos")}, "total or no_events: neither is given"),
         ({"events": EVENTS, "total": TOTAL, "no_events": OTHERS}, "total or no_events: both are given"),
-        ({"events": "tpos", "no_events": OTHERS}, "events is 'tpos'; two columns are wanted"),
+        ({"events": "tpos", "no_events": OTHERS}, "events is 'tpos'; it must be two columns"),
         ({"events": ("tpos", "tpos"), "no_events": OTHERS}, "events: both arms are column 'tpos'"),
         (
             {"events": ("tpos", "cps"), "no_events": OTHERS},
@@ -363,8 +363,8 @@ def test_bad_groups(function, column, value, message):
         ({"events": EVENTS, "total": TOTAL, "zero": "only"}, "zero is 'only'; did you mean 'only0'?"),
         ({"events": EVENTS, "total": TOTAL, "add": 0}, "add is 0; it must be a finite number greater than 0"),
         ({"events": EVENTS, "total": TOTAL, "add": "half"}, "add is 'half'"),
-        ({"events": EVENTS, "total": TOTAL, "names": ("y", "y")}, r"names is \('y', 'y'\); two new columns"),
-        ({"events": EVENTS, "total": TOTAL, "names": "yv"}, "names is 'yv'; two new columns"),
+        ({"events": EVENTS, "total": TOTAL, "names": ("y", "y")}, r"names is \('y', 'y'\); it must be two names"),
+        ({"events": EVENTS, "total": TOTAL, "names": "yv"}, "names is 'yv'; it must be two names"),
     ],
 )
 def test_bad_arguments(arguments, message):

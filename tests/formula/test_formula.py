@@ -89,7 +89,7 @@ def test_a_formula_has_two_sides(fixed):
 
 
 def test_one_outcome_twice_is_refused():
-    with pytest.raises(SpecError, match="outcome 'PD' is given twice"):
+    with pytest.raises(SpecError, match="outcome 'PD' occurs twice"):
         model("PD + PD ~ 1")
     with pytest.raises(SpecError, match="'PD' is an outcome and also a predictor"):
         model("PD ~ year + PD")
@@ -384,9 +384,9 @@ def test_a_level_may_be_named_with_those_around_it():
         ("(1 | district)", "without brackets"),
         ("1 | district | study", r"must be predictors \| grouping column"),
         (" | district", "has no predictors|is ''"),
-        ("1 | district/district", "level 'district' is given twice"),
-        (["1 | district", "1 | district/study"], "level 'district' is given twice"),
-        ({"district": "1 | study"}, r"predictors alone are expected"),
+        ("1 | district/district", "level 'district' occurs twice"),
+        (["1 | district", "1 | district/study"], "level 'district' occurs twice"),
+        ({"district": "1 | study"}, r"must hold predictors only"),
         ({"district:study": "1"}, "is not a plain column"),
         ({"district": 1}, "level 'district' is 1"),
         ("", "random is ''"),

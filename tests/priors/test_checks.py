@@ -81,7 +81,7 @@ def test_priors_of_an_sd(prior):
         ({"rho": Prior("Uniform", lower=-1, upper=1)}, THREE | {"psi": "cs"}, "lie between -0.5 and 1"),
         ({"rho": Prior("Uniform", lower=0, upper=1.001)}, TWO | {"psi": "ar1"}, "wrong support"),
         ({"rho": Prior("Uniform", lower=0, upper=1)}, THREE, r"'unstr' has 3 correlations.*\n.*LKJ"),
-        ({"rho": Prior("LKJ", eta=-1)}, TWO, r"rho\[study\]: prior LKJ\(eta=-1\) is no distribution"),
+        ({"rho": Prior("LKJ", eta=-1)}, TWO, r"rho\[study\]: prior LKJ\(eta=-1\) is not a valid distribution"),
     ],
 )
 def test_what_is_refused(priors, options, message):

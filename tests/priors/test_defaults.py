@@ -147,7 +147,7 @@ def test_without_measure_the_data_give_the_scale():
 
 @pytest.mark.parametrize("measure", ["md", "mean", "generic", "rd", "cor", "logit", "logrom"])
 def test_measures_on_their_own_scale(measure):
-    with pytest.warns(bm.AssumptionWarning, match=f"measure '{measure}' has no unit of its own"):
+    with pytest.warns(bm.AssumptionWarning, match=f"measure '{measure}' has no scale of its own"):
         resolve(model(measure=measure))
 
 

@@ -52,12 +52,12 @@ def test_a_prior_is_frozen():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, "1", None, True, [1.0], 1j])
 def test_parameters_are_finite_numbers(value):
-    with pytest.raises(bm.SpecError, match=r"sigma of the prior HalfNormal is .*; expected a finite number"):
+    with pytest.raises(bm.SpecError, match=r"sigma of the prior HalfNormal is .*; it must be a finite number"):
         Prior("HalfNormal", sigma=value)
 
 
 def test_a_name_is_text():
-    with pytest.raises(bm.SpecError, match="name of a distribution"):
+    with pytest.raises(bm.SpecError, match="name of a prior is 3; it must be that of a distribution"):
         Prior(3)
 
 
@@ -119,7 +119,7 @@ def test_ready_made():
 @pytest.mark.parametrize("make", [bm.priors.half_normal, bm.priors.half_t, bm.priors.half_cauchy])
 @pytest.mark.parametrize("scale", [0, -1, np.nan, np.inf, "1", None, True])
 def test_scales_are_positive(make, scale):
-    with pytest.raises(bm.SpecError, match=r"scale is .*; expected a positive number"):
+    with pytest.raises(bm.SpecError, match=r"scale is .*; it must be a finite number greater than 0"):
         make(scale)
 
 

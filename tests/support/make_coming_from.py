@@ -155,7 +155,8 @@ def their_order(ours: Any, theirs: list[str]) -> Any:
 
 def psi_apart(estimate: Any, theirs: list[np.ndarray], least: float) -> float:
     """Largest difference of an entry, relative to the largest entry, or to `least` where they are about zero."""
-    ours = [estimate[name].to_numpy() for name in estimate.data_vars if re.fullmatch(r"psi_\w+", name)]
+    names = [name for name in estimate.data_vars if re.fullmatch(r"psi_\w+", name) and not name.endswith("_se")]
+    ours = [estimate[name].to_numpy() for name in names]
     largest = max(least, *(np.abs(psi).max() for psi in theirs))
     return float(max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)) / largest)
 

@@ -201,9 +201,9 @@ def test_formulas_of_a_file_are_checked_before_they_are_used():
 @pytest.mark.parametrize(
     ("part", "formula", "message"),
     [
-        ("formula", "y ~ x", "give other coefficients than it holds: Intercept, x\n  it holds Intercept, z$"),
+        ("formula", "y ~ x", "now give other coefficients: Intercept, x\n  stored: Intercept, z$"),
         ("formula", "y ~ z + x", "give other coefficients"),
-        ("random", "x | g", "give other effects of level 'g' than it holds: Intercept, x\n  it holds Intercept$"),
+        ("random", "x | g", "now give other effects of level 'g': Intercept, x\n  stored: Intercept$"),
     ],
 )
 def test_formulas_that_do_not_belong_to_the_numbers_of_a_tree_are_refused(part: str, formula: str, message: str):

@@ -65,7 +65,7 @@ def test_what_is_built_is_taken(series, build):
 @pytest.mark.parametrize("build", [within.ar1, within.correlated])
 @pytest.mark.parametrize("rho", [1.0, -1.0, 1.5, np.nan])
 def test_correlations_lie_inside_their_range(series, build, rho):
-    with pytest.raises(bm.SpecError, match=f"rho is {rho}; expected a correlation between -1 and 1"):
+    with pytest.raises(bm.SpecError, match=f"rho is {rho}; it must lie strictly between -1 and 1"):
         build(series, variance="v", rho=rho, group="study")
 
 

@@ -195,7 +195,7 @@ def changed(row: int, **values) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("data", "pattern"),
     [
-        (changed(6, v=0.1), "^id 2 has 0 reference rows, it needs one\n.*log ratio of 0"),
+        (changed(6, v=0.1), "^id 2 has 0 reference rows; it needs exactly one\n.*log ratio of 0"),
         (changed(6, y=0.1), "^id 2 has 0 reference rows"),
         (changed(4, y=0.0, v=0.0), "^id 2 has 2 reference rows"),
         (changed(4, v=np.nan), "^id 2 has a sampling variance that is missing or not positive"),
@@ -216,9 +216,9 @@ def test_arguments(method):
     data = table("cc")
     with pytest.raises(bm.DataError, match=r"^id one has the type cd\n"):
         build(method, data, type="cd")
-    with pytest.raises(bm.SpecError, match=r"give the standard errors \(se=\) or the variances"):
+    with pytest.raises(bm.SpecError, match=r"give either the standard errors \(se=\) or the variances"):
         build(method, data, se="v")
-    with pytest.raises(bm.SpecError, match=r"give the standard errors \(se=\) or the variances"):
+    with pytest.raises(bm.SpecError, match=r"give either the standard errors \(se=\) or the variances"):
         build(method, data, variance=None)
     with pytest.raises(bm.SpecError, match="cases: the data have no column 'case'; did you mean 'cases'"):
         build(method, data, cases="case")
