@@ -28,22 +28,22 @@ def method(tree: xr.DataTree) -> str:
 
 
 def formula(tree: xr.DataTree) -> str:
-    given = _given(tree, "formula")
-    fixed = given if isinstance(given, str) else "; ".join(f"{outcome} ~ {terms}" for outcome, terms in given.items())
+    text = _as_written(tree, "formula")
+    fixed = text if isinstance(text, str) else "; ".join(f"{outcome} ~ {terms}" for outcome, terms in text.items())
     parts = {"common": "the same for all outcomes:", "offset": "offset"}
     return "; ".join([fixed, *(f"{words} {tree.attrs[part]}" for part, words in parts.items() if tree.attrs[part])])
 
 
 def random(tree: xr.DataTree) -> str:
-    given = _given(tree, "random")
-    if not given:
+    text = _as_written(tree, "random")
+    if not text:
         return f"none, the groups are {tree.attrs['groups']}" if tree.attrs["groups"] else "each row its own group"
-    if isinstance(given, dict):
-        return "; ".join(f"{terms} | {level}" for level, terms in given.items())
-    return given if isinstance(given, str) else "; ".join(given)
+    if isinstance(text, dict):
+        return "; ".join(f"{terms} | {level}" for level, terms in text.items())
+    return text if isinstance(text, str) else "; ".join(text)
 
 
-def _given(tree: xr.DataTree, part: str) -> Any:
+def _as_written(tree: xr.DataTree, part: str) -> Any:
     """A formula as the user wrote it; several are kept as JSON."""
     text = str(tree.attrs[part])
     return json.loads(text) if text.startswith(("{", "[")) else text
@@ -53,8 +53,8 @@ def structure(tree: xr.DataTree) -> str:
     """The structure of Psi, with the levels where they differ."""
     if method_of(tree).zero_psi:
         return "zero"
-    found = level_structures(tree)
-    words = {level: psi.name if effects(tree, level) else "no random effects" for level, psi in found.items()}
+    structures = level_structures(tree)
+    words = {level: psi.name if effects(tree, level) else "no random effects" for level, psi in structures.items()}
     if len(set(words.values())) == 1:
         return next(iter(words.values()))
     return ", ".join(f"{level}: {word}" for level, word in words.items())
@@ -143,10 +143,10 @@ def _edge(tree: xr.DataTree, level: str) -> str:
     labels, tau = estimate[schema.effect(level)].values, estimate[schema.tau(level)].values
     rho = estimate[schema.rho(level)].values
     zero = labels[(tau <= _NOTHING * tau.max()) | (len(tau) == 1)]
-    found = [f"tau of {effect} is zero" for effect in zero]
+    at_edge = [f"tau of {effect} is zero" for effect in zero]
     pairs = zip(estimate[schema.pair(level)].values, rho, strict=True)
-    found += [f"rho of {pair} is {value:.0f}" for pair, value in pairs if abs(value) > _CERTAIN]
-    return listing(found) or "the matrix is singular"
+    at_edge += [f"rho of {pair} is {value:.0f}" for pair, value in pairs if abs(value) > _CERTAIN]
+    return listing(at_edge) or "the matrix is singular"
 
 
 def _outcomes(tree: xr.DataTree) -> list[str]:

@@ -1,5 +1,6 @@
 """Maximum likelihood and restricted maximum likelihood."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from bayesmeta.model.spec import Spec
 NO_SEARCH = Optimizer(np.zeros((0, 0)), np.zeros(0), 0, np.zeros(0), 0.0, True, np.zeros(0, bool), "nothing to search")
 FLAT = 1e-7  # curvature for relative steps below which the likelihood does not say where a parameter lies
 SILENT = 1e-9  # share of the information of the full likelihood below which the restricted one has none
+SINGULAR = 1e-8  # eigenvalue of the expected information, scaled to a unit diagonal
 SAME = 1e-5  # log-likelihood, and share of the parameters, by which two modes differ at least
 
 
@@ -40,8 +42,8 @@ def fit_likelihood(
         print(f"iteration {step:3d}  log-likelihood {loglik:.8f}")
 
     xi, xi_cov, record = np.zeros(0), np.zeros((0, 0)), NO_SEARCH
+    objective = Objective(stats, free, restricted)
     if free.size:
-        objective = Objective(stats, free, restricted)
         chosen = checked_start(start, free)
         begin = starts(objective) if chosen is None else Starts(chosen[None] / free.units, np.zeros(1, np.int64), 0)
         maxima = maximise(objective, begin, max_iterations, tolerance, report if verbose else None)
@@ -75,6 +77,7 @@ def fit_likelihood(
         df_random=free.size,
         nobs=nobs,
         optimizer=record,
+        tau2_se=variance_errors(free, xi, xi_cov, psi, objective) if free.size else None,
     )
 
 
@@ -157,6 +160,36 @@ def covariance(free: Free, maxima: Maxima) -> FloatArray:
         units = free.units[inside]
         cov[np.ix_(inside, inside)] = np.linalg.inv(H) * np.outer(units, units)
     return cov
+
+
+def variance_errors(
+    free: Free, xi: FloatArray, xi_cov: FloatArray, psi: Sequence[FloatArray], objective: Objective
+) -> tuple[FloatArray, ...]:
+    """Standard errors (a,) of the variances of every level: from the covariance of xi, at an edge from the expected
+    information of Psi, in which a variance of zero is a point like any other. NaN where that is singular."""
+    errors = []
+    for level, place in free.parts():
+        gradients = [level.structure.pullback(xi[place], np.diag(row), level.dim) for row in np.eye(level.dim)]
+        G = np.reshape(gradients, (level.dim, place.stop - place.start))
+        with np.errstate(invalid="ignore"):
+            errors.append(np.sqrt(np.einsum("af,fg,ag->a", G, xi_cov[place, place], G)))
+    if not any(np.isnan(se).any() for se in errors):
+        return tuple(errors)
+    directions = [D[..., 0] for D in free.directions((xi / free.units)[None])]
+    value = likelihood(objective.stats, psi, objective.restricted, directions=directions)
+    assert value.information is not None
+    expected = value.information.expected[0]
+    moving = np.flatnonzero(np.diag(expected) > 0)
+    scale = np.sqrt(np.diag(expected)[moving])
+    scaled = expected[np.ix_(moving, moving)] / np.outer(scale, scale)
+    if not len(moving) or np.linalg.eigvalsh(scaled)[0] <= SINGULAR:
+        return tuple(errors)
+    root = np.full((len(expected), len(moving)), np.nan)
+    root[moving] = np.linalg.inv(np.linalg.cholesky(scaled)).T / scale[:, None]
+    for se, D, place in zip(errors, directions, free.theta_slices, strict=True):
+        at_edge = np.isnan(se)
+        se[at_edge] = np.sqrt(np.sum((np.einsum("aam->am", D)[at_edge] @ root[place]) ** 2, axis=1))
+    return tuple(errors)
 
 
 def is_flat(H: FloatArray, z: FloatArray) -> bool:
