@@ -44,8 +44,9 @@ def psi(level: str) -> str:
     return f"psi_{level}"
 
 
-def psi_se(level: str) -> str:
-    return f"psi_{level}_se"
+def tau2_se(level: str) -> str:
+    """Standard errors of the variances, the diagonal of Psi, which exist at zero too."""
+    return f"tau2_{level}_se"
 
 
 def tau(level: str) -> str:

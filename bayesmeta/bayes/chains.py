@@ -19,12 +19,12 @@ COUNTED = {"divergences": "diverging", "max_treedepth_hits": "reached_max_treede
 def diagnostics(chains: dict[str, FloatArray], sample_stats: dict[str, xr.DataArray]) -> xr.Dataset:
     """R-hat and effective sample sizes of every parameter (chain, draw), divergences, and trees that were cut."""
     columns = np.array([diagnosed(values) for values in chains.values()]).reshape(-1, 3).T
-    found: dict[str, Any] = {
+    variables: dict[str, Any] = {
         name: ("parameter", values) for name, values in zip(("r_hat", "ess_bulk", "ess_tail"), columns, strict=True)
     }
     for name, theirs in COUNTED.items():
-        found[name] = ((), int(np.sum(sample_stats[theirs])) if theirs in sample_stats else 0)
-    return xr.Dataset(found, {"parameter": pd.Index(list(chains), dtype=object)})
+        variables[name] = ((), int(np.sum(sample_stats[theirs])) if theirs in sample_stats else 0)
+    return xr.Dataset(variables, {"parameter": pd.Index(list(chains), dtype=object)})
 
 
 def diagnosed(chains: FloatArray) -> tuple[float, float, float]:
@@ -42,20 +42,20 @@ def alarms(tree: xr.DataTree) -> list[str]:
     """What forbids to trust the draws of a posterior tree, and what to do about it."""
     if schema.DIAGNOSTICS not in tree.children:
         return []
-    found, sentences = tree[schema.DIAGNOSTICS].to_dataset(), []
-    name, r_hat = worst(found["r_hat"])
+    checks, sentences = tree[schema.DIAGNOSTICS].to_dataset(), []
+    name, r_hat = worst(checks["r_hat"])
     if r_hat > LARGEST_R_HAT:
         sentences.append(
             f"THE CHAINS DO NOT AGREE (R-hat {r_hat:.3f} of {name}, more than {LARGEST_R_HAT}): these draws are "
             "not from the posterior; sample again with more tune= and draws=, more informative priors or a simpler psi"
         )
-    name, ess = min((worst(found[size]) for size in ("ess_bulk", "ess_tail")), key=_missing_last)
+    name, ess = min((worst(checks[size]) for size in ("ess_bulk", "ess_tail")), key=_missing_last)
     if ess < LEAST_ESS:
         sentences.append(
             f"TOO FEW INDEPENDENT DRAWS (effective sample size {ess:.0f} of {name}, less than {LEAST_ESS}): "
             "means and intervals are not settled; sample again with more draws="
         )
-    if divergences := int(found["divergences"]):
+    if divergences := int(checks["divergences"]):
         sentences.append(
             f"{count(divergences, 'divergence').upper()}: a part of the posterior was not explored; sample again with "
             "target_accept= nearer to 1, more informative priors or a simpler psi"
@@ -81,5 +81,5 @@ def count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n or 'no'} {what}s"
 
 
-def _missing_last(found: tuple[str, float]) -> float:
-    return np.inf if np.isnan(found[1]) else found[1]
+def _missing_last(name_and_size: tuple[str, float]) -> float:
+    return np.inf if np.isnan(name_and_size[1]) else name_and_size[1]

@@ -50,34 +50,34 @@ def _loglik(flat: Flat) -> Callable[[Any, Any, Any, Any], Any]:
                 M[level] = _folded(_blocks(values, flat.node[rows, 3], width, width), u[flat.node[rows, 2]])
         # nodes of one level stand together; outer groups come after all of them
         first = {TOP: len(flat.node)} | {level: int(rows[0]) for level, rows in of_level.items() if len(rows)}
-        found = base
+        total = base
         for kind in range(len(flat.shape) - 1):
             table = flat.leaf[flat.leaf[:, 0] == kind]
             level, outer = int(flat.shape[kind, 2]), table[:, 2]
             logdet, C = _leaves(flat, kind, values, table, matrices, u[outer], int(effects[level + 1]))
-            found = found.at[outer].add(-0.5 * logdet)
+            total = total.at[outer].add(-0.5 * logdet)
             M[level] = M[level].at[table[:, 1] - first[level]].add(C)
         for level in range(depth - 1, -1, -1):
             if level in M:
                 table = flat.node[of_level[level]]
                 logdet, C = _nodes(M[level], matrices[level][table[:, 2]])
-                found = found.at[table[:, 2]].add(-0.5 * logdet)
+                total = total.at[table[:, 2]].add(-0.5 * logdet)
                 # a parent is a node of the next level out that has nodes, or an outer group
                 above = level - 1 if level else TOP
                 M[above] = M[above].at[table[:, 1] - first[above]].add(C)
-        return found - 0.5 * M[TOP][:, 0, 0]
+        return total - 0.5 * M[TOP][:, 0, 0]
 
     return loglik
 
 
 def _matrices(dims: IntArray, psi: Any) -> list[Any]:
     """Psi (n, a, a) of every level from (n, len(psi)); symmetric, so that derivatives by mirror images are equal."""
-    found, at = [], 0
+    matrices, at = [], 0
     for a in dims.tolist():
         matrix = psi[:, at : at + a * a].reshape(len(psi), a, a)
-        found.append((matrix + matrix.swapaxes(1, 2)) / 2)
+        matrices.append((matrix + matrix.swapaxes(1, 2)) / 2)
         at += a * a
-    return found
+    return matrices
 
 
 def _is_covariance(psi: Any) -> Any:

@@ -40,8 +40,8 @@ class MarginalLoglik(Op):
         loglik, gradient = loglik_and_gradient(beta, psi, values, base, self.flat.tables)
         output_storage[0][0], output_storage[1][0] = loglik, gradient
 
-    def infer_shape(self, *given: Any) -> list[Any]:
-        (P,), (n_psi,), _, (m,) = given[-1]  # before it the node, and in older versions of PyTensor the graph
+    def infer_shape(self, *node_and_shapes: Any) -> list[Any]:
+        (P,), (n_psi,), _, (m,) = node_and_shapes[-1]  # before it the node, and in older versions of PyTensor the graph
         return [(m,), (m, P + n_psi)]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
@@ -104,7 +104,7 @@ def register_jax() -> None:
 
     @jax_funcify.register(MarginalLoglik)
     def jax_marginal(op: MarginalLoglik, **kwargs: Any) -> Any:
-        from bayesmeta.bayes.marginal_jax import evaluation
+        from bayesmeta.bayes.marginal_jax import evaluation  # loads JAX, which need not be installed
 
         return evaluation(op.flat)
 

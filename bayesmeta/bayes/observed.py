@@ -75,7 +75,7 @@ class StatisticsOf(Op):
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Sequence[Any]) -> None:
         output_storage[0][0] = values_of(self.spec, self.blocks.gather(inputs[0]))
 
-    def infer_shape(self, *given: Any) -> list[Any]:
+    def infer_shape(self, *node_and_shapes: Any) -> list[Any]:
         return [(len(flatten(self.spec.statistics).values),)]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
@@ -126,11 +126,11 @@ def _vector(parameter: Any) -> Any:
 
 
 def _matrices(spec: Spec, entries: FloatArray) -> list[FloatArray]:
-    found, at = [], 0
+    matrices, at = [], 0
     for level in spec.levels:
-        found.append(entries[at : at + level.dim**2].reshape(level.dim, level.dim))
+        matrices.append(entries[at : at + level.dim**2].reshape(level.dim, level.dim))
         at += level.dim**2
-    return found
+    return matrices
 
 
 def draw_y(spec: Spec, beta: FloatArray, psi: Sequence[FloatArray], rng: np.random.Generator) -> FloatArray:

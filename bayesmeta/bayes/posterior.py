@@ -38,11 +38,11 @@ class Draws:
     def of(cls, spec: Spec, raw: xr.Dataset) -> "Draws":
         """From a sampler's dataset."""
         shape = raw.sizes[schema.CHAIN], raw.sizes[schema.DRAW]
-        given = {str(name): np.asarray(values, float).reshape(*shape, -1) for name, values in raw.items()}
+        variables = {str(name): np.asarray(values, float).reshape(*shape, -1) for name, values in raw.items()}
         none = np.zeros((*shape, 0))
-        tau = tuple(given.get(schema.tau(level.name), none) for level in spec.levels)
-        rho = tuple(given.get(schema.rho(level.name), none) for level in spec.levels)
-        return cls(given[BETA], tau, rho)
+        tau = tuple(variables.get(schema.tau(level.name), none) for level in spec.levels)
+        rho = tuple(variables.get(schema.rho(level.name), none) for level in spec.levels)
+        return cls(variables[BETA], tau, rho)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -57,13 +57,13 @@ class Draws:
 
     def psi(self, spec: Spec) -> list[FloatArray]:
         """Psi (B, a, a) of every level."""
-        (beta, taus, rhos), found = self.stacked, []
+        (beta, taus, rhos), matrices = self.stacked, []
         for level, tau, rho in zip(spec.levels, taus, rhos, strict=True):
             psi = level.structure.compose(tau, rho, level.dim)
-            found.append(
+            matrices.append(
                 np.ascontiguousarray(np.moveaxis(np.broadcast_to(psi, (level.dim, level.dim, len(beta))), -1, 0))
             )
-        return found
+        return matrices
 
 
 def posterior_tree(
@@ -125,12 +125,12 @@ class _View:
         return (*SAMPLE, *dims), values.reshape(*self.shape, *values.shape[1:])
 
     def parameters(self, draws: Draws) -> dict[str, Any]:
-        found: dict[str, Any] = {BETA: ((*SAMPLE, schema.COEF), draws.beta)}
+        variables: dict[str, Any] = {BETA: ((*SAMPLE, schema.COEF), draws.beta)}
         for level, tau, rho in zip(self.spec.levels, draws.tau, draws.rho, strict=True):
             for name, values, dim in ((schema.tau, tau, tau_dim(level)), (schema.rho, rho, rho_dim(level))):
                 if values.shape[-1]:
-                    found[name(level.name)] = ((*SAMPLE, dim), values) if dim else (SAMPLE, values[..., 0])
-        return found
+                    variables[name(level.name)] = ((*SAMPLE, dim), values) if dim else (SAMPLE, values[..., 0])
+        return variables
 
     def by_group(self, b: FloatArray, level: str) -> Any:
         return self.dims(b, schema.group(level), schema.effect(level))
@@ -149,13 +149,13 @@ class _View:
 
 def parameter_chains(draws: Draws, priors: ModelPriors, spec: Spec) -> dict[str, FloatArray]:
     """Chains (chain, draw) of every parameter, by the names that tables give it."""
-    found = {f"beta[{coef}]": chain for coef, chain in zip(spec.coef, np.moveaxis(draws.beta, -1, 0), strict=True)}
-    for level, given, tau, rho in zip(spec.levels, priors.levels, draws.tau, draws.rho, strict=True):
-        found |= zip(given.tau_labels, np.moveaxis(tau, -1, 0), strict=True)
+    chains = {f"beta[{coef}]": chain for coef, chain in zip(spec.coef, np.moveaxis(draws.beta, -1, 0), strict=True)}
+    for level, own_priors, tau, rho in zip(spec.levels, priors.levels, draws.tau, draws.rho, strict=True):
+        chains |= zip(own_priors.tau_labels, np.moveaxis(tau, -1, 0), strict=True)
         pairs = spec.labels[schema.pair(level.name)].tolist() if rho_dim(level) else []
-        labels = [f"rho[{level.name}, {pair}]" for pair in pairs] or [given.rho_label] * rho.shape[-1]
-        found |= zip(labels, np.moveaxis(rho, -1, 0), strict=True)
-    return found
+        labels = [f"rho[{level.name}, {pair}]" for pair in pairs] or [own_priors.rho_label] * rho.shape[-1]
+        chains |= zip(labels, np.moveaxis(rho, -1, 0), strict=True)
+    return chains
 
 
 def densities(spec: Spec, psi: list[FloatArray], beta: FloatArray, view: _View) -> dict[str, xr.Dataset]:
@@ -197,8 +197,8 @@ def prior_groups(spec: Spec, priors: ModelPriors, n: int, seed: int) -> dict[str
     beta, taus, rhos = prior_draws(priors, spec, n, rng)
     draws = Draws(beta[None], tuple(t.T[None] for t in taus), tuple(r.T[None] for r in rhos))
     view, psi = _View(spec, draws.shape), draws.psi(spec)
-    found = {schema.PRIOR: view.table(view.parameters(draws))}
+    groups = {schema.PRIOR: view.table(view.parameters(draws))}
     if n * len(spec.y) <= MOST_PREDICTIONS:
         b = fresh_effects(psi, [level.n_groups for level in spec.levels], rng)
-        found[schema.PRIOR_PREDICTIVE] = view.table({Y: view.dims(observations(spec, beta, b, rng), schema.OBS)})
-    return found
+        groups[schema.PRIOR_PREDICTIVE] = view.table({Y: view.dims(observations(spec, beta, b, rng), schema.OBS)})
+    return groups

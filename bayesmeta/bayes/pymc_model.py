@@ -35,11 +35,14 @@ def to_pymc(spec: Spec, priors: "Priors | None" = None, parameterization: Parame
 
     Parameters
     ----------
-    spec : from `bm.specify`.
-    priors : `bm.Priors`; by default those of `bm.sample`.
-    parameterization : "marginal", random effects integrated out, S as data: the posterior has no funnel and one
-        evaluation costs the same whatever the number of rows. "noncentered", with explicit random effects `b_L`, made
-        of independent standard normal `z_L`, for models that go on from them; it mixes slower.
+    spec : Spec
+        From `bm.specify`.
+    priors : Priors, optional
+        Priors of some or all parameters; by default those of `bm.sample`.
+    parameterization : {"marginal", "noncentered"}, default "marginal"
+        "marginal", random effects integrated out, S as data: the posterior has no funnel and one evaluation costs the
+        same whatever the number of rows. "noncentered", with explicit random effects `b_L`, made of independent
+        standard normal `z_L`, for models that go on from them; it mixes slower.
 
     Returns
     -------
@@ -85,7 +88,9 @@ def build(
     with pm.Model(coords=_coords(spec, blocks)) as model:
         which = pytensor.shared(np.int64(0), name=WHICH)
         beta = _beta(spec, alternatives, near, which)
-        psi = [_level(level, [given.levels[i] for given in alternatives], which) for i, level in enumerate(spec.levels)]
+        psi = [
+            _level(level, [priors.levels[i] for priors in alternatives], which) for i, level in enumerate(spec.levels)
+        ]
         if parameterization == "marginal":
             marginal_likelihood(spec, blocks, beta, psi)
         else:
@@ -95,11 +100,11 @@ def build(
 
 def posterior_names(spec: Spec) -> list[str]:
     """The variables of the posterior: coefficients, SDs and correlations."""
-    found = [BETA]
+    names = [BETA]
     for level in spec.levels:
-        found += [schema.tau(level.name)] if level.structure.n_tau(level.dim) else []
-        found += [schema.rho(level.name)] if level.structure.n_rho(level.dim) else []
-    return found
+        names += [schema.tau(level.name)] if level.structure.n_tau(level.dim) else []
+        names += [schema.rho(level.name)] if level.structure.n_rho(level.dim) else []
+    return names
 
 
 def _coords(spec: Spec, blocks: Blocks) -> dict[str, list[str] | range]:
@@ -148,10 +153,10 @@ class VectorLog(Transform):
 
 def _beta(spec: Spec, alternatives: Sequence[ModelPriors], near: Vicinity, which: Any) -> Any:
     transform = Affine(near.beta, near.beta_factor)
-    centred = any((given.centring != np.eye(len(given.beta))).any() for given in alternatives)
+    centred = any((priors.centring != np.eye(len(priors.beta))).any() for priors in alternatives)
     if len(alternatives) == 1 and not centred and (family := _one_family(alternatives[0].beta)):
         return _vector(BETA, family, alternatives[0].beta, schema.COEF, transform=transform)
-    densities = [_joint(given.beta, given.centring) for given in alternatives]
+    densities = [_joint(priors.beta, priors.centring) for priors in alternatives]
 
     def random(which: Any, *like: Any, rng: Any = None, size: Any = None) -> FloatArray:
         return prior_draws(alternatives[int(which)], spec, 1, rng)[0][0]
@@ -171,7 +176,7 @@ def _tau(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
     name, dim = schema.tau(level.name), tau_dim(level)
     if len(alternatives) == 1 and (family := _one_family(alternatives[0].tau)):
         return _vector(name, family, alternatives[0].tau, dim)
-    densities = [_joint(given.tau) for given in alternatives]
+    densities = [_joint(priors.tau) for priors in alternatives]
 
     def random(which: Any, *like: Any, rng: Any = None, size: Any = None) -> FloatArray:
         return np.array([draws(prior, (), rng) for prior in alternatives[int(which)].tau]).reshape(-1)
@@ -200,18 +205,18 @@ def chol_name(level: Level) -> str:
 
 def _rho(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
     structure, dim = level.structure, level.dim
-    given = [prior for each in alternatives if (prior := each.rho) is not None]
+    priors = [prior for each in alternatives if (prior := each.rho) is not None]
     if structure.n_rho(dim) > 1:
-        eta = pt.constant(np.array([prior.params["eta"] for prior in given]))[which]
-        chol = pm.LKJCorr(chol_name(level), n=dim, eta=eta if len(given) > 1 else given[0].params["eta"])
+        eta = pt.constant(np.array([prior.params["eta"] for prior in priors]))[which]
+        chol = pm.LKJCorr(chol_name(level), n=dim, eta=eta if len(priors) > 1 else priors[0].params["eta"])
         row, col = np.triu_indices(dim, k=1)
         return pm.Deterministic(schema.rho(level.name), (chol @ chol.T)[row, col], dims=schema.pair(level.name))
     low = structure.lkj(dim, 1.0)
     assert low is not None  # what has one correlation has its law
-    densities = [_one_rho(prior, structure.lkj(dim, prior.params.get("eta", 1.0))) for prior in given]
+    densities = [_one_rho(prior, structure.lkj(dim, prior.params.get("eta", 1.0))) for prior in priors]
 
     def random(which: Any, *like: Any, rng: Any = None, size: Any = None) -> FloatArray:
-        return rho_draws(structure, dim, given[int(which)], 1, rng)[0].reshape(1 if rho_dim(level) else ())
+        return rho_draws(structure, dim, priors[int(which)], 1, rng)[0].reshape(1 if rho_dim(level) else ())
 
     name, transform = schema.rho(level.name), Interval(low.low, 1.0)
     if rho_dim(level):
@@ -268,8 +273,8 @@ def _custom(
     """
 
     def logp(value: Any, which: Any, *like: Any) -> Any:
-        found = [density(value) for density in densities]
-        return found[0] if len(found) == 1 else pt.stack(found)[which]
+        logps = [density(value) for density in densities]
+        return logps[0] if len(logps) == 1 else pt.stack(logps)[which]
 
     # a vector's length is read off a parameter of its own
     like = [] if dim is None else [np.zeros(int(pm.modelcontext(None).dim_lengths[dim].eval()))]

@@ -13,6 +13,7 @@ import xarray as xr
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, listing
+from bayesmeta.bayes.marginal_op import register_jax
 from bayesmeta.bayes.pymc_model import chol_name, posterior_names, rho_dim, tau_dim
 from bayesmeta.bayes.vicinity import Vicinity
 from bayesmeta.errors import SpecError
@@ -46,7 +47,7 @@ class Settings:
     progress: bool
 
 
-def chosen(sampler: str, backend: str | None) -> str:
+def sampler_named(sampler: str, backend: str | None) -> str:
     """The sampler that is meant; SpecError for one that is unknown or not installed, and for a backend without BLAS."""
     known = ("auto", *SAMPLERS)
     check_choice(sampler, known, "sampler")
@@ -68,18 +69,18 @@ def chosen(sampler: str, backend: str | None) -> str:
 def start(spec: Spec, priors: ModelPriors, near: Vicinity) -> dict[str, FloatArray]:
     """Values of the model's free variables near the REML estimate, inside the support of the priors."""
     point: dict[str, FloatArray] = {BETA: near.beta}
-    for level, given, tau, rho in zip(spec.levels, priors.levels, near.tau, near.rho, strict=True):
+    for level, own_priors, tau, rho in zip(spec.levels, priors.levels, near.tau, near.rho, strict=True):
         if len(tau):
-            inside = [_supported(prior, value) for prior, value in zip(given.tau, tau, strict=True)]
+            inside = [_supported(prior, value) for prior, value in zip(own_priors.tau, tau, strict=True)]
             point[schema.tau(level.name)] = np.array(inside if tau_dim(level) else inside[0])
-        if given.rho is None:
+        if own_priors.rho is None:
             continue
         if len(rho) > 1:
             R = level.structure.compose(np.ones(level.dim), rho, level.dim)
             point[chol_name(level)] = np.linalg.cholesky(R)
         else:
-            if not np.isfinite(rho_logp(level.structure, level.dim, given.rho, rho)):
-                rho = np.array([_supported(given.rho, float(rho[0]))])
+            if not np.isfinite(rho_logp(level.structure, level.dim, own_priors.rho, rho)):
+                rho = np.array([_supported(own_priors.rho, float(rho[0]))])
             point[schema.rho(level.name)] = rho if rho_dim(level) else rho[0]
     return point
 
@@ -108,8 +109,6 @@ class Nutpie:
 
         options: dict[str, Any] = {"backend": backend or "numba"}
         if backend == "jax":
-            from bayesmeta.bayes.marginal_op import register_jax
-
             register_jax()
         # results must not depend on what a compiler thinks it may reorder
         with _without_blas_of_c(), pytensor.config.change_flags(numba__fastmath=False):
@@ -139,8 +138,6 @@ def by_pymc(sampler: str, model: Any, point: dict[str, FloatArray], settings: Se
 
     options: dict[str, Any] = {"target_accept": settings.target_accept}
     if sampler == "numpyro":
-        from bayesmeta.bayes.marginal_op import register_jax
-
         register_jax()
         options = {"nuts": {**options, "chain_method": "vectorized"}}
     with _without_blas_of_c(), model:
@@ -160,8 +157,9 @@ def by_pymc(sampler: str, model: Any, point: dict[str, FloatArray], settings: Se
 
 def statistics(raw: xr.DataTree) -> dict[str, xr.DataArray]:
     """What the sampler says of its steps, under ArviZ's names."""
-    given = raw["sample_stats"].to_dataset()
-    found = {
-        name: next((given[theirs] for theirs in words if theirs in given), None) for name, words in STATISTICS.items()
+    variables = raw["sample_stats"].to_dataset()
+    steps = {
+        name: next((variables[theirs] for theirs in words if theirs in variables), None)
+        for name, words in STATISTICS.items()
     }
-    return {name: values for name, values in found.items() if values is not None}
+    return {name: values for name, values in steps.items() if values is not None}

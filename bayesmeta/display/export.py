@@ -110,7 +110,7 @@ def _piped(cells: Iterable[str]) -> str:
 
 
 def _for_markdown(text: str) -> str:
-    return _MARKDOWN.sub(lambda found: "\\" + found[0], " ".join(text.split()))
+    return _MARKDOWN.sub(lambda match: "\\" + match[0], " ".join(text.split()))
 
 
 def _latex_facts(facts: Facts) -> str:

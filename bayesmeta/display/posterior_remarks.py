@@ -39,26 +39,26 @@ def prior_facts(tree: xr.DataTree) -> tuple[tuple[str, str], ...]:
 
 def page(tree: xr.DataTree, name: str = "", notes: bool = False) -> list[Facts]:
     """Priors and diagnostics of a posterior, which has no criteria; name : of the tree, where there are several."""
-    said = [("Diagnostics", diagnostics(tree))] if schema.DIAGNOSTICS in tree.children else []
-    said += [("note", note) for note in priors(tree).notes] if notes else []
+    facts = [("Diagnostics", diagnostics(tree))] if schema.DIAGNOSTICS in tree.children else []
+    facts += [("note", note) for note in priors(tree).notes] if notes else []
     title = f"Priors, {name}" if name else "Priors"
-    return [Facts(prior_facts(tree), title), *([Facts(tuple(said))] if said else [])]
+    return [Facts(prior_facts(tree), title), *([Facts(tuple(facts))] if facts else [])]
 
 
 def diagnostics(tree: xr.DataTree) -> str:
     """The worst of the convergence diagnostics in one sentence; empty for a tree without them."""
     if schema.DIAGNOSTICS not in tree.children:
         return ""
-    found = group(tree, schema.DIAGNOSTICS)
-    r_hat, bulk, tail = (worst(found[name]) for name in ("r_hat", "ess_bulk", "ess_tail"))
+    checks = group(tree, schema.DIAGNOSTICS)
+    r_hat, bulk, tail = (worst(checks[name]) for name in ("r_hat", "ess_bulk", "ess_tail"))
     words = [f"largest R-hat {fixed(r_hat[1], 3)} ({r_hat[0]})" if r_hat[0] else "no R-hat"]
     if bulk[0] and tail[0]:
         words.append(
             f"smallest effective sample sizes {fixed(bulk[1], 0)} in the bulk ({bulk[0]}), "
             f"{fixed(tail[1], 0)} in the tails ({tail[0]})"
         )
-    words.append(count(int(found["divergences"]), "divergence"))
-    if hits := int(found["max_treedepth_hits"]):
+    words.append(count(int(checks["divergences"]), "divergence"))
+    if hits := int(checks["max_treedepth_hits"]):
         words.append(f"{count(hits, 'draw')} at the largest tree depth")
     return "; ".join(words)
 
@@ -66,35 +66,35 @@ def diagnostics(tree: xr.DataTree) -> str:
 def notes(tree: xr.DataTree) -> list[str]:
     """Assumptions of the priors, and correlations about which the data say little."""
     model = priors(tree)
-    found = level_structures(tree)
-    said = [
+    structures = level_structures(tree)
+    sentences = [
         sentence
-        for (level, structure), given in zip(found.items(), model.levels, strict=True)
-        if given.rho is not None
-        for sentence in _little_said(tree, level, structure, given)
+        for (level, structure), level_priors in zip(structures.items(), model.levels, strict=True)
+        if level_priors.rho is not None
+        for sentence in _poorly_learnt(tree, level, structure, level_priors)
     ]
-    return [*model.notes, *said]
+    return [*model.notes, *sentences]
 
 
-def _little_said(tree: xr.DataTree, level: str, structure: Structure, given: LevelPriors) -> list[str]:
+def _poorly_learnt(tree: xr.DataTree, level: str, structure: Structure, priors: LevelPriors) -> list[str]:
     labels = effects(tree, level)
     pairs = [f" {a}~{b}" for a, b in combinations(labels, 2)]
     if structure.n_rho(len(labels)) == 1:  # one parameter, in whose terms all pairs are
         pairs = pairs[:1] if len(labels) == 2 else [""]
     sds = zip(
-        pairs, _prior_sds(structure, given, len(labels)), rho_draws(tree, level).std(axis=0, ddof=1), strict=False
+        pairs, _prior_sds(structure, priors, len(labels)), rho_draws(tree, level).std(axis=0, ddof=1), strict=False
     )
-    said = [
+    descriptions = [
         f"rho[{level}{',' * bool(pair)}{pair}] (prior SD {fixed(prior, 2)}, posterior SD {fixed(posterior, 2)})"
         for pair, prior, posterior in sds
         if posterior >= _LITTLE * prior
     ]
-    return [f"the data say little about {listing(said)}: not to be interpreted"] if said else []
+    return [f"the data say little about {listing(descriptions)}: not to be interpreted"] if descriptions else []
 
 
-def _prior_sds(structure: Structure, given: LevelPriors, dim: int) -> FloatArray:
+def _prior_sds(structure: Structure, priors: LevelPriors, dim: int) -> FloatArray:
     """SD of every pair's correlation under the prior."""
-    assert given.rho is not None
-    rho = prior_draws(structure, dim, given.rho, _PRIOR_DRAWS, np.random.default_rng(0))
+    assert priors.rho is not None
+    rho = prior_draws(structure, dim, priors.rho, _PRIOR_DRAWS, np.random.default_rng(0))
     psi = structure.compose(np.ones((structure.n_tau(dim), _PRIOR_DRAWS)), rho, dim)
     return correlations(np.moveaxis(psi, -1, 0)).std(axis=0, ddof=1)

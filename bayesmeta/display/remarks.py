@@ -17,6 +17,7 @@ from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
 _CERTAIN = 1 - 1e-6  # a correlation beyond is at the end of its range
+_NEAR_MODE = 2.0  # log-likelihood below the highest within which another maximum is reported
 _NOTHING = 1e-5  # an SD below this fraction of the largest of its level is zero
 
 
@@ -27,22 +28,22 @@ def method(tree: xr.DataTree) -> str:
 
 
 def formula(tree: xr.DataTree) -> str:
-    given = _given(tree, "formula")
-    fixed = given if isinstance(given, str) else "; ".join(f"{outcome} ~ {terms}" for outcome, terms in given.items())
+    text = _as_written(tree, "formula")
+    fixed = text if isinstance(text, str) else "; ".join(f"{outcome} ~ {terms}" for outcome, terms in text.items())
     parts = {"common": "the same for all outcomes:", "offset": "offset"}
     return "; ".join([fixed, *(f"{words} {tree.attrs[part]}" for part, words in parts.items() if tree.attrs[part])])
 
 
 def random(tree: xr.DataTree) -> str:
-    given = _given(tree, "random")
-    if not given:
+    text = _as_written(tree, "random")
+    if not text:
         return f"none, the groups are {tree.attrs['groups']}" if tree.attrs["groups"] else "each row its own group"
-    if isinstance(given, dict):
-        return "; ".join(f"{terms} | {level}" for level, terms in given.items())
-    return given if isinstance(given, str) else "; ".join(given)
+    if isinstance(text, dict):
+        return "; ".join(f"{terms} | {level}" for level, terms in text.items())
+    return text if isinstance(text, str) else "; ".join(text)
 
 
-def _given(tree: xr.DataTree, part: str) -> Any:
+def _as_written(tree: xr.DataTree, part: str) -> Any:
     """A formula as the user wrote it; several are kept as JSON."""
     text = str(tree.attrs[part])
     return json.loads(text) if text.startswith(("{", "[")) else text
@@ -52,8 +53,8 @@ def structure(tree: xr.DataTree) -> str:
     """The structure of Psi, with the levels where they differ."""
     if method_of(tree).zero_psi:
         return "zero"
-    found = level_structures(tree)
-    words = {level: psi.name if effects(tree, level) else "no random effects" for level, psi in found.items()}
+    structures = level_structures(tree)
+    words = {level: psi.name if effects(tree, level) else "no random effects" for level, psi in structures.items()}
     if len(set(words.values())) == 1:
         return next(iter(words.values()))
     return ", ".join(f"{level}: {word}" for level, word in words.items())
@@ -86,7 +87,7 @@ def alarms(tree: xr.DataTree) -> list[str]:
 
 def notes(tree: xr.DataTree) -> list[str]:
     """What was dropped, is missing, was assumed, or lies at a boundary."""
-    own = posterior_remarks.notes(tree) if is_posterior(tree) else _boundary(tree)
+    own = posterior_remarks.notes(tree) if is_posterior(tree) else [*_boundary(tree), *_other_modes(tree)]
     return [*_dropped(tree), *_missing(tree), *json.loads(tree.attrs["notes"]), *own]
 
 
@@ -124,16 +125,28 @@ def _boundary(tree: xr.DataTree) -> list[str]:
     ]
 
 
+def _other_modes(tree: xr.DataTree) -> list[str]:
+    """A second maximum that the data hardly distinguish from the first."""
+    if schema.OPTIMIZER not in tree.children or schema.MODE_LOGLIK not in group(tree, schema.OPTIMIZER):
+        return []
+    loglik = group(tree, schema.OPTIMIZER)[schema.MODE_LOGLIK].values
+    near = int((loglik[1:] > loglik[0] - _NEAR_MODE).sum())
+    if not near:
+        return []
+    others = "another maximum" if near == 1 else f"{near} other maxima"
+    return [f"the likelihood has {others}, {loglik[0] - loglik[1]:.2g} below the highest (mode_xi in /optimizer)"]
+
+
 def _edge(tree: xr.DataTree, level: str) -> str:
     """What lies at the boundary in words of SDs and correlations, since free parameters need not have a meaning."""
     estimate = group(tree, schema.ESTIMATE)
     labels, tau = estimate[schema.effect(level)].values, estimate[schema.tau(level)].values
     rho = estimate[schema.rho(level)].values
     zero = labels[(tau <= _NOTHING * tau.max()) | (len(tau) == 1)]
-    found = [f"tau of {effect} is zero" for effect in zero]
+    at_edge = [f"tau of {effect} is zero" for effect in zero]
     pairs = zip(estimate[schema.pair(level)].values, rho, strict=True)
-    found += [f"rho of {pair} is {value:.0f}" for pair, value in pairs if abs(value) > _CERTAIN]
-    return listing(found) or "the matrix is singular"
+    at_edge += [f"rho of {pair} is {value:.0f}" for pair, value in pairs if abs(value) > _CERTAIN]
+    return listing(at_edge) or "the matrix is singular"
 
 
 def _outcomes(tree: xr.DataTree) -> list[str]:

@@ -78,8 +78,11 @@ def fit(
     Methods by moments have no likelihood: `loglik` and the criteria are NaN. "mm" (Jackson, White and Riley 2013, Biom.
     J. 55:231-245) and "vc" leave missing outcomes out of every sum and mean and take them as missing completely at
     random, which a warning says; they set negative eigenvalues of Psi to zero. The estimators of tau2 are truncated at
-    zero. Standard errors of Psi by moments, `psi_L_se`, are those of quadratic forms in normal variables with known
-    weights, taken at the estimate, and exist at zero too: tau2 = c y'Py + constant has the standard error
+    zero.
+
+    Standard errors of variances, `tau2_L_se`, exist at zero too. By "ml" and "reml" they are there those of the
+    expected information, elsewhere of the observed one. By moments they are those of quadratic forms in normal
+    variables with known weights, taken at the estimate: tau2 = c y'Py + constant has the standard error
     c sqrt(2 tr(P M P M)) with the marginal variances M (Viechtbauer 2005, J. Educ. Behav. Stat. 30:261-293;
     Viechtbauer et al. 2015, Psychol. Methods 20:360-374). The standard error of tau is that of tau2 over 2 tau.
 

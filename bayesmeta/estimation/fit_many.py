@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from bayesmeta import schema
 from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, SpecError, warn
+from bayesmeta.estimation.fit import MethodName
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method, method_named
 from bayesmeta.estimation.ml import checked_start
@@ -26,11 +28,11 @@ BLOCK = 200_000  # observations that are worked through together: few calls, and
 
 def fit_many(
     spec: Spec,
-    Y: Any,
-    S: Any = None,
-    method: str = "reml",
+    Y: ArrayLike,
+    S: ArrayLike | None = None,
+    method: MethodName | str = "reml",
     *,
-    start: Any = None,
+    start: ArrayLike | None = None,
     n_jobs: int = 1,
     progress: bool = False,
 ) -> xr.Dataset:
@@ -38,23 +40,30 @@ def fit_many(
 
     Parameters
     ----------
-    spec : from `bm.specify`; its rows, designs, groups and structures are those of every data set, its own effect
+    spec : Spec
+        From `bm.specify`; its rows, designs, groups and structures are those of every data set, its own effect
         estimates are not used.
-    Y : (dataset, row, outcome) effect estimates, of all rows of the data of `spec`, NaN where and only where `spec`
-        has no observation; what `bm.simulate` returns.
-    S : (dataset, row, outcome, outcome) sampling covariances, where they differ between the data sets; by default those
+    Y : array_like
+        (dataset, row, outcome) effect estimates, of all rows of the data of `spec`, NaN where and only where `spec` has
+        no observation; what `bm.simulate` returns.
+    S : array_like, optional
+        (dataset, row, outcome, outcome) sampling covariances, where they differ between the data sets; by default those
         of `spec`.
-    method : any of `bm.fit`. With "reml" and "ml" all searches advance together.
-    start : free parameters (free,) or (dataset, free) at which further climbs of "reml" and "ml" begin, such as the
-        `xi` of a fit; by default SDs of the size of the sampling SDs.
-    n_jobs : number of processes, -1 for one on every processor. The results do not depend on it.
-    progress : whether a progress bar is shown.
+    method : str, default "reml"
+        Any method of `bm.fit`. With "reml" and "ml" all searches advance together.
+    start : array_like, optional
+        Free parameters (free,) or (dataset, free) at which further climbs of "reml" and "ml" begin, such as the `xi` of
+        a fit; by default SDs of the size of the sampling SDs.
+    n_jobs : int, default 1
+        Number of processes, -1 for one on every processor. The results do not depend on it.
+    progress : bool, default False
+        Whether a progress bar is shown.
 
     Returns
     -------
-    Dataset over `dataset`
-        `beta`, `beta_se` (dataset, coef); `psi_L` (dataset, effect_L, effect_L_bis) for every level L; `xi`,
-        `at_boundary` (dataset, free); `loglik` and `converged` (dataset).
+    Dataset
+        Over `dataset`: `beta`, `beta_se` (dataset, coef); `psi_L` (dataset, effect_L, effect_L_bis) for every level L;
+        `xi`, `at_boundary` (dataset, free); `loglik` and `converged` (dataset).
 
     Raises
     ------

@@ -88,10 +88,10 @@ def of_variance_components(units: Units, psi: FloatArray, R: FloatArray, divisor
     return cov / np.outer(divisor, divisor)
 
 
-def standard_errors(cov: FloatArray) -> FloatArray:
-    """(k, k) of the entries of Psi."""
+def of_variances(cov: FloatArray) -> FloatArray:
+    """(k,) standard errors of the diagonal of Psi, from the covariance (k * k, k * k) of its entries."""
     k = round(np.sqrt(len(cov)))
-    return np.sqrt(np.diag(cov)).reshape(k, k)
+    return np.sqrt(np.diag(cov)[:: k + 1])
 
 
 def of_factor(L: FloatArray, row: np.ndarray, col: np.ndarray, cov: FloatArray) -> FloatArray:

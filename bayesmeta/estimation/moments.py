@@ -192,7 +192,7 @@ def _estimate(
     none = np.full(len(row), np.nan)
     xi_cov = np.full((len(row), len(row)), np.nan) if at_zero.any() else moment_errors.of_factor(factor, row, col, cov)
     search = Optimizer(np.zeros((0, len(row))), np.zeros(0), evaluations, none, change, converged, at_zero, message)
-    return at_psi(spec, method, psi, moment_errors.standard_errors(cov), factor[row, col], xi_cov, search)
+    return at_psi(spec, method, psi, moment_errors.of_variances(cov), factor[row, col], xi_cov, search)
 
 
 def lower_factor(psi: FloatArray) -> FloatArray:

@@ -49,8 +49,8 @@ class Estimate:
 
     beta (P,), beta_cov (P, P); psi one (a, a) matrix per level; xi (F,) free parameters of all levels, labelled `free`;
     xi_cov (F, F) inverse observed information, NaN where a parameter is at its boundary; loglik is NaN for methods
-    without a likelihood; nobs is N - P for REML; psi_se (a, a) per level, the standard errors of the entries of Psi,
-    also of variances at zero, where the method has a formula of its own for them.
+    without a likelihood; nobs is N - P for REML; tau2_se (a,) per level, the standard errors of the variances, at zero
+    too; None where the method estimates none.
     """
 
     method: str
@@ -65,4 +65,4 @@ class Estimate:
     df_random: int
     nobs: int
     optimizer: Optimizer | None
-    psi_se: tuple[FloatArray, ...] | None = None
+    tau2_se: tuple[FloatArray, ...] | None = None

@@ -47,10 +47,8 @@ def _estimate(spec: Spec, estimate: Estimate, random_effects: bool) -> xr.Datase
     }
     for level, psi in zip(spec.levels, estimate.psi, strict=True):
         variables |= _covariance(level, psi)
-    if estimate.psi_se is not None:
-        for level, se in zip(spec.levels, estimate.psi_se, strict=True):
-            effect = schema.effect(level.name)
-            variables[schema.psi_se(level.name)] = ((effect, schema.bis(effect)), se)
+    for level, se in zip(spec.levels, estimate.tau2_se or (), strict=estimate.tau2_se is not None):
+        variables[schema.tau2_se(level.name)] = (schema.effect(level.name), se)
     if random_effects:
         predicted = kernel.random_effects(spec.statistics, list(estimate.psi)).levels
         for level, b in zip(spec.levels, predicted, strict=True):

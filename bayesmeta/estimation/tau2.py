@@ -176,8 +176,8 @@ def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], toleranc
         at_boundary=np.array([at_zero]),
         message="solved directly",
     )
-    psi, psi_se = np.array([[moment.tau2]]), np.array([[se]])
-    return at_psi(spec, method, psi, psi_se, np.array([tau]), np.array([[variance]]), search)
+    psi = np.array([[moment.tau2]])
+    return at_psi(spec, method, psi, np.array([se]), np.array([tau]), np.array([[variance]]), search)
 
 
 for _name, _label, _estimator, _options in (

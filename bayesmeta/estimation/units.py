@@ -101,7 +101,7 @@ def at_psi(
     spec: Spec,
     method: str,
     psi: FloatArray,
-    psi_se: FloatArray,
+    tau2_se: FloatArray,
     xi: FloatArray,
     xi_cov: FloatArray,
     search: Optimizer,
@@ -121,5 +121,5 @@ def at_psi(
         df_random=len(xi),
         nobs=spec.statistics.n_obs,
         optimizer=search,
-        psi_se=(psi_se,),
+        tau2_se=(tau2_se,),
     )

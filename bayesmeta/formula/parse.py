@@ -108,8 +108,15 @@ def parse(terms: Terms, columns: Sequence[str]) -> Parsed:
 
     Parameters
     ----------
-    terms : the formulas.
-    columns : names of the columns that formulas may use.
+    terms : Terms
+        The formulas.
+    columns : list of str
+        Names of the columns that formulas may use.
+
+    Returns
+    -------
+    Parsed
+        What the formulas mean.
 
     Raises
     ------
@@ -149,7 +156,7 @@ def _check_names(parsed: Parsed, known: Sequence[str]) -> None:
         if twice := _repeated(names):
             raise SpecError(f"{what} '{twice}' occurs twice")
     if repeated := _repeated([c for c in known if c in parsed.columns]):
-        raise SpecError(f"the data have several columns named '{repeated}'\n  rename or drop all but one")
+        raise SpecError(f"the data have several columns named '{repeated}'\n  rename them, or drop all but one")
     _check_levels(parsed.levels)
     if schema.OVERALL in parsed.outcomes and len(parsed.outcomes) > 1:
         raise SpecError(f"outcome '{schema.OVERALL}' has the name of the test of all outcomes\n  rename the column")
@@ -176,7 +183,7 @@ def _fixed(fixed: str | dict[str, str], columns: Sequence[str]) -> tuple[list[Pa
     """Outcomes, predictors per outcome, offsets."""
     if isinstance(fixed, dict):
         if not fixed:
-            raise SpecError("the formula is an empty dict, it must name an outcome, such as {'y': '1 + x'}")
+            raise SpecError("the formula is an empty dict; it must name an outcome, such as {'y': '1 + x'}")
         responses = [check_expression(_text(outcome, "outcome"), columns) for outcome in fixed]
         return responses, [check_formula(_right(f, f"formula of {y}"), columns) for y, f in fixed.items()], []
     sides = split(_text(fixed, "formula"), "~")
@@ -218,7 +225,9 @@ def _levels(terms: Terms, columns: Sequence[str]) -> list[_Level]:
         parts = (terms.random,) if isinstance(terms.random, str) else terms.random
         levels = [level for part in parts for level in _bar(_text(part, "random"))]
     else:
-        raise SpecError(f"random is a {type(terms.random).__name__}, it must be '1 | group', a dict or a list")
+        raise SpecError(
+            f"random is a {type(terms.random).__name__}; it must be a string such as '1 | group', a dict or a list"
+        )
     if not levels:
         raise SpecError("random is empty\n  leave it out for one random effect per row and outcome")
     return [level._replace(column=_plain_column(level.column, "random", columns)) for level in levels]
@@ -276,13 +285,13 @@ def _right(text: object, what: str) -> str:
     if not right:
         raise SpecError(f"{what} has no predictors; write 1 for an intercept alone")
     if len(split(right, "~")) > 1 or len(split(right, "|")) > 1:
-        raise SpecError(f"{what}: predictors alone are expected in '{right}', without '~' and '|'")
+        raise SpecError(f"{what}: '{right}' must hold predictors only, without '~' and '|'")
     return right
 
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise SpecError(f"{what} is {value!r}, it must be a non-empty string")
+        raise SpecError(f"{what} is {value!r}; it must be a non-empty string")
     return value
 
 

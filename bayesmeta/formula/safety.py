@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, did_you_mean
 from bayesmeta.errors import SpecError
 
 
@@ -167,12 +167,9 @@ class _Checker:
         column = self.quoted.get(name, name)
         if name.startswith("__"):
             self.refuse(f"the name '{column}'")
-        if column not in self.columns:
-            hint = f"; the function is written {column}(...)" if column in self.functions else ""
-            raise SpecError(
-                f"formula '{self.formula}': no column '{column}'{hint or did_you_mean(column, self.columns)}\n"
-                f"  columns: {listing(self.columns, 30)}"
-            )
+        if column in self.functions and column not in self.columns:
+            raise SpecError(f"formula '{self.formula}': no column '{column}'; the function is written {column}(...)")
+        check_name(column, self.columns, f"formula '{self.formula}': no column", "columns", most=30)
         self.part.names[name] = column
 
     def expression(self, code: str) -> None:
@@ -245,11 +242,7 @@ class _Checker:
 
     def _unquote(self, quoted: re.Match[str]) -> str:
         column = quoted[1]
-        if column not in self.columns:
-            raise SpecError(
-                f"formula '{self.formula}': no column '{column}'{did_you_mean(column, self.columns)}\n"
-                f"  columns: {listing(self.columns, 30)}"
-            )
+        check_name(column, self.columns, f"formula '{self.formula}': no column", "columns", most=30)
         alias = f"_column{list(self.columns).index(column)}_"
         if alias in self.columns:
             raise SpecError(f"column '{alias}' has a name that is reserved for formulas\n  rename the column")

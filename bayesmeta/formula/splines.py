@@ -21,17 +21,22 @@ def natural_basis(x: ArrayLike, knots: ArrayLike, boundary: tuple[float, float],
 
     Parameters
     ----------
-    x : (n,) values, NaN where missing.
-    knots : (m,) interior knots, strictly between the boundary knots.
-    boundary : the two boundary knots in increasing order.
-    intercept : whether the span contains the constant.
+    x : array
+        (n,) values, NaN where missing.
+    knots : array
+        (m,) interior knots, strictly between the boundary knots.
+    boundary : tuple of float
+        The two boundary knots in increasing order.
+    intercept : bool, default False
+        Whether the span contains the constant.
 
     Returns
     -------
-    (n, m + 1 + intercept); rows of NaN where x is NaN.
+    array
+        (n, m + 1 + intercept); rows of NaN where x is NaN.
 
-    Source
-    ------
+    References
+    ----------
     Hastie (1992), Generalized additive models, in Statistical Models in S, chapter 7.
 
     Examples
@@ -65,13 +70,21 @@ def ns(
 
     Parameters
     ----------
-    x : (n,) values.
-    df : number of columns; the interior knots are then equally spaced quantiles of x between the boundary knots.
-    knots : interior knots. With neither `df` nor `knots` there are none, and the spline is a straight line.
-    boundary_knots : beyond them the spline is linear; by default the range of x.
-    intercept : whether the span contains the constant.
+    x : array
+        (n,) values.
+    df : int, optional
+        Number of columns; the interior knots are then equally spaced quantiles of x between the boundary knots.
+    knots : float or list of float, optional
+        Interior knots. With neither `df` nor `knots` there are none, and the spline is a straight line.
+    boundary_knots : list of float, optional
+        Beyond them the spline is linear; by default the range of x.
+    intercept : bool, default False
+        Whether the span contains the constant.
 
-    The knots of the first evaluation are kept in `_state` and used for new data.
+    Returns
+    -------
+    DataFrame
+        The basis. The knots of the first evaluation are kept in `_state` and used for new data.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
+Interval = Literal["percentile", "basic", "bca"]
 KINDS, INTERVALS = ("parametric", "groups"), ("percentile", "basic", "bca")
 REPLICATE, PARAMETER, INTERVAL = "replicate", "parameter", "interval"
 
@@ -31,8 +32,8 @@ def bootstrap(
     tree: xr.DataTree,
     n: int = 1000,
     random_seed: int | Sequence[int] | None = None,
-    kind: str = "parametric",
-    intervals: str | Sequence[str] = ("percentile", "basic"),
+    kind: Literal["parametric", "groups"] = "parametric",
+    intervals: Interval | Sequence[Interval] = ("percentile", "basic"),
     prob: float = 0.95,
     *,
     n_jobs: int = 1,
@@ -42,16 +43,24 @@ def bootstrap(
 
     Parameters
     ----------
-    tree : results tree of `bm.fit`.
-    n : number of replicates.
-    random_seed : whatever `numpy.random.SeedSequence` takes.
-    kind : "parametric": new effect estimates from the fitted model, the design and S kept. "groups": outer groups drawn
+    tree : DataTree
+        Results tree of `bm.fit`.
+    n : int, default 1000
+        Number of replicates.
+    random_seed : int or sequence of int, optional
+        Whatever `numpy.random.SeedSequence` takes.
+    kind : {"parametric", "groups"}, default "parametric"
+        "parametric": new effect estimates from the fitted model, the design and S kept. "groups": outer groups drawn
         with replacement, with all they hold; each is a group of its own.
-    intervals : some of "percentile", "basic" and "bca". The last, bias-corrected and accelerated, leaves every outer
-        group out once more to find the acceleration.
-    prob : probability of the intervals, between 0 and 1.
-    n_jobs : number of processes, -1 for one on every processor. The results do not depend on it.
-    progress : whether a progress bar is shown.
+    intervals : {"percentile", "basic", "bca"} or sequence of these
+        Some of "percentile", "basic" and "bca". The last, bias-corrected and accelerated, leaves every outer group out
+        once more to find the acceleration.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    n_jobs : int, default 1
+        Number of processes, -1 for one on every processor. The results do not depend on it.
+    progress : bool, default False
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -123,7 +132,7 @@ def bootstrap(
 
 
 def _parametric(
-    tree: xr.DataTree, spec: Spec, n: int, seed: Any, n_jobs: int, progress: bool
+    tree: xr.DataTree, spec: Spec, n: int, seed: int | Sequence[int] | None, n_jobs: int, progress: bool
 ) -> tuple[FloatArray, np.ndarray]:
     xi = group(tree, schema.ESTIMATE)["xi"].to_numpy()
     start = np.where(xi == 0, 0.1, xi) if "start" in method_of(tree).options else None  # zero has no gradient
@@ -142,7 +151,7 @@ def _parametric(
 
 
 def _by_groups(
-    spec: Spec, method: str, n: int, seed: Any, n_jobs: int, progress: bool
+    spec: Spec, method: str, n: int, seed: int | Sequence[int] | None, n_jobs: int, progress: bool
 ) -> tuple[FloatArray, np.ndarray]:
     m = spec.levels[0].n_groups
     if m < 10:
@@ -158,8 +167,8 @@ def _by_groups(
 def _refits(
     spec: Spec, method: str, drawn: Sequence[np.ndarray], n_jobs: int, progress: bool = False
 ) -> tuple[FloatArray, np.ndarray]:
-    found = list(in_order(_Refit(spec, method), drawn, n_jobs, progress, "replicates"))
-    return np.array([values for values, _ in found]), np.array([converged for _, converged in found])
+    refits = list(in_order(_Refit(spec, method), drawn, n_jobs, progress, "replicates"))
+    return np.array([values for values, _ in refits]), np.array([converged for _, converged in refits])
 
 
 class _Refit:
@@ -173,11 +182,11 @@ class _Refit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BayesmetaWarning)
             try:
-                found = method_named(self.method).estimate(with_groups(self.spec, drawn))
+                estimate = method_named(self.method).estimate(with_groups(self.spec, drawn))
             except (np.linalg.LinAlgError, ValueError):  # these groups cannot tell the coefficients apart
                 return np.full(size, np.nan), False
-        values = natural(found.beta[None], [psi[None] for psi in found.psi])[0]
-        return values, bool(found.optimizer is None or found.optimizer.converged)
+        values = natural(estimate.beta[None], [psi[None] for psi in estimate.psi])[0]
+        return values, bool(estimate.optimizer is None or estimate.optimizer.converged)
 
 
 def natural(beta: FloatArray, psi: Sequence[FloatArray]) -> FloatArray:

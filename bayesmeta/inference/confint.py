@@ -1,6 +1,7 @@
 """Confidence intervals of the parameters of a results tree."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,31 +22,39 @@ STATISTICS = ["estimate", "se", "lower", "upper"]
 
 
 def confint(
-    tree: xr.DataTree, method: str = "wald", parameters: str | Sequence[str] | None = None, prob: float = 0.95
+    tree: xr.DataTree,
+    method: Literal["wald", "qprofile", "profile"] = "wald",
+    parameters: str | Sequence[str] | None = None,
+    prob: float = 0.95,
 ) -> xr.Dataset:
     """Estimates with standard errors and confidence intervals.
 
     Parameters
     ----------
-    tree : results tree of `bm.fit`, also one read back from a file.
-    method : "wald", for every model: normal intervals, of fixed effects as they are, of SDs in log tau, of correlations
-        in atanh rho. "qprofile", for one outcome with one random effect for each row: exact intervals of the
-        between-study variance, by any method of estimation and with any covariates. They hold the values of tau2 at
-        which the generalised Q, the residual sum of squares with weights 1 / (v + tau2), lies between two quantiles of
-        its chi-squared distribution with n - P degrees of freedom. "profile", of fits by "ml" and "reml": the values
-        at which the profile likelihood is high enough, see `bm.profile`.
-    parameters : which ones, by default all: labels such as "beta[ablat]" or "tau[study, Intercept]", or kinds "beta",
-        "tau", "rho"; for "qprofile" "tau2", "tau", "I2", "H2"; for "profile" also "psi".
-    prob : probability of the intervals, between 0 and 1.
+    tree : DataTree
+        Results tree of `bm.fit`, also one read back from a file.
+    method : {"wald", "qprofile", "profile"}, default "wald"
+        "wald", for every model: normal intervals, of fixed effects as they are, of SDs in log tau, of correlations in
+        atanh rho. "qprofile", for one outcome with one random effect for each row: exact intervals of the between-study
+        variance, by any method of estimation and with any covariates. They hold the values of tau2 at which the
+        generalised Q, the residual sum of squares with weights 1 / (v + tau2), lies between two quantiles of its
+        chi-squared distribution with n - P degrees of freedom. "profile", of fits by "ml" and "reml": the values at
+        which the profile likelihood is high enough, see `bm.profile`.
+    parameters : str or sequence of str, optional
+        Which ones, by default all: labels such as "beta[ablat]" or "tau[study, Intercept]", or kinds "beta", "tau",
+        "rho"; for "qprofile" "tau2", "tau", "I2", "H2"; for "profile" also "psi".
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
 
     Returns
     -------
-    Dataset over `parameter`: `estimate`, `se`, `lower`, `upper`, NaN where the method gives none
-        For "wald" the coordinates `kind`, `level` and `term` say what a parameter is. For "qprofile" `I2`, in percent,
-        is tau2 / (tau2 + s2) and `H2` is tau2 / s2 + 1 with the typical sampling variance s2 = (n - P) / tr(P), so they
-        belong to the estimate of tau2 and differ from those of `bm.heterogeneity`, which are made from Q. Standard
-        errors of I2 and H2 follow from that of tau2 by the delta method with s2 known; tau has none at zero. A bound
-        that would be negative is zero, or an empty interval NaN; the attribute `note` says either.
+    Dataset
+        Over `parameter`: `estimate`, `se`, `lower`, `upper`, NaN where the method gives none. For "wald" the
+        coordinates `kind`, `level` and `term` say what a parameter is. For "qprofile" `I2`, in percent, is tau2 / (tau2
+        + s2) and `H2` is tau2 / s2 + 1 with the typical sampling variance s2 = (n - P) / tr(P), so they belong to the
+        estimate of tau2 and differ from those of `bm.heterogeneity`, which are made from Q. Standard errors of I2 and
+        H2 follow from that of tau2 by the delta method with s2 known; tau has none at zero. A bound that would be
+        negative is zero, or an empty interval NaN; the attribute `note` says either.
 
     Raises
     ------
@@ -100,11 +109,11 @@ def _wald(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
 
 
 def _profile(tree: xr.DataTree, prob: float, asked: str | Sequence[str] | None) -> tuple[pd.DataFrame, str]:
-    found = profile(tree, asked, prob, points=2)
+    profiles = profile(tree, asked, prob, points=2)
     wald = parameters(tree, prob)
-    table = found[["estimate", "lower", "upper"]].to_dataframe()
+    table = profiles[["estimate", "lower", "upper"]].to_dataframe()
     table.insert(1, "se", wald["se"].reindex(table.index))
-    notes = zip(found[PARAMETER].to_numpy(), found["note"].to_numpy(), strict=True)
+    notes = zip(profiles[PARAMETER].to_numpy(), profiles["note"].to_numpy(), strict=True)
     return table, "; ".join(f"{label}: {note}" for label, note in notes if note)
 
 
@@ -113,7 +122,7 @@ def _q_profile(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
     spec = spec_from_tree(tree)
     study = study_of(spec, "method 'qprofile'", 'method="wald"', 'use method="wald"')
     tau, tau_se = table.loc[table["kind"] == TAU, ["estimate", "se"]].to_numpy(dtype=float)[0]
-    stored = group(tree, schema.ESTIMATE).get(schema.psi_se(spec.levels[0].name))
+    stored = group(tree, schema.ESTIMATE).get(schema.tau2_se(spec.levels[0].name))
     tau2_se = 2 * tau * tau_se if stored is None else float(stored.item())
     lower, upper, note = _tau2_interval(study, prob)
     rows = _transforms(np.array([tau**2, lower, upper]), study.typical_variance)

@@ -1,6 +1,6 @@
 """One fixed term less, or one more: refits, criteria and likelihood-ratio tests in a table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,14 @@ def drop1(tree: xr.DataTree) -> "Steps":
 
     Parameters
     ----------
-    tree : results tree of `fit` by "ml" or "fixed".
+    tree : DataTree
+        Results tree of `fit` by "ml" or "fixed".
 
     Returns
     -------
-    Steps : prints as a table, `to_dataframe()`. Only terms that no other term contains are dropped, x:z before x; never
-        an intercept. With formulas that differ by outcome every outcome's terms are dropped on their own.
+    Steps
+        Prints as a table, `to_dataframe()`. Only terms that no other term contains are dropped, x:z before x; never an
+        intercept. With formulas that differ by outcome every outcome's terms are dropped on their own.
 
     Raises
     ------
@@ -58,18 +60,24 @@ def drop1(tree: xr.DataTree) -> "Steps":
     return Steps(_table(tree, spec, models, None), "Fixed part with one term less")
 
 
-def add1(tree: xr.DataTree, terms: str | Sequence[str], data: Any = None) -> "Steps":
+def add1(
+    tree: xr.DataTree, terms: str | Sequence[str], data: pd.DataFrame | Mapping[str, Any] | None = None
+) -> "Steps":
     """Refit with each of some fixed terms in turn added, for all outcomes, and test what is gained.
 
     Parameters
     ----------
-    tree : results tree of `fit` by "ml" or "fixed".
-    terms : a formula of predictors, as "year + ablat:year", or a list of them; each of its terms is added alone.
-    data : the data frame that the model was specified with, where a term needs a column that the model did not.
+    tree : DataTree
+        Results tree of `fit` by "ml" or "fixed".
+    terms : str or sequence of str
+        A formula of predictors, as "year + ablat:year", or a list of them; each of its terms is added alone.
+    data : DataFrame or mapping, optional
+        The data frame that the model was specified with, where a term needs a column that the model did not.
 
     Returns
     -------
-    Steps : prints as a table, `to_dataframe()`.
+    Steps
+        Prints as a table, `to_dataframe()`.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ def lr_test(
     big: xr.DataTree,
     nested: bool = False,
     *,
-    reference: str = "auto",
+    reference: Literal["auto", "bootstrap"] = "auto",
     bootstrap: int = 999,
     random_seed: int | Sequence[int] | None = 0,
 ) -> "LikelihoodRatio":
@@ -41,27 +42,31 @@ def lr_test(
 
     Parameters
     ----------
-    small, big : results trees of `fit` by "ml", "fixed" or "reml", of the same data with the same sampling covariances;
-        the fixed part of REML fits must be the same.
-    nested : True says that `big` holds `small` where this cannot be decided from the two models, such as between some
+    small, big : DataTree
+        Results trees of `fit` by "ml", "fixed" or "reml", of the same data with the same sampling covariances; the
+        fixed part of REML fits must be the same.
+    nested : bool, default False
+        True asserts that `big` contains `small` where this cannot be decided from the two models, such as between some
         structures of Psi; it overrules no other refusal.
-    reference : "auto", a mixture of chi-squared distributions where its weights are known, else a parametric bootstrap;
+    reference : {"auto", "bootstrap"}, default "auto"
+        "auto", a mixture of chi-squared distributions where its weights are known, else a parametric bootstrap;
         "bootstrap", a parametric bootstrap in any case. The mixtures are those of many groups, and a little
         conservative with few.
-    bootstrap : number of data sets of the parametric bootstrap; with "auto", 0 for the conservative p-value instead.
-    random_seed : of the bootstrap, whatever `numpy.random.SeedSequence` takes.
+    bootstrap : int, default 999
+        Number of data sets of the parametric bootstrap; with "auto", 0 for the conservative p-value instead.
+    random_seed : int or sequence of int, default 0
+        Of the bootstrap, whatever `numpy.random.SeedSequence` takes.
 
     Returns
     -------
-    LikelihoodRatio : prints as a table; `statistic`, `df`, `pvalue`, `reference`, `to_dataframe()`.
-        The reference distribution is
+    LikelihoodRatio
+        Prints as a table; `statistic`, `df`, `pvalue`, `reference`, `to_dataframe()`. The reference distribution is
         chi2_r for r more coefficients, or for r more correlations (or variances set free from being equal) where no
-        estimate is at the boundary;
-        1/2 chi2_(r+q) + 1/2 chi2_(r+q+1) for one more variance, of an effect that may be correlated with q others of
-        its level, and r more coefficients (r = q = 0: 1/2 chi2_0 + 1/2 chi2_1);
-        otherwise that of the statistic in data sets drawn from the smaller model, each fitted by both models
-        (parametric bootstrap); without it chi2 with all the parameters that are more, with a warning that it is
-        conservative. `reference` says which.
+        estimate is at the boundary; 1/2 chi2_(r+q) + 1/2 chi2_(r+q+1) for one more variance, of an effect that may be
+        correlated with q others of its level, and r more coefficients (r = q = 0: 1/2 chi2_0 + 1/2 chi2_1); otherwise
+        that of the statistic in data sets drawn from the smaller model, each fitted by both models (parametric
+        bootstrap); without it chi2 with all the parameters that are more, with a warning that it is conservative.
+        `reference` says which.
 
     Raises
     ------
@@ -168,8 +173,8 @@ class LikelihoodRatio(Page):
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per model: df, loglik, aic, aicc, and on the second row statistic, pvalue and reference."""
-        found = {"statistic": self.statistic, "pvalue": self.pvalue}
-        frame = self.criteria.assign(**{name: [np.nan, value] for name, value in found.items()})
+        test = {"statistic": self.statistic, "pvalue": self.pvalue}
+        frame = self.criteria.assign(**{name: [np.nan, value] for name, value in test.items()})
         return frame.assign(reference=["", self.reference])
 
     def blocks(self) -> list[Block]:

@@ -22,18 +22,18 @@ def variance_partition(tree: xr.DataTree) -> xr.Dataset:
 
     Parameters
     ----------
-    tree : results tree of `fit`, in memory or read with `xarray.open_datatree`.
+    tree : DataTree
+        Results tree of `fit`, in memory or read with `xarray.open_datatree`.
 
     Returns
     -------
-    Dataset over (outcome, level), `outcome` "overall" where there is one, else every outcome; `level` the levels outer
-    to inner, then "sampling"
-        `variance`, in squared units of the outcome: of a level its tau squared, with random slopes the mean of
-        z' Psi z over the observations; of "sampling" the typical sampling variance, (n - rank) / trace(P) with
-        P = S^-1 - S^-1 X (X' S^-1 X)^-1 X' S^-1 and the whole S.
-        `share`: percent of the sum of the variances; for a level its I2.
-    and over `outcome`
-        `I2`: share of all levels together, in percent.  `H2`: sum of the variances over the typical sampling variance.
+    Dataset
+        Over (outcome, level), `outcome` "overall" where there is one, else every outcome; `level` the levels outer to
+        inner, then "sampling". `variance`, in squared units of the outcome: of a level its tau squared, with random
+        slopes the mean of z' Psi z over the observations; of "sampling" the typical sampling variance, (n - rank) /
+        trace(P) with P = S^-1 - S^-1 X (X' S^-1 X)^-1 X' S^-1 and the whole S. `share`: percent of the sum of the
+        variances; for a level its I2. Over `outcome`: `I2`, the share of all levels together, in percent; `H2`, the sum
+        of the variances over the typical sampling variance.
 
     Raises
     ------
@@ -88,16 +88,17 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree) -> xr.Dataset:
 
     Parameters
     ----------
-    tree, simpler : fits of the same data by the same method with the same random part, of which the fixed part of
-        `simpler` is a special case; usually `simpler` has the intercepts alone.
+    tree, simpler : DataTree
+        Fits of the same data by the same method with the same random part, of which the fixed part of `simpler` is a
+        special case; usually `simpler` has the intercepts alone.
 
     Returns
     -------
-    Dataset over (outcome, level), `outcome` "overall" where there is one, else every outcome; `level` the levels outer
-    to inner, then "total", their sum
-        `variance`, `variance_simpler`: as in `variance_partition`.
-        `R2`: 100 (variance_simpler - variance) / variance_simpler, in percent, as computed: negative where a variance
-        is estimated larger with the predictors than without, which other packages show as 0. NaN where there is no
+    Dataset
+        Over (outcome, level), `outcome` "overall" where there is one, else every outcome; `level` the levels outer to
+        inner, then "total", their sum. `variance`, `variance_simpler`: as in `variance_partition`. `R2`: 100
+        (variance_simpler - variance) / variance_simpler, in percent, as computed: negative where a variance is
+        estimated larger with the predictors than without, which other packages show as 0. NaN where there is no
         variance to explain.
 
     Raises
@@ -144,10 +145,12 @@ def _check_comparable(tree: xr.DataTree, simpler: xr.DataTree) -> None:
 def _between(tree: xr.DataTree, spec: Spec) -> FloatArray:
     """(outcomes, levels) mean of z' Psi z over the observations of every outcome."""
     estimate = group(tree, schema.ESTIMATE)
-    found = [
+    variances = [
         np.einsum("ni,ij,nj->n", level.Z, estimate[schema.psi(level.name)].to_numpy(), level.Z) for level in spec.levels
     ]
-    return np.column_stack([_by_outcome(spec, values) / _by_outcome(spec, np.ones(len(spec.y))) for values in found])
+    return np.column_stack(
+        [_by_outcome(spec, values) / _by_outcome(spec, np.ones(len(spec.y))) for values in variances]
+    )
 
 
 def _typical(spec: Spec) -> FloatArray:

@@ -45,8 +45,8 @@ def predict(
     def effects(some: slice) -> FloatArray:
         return sum((z[some] @ b.T for z, b in zip(Z, new, strict=True)), _fixed(X[some], offset[some], beta))
 
-    found = _over_rows(effects, X.shape[:2], len(beta), prob) if interval else {}
-    predicted = rows.table(spec.outcomes, found | {"mean": mean, "se": np.sqrt(variance)})
+    interval_of_draws = _over_rows(effects, X.shape[:2], len(beta), prob) if interval else {}
+    predicted = rows.table(spec.outcomes, interval_of_draws | {"mean": mean, "se": np.sqrt(variance)})
     predicted.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
     return predicted
 

@@ -28,21 +28,25 @@ def predict(
 
     Parameters
     ----------
-    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
-    newdata : rows to predict for: a data frame, or a dict of columns or of single values, with the predictors only;
-        outcomes and groups need not be there. `{}` is one row, of a model that needs no predictors. By default the
-        rows of the data, also those that were dropped for want of an outcome.
-    interval : "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every
-        level, which needs the predictors of the random parts as well; None, no interval.
-    prob : probability of the interval, between 0 and 1.
+    tree : DataTree
+        Results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    newdata : DataFrame or mapping, optional
+        Rows to predict for: a data frame, or a dict of columns or of single values, with the predictors only; outcomes
+        and groups need not be there. `{}` is one row, of a model that needs no predictors. By default the rows of the
+        data, also those that were dropped for want of an outcome.
+    interval : {"confidence", "prediction"}, optional
+        "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every level, which
+        needs the predictors of the random parts as well; None, no interval.
+    prob : float, default 0.95
+        Probability of the interval, between 0 and 1.
 
     Returns
     -------
-    Dataset over (row, outcome)
-        `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect about `mean`; with
-        an interval `lower` and `upper`, by normal quantiles. A row with a missing predictor is NaN, as is a row of the
-        data that was dropped because of its predictors; missing outcomes are predicted. Of a posterior, mean and SD of
-        the draws, and their quantiles as an equal-tailed interval.
+    Dataset
+        Over (row, outcome): `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect
+        about `mean`; with an interval `lower` and `upper`, by normal quantiles. A row with a missing predictor is NaN,
+        as is a row of the data that was dropped because of its predictors; missing outcomes are predicted. Of a
+        posterior, mean and SD of the draws, and their quantiles as an equal-tailed interval.
 
     Raises
     ------
@@ -86,9 +90,9 @@ def predict(
         for level in spec.levels:
             Z, psi = spec.design.random(level.name, rows.frame), estimate[schema.psi(level.name)].to_numpy()
             variance += quadratic(Z, psi)
-    found = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
-    found.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
-    return found if interval else found[["mean", "se"]]
+    predicted = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
+    predicted.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
+    return predicted if interval else predicted[["mean", "se"]]
 
 
 def blup(
@@ -102,20 +106,25 @@ def blup(
 
     Parameters
     ----------
-    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
-    level : name of a level: the random effects of this one and of those outside it are in the prediction; by default
-        all. The marginal covariance is that of the whole model, whatever the level.
-    kind : "outcome", fixed part, offset and random effects; "residual", the random effects alone.
-    se : "exact", the prediction error with the uncertainty of beta and its covariance with the random effects; "paper",
+    tree : DataTree
+        Results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    level : str, optional
+        Name of a level: the random effects of this one and of those outside it are in the prediction; by default all.
+        The marginal covariance is that of the whole model, whatever the level.
+    kind : {"outcome", "residual"}, default "outcome"
+        "outcome", fixed part, offset and random effects; "residual", the random effects alone.
+    se : {"exact", "paper"}, default "exact"
+        "exact", the prediction error with the uncertainty of beta and its covariance with the random effects; "paper",
         equation (6) of Sera et al. (2019), which leaves that covariance out and means nothing for a posterior.
-    prob : probability of the interval, between 0 and 1.
+    prob : float, default 0.95
+        Probability of the interval, between 0 and 1.
 
     Returns
     -------
-    Dataset over (row, outcome)
-        `mean`, `se`, `lower`, `upper`, by normal quantiles, for every row of the data. A row that was dropped is NaN;
-        a missing outcome is predicted from the other observations of its groups. Of a posterior, mean, SD and
-        quantiles of the draws.
+    Dataset
+        Over (row, outcome): `mean`, `se`, `lower`, `upper`, by normal quantiles, for every row of the data. A row that
+        was dropped is NaN; a missing outcome is predicted from the other observations of its groups. Of a posterior,
+        mean, SD and quantiles of the draws.
 
     Raises
     ------
@@ -138,16 +147,16 @@ def blup(
     z = quantile(prob)
     if is_posterior(tree):
         return posterior_predict.blup(tree, level, kind, se, prob)
-    spec, found = _random_effects(tree)
+    spec, effects = _random_effects(tree)
     rows = Rows.kept(spec)
-    mean, with_beta, given_beta = _random_part(spec, rows, found, depth(spec, level))
+    mean, with_beta, conditional = _random_part(spec, rows, effects, depth(spec, level))
     if se == "paper":
         with_beta = np.zeros_like(with_beta)
     if kind == "outcome":
         X = spec.design.fixed(rows.frame)
-        mean += X @ found.beta + spec.design.offset(rows.frame)[:, None]
-        with_beta += X @ found.beta_factor
-    variance = np.sum(with_beta**2, axis=-1) + np.sum(given_beta**2, axis=-1)
+        mean += X @ effects.beta + spec.design.offset(rows.frame)[:, None]
+        with_beta += X @ effects.beta_factor
+    variance = np.sum(with_beta**2, axis=-1) + np.sum(conditional**2, axis=-1)
     predicted = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
     predicted.attrs = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
     return predicted
@@ -158,15 +167,18 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
 
     Parameters
     ----------
-    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
-    prob : probability of the intervals, between 0 and 1.
+    tree : DataTree
+        Results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
 
     Returns
     -------
-    DataTree with one node per level, named by the level
-        Each with `mean`, `se`, `lower`, `upper` over (group_L, effect_L), L the level: BLUPs, the exact standard
-        deviations of their prediction errors, and intervals by normal quantiles; of a posterior, mean, SD and
-        quantiles of the draws. A group's label is preceded by those of the groups it lies in, as in "11/3".
+    DataTree
+        One node per level, named by the level, each with `mean`, `se`, `lower`, `upper` over (group_L, effect_L), L the
+        level: BLUPs, the exact standard deviations of their prediction errors, and intervals by normal quantiles; of a
+        posterior, mean, SD and quantiles of the draws. A group's label is preceded by those of the groups it lies in,
+        as in "11/3".
 
     Raises
     ------
@@ -183,9 +195,9 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
     z = quantile(prob)
     if is_posterior(tree):
         return posterior_predict.ranef(tree, prob)
-    spec, found = _random_effects(tree)
+    spec, effects = _random_effects(tree)
     root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
-    for level, b in zip(spec.levels, found.levels, strict=True):
+    for level, b in zip(spec.levels, effects.levels, strict=True):
         dims = (schema.group(level.name), schema.effect(level.name))
         coords = {dim: spec.labels[dim] for dim in dims}
         statistics = normal(b.mean.T, np.sqrt(np.sum(b.factor**2, axis=1)).T, z)
@@ -200,7 +212,7 @@ def _random_effects(tree: xr.DataTree) -> tuple[Spec, kernel.Prediction]:
 
 
 def _random_part(
-    spec: Spec, rows: Rows, found: kernel.Prediction, depth: int
+    spec: Spec, rows: Rows, effects: kernel.Prediction, depth: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Sum of the random terms (n, k) of the first levels, and a root of its error variance in two parts.
 
@@ -209,7 +221,7 @@ def _random_part(
     P, levels = len(spec.coef), spec.levels[:depth]
     shape = (len(rows.frame), len(spec.outcomes))
     mean, error = np.zeros(shape), np.zeros((*shape, P + sum(level.dim for level in levels)))
-    for level, b in zip(levels, found.levels, strict=False):
+    for level, b in zip(levels, effects.levels, strict=False):
         Z, of_row = spec.design.random(level.name, rows.frame), group_of_kept(spec, level)
         mean += np.einsum("nka,an->nk", Z, b.mean[:, of_row])
         error[..., : b.factor.shape[1]] += np.einsum("nka,acn->nkc", Z, b.factor[:, :, of_row])

@@ -50,13 +50,15 @@ class Rows:
         _mention_unknown(frame, spec)
         return cls(frame, [str(row) for row in frame.index], np.ones(len(frame), bool))
 
-    def table(self, outcomes: Sequence[str], found: Mapping[str, FloatArray]) -> xr.Dataset:
+    def table(self, outcomes: Sequence[str], statistics: Mapping[str, FloatArray]) -> xr.Dataset:
         """Statistics (n, k) of the rows with predictors as a table over all rows, NaN for the others."""
         coords = {
             schema.ROW: pd.Index(list(self.labels), dtype=object),
             schema.OUTCOME: pd.Index(list(outcomes), dtype=object),
         }
-        return table((schema.ROW, schema.OUTCOME), {name: self._all(values) for name, values in found.items()}, coords)
+        return table(
+            (schema.ROW, schema.OUTCOME), {name: self._all(values) for name, values in statistics.items()}, coords
+        )
 
     def _all(self, values: FloatArray) -> FloatArray:
         everywhere = np.full((len(self.used), values.shape[1]), np.nan)
@@ -93,8 +95,8 @@ def _mention_unknown(frame: pd.DataFrame, spec: Spec) -> None:
         warn(f"the model does not use these columns of newdata: {listing(unknown)}{hint}", AssumptionWarning)
 
 
-def table(dims: tuple[str, str], found: Mapping[str, FloatArray], coords: Mapping[str, pd.Index]) -> xr.Dataset:
-    return xr.Dataset({name: (dims, values) for name, values in found.items()}, coords)
+def table(dims: tuple[str, str], statistics: Mapping[str, FloatArray], coords: Mapping[str, pd.Index]) -> xr.Dataset:
+    return xr.Dataset({name: (dims, values) for name, values in statistics.items()}, coords)
 
 
 def normal(mean: FloatArray, se: FloatArray, z: float) -> dict[str, FloatArray]:

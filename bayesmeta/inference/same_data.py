@@ -82,8 +82,8 @@ def _same_space(first: FloatArray, second: FloatArray) -> bool:
 
 def within(space: FloatArray, columns: FloatArray) -> bool:
     """Whether columns (n_obs, any) are linear combinations of the columns of `space` (n_obs, any)."""
-    basis, found = _scaled(space), _scaled(columns)
-    left = found - basis @ np.linalg.lstsq(basis, found)[0]
+    basis, scaled = _scaled(space), _scaled(columns)
+    left = scaled - basis @ np.linalg.lstsq(basis, scaled)[0]
     return bool(np.all(np.linalg.norm(left, axis=0) < _SAME_SPACE))
 
 

@@ -9,8 +9,10 @@ import xarray as xr
 
 from bayesmeta._validation import check_probability, listing
 from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
+from bayesmeta.display.posterior_remarks import prior_facts
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec
+from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.prior import Priors
 from bayesmeta.tree.parameters import parameters
 from bayesmeta.tree.specification import group
@@ -37,17 +39,31 @@ def sensitivity(
 
     Parameters
     ----------
-    spec : from `bm.specify`.
-    priors : names to show and the priors, None for the defaults: `{"default": None, "wide": bm.Priors(tau=...)}`.
-    draws, tune, chains, random_seed, sampler, target_accept, progress : see `bm.sample`; every prior has the same seed.
-    prob : probability of the intervals, between 0 and 1.
+    spec : Spec
+        From `bm.specify`.
+    priors : mapping of str to Priors or None
+        Names to show and the priors, None for the defaults: `{"default": None, "wide": bm.Priors(tau=...)}`.
+    draws, tune : int, default 1000
+        See `bm.sample`.
+    chains : int, default 4
+        See `bm.sample`.
+    random_seed : int, optional
+        The seed of every prior; by default drawn.
+    sampler : {"auto", "nutpie", "pymc", "numpyro"}, default "auto"
+        See `bm.sample`.
+    target_accept : float, default 0.9
+        See `bm.sample`.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    progress : bool, optional
+        See `bm.sample`.
 
     Returns
     -------
-    Dataset over (prior, parameter)
-        `estimate` the posterior mean, `se` the posterior SD, `lower`, `upper` of the equal-tailed interval; by `prior`
-        `r_hat` the largest, `ess_bulk` and `ess_tail` the smallest of all parameters, `divergences`, and `priors`, the
-        priors in words. `bm.plots.sensitivity` draws it.
+    Dataset
+        Over (prior, parameter): `estimate` the posterior mean, `se` the posterior SD, `lower`, `upper` of the
+        equal-tailed interval; by `prior` `r_hat` the largest, `ess_bulk` and `ess_tail` the smallest of all parameters,
+        `divergences`, and `priors`, the priors in words. `bm.plots.sensitivity` draws it.
 
     Raises
     ------
@@ -57,7 +73,7 @@ def sensitivity(
     Warns
     -----
     ConvergenceWarning
-        As of `bm.sample`, for every prior.
+        See `bm.sample`; for every prior.
 
     Notes
     -----
@@ -83,54 +99,52 @@ def sensitivity(
         raise SpecError(f"priors is {priors!r}; give a dict of names and bm.Priors, with at least one entry")
     check_probability(prob)
     check_settings(draws, tune, chains, target_accept)
-    seed = check_seed(random_seed)
-    how: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains}
-    how |= {"target_accept": target_accept, "progress": shown(progress)}
+    seed, progress = check_seed(random_seed), shown(progress)
     if sampler in ("auto", "nutpie"):
-        trees = _from_one_model(spec, priors, seed, how)
+        trees = _from_one_model(spec, priors, (draws, tune, chains, seed, target_accept, progress))
     else:
-        trees = {name: sample(spec, given, random_seed=seed, sampler=sampler, **how) for name, given in priors.items()}
+        trees = {
+            name: sample(spec, each, draws, tune, chains, seed, sampler, target_accept, progress=progress)
+            for name, each in priors.items()
+        }
     return side_by_side(trees, prob)
 
 
 def _from_one_model(
-    spec: Spec, priors: Mapping[str, Priors | None], seed: int, how: dict[str, Any]
+    spec: Spec, priors: Mapping[str, Priors | None], settings: tuple[int, int, int, int, float, bool]
 ) -> dict[str, xr.DataTree]:
-    from bayesmeta.bayes.sample import Compiled
-    from bayesmeta.priors.defaults import resolve
+    from bayesmeta.bayes import run  # loads PyMC, which takes seconds
 
-    given = {}
+    resolved = {}
     for name, each in priors.items():
         try:
-            given[str(name)] = resolve(spec, each)
+            resolved[str(name)] = resolve(spec, each)
         except SpecError as error:
             raise SpecError(f"priors '{name}': {error}") from None
-    compiled = Compiled(spec, list(given.values()))
-    return {name: compiled.sample(which, seed=seed, **how) for which, name in enumerate(given)}
+    compiled = run.Compiled(spec, list(resolved.values()))
+    return {name: compiled.sample(which, run.Settings(*settings)) for which, name in enumerate(resolved)}
 
 
 def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
     """The dataset of `sensitivity`, from posterior trees of one specification under their priors' names."""
-    from bayesmeta.display.posterior_remarks import prior_facts
-
     tables = {name: parameters(tree, prob) for name, tree in trees.items()}
     known = next(iter(tables.values()))
-    found: dict[str, Any] = {
+    variables: dict[str, Any] = {
         statistic: (("prior", "parameter"), np.stack([table[statistic].astype(float) for table in tables.values()]))
         for statistic in STATISTICS
     }
     checks = [group(tree, "diagnostics") for tree in trees.values()]
     for name in CONVERGENCE:
         worst = np.nanmax if name == "r_hat" else np.nanmin
-        found[name] = (
+        variables[name] = (
             "prior",
             [float(worst(check[name])) if check[name].notnull().any() else np.nan for check in checks],
         )
-    found["divergences"] = ("prior", [int(check["divergences"]) for check in checks])
+    variables["divergences"] = ("prior", [int(check["divergences"]) for check in checks])
     words = [listing([f"{label} ~ {prior}" for label, prior in prior_facts(tree)], most=50) for tree in trees.values()]
-    found["priors"] = ("prior", np.array(words, dtype=object))
+    variables["priors"] = ("prior", np.array(words, dtype=object))
     coords: dict[str, Any] = {
         column: ("parameter", known[column].to_numpy(dtype=object)) for column in ("kind", "level", "term")
     }
     coords |= {"prior": pd.Index(list(trees), dtype=object), "parameter": pd.Index(known.index, dtype=object)}
-    return xr.Dataset(found, coords, {"prob": prob})
+    return xr.Dataset(variables, coords, {"prob": prob})

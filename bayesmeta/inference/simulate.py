@@ -11,6 +11,7 @@ from bayesmeta import schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_integer, check_name, listing
 from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.kernel.layout import components
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.specification import group, spec_from_tree
 
@@ -30,19 +31,25 @@ def simulate(
 
     Parameters
     ----------
-    spec_or_tree : a results tree, whose estimates are taken as true, or, if it holds a posterior, one of whose draws is
-        taken for every data set, so that the data sets are draws of the posterior predictive distribution; or a
-        specification, which needs `beta` and `psi`.
-    n : number of data sets.
-    random_seed : whatever `numpy.random.SeedSequence` takes. Data set i depends on the seed and i alone.
-    beta : (coef,) true coefficients, in place of those of the tree.
-    psi : true between-study covariance, in place of those of the tree: a matrix, or with several levels one for each
-        in a dict {level: matrix}; a number is a variance.
+    spec_or_tree : Spec or DataTree
+        A results tree, whose estimates are taken as true, or, if it holds a posterior, one of whose draws is taken for
+        every data set, so that the data sets are draws from the posterior predictive distribution; or a specification,
+        which needs `beta` and `psi`.
+    n : int
+        Number of data sets.
+    random_seed : int or sequence of int, optional
+        Whatever `numpy.random.SeedSequence` takes. Data set i depends on the seed and i alone.
+    beta : array_like, optional
+        (coef,) true coefficients, in place of those of the tree.
+    psi : array_like or mapping, optional
+        True between-study covariance, in place of those of the tree: a matrix, or with several levels one for each in a
+        dict {level: matrix}; a number is a variance.
 
     Returns
     -------
-    (dataset, row, outcome) over all rows of the data, NaN where the specification has no observation
-        With random effects and sampling errors drawn anew from normal distributions, and the offset added.
+    ndarray
+        (dataset, row, outcome), over all rows of the data, NaN where the specification has no observation. Random
+        effects and sampling errors are drawn anew from normal distributions, and the offset is added.
 
     Raises
     ------
@@ -58,17 +65,17 @@ def simulate(
     (1000, 13, 1)
     """
     choice, *seeds = np.random.SeedSequence(random_seed).spawn(count("n", n) + 1)
-    spec, given_beta, given_psi = _values(spec_or_tree, n, np.random.default_rng(choice))
-    true_beta = given_beta if beta is None else true_coefficients(spec, beta)
-    true_psi = given_psi if psi is None else true_covariances(spec, psi)
+    spec, beta_of_tree, psi_of_tree = _values(spec_or_tree, n, np.random.default_rng(choice))
+    true_beta = beta_of_tree if beta is None else true_coefficients(spec, beta)
+    true_psi = psi_of_tree if psi is None else true_covariances(spec, psi)
     if true_beta is None or true_psi is None:
         raise SpecError("a specification has no true values: give beta= and psi=, or simulate from a fit")
     return draw(spec, seeds, true_beta, true_psi, root_of_S(spec))
 
 
-def count(name: str, given: Any) -> int:
+def count(name: str, number: Any) -> int:
     """A number of data sets, checked."""
-    return check_integer(given, name, 1)
+    return check_integer(number, name, 1)
 
 
 def draw(
@@ -114,8 +121,6 @@ def psi_root(psi: FloatArray) -> FloatArray:
 
 def root_of_S(spec: Spec) -> tuple[FloatArray, IntArray, IntArray]:
     """Values, rows and columns of the Cholesky factor of the sampling covariance, component by component."""
-    from bayesmeta.kernel.layout import components
-
     row, col = spec.S.row, spec.S.col
     label = components(len(spec.y), row, col)
     order = np.argsort(label, kind="stable")
@@ -123,7 +128,7 @@ def root_of_S(spec: Spec) -> tuple[FloatArray, IntArray, IntArray]:
     start = np.cumsum(np.r_[0, size[:-1]])
     position = np.empty_like(order)
     position[order] = np.arange(len(order)) - start[label[order]]
-    found: list[tuple[FloatArray, IntArray, IntArray]] = []
+    parts: list[tuple[FloatArray, IntArray, IntArray]] = []
     for s in np.unique(size):
         these = np.flatnonzero(size == s)
         place = np.full(len(size), -1)
@@ -135,8 +140,8 @@ def root_of_S(spec: Spec) -> tuple[FloatArray, IntArray, IntArray]:
         members = order[start[these][:, None] + np.arange(s)]
         lower_i, lower_j = np.tril_indices(s)
         root = np.linalg.cholesky(blocks)[:, lower_i, lower_j]
-        found.append((root.ravel(), members[:, lower_i].ravel(), members[:, lower_j].ravel()))
-    value, rows, cols = (np.concatenate(part) for part in zip(*found, strict=True))
+        parts.append((root.ravel(), members[:, lower_i].ravel(), members[:, lower_j].ravel()))
+    value, rows, cols = (np.concatenate(part) for part in zip(*parts, strict=True))
     return value, rows, cols
 
 
@@ -152,20 +157,20 @@ def true_covariances(spec: Spec, psi: Any) -> list[FloatArray]:
     """The given Psi of every level, checked."""
     levels = {level.name: level for level in spec.levels if level.dim}
     if isinstance(psi, Mapping):
-        given = dict(psi)
+        psi = dict(psi)
     elif len(levels) == 1:
-        given = dict.fromkeys(levels, psi)
+        psi = dict.fromkeys(levels, psi)
     else:
         raise SpecError(f"the model has the levels {listing(levels)}; give psi as a dict {{level: matrix}}")
-    for name in given:
+    for name in psi:
         check_name(name, levels, "psi names a level", "levels")
-    if missing := [name for name in levels if name not in given]:
+    if missing := [name for name in levels if name not in psi]:
         raise SpecError(f"psi has no matrix for level {listing(missing)}")
-    return [_checked(given[v.name], v) if v.dim else np.zeros((0, 0)) for v in spec.levels]
+    return [_checked(psi[v.name], v) if v.dim else np.zeros((0, 0)) for v in spec.levels]
 
 
-def _checked(given: Any, level: Level) -> FloatArray:
-    psi = np.asarray(given, dtype=float)
+def _checked(matrix: Any, level: Level) -> FloatArray:
+    psi = np.asarray(matrix, dtype=float)
     psi = psi.reshape(1, 1) if psi.ndim == 0 else psi
     what = f"the true psi of level '{level.name}'"
     if psi.shape != (level.dim, level.dim) or not np.isfinite(psi).all():
@@ -179,19 +184,19 @@ def _checked(given: Any, level: Level) -> FloatArray:
 
 
 def _values(
-    given: Spec | xr.DataTree, n: int, rng: np.random.Generator
+    source: Spec | xr.DataTree, n: int, rng: np.random.Generator
 ) -> tuple[Spec, FloatArray | None, list[FloatArray] | None]:
     """The specification, and what its tree says of beta (P,) or (n, P), and of Psi per level."""
-    if isinstance(given, Spec):
-        return given, None, None
-    if isinstance(given, xr.DataTree) and POSTERIOR in given.children:
-        spec = spec_from_tree(given)
-        posterior, derived = group(given, POSTERIOR), group(given, DERIVED)
+    if isinstance(source, Spec):
+        return source, None, None
+    if isinstance(source, xr.DataTree) and POSTERIOR in source.children:
+        spec = spec_from_tree(source)
+        posterior, derived = group(source, POSTERIOR), group(source, DERIVED)
         beta = posterior["beta"].transpose("chain", "draw", schema.COEF).to_numpy().reshape(-1, len(spec.coef))
         which = rng.choice(len(beta), n, replace=n > len(beta))
         return spec, beta[which], [_drawn(derived, level)[which] for level in spec.levels]
-    estimate = group(given, schema.ESTIMATE)
-    spec = spec_from_tree(given)
+    estimate = group(source, schema.ESTIMATE)
+    spec = spec_from_tree(source)
     psi = [np.asarray(estimate[schema.psi(level.name)].to_numpy(), dtype=float) for level in spec.levels]
     return spec, np.asarray(estimate["beta"].to_numpy(), dtype=float), psi
 

@@ -21,9 +21,17 @@ def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
 
     Parameters
     ----------
-    spec : the specification.
-    terms : its formulas with another fixed part; outcomes, random part and offsets must be the same.
-    data : data frame with the columns that the new formulas need and the specification does not hold; the same rows.
+    spec : Spec
+        The specification.
+    terms : Terms
+        Its formulas with another fixed part; outcomes, random part and offsets must be the same.
+    data : DataFrame, optional
+        Columns that the new formulas need and the specification does not hold; the same rows.
+
+    Returns
+    -------
+    Spec
+        The new specification.
 
     Raises
     ------
@@ -80,7 +88,7 @@ def _extended(spec: Spec, data: Any) -> pd.DataFrame:
         differs = _different(frame[column], spec.data[column])
         if differs.any():
             labels = listing(np.array(spec.row_labels)[differs])
-            raise DataError(f"column '{column}' of data is not that of the fit in row {labels}")
+            raise DataError(f"column '{column}' of data differs from that of the fit in row {labels}")
     new = [column for column in frame.columns if column not in spec.data.columns]
     return pd.concat([spec.data, frame[new].set_axis(spec.data.index)], axis=1)
 

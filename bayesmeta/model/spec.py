@@ -33,7 +33,12 @@ def freeze(record: object, *names: str) -> None:
 class SamplingCovariance:
     """Known sampling covariance of all observations: the non-zeros of its lower triangle.
 
-    value, row, col : (n_nonzero,) with row >= col, positions in `obs`; every diagonal entry is present.
+    Parameters
+    ----------
+    value : array
+        (n_nonzero,) entries; every diagonal entry is present.
+    row, col : array
+        (n_nonzero,) their positions in `obs`, row >= col.
     """
 
     value: FloatArray
@@ -56,12 +61,20 @@ class SamplingCovariance:
 class Level:
     """One grouping factor with its random effects.
 
-    name : the grouping factor as written.
-    labels : one tuple per group, the labels from the outer level down to this one, in order of first appearance.
-    index : (n_obs,) group of every observation.
-    Z : (n_obs, a) random-effects design; a = 0 for a factor that only says which observations are independent.
-    effects : a labels; predictors outermost, outcomes fastest.
-    structure : of the a x a between-group covariance Psi.
+    Parameters
+    ----------
+    name : str
+        The grouping factor as written.
+    labels : tuple of tuple of str
+        One per group, the labels from the outer level down to this one, in order of first appearance.
+    index : array
+        (n_obs,) group of every observation.
+    Z : array
+        (n_obs, a) random-effects design; a = 0 for a factor that only says which observations are independent.
+    effects : tuple of str
+        a labels; predictors outermost, outcomes fastest.
+    structure : Structure
+        Of the a x a between-group covariance Psi.
     """
 
     name: str
@@ -100,17 +113,44 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """One meta-analytical model with its data; what `fit` and `sample` both take.
+    """One meta-analytical model with its data; what `fit` and `sample` both take. Made by `bayesmeta.specify`.
 
-    y, offset : (n_obs,); X : (n_obs, P). `obs` are the observed (unit, outcome) pairs in the data's order, outcomes
-        fastest.
-    row, outcome_index : (n_obs,) position of the observation's unit among all input rows, of its outcome in `outcomes`.
-    levels : outer to inner, never empty.
-    row_labels, kept, dropped : (n_rows,) labels of all rows of the input, whether they are in the model, and the reason
-        why not, "" where kept.
-    data : the raw columns that the formulas used, all rows, untouched.
-    terms : the formulas as given (see formula.Terms).
-    notes : assumptions made, in sentences.
+    `obs` are the observed (unit, outcome) pairs in the data's order, outcomes fastest.
+
+    Parameters
+    ----------
+    y : array
+        (n_obs,) effect estimates.
+    X : array
+        (n_obs, P) design of the fixed effects.
+    offset : array
+        (n_obs,) known part of the linear predictor.
+    S : SamplingCovariance
+        Known sampling covariance of all observations.
+    levels : tuple of Level
+        Grouping factors with their random effects, outer to inner, never empty.
+    outcomes : tuple of str
+        Labels of the outcomes.
+    coef : tuple of str
+        P labels of the coefficients.
+    row : array
+        (n_obs,) position of the observation's unit among all rows of the input.
+    outcome_index : array
+        (n_obs,) position of the observation's outcome in `outcomes`.
+    row_labels : tuple of str
+        Labels of all rows of the input.
+    kept : array
+        (n_rows,) whether a row is in the model.
+    dropped : tuple of str
+        For every row the reason why it is not, "" where it is kept.
+    data : DataFrame
+        The raw columns that the formulas used, all rows, untouched.
+    terms : Terms
+        The formulas as written.
+    measure : str, optional
+        Name of the effect measure.
+    notes : tuple of str, optional
+        Assumptions made, in sentences.
     """
 
     y: FloatArray

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_name, did_you_mean, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.priors.prior import Prior
 
@@ -39,8 +39,7 @@ def check(prior: Prior) -> None:
         raise SpecError(_unknown(prior))
     known = [p.name for p in signature(families()[prior.name].dist).parameters.values() if p.kind in (1, 3)]
     for name in prior.params:
-        if name not in known:
-            raise SpecError(f"{prior.name} has no parameter '{name}'{did_you_mean(name, known)}\n  {listing(known)}")
+        check_name(name, known, f"{prior.name} has no parameter", "parameters")
     if known and not prior.params:
         raise SpecError(f"prior {prior.name} has no parameters; it takes {listing(known)}")
     try:
@@ -52,10 +51,7 @@ def check(prior: Prior) -> None:
 def _check_own(prior: Prior) -> None:
     expected = OWN[prior.name]
     for name in prior.params:
-        if name not in expected:
-            raise SpecError(
-                f"{prior.name} has no parameter '{name}'{did_you_mean(name, expected)}\n  {listing(expected)}"
-            )
+        check_name(name, expected, f"{prior.name} has no parameter", "parameters")
     missing = [name for name in expected if name not in prior.params]
     if missing:
         raise SpecError(f"prior {prior!r} needs {listing(missing)}")

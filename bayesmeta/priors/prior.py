@@ -48,7 +48,7 @@ class Prior:
 
     def __init__(self, name: str, /, **params: float) -> None:
         if not isinstance(name, str):
-            raise SpecError(f"a prior has the name of a distribution, got {name!r}\n  {EXAMPLE}")
+            raise SpecError(f"the name of a prior is {name!r}; it must be that of a distribution\n  {EXAMPLE}")
         for parameter, value in params.items():
             check_number(value, f"{parameter} of the prior {name}")
         object.__setattr__(self, "name", name)

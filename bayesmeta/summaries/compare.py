@@ -13,6 +13,7 @@ import xarray as xr
 from bayesmeta._validation import listing
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
+from bayesmeta.display.free_parameters import to_print
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
@@ -37,15 +38,20 @@ def compare(
 
     Parameters
     ----------
-    *trees : results trees of `bm.fit` and `bm.sample`, or one dict `{name: tree}`.
-    names : one name per tree; by default what tells the trees apart (method, structure, random part, formula).
-    prob : probability of the intervals, between 0 and 1.
-    **named : further trees with their names, as in `compare(one=fit_1, two=fit_2)`.
+    *trees : DataTree or mapping of str to DataTree
+        Results trees of `bm.fit` and `bm.sample`, or one dict `{name: tree}`.
+    names : sequence of str, optional
+        One name per tree; by default what tells the trees apart (method, structure, random part, formula).
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    **named : DataTree
+        Further trees with their names, as in `compare(one=fit_1, two=fit_2)`.
 
     Returns
     -------
-    Comparison, with `dataset` (estimate, se, lower, upper over parameter and tree), `to_dataframe()`, `criteria`,
-    `to_markdown()` and `to_latex()`.
+    Comparison
+        With `dataset` (estimate, se, lower, upper over parameter and tree), `to_dataframe()`, `criteria`,
+        `to_markdown()` and `to_latex()`.
 
     Raises
     ------
@@ -67,8 +73,8 @@ def compare(
     chosen = _named(trees, names, named)
     if not chosen:
         raise SpecError("compare needs at least one results tree, got none")
-    found = {name: parameters(tree, prob) for name, tree in chosen.items()}
-    return Comparison(chosen, _dataset(found), prob)
+    tables = {name: parameters(tree, prob) for name, tree in chosen.items()}
+    return Comparison(chosen, _dataset(tables), prob)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -143,9 +149,15 @@ class Comparison(Page):
         return [Facts((*alarms, *models), "Models"), self.estimates_table(), *draws, *self.criteria_blocks()]
 
     def estimates_table(self) -> Table:
-        """Every parameter of every tree."""
+        """Every parameter of every tree; of levels with many effects those that are free."""
         title = f"Estimates (standard errors{' or SDs' * self._posterior}) and {percent(self.prob)} intervals"
-        return Table(title, tuple(self.trees), tuple(estimate_rows(self.dataset)))
+        labels = self.dataset[["kind", "level", "term"]].to_dataframe()
+        shown = to_print(labels, self.trees.values())
+        if hidden := len(labels) - len(shown):
+            title += f"; {hidden} more parameters are in to_dataframe()"
+        dataset = self.dataset.sel(parameter=list(shown))
+        dataset = dataset.assign_coords(parameter=pd.Index(list(shown.values()), dtype=object))
+        return Table(title, tuple(self.trees), tuple(estimate_rows(dataset)))
 
     def criteria_blocks(self) -> list[Block]:
         """Criteria of all trees, or why they are not compared."""
@@ -168,8 +180,8 @@ class Comparison(Page):
         return self._with_remarks(Table("Criteria", header, rows))
 
     def _with_remarks(self, table: Table, *remarks: str) -> list[Block]:
-        found = [("note", remark) for remark in (*remarks, other_sampling_covariances(self.trees)) if remark]
-        return [table, *([Facts(tuple(found))] if found else [])]
+        notes = [("note", remark) for remark in (*remarks, other_sampling_covariances(self.trees)) if remark]
+        return [table, *([Facts(tuple(notes))] if notes else [])]
 
 
 def estimate_rows(dataset: xr.Dataset) -> list[tuple[str, ...]]:
@@ -179,8 +191,8 @@ def estimate_rows(dataset: xr.Dataset) -> list[tuple[str, ...]]:
     """
     rows: list[tuple[str, ...]] = []
     for label in dataset["parameter"].values:
-        found = dataset.sel(parameter=label)
-        values = list(zip(*(found[statistic].values for statistic in STATISTICS), strict=True))
+        own = dataset.sel(parameter=label)
+        values = list(zip(*(own[statistic].values for statistic in STATISTICS), strict=True))
         rows.append((str(label), *(_estimate(estimate, se) for estimate, se, _, _ in values)))
         intervals = [_interval(lower, upper, se) for _, se, lower, upper in values]
         if any(intervals):
@@ -203,12 +215,12 @@ def _loo_table(frame: pd.DataFrame) -> Table:
 
 
 def _named(
-    given: Sequence[object], names: Sequence[str] | None, named: Mapping[str, xr.DataTree]
+    positional: Sequence[object], names: Sequence[str] | None, named: Mapping[str, xr.DataTree]
 ) -> dict[str, xr.DataTree]:
     """The trees under their names, in the order given."""
-    if len(given) == 1 and isinstance(given[0], dict):
-        return _named(list(given[0].values()), names or list(given[0]), named)
-    trees = cast(Sequence[xr.DataTree], given)
+    if len(positional) == 1 and isinstance(positional[0], dict):
+        return _named(list(positional[0].values()), names or list(positional[0]), named)
+    trees = cast(Sequence[xr.DataTree], positional)
     for tree in (*trees, *named.values()):
         if not is_posterior(tree):
             group(tree, ESTIMATE)
@@ -241,9 +253,9 @@ def _model(tree: xr.DataTree) -> str:
     return f"{tree.attrs['method']}; {remarks.formula(tree)}; {random}; psi {remarks.structure(tree)}"
 
 
-def _dataset(found: dict[str, pd.DataFrame]) -> xr.Dataset:
+def _dataset(tables: dict[str, pd.DataFrame]) -> xr.Dataset:
     """Fixed effects, SDs, correlations; within these by level, else in order of first appearance."""
-    known = pd.concat(found.values())[["kind", "level", "term"]]
+    known = pd.concat(tables.values())[["kind", "level", "term"]]
     known = known[~known.index.duplicated()]
     order = {"kind": [BETA, TAU, RHO], "level": list(known["level"].unique())}
     known = known.sort_values(list(order), key=lambda part: part.map(order[str(part.name)].index), kind="stable")
@@ -251,12 +263,12 @@ def _dataset(found: dict[str, pd.DataFrame]) -> xr.Dataset:
     values = {
         statistic: (
             dims,
-            np.column_stack([rows[statistic].astype(float).reindex(known.index) for rows in found.values()]),
+            np.column_stack([rows[statistic].astype(float).reindex(known.index) for rows in tables.values()]),
         )
         for statistic in STATISTICS
     }
     coords = {column: ("parameter", known[column].to_numpy(dtype=object)) for column in known}
-    labels = {"parameter": pd.Index(known.index, dtype=object), "tree": pd.Index(list(found), dtype=object)}
+    labels = {"parameter": pd.Index(known.index, dtype=object), "tree": pd.Index(list(tables), dtype=object)}
     return xr.Dataset(values, labels | coords)
 
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from bayesmeta.display import tables
+from bayesmeta.errors import BayesmetaError
+
 if TYPE_CHECKING:
     import xarray as xr
-
-    from bayesmeta.display.tables import Block
 
 _WRITTEN_BY = "bayesmeta_version"
 _DATA_TREE = "xarray.core.datatree", "DataTree"  # by name, so that registering does not import xarray
@@ -30,8 +31,6 @@ def register() -> None:
 
 def html(tree: "xr.DataTree") -> str:
     """The page of a results tree with its arrays folded away; xarray's HTML of any other tree."""
-    from bayesmeta.display import tables
-
     blocks, arrays = _blocks(tree), tree._repr_html_()  # type: ignore[no-untyped-call]
     if blocks is None:
         return arrays
@@ -41,16 +40,14 @@ def html(tree: "xr.DataTree") -> str:
 
 def pretty(tree: "xr.DataTree", printer: Any, cycle: bool) -> None:
     """The page of a results tree as text, for IPython's printer; xarray's text of any other tree."""
-    from bayesmeta.display.tables import Facts, text
-
     blocks = _blocks(tree)
-    arrays = Facts((("Arrays", f"{_groups(tree)} of this xarray.DataTree, which print() shows"),))
-    printer.text(repr(tree) if blocks is None else text([*blocks, arrays]))
+    arrays = tables.Facts((("Arrays", f"{_groups(tree)} of this xarray.DataTree, which print() shows"),))
+    printer.text(repr(tree) if blocks is None else tables.text([*blocks, arrays]))
 
 
-def _blocks(tree: "xr.DataTree") -> "Sequence[Block] | None":
+def _blocks(tree: "xr.DataTree") -> "Sequence[tables.Block] | None":
     """The summary of a results tree or the comparison of several in one; None for what is not whole or not ours."""
-    from bayesmeta.errors import BayesmetaError
+    # at the first tree that is shown: these load xarray and pandas, which importing the package must not
     from bayesmeta.summaries.compare import compare
     from bayesmeta.summaries.summary import summary
 

@@ -53,11 +53,11 @@ def posterior_criteria(trees: Mapping[str, xr.DataTree]) -> pd.DataFrame:
     bad_k is the share of the outer groups whose Pareto k exceeds good_k, so that their part of elpd_loo is not reliable
     (Vehtari, Gelman and Gabry 2017, Stat. Comput. 27:1413-1432). Differences are of the groups, pair by pair.
     """
-    found = {name: _loo(tree) for name, tree in trees.items()}
-    each = {name: _by_group(loo.elpd_i, trees[name]) for name, loo in found.items()}
+    criteria = {name: _loo(tree) for name, tree in trees.items()}
+    each = {name: _by_group(loo.elpd_i, trees[name]) for name, loo in criteria.items()}
     best = max(each, key=lambda name: each[name].sum())
     rows = {}
-    for name, loo in found.items():
+    for name, loo in criteria.items():
         difference = each[name] - each[best]
         rows[name] = {
             "elpd_loo": float(loo.elpd),

@@ -14,6 +14,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
+from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent, pvalue
 from bayesmeta.tree.parameters import BETA, RHO, TAU, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised, tau_draws, unless_constant
@@ -26,13 +27,18 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
 
     Parameters
     ----------
-    tree : results tree of `bm.fit` or `bm.sample`, also one read back from a file.
-    prob : probability of the intervals, between 0 and 1.
-    components : "sd" shows the between-group part as standard deviations, "variance" as variances.
+    tree : DataTree
+        Results tree of `bm.fit` or `bm.sample`, also one read back from a file.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    components : {"sd", "variance"}, default "sd"
+        "sd" shows the between-group part as standard deviations, "variance" as variances.
 
     Returns
     -------
-    Summary, with `to_dataframe()` (fixed effects), `components()` (between-group part), `to_markdown()`, `to_latex()`.
+    Summary
+        With `to_dataframe()` (fixed effects), `components()` (between-group part), `to_markdown()` and `to_latex()`. Of
+        levels with more than eight effects the page has the free parameters, `components()` has all.
 
     Raises
     ------
@@ -91,7 +97,7 @@ class Summary(Page):
         if is_posterior(self.tree):
             frame[["tau", "se", "lower", "upper"]] = self._variances()
             return frame.rename(columns={"tau": "variance"})
-        frame["se"] *= 2 * frame["tau"]
+        frame["se"] = self._variance_errors(2 * frame["tau"] * frame["se"])
         frame[["tau", "lower", "upper"]] **= 2
         return frame.rename(columns={"tau": "variance"})
 
@@ -133,7 +139,25 @@ class Summary(Page):
         if all(len(part) == 1 for part in parts.values()):
             rows = tuple((_name(level, part.index[0]), *_cells(part.iloc[0], size)) for level, part in parts.items())
             return [Table(title, header, rows)] if rows else []
-        return [self._level(part, size, f"{title}, {level}") for level, part in parts.items()]
+        few, many = self._level, self._large_level
+        return [
+            few(part, size, f"{title}, {level}") if len(part) <= MOST_EFFECTS else many(level, part, size)
+            for level, part in parts.items()
+        ]
+
+    def _large_level(self, level: str, frame: pd.DataFrame, size: str) -> Table:
+        """What is free of a level with many effects; everything is in `components()`."""
+        own = self.table[self.table["level"] == level]
+        shown = to_print(own, [self.tree])
+        rows = []
+        for label, row in own[own.index.isin(shown)].iterrows():
+            at = frame.loc[row["term"]] if row["kind"] == TAU else row.rename({"estimate": size})
+            alone = shown[str(label)] != label
+            name = str(row["term"]) if not alone else "correlation" if row["kind"] == RHO else "all effects"
+            rows.append((name, *_cells(at, size)))
+        what = "variances" if self.variances else "standard deviations"
+        title = f"Between-group {what}, {level}: the free parameters of {len(frame)} effects (components() has all)"
+        return Table(title, (size, self._spread, "lower", "upper"), tuple(rows))
 
     def _level(self, frame: pd.DataFrame, size: str, title: str) -> Table:
         labels = [str(label) for label in frame.index]
@@ -157,6 +181,15 @@ class Summary(Page):
         """Mean, SD and interval of every variance of a posterior; the mean is not the square of the mean SD."""
         draws = np.concatenate([tau_draws(self.tree, level) for level in level_structures(self.tree)], axis=1) ** 2
         return np.column_stack([*unless_constant(summarised(draws, self.prob), draws.mean(0)).values()])
+
+    def _variance_errors(self, by_tau: pd.Series) -> FloatArray:
+        """Standard errors of the variances of all levels, also of zeros; by those of the SDs in trees of old."""
+        estimate, errors = self.tree[schema.ESTIMATE].to_dataset(), by_tau.to_numpy(copy=True)
+        place = by_tau.index.get_level_values("level")
+        for level in level_structures(self.tree):
+            if schema.tau2_se(level) in estimate:
+                errors[place == level] = estimate[schema.tau2_se(level)]
+        return errors
 
     def _correlations(self) -> Iterator[tuple[str, str, str, float]]:
         """Level, effect, an earlier effect, and their correlation."""

@@ -15,18 +15,19 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
 
     Parameters
     ----------
-    tree : results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
+    tree : DataTree
+        Results tree of `fit` or `sample`, in memory or read with `xarray.open_datatree`.
 
     Returns
     -------
-    Dataset over `outcome`, "overall" first and, when there are several, every outcome
-        `Q`: weighted residual sum of squares of the model without random effects. Overall it uses the whole sampling
-        covariance S, for one outcome only that outcome's sampling variances, at the same fixed-effects coefficients;
-        so the outcomes' Q do not add up to the overall one, nor equal those of separate analyses.
-        `df`: observations less the coefficients that touch them.
-        `pvalue`: upper tail of the chi-squared distribution with df degrees of freedom.
-        `I2`: 100 max(0, (Q - df) / Q), in percent.  `H2`: Q / df.
-        The last three are NaN where df is not positive. The offset is subtracted first, missing outcomes are left out.
+    Dataset
+        Over `outcome`, "overall" first and, when there are several, every outcome. `Q`: weighted residual sum of
+        squares of the model without random effects. Overall it uses the whole sampling covariance S, for one outcome
+        only that outcome's sampling variances, at the same fixed-effects coefficients; so the outcomes' Q do not add up
+        to the overall one, nor equal those of separate analyses. `df`: observations less the coefficients that touch
+        them. `pvalue`: upper tail of the chi-squared distribution with df degrees of freedom. `I2`: 100 max(0, (Q - df)
+        / Q), in percent. `H2`: Q / df. The last three are NaN where df is not positive. The offset is subtracted first,
+        missing outcomes are left out.
 
     Raises
     ------

@@ -49,8 +49,8 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     """
     check_probability(prob)
     z = float(ndtri(0.5 + prob / 2))
-    found = _of_draws(tree, prob) if is_posterior(tree) else [*_fixed(tree, z), *_between(tree, z)]
-    rows = pd.DataFrame(found, columns=list(COLUMNS))
+    records = _of_draws(tree, prob) if is_posterior(tree) else [*_fixed(tree, z), *_between(tree, z)]
+    rows = pd.DataFrame(records, columns=list(COLUMNS))
     rows.index = pd.Index([_label(*row) for row in rows[["kind", "level", "term"]].itertuples(index=False)])
     order = [BETA, TAU, RHO]
     return rows.rename_axis("parameter").sort_values("kind", key=lambda kind: kind.map(order.index), kind="stable")
@@ -81,8 +81,10 @@ def _of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
         yield from _rows(RHO, level, pairs, unless_constant(summarised(rho, prob), 1.0))
 
 
-def _rows(kind: str, level: str, terms: Sequence[str], found: Mapping[str, FloatArray]) -> Iterator[tuple[object, ...]]:
-    for term, *values in zip(terms, *found.values(), strict=True):
+def _rows(
+    kind: str, level: str, terms: Sequence[str], statistics: Mapping[str, FloatArray]
+) -> Iterator[tuple[object, ...]]:
+    for term, *values in zip(terms, *statistics.values(), strict=True):
         yield kind, level, term, *values
 
 
@@ -122,12 +124,12 @@ def free_of_levels(tree: xr.DataTree) -> dict[str, slice]:
 
 def _standard_errors(tree: xr.DataTree) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Per level the SEs of tau (a,) and of rho (a, a)."""
-    estimate, found, errors = group(tree, schema.ESTIMATE), level_structures(tree), {}
+    estimate, structures, errors = group(tree, schema.ESTIMATE), level_structures(tree), {}
     xi, cov = estimate["xi"].values, estimate["xi_cov"].values
     for level, free in free_of_levels(tree).items():
         d = len(effects(tree, level))
         none = np.full(d, np.nan), np.full((d, d), np.nan)
-        errors[level] = _delta(found[level], xi[free], cov[free, free], d) if len(xi[free]) else none
+        errors[level] = _delta(structures[level], xi[free], cov[free, free], d) if len(xi[free]) else none
     return errors
 
 

@@ -83,10 +83,10 @@ def summarised(draws: FloatArray, prob: float, axis: int = 0) -> dict[str, Float
     return {"mean": draws.mean(axis), "se": draws.std(axis, ddof=1), "lower": lower, "upper": upper}
 
 
-def unless_constant(found: Mapping[str, FloatArray], size: FloatArray | float) -> dict[str, FloatArray]:
+def unless_constant(statistics: Mapping[str, FloatArray], size: FloatArray | float) -> dict[str, FloatArray]:
     """The same with NaN for SD and interval where the draws do not vary; size (...) is what an SD is compared with."""
-    varies = found["se"] > _CONSTANT * np.asarray(size)
-    return {name: values if name == "mean" else np.where(varies, values, np.nan) for name, values in found.items()}
+    varies = statistics["se"] > _CONSTANT * np.asarray(size)
+    return {name: values if name == "mean" else np.where(varies, values, np.nan) for name, values in statistics.items()}
 
 
 def _stacked(values: xr.DataArray, *dims: str) -> FloatArray:

@@ -80,10 +80,10 @@ def _is_default(index: pd.Index) -> bool:
 
 
 def _variables(name: str, stored: _Stored, attrs: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {name: (ROW, stored.values, attrs | stored.attrs)}
+    variables: dict[str, Any] = {name: (ROW, stored.values, attrs | stored.attrs)}
     if stored.missing is not None:
-        found[f"_{name}_missing"] = (ROW, stored.missing)
-    return found
+        variables[f"_{name}_missing"] = (ROW, stored.missing)
+    return variables
 
 
 def _stored(table: xr.Dataset, name: str) -> _Stored:

@@ -47,7 +47,7 @@ def results_tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spe
 
 def spec_attrs(spec: Spec) -> dict[str, str]:
     """The formulas as given, a text or JSON; the structure of every level, outer to inner; "" for nothing."""
-    terms = {"formula" if part == "fixed" else part: _text(given) for part, given in spec.terms.to_json().items()}
+    terms = {"formula" if part == "fixed" else part: _text(written) for part, written in spec.terms.to_json().items()}
     return {
         **terms,
         "outcomes": json.dumps(spec.outcomes),
@@ -129,7 +129,7 @@ def spec_from_tree(tree: xr.DataTree) -> Spec:
         X=_floats(constant["X"]),
         offset=_floats(constant["offset"]),
         S=SamplingCovariance(_floats(constant["S_value"]), _ints(constant["S_row"]), _ints(constant["S_col"])),
-        levels=tuple(_level(constant, name, given) for name, given in json.loads(tree.attrs["psi"]).items()),
+        levels=tuple(_level(constant, name, structure) for name, structure in json.loads(tree.attrs["psi"]).items()),
         outcomes=tuple(json.loads(tree.attrs["outcomes"])),
         coef=_labels(constant[schema.COEF]),
         row=_ints(constant["row_index"]),
@@ -150,10 +150,10 @@ Spec.from_tree = staticmethod(spec_from_tree)
 def terms_from_attrs(attrs: Mapping[Any, Any]) -> Terms:
     """The formulas in the root attributes of a results tree."""
     parts = {field.name: "formula" if field.name == "fixed" else field.name for field in fields(Terms)}
-    return Terms.from_json({part: _given(attrs[attribute]) for part, attribute in parts.items()})
+    return Terms.from_json({part: _as_written(attrs[attribute]) for part, attribute in parts.items()})
 
 
-def _given(text: str) -> Any:
+def _as_written(text: str) -> Any:
     """A formula as it was given; no formula begins with a bracket, JSON of several formulas always does."""
     return json.loads(text) if text.startswith(("{", "[")) else text or None
 
@@ -177,7 +177,7 @@ def _split_label(label: str) -> tuple[str, ...]:
     """
     if "\\" not in label:
         return tuple(label.split("/"))
-    return tuple(re.sub(r"\\(.)|/", lambda found: found[1] or "\0", label, flags=re.DOTALL).split("\0"))
+    return tuple(re.sub(r"\\(.)|/", lambda match: match[1] or "\0", label, flags=re.DOTALL).split("\0"))
 
 
 def _floats(values: xr.DataArray) -> FloatArray:

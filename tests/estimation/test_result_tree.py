@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -243,7 +244,7 @@ def test_root_attributes(tree: xr.DataTree):
     assert attrs["bayesmeta_version"] == bm.__version__
     assert (attrs["backend"], attrs["method"], attrs["measure"]) == ("fit", "reml", "smd")
     assert attrs["formula"] == "A + B ~ ns(dose, df=3) + kind + C(year)"
-    assert json.loads(attrs["random"]) == {"region": "1", "lab": "1 + dose"}
+    assert json.loads(attrs["random"]) == {"region": "1", "region/lab": "1 + dose"}
     assert (attrs["offset"], attrs["common"], attrs["groups"]) == ("base", "", "")
     assert list(json.loads(attrs["psi"]).items()) == [("region", "diag"), ("lab", "cs")]
     assert json.loads(attrs["outcomes"]) == ["A", "B"]
@@ -259,3 +260,41 @@ def test_two_trees_of_one_specification_do_not_share_their_attributes(spec: bm.S
     assert "mine" not in second["constant_data"].attrs
     assert "X" in second["constant_data"]
     assert "X" in from_estimate(spec, estimate)["constant_data"]
+
+
+@pytest.mark.parametrize("method", ["ml", "reml"])
+@pytest.mark.parametrize("psi", ["unstr", "diag", "id"])
+def test_variances_at_an_edge_have_the_standard_errors_of_the_expected_information(method: str, psi: str) -> None:
+    rng = np.random.default_rng(2)
+    g = np.repeat(np.arange(8), 4)
+    data = pd.DataFrame({"y": rng.normal(0, 0.1, 32) + rng.normal(0, 0.6, 8)[g], "v": rng.uniform(0.1, 0.2, 32)})
+    data = data.assign(g=g, u=np.arange(32) // 2, x=np.tile(["a", "b"], 16))
+    tree = bm.fit(
+        bm.specify("y ~ 1", data, S="v", random={"g": "1", "u": "0 + x"}, psi={"g": "unstr", "u": psi}), method
+    )
+    spec, estimate = bm.Spec.from_tree(tree), tree["estimate"]
+    assert estimate["tau_u"].values.max() < 1e-6
+    Z = [
+        level.Z[:, None, :] * (level.index[:, None, None] == np.arange(level.n_groups)[:, None])
+        for level in spec.levels
+    ]
+    entries = {"unstr": [(0, 0), (0, 1), (1, 1)], "diag": [(0, 0), (1, 1)], "id": [None]}[psi]
+    changes = [np.einsum("nga,mga->nm", Z[0], Z[0])]
+    for entry in entries:
+        D = np.eye(2) if entry is None else np.zeros((2, 2))
+        if entry is not None:
+            D[entry] = D[entry[::-1]] = 1
+        changes.append(np.einsum("nga,ab,mgb->nm", Z[1], D, Z[1]))
+    Sigma = np.diag(data["v"]) + float(estimate["tau_g"].item()) ** 2 * changes[0]
+    P = np.linalg.inv(Sigma)
+    if method == "reml":
+        P = P - P @ spec.X @ np.linalg.inv(spec.X.T @ P @ spec.X) @ spec.X.T @ P
+    J = [[np.trace(P @ one @ P @ two) / 2 for two in changes] for one in changes]
+    errors = np.sqrt(np.diag(np.linalg.inv(J)))[1:]
+    expected = {"unstr": errors[[0, -1]], "diag": errors, "id": errors[[0, 0]]}[psi]
+    np.testing.assert_allclose(estimate["tau2_u_se"], expected, rtol=1e-6)
+
+
+def test_what_is_assumed_to_be_zero_has_no_standard_error() -> None:
+    fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"), "fixed")
+    assert "tau2_unit_se" not in fit["estimate"]

@@ -386,7 +386,7 @@ def test_a_level_may_be_named_with_those_around_it():
         (" | district", "has no predictors|is ''"),
         ("1 | district/district", "level 'district' occurs twice"),
         (["1 | district", "1 | district/study"], "level 'district' occurs twice"),
-        ({"district": "1 | study"}, r"predictors alone are expected"),
+        ({"district": "1 | study"}, r"must hold predictors only"),
         ({"district:study": "1"}, "is not a plain column"),
         ({"district": 1}, "level 'district' is 1"),
         ("", "random is ''"),

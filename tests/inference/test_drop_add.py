@@ -190,7 +190,7 @@ def test_the_data_must_be_those_of_the_fit() -> None:
         bm.add1(tree, "year", data=frame[1:])
     with pytest.raises(DataError, match="data has other rows"):
         bm.add1(tree, "year", data=frame[::-1])
-    with pytest.raises(DataError, match="column 'ablat' of data is not that of the fit in row 4"):
+    with pytest.raises(DataError, match="column 'ablat' of data differs from that of the fit in row 4"):
         bm.add1(tree, "year", data=frame.assign(ablat=frame["ablat"].mask(frame.index == 4, 1)))
     with pytest.raises(DataError, match="missing year in row 2, 5, so the fits would not be of the same rows"):
         bm.add1(tree, "year", data=frame.assign(year=frame["year"].mask(frame.index.isin([2, 5]))))
@@ -204,7 +204,7 @@ def test_columns_of_other_types_are_the_same_data(tmp_path: Path) -> None:
     bm.fit(bm.specify("logor ~ ablat + when", frame, S="logorvar"), "ml").to_netcdf(tmp_path / "tree.nc")
     with xr.open_datatree(tmp_path / "tree.nc") as tree:
         assert list(bm.add1(tree, "year", data=frame).to_dataframe().index) == ["<none>", "year"]
-        with pytest.raises(DataError, match="column 'ablat' of data is not that of the fit in row 0"):
+        with pytest.raises(DataError, match="column 'ablat' of data differs from that of the fit in row 0"):
             bm.add1(tree, "year", data=frame.assign(ablat=frame["ablat"].mask(frame.index == frame.index[0])))
 
 

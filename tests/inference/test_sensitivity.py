@@ -82,7 +82,7 @@ def test_plot_shows_what_the_dataset_holds(found):
 
 
 def test_plot_of_something_else(found):
-    with pytest.raises(SpecError, match="takes the dataset that"):
+    with pytest.raises(SpecError, match=r"takes the dataset returned by bm\.sensitivity"):
         bm.plots.sensitivity(found.isel(prior=0, drop=True))
     with pytest.raises(SpecError, match=r"no parameter 'tau\[unit, Intercpt\]'; did you mean"):
         bm.plots.sensitivity(found, ["tau[unit, Intercpt]"])

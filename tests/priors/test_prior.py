@@ -57,7 +57,7 @@ def test_parameters_are_finite_numbers(value):
 
 
 def test_a_name_is_text():
-    with pytest.raises(bm.SpecError, match="name of a distribution"):
+    with pytest.raises(bm.SpecError, match="name of a prior is 3; it must be that of a distribution"):
         Prior(3)
 
 

@@ -182,3 +182,13 @@ def test_a_tree_read_from_a_file_gives_the_same_page(smoking, tmp_path):
 def test_misspelt_components_are_refused(school):
     with pytest.raises(bm.SpecError, match="components is 'variances'; did you mean 'variance'"):
         bm.summary(school, components="variances")
+
+
+@pytest.mark.parametrize("method", ["reml", "ml", "dl", "mm"])
+def test_a_variance_of_zero_has_its_standard_error_and_its_square_root_none(method: str) -> None:
+    data = pd.DataFrame({"y": [0.1, 0.11, 0.09, 0.12, 0.08], "v": [0.04, 0.03, 0.05, 0.02, 0.06]})
+    fit = bm.fit(bm.specify("y ~ 1", data, S="v"), method)
+    variances, sds = (bm.summary(fit, components=part).components() for part in ("variance", "sd"))
+    assert variances["variance"].item() == sds["tau"].item() == 0
+    assert variances["se"].item() == fit["estimate"]["tau2_unit_se"].item() > 0
+    assert np.isnan(sds["se"].item())

@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import schema
+from bayesmeta.display.free_parameters import to_print
 from bayesmeta.display.tables import Facts, Table, number, percent
 from bayesmeta.errors import DataError
 from bayesmeta.inference.predict import predict
@@ -80,10 +81,12 @@ def heterogeneity(trees: Trees, prob: float) -> tuple[Block, ...]:
     """Tests of homogeneity, SDs between groups, and intervals for the mean and for a new group."""
     first = next(iter(trees.values()))
     comparison = compare(dict(trees), prob=prob)
-    taus = comparison.dataset["kind"].values == TAU
+    parameters = comparison.dataset[["kind", "level", "term"]].to_dataframe()
+    shown = to_print(parameters[parameters["kind"] == TAU], trees.values())
+    taus = comparison.dataset.sel(parameter=list(shown)).assign_coords(parameter=list(shown.values()))
     return (
         *heterogeneity_tables(first),
-        *([between(comparison.dataset.isel(parameter=taus), prob)] if taus.any() else []),
+        *([between(taus, prob)] if shown else []),
         *predictions(trees, prob),
     )
 
