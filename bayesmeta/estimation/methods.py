@@ -65,7 +65,18 @@ class Method:
 
 
 def register(method: Method) -> Method:
-    """Enter a method into the register under its name, in place of one that has it already."""
+    """Enter a method into the register under its name, in place of one that has it already.
+
+    Parameters
+    ----------
+    method : Method
+        The record of an estimator of one's own.
+
+    Returns
+    -------
+    Method
+        The same record.
+    """
     REGISTER[method.name] = method
     return method
 

@@ -20,7 +20,18 @@ REGISTER: dict[str, type["Structure"]] = {}
 
 
 def register(cls: type["Structure"]) -> type["Structure"]:
-    """Class decorator that enters a structure into the register under its name."""
+    """Enter a structure into the register under its name; a class decorator.
+
+    Parameters
+    ----------
+    cls : type
+        The structure, a subclass of `Structure`.
+
+    Returns
+    -------
+    type
+        The same class.
+    """
     REGISTER[cls.name] = cls
     return cls
 
