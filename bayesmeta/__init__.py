@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from bayesmeta.priors import Prior as Prior
     from bayesmeta.priors import Priors as Priors
     from bayesmeta.report.report import report as report
+    from bayesmeta.simulation.declaration import load_study as load_study
     from bayesmeta.simulation.run import run_study as run_study
     from bayesmeta.simulation.run import study_table as study_table
-    from bayesmeta.simulation.study import load_study as load_study
     from bayesmeta.summaries.compare import compare as compare
     from bayesmeta.summaries.summary import summary as summary
     from bayesmeta.tree import Spec as Spec
@@ -89,7 +89,7 @@ _NAMES = {
     "inference.simulate": ("simulate",),
     "tree": ("Spec",),
     "model.specify": ("specify",),
-    "simulation.study": ("load_study",),
+    "simulation.declaration": ("load_study",),
     "simulation.run": ("run_study", "study_table"),
     "summaries.summary": ("summary",),
 }

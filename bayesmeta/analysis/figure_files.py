@@ -14,10 +14,11 @@ from bayesmeta import plots
 from bayesmeta._validation import check_choice, check_name, did_you_mean, listing
 from bayesmeta.analysis.figures import KINDS, Figure, draw
 from bayesmeta.analysis.model_file import load_analysis
+from bayesmeta.datasets.declared import bundled, locate
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.simulation.declaration import declares_simulation, load_study
 from bayesmeta.simulation.run import RESULTS, study_table
-from bayesmeta.simulation.study import is_study, load_study
 from bayesmeta.tree import files
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ _DPI = 200
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a file has to be drawn.
+    """What can be drawn from a file.
 
-    models : names. figures : declared ones by name. tree : results of a model, by a method or by its own.
-    data : of which figures may name columns.
+    models : their names. figures : declared ones by name. tree : results of a model, by a method or by its own.
+    data : the table whose columns figures may name.
     """
 
     stem: str
@@ -51,13 +52,18 @@ class Drawing:
     make: Callable[[], "Picture"]
 
 
-def is_toml(path: Path) -> bool:
-    return path.suffix == ".toml" and path.is_file()
+def is_declared(path: Path) -> bool:
+    """Whether a path is that of a TOML file, or the name of a bundled one; anything else is saved results."""
+    return path.suffix == ".toml" or (not path.exists() and str(path) in bundled())
+
+
+def is_study(path: Path) -> bool:
+    return is_declared(path) and declares_simulation(locate(path))
 
 
 def open_source(path: Path) -> Source:
     """The source that a model file or a file of saved results is."""
-    if not is_toml(path):
+    if not is_declared(path):
         trees = files.read(path)
         named = {name or path.stem: tree for name, tree in trees.items()}
         return Source(path.stem, tuple(named), {}, lambda name, method: named[name])
@@ -72,45 +78,44 @@ def open_source(path: Path) -> Source:
     return Source(path.stem, tuple(analysis.models), analysis.figures, fitted, data)
 
 
-def wanted(
+def figures_of(
     source: Source, kind: str | None, models: Sequence[str], settings: Mapping[str, Any] | None = None
 ) -> list[Figure]:
-    """The figures that are asked for.
+    """The figures of a source that show the named models and are of the named kind.
 
-    Those that the file declares, of the kind and the models that are named; where none is declared, the kind itself, or
-    forests, of these models.
+    They are those that the file declares; where it declares none, plots of the kind itself, or forest plots.
     """
     if kind is not None:
         check_choice(kind, (*KINDS, SIMULATION), "--kind")
     if kind == SIMULATION:
-        raise SpecError(f"{source.stem} is no simulation study, of which --kind {SIMULATION} is a picture")
+        raise SpecError(f"{source.stem} is not a simulation study, which --kind {SIMULATION} requires")
     if settings and kind is None:
         raise SpecError(f"--set {listing(settings)} belongs to one kind of figure; name it with --kind")
     for model in models:
         check_name(model, source.models, f"{source.stem} has no model", "models")
     chosen = models or source.models
-    found = []
+    figures = []
     for figure in source.figures.values():
         labels = [label for label, model in figure.models.items() if model in chosen]
         if labels and kind in (None, figure.kind):
-            found.append(figure.only(labels))
-    if not found:
+            figures.append(figure.only(labels))
+    if not figures:
         plain = kind or DEFAULT
-        found = [Figure(plain, plain, {name: name for name in chosen})]
-    return [figure.with_arguments(settings) for figure in found] if settings else found
+        figures = [Figure(plain, plain, {name: name for name in chosen})]
+    return [figure.with_arguments(settings) for figure in figures] if settings else figures
 
 
 def drawings(
     path: Path, kind: str | None, models: Sequence[str], settings: Mapping[str, Any], suffix: str
 ) -> list[Drawing]:
     """All pictures of a file, to be called FILE_FIGURE, or FILE_FIGURE_MODEL where each shows one of several models."""
-    if not path.exists():
-        raise DataError(f"no file {path}")
-    if is_toml(path) and is_study(path):
+    if is_study(path):
         return [_of_study(path, kind, models, settings, suffix)]
     source = open_source(path)
     return [
-        drawing for figure in wanted(source, kind, models, settings) for drawing in _of_figure(source, figure, suffix)
+        drawing
+        for figure in figures_of(source, kind, models, settings)
+        for drawing in _of_figure(source, figure, suffix)
     ]
 
 
@@ -130,7 +135,7 @@ def _draw(source: Source, figure: Figure) -> "Picture":
 
 def _of_study(path: Path, kind: str | None, models: Sequence[str], settings: Mapping[str, Any], suffix: str) -> Drawing:
     if kind not in (None, SIMULATION) or models or settings:
-        raise SpecError(f"{path} is a simulation study, of which there is one figure: --kind {SIMULATION}")
+        raise SpecError(f"{path} is a simulation study, whose only figure is --kind {SIMULATION}")
 
     def make() -> "Picture":
         rows = study_table(load_study(path), xr.open_datatree(results_of(path), engine="h5netcdf"))
@@ -141,12 +146,12 @@ def _of_study(path: Path, kind: str | None, models: Sequence[str], settings: Map
 
 
 def results_of(study: Path) -> Path:
-    """Where `bayesmeta simulate` puts the results of a study unless told otherwise."""
+    """Where `bayesmeta simulate` saves the results of a study by default."""
     return Path(f"{study.stem}_results") / RESULTS
 
 
 def places(planned: Sequence[Drawing], out: Path | None) -> list[Path]:
-    """Where the pictures go: to the names they have, in a directory, or to the one file that is named."""
+    """The paths of the pictures: their own names in a directory, or the one file that the user names."""
     if out is None or out.is_dir():
         return [(out or Path()) / drawing.path for drawing in planned]
     if not out.suffix:
@@ -155,7 +160,7 @@ def places(planned: Sequence[Drawing], out: Path | None) -> list[Path]:
     if len(planned) > 1:
         names = listing(drawing.path.stem for drawing in planned)
         raise SpecError(
-            f"{len(planned)} pictures do not go into one file {out}: {names}\n"
+            f"{len(planned)} pictures cannot be saved in one file {out}: {names}\n"
             "  give a directory, or choose by --kind and --model"
         )
     if not out.parent.is_dir():
@@ -166,7 +171,16 @@ def places(planned: Sequence[Drawing], out: Path | None) -> list[Path]:
 def check_suffix(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         known = listing(SUFFIXES)
-        raise SpecError(f"{path}: pictures are saved as {known}{did_you_mean(path.suffix, SUFFIXES)}")
+        raise SpecError(f"{path}: pictures must be saved as {known}{did_you_mean(path.suffix, SUFFIXES)}")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What became of a picture: its path, None where there is none; notes; and why it could not be drawn."""
+
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
 
 def save(
@@ -176,20 +190,26 @@ def save(
     settings: Mapping[str, Any] | None = None,
     out: Path | None = None,
     suffix: str = ".png",
-) -> Iterator[tuple[Path | None, list[str]]]:
-    """Draws and saves all pictures of the files without a window.
+) -> Iterator[Saved]:
+    """Draw all pictures of the files, without a window, and save them.
 
     Everything that can be checked beforehand is, so that nothing is fitted for a picture that has no place to go. Among
-    several files, a study that was not run is left out with a word; of several pictures, those that cannot be drawn are
-    said when the others are there.
+    several files, a simulation study that has not been run is left out with a note. A picture that cannot be drawn does
+    not stop the others.
 
     Yields
     ------
-    The path of each picture when it is there, and what was to be said of it; None for what was left out.
+    Saved
+        One for each picture, as soon as it is there.
+
+    Raises
+    ------
+    SpecError, DataError
+        Before anything is drawn, or when there is only one picture and it cannot be drawn.
     """
     import matplotlib
 
-    not_run = [file for file in files if is_toml(file) and is_study(file) and not results_of(file).is_file()]
+    not_run = [file for file in files if is_study(file) and not results_of(file).is_file()]
     notes = [f"no results of {file} in {results_of(file)}\n  bayesmeta simulate {file} makes them" for file in not_run]
     if notes and len(files) == 1:
         raise DataError(notes[0])
@@ -197,29 +217,27 @@ def save(
     planned = [drawing for file in drawn for drawing in drawings(file, kind, models, settings or {}, suffix)]
     paths = places(planned, out)
     if twice := [path for path in paths if paths.count(path) > 1]:
-        raise SpecError(f"two pictures would be called {twice[0]}\n  draw the files one by one")
+        raise SpecError(f"two pictures have the same name {twice[0]}\n  draw the files one by one")
     if notes:
-        yield None, notes
+        yield Saved(notes=tuple(notes))
     matplotlib.use("agg")
-    failures = []
     for drawing, path in zip(planned, paths, strict=True):
         try:
-            yield path, _saved(drawing, path)
+            yield Saved(path, _saved(drawing, path))
         except BayesmetaError as error:
-            failures.append(f"{path.stem}: {error}")
-    if failures:
-        count = f"{len(failures)} of {len(planned)} pictures could not be drawn\n" if len(planned) > 1 else ""
-        raise SpecError(count + "\n".join(failures))
+            if len(planned) == 1:
+                raise
+            yield Saved(failures=(f"{path.stem}: {error}",))
 
 
-def _saved(drawing: Drawing, path: Path) -> list[str]:
-    """Draws and saves one picture; what was to be said of it."""
-    with warnings.catch_warnings(record=True) as said:
+def _saved(drawing: Drawing, path: Path) -> tuple[str, ...]:
+    """Draw and save one picture; the warnings that its making gave."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BayesmetaWarning)
         picture = drawing.make()
         picture.savefig(path, dpi=_DPI)
     _close(picture)
-    return [str(warning.message) for warning in said]
+    return tuple(str(warning.message) for warning in caught)
 
 
 def _close(picture: "Picture") -> None:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from bayesmeta import plots
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type, listing
+from bayesmeta.analysis.argument_types import check_argument_types
 from bayesmeta.columns import find_column
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation import methods
@@ -29,7 +30,7 @@ KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
 }
 _OWN = ("kind", "models", "title", "method")
-_GIVEN = ("ax", "axes")  # arguments of plots that are ours to give
+_FROM_US = ("ax", "axes")  # arguments of plots that no file can have
 _OF_DATA = ("labels", "columns", "subgroup")  # arguments that name columns of the data, also such that no model uses
 _POINTS = 72  # to the inch
 _LETTER, _LINE = 0.6, 1.25  # width of a letter, on average, and height of a line, to the size of letters
@@ -83,16 +84,19 @@ def _models(written: Any, known: list[str], where: str) -> dict[str, str]:
         written = {str(name): name for name in written}
     check_type(written, dict, where)
     if not written:
-        raise SpecError(f"{where}: none is named\nmodels: {listing(known, most=20)}")
+        raise SpecError(f"{where}: the list is empty\n  models: {listing(known, most=20)}")
     for name in written.values():
         check_name(name, known, f"{where}: no model", "models")
     return dict(written)
 
 
 def check_arguments(kind: str, arguments: Mapping[str, Any], where: str, own: Iterable[str] = ()) -> None:
-    """SpecError for an argument that the kind's function does not have."""
-    _, *parameters = inspect.signature(drawer(kind)).parameters
-    check_keys(arguments, [*own, *(name for name in parameters if name not in _GIVEN)], where)
+    """Raise SpecError for an argument that the kind's function does not have, or whose value is not of its type."""
+    function = drawer(kind)
+    _, *parameters = inspect.signature(function).parameters
+    check_keys(arguments, [*own, *(name for name in parameters if name not in _FROM_US)], where)
+    # those that name columns are of another type until the columns take their place
+    check_argument_types(function, {k: v for k, v in arguments.items() if k not in _OF_DATA}, where)
 
 
 def drawer(kind: str) -> Callable[..., Any]:
@@ -121,7 +125,7 @@ def draw(figure: Figure, trees: Mapping[str, xr.DataTree], data: pd.DataFrame | 
     for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
         if parameter.default is parameter.empty and name not in figure.arguments:
             raise SpecError(
-                f"figure {figure.name}: {figure.kind} needs '{name}'\n"
+                f"figure {figure.name}: {figure.kind} requires '{name}'\n"
                 f"  declare it in [figure.NAME] of the model file, or give it with --set {name}=VALUE"
             )
     arguments = dict(figure.arguments)
@@ -129,7 +133,7 @@ def draw(figure: Figure, trees: Mapping[str, xr.DataTree], data: pd.DataFrame | 
         named = {key: arguments[key] for key in _OF_DATA if key in arguments}
         arguments |= {key: _of_data(value, data, f"figure {figure.name}: {key}") for key, value in named.items()}
     shown = {"": trees} if KINDS[figure.kind] == "several" else trees
-    return {label: _titled(function(given, **arguments), figure.title) for label, given in shown.items()}
+    return {label: _titled(function(results, **arguments), figure.title) for label, results in shown.items()}
 
 
 def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
@@ -139,13 +143,13 @@ def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
     if isinstance(value, list):
         return {name: find_column(data, name, where) for name in value}
     check_type(value, dict, where)
-    found: dict[Any, pd.Series[Any]] = {}
+    columns: dict[Any, pd.Series[Any]] = {}
     for heading, below in value.items():
         if isinstance(below, Mapping):
-            found |= {(heading, lower): find_column(data, name, where) for lower, name in below.items()}
+            columns |= {(heading, lower): find_column(data, name, where) for lower, name in below.items()}
         else:
-            found[heading] = find_column(data, below, where)
-    return found
+            columns[heading] = find_column(data, below, where)
+    return columns
 
 
 def _titled(axes: Any, title: str) -> "Picture":
@@ -175,7 +179,7 @@ def setting(written: str) -> tuple[str, Any]:
     """
     name, equals, value = written.partition("=")
     if not equals or not name:
-        raise SpecError(f"--set {written}: an argument is written NAME=VALUE, such as dose=dose")
+        raise SpecError(f"--set {written}: an argument must be NAME=VALUE, such as prob=0.9")
     try:
         return name, tomllib.loads(f"value = {value}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):

@@ -1,7 +1,6 @@
 """Model files: one TOML file holds the models of one worked analysis, each a specification and a method of fitting."""
 
 import inspect
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +15,13 @@ from bayesmeta._validation import check_choice, check_keys, check_name, check_st
 from bayesmeta.analysis.derive import derive
 from bayesmeta.analysis.figures import Figure, read_figure
 from bayesmeta.analysis.published import Printed, read_printed
+from bayesmeta.datasets.declared import locate, read_toml
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
 from bayesmeta.priors.prior import Prior, Priors
 
-_KINDS = {
+_TYPES = {
     **dict.fromkeys(("title", "citation", "data"), str),
     **dict.fromkeys(("derive", "tables", "priors", "model", "figure"), dict),
     "complete": list,
@@ -104,7 +104,10 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """A model file: `models` by name, `tables`, the lists of models to be set side by side, and `figures` by name."""
+    """A model file: `models` by name, `tables`, the lists of models to be set side by side, and `figures` by name.
+
+    path : as the user wrote it; the name of a bundled file is one too.
+    """
 
     title: str
     citation: str
@@ -115,59 +118,66 @@ class Analysis:
 
 
 def load_analysis(path: str | Path) -> Analysis:
-    """Reads a model file; the data are read when a specification is first asked for.
+    """Read a model file; its data are read when a specification is first asked for.
 
     Parameters
     ----------
-    path : a TOML file with `title`, `citation`, `data` (a name that `bayesmeta.datasets.load` knows, or a CSV file
+    path : str or Path
+        A TOML file, or the name of a bundled one, such as "school" (`bayesmeta models` lists them); a path takes
+        precedence. The file has `title`, `citation`, `data` (a name that `bayesmeta.datasets.load` knows, or a CSV file
         relative to the model file), and optionally `[derive]` (new columns, see `analysis.derive`), `complete`
-        (columns without which a row is left out; constructed sampling covariances still see the whole table) and
-        `[tables]` (models to be shown side by side), `[priors]` (of all models). Each model is a table `[model.NAME]`
-        with the arguments of `bayesmeta.specify` but `data`, `what` (one line), `method` ("reml" unless given),
-        `priors` (instead of those of the file) and `paper` (the printed numbers to hold, see `analysis.published`).
-        A table `[figure.NAME]` is a figure that `bayesmeta plot` draws: `kind`, a function of `bayesmeta.plots`;
-        `models`, a list or a table of labels and models, by default all; `title`; `method` instead of the models' own;
-        and arguments of the function, of which `labels`, `columns` and `subgroup` may name columns of the data.
-        Priors are tables `beta`, `tau` and `rho`, each a distribution as in `{name = "HalfNormal", sigma = 0.5}`, or
-        several by coefficient or by level (and effect), see `bayesmeta.Priors`.
-        `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`, `{fixed = [[..]]}`; `S` a column,
-        several, `{se = "column"}`, or `{within = "ar1", ...}` with the arguments of that function of `bayesmeta.within`
-        (ar1, correlated, greenland_longnecker or hamling).
+        (columns without which a row is left out; constructed sampling covariances still see the whole table),
+        `[tables]` (models to be shown side by side) and `[priors]` (of all models).
 
     Returns
     -------
     Analysis
+        Its models by name, tables and figures.
 
     Raises
     ------
-    SpecError : not TOML, a key that is not known (with the closest one that is), or a value of the wrong kind.
-    DataError : no such file.
+    SpecError
+        If the file is not TOML, has an unknown key (the closest known one is named) or a value of the wrong type.
+    DataError
+        If there is no such file.
+
+    Notes
+    -----
+    Each model is a table `[model.NAME]` with the arguments of `bayesmeta.specify` but `data`, `what` (one line),
+    `method` ("reml" by default), `priors` (instead of those of the file) and `paper` (the printed numbers, see
+    `analysis.published`). `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`,
+    `{fixed = [[..]]}`; `S` a column, several, `{se = "column"}`, or `{within = "ar1", ...}` with the arguments of that
+    function of `bayesmeta.within` (ar1, correlated, greenland_longnecker or hamling).
+
+    Priors are tables `beta`, `tau` and `rho`, each a distribution as in `{name = "HalfNormal", sigma = 0.5}`, or
+    several by coefficient or by level (and effect), see `bayesmeta.Priors`.
+
+    A table `[figure.NAME]` is a figure that `bayesmeta plot` draws: `kind`, a function of `bayesmeta.plots`; `models`,
+    a list or a table of labels and models, by default all; `title`; `method` instead of the models' own; and arguments
+    of the function, of which `labels`, `columns` and `subgroup` may name columns of the data.
 
     Examples
     --------
-    >>> analysis = load_analysis("models/school.toml")
+    >>> analysis = load_analysis("school")
     >>> analysis.models["district_study"].settings["random"]
     '1 | district/study'
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no model file {path}")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path.name} is not TOML: {error}") from None
-    check_keys(content, _KINDS, path.name, required=("title", "data", "model"))
+    file = locate(path)
+    content = read_toml(file)
+    if "scenario" in content:
+        raise SpecError(f"{file.name} declares a simulation study, not models; see bayesmeta.load_study")
+    check_keys(content, _TYPES, file.name, required=("title", "data", "model"))
     for key, value in content.items():
-        check_type(value, _KINDS[key], f"{path.name}: {key}")
+        check_type(value, _TYPES[key], f"{file.name}: {key}")
     derived, complete = content.get("derive", {}), tuple(content.get("complete", ()))
-    check_strings((*derived.values(), *complete), f"{path.name}: derive or complete")
-    source = Source(content["data"], path.parent, MappingProxyType(derived), complete)
-    priors = _priors(content["priors"], f"{path.name}: priors") if "priors" in content else None
+    check_strings((*derived.values(), *complete), f"{file.name}: derive or complete")
+    source = Source(content["data"], file.parent, MappingProxyType(derived), complete)
+    priors = _priors(content["priors"], f"{file.name}: priors") if "priors" in content else None
     models = MappingProxyType({name: _model(name, table, source, priors) for name, table in content["model"].items()})
     tables = {title: _table(title, names, models) for title, names in content.get("tables", {}).items()}
-    figures = {name: read_figure(name, given, models, path.name) for name, given in content.get("figure", {}).items()}
+    figures = {name: read_figure(name, figure, models, file.name) for name, figure in content.get("figure", {}).items()}
     citation = content.get("citation", "")
-    return Analysis(content["title"], citation, path, models, MappingProxyType(tables), MappingProxyType(figures))
+    return Analysis(content["title"], citation, Path(path), models, MappingProxyType(tables), MappingProxyType(figures))
 
 
 def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Model:
@@ -189,7 +199,7 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Mode
 def _priors(written: Any, where: str) -> Priors:
     check_type(written, dict, where)
     check_keys(written, ("beta", "tau", "rho"), where)
-    return Priors(**{block: _prior(found, f"{where}: {block}") for block, found in written.items()})
+    return Priors(**{block: _prior(table, f"{where}: {block}") for block, table in written.items()})
 
 
 def _prior(written: Any, where: str) -> Any:
@@ -198,7 +208,7 @@ def _prior(written: Any, where: str) -> Any:
     if isinstance(written.get("name"), str):
         params = {key: value for key, value in written.items() if key != "name"}
         return Prior(written["name"], **params)
-    return {key: _prior(found, f"{where}.{key}") for key, found in written.items()}
+    return {key: _prior(table, f"{where}.{key}") for key, table in written.items()}
 
 
 def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ...]:

@@ -97,8 +97,8 @@ def read_printed(entry: Any, where: str) -> Printed:
     labels = (of,) if isinstance(of, str) else tuple(of)
     fewest, most = QUANTITIES[quantity]
     if len(labels) < fewest or (most is not None and len(labels) > most):
-        wanted = f"{fewest}" if fewest == most else f"{fewest} to {most}" if most else f"{fewest} or more"
-        raise SpecError(f"{where}: {quantity} takes {wanted} labels in 'of', not {len(labels)}")
+        number = f"{fewest}" if fewest == most else f"{fewest} to {most}" if most else f"{fewest} or more"
+        raise SpecError(f"{where}: {quantity} takes {number} labels in 'of', not {len(labels)}")
     if ("at" in entry) != quantity.startswith("exp_predict"):
         raise SpecError(f"{where}: 'at' gives the predictors of exp_predict and belongs to nothing else ({quantity})")
     exception = [key for key in _EXCEPTION if entry.get(key)]

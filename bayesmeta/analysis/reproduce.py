@@ -11,7 +11,7 @@ from scipy.special import chdtrc
 
 from bayesmeta import schema
 from bayesmeta._validation import check_name
-from bayesmeta.analysis.model_file import load_analysis
+from bayesmeta.analysis.model_file import Analysis, load_analysis
 from bayesmeta.analysis.published import Printed, rounded
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
@@ -41,34 +41,41 @@ class Row:
 
 
 def reproduce(paths: Iterable[str | Path]) -> list[Row]:
-    """Fits the models of some files that have printed numbers, each once, and puts ours beside them.
+    """Fit the models of some files that have printed numbers, each once, and set ours beside them.
 
     Parameters
     ----------
-    paths : model files, see `bayesmeta.load_analysis`.
+    paths : iterable of str or Path
+        Model files or names of bundled ones, see `bayesmeta.load_analysis`.
 
     Returns
     -------
-    list of Row, in the order of the files; `row.ok` says whether ours, rounded to the printed digits, is what is
-    printed ("<0.01" is a bound); for a stated exception, whether ours is the value stated instead.
+    list of Row
+        In the order of the files; `row.ok` says whether ours, rounded to the printed digits, is what is printed
+        ("<0.01" is a bound); for a stated exception, whether ours is the value stated instead.
 
     Raises
     ------
-    SpecError, DataError : from the files, or for a printed number of a coefficient, level or effect that is not there.
+    SpecError, DataError
+        From the files, or for a printed number of a coefficient, level or effect that the model does not have.
 
     Examples
     --------
-    >>> rows = reproduce(["models/school.toml"])
+    >>> rows = reproduce(["school"])
     >>> rows[0].model, rows[0].printed.label, rows[0].ok
     ('study', 'beta[Intercept]', True)
     """
-    rows = []
-    for path in paths:
-        for name, model in load_analysis(path).models.items():
-            if model.paper:
-                tree = fit(model.spec, method=model.method)
-                rows += [Row(Path(path).stem, name, entry, quantity(tree, entry)) for entry in model.paper]
-    return rows
+    analyses = map(load_analysis, paths)
+    return [row for analysis in analyses for name in analysis.models for row in rows_of(analysis, name)]
+
+
+def rows_of(analysis: Analysis, name: str) -> list[Row]:
+    """The printed numbers of one model beside ours; a model without any is not fitted."""
+    model = analysis.models[name]
+    if not model.paper:
+        return []
+    tree = fit(model.spec, method=model.method)
+    return [Row(analysis.path.stem, name, entry, quantity(tree, entry)) for entry in model.paper]
 
 
 def quantity(tree: xr.DataTree, entry: Printed) -> float:

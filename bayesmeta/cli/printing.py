@@ -1,5 +1,8 @@
 """Tables that the command line prints: published numbers beside ours, and the statistics of a simulation study."""
 
+from collections.abc import Sequence
+
+import typer
 from pandas import DataFrame
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,8 +15,15 @@ _HELD, _EXCEPTION, _MISSED = "✓", "≠", "✗"
 _PAGE = 100  # characters, as wide as a summary
 
 
+def print_files(rows: Sequence[tuple[str, str, str]]) -> None:
+    """Bundled files, one a line: name, what they declare, title."""
+    first, second = (max(len(row[j]) for row in rows) for j in (0, 1))
+    for name, content, title in rows:
+        typer.echo(f"{name:<{first}}  {content:<{second}}  {title}")
+
+
 def print_rows(rows: list[Row]) -> None:
-    """Every printed number, whether it is held, and the reasons of those that are known to differ."""
+    """Every printed number, whether it is reproduced, and the reasons of those that are known to differ."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("", "analysis", "model", "quantity", "printed", "ours", "where"):
         table.add_column(heading, no_wrap=heading != "quantity", overflow="fold")
@@ -32,7 +42,8 @@ def print_rows(rows: list[Row]) -> None:
             Text(f"{_EXCEPTION} {label}: printed {row.printed.printed}, ours {row.ours}: {row.printed.reason}")
         )
     held = sum(row.ok for row in rows) - len(exceptions)
-    console.print(f"{held} held, {len(exceptions)} known to differ, {len(rows) - held - len(exceptions)} not held")
+    missed = len(rows) - held - len(exceptions)
+    console.print(f"{held} reproduced, {len(exceptions)} known to differ, {missed} not reproduced")
 
 
 def print_study(rows: DataFrame) -> None:

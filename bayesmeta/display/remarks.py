@@ -17,6 +17,7 @@ from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
 _CERTAIN = 1 - 1e-6  # a correlation beyond is at the end of its range
+_NEAR_MODE = 2.0  # log-likelihood below the highest within which another maximum is reported
 _NOTHING = 1e-5  # an SD below this fraction of the largest of its level is zero
 
 
@@ -86,7 +87,7 @@ def alarms(tree: xr.DataTree) -> list[str]:
 
 def notes(tree: xr.DataTree) -> list[str]:
     """What was dropped, is missing, was assumed, or lies at a boundary."""
-    own = posterior_remarks.notes(tree) if is_posterior(tree) else _boundary(tree)
+    own = posterior_remarks.notes(tree) if is_posterior(tree) else [*_boundary(tree), *_other_modes(tree)]
     return [*_dropped(tree), *_missing(tree), *json.loads(tree.attrs["notes"]), *own]
 
 
@@ -122,6 +123,18 @@ def _boundary(tree: xr.DataTree) -> list[str]:
         "standard errors and Wald intervals of this level do not hold there"
         for level in levels
     ]
+
+
+def _other_modes(tree: xr.DataTree) -> list[str]:
+    """A second maximum that the data hardly distinguish from the first."""
+    if schema.OPTIMIZER not in tree.children or schema.MODE_LOGLIK not in group(tree, schema.OPTIMIZER):
+        return []
+    loglik = group(tree, schema.OPTIMIZER)[schema.MODE_LOGLIK].values
+    near = int((loglik[1:] > loglik[0] - _NEAR_MODE).sum())
+    if not near:
+        return []
+    others = "another maximum" if near == 1 else f"{near} other maxima"
+    return [f"the likelihood has {others}, {loglik[0] - loglik[1]:.2g} below the highest (mode_xi in /optimizer)"]
 
 
 def _edge(tree: xr.DataTree, level: str) -> str:

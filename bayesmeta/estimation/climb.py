@@ -118,8 +118,10 @@ def local(points: Points, lower: FloatArray, extra: BoolArray | None = None) -> 
     if extra is not None:
         held = held | extra
     scale = np.where(held, 0.0, size)
-    curved, directions = np.linalg.eigh(points.H * scale[:, :, None] * scale[:, None, :])
-    slope = (directions.mT @ (scale * points.gradient)[:, :, None])[:, :, 0]
+    H = points.H * scale[:, :, None] * scale[:, None, :]
+    curved, directions = np.linalg.eigh(np.where(np.isfinite(H), H, 0.0))
+    gradient = np.where(np.isfinite(points.gradient), scale * points.gradient, 0.0)
+    slope = (directions.mT @ gradient[:, :, None])[:, :, 0]
     largest = np.maximum(np.abs(curved).max(1, keepdims=True, initial=0.0), 1e-300)
     flat = (np.abs(curved) <= FLAT * largest) & (np.abs(slope) <= np.sqrt(FLAT * largest * DECREMENT) + 1e-8)
     return Local(scale, held, curved, directions, slope, flat)

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray, IndexArray
+from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.kernel import likelihood
 
@@ -16,7 +17,9 @@ APART = 0.35  # distance between starts in the unit cube, times sqrt(F)
 GRID = {1: 60, 2: 16}  # points along every axis of a grid, by the number of parameters; with more, Sobol points
 SOBOL = 128
 FEW = {1: 12, 2: 5}, 32  # the same where many data sets are scanned
-MOST_STARTS = {1: 3, 2: 4}, 12  # climbs of one data set, by the number of parameters
+MOST_STARTS = {1: 3, 2: 4}, 16  # climbs of one data set, by the number of parameters
+WELL_DETERMINED = 4  # groups for every parameter of a level from which likelihoods have hardly ever two modes
+EASY_SOBOL, EASY_STARTS = 32, 2  # points and climbs there
 MOST_OF_MANY = {1: 2, 2: 2}, 3  # the same of every one of many data sets
 
 
@@ -56,17 +59,31 @@ def starts(objective: Objective, seed: int = 0) -> Starts:
     free, many = objective.free, objective.stats.n_data_sets > 1
     sizes, otherwise = FEW if many else (GRID, SOBOL)
     by_grid = free.size in sizes
-    share = grid(sizes[free.size], free.size) if by_grid else sobol(otherwise, free.size, seed)
+    easy = well_determined(free)
+    share = grid(sizes[free.size], free.size) if by_grid else sobol(EASY_SOBOL if easy else otherwise, free.size, seed)
     excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
     largest = LARGEST * float(np.sqrt(max(1.0, excess)))
     z = free.scatter(share.T, lambda u: sd_of(u, largest)).T
     loglik = scan(objective, z)
     most, otherwise = MOST_OF_MANY if many else MOST_STARTS
-    moments = [] if by_grid else [moment_starts(objective, *how) for how in (((1.0, 3),) if many else MOMENTS)]
-    n = most.get(free.size, otherwise) - len(moments)
+    begun = MOMENTS[:1] if many or easy else MOMENTS
+    moments = [] if by_grid else [moment_starts(objective, *how) for how in begun]
+    n = most.get(free.size, EASY_STARTS if easy else otherwise) - len(moments)
     point, owner = diverse(share, peaks(loglik, share) if by_grid else loglik, n, 0.0 if by_grid else APART)
     everyone = [np.arange(objective.stats.n_data_sets)] * len(moments)
     return Starts(np.concatenate([*moments, z[point]]), np.concatenate([*everyone, owner]), len(share))
+
+
+def well_determined(free: Free) -> bool:
+    """Whether few starts will do: many groups for each parameter of every level, and Psi linear in its parameters.
+
+    Correlations that several effects share make more modes, however many the groups.
+    """
+    return all(
+        v.structure.linear(v.dim) and v.n_groups >= WELL_DETERMINED * v.structure.n_free(v.dim)
+        for v, place in free.parts()
+        if place.stop > place.start
+    )
 
 
 def scan(objective: Objective, z: FloatArray) -> FloatArray:

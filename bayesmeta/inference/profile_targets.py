@@ -63,6 +63,8 @@ def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) ->
     made |= {target.label: target for level in range(len(spec.levels)) for target in model.covariances(level)}
     kinds = [BETA, TAU, RHO, PSI]
     labels = [asked] if isinstance(asked, str) else list(made if asked is None else asked)
+    if not labels:
+        raise SpecError("parameters is an empty list; name at least one, or leave it out for all")
     for label in labels:
         check_name(label, [*made, *kinds], "no parameter", "known")
     wanted = [t for t in made.values() if t.label in labels or t.kind in labels]

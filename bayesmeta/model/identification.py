@@ -50,7 +50,8 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> None:
 def unidentified(levels: Sequence[Level], X: FloatArray) -> list[str]:
     """Sentences that say which variances and correlations the data cannot identify; empty when they can all.
 
-    A level with one group has no variance to estimate, nor has one whose groups each have fixed effects of their own.
+    A level whose groups each have fixed effects of their own has no variance to estimate; nor has one with one group
+    and an intercept that the fixed part has too.
     For the others the derivatives of the marginal covariance sum_l Z_l Psi_l Z_l' by all free parameters are tested
     for linear independence, at a generic point.
     """
@@ -58,10 +59,9 @@ def unidentified(levels: Sequence[Level], X: FloatArray) -> list[str]:
     for level in levels:
         if level.structure.n_free(level.dim) == 0:
             continue
-        if level.n_groups == 1:
-            sentences.append(f"the data cannot identify the variance of level '{level.name}', which has one group")
-        elif _absorbed(level, X):
-            reason = "since the fixed part has an effect for each of its groups"
+        if _absorbed(level, X):
+            each = "since the fixed part has an effect for each of its groups"
+            reason = "which has one group" if level.n_groups == 1 else each
             sentences.append(f"the data cannot identify the variance of level '{level.name}', {reason}")
         else:
             free.append(level)

@@ -142,6 +142,8 @@ def chosen_parameters(estimates: xr.Dataset, parameters: str | Sequence[str] | N
         free = [label for label in labels if _varies(estimates.sel(parameter=label))]
         return free or labels
     chosen = [parameters] if isinstance(parameters, str) else list(parameters)
+    if not chosen:
+        raise SpecError("parameters is an empty list; name at least one, or leave it out for all")
     for label in chosen:
         check_name(label, labels, "no parameter", "parameters")
     return chosen

@@ -10,6 +10,8 @@ import numpy as np
 from bayesmeta import schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.model.spec import Spec, freeze
+from bayesmeta.priors.correlations import rho_draws, rho_logp
+from bayesmeta.priors.distributions import draws, logp
 from bayesmeta.priors.prior import Prior
 
 BETA = "beta"
@@ -131,9 +133,6 @@ def log_prior(
     >>> {name: float(block.round(3)) for name, block in log_prior(priors, spec, [0.0], [[0.2]], [[]]).items()}
     {'beta': -0.572, 'tau_unit': 0.654}
     """
-    from bayesmeta.priors.correlations import rho_logp
-    from bayesmeta.priors.distributions import logp
-
     theta = np.asarray(beta, dtype=float) @ priors.centring.T
     blocks = {BETA: sum(logp(prior, theta[..., j]) for j, prior in enumerate(priors.beta))} if priors.beta else {}
     for level, own, tau, rho in zip(spec.levels, priors.levels, taus, rhos, strict=True):
@@ -168,9 +167,6 @@ def prior_draws(
     >>> beta.shape, tau.shape, rho.shape
     ((5, 1), (1, 5), (0, 5))
     """
-    from bayesmeta.priors.correlations import rho_draws
-    from bayesmeta.priors.distributions import draws
-
     rng = np.random.default_rng(random_seed)
     theta = np.reshape([draws(prior, n, rng) for prior in priors.beta], (len(priors.beta), n))
     taus, rhos = [], []

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from bayesmeta._validation import check_name
+from bayesmeta.analysis.figure_files import is_declared
 from bayesmeta.analysis.figures import KINDS, Figure, draw
 from bayesmeta.analysis.model_file import Analysis, Model, load_analysis
 from bayesmeta.bayes.sample import sample
@@ -74,7 +75,7 @@ def report_file(path: Path, out: Path, options: ReportOptions, prob: float = 0.9
     SpecError
         If a model is unknown, or an option does not apply to saved results.
     """
-    if path.suffix == ".toml":
+    if is_declared(path):
         return _of_models(load_analysis(path), out, options, prob)
     if options.method or not options.bayes:
         raise SpecError(f"{path.name} holds results; --method and --no-bayes are for model files")

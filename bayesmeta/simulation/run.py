@@ -1,8 +1,8 @@
-"""Runs a declared study piece by piece, each saved when it is done, and makes its table."""
+"""Run a declared simulation study piece by piece, saving each when it is done, and tabulate its results."""
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import ConvergenceWarning, DataError, SpecError
 from bayesmeta.estimation.fit_many import fit_many
-from bayesmeta.simulation.study import Scenario, Statistic, Study, scenario_of
+from bayesmeta.simulation.declaration import Scenario, Simulation, Statistic, scenario_of
 from bayesmeta.tree import files
 
 PIECE = 250  # data sets that are fitted and saved together: what a kill can lose
@@ -40,38 +40,47 @@ class Piece:
 
 
 def run_study(
-    study: Study,
+    study: Simulation,
     directory: str | Path,
     datasets: int | None = None,
     n_jobs: int = 1,
     progress: bool = False,
     zarr: bool = False,
 ) -> xr.DataTree:
-    """Fit all data sets of a declared study; what an earlier run has saved in the directory is read instead.
+    """Fit all data sets of a declared study, or those that an earlier run has not saved in the directory.
 
     Parameters
     ----------
-    study : from `bm.load_study`.
-    directory : where every piece of 250 data sets is saved when it is done, and the whole at the end; made if missing.
-    datasets : per scenario, instead of the study's number.
-    n_jobs : number of processes, -1 for one on every processor. The results do not depend on it, nor on interruptions.
-    progress : whether a progress bar is shown.
-    zarr : whether the whole is saved as a Zarr directory, `results.zarr`, instead of `results.nc`.
+    study : Simulation
+        From `bayesmeta.load_study`.
+    directory : str or Path
+        Where every piece of 250 data sets is saved when it is done, and the whole at the end; created if missing.
+    datasets : int, optional
+        Data sets per scenario, instead of the study's number.
+    n_jobs : int, default 1
+        Number of processes, -1 for one on every processor. The results do not depend on it, nor on interruptions.
+    progress : bool, default False
+        Whether to show a progress bar.
+    zarr : bool, default False
+        Whether to save the whole as a Zarr directory, `results.zarr`, instead of `results.nc`.
 
     Returns
     -------
-    DataTree with one node for every draw and scenario, such as "script_1"
-        Each with `beta`, `beta_se`, `psi_L`, `loglik` and `converged` over (estimator, dataset, ...).
+    DataTree
+        One node for every draw and scenario, such as "script_1", each with `beta`, `beta_se`, `psi_L`, `loglik` and
+        `converged` over (estimator, dataset, ...).
 
     Raises
     ------
-    SpecError : the directory holds the results of a study with another design.
-    DataError : it holds something else.
+    SpecError
+        If the directory holds the results of a study with another design.
+    DataError
+        If it holds anything else.
 
     Examples
     --------
     >>> import bayesmeta as bm, tempfile
-    >>> study = bm.load_study("models/table6.toml")
+    >>> study = bm.load_study("table6")
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     bm.run_study(study, directory, datasets=2)["script_1"]["beta"].sizes
     Frozen({'estimator': 1, 'dataset': 2, 'coef': 3})
@@ -104,32 +113,34 @@ def results_path(directory: Path, zarr: bool) -> Path:
     return directory / (RESULTS_ZARR if zarr else RESULTS)
 
 
-def _claim(study: Study, directory: Path) -> None:
+def _claim(simulation: Simulation, directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
-        raise DataError(f"{directory} is no directory; the results of a study are saved in one")
+        raise DataError(f"{directory} is not a directory; the results of a study are saved in one")
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / DECLARED
     if file.is_file():
-        if json.loads(file.read_text(encoding="utf-8")).get("design_hash") != study.design_hash:
+        if json.loads(file.read_text(encoding="utf-8")).get("design_hash") != simulation.design_hash:
             raise SpecError(
-                f"{directory} holds results of another design, which this one cannot be added to\n"
-                "  give another directory with --out, or remove it"
+                f"{directory} holds results of another design, to which this one cannot be added\n"
+                "  give another directory, or remove this one"
             )
     elif any(directory.iterdir()):
         raise DataError(f"{directory} holds other files; give an empty or new directory")
     else:
-        _replace(file, lambda path: path.write_text(json.dumps({"design_hash": study.design_hash}), encoding="utf-8"))
+        _replace(
+            file, lambda path: path.write_text(json.dumps({"design_hash": simulation.design_hash}), encoding="utf-8")
+        )
 
 
-def _replace(file: Path, write) -> None:  # type: ignore[no-untyped-def]
-    """A file is there as a whole or not at all."""
+def _replace(file: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that it is there as a whole or not at all."""
     part = file.with_suffix(".part")
     write(part)
     part.replace(file)
 
 
-def _save_piece(study: Study, directory: Path, piece: Piece) -> None:
-    table = estimates(study, piece)
+def _save_piece(simulation: Simulation, directory: Path, piece: Piece) -> None:
+    table = estimates(simulation, piece)
     _replace(directory / piece.name, lambda path: table.to_netcdf(path, engine="h5netcdf"))
 
 
@@ -138,43 +149,46 @@ def _read(file: Path) -> xr.Dataset:
         return table.load()
 
 
-def estimates(study: Study, piece: Piece) -> xr.Dataset:
-    """What every estimator says of the data sets of a piece: (estimator, dataset, ...)."""
-    scenario = scenario_of(study, piece.scenario, piece.way)
-    Y, S = scenario.data_sets(seeds(study, piece.way, piece.scenario, piece.start, piece.stop))
+def estimates(simulation: Simulation, piece: Piece) -> xr.Dataset:
+    """Estimates of every estimator from the data sets of a piece: (estimator, dataset, ...)."""
+    scenario = scenario_of(simulation, piece.scenario, piece.way)
+    Y, S = scenario.data_sets(seeds(simulation, piece.way, piece.scenario, piece.start, piece.stop))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fits = [fit_many(scenario.spec, Y, S, method) for method in study.estimators]
+        fits = [fit_many(scenario.spec, Y, S, method) for method in simulation.estimators]
     kept = ["beta", "beta_se", *(schema.psi(v.name) for v in scenario.spec.levels), "loglik", "converged"]
-    by = pd.Index(study.estimators, dtype=object, name="estimator")
+    by = pd.Index(simulation.estimators, dtype=object, name="estimator")
     table = xr.concat([fit[kept] for fit in fits], dim=by, combine_attrs="drop")
     return table.assign_coords(dataset=np.arange(piece.start, piece.stop)).drop_attrs()
 
 
-def seeds(study: Study, way: str, scenario: int, start: int, stop: int) -> list[np.random.SeedSequence]:
-    """Of the data sets `start` to `stop`: each its own, whatever piece it is in."""
-    key = (list(study.draws).index(way), scenario)
-    return [np.random.SeedSequence(study.seed, spawn_key=(*key, i)) for i in range(start, stop)]
+def seeds(simulation: Simulation, way: str, scenario: int, start: int, stop: int) -> list[np.random.SeedSequence]:
+    """Seeds of the data sets `start` to `stop`, one each, whatever piece they are in."""
+    key = (list(simulation.draws).index(way), scenario)
+    return [np.random.SeedSequence(simulation.seed, spawn_key=(*key, i)) for i in range(start, stop)]
 
 
-def study_table(study: Study, results: xr.DataTree) -> pd.DataFrame:
+def study_table(study: Simulation, results: xr.DataTree) -> pd.DataFrame:
     """Statistics of every scenario and estimator of a study, with their Monte Carlo errors.
 
     Parameters
     ----------
-    study : from `bm.load_study`.
-    results : of `bm.run_study`.
+    study : Simulation
+        From `bayesmeta.load_study`.
+    results : DataTree
+        From `bayesmeta.run_study`.
 
     Returns
     -------
-    DataFrame with one row for every draw, scenario, estimator and statistic
-        `draw`, the numbers of the scenario, `estimator`, `statistic`; `value`, its Monte Carlo error `mcse`, and
-        `paper`, what was published, or NaN; of `datasets` data sets `used` converged and count.
+    DataFrame
+        One row for every draw, scenario, estimator and statistic: `draw`, the numbers of the scenario, `estimator`,
+        `statistic`; `value`, its Monte Carlo error `mcse`, and `paper`, the published value, or NaN; `datasets`, and
+        `used`, how many of them converged and count.
 
     Examples
     --------
     >>> import bayesmeta as bm, tempfile
-    >>> study = bm.load_study("models/table6.toml")
+    >>> study = bm.load_study("table6")
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     results = bm.run_study(study, directory, datasets=2)
     >>> len(bm.study_table(study, results))  # 2 draws, 8 scenarios, 7 statistics
@@ -183,16 +197,16 @@ def study_table(study: Study, results: xr.DataTree) -> pd.DataFrame:
     return pd.DataFrame(_rows(study, results))
 
 
-def _rows(study: Study, results: xr.DataTree) -> Iterator[dict[str, object]]:
-    for way in study.draws:
-        for number, given in enumerate(study.scenarios):
-            scenario = scenario_of(study, number, way)
-            found = results[f"{way}_{number + 1}"].to_dataset()
-            numbers = {key: value for key, value in given.items() if key != "paper"}
-            for method in study.estimators:
-                own = found.sel(estimator=method)
+def _rows(simulation: Simulation, results: xr.DataTree) -> Iterator[dict[str, object]]:
+    for way in simulation.draws:
+        for number, declared in enumerate(simulation.scenarios):
+            scenario = scenario_of(simulation, number, way)
+            fits = results[f"{way}_{number + 1}"].to_dataset()
+            numbers = {key: value for key, value in declared.items() if key != "paper"}
+            for method in simulation.estimators:
+                own = fits.sel(estimator=method)
                 used = own.isel(dataset=np.flatnonzero(own["converged"].to_numpy()))
-                for statistic in study.statistics:
+                for statistic in simulation.statistics:
                     value, error = summarised(statistic, used, scenario)
                     yield {
                         "draw": way,
@@ -202,17 +216,17 @@ def _rows(study: Study, results: xr.DataTree) -> Iterator[dict[str, object]]:
                         "kind": statistic.kind,
                         "value": value,
                         "mcse": error,
-                        "paper": float(given.get("paper", {}).get(statistic.name, np.nan)),
+                        "paper": float(declared.get("paper", {}).get(statistic.name, np.nan)),
                         "used": used.sizes["dataset"],
                         "datasets": own.sizes["dataset"],
                     }
 
 
-def summarised(statistic: Statistic, found: xr.Dataset, scenario: Scenario) -> tuple[float, float]:
+def summarised(statistic: Statistic, fits: xr.Dataset, scenario: Scenario) -> tuple[float, float]:
     """A statistic and its Monte Carlo error; a correlation of variances that are zero is left out."""
-    error = _estimate(statistic, found) - scenario.truth(statistic)
+    error = _estimate(statistic, fits) - scenario.truth(statistic)
     if statistic.kind == "coverage":
-        inside = np.abs(error) <= WALD * found["beta_se"].to_numpy()[:, 0]
+        inside = np.abs(error) <= WALD * fits["beta_se"].to_numpy()[:, 0]
         share = float(inside.mean())
         return share, float(np.sqrt(share * (1 - share) / len(inside)))
     error = error[np.isfinite(error)]
@@ -222,10 +236,10 @@ def summarised(statistic: Statistic, found: xr.Dataset, scenario: Scenario) -> t
     return rmse, float(np.std(error**2, ddof=1) / (2 * rmse * np.sqrt(len(error))))
 
 
-def _estimate(statistic: Statistic, found: xr.Dataset) -> FloatArray:
+def _estimate(statistic: Statistic, fits: xr.Dataset) -> FloatArray:
     if statistic.of == "beta":
-        return np.asarray(found["beta"].to_numpy()[:, 0])
-    psi = found[schema.psi(statistic.level)].to_numpy()
+        return np.asarray(fits["beta"].to_numpy()[:, 0])
+    psi = fits[schema.psi(statistic.level)].to_numpy()
     if statistic.of == "tau2":
         return np.asarray(psi[:, 0, 0])
     scale = np.sqrt(psi[:, 0, 0] * psi[:, 1, 1])

@@ -64,7 +64,10 @@ def test_all_models_by_default_and_others_by_their_labels():
         ({"kind": "compare", "results": 1}, "school.toml: figure one: unknown key 'results'"),
         ({"kind": "compare", "models": ["studi"]}, "school.toml: figure one: models: no model 'studi'; did you mean"),
         ({"kind": "compare", "models": {"A": "studi"}}, "school.toml: figure one: models: no model 'studi'; did you"),
-        ({"kind": "compare", "models": []}, "school.toml: figure one: models: none is named\nmodels: study, district"),
+        (
+            {"kind": "compare", "models": []},
+            "school.toml: figure one: models: the list is empty\n  models: study",
+        ),
         ({"kind": "compare", "models": "study"}, "school.toml: figure one: models is 'study'; it must be a table"),
         ({"kind": "compare", "models": [["study"]]}, "school.toml: figure one: models: no model ['study']"),
         ({"kind": "compare", "title": 2}, "school.toml: figure one: title is 2; it must be a string"),
@@ -110,7 +113,7 @@ def test_settings(written, argument):
 
 @pytest.mark.parametrize("written", ["upto", "=60", ""])
 def test_a_setting_has_a_name_and_a_value(written):
-    with pytest.raises(bm.SpecError, match="an argument is written NAME=VALUE"):
+    with pytest.raises(bm.SpecError, match="an argument must be NAME=VALUE"):
         setting(written)
 
 
@@ -120,7 +123,10 @@ def test_a_setting_has_a_name_and_a_value(written):
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_arguments_are_those_of_the_function(kind):
     first, *others = inspect.signature(drawer(kind)).parameters
-    check_arguments(kind, {name: None for name in others if name not in ("ax", "axes")}, "figure")
+    for name in set(others) - {"ax", "axes"}:
+        with pytest.raises(bm.SpecError) as caught:
+            check_arguments(kind, {name: None, "no argument": 1}, "figure")
+        assert str(caught.value).startswith("figure: unknown key 'no argument'")
     for name in (first, "ax", "axes"):
         with pytest.raises(bm.SpecError, match=f"unknown key '{name}'"):
             check_arguments(kind, {name: None}, "figure")
@@ -150,7 +156,7 @@ def test_arguments_arrive(trees):
 
 
 def test_what_a_function_needs_is_asked_for(trees):
-    with pytest.raises(bm.SpecError, match=r"figure f: dose_response needs 'dose'\n.*--set dose=VALUE"):
+    with pytest.raises(bm.SpecError, match=r"figure f: dose_response requires 'dose'\n.*--set dose=VALUE"):
         draw(Figure("f", "dose_response", {}), trees)
 
 

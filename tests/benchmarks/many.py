@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 import bayesmeta as bm
+from bayesmeta.simulation.declaration import load_study
 from bayesmeta.simulation.run import Piece, estimates
-from bayesmeta.simulation.study import load_study
 from tests.benchmarks.__main__ import machine
 
 RUNS = 5

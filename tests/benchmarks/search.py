@@ -13,7 +13,7 @@ import json
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,6 @@ class Problem:
     psi: dict[str, Any]
     offset: list[float] | None
     method: str
-    best: float | None = None
 
     def spec(self) -> bm.Spec:
         psi = {level: structure(name, matrix) for level, (name, matrix) in self.psi.items()}
@@ -79,7 +78,15 @@ def problems(n: int, seed: int) -> Iterator[Problem]:
             if made == n:
                 return
             made += 1
-            yield Problem(**asdict(problem) | {"method": method, "name": f"{problem.name}_{method}"})
+            yield replace(problem, method=method, name=f"{problem.name}_{method}")
+
+
+def named(name: str) -> Problem:
+    """The model of a name that `problems` gave."""
+    stem, method = name.rsplit("_", 1)
+    seed, number = stem.removeprefix("m").split("_")
+    problem = random_problem(stem, np.random.default_rng([int(seed), int(number)]))
+    return replace(problem, name=name, method=method)
 
 
 def random_problem(name: str, rng: np.random.Generator) -> Problem:
@@ -250,7 +257,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--store", type=Path, help="write the models with their best values here")
+    parser.add_argument("--store", type=Path, help="write the names of the models and their best values here")
     options = parser.parse_args()
     count: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(4, int))
     evaluations, stored = [], []
@@ -274,9 +281,9 @@ def main() -> None:
             print(
                 f"{'LOW' if low else 'LOOSE'} {problem.name} {problem.structures}: {best - loglik:.1e} below the best"
             )
-        stored.append(asdict(problem) | {"best": max(best, loglik)})
+        stored.append({"seed": options.seed, "name": problem.name, "loglik": max(best, loglik)})
     if options.store:
-        options.store.write_text(json.dumps(stored))
+        options.store.write_text("[\n" + ",\n".join(json.dumps(one) for one in stored) + "\n]\n")
     print(f"{'structure':10} models   low  not converged  failed")
     for name, (n, low, loose, failed) in sorted(count.items()):
         print(f"{name:10} {n:6d} {low:5d} {loose:14d} {failed:7d}")

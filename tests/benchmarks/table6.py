@@ -17,8 +17,8 @@ import xarray as xr
 
 from bayesmeta._parallel import in_order
 from bayesmeta.estimation.fit_many import data_sets
+from bayesmeta.simulation.declaration import Scenario, Simulation, load_study, scenario_of
 from bayesmeta.simulation.run import RESULTS, seeds, study_table
-from bayesmeta.simulation.study import Scenario, Study, load_study, scenario_of
 from tests.support import dense
 
 MOST_ERRORS = 4 * np.sqrt(2)  # Monte Carlo errors of one table; both have the same number of data sets
@@ -72,7 +72,7 @@ def upward(psi: np.ndarray, score: np.ndarray) -> float:
     return max(along_tau, abs(by_rho) * (1 - rho) * (rho - low))
 
 
-def check(study: Study, way: str, number: int, place: int, saved: xr.Dataset) -> Checked:
+def check(study: Simulation, way: str, number: int, place: int, saved: xr.Dataset) -> Checked:
     scenario = scenario_of(study, number, way)
     Y, S = scenario.data_sets(seeds(study, way, number, place, place + 1))
     psi = [saved[f"psi_{level.name}"].to_numpy() for level in scenario.spec.levels]
@@ -107,7 +107,7 @@ def main(directory: str, every: str = "100") -> None:
         )
 
 
-def _check(job: tuple[Study, str, int, int, xr.Dataset]) -> Checked:
+def _check(job: tuple[Simulation, str, int, int, xr.Dataset]) -> Checked:
     return check(*job)
 
 

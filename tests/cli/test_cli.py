@@ -68,7 +68,7 @@ def test_reproduce_ticks_every_number_and_gives_the_reasons_of_exceptions(direct
         (directory / name).write_text((MODELS / name).read_text(encoding="utf-8"), encoding="utf-8")
     ran = RUN.invoke(app, ["reproduce", "--models", str(directory)])
     assert ran.exit_code == 0, ran.output
-    assert "24 held, 2 known to differ, 0 not held" in ran.output
+    assert "24 reproduced, 2 known to differ, 0 not reproduced" in ran.output
     assert ran.output.count("✓") == 24
     words = " ".join(ran.output.split())
     for name in ("school", "thrombolytic"):
@@ -79,8 +79,8 @@ def test_reproduce_ticks_every_number_and_gives_the_reasons_of_exceptions(direct
                 assert entry.reason in words
 
 
-def test_reproduce_looks_in_the_current_directory(directory: Path) -> None:
-    ran = RUN.invoke(app, ["reproduce"])
+def test_reproduce_in_a_directory_without_model_files(directory: Path) -> None:
+    ran = RUN.invoke(app, ["reproduce", "--models", "models"])
     assert ran.exit_code == 2
     assert "no model files (*.toml) in models" in ran.output
 
@@ -93,9 +93,9 @@ def test_a_changed_digit_makes_the_exit_code_1(entry: object, directory: Path) -
     assert text.count(f'"{printed}"') == 1
     (directory / "models").mkdir()
     (directory / "models" / "school.toml").write_text(text.replace(f'"{printed}"', f'"{changed}"'), encoding="utf-8")
-    ran = RUN.invoke(app, ["reproduce"])
+    ran = RUN.invoke(app, ["reproduce", "--models", "models"])
     assert ran.exit_code == 1, ran.output
-    assert "1 not held" in ran.output
+    assert "1 not reproduced" in ran.output
 
 
 @pytest.mark.parametrize(

@@ -125,3 +125,12 @@ def test_groups_without_random_effects():
     tree = bm.fit(spec, method="fixed")
     assert remarks.random(tree) == "none, the groups are district"
     assert remarks.counts(tree) == "56 rows, all used; 56 observations; groups: district 11"
+
+
+def test_another_maximum_within_two_units_is_reported():
+    tree = bm.fit(bm.specify("PD + AL ~ year", berkey(), S=S))
+    first = float(tree["optimizer"]["mode_loglik"][0])
+    search = tree["optimizer"].to_dataset().drop_vars(["mode_loglik", "mode_xi", "mode_start"])
+    for below, expected in ((0.5, ["the likelihood has another maximum, 0.5 below the highest"]), (2.5, [])):
+        tree["optimizer"] = xr.DataTree(search.assign(mode_loglik=("mode", [first, first - below])))
+        assert [note.split(" (")[0] for note in remarks.notes(tree)] == expected

@@ -259,3 +259,45 @@ def test_a_flat_direction_does_not_stop_the_polish() -> None:
     assert float(fit["estimate"]["psi_unit"][0, 0]) == pytest.approx(
         float(alone["estimate"]["psi_unit"][0, 0]), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("v", [0.3256, 0.326])
+def test_one_study_says_nothing_about_tau(v: float) -> None:
+    """The restricted likelihood is flat: rounding would decide."""
+    with pytest.warns(bm.BayesmetaWarning) as caught:
+        fit = bm.fit(bm.specify("y ~ 1", pd.DataFrame({"y": [0.3], "v": [v]}), S="v"))
+    assert any("held at 0" in str(w.message) for w in caught)
+    assert any("undefined" in str(w.message) for w in caught)
+    assert fit["estimate"]["tau_unit"].item() == 0.0
+    assert fit["estimate"]["beta_se"].item() == pytest.approx(np.sqrt(v))
+    assert np.isnan(loglik(fit))
+    assert np.isnan(fit["estimate"]["xi_cov"].values).all()
+
+
+@pytest.mark.parametrize(("random", "identified"), [("0 + x | h", True), ("1 | h", False)])
+def test_one_group_identifies_a_slope_and_no_intercept(random: str, identified: bool) -> None:
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"x": rng.normal(size=20), "h": 1, "v": 0.1})
+    data["y"] = 0.3 * rng.normal(size=20) + 2 * data.x
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit = bm.fit(bm.specify("y ~ 1", data, S="v", random=random))
+    assert any("cannot identify" in str(w.message) for w in caught) == (not identified)
+    tau = fit["estimate"]["tau_h"].item()
+    assert tau > 1.0 if identified else tau == 0.0
+
+
+def test_a_start_skips_the_scan_and_says_so(school: pd.DataFrame) -> None:
+    spec = bm.specify("effect ~ 1", school, S="var", random="1 | district/study")
+    scanned, started = bm.fit(spec), bm.fit(spec, start=[0.3, 0.3])
+    assert int(scanned["optimizer"]["scan_evaluations"]) > 0
+    assert int(started["optimizer"]["scan_evaluations"]) == 0
+    assert started["optimizer"].attrs["message"] == "from start=, without a scan"
+    assert loglik(started) == pytest.approx(loglik(scanned), abs=1e-9)
+
+
+def test_a_start_outside_the_range_is_refused() -> None:
+    data = bm.datasets.load("berkey98")
+    spec = bm.specify("PD + AL ~ 1", data, S=["var_PD", "cov_PD_AL", "var_AL"], psi="hcs")
+    with pytest.raises(bm.SpecError, match=r"-1 for unit\.sd\[PD\], which cannot be negative"):
+        bm.fit(spec, start=[-1.0, 0.5, 0.1])

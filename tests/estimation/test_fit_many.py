@@ -14,8 +14,8 @@ from bayesmeta.errors import BayesmetaWarning, DataError, SpecError
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.fit_many import data_sets
 from bayesmeta.estimation.search import maximise
+from bayesmeta.simulation.declaration import load_study, scenario_of
 from bayesmeta.simulation.run import seeds
-from bayesmeta.simulation.study import load_study, scenario_of
 from bayesmeta.structures import REGISTER
 from bayesmeta.structures.base import Structure
 from tests.benchmarks.table6 import model_of, upward

@@ -16,7 +16,19 @@ PACKAGE = Path(bm.__file__).parent
 ORDER = [
     *("errors", "_version", "_validation", "_parallel", "schema", "_typing", "measures", "columns"),
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
-    *("estimation", "bayes", "display", "inference", "summaries", "plots", "simulation", "analysis", "report", "cli"),
+    *(
+        "estimation",
+        "bayes",
+        "display",
+        "inference",
+        "summaries",
+        "plots",
+        "simulation",
+        "analysis",
+        "report",
+        "cli",
+        "__main__",
+    ),
 ]
 
 # third-party packages, each with the innermost package that may import it; those not named here are banned

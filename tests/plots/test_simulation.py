@@ -10,8 +10,8 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
+from bayesmeta.simulation.declaration import load_study
 from bayesmeta.simulation.run import run_study, study_table
-from bayesmeta.simulation.study import load_study
 from tests.support.pictures import crowded
 
 TABLE6 = Path(__file__).resolve().parents[2] / "models" / "table6.toml"

@@ -235,7 +235,7 @@ def test_errors_on_reading(tmp_path: Path, old: str, new: str, message: str) -> 
         ('["year"]', '["yaer"]', "complete: the data have no column 'yaer'; did you mean 'year'"),
         ("effect ~ late", "effect ~ __import__('os')", "__import__"),
         ("effect ~ late", "effect ~ laet", "laet"),
-        ('{se = "var"}', '{within = "ar1", variance = "var", rho = "x", group = "study"}', "ar1 cannot use"),
+        ('{se = "var"}', '{within = "ar1", variance = "var", rho = "x", group = "study"}', "rho is 'x'"),
     ],
 )
 def test_errors_on_building_the_specification(tmp_path: Path, old: str, new: str, message: str) -> None:

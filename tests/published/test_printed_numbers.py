@@ -78,7 +78,7 @@ def test_an_exception_that_is_none_is_not_held() -> None:
     ("change", "message"),
     [
         ({"prined": "1"}, "unknown key 'prined'; did you mean 'printed'"),
-        ({"quantity": "aicc"}, "unknown quantity 'aicc'; did you mean 'aic'"),
+        ({"quantity": "aicc"}, "quantity is 'aicc'; did you mean 'aic'"),
         ({"quantity": "beta"}, "beta takes 1 labels in 'of', not 0"),
         ({"of": "x"}, "aic takes 0 labels in 'of', not 1"),
         ({"at": {"x": 1}}, "'at' gives the predictors"),

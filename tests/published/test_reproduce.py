@@ -11,10 +11,10 @@ from bayesmeta.analysis.model_file import load_analysis
 from bayesmeta.analysis.published import Printed
 from bayesmeta.analysis.reproduce import Row, quantity, reproduce
 from bayesmeta.errors import SpecError
-from bayesmeta.simulation.study import is_study
+from bayesmeta.simulation.declaration import declares_simulation
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-FILES = [path for path in sorted(MODELS.glob("*.toml")) if not is_study(path)]
+FILES = [path for path in sorted(MODELS.glob("*.toml")) if not declares_simulation(path)]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_keys, check_name, listing
-from bayesmeta.errors import DataError, SpecError
+from bayesmeta._validation import check_choice, check_integer, check_keys, check_name, listing
+from bayesmeta.datasets.declared import locate, read_toml
+from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import REGISTER
-from bayesmeta.inference.simulate import count, draw, psi_root, true_covariances
+from bayesmeta.inference.simulate import draw, psi_root, true_covariances
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
 
@@ -43,11 +43,11 @@ class Statistic:
 
 
 @dataclass(frozen=True)
-class Study:
-    """A declared study; `declared` is the file's content.
+class Simulation:
+    """A declared simulation study; `declared` is the content of its file.
 
     draws : ways in which sampling SDs are drawn, by name: {"sd": [low, high]} or {"variance": [low, high]}.
-    scenarios : numbers by name, and what was published under `paper`.
+    scenarios : numbers by name, and the published values under `paper`.
     """
 
     title: str
@@ -103,77 +103,84 @@ class Scenario:
         return float(psi[0, 0] if statistic.of == "tau2" else psi[0, 1] / np.sqrt(psi[0, 0] * psi[1, 1]))
 
 
-def is_study(path: Path) -> bool:
+def declares_simulation(path: Path) -> bool:
     """Whether a TOML file declares a simulation study."""
     try:
-        return SCENARIO in tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return SCENARIO in read_toml(path)
+    except SpecError:
         return False
 
 
-def load_study(path: str | Path) -> Study:
-    """Reads a declared study.
+def load_study(path: str | Path) -> Simulation:
+    """Read a declared simulation study.
 
     Parameters
     ----------
-    path : a TOML file with `title`, `citation`, `datasets` per scenario, `seed`, `estimators` (methods of
-        `bayesmeta.fit`), `[design]` (number of `outcomes`, `levels` with the number of groups inside each group of the
-        level above, `psi` the structure of all levels), `[truth]` (`beta`, `variance` and `correlation` of the random
-        effects), `[sampling]` (`correlation` within a row, `sds` the uniform distributions of sampling SDs or
-        variances by name), `[statistics]`, and for each scenario a table `[[scenario]]` of numbers, which the others
-        may name in place of a number, and of the published values under `paper`.
+    path : str or Path
+        A TOML file, or the name of a bundled one, such as "table6". It has `title`, `citation`, `datasets` per
+        scenario, `seed`, `estimators` (methods of `bayesmeta.fit`), `[design]` (number of `outcomes`, `levels` with the
+        number of groups inside each group of the level above, `psi` the structure of all levels), `[truth]` (`beta`,
+        `variance` and `correlation` of the random effects), `[sampling]` (`correlation` within a row, `sds` the uniform
+        distributions of sampling SDs or variances by name), `[statistics]`, and for each scenario a table
+        `[[scenario]]` of numbers, which the other tables may name in place of a number, and of the published values
+        under `paper`.
+
+    Returns
+    -------
+    Simulation
+        The study, for `bayesmeta.run_study`.
 
     Raises
     ------
-    SpecError : not TOML, a key that is not known or is missing, or a value that cannot serve.
-    DataError : no such file.
+    SpecError
+        If the file is not TOML, has an unknown key, lacks one, or has a value that is not valid.
+    DataError
+        If there is no such file.
 
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> study = bm.load_study("models/table6.toml")
+    >>> study = bm.load_study("table6")
     >>> len(study.scenarios), list(study.draws)
     (8, ['script', 'text'])
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no study file {path}")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path.name} is not TOML: {error}") from None
+    path = locate(path)
+    content = read_toml(path)
+    if SCENARIO not in content:
+        raise SpecError(f"{path.name} does not declare a simulation study: it has no table [[{SCENARIO}]]")
     check_keys(content, _KEYS, path.name, _KEYS)
     for part, keys in _PARTS.items():
         check_keys(content[part], keys, f"{path.name}: {part}", keys)
     for method in content["estimators"]:
         check_choice(method, REGISTER, f"{path.name}: an estimator")
-    statistics = tuple(_statistic(name, given, content) for name, given in content["statistics"].items())
-    study = Study(
+    simulation = Simulation(
         title=content["title"],
         citation=content["citation"],
-        datasets=count(f"{path.name}: datasets", content["datasets"]),
+        datasets=check_integer(content["datasets"], f"{path.name}: datasets", 1),
         seed=content["seed"],
         estimators=tuple(content["estimators"]),
         declared=content,
         draws=content["sampling"]["sds"],
-        statistics=statistics,
+        statistics=tuple(_statistic(name, table, content) for name, table in content["statistics"].items()),
         scenarios=tuple(content[SCENARIO]),
     )
-    for name, sds in study.draws.items():
+    for name, sds in simulation.draws.items():
         _check_draw(sds, f"{path.name}: sampling: sds: {name}")
-    for number in range(len(study.scenarios)):
-        scenario_of(study, number, next(iter(study.draws)))
-    return study
+    for number in range(len(simulation.scenarios)):
+        scenario_of(simulation, number, next(iter(simulation.draws)))
+    return simulation
 
 
-def scenario_of(study: Study, number: int, way: str) -> Scenario:
+def scenario_of(simulation: Simulation, number: int, way: str) -> Scenario:
     """One scenario of a study, with sampling SDs drawn in one way."""
-    named, design, truth = study.scenarios[number], study.declared["design"], study.declared["truth"]
+    named, declared = simulation.scenarios[number], simulation.declared
+    design, truth = declared["design"], declared["truth"]
 
-    def value(given: Any) -> float:
-        if isinstance(given, str):
-            check_name(given, named, f"scenario {number + 1} gives no number", "numbers")
-        return float(named[given] if isinstance(given, str) else given)
+    def value(entry: Any) -> float:
+        """A number as the file writes it, or that of the scenario with this name."""
+        if isinstance(entry, str):
+            check_name(entry, named, f"scenario {number + 1} has no number", "numbers")
+        return float(named[entry] if isinstance(entry, str) else entry)
 
     k, levels = int(design["outcomes"]), {name: int(value(size)) for name, size in design["levels"].items()}
     n = int(np.prod(list(levels.values())))
@@ -182,21 +189,21 @@ def scenario_of(study: Study, number: int, way: str) -> Scenario:
     outcomes = [f"y{j + 1}" for j in range(k)]
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(n, k)), columns=outcomes).assign(**codes)
     psi = value(truth["variance"]) * _exchangeable(k, value(truth["correlation"]))
-    R = _exchangeable(k, value(study.declared["sampling"]["correlation"]))
+    R = _exchangeable(k, value(declared["sampling"]["correlation"]))
     formula, random = f"{' + '.join(outcomes)} ~ 1", f"1 | {'/'.join(levels)}"
     spec = specify(formula, frame, S=np.broadcast_to(R, (n, k, k)), random=random, psi=design["psi"])
     covariances = true_covariances(spec, dict.fromkeys(levels, psi))
     beta = np.full(len(spec.coef), value(truth["beta"]))
-    return Scenario(spec, beta, dict(zip(levels, covariances, strict=True)), R, study.draws[way])
+    return Scenario(spec, beta, dict(zip(levels, covariances, strict=True)), R, simulation.draws[way])
 
 
 def _exchangeable(k: int, rho: float) -> FloatArray:
     return np.full((k, k), rho) + (1 - rho) * np.eye(k)
 
 
-def _statistic(name: str, given: Mapping[str, str], content: Mapping[str, Any]) -> Statistic:
+def _statistic(name: str, table: Mapping[str, str], content: Mapping[str, Any]) -> Statistic:
     where, levels = f"statistics: {name}", content["design"]["levels"]
-    kind, of, level = given.get("kind", ""), given.get("of", ""), given.get("level", "")
+    kind, of, level = table.get("kind", ""), table.get("of", ""), table.get("level", "")
     if kind not in KINDS or of not in TARGETS or (kind == "coverage" and of != "beta"):
         raise SpecError(
             f"{where} is the {kind!r} of {of!r}; known: {listing(KINDS)} of {listing(TARGETS)}, coverage of beta"
@@ -208,7 +215,7 @@ def _statistic(name: str, given: Mapping[str, str], content: Mapping[str, Any]) 
 
 def _check_draw(sds: Mapping[str, list[float]], where: str) -> None:
     if len(sds) != 1 or not set(sds) <= {"sd", "variance"}:
-        raise SpecError(f"{where} is {dict(sds)}; give sd = [low, high] or variance = [low, high]")
+        raise SpecError(f"{where} is {dict(sds)}; it must be sd = [low, high] or variance = [low, high]")
     (bounds,) = sds.values()
     if len(bounds) != 2 or not 0 < bounds[0] < bounds[1]:
-        raise SpecError(f"{where} has the bounds {bounds}; give two positive numbers, the lower one first")
+        raise SpecError(f"{where} has the bounds {bounds}; they must be two positive numbers, the lower one first")

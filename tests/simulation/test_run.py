@@ -20,8 +20,8 @@ import bayesmeta as bm
 from bayesmeta.cli.app import app
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.simulation import run
+from bayesmeta.simulation.declaration import Simulation, declares_simulation, load_study, scenario_of
 from bayesmeta.simulation.run import Piece, estimates, run_study, study_table
-from bayesmeta.simulation.study import Study, is_study, load_study, scenario_of
 from tests.benchmarks.table6 import deviations, model_of, upward
 from tests.support import dense
 
@@ -30,19 +30,19 @@ TABLE6 = MODELS / "table6.toml"
 
 
 @pytest.fixture(scope="module")
-def study() -> Study:
+def study() -> Simulation:
     return load_study(TABLE6)
 
 
 @pytest.fixture
-def small(study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
+def small(study: Simulation, monkeypatch: pytest.MonkeyPatch) -> Simulation:
     """The two smaller scenarios without correlation within rows, a few data sets to a piece."""
     monkeypatch.setattr(run, "PIECE", 3)
     scenarios = tuple(scenario for scenario in study.scenarios if scenario["m"] == 10 and scenario["rho_w"] == 0)
     return replace(study, draws={"script": study.draws["script"]}, scenarios=scenarios)
 
 
-def test_the_file_holds_the_published_table(study: Study, reference: Any) -> None:
+def test_the_file_holds_the_published_table(study: Simulation, reference: Any) -> None:
     published = reference("paper/table6")
     statistics = published["columns"][3:]
     rows = [[s["m"], s["rho_b"], s["rho_w"], *(float(s["paper"][c]) for c in statistics)] for s in study.scenarios]
@@ -51,7 +51,7 @@ def test_the_file_holds_the_published_table(study: Study, reference: Any) -> Non
     assert study.datasets == published["datasets_per_scenario"]
 
 
-def test_data_sets_have_the_declared_moments(study: Study) -> None:
+def test_data_sets_have_the_declared_moments(study: Simulation) -> None:
     scenario = scenario_of(study, 6, "script")
     Y, S = scenario.data_sets([np.random.SeedSequence(1, spawn_key=(i,)) for i in range(400)])
     sd = np.sqrt(np.einsum("bnii->bni", S))
@@ -66,7 +66,7 @@ def test_data_sets_have_the_declared_moments(study: Study) -> None:
     assert 1.9 < variances.max() < 2
 
 
-def test_convergence_holds_in_the_dense_implementation(study: Study) -> None:
+def test_convergence_holds_in_the_dense_implementation(study: Simulation) -> None:
     """Log-likelihood and slopes at the answers, from full matrices, for data sets of every smaller scenario."""
     for number in (0, 2, 4, 6):
         scenario = scenario_of(study, number, "script")
@@ -79,7 +79,7 @@ def test_convergence_holds_in_the_dense_implementation(study: Study) -> None:
             assert max(map(upward, model.psi, dense.scores(model, True))) < 1e-5
 
 
-def test_a_killed_run_resumes_bit_for_bit(small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_resumes_bit_for_bit(small: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_study(small, tmp_path / "whole", datasets=7)
     save, done = run._save_piece, []
 
@@ -105,7 +105,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from bayesmeta.simulation import run
-from bayesmeta.simulation.study import load_study
+from bayesmeta.simulation.declaration import load_study
 run.PIECE = 3
 study = load_study(sys.argv[1])
 study = replace(study, draws={"script": study.draws["script"]}, scenarios=study.scenarios[:1])
@@ -145,12 +145,12 @@ def test_a_process_killed_at_half_leaves_what_resumes_bit_for_bit(tmp_path: Path
         assert resumed.identical(uninterrupted)
 
 
-def test_two_processes_give_the_same(small: Study, tmp_path: Path) -> None:
+def test_two_processes_give_the_same(small: Simulation, tmp_path: Path) -> None:
     one, two = (run_study(small, tmp_path / str(n), datasets=4, n_jobs=n) for n in (1, 2))
     assert one.identical(two)
 
 
-def test_another_design_is_refused(small: Study, tmp_path: Path) -> None:
+def test_another_design_is_refused(small: Simulation, tmp_path: Path) -> None:
     run_study(small, tmp_path / "out", datasets=1)
     for other in (replace(small, seed=1), replace(small, scenarios=small.scenarios[:1])):
         with pytest.raises(SpecError, match="holds results of another design"):
@@ -159,11 +159,11 @@ def test_another_design_is_refused(small: Study, tmp_path: Path) -> None:
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="holds other files"):
         run_study(small, tmp_path / "full", datasets=1)
-    with pytest.raises(DataError, match="is no directory"):
+    with pytest.raises(DataError, match="is not a directory"):
         run_study(small, tmp_path / "full" / "notes.txt", datasets=1)
 
 
-def test_statistics_and_their_errors(small: Study, tmp_path: Path) -> None:
+def test_statistics_and_their_errors(small: Simulation, tmp_path: Path) -> None:
     results = run_study(small, tmp_path / "out", datasets=6)
     rows = study_table(small, results).set_index(["rho_b", "statistic"])
     found = estimates(small, Piece("script", 0, 0, 3))["beta"].values[0, :, 0]
@@ -186,10 +186,10 @@ def test_statistics_and_their_errors(small: Study, tmp_path: Path) -> None:
         (("seed = 5429\n", ""), "'seed' is missing"),
         (('["reml"]', '["remll"]'), "an estimator is 'remll'; did you mean 'reml'"),
         (("sd = [0.5, 2.0]", "sd = [2.0, 0.5]"), r"has the bounds \[2.0, 0.5\]"),
-        (("sd = [0.5, 2.0]", "sds = [0.5, 2.0]"), "give sd = "),
+        (("sd = [0.5, 2.0]", "sds = [0.5, 2.0]"), "it must be sd = "),
         (('kind = "rmse"', 'kind = "mse"'), "is the 'mse' of 'beta'; known: bias, rmse, coverage"),
         (('level = "outer"', 'level = "outre"'), "no level 'outre'; did you mean 'outer'"),
-        (('correlation = "rho_b"', 'correlation = "rho"'), "scenario 1 gives no number 'rho'; did you mean"),
+        (('correlation = "rho_b"', 'correlation = "rho"'), "scenario 1 has no number 'rho'; did you mean"),
         (('correlation = "rho_b"', "correlation = -0.9"), "not positive semi-definite: smallest eigenvalue -0.8"),
         (("title =", "title"), "is not TOML"),
     ],
@@ -208,7 +208,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.output.count("paper") == 16
     assert (tmp_path / "table6_results" / "results.nc").is_file()
     for arguments, message in [
-        (["none.toml"], "no study file none.toml"),
+        (["none.toml"], "no model file none.toml"),
         ([str(TABLE6), "--datasets", "0"], "0; it must be"),
     ]:
         failed = CliRunner().invoke(app, ["simulate", *arguments])
@@ -217,7 +217,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_which_files_are_studies() -> None:
-    assert [path.name for path in sorted(MODELS.glob("*.toml")) if is_study(path)] == ["table6.toml"]
+    assert [path.name for path in sorted(MODELS.glob("*.toml")) if declares_simulation(path)] == ["table6.toml"]
 
 
 def test_differences_from_the_paper_are_counted_in_monte_carlo_errors() -> None:
@@ -245,7 +245,7 @@ def test_slopes_upward_are_those_that_the_family_allows() -> None:
     assert upward(ones, -away) == pytest.approx(0)
 
 
-def test_results_as_zarr(small: Study, tmp_path: Path) -> None:
+def test_results_as_zarr(small: Simulation, tmp_path: Path) -> None:
     found = run_study(small, tmp_path / "out", datasets=2, zarr=True)
     saved = xr.load_datatree(tmp_path / "out" / "results.zarr", engine="zarr")
     assert study_table(small, saved).equals(study_table(small, found))

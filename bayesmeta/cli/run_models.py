@@ -1,0 +1,169 @@
+"""Commands that fit the models of a file or sample from their posteriors: fit, sample, compare."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import xarray as xr
+
+from bayesmeta._validation import check_choice
+from bayesmeta.analysis.model_file import Analysis, Model, load_analysis
+from bayesmeta.bayes.sample import sample as draw
+from bayesmeta.cli.app import (
+    Chains,
+    Draws,
+    ModelFile,
+    OneModel,
+    Out,
+    Sampler,
+    Seed,
+    TargetAccept,
+    Tune,
+    chosen_models,
+    plain_errors,
+)
+from bayesmeta.display.export import Page
+from bayesmeta.errors import BayesmetaError
+from bayesmeta.estimation.fit import fit as fit_model
+from bayesmeta.estimation.methods import REGISTER, method_named
+from bayesmeta.model.respecify import homogeneous
+from bayesmeta.summaries.compare import compare as compare_trees
+from bayesmeta.summaries.summary import summary
+from bayesmeta.tree import files
+
+Trees = dict[str, xr.DataTree]
+Run = Callable[[Model], tuple[Trees, Page]]  # results trees by the name under which they are saved, and what is printed
+
+
+def fit(
+    file: ModelFile,
+    model: OneModel = None,
+    method: Annotated[
+        str | None, typer.Option(help="Fit by this method (reml, ml, fixed ...) instead of the file's.")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Fit the models of a file, print them and save the results."""
+
+    def run(model: Model) -> tuple[Trees, Page]:
+        tree = fit_model(model.spec, method=method or model.method)
+        return {model.name: tree}, summary(tree)
+
+    with plain_errors():
+        if method is not None:
+            check_choice(method, REGISTER, "--method")
+        run_each(file, model, out or Path(f"{file.stem}.nc"), run, tables=True)
+
+
+def sample(
+    file: ModelFile,
+    model: OneModel = None,
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    seed: Seed = 1,
+    sampler: Sampler = "auto",
+    target_accept: TargetAccept = 0.9,
+    out: Out = None,
+) -> None:
+    """Sample from the posteriors of the models of a file, print them and save the draws."""
+
+    def run(model: Model) -> tuple[Trees, Page]:
+        tree = draw(model.spec, model.priors, draws, tune, chains, seed, sampler, target_accept)
+        return {model.name: tree}, summary(tree)
+
+    with plain_errors():
+        run_each(file, model, out or Path(f"{file.stem}_sample.nc"), run)
+
+
+def compare(
+    file: ModelFile,
+    model: OneModel = None,
+    method: Annotated[str, typer.Option(help="The frequentist method.")] = "reml",
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    seed: Seed = 1,
+    sampler: Sampler = "auto",
+    target_accept: TargetAccept = 0.9,
+    out: Out = None,
+) -> None:
+    """Fit and sample the models of a file, print both side by side and save both.
+
+    A model of the file with method = "fixed" has no between-group variance in either.
+    """
+
+    def run(model: Model) -> tuple[Trees, Page]:
+        fixed = method_named(model.method).zero_psi
+        spec = homogeneous(model.spec) if fixed else model.spec
+        by = model.method if fixed else method
+        pair = {
+            by: fit_model(model.spec, method=by),
+            "bayes": draw(spec, model.priors, draws, tune, chains, seed, sampler, target_accept),
+        }
+        return {f"{model.name}_{backend}": tree for backend, tree in pair.items()}, compare_trees(pair)
+
+    with plain_errors():
+        check_choice(method, REGISTER, "--method")
+        run_each(file, model, out or Path(f"{file.stem}_compare.nc"), run)
+
+
+def run_each(file: Path, model: str | None, out: Path, run: Run, tables: bool = False) -> None:
+    """Run the models of a file one after the other, print each, and save them.
+
+    What is done is saved, also when a model fails or the user interrupts; exit code 1 says that some models failed.
+    tables : whether to print the tables of the file as well.
+    """
+    analysis = load_analysis(file)
+    names, path = chosen_models(analysis, model), files.check_path(out)
+    typer.echo(f"{analysis.title}\n{analysis.citation}".rstrip())
+    trees: Trees = {}
+    failures: dict[str, BayesmetaError] = {}
+    try:
+        for name in names:
+            try:
+                results, page = run(analysis.models[name])
+            except BayesmetaError as error:
+                failures[name] = error
+            else:
+                trees |= results
+                heading = f"{name}: {analysis.models[name].what}".rstrip(": ")
+                typer.echo(f"\n== {heading}\n\n{page}")
+        if tables:
+            failures |= _print_tables(analysis, trees)
+    finally:
+        if trees:
+            files.save(trees, path)
+            typer.echo(f"\nResults saved in {path}")
+    _report_failures(failures, saved=bool(trees))
+
+
+def _print_tables(analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> dict[str, BayesmetaError]:
+    """Print the models that the file sets side by side, where all of them were run; failures by title."""
+    failures: dict[str, BayesmetaError] = {}
+    for title, members in analysis.tables.items():
+        if set(members) <= set(trees):
+            try:
+                typer.echo(f"\n== {title}\n\n{compare_trees({name: trees[name] for name in members})}")
+            except BayesmetaError as error:
+                failures[title] = error
+    return failures
+
+
+def _report_failures(failures: Mapping[str, BayesmetaError], saved: bool) -> None:
+    """List what failed and exit with code 1; where nothing was done for one common reason, that error itself."""
+    if not failures:
+        return
+    if not saved and len({str(error) for error in failures.values()}) == 1:
+        raise next(iter(failures.values()))
+    others = "; the results of the others are saved" if saved else ""
+    lines = "\n".join(f"{name}: {error}" for name, error in failures.items())
+    typer.echo(f"Error: {len(failures)} failed{others}\n{lines}", err=True)
+    raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (fit, sample, compare):
+        app.command()(command)
