@@ -1,34 +1,15 @@
-"""The public contract: what is there is what is stored, documented, and typed."""
+"""The public contract: what is there is what is stored."""
 
-import inspect
-import os
-import re
-import subprocess
-import sys
-import tomllib
 from difflib import unified_diff
-from pathlib import Path
 from types import ModuleType
 
 import pytest
-from numpydoc.validate import get_doc_object, validate
 
 import bayesmeta as bm
-from bayesmeta import errors
 from tests.support import public_surface
 
-ROOT = Path(__file__).parents[2]
-PACKAGE = Path(errors.__file__).parent
 AGAIN = "python -m tests.support.public_surface"
-RESULTS = {cls.__name__: cls for cls in public_surface.result_classes()}
 CALLABLE = {name: value for name, value in public_surface.public_objects() if callable(value)}
-METHODS = {
-    f"{owner}.{name}": value
-    for owner, cls in (CALLABLE | RESULTS).items()
-    if isinstance(cls, type)
-    for name, value in vars(cls).items()
-    if name[0] != "_" and (inspect.isfunction(value) or isinstance(value, property))
-}
 
 
 @pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
@@ -60,34 +41,3 @@ def test_no_public_callable_takes_whatever_it_is_given(name: str) -> None:
     definition = public_surface.definition(CALLABLE[name])
     rest = getattr(getattr(definition, "args", None), "kwarg", None)
     assert rest is None or rest.arg == "named", f"{name}(**{rest.arg})"
-
-
-def checks() -> set[str]:
-    """The checks of `tool.numpydoc_validation`: all but those that it names."""
-    chosen = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["numpydoc_validation"]
-    assert chosen["checks"][0] == "all"
-    return set(chosen["checks"][1:])
-
-
-@pytest.mark.parametrize("name", CALLABLE)
-def test_docstrings_are_numpydoc(name: str) -> None:
-    value = CALLABLE[name]
-    left_out = checks() | ({"EX01"} if isinstance(value, type) else set())
-    problems = [f"{code} {text}" for code, text in validate(get_doc_object(value))["errors"] if code not in left_out]
-    assert not problems
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_methods_of_public_classes_and_results_have_a_docstring(name: str) -> None:
-    assert inspect.getdoc(METHODS[name]), "none of its own, and none to inherit"
-
-
-def test_a_script_of_the_readme_passes_strict_type_checks(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    script = tmp_path / "script.py"
-    script.write_text("\n\n".join(blocks), encoding="utf-8")
-    assert "bm.plots.forest" in script.read_text()
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file=", script.name]
-    paths = {"MYPYPATH": str(PACKAGE.parent)}  # the package under test, silent as an installed one is
-    ran = subprocess.run(command, cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
