@@ -141,15 +141,22 @@ def leaf_directions(chunk: Chunk, directions: Sequence[np.ndarray]) -> np.ndarra
 def _traces(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """sum over groups of tr(D_r A D_s B), for symmetric A and B (a, a, data sets, groups): (K, K, data sets)."""
     a = len(A)
-    D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
     if a == 1:
+        D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
         return np.asarray(D[0, 0][:, None] * D[0, 0][None] * (A[0, 0] * B[0, 0]).sum(-1))
     if a <= MOST_MOMENTS:
         left, right = (np.moveaxis(M.reshape(a * a, *M.shape[2:]), 1, 0) for M in (A, B))
-        moments = (left @ right.mT).reshape(-1, a, a, a, a)
-        return np.asarray(np.einsum("ijrb,bjkli,klsb->rsb", D, moments, D, optimize=_PATH))
+        moments = (left @ right.mT).reshape(-1, a, a, a, a).transpose(0, 4, 1, 2, 3)
+        flat = _by_batch(D)
+        return np.asarray(np.moveaxis(flat.mT @ moments.reshape(-1, a * a, a * a) @ flat, 0, -1))
+    D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
     DA, DB = (np.einsum("ijrb,jkbn->ikrbn", D, M) for M in (A, B))
     return np.asarray(np.einsum("ikrbn,kisbn->rsb", DA, DB))
+
+
+def _by_batch(D: np.ndarray) -> np.ndarray:
+    """(1 or B, a a, K) directions (a, a, K, 1 or B) as matrices, for products by BLAS."""
+    return np.moveaxis(D.reshape(-1, *D.shape[2:]), -1, 0)
 
 
 _PATH = ["einsum_path", (0, 1), (0, 1)]
@@ -180,9 +187,9 @@ def _leaf(
     if chunk.segments is None:
         a, width = Q.shape[:2]
         flat = np.moveaxis(Q.reshape(a * width, *Q.shape[2:]), 1, 0)
-        products = (flat @ flat.mT).reshape(-1, a, width, a, width)
-        D = np.broadcast_to(D, (*D.shape[:3], len(products)))
-        top[:, :, places] -= np.einsum("ijrb,bicjd->cdrb", D, products)
+        products = (flat @ flat.mT).reshape(-1, a, width, a, width).transpose(0, 2, 4, 1, 3)
+        change = products.reshape(-1, width * width, a * a) @ _by_batch(D)
+        top[:, :, places] -= np.moveaxis(change.reshape(-1, width, width, D.shape[2]), 0, -1)
     else:
         target = changes[chunk.parent_level]
         start = first - (sums.place[chunk.parent_level].stop)
