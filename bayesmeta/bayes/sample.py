@@ -95,11 +95,11 @@ def sample(
     if not isinstance(spec, Spec):
         raise SpecError(f"sample takes a specification from bm.specify, not a {type(spec).__name__}")
     check_settings(draws, tune, chains, target_accept)
-    from bayesmeta.bayes import run  # loads PyMC, which takes seconds
+    from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
 
-    name = run.sampler_named(sampler, backend)
-    settings = run.Settings(draws, tune, chains, check_seed(random_seed), target_accept, shown(progress))
-    return run.posterior(spec, resolve(spec, priors), name, settings, backend, random_effects)
+    name = sampling.sampler_named(sampler, backend)
+    settings = sampling.Settings(draws, tune, chains, check_seed(random_seed), target_accept, shown(progress))
+    return sampling.posterior(spec, resolve(spec, priors), name, settings, backend, random_effects)
 
 
 def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any) -> None:

@@ -65,7 +65,31 @@ class Method:
 
 
 def register(method: Method) -> Method:
-    """Enter a method into the register under its name, in place of one that has it already."""
+    """Enter a method into the register under its name, in place of one that has it already.
+
+    Parameters
+    ----------
+    method : Method
+        The record of an estimator of one's own.
+
+    Returns
+    -------
+    Method
+        The same record.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> from dataclasses import replace
+    >>> def half(spec):
+    ...     dl = REGISTER["dl"].estimate(spec)
+    ...     return replace(dl, method="half", psi=tuple(psi / 2 for psi in dl.psi))
+    >>> record = register(Method("half", "half of DerSimonian and Laird's tau2", "DL/2", half))
+    >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
+    >>> [bm.fit(spec, method)["estimate"]["psi_unit"].round(4).item() for method in ("dl", "half")]
+    [0.3663, 0.1832]
+    >>> del REGISTER["half"]
+    """
     REGISTER[method.name] = method
     return method
 

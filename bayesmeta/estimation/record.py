@@ -47,10 +47,34 @@ class Optimizer:
 class Estimate:
     """Point estimates of one specification by one method.
 
-    beta (P,), beta_cov (P, P); psi one (a, a) matrix per level; xi (F,) free parameters of all levels, labelled `free`;
-    xi_cov (F, F) inverse observed information, NaN where a parameter is at its boundary; loglik is NaN for methods
-    without a likelihood; nobs is N - P for REML; tau2_se (a,) per level, the standard errors of the variances, at zero
-    too; None where the method estimates none.
+    P coefficients, F free parameters of all levels, and a random effects at a level.
+
+    Parameters
+    ----------
+    method : str
+        The name of the method.
+    beta : ndarray
+        (P,) coefficients.
+    beta_cov : ndarray
+        (P, P) their covariance.
+    psi : tuple of ndarray
+        Psi (a, a) of every level.
+    xi : ndarray
+        (F,) free parameters.
+    xi_cov : ndarray
+        (F, F) inverse observed information, NaN where a parameter is at its boundary.
+    free : tuple of str
+        (F,) labels of the free parameters.
+    loglik : float
+        Log-likelihood; NaN for methods without one.
+    df_fixed, df_random : int
+        Number of coefficients, and of free parameters.
+    nobs : int
+        Number of observations, less P for REML.
+    optimizer : Optimizer or None
+        What the search did.
+    tau2_se : tuple of ndarray, optional
+        (a,) standard errors of the variances of every level, at zero too; None where the method estimates none.
     """
 
     method: str

@@ -28,12 +28,16 @@ def profile(
 
     Parameters
     ----------
-    tree : results tree of `bm.fit` by "ml" or "reml".
-    parameters : labels such as "tau[study, Intercept]", "rho[unit, PD~AL]", "psi[unit, PD~AL]", "psi[unit, PD]" or
+    tree : DataTree
+        Results tree of `bm.fit` by "ml" or "reml".
+    parameters : str or sequence of str, optional
+        Labels such as "tau[study, Intercept]", "rho[unit, PD~AL]", "psi[unit, PD~AL]", "psi[unit, PD]" or
         "beta[ablat]", or kinds "beta", "tau", "rho", "psi". By default all, coefficients only for "ml": restricted
         likelihoods with different fixed parts cannot be compared.
-    prob : probability of the intervals, between 0 and 1.
-    points : number of points of every curve, over the interval and a little beyond.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    points : int, default 21
+        Number of points of every curve, over the interval and a little beyond.
 
     Returns
     -------

@@ -113,7 +113,7 @@ def sensitivity(
 def _from_one_model(
     spec: Spec, priors: Mapping[str, Priors | None], settings: tuple[int, int, int, int, float, bool]
 ) -> dict[str, xr.DataTree]:
-    from bayesmeta.bayes import run  # loads PyMC, which takes seconds
+    from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
 
     resolved = {}
     for name, each in priors.items():
@@ -121,8 +121,8 @@ def _from_one_model(
             resolved[str(name)] = resolve(spec, each)
         except SpecError as error:
             raise SpecError(f"priors '{name}': {error}") from None
-    compiled = run.Compiled(spec, list(resolved.values()))
-    return {name: compiled.sample(which, run.Settings(*settings)) for which, name in enumerate(resolved)}
+    compiled = sampling.Compiled(spec, list(resolved.values()))
+    return {name: compiled.sample(which, sampling.Settings(*settings)) for which, name in enumerate(resolved)}
 
 
 def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:

@@ -19,10 +19,31 @@ _STEP = 1e-5  # of a parameter, for differences
 REGISTER: dict[str, type["Structure"]] = {}
 
 
-def register(cls: type["Structure"]) -> type["Structure"]:
-    """Class decorator that enters a structure into the register under its name."""
-    REGISTER[cls.name] = cls
-    return cls
+def register(structure: type["Structure"]) -> type["Structure"]:
+    """Enter a structure into the register under its name; a class decorator.
+
+    Parameters
+    ----------
+    structure : type
+        The structure, a subclass of `Structure`.
+
+    Returns
+    -------
+    type
+        The same class.
+
+    Examples
+    --------
+    >>> from bayesmeta.structures import Identity
+    >>> @register
+    ... class SameVariance(Identity):
+    ...     name = "same"
+    >>> REGISTER["same"]()
+    SameVariance()
+    >>> del REGISTER["same"]
+    """
+    REGISTER[structure.name] = structure
+    return structure
 
 
 @cache

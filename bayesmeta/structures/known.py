@@ -64,7 +64,8 @@ class Proportional(WithMatrix, Scaled):
 
     Parameters
     ----------
-    matrix : (a, a) positive semi-definite, not zero.
+    matrix : array_like
+        (a, a) positive semi-definite, not zero.
     """
 
     name = "prop"
@@ -90,7 +91,8 @@ class KnownCorrelation(WithMatrix, Scaled):
 
     Parameters
     ----------
-    matrix : (a, a) positive semi-definite; a covariance matrix is reduced to its correlations.
+    matrix : array_like
+        (a, a) positive semi-definite; a covariance matrix is reduced to its correlations.
     """
 
     name = "cor"
@@ -117,7 +119,8 @@ class Fixed(WithMatrix):
 
     Parameters
     ----------
-    matrix : (a, a) positive semi-definite; zeros switch the level off.
+    matrix : array_like
+        (a, a) positive semi-definite; zeros switch the level off.
     """
 
     name = "fixed"
