@@ -156,10 +156,7 @@ def _traces(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
 
 def _by_batch(D: np.ndarray) -> np.ndarray:
     """(1 or B, a a, K) directions (a, a, K, 1 or B) as matrices, for products by BLAS."""
-    return np.moveaxis(D.reshape(-1, *D.shape[2:]), -1, 0)
-
-
-_PATH = ["einsum_path", (0, 1), (0, 1)]
+    return np.moveaxis(D.reshape(D.shape[0] * D.shape[1], *D.shape[2:]), -1, 0)
 
 
 def _leaf(
@@ -247,7 +244,7 @@ def _node(
     crossed = [np.einsum("icrbn,icsbn->rsb", Dq[:, part], NX[:, part]) for part in (slice(0, 1), slice(1, None))]
     sums.crossed(own, deep, np.einsum("ijrb,ijsb->rsb", D, NdGN.sum(-1)) / 2, *crossed)
     TX = np.einsum("ijbn,jckbn->ickbn", state.T, Xphi)
-    TG = np.einsum("ijbn,jlkbn,mlbn->imkbn", state.T, dM[:a, :a], state.T, optimize=_PATH)
+    TG = np.einsum("ilkbn,mlbn->imkbn", np.einsum("ijbn,jlkbn->ilkbn", state.T, dM[:a, :a]), state.T)
     squares = [np.einsum("icrbn,icsbn->rsb", TX[:, part], TX[:, part]) for part in (slice(0, 1), slice(1, None))]
     sums.deep(deep, np.einsum("ijrbn,ijsbn->rsb", TG, TG) / 2, *squares)
     passed = np.einsum("icbn,idkbn->cdkbn", J, dMJ)
@@ -257,8 +254,8 @@ def _node(
 def _at_top(sums: _Sums, dC: np.ndarray, mean: np.ndarray, beta_root: np.ndarray, restricted: bool) -> None:
     """Curvature of the generalised least squares fit: dC (P + 1, P + 1, K, B), mean (P + 1, B) of (beta, -1)."""
     root = beta_root.transpose(1, 2, 0)
-    x = np.einsum("pib,pdkb,db->ikb", root, dC[:-1], mean, optimize=_PATH)
+    x = np.einsum("pib,pkb->ikb", root, np.einsum("pdkb,db->pkb", dC[:-1], mean))
     sums.twice_average -= np.einsum("irb,isb->rsb", x, x)
     if restricted:
-        F = np.einsum("pib,pqkb,qjb->ijkb", root, dC[:-1, :-1], root, optimize=_PATH)
+        F = np.einsum("iqkb,qjb->ijkb", np.einsum("pib,pqkb->iqkb", root, dC[:-1, :-1]), root)
         sums.expected += np.einsum("ijrb,ijsb->rsb", F, F) / 2
