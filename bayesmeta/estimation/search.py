@@ -133,7 +133,7 @@ def inward_starts(free: Free, z: FloatArray) -> tuple[FloatArray, IndexArray]:
 def polished(objective: Objective, climbs: Climbs, owner: IndexArray, best: IndexArray) -> Climbs:
     """The climbs with one Newton step more of those winners whose estimates it moves.
 
-    Near the end a step squares the error: a decrement of d leaves parameters sqrt(d) of their standard errors from the maximum.
+    A decrement of d leaves parameters sqrt(d) of their standard errors from the maximum; a step there squares it.
     """
     moving = best[climbs.arrived[best] & (climbs.decrement[best] > STABLE)]
     if not len(moving):
