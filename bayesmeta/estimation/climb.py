@@ -18,7 +18,7 @@ FIRST_RADIUS, SMALLEST_RADIUS, LARGEST_RADIUS = 1.0, 1e-7, 1e3
 SECULAR_STEPS, NEAR_RADIUS = 30, 0.1  # of the search for the multiplier: steps, and how near the radius they must get
 MOST_EVALUATIONS = 200  # of a climb
 LEAST_SHARE = 1e-4  # of the promised gain, without which a step is not taken
-INNER_STEPS, INNER = 30, 1e-6  # of the search for the maximum of a model: steps, and what it may leave of the gain
+INNER_STEPS, INNER = 30, 1e-3  # of the search for the maximum of a model: steps, and what it may leave of the gain
 MOST_RIDGE = 1e4
 
 Report = Callable[[int, float], None] | None

@@ -19,6 +19,7 @@ from bayesmeta.model.spec import Spec
 NO_SEARCH = Optimizer(np.zeros((0, 0)), np.zeros(0), 0, np.zeros(0), 0.0, True, np.zeros(0, bool), "nothing to search")
 FLAT = 1e-7  # curvature for relative steps below which the likelihood does not say where a parameter lies
 SILENT = 1e-9  # share of the information of the full likelihood below which the restricted one has none
+HEARD = 1e-4  # average information, in natural units, of a level about which the data surely say something
 SINGULAR = 1e-8  # eigenvalue of the expected information, scaled to a unit diagonal
 SAME = 1e-5  # log-likelihood, and share of the parameters, by which two modes differ at least
 
@@ -87,7 +88,8 @@ def without_the_unidentified(objective: Objective, maxima: Maxima) -> Maxima:
     There Pm S_r Pm = 0 for every direction S_r: the residuals that the coefficients leave do not depend on the level.
     """
     free, points = objective.free, maxima.points
-    if not objective.restricted:
+    heard = [np.diag(points.average[0])[theta].max(initial=0.0) > HEARD for theta in free.theta_slices]
+    if not objective.restricted or all(h or v.n_free == 0 for h, v in zip(heard, free.spec.levels, strict=True)):
         return maxima
     psi, directions = [p[0] for p in free.psi_batch(points.z.T)], [d[..., 0] for d in free.directions(points.z)]
     infos = [likelihood(objective.stats, psi, by, directions=directions).information for by in (True, False)]

@@ -9,6 +9,7 @@ from bayesmeta._typing import BoolArray, FloatArray, IndexArray
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.kernel import likelihood
+from bayesmeta.model.spec import Spec
 
 SMALLEST = 0.05  # SD in units of the typical sampling SD, of the points of a scan
 LARGEST = 4.0  # the same, times the root of the excess of Q over its degrees of freedom
@@ -19,7 +20,10 @@ SOBOL = 128
 FEW = {1: 12, 2: 5}, 32  # the same where many data sets are scanned
 MOST_STARTS = {1: 3, 2: 4}, 16  # climbs of one data set, by the number of parameters
 WELL_DETERMINED = 4  # groups for every parameter of a level from which likelihoods have hardly ever two modes
-EASY_SOBOL, EASY_STARTS = 32, 2  # points and climbs there
+EASY_GRID, EASY_SOBOL, EASY_STARTS = {1: 60, 2: 8}, 32, 2  # points and climbs there
+CHEAP = 5_000  # points times groups up to which a grid costs less than moment estimates
+ONE_MODE = 8  # groups for every parameter of a level from which moments alone lead to the only mode,
+ALIKE = 50.0  # where the sampling variances are no more unequal than this: the ratio of their outer deciles
 MOST_OF_MANY = {1: 2, 2: 2}, 3  # the same of every one of many data sets
 
 
@@ -57,9 +61,12 @@ def sd_of(share: FloatArray, largest: float) -> FloatArray:
 def starts(objective: Objective, seed: int = 0) -> Starts:
     """The best points of a scan, far from one another, and with three or more parameters moment estimates."""
     free, many = objective.free, objective.stats.n_data_sets > 1
-    sizes, otherwise = FEW if many else (GRID, SOBOL)
+    easy = well_determined(free, WELL_DETERMINED)
+    sizes, otherwise = FEW if many else (EASY_GRID if easy else GRID, SOBOL)
     by_grid = free.size in sizes
-    easy = well_determined(free)
+    cheap = by_grid and sizes[free.size] ** free.size * sum(objective.stats.n_groups) <= CHEAP
+    if not cheap and well_determined(free, ONE_MODE) and variances_alike(free.spec):
+        return Starts(moment_starts(objective, *MOMENTS[0]), np.arange(objective.stats.n_data_sets), 0)
     share = grid(sizes[free.size], free.size) if by_grid else sobol(EASY_SOBOL if easy else otherwise, free.size, seed)
     excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
     largest = LARGEST * float(np.sqrt(max(1.0, excess)))
@@ -74,16 +81,22 @@ def starts(objective: Objective, seed: int = 0) -> Starts:
     return Starts(np.concatenate([*moments, z[point]]), np.concatenate([*everyone, owner]), len(share))
 
 
-def well_determined(free: Free) -> bool:
-    """Whether few starts will do: many groups for each parameter of every level, and Psi linear in its parameters.
+def well_determined(free: Free, groups: int) -> bool:
+    """Whether few starts will do: that many groups for each parameter of every level, and Psi linear in its parameters.
 
     Correlations that several effects share make more modes, however many the groups.
     """
     return all(
-        v.structure.linear(v.dim) and v.n_groups >= WELL_DETERMINED * v.structure.n_free(v.dim)
+        v.structure.linear(v.dim) and v.n_groups >= groups * v.structure.n_free(v.dim)
         for v, place in free.parts()
         if place.stop > place.start
     )
+
+
+def variances_alike(spec: Spec) -> bool:
+    """Whether no outcome has sampling variances of very different sizes, between which a second mode may hide."""
+    variances = [spec.S.variances[spec.outcome_index == j] for j in range(len(spec.outcomes))]
+    return all(np.quantile(v, 0.9) <= ALIKE * np.quantile(v, 0.1) for v in variances if len(v))
 
 
 def scan(objective: Objective, z: FloatArray) -> FloatArray:

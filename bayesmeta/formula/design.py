@@ -14,6 +14,8 @@ from bayesmeta.formula.expressions import evaluate, explained, functions
 from bayesmeta.formula.parse import Parsed
 from bayesmeta.formula.safety import Part, split
 
+INTERCEPT_ALONE = "1"
+
 
 class Design:
     """Fixed and random designs of a model.
@@ -102,10 +104,14 @@ class Design:
 
 
 class _Matrix:
-    """One formula, fixed by the rows it first sees."""
+    """One formula, fixed by the rows it first sees, whose matrix it keeps."""
 
     def __init__(self, part: Part, frame: pd.DataFrame) -> None:
-        self.part = part
+        self.part, self.first = part, frame
+        if part.text == INTERCEPT_ALONE:  # the most common formula needs no parser
+            self.labels: tuple[str, ...] = (schema.INTERCEPT,)
+            self.values = np.ones((len(frame), 1))
+            return
         frame = frame[self._present(frame)]
         free = {c for name, c in part.names.items() if name not in part.numeric and is_categorical(frame[c])}
         self.categories = {column: categories(frame[column]) for column in free}
@@ -115,7 +121,7 @@ class _Matrix:
             first = Formula(part.text).get_model_matrix(
                 self._typed(frame), context=functions(), output="numpy", na_action="ignore"
             )
-        self.spec = first.model_spec
+        self.spec, self.values = first.model_spec, np.asarray(first)
         self.labels = tuple(part.readable(str(name)) for name in self.spec.column_names)
         for term in self.spec.structure:
             if not term.columns:
@@ -126,9 +132,13 @@ class _Matrix:
 
     def __call__(self, frame: pd.DataFrame) -> FloatArray:
         """(n, q), NaN rows where a column is missing."""
+        if self.part.text == INTERCEPT_ALONE:
+            return np.ones((len(frame), 1))
         present = self._present(frame)
         values = np.full((len(frame), len(self.labels)), np.nan)
-        if present.any():
+        if frame is self.first:
+            values[present] = self.values
+        elif present.any():
             with explained(self.part), np.errstate(all="ignore"):
                 values[present] = self.spec.get_model_matrix(self._typed(frame[present]), context=functions())
         odd = ~np.isfinite(values) & present[:, None]

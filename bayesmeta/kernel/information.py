@@ -141,18 +141,22 @@ def leaf_directions(chunk: Chunk, directions: Sequence[np.ndarray]) -> np.ndarra
 def _traces(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """sum over groups of tr(D_r A D_s B), for symmetric A and B (a, a, data sets, groups): (K, K, data sets)."""
     a = len(A)
-    D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
     if a == 1:
+        D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
         return np.asarray(D[0, 0][:, None] * D[0, 0][None] * (A[0, 0] * B[0, 0]).sum(-1))
     if a <= MOST_MOMENTS:
         left, right = (np.moveaxis(M.reshape(a * a, *M.shape[2:]), 1, 0) for M in (A, B))
-        moments = (left @ right.mT).reshape(-1, a, a, a, a)
-        return np.asarray(np.einsum("ijrb,bjkli,klsb->rsb", D, moments, D, optimize=_PATH))
+        moments = (left @ right.mT).reshape(-1, a, a, a, a).transpose(0, 4, 1, 2, 3)
+        flat = _by_batch(D)
+        return np.asarray(np.moveaxis(flat.mT @ moments.reshape(-1, a * a, a * a) @ flat, 0, -1))
+    D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
     DA, DB = (np.einsum("ijrb,jkbn->ikrbn", D, M) for M in (A, B))
     return np.asarray(np.einsum("ikrbn,kisbn->rsb", DA, DB))
 
 
-_PATH = ["einsum_path", (0, 1), (0, 1)]
+def _by_batch(D: np.ndarray) -> np.ndarray:
+    """(1 or B, a a, K) directions (a, a, K, 1 or B) as matrices, for products by BLAS."""
+    return np.moveaxis(D.reshape(D.shape[0] * D.shape[1], *D.shape[2:]), -1, 0)
 
 
 def _leaf(
@@ -180,9 +184,9 @@ def _leaf(
     if chunk.segments is None:
         a, width = Q.shape[:2]
         flat = np.moveaxis(Q.reshape(a * width, *Q.shape[2:]), 1, 0)
-        products = (flat @ flat.mT).reshape(-1, a, width, a, width)
-        D = np.broadcast_to(D, (*D.shape[:3], len(products)))
-        top[:, :, places] -= np.einsum("ijrb,bicjd->cdrb", D, products)
+        products = (flat @ flat.mT).reshape(-1, a, width, a, width).transpose(0, 2, 4, 1, 3)
+        change = products.reshape(-1, width * width, a * a) @ _by_batch(D)
+        top[:, :, places] -= np.moveaxis(change.reshape(-1, width, width, D.shape[2]), 0, -1)
     else:
         target = changes[chunk.parent_level]
         start = first - (sums.place[chunk.parent_level].stop)
@@ -240,7 +244,7 @@ def _node(
     crossed = [np.einsum("icrbn,icsbn->rsb", Dq[:, part], NX[:, part]) for part in (slice(0, 1), slice(1, None))]
     sums.crossed(own, deep, np.einsum("ijrb,ijsb->rsb", D, NdGN.sum(-1)) / 2, *crossed)
     TX = np.einsum("ijbn,jckbn->ickbn", state.T, Xphi)
-    TG = np.einsum("ijbn,jlkbn,mlbn->imkbn", state.T, dM[:a, :a], state.T, optimize=_PATH)
+    TG = np.einsum("ilkbn,mlbn->imkbn", np.einsum("ijbn,jlkbn->ilkbn", state.T, dM[:a, :a]), state.T)
     squares = [np.einsum("icrbn,icsbn->rsb", TX[:, part], TX[:, part]) for part in (slice(0, 1), slice(1, None))]
     sums.deep(deep, np.einsum("ijrbn,ijsbn->rsb", TG, TG) / 2, *squares)
     passed = np.einsum("icbn,idkbn->cdkbn", J, dMJ)
@@ -250,8 +254,8 @@ def _node(
 def _at_top(sums: _Sums, dC: np.ndarray, mean: np.ndarray, beta_root: np.ndarray, restricted: bool) -> None:
     """Curvature of the generalised least squares fit: dC (P + 1, P + 1, K, B), mean (P + 1, B) of (beta, -1)."""
     root = beta_root.transpose(1, 2, 0)
-    x = np.einsum("pib,pdkb,db->ikb", root, dC[:-1], mean, optimize=_PATH)
+    x = np.einsum("pib,pkb->ikb", root, np.einsum("pdkb,db->pkb", dC[:-1], mean))
     sums.twice_average -= np.einsum("irb,isb->rsb", x, x)
     if restricted:
-        F = np.einsum("pib,pqkb,qjb->ijkb", root, dC[:-1, :-1], root, optimize=_PATH)
+        F = np.einsum("iqkb,qjb->ijkb", np.einsum("pib,pqkb->iqkb", root, dC[:-1, :-1]), root)
         sums.expected += np.einsum("ijrb,ijsb->rsb", F, F) / 2

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta import structures
-from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_name, listing
 from bayesmeta.columns import as_frame, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
@@ -120,9 +120,10 @@ def specify(
     row_labels = tuple(map(str, raw.index.tolist()))
     grouping = _grouping(parsed, raw, row_labels)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)
-    design = Design(parsed, raw[observations.kept])
+    rows = raw[observations.kept]
+    design = Design(parsed, rows)
     psis = _structures(psi, {level: design.effects(level) for level in parsed.levels})
-    X, offsets, Z = _matrices(design, raw, observations)
+    X, offsets, Z = _matrices(design, rows, observations.present[observations.kept])
     check_rank(X, design.coef)
     sampling, assumed = sampling_covariance(reported, observations)
     notes = (*assumed, *recurring_labels(parsed.levels, grouping, parsed.nested, observations.row))
@@ -214,11 +215,12 @@ def _observations(
 
 
 def _matrices(
-    design: Design, raw: pd.DataFrame, observations: Observations
+    design: Design, rows: pd.DataFrame, observed: BoolArray
 ) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
-    """X, the offset and the Z of every level over the observations."""
-    rows = raw[observations.kept]
-    observed = observations.present[observations.kept]
+    """X, the offset and the Z of every level over the observations.
+
+    rows : those kept.  observed : (n, k) which of their outcomes have a value.
+    """
     Z = {level: design.random(level, rows)[observed] for level in design.parsed.levels}
     return design.fixed(rows)[observed], design.offset(rows)[np.nonzero(observed)[0]], Z
 

@@ -29,6 +29,15 @@ def placement(dim: int) -> np.ndarray:
 
 
 @cache
+def quadratic_forms(dim: int) -> np.ndarray:
+    """(m, n_free, n_free) Q such that entry r of the lower triangle of Psi = L L' is xi' Q_r xi / 2."""
+    row, col = lower_entries(dim)
+    L = placement(dim)
+    products = np.einsum("rcf,scg->rsfg", L, L)[row, col]
+    return np.asarray(products + products.swapaxes(1, 2))
+
+
+@cache
 def pair_placement(dim: int) -> np.ndarray:
     """(dim, dim, n_pairs) zeros and ones that put correlations of pairs, in the order of rows, on both sides."""
     row, col = np.triu_indices(dim, k=1)
@@ -109,8 +118,7 @@ class Unstructured(Structure):
         return True
 
     def theta(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        row, col = lower_entries(dim)
-        return np.asarray(self.psi(xi, dim)[row, col])
+        return np.asarray((self.theta_jacobian(xi, dim) * xi).sum(1) / 2)
 
     def theta_units(self, units: np.ndarray, dim: int) -> np.ndarray:
         row, col = lower_entries(dim)
@@ -118,10 +126,10 @@ class Unstructured(Structure):
         return np.asarray(by_effect[row] * by_effect[col])
 
     def theta_jacobian(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        return self.pullback(xi[:, None], over_data_sets(_half_entries(dim), xi), dim).swapaxes(0, 1)
+        return np.tensordot(quadratic_forms(dim), xi, 1)
 
     def theta_curvature(self, xi: np.ndarray, weight: np.ndarray, dim: int) -> np.ndarray:
-        return self.curvature(xi, np.tensordot(_half_entries(dim), weight, 1), dim)
+        return np.tensordot(quadratic_forms(dim), weight, ((0,), (0,)))
 
     def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
         return over_data_sets(np.where(_half_entries(dim) > 0, 1.0, 0.0), xi)

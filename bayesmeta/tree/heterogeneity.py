@@ -70,7 +70,13 @@ def _table(labels: list[str], Q: np.ndarray, df: np.ndarray) -> xr.Dataset:
     testable = df > 0
     nu = np.where(testable, df, np.nan)
     excess = np.divide(Q - nu, Q, out=np.zeros_like(Q), where=Q > 0)
-    columns = {"Q": Q, "df": df, "pvalue": chdtrc(nu, Q), "I2": 100 * np.maximum(excess, 0), "H2": Q / nu}
+    columns = {
+        "Q": Q,
+        "df": df,
+        "pvalue": np.where(testable, chdtrc(df, Q), np.nan),
+        "I2": 100 * np.maximum(excess, 0),
+        "H2": Q / nu,
+    }
     columns["I2"] = np.where(testable, columns["I2"], np.nan)
     variables = {name: (schema.OUTCOME, values) for name, values in columns.items()}
     return xr.Dataset(variables, coords={schema.OUTCOME: pd.Index(labels, dtype=object)})

@@ -66,6 +66,15 @@ def test_good_models_are_kept_beside_a_bad_one(
     assert ("== Both" in ran.stdout) == (command == ["fit"])
 
 
+def test_a_report_has_the_good_models(directory: Path) -> None:
+    ran = RUN.invoke(app, ["report", "three.toml", "--no-bayes"])
+    assert ran.exit_code == 1
+    assert ran.stderr.startswith("Error: 1 failed; the others are in the report\nsecond: ")
+    page = Path("three.html").read_text(encoding="utf-8")
+    assert "third" in page
+    assert "latitude" not in page
+
+
 def test_several_that_fail_are_all_listed(directory: Path) -> None:
     Path("three.toml").write_text(THREE.replace("~ ablat", "~ year2"))
     ran = RUN.invoke(app, ["fit", "three.toml"])
