@@ -184,7 +184,7 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
     Raises
     ------
     SpecError
-        When `prob` is no probability, or the tree holds neither a fit nor a posterior.
+        When `prob` is not a probability, or the tree holds neither a fit nor a posterior.
 
     Examples
     --------

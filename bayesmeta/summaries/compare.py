@@ -56,7 +56,8 @@ def compare(
     Raises
     ------
     SpecError
-        Without a tree, for something that is none, and for names that are too few, too many or not unique.
+        Without a tree, for something that is not a results tree, and for names that are too few, too many or
+        repeated.
 
     Examples
     --------

@@ -46,7 +46,7 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     Raises
     ------
     SpecError
-        When `tree` is no results tree with estimates, or `prob` no probability.
+        When `tree` is not a results tree with estimates, or `prob` is not a probability.
     """
     check_probability(prob)
     z = float(ndtri(0.5 + prob / 2))
