@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 
 # Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian Anal. 16:667-718, section 4

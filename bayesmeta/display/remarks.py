@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._validation import listing
 from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks

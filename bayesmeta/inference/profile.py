@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtri
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_integer
 from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, warn

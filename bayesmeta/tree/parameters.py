@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 from scipy.special import ndtri
 
-from bayesmeta import schema, structures
+from bayesmeta import structures
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_probability
 from bayesmeta.structures.base import Structure
