@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from bayesmeta.analysis import figure_files
-from bayesmeta.analysis.figures import KINDS, setting
 from bayesmeta.cli.app import Chains, Draws, OneModel, Seed, Tune, plain_errors
+from bayesmeta.errors import BayesmetaError
+from bayesmeta.model_files import figure_files
+from bayesmeta.model_files.figures import KINDS, setting
 from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files
 
@@ -75,11 +76,17 @@ def report(
     from bayesmeta.report.from_file import ReportOptions, report_file
     from bayesmeta.report.render import check_page
 
+    failures: dict[str, BayesmetaError] = {}
     with plain_errors():
         path = out or Path(f"{file.stem}.html")
         check_page(path)
-        page = report_file(file, path, ReportOptions(model, method, draws, tune, chains, seed, bayes, sensitivity))
+        options = ReportOptions(model, method, draws, tune, chains, seed, bayes, sensitivity)
+        page = report_file(file, path, options, failures=failures)
         typer.echo(f"Report written to {page.save(path)}")
+    if failures:
+        lines = "\n".join(f"{name}: {error}" for name, error in failures.items())
+        typer.echo(f"Error: {len(failures)} failed; the others are in the report\n{lines}", err=True)
+        raise typer.Exit(1)
 
 
 def register(app: typer.Typer) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import xarray as xr
 
 from bayesmeta._validation import check_name
-from bayesmeta.analysis.figure_files import is_declared
-from bayesmeta.analysis.figures import KINDS, Figure, draw
-from bayesmeta.analysis.model_file import Analysis, Model, load_analysis
 from bayesmeta.bayes.sample import sample
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.model.respecify import homogeneous
+from bayesmeta.model_files.figure_files import is_declared
+from bayesmeta.model_files.figures import KINDS, Figure, draw
+from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
 from bayesmeta.report.blocks import Code
 from bayesmeta.report.chapters import Chapter, chapters_of
 from bayesmeta.report.page import page
@@ -65,8 +65,16 @@ class ReportOptions:
         return arguments
 
 
-def report_file(path: Path, out: Path, options: ReportOptions, prob: float = 0.95) -> Report:
+def report_file(
+    path: Path,
+    out: Path,
+    options: ReportOptions,
+    prob: float = 0.95,
+    failures: dict[str, BayesmetaError] | None = None,
+) -> Report:
     """The page of a model file (TOML) or of saved results.
+
+    failures : receives the errors of models that fail beside others that do not; without it, the first one is raised.
 
     Raises
     ------
@@ -76,17 +84,28 @@ def report_file(path: Path, out: Path, options: ReportOptions, prob: float = 0.9
         If a model is unknown, or an option does not apply to saved results.
     """
     if is_declared(path):
-        return _of_models(load_analysis(path), out, options, prob)
+        return _of_models(load_analysis(path), out, options, prob, failures)
     if options.method or not options.bayes:
         raise SpecError(f"{path.name} holds results; --method and --no-bayes are for model files")
     return _of_results(path, out, options, prob)
 
 
-def _of_models(analysis: Analysis, out: Path, options: ReportOptions, prob: float) -> Report:
+def _of_models(
+    analysis: Analysis, out: Path, options: ReportOptions, prob: float, failures: dict[str, BayesmetaError] | None
+) -> Report:
     chosen = _chosen(list(analysis.models), options.model, analysis.path)
     one = for_priors(analysis, chosen)
     with_priors = chosen if options.sensitivity else [one] if options.sensitivity is None else []
-    chapters = [_chapter(analysis.models[name], options, prob, name in with_priors, one) for name in chosen]
+    chapters = []
+    for name in chosen:
+        try:
+            chapters.append(_chapter(analysis.models[name], options, prob, name in with_priors, one))
+        except BayesmetaError as error:
+            if failures is None:
+                raise
+            failures[name] = error
+    if failures and not chapters:
+        raise next(iter(failures.values()))
     trees = {chapter.name: next(iter(chapter.trees.values())) for chapter in chapters}
     tables = {
         title: {name: trees[name] for name in names}

@@ -10,11 +10,11 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import bayesmeta as bm
-from bayesmeta.analysis.figures import KINDS, drawer
-from bayesmeta.analysis.reproduce import rows_of
 from bayesmeta.cli import replication, run_models
 from bayesmeta.cli.app import app
 from bayesmeta.errors import SpecError
+from bayesmeta.model_files.figures import KINDS, drawer
+from bayesmeta.model_files.reproduce import rows_of
 
 RUN = CliRunner()
 THREE = """
@@ -64,6 +64,15 @@ def test_good_models_are_kept_beside_a_bad_one(
     assert "latitude" in ran.stderr
     assert json.loads(xr.open_datatree(file).attrs["models"]) == saved
     assert ("== Both" in ran.stdout) == (command == ["fit"])
+
+
+def test_a_report_has_the_good_models(directory: Path) -> None:
+    ran = RUN.invoke(app, ["report", "three.toml", "--no-bayes"])
+    assert ran.exit_code == 1
+    assert ran.stderr.startswith("Error: 1 failed; the others are in the report\nsecond: ")
+    page = Path("three.html").read_text(encoding="utf-8")
+    assert "third" in page
+    assert "latitude" not in page
 
 
 def test_several_that_fail_are_all_listed(directory: Path) -> None:

@@ -111,3 +111,19 @@ def test_many_maxima_after_few_climbs_leave_some_unseen(n_modes: int, n_climbs: 
     ends = climb(objective("diag"), np.ones((n_climbs, 2)))
     ends.points.loglik[:] = np.arange(n_climbs) % n_modes
     assert (unseen(ends) >= UNSEEN) == more
+
+
+@pytest.mark.parametrize("psi", ["unstr", "diag", "hcs"])
+@pytest.mark.parametrize("method", ["ml", "reml"])
+def test_estimates_stand_still(psi: str, method: str) -> None:
+    """One Newton step more moves nothing by 1e-8 of its standard error."""
+    data = bm.datasets.load("berkey98")
+    data["year"] = data["pubyear"] - 1983
+    spec = bm.specify("PD + AL ~ year", data, S=["var_PD", "cov_PD_AL", "var_AL"], psi=psi)
+    fit = bm.fit(spec, method=method)
+    free = Free(spec, spec.statistics.typical)
+    at = Objective(spec.statistics, free, method == "reml")(fit["estimate"]["xi"].to_numpy()[None] / free.units)
+    assert fit["optimizer"]["evaluations"].item() == fit["optimizer"].sizes["iteration"]
+    inside = np.flatnonzero(~fit["optimizer"]["at_boundary"].to_numpy())
+    H, gradient = at.H[0][np.ix_(inside, inside)], at.gradient[0, inside]
+    assert gradient @ np.linalg.solve(H, gradient) < 1e-16

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bayesmeta.analysis.published import QUANTITIES, Printed, holds, read_printed, rounded
 from bayesmeta.errors import SpecError
+from bayesmeta.model_files.published import QUANTITIES, Printed, holds, read_printed, rounded
 
 ENTRY = {"quantity": "aic", "printed": "12.5", "where": "Table 9"}
 EXCEPTION = {**ENTRY, "ours": "12.71", "apart": "0.21", "reason": "a misprint"}
@@ -81,13 +81,13 @@ def test_an_exception_that_is_none_is_not_held() -> None:
         ({"quantity": "aicc"}, "quantity is 'aicc'; did you mean 'aic'"),
         ({"quantity": "beta"}, "beta takes 1 labels in 'of', not 0"),
         ({"of": "x"}, "aic takes 0 labels in 'of', not 1"),
-        ({"at": {"x": 1}}, "'at' gives the predictors"),
-        ({"quantity": "exp_predict"}, "'at' gives the predictors"),
+        ({"at": {"x": 1}}, "'at' must be given for exp_predict"),
+        ({"quantity": "exp_predict"}, "'at' must be given for exp_predict"),
         ({"printed": 12.5}, "is not a number in quotes"),
         ({"printed": "12,5"}, "is not a number in quotes"),
         ({"printed": "NaN"}, "is not a number in quotes"),
-        ({"ours": "12.71"}, "an exception states ours, apart and reason, here only ours"),
-        ({"ours": "12.71", "apart": "0.21"}, "an exception states"),
+        ({"ours": "12.71"}, "an exception must state ours, apart and reason, not only ours"),
+        ({"ours": "12.71", "apart": "0.21"}, "an exception must state"),
     ],
 )
 def test_bad_entries(change: dict[str, object], message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from bayesmeta._validation import check_choice, check_keys, listing
 from bayesmeta.errors import SpecError
 
-# what may be held, and how many labels each takes in `of`: (fewest, most)
+# what a file may state, and how many labels each takes in `of`: (fewest, most)
 QUANTITIES: dict[str, tuple[int, int | None]] = {
     **dict.fromkeys(("beta", "se", "pvalue", "lower", "upper", "exp_beta", "exp_lower", "exp_upper"), (1, 1)),
     **dict.fromkeys(("tau", "tau2"), (1, 2)),
@@ -27,8 +27,8 @@ class Printed:
     quantity : a key of QUANTITIES. of : a coefficient, several, or a level and an effect of it.
     at : predictor values, for a prediction.
     printed : the text as printed, "<0.01" for a bound. where : table or section.
-    ours, apart, reason : for a number that is known not to be reproduced, our value, ours minus printed (to the bound,
-        where a bound is printed), and why.
+    ours, apart, reason : for a number that is known to differ, our value, ours minus the printed one (or the printed
+        bound), and why.
     """
 
     quantity: str
@@ -88,7 +88,7 @@ def well_formed(printed: str) -> bool:
 
 
 def read_printed(entry: Any, where: str) -> Printed:
-    """One entry of a model's `paper` list; SpecError for anything it should not hold."""
+    """Read one entry of a model's `paper` list; SpecError for anything that does not belong there."""
     if not isinstance(entry, Mapping):
         raise SpecError(f"{where}: {entry!r} is not a table with quantity, printed and where")
     check_keys(entry, _KEYS, where, required=("quantity", "printed", "where"))
@@ -100,11 +100,11 @@ def read_printed(entry: Any, where: str) -> Printed:
         number = f"{fewest}" if fewest == most else f"{fewest} to {most}" if most else f"{fewest} or more"
         raise SpecError(f"{where}: {quantity} takes {number} labels in 'of', not {len(labels)}")
     if ("at" in entry) != quantity.startswith("exp_predict"):
-        raise SpecError(f"{where}: 'at' gives the predictors of exp_predict and belongs to nothing else ({quantity})")
+        raise SpecError(f"{where}: 'at' must be given for exp_predict and for no other quantity ({quantity})")
     exception = [key for key in _EXCEPTION if entry.get(key)]
     if exception and len(exception) < len(_EXCEPTION):
         raise SpecError(
-            f"{where}: {quantity}: an exception states ours, apart and reason, here only {listing(exception)}"
+            f"{where}: {quantity}: an exception must state ours, apart and reason, not only {listing(exception)}"
         )
     for key in ("printed", *(("ours", "apart") if exception else ())):
         if not isinstance(entry[key], str) or not _is_number(entry[key].removeprefix("<")):

@@ -13,11 +13,11 @@ import xarray as xr
 
 from bayesmeta import plots
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type, listing
-from bayesmeta.analysis.argument_types import check_argument_types
 from bayesmeta.columns import find_column
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation import methods
 from bayesmeta.inference.profile import profile as profile_of
+from bayesmeta.model_files.argument_types import check_argument_types
 from bayesmeta.plots import style
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
 }
 _OWN = ("kind", "models", "title", "method")
-_FROM_US = ("ax", "axes")  # arguments of plots that no file can have
+_FROM_US = ("ax", "axes")  # arguments of plots that no file can give
 _OF_DATA = ("labels", "columns", "subgroup")  # arguments that name columns of the data, also such that no model uses
 _POINTS = 72  # to the inch
 _LETTER, _LINE = 0.6, 1.25  # width of a letter, on average, and height of a line, to the size of letters
@@ -61,7 +61,7 @@ class Figure:
 
 
 def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Figure:
-    """A table `[figure.NAME]` of a model file; SpecError for anything it should not hold.
+    """Read a table `[figure.NAME]` of a model file; SpecError for anything that does not belong there.
 
     models : names of those of the file.
     """
@@ -153,7 +153,7 @@ def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
 
 
 def _titled(axes: Any, title: str) -> "Picture":
-    """The picture with a title above all that is drawn, for which it grows."""
+    """The picture with a title above everything else; its height grows accordingly."""
     picture: Picture = np.ravel(np.asarray(axes, dtype=object))[0].figure
     if not title:
         return picture
@@ -172,7 +172,7 @@ def _titled(axes: Any, title: str) -> "Picture":
 
 
 def setting(written: str) -> tuple[str, Any]:
-    """An argument as the command line takes it: its name, "=", and a value of TOML, or text without quotes.
+    """An argument as the command line takes it: its name, "=", and a value of TOML, or a string without quotes.
 
     >>> setting("upto=60"), setting("x=ablat"), setting("at=[0, 12]")
     (('upto', 60), ('x', 'ablat'), ('at', [0, 12]))

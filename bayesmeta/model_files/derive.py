@@ -39,19 +39,28 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def derive(frame: pd.DataFrame, expressions: Mapping[str, str]) -> pd.DataFrame:
-    """The frame with new columns, in the order given; a later one may use an earlier one.
+    """The data with new columns, in the order of the expressions; a later one may use an earlier one.
 
     Parameters
     ----------
-    frame : the data.
-    expressions : new column -> expression in the columns: numbers, text in quotes, `+ - * / **`, comparisons (1 where
-        true, 0 where false), the functions of formulas (`log exp sqrt` ...), `mean(x)`, `means(x, group)` (one mean for
-        each group, to be put into `mean`) and `row_number()` (1, 2, ...).
+    frame : DataFrame
+        The data.
+    expressions : mapping of str to str
+        Expressions in the columns by the name of the new one: numbers, strings in quotes, `+ - * / **`, comparisons (1
+        where true, 0 where false), the functions of formulas (`log exp sqrt` ...), `mean(x)`, `means(x, group)` (one
+        mean for each group, as an argument of `mean`) and `row_number()` (1, 2, ...).
+
+    Returns
+    -------
+    DataFrame
+        A copy with the new columns last.
 
     Raises
     ------
-    SpecError : anything else in an expression, an unknown column, or a column that the data already has.
-    DataError : a value that is not a finite number, though the columns it comes from have one.
+    SpecError
+        For anything else in an expression, an unknown column, or a column that the data already have.
+    DataError
+        For a value that is not a finite number although the columns it comes from have one.
 
     Examples
     --------
@@ -61,7 +70,7 @@ def derive(frame: pd.DataFrame, expressions: Mapping[str, str]) -> pd.DataFrame:
     frame = frame.copy()
     for name, expression in expressions.items():
         if name in frame.columns:
-            raise SpecError(f"derive: the data already has a column '{name}'; give the new one another name")
+            raise SpecError(f"derive: the data already have a column '{name}'; the new one must have another name")
         frame[name] = _column(frame, name, expression)
     return frame
 
@@ -78,13 +87,14 @@ def _column(frame: pd.DataFrame, name: str, expression: str) -> pd.Series:
         raise SpecError(f"derive {name} = '{expression}' cannot be computed: {error}") from None
     if isinstance(value, pd.Series) and len(value) != len(frame):
         raise SpecError(
-            f"derive {name} = '{expression}' has {len(value)} values for {len(frame)} rows; means() goes into mean()"
+            f"derive {name} = '{expression}' has {len(value)} values for {len(frame)} rows\n"
+            "  means() must be an argument of mean()"
         )
     column = value if isinstance(value, pd.Series) else pd.Series(value, index=frame.index)
     if column.dtype == bool:
         return column.astype(float)
     if column.dtype.kind not in "if":
-        raise SpecError(f"derive {name} = '{expression}' gives text, not numbers")
+        raise SpecError(f"derive {name} = '{expression}' gives strings, not numbers")
     used = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in frame.columns]
     bad = ~np.isfinite(column) & frame[used].notna().all(axis=1)
     if bad.any():

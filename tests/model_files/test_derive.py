@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmeta.analysis.derive import derive
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.model_files.derive import derive
 
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0], "n": [2, 4, 8], "g": ["a", "a", "b"]})
 
@@ -45,8 +45,8 @@ def test_a_missing_value_stays_missing() -> None:
         ("y + 1", "no column 'y'"),
         ("lg(x)", "no function 'lg'; did you mean 'log'"),
         ("means(x, g)", "has 2 values for 3 rows"),
-        ("g", "gives text"),
-        ("g + 1", "cannot be computed|gives text"),
+        ("g", "gives strings"),
+        ("g + 1", "cannot be computed|gives strings"),
         ("log(x, n, g)", "cannot be computed"),
         ("x +", "is not an expression"),
         ("x = 1", "is not an expression"),
@@ -78,5 +78,5 @@ def test_a_value_that_is_not_finite_names_its_rows() -> None:
 
 
 def test_an_existing_column_is_not_overwritten() -> None:
-    with pytest.raises(SpecError, match="already has a column 'n'"):
+    with pytest.raises(SpecError, match="already have a column 'n'"):
         derive(FRAME, {"n": "2 * n"})
