@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ PSI = "psi"
 NEAR_ZERO = 1e-3  # of the typical sampling SD: an SD that stands for zero, where its gradient vanishes
 SMALLEST_SIZE = 1e-3  # of what is typical: by which, at least, distances from a value are measured
 OFF_EDGE = 0.05  # in units of z: so far from zero and from limits climbs begin
+MEMBERS, SIGN = 512, 1e-12  # of a structure, by which the sign of a correlation is judged, and what is zero there
 NEAR_LIMIT = 1e-4  # distance of a correlation from its limits
 
 
@@ -35,6 +36,7 @@ class Target:
     at : values -> the highest log-likelihoods with the parameter held there, NaN where it cannot be.
     low, high : the range that can be searched,
     with `edges` the limits of the parameter's range that these stand for; step : first step from the estimate.
+    root : of a variance its SD, which has the same profile. bounds : per side, with what there is to say about it.
     """
 
     label: str
@@ -47,6 +49,8 @@ class Target:
     high: float = np.inf
     edges: tuple[float, float] = (-np.inf, np.inf)
     constant: bool = False
+    root: "Target | None" = None
+    bounds: dict[int, tuple[float, str]] = field(default_factory=dict)
 
 
 def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) -> list[Target]:
@@ -122,6 +126,7 @@ class _Model:
                 step = max(0.2 * first, 0.2 * typical[i]) ** power
                 found.append(Target(f"{kind}[{term}]", kind, first**power, self.fitted, at, step, least**power))
                 found[-1].edges, found[-1].constant = (0.0, np.inf), constant
+            found[-1].root = found[-2]
         for a, b in zip(*np.triu_indices(level.dim, k=1), strict=True):
             found += self._pair(number, int(a), int(b), psi, typical)
         order = [TAU, RHO, PSI]
@@ -134,9 +139,9 @@ class _Model:
         rho, size = (psi[i, j] / scale if scale > 0 else np.nan), float(typical[i] * typical[j])
         rho_held = self._held(number, correlation(i, j), 1.0)
         psi_held = self._held(number, entry(i, j), size)
-        low, edge = _range(level)
-        inside = float(np.clip(rho, low + NEAR_LIMIT, 1 - NEAR_LIMIT))
-        bounds = (low + NEAR_LIMIT, 1 - NEAR_LIMIT)
+        low, high = edge = _range(level, i, j)
+        bounds = (low + NEAR_LIMIT, high - NEAR_LIMIT)
+        inside = float(np.clip(rho, *bounds))
         zeros = [self._held(number, entry(m, m), typical[m] ** 2) for m in (i, j)]
         least = [(NEAR_ZERO * float(typical[m])) ** 2 for m in (i, j)]
 
@@ -150,6 +155,11 @@ class _Model:
         step = max(0.2 * abs(psi[i, j]), 0.1 * size)
         other = Target(f"psi[{term}]", PSI, float(psi[i, j]), self.fitted, psi_held, step)
         other.constant = not psi_held.moves
+        smallest = float(np.sqrt(least[0] * least[1]))
+        if low >= 0:
+            other.low, other.edges = smallest, (0.0, np.inf)
+        elif high <= 0:
+            other.high, other.edges = -smallest, (-np.inf, 0.0)
         return [one, other]
 
     def _held(self, number: int, function: Function, size: float) -> "Held":
@@ -159,9 +169,20 @@ class _Model:
         return self.known[key]
 
 
-def _range(level: Level) -> tuple[float, tuple[float, float]]:
-    low = getattr(level.structure, "low", lambda dim: -1.0)(level.dim)
-    return float(low), (float(low), 1.0)
+def _range(level: Level, i: int, j: int) -> tuple[float, float]:
+    """The correlations of two effects that the structure of a level has, by its members and the limits it names."""
+    structure, dim = level.structure, level.dim
+    low, high = float(getattr(structure, "low", lambda dim: -1.0)(dim)), 1.0
+    if not level.n_free:
+        return low, high
+    share = np.random.default_rng(0).uniform(size=(level.n_free, MEMBERS))
+    psi = np.asarray(structure.psi(structure.scatter(share, lambda s: 0.1 + s, dim), dim))
+    rho = psi[i, j] / np.sqrt(psi[i, i] * psi[j, j])
+    if rho.min() >= -SIGN:
+        low = 0.0
+    elif rho.max() <= SIGN:
+        high = 0.0
+    return low, high
 
 
 def _squared(held: "Held") -> Callable[[FloatArray], FloatArray]:
