@@ -14,12 +14,12 @@ from bayesmeta.estimation.climb import climb
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective, Points
 
-PENALTY, HEAVIER, MOST_PENALTY = 1e3, 30.0, 1e5  # the first, what it grows by where a round did not help, the last
+PENALTY, HEAVIER, MOST_PENALTY = 1e3, 30.0, 3e4  # the first, what it grows by where a round did not help, the last
 ROUNDS = 12
 SLOW = 0.9  # share of its distance that a climb must lose in a round to be worth another
 MET = 1e-8  # relative distance from the value at which the constraint is met
 PARTLY = 1e-5  # the same where more is not to be had
-MOST = 60  # evaluations of a climb in one round
+MOST = 40  # evaluations of a climb in one round
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,11 @@ class Held:
         with np.errstate(all="ignore"):
             c, slope, bend = self.distance(z)
             force = self.multiplier + self.penalty * c
-            H = points.H + force[:, None, None] * bend + self.penalty[:, None, None] * slope[:, :, None] * slope[:, None, :]
+            H = (
+                points.H
+                + force[:, None, None] * bend
+                + self.penalty[:, None, None] * slope[:, :, None] * slope[:, None, :]
+            )
             loglik = points.loglik - self.multiplier * c - self.penalty * c**2 / 2
             gradient = points.gradient - force[:, None] * slope
         good = np.isfinite(loglik) & np.isfinite(H).all((1, 2)) & np.isfinite(gradient).all(1)
@@ -140,10 +144,19 @@ def _pick(dim: int, i: int, j: int) -> FloatArray:
 
 
 def maximise_held(
-    objective: Objective, level: int, function: Function, z: FloatArray, value: FloatArray, size: FloatArray
-) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """z (N, F) and log-likelihoods (N,) at the maxima under the constraint, and whether it is met."""
-    held = Held(objective, level, function, value, size, np.zeros(len(z)), np.full(len(z), PENALTY))
+    objective: Objective,
+    level: int,
+    function: Function,
+    z: FloatArray,
+    value: FloatArray,
+    size: FloatArray,
+    force: FloatArray,
+) -> tuple[FloatArray, FloatArray, BoolArray, FloatArray]:
+    """z (N, F) and log-likelihoods (N,) at the maxima under the constraint, whether it is met, and the force (N,).
+
+    force : derivative of the log-likelihood by the value, first as it is expected, then as it is.
+    """
+    held = Held(objective, level, function, value, size, force * size, np.full(len(z), PENALTY))
     z = held.brought_near(z)
     distance, going = np.full(len(z), np.inf), np.arange(len(z))
     for _ in range(ROUNDS):
@@ -158,4 +171,4 @@ def maximise_held(
         going = going[worth]
         if not len(going):
             break
-    return z, objective.loglik(z), distance <= PARTLY
+    return z, objective.loglik(z), distance <= PARTLY, held.multiplier / size

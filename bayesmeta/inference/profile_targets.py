@@ -195,7 +195,7 @@ class Held:
     def __init__(self, objective: Objective, z: FloatArray, number: int, function: Function, size: float) -> None:
         self.objective, self.number, self.function, self.size = objective, number, function, float(size)
         self.start = z
-        self.known: dict[float, tuple[float, FloatArray]] = {}
+        self.known: dict[float, Reached] = {}
 
     @property
     def moves(self) -> bool:
@@ -214,19 +214,50 @@ class Held:
         """(n,) log-likelihoods at n values, all climbed to together; NaN where none was reached."""
         new = np.array([v for v in np.unique(values) if float(v) not in self.known])
         if len(new):
-            starts = np.stack([self._nearest(float(v)) for v in new])
-            z = np.concatenate([starts, np.broadcast_to(self.start, starts.shape)])
-            twice = np.concatenate([new, new])
-            size = np.maximum(np.abs(twice), SMALLEST_SIZE * self.size)
-            ends, loglik, met = maximise_held(self.objective, self.number, self.function, z, twice, size)
-            loglik = np.where(met & np.isfinite(loglik), loglik, -np.inf).reshape(2, -1)
-            for i, value in enumerate(new):
-                best = int(loglik[:, i].argmax())
-                self.known[float(value)] = (float(loglik[best, i]), ends[i + best * len(new)])
-        found = np.array([self.known[float(v)][0] for v in values])
-        return np.where(np.isfinite(found), found, np.nan)
+            self._climb(new, [start for value in new for start in self._near(float(value))])
+            lost = np.array([v for v in new if not np.isfinite(self.known[float(v)].loglik)])
+            if len(lost) and len(self.function.entries) == 1:  # a correlation can also be held by an SD of zero
+                self._climb(lost, [start for value in lost for start in self._members(float(value))])
+        loglik = np.array([self.known[float(v)].loglik for v in values])
+        return np.where(np.isfinite(loglik), loglik, np.nan)
 
-    def _nearest(self, value: float) -> FloatArray:
-        """Where the climb to the nearest value that was reached has ended."""
-        reached = [v for v, (loglik, _) in self.known.items() if np.isfinite(loglik)]
-        return self.known[min(reached, key=lambda v: abs(v - value))][1] if reached else self.start
+    def _climb(self, new: FloatArray, starts: "list[Reached]") -> None:
+        """Enter the highest ends at new values, from equally many starts for each."""
+        z, force = np.stack([start.z for start in starts]), np.array([start.force for start in starts])
+        each = len(starts) // len(new)
+        values = np.repeat(new, each)
+        size = np.maximum(np.abs(values), SMALLEST_SIZE * self.size)
+        ends, loglik, met, force = maximise_held(self.objective, self.number, self.function, z, values, size, force)
+        loglik = np.where(met & np.isfinite(loglik), loglik, -np.inf)
+        for i, value in enumerate(new):
+            best = i * each + int(loglik[i * each : (i + 1) * each].argmax())
+            self.known[float(value)] = Reached(float(loglik[best]), ends[best], float(force[best]))
+
+    def _near(self, value: float) -> "list[Reached]":
+        """Two starts: the nearest ends on both sides, or where there is none on one, the other and the fit."""
+        reached = {v: at for v, at in self.known.items() if np.isfinite(at.loglik)}
+        below, above = [v for v in reached if v < value], [v for v in reached if v > value]
+        sides = [reached[pick(side)] for pick, side in ((max, below), (min, above)) if side]
+        return [*sides, *[Reached(-np.inf, self.start, 0.0)] * 2][:2]
+
+    def _members(self, value: float) -> "list[Reached]":
+        """Starts at members of the structure whose value is near: an SD of zero can bar the way to another sign."""
+        free = self.objective.free
+        place, level = free.slices[self.number], free.spec.levels[self.number]
+        share = np.random.default_rng(1).uniform(size=(level.n_free, MEMBERS))
+        xi = level.structure.scatter(share, lambda s: 0.02 + 2 * s, level.dim)
+        psi = np.asarray(level.structure.psi(xi * free.units[place, None], level.dim))
+        psi = np.broadcast_to(psi, (*psi.shape[:2], MEMBERS))
+        at = self.function.of(np.stack([psi[i, j] for i, j in self.function.entries]))[0]
+        starts = np.repeat(self.start[None], 2, axis=0)
+        starts[:, place] = xi.T[np.argsort(np.abs(at - value))[:2]]
+        return [Reached(-np.inf, start, 0.0) for start in starts]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The end of a climb: log-likelihood, z, and the derivative of the log-likelihood by the value held."""
+
+    loglik: float
+    z: FloatArray
+    force: float
