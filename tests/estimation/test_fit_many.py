@@ -98,7 +98,7 @@ def wrong(values: np.ndarray, where: Any, value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda Y, S: (Y[:, :, :2], None), r"Y has shape \(5, 24, 2\); the specification wants \(dataset, 24, 3\)"),
+        (lambda Y, S: (Y[:, :, :2], None), r"Y has shape \(5, 24, 2\); the specification requires \(dataset, 24, 3\)"),
         (lambda Y, S: (Y[:0], None), r"Y has shape \(0, 24, 3\)"),
         (lambda Y, S: (wrong(Y, 4, np.nan), None), "all values are missing in data set 4 of Y"),
         (lambda Y, S: (np.where(np.isnan(Y), 1.0, Y), None), "a value that the specification does not have"),
