@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bayesmeta import priors as priors
     from bayesmeta import structures as structures
     from bayesmeta import within as within
-    from bayesmeta.analysis.model_file import load_analysis as load_analysis
     from bayesmeta.bayes.pymc_model import to_pymc as to_pymc
     from bayesmeta.bayes.sample import sample as sample
     from bayesmeta.errors import AssumptionWarning as AssumptionWarning
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
     from bayesmeta.model.specify import specify as specify
+    from bayesmeta.model_files.model_file import load_analysis as load_analysis
     from bayesmeta.priors import Prior as Prior
     from bayesmeta.priors import Priors as Priors
     from bayesmeta.report.report import report as report
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 _MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "structures", "within")
 _NAMES = {
-    "analysis.model_file": ("load_analysis",),
+    "model_files.model_file": ("load_analysis",),
     "summaries.compare": ("compare",),
     "errors": (
         *("SpecError", "DataError", "ConvergenceError", "BayesmetaError"),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 
 # Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian Anal. 16:667-718, section 4
@@ -39,7 +39,7 @@ def diagnosed(chains: FloatArray) -> tuple[float, float, float]:
 
 
 def alarms(tree: xr.DataTree) -> list[str]:
-    """What forbids to trust the draws of a posterior tree, and what to do about it."""
+    """Reasons not to trust the draws of a posterior tree, and what to do about each."""
     if schema.DIAGNOSTICS not in tree.children:
         return []
     checks, sentences = tree[schema.DIAGNOSTICS].to_dataset(), []
@@ -53,12 +53,12 @@ def alarms(tree: xr.DataTree) -> list[str]:
     if ess < LEAST_ESS:
         sentences.append(
             f"TOO FEW INDEPENDENT DRAWS (effective sample size {ess:.0f} of {name}, less than {LEAST_ESS}): "
-            "means and intervals are not settled; sample again with more draws="
+            "means and intervals are still uncertain; sample again with more draws="
         )
     if divergences := int(checks["divergences"]):
         sentences.append(
-            f"{count(divergences, 'divergence').upper()}: a part of the posterior was not explored; sample again with "
-            "target_accept= nearer to 1, more informative priors or a simpler psi"
+            f"{count(divergences, 'divergence').upper()}: part of the posterior was not explored; sample again with "
+            "target_accept= closer to 1, more informative priors or a simpler psi"
         )
     return sentences
 

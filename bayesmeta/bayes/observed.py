@@ -11,7 +11,8 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
-from bayesmeta import kernel, schema
+from bayesmeta import kernel
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.bayes.marginal_op import MarginalLoglik
 from bayesmeta.kernel.batched_linalg import psd_factor

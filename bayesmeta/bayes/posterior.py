@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import kernel, schema
+from bayesmeta import kernel
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.bayes.chains import diagnostics
 from bayesmeta.bayes.observed import observations

@@ -10,7 +10,7 @@ import pytensor.tensor as pt
 from pymc.distributions.transforms import Interval
 from pymc.logprob.transforms import Transform
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.bayes.observed import WITHIN, Blocks, explicit_likelihood, marginal_likelihood

@@ -117,5 +117,5 @@ def check_seed(seed: Any) -> int:
 
 
 def shown(progress: bool | None) -> bool:
-    """Whether somebody is there to look at a progress bar."""
+    """Whether to show a progress bar: by default where someone may see it."""
     return progress if progress is not None else sys.stderr.isatty() or "ipykernel" in sys.modules

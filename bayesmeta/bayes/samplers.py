@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, listing
 from bayesmeta.bayes.marginal_op import register_jax
@@ -22,7 +22,6 @@ from bayesmeta.priors.correlations import rho_logp
 from bayesmeta.priors.distributions import draws, logp
 from bayesmeta.priors.model_priors import BETA, ModelPriors
 
-SAMPLERS = {"nutpie": "nutpie", "pymc": "pymc", "numpyro": "numpyro"}  # name: the package that it needs
 STATISTICS = {  # of a chain: ArviZ's name, and those that the samplers use
     "diverging": ("diverging",),
     "energy": ("energy",),
@@ -47,23 +46,50 @@ class Settings:
     progress: bool
 
 
-def sampler_named(sampler: str, backend: str | None) -> str:
-    """The sampler that is meant; SpecError for one that is unknown or not installed, and for a backend without BLAS."""
-    known = ("auto", *SAMPLERS)
-    check_choice(sampler, known, "sampler")
-    if backend not in (None, "numba", "jax"):
+@dataclass(frozen=True)
+class Sampler:
+    """A sampler, and what it can do.
+
+    needs : packages that must be installed. backends : those that it can compile a model with.
+    several_priors : whether one compiled model serves several sets of priors.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    backends: tuple[str, ...] = ()
+    several_priors: bool = False
+
+
+SAMPLERS = {
+    sampler.name: sampler
+    for sampler in (
+        Sampler("nutpie", ("nutpie",), ("numba", "jax"), several_priors=True),
+        Sampler("pymc", ("pymc",)),
+        Sampler("numpyro", ("numpyro", "jax")),
+    )
+}
+DEFAULT = "nutpie"
+
+
+def sampler_named(name: str, backend: str | None) -> Sampler:
+    """The sampler of this name; SpecError for one that is unknown or not installed, and for a backend without BLAS."""
+    check_choice(name, ("auto", *SAMPLERS), "sampler")
+    backends = {each for sampler in SAMPLERS.values() for each in sampler.backends}
+    if backend is not None and backend not in backends:
         why = "; it takes minutes for what the others do in seconds" if backend == "c" else ""
         raise SpecError(f"backend {backend!r} is not offered{why}\n  leave it out, or give 'numba' or 'jax'")
-    name = "nutpie" if sampler == "auto" else sampler
-    needed = [SAMPLERS[name], *(["jax"] if backend == "jax" or name == "numpyro" else [])]
+    sampler = SAMPLERS[DEFAULT if name == "auto" else name]
+    needed = [*sampler.needs, *(["jax"] if backend == "jax" and "jax" not in sampler.needs else [])]
     if missing := [package for package in needed if find_spec(package) is None]:
         raise SpecError(
-            f"sampler '{name}' needs {listing(missing)}, which is not installed\n"
+            f"sampler '{sampler.name}' needs {listing(missing)}, which is not installed\n"
             f'  pip install {" ".join(missing)}, or sampler="pymc"'
         )
-    if name != "nutpie" and backend is not None:
-        raise SpecError(f"sampler '{name}' has no choice of backend; leave backend= out, or use sampler=\"nutpie\"")
-    return name
+    if backend is not None and backend not in sampler.backends:
+        raise SpecError(
+            f"sampler '{sampler.name}' has no choice of backend; leave backend= out, or use sampler=\"{DEFAULT}\""
+        )
+    return sampler
 
 
 def start(spec: Spec, priors: ModelPriors, near: Vicinity) -> dict[str, FloatArray]:
@@ -103,6 +129,8 @@ def _without_blas_of_c() -> Iterator[None]:
 class Nutpie:
     """A model compiled once, to be sampled with several priors and data of the same design."""
 
+    name = "nutpie"
+
     def __init__(self, model: Any, spec: Spec, point: dict[str, FloatArray], backend: str | None = None) -> None:
         import nutpie
         import pytensor
@@ -132,12 +160,12 @@ class Nutpie:
         )
 
 
-def by_pymc(sampler: str, model: Any, point: dict[str, FloatArray], settings: Settings) -> xr.DataTree:
+def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings: Settings) -> xr.DataTree:
     """Chains of PyMC's own NUTS or of NumPyro."""
     import pymc as pm
 
     options: dict[str, Any] = {"target_accept": settings.target_accept}
-    if sampler == "numpyro":
+    if "jax" in sampler.needs:
         register_jax()
         options = {"nuts": {**options, "chain_method": "vectorized"}}
     with _without_blas_of_c(), model:
@@ -147,7 +175,7 @@ def by_pymc(sampler: str, model: Any, point: dict[str, FloatArray], settings: Se
             chains=settings.chains,
             random_seed=settings.seed,
             initvals=point,
-            nuts_sampler=sampler,
+            nuts_sampler=sampler.name,
             progressbar=settings.progress,
             quiet=not settings.progress,
             compute_convergence_checks=False,

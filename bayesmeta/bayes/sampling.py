@@ -12,7 +12,7 @@ import xarray as xr
 from bayesmeta.bayes.chains import alarms
 from bayesmeta.bayes.posterior import Draws, posterior_tree
 from bayesmeta.bayes.pymc_model import build
-from bayesmeta.bayes.samplers import Nutpie, Settings, by_pymc, sampler_named, start, statistics
+from bayesmeta.bayes.samplers import Nutpie, Sampler, Settings, by_pymc, sampler_named, start, statistics
 from bayesmeta.bayes.vicinity import vicinity
 from bayesmeta.errors import ConvergenceWarning, warn
 from bayesmeta.model.spec import Spec
@@ -24,17 +24,17 @@ __all__ = ["Compiled", "Settings", "posterior", "sampler_named"]
 def posterior(
     spec: Spec,
     priors: ModelPriors,
-    sampler: str,
+    sampler: Sampler,
     settings: Settings,
     backend: str | None,
     random_effects: bool | None,
 ) -> xr.DataTree:
     """The results tree of draws by one of the samplers."""
-    if sampler == "nutpie":
+    if sampler.several_priors:
         return Compiled(spec, [priors], backend).sample(0, settings, random_effects)
     near, seeds = vicinity(spec), _Seeds.of(settings.seed)
     raw = by_pymc(sampler, build(spec, [priors], near), start(spec, priors, near), seeds.for_chains(settings))
-    return _tree(spec, priors, raw, settings, sampler, random_effects)
+    return _tree(spec, priors, raw, settings, sampler.name, random_effects)
 
 
 class Compiled:
@@ -49,7 +49,7 @@ class Compiled:
         """The results tree under the set of priors at this position."""
         shared = {"prior": which} if len(self.priors) > 1 else {}
         raw = self.nutpie.run(_Seeds.of(settings.seed).for_chains(settings), **shared)
-        return _tree(self.spec, self.priors[which], raw, settings, "nutpie", random_effects)
+        return _tree(self.spec, self.priors[which], raw, settings, Nutpie.name, random_effects)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import typer
 
 from bayesmeta._validation import check_name
 from bayesmeta._version import __version__
-from bayesmeta.analysis.model_file import Analysis
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning
+from bayesmeta.model_files.model_file import Analysis
 
 PACKAGES = ("numpy", "scipy", "pandas", "xarray", "formulaic", "pymc", "pytensor", "nutpie", "arviz", "matplotlib")
 

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from bayesmeta.analysis import figure_files
-from bayesmeta.analysis.figures import KINDS, setting
 from bayesmeta.cli.app import Chains, Draws, OneModel, Seed, Tune, plain_errors
 from bayesmeta.errors import BayesmetaError
+from bayesmeta.model_files import figure_files
+from bayesmeta.model_files.figures import KINDS, setting
 from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files
 

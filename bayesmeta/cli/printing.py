@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bayesmeta.analysis.reproduce import Row
+from bayesmeta.model_files.reproduce import Row
 
 _HELD, _EXCEPTION, _MISSED = "✓", "≠", "✗"
 _PAGE = 100  # characters, as wide as a summary

@@ -8,7 +8,6 @@ import typer
 import xarray as xr
 
 from bayesmeta._validation import check_choice
-from bayesmeta.analysis.model_file import Analysis, Model, load_analysis
 from bayesmeta.bayes.sample import sample as draw
 from bayesmeta.cli.app import (
     Chains,
@@ -28,6 +27,7 @@ from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit as fit_model
 from bayesmeta.estimation.methods import REGISTER, method_named
 from bayesmeta.model.respecify import homogeneous
+from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
 from bayesmeta.summaries.compare import compare as compare_trees
 from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files

@@ -1,1 +1,1 @@
-"""What people read of a result: numbers, tables, pages in several formats, and remarks."""
+"""How results are presented: numbers, tables, pages in several formats, and remarks."""

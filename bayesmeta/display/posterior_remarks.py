@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.bayes.chains import count, worst

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._validation import listing
 from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks
@@ -71,7 +71,7 @@ def counts(tree: xr.DataTree) -> str:
 
 
 def alarms(tree: xr.DataTree) -> list[str]:
-    """What forbids to trust the numbers."""
+    """Reasons not to trust the numbers."""
     if is_posterior(tree):
         return chains.alarms(tree)
     if schema.OPTIMIZER not in tree.children:
@@ -120,7 +120,7 @@ def _boundary(tree: xr.DataTree) -> list[str]:
     levels = [level for level, free in free_of_levels(tree).items() if flags[free].any()]
     return [
         f"between-group covariance of {level} at its boundary: {_edge(tree, level)}; "
-        "standard errors and Wald intervals of this level do not hold there"
+        "standard errors and Wald intervals of this level are not valid there"
         for level in levels
     ]
 

@@ -43,7 +43,7 @@ def number(x: float, scale: float = math.nan) -> str:
 
 
 def fixed(x: float, decimals: int) -> str:
-    """A number with so many decimals, a dash where there is none."""
+    """A number with the given number of decimals, or a dash for a missing one."""
     return f"{x:z.{decimals}f}" if math.isfinite(x) else number(x)
 
 

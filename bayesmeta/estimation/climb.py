@@ -60,6 +60,16 @@ class Climbs:
             path=np.concatenate(paths, axis=1),
         )
 
+    def went_on(self, which: IndexArray, points: Points, decrement: FloatArray) -> "Climbs":
+        """These climbs after one more step of some of them, to points."""
+        path = np.concatenate([self.path, self.path[-1:]])
+        evaluations, left = self.evaluations.copy(), self.decrement.copy()
+        for column, loglik in zip(which, points.loglik, strict=True):
+            path[evaluations[column] :, column] = loglik
+        evaluations[which] += 1
+        left[which] = decrement
+        return replace(self, points=self.points.put(which, points), evaluations=evaluations, decrement=left, path=path)
+
 
 @dataclass(frozen=True)
 class Pace:

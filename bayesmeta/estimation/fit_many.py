@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
@@ -99,14 +99,14 @@ def fit_many(
     pieces = [slice(i, min(i + size, len(data.y))) for i in range(0, len(data.y), size)]
     blocks = [(data.take(piece), None if starts is None else starts[piece]) for piece in pieces]
     results = list(in_order(partial(_fit_block, method=estimator, typical=typical), blocks, n_jobs, progress))
-    found = joined(results)
-    if not found.converged.all():
-        failed = np.flatnonzero(~found.converged)
+    estimates = joined(results)
+    if not estimates.converged.all():
+        failed = np.flatnonzero(~estimates.converged)
         warn(
             f"{len(failed)} of {len(data.y)} searches did not converge: data sets {listing(failed)}",
             ConvergenceWarning,
         )
-    return _table(spec, found, free.labels if found.xi.shape[1] else (), method)
+    return _table(spec, estimates, free.labels if estimates.xi.shape[1] else (), method)
 
 
 def data_sets(spec: Spec, Y: Any, S: Any = None) -> DataSets:
@@ -115,8 +115,8 @@ def data_sets(spec: Spec, Y: Any, S: Any = None) -> DataSets:
     rows, outcomes = len(spec.row_labels), len(spec.outcomes)
     if values.ndim != 3 or values.shape[1:] != (rows, outcomes) or not len(values):
         raise DataError(
-            f"Y has shape {values.shape}; the specification wants (dataset, {rows}, {outcomes}): data sets, rows and "
-            "outcomes"
+            f"Y has shape {values.shape}; the specification requires (dataset, {rows}, {outcomes}): "
+            "data sets, rows and outcomes"
         )
     seen = np.zeros((rows, outcomes), bool)
     seen[spec.row, spec.outcome_index] = True
@@ -134,9 +134,9 @@ def _check_missing(spec: Spec, values: FloatArray, seen: np.ndarray) -> None:
     if wrong.any():
         i, row, outcome = np.argwhere(wrong)[0]
         here = f"data set {i}, row {spec.row_labels[row]}, outcome {spec.outcomes[outcome]}"
-        said = "no finite value" if seen[row, outcome] else "a value that the specification does not have"
+        problem = "no finite value" if seen[row, outcome] else "a value that the specification does not have"
         raise DataError(
-            f"Y has {said} in {wrong.sum()} places (first {here})\n"
+            f"Y has {problem} in {wrong.sum()} places (first {here})\n"
             "  all data sets are of one design: NaN where and only where the specification has no observation"
         )
 
@@ -145,7 +145,9 @@ def _sampling(spec: Spec, S: FloatArray, n: int) -> tuple[FloatArray, np.ndarray
     """Values (B, nnz), rows and columns of the lower triangle of S from (B, row, outcome, outcome)."""
     shape = (n, len(spec.row_labels), len(spec.outcomes), len(spec.outcomes))
     if S.shape != shape:
-        raise DataError(f"S has shape {S.shape}; Y and the specification want {shape}: data sets, rows, outcomes twice")
+        raise DataError(
+            f"S has shape {S.shape}; Y and the specification require {shape}: data sets, rows, outcomes twice"
+        )
     if np.any(spec.row[spec.S.row] != spec.row[spec.S.col]):
         raise SpecError("S by row cannot replace a sampling covariance that couples rows\n  leave S out")
     row, col = within_rows(spec.row)
@@ -198,10 +200,10 @@ def _starts(start: Any, free: Free, n: int) -> FloatArray | None:
         return None
     if np.ndim(start) < 2:
         return np.broadcast_to(np.asarray(checked_start(start, free)), (n, free.size))
-    given = np.asarray(start, dtype=float)
-    if given.shape != (n, free.size) or not np.isfinite(given).all():
-        raise SpecError(f"start has shape {given.shape}; give {(n, free.size)} finite numbers, data sets first")
-    return np.maximum(given, free.lower)
+    values = np.asarray(start, dtype=float)
+    if values.shape != (n, free.size) or not np.isfinite(values).all():
+        raise SpecError(f"start has shape {values.shape}; give {(n, free.size)} finite numbers, data sets first")
+    return np.maximum(values, free.lower)
 
 
 def _fit_block(
@@ -233,22 +235,22 @@ def joined(parts: list[ManyEstimates]) -> ManyEstimates:
     return replace(first, psi=psi, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays})
 
 
-def _table(spec: Spec, found: ManyEstimates, free: tuple[str, ...], method: str) -> xr.Dataset:
+def _table(spec: Spec, estimates: ManyEstimates, free: tuple[str, ...], method: str) -> xr.Dataset:
     variables: dict[str, Any] = {
-        "beta": ((DATA_SET, schema.COEF), found.beta),
-        "beta_se": ((DATA_SET, schema.COEF), found.beta_se),
+        "beta": ((DATA_SET, schema.COEF), estimates.beta),
+        "beta_se": ((DATA_SET, schema.COEF), estimates.beta_se),
     }
-    for level, psi in zip(spec.levels, found.psi, strict=True):
+    for level, psi in zip(spec.levels, estimates.psi, strict=True):
         effect = schema.effect(level.name)
         variables[schema.psi(level.name)] = ((DATA_SET, effect, schema.bis(effect)), psi)
-    variables["loglik"] = (DATA_SET, found.loglik)
-    variables["converged"] = (DATA_SET, found.converged)
-    variables["xi"] = ((DATA_SET, schema.FREE), found.xi)
-    variables["at_boundary"] = ((DATA_SET, schema.FREE), found.at_boundary)
-    wanted = {
+    variables["loglik"] = (DATA_SET, estimates.loglik)
+    variables["converged"] = (DATA_SET, estimates.converged)
+    variables["xi"] = ((DATA_SET, schema.FREE), estimates.xi)
+    variables["at_boundary"] = ((DATA_SET, schema.FREE), estimates.at_boundary)
+    dims = {
         schema.COEF,
         *(d for v in spec.levels for d in (schema.effect(v.name), schema.bis(schema.effect(v.name)))),
     }
-    labels = {dim: index for dim, index in spec.labels.items() if dim in wanted}
-    coords = labels | {DATA_SET: pd.RangeIndex(len(found.loglik)), schema.FREE: pd.Index(free, dtype=object)}
+    labels = {dim: index for dim, index in spec.labels.items() if dim in dims}
+    coords = labels | {DATA_SET: pd.RangeIndex(len(estimates.loglik)), schema.FREE: pd.Index(free, dtype=object)}
     return xr.Dataset(variables, coords, {"method": method})

@@ -64,7 +64,7 @@ def fit_vc(spec: Spec, vc_adjust: bool = True, max_iterations: int = 1000, toler
             cov = moment_errors.of_variance_components(units, psi, R, divisor)
             return _estimate(spec, "vc", psi, cov, iteration, change, "fixed point")
     warn(
-        f"variance components did not settle: relative change {change:.1e} in iteration {max_iterations}; "
+        f"variance components did not converge: relative change {change:.1e} in iteration {max_iterations}; "
         "allow more (max_iterations=)",
         ConvergenceWarning,
     )
@@ -160,7 +160,7 @@ def inverse_root(units: Units, Sigma: FloatArray, V: FloatArray) -> FloatArray:
     values, vectors = np.linalg.eigh(np.eye(C.shape[1]) - X @ V @ np.swapaxes(X, 1, 2))
     if len(whole := np.flatnonzero(values[:, 0] < WHOLE)):
         raise DataError(
-            f"{len(whole)} units each determine a coefficient alone, which leaves their residuals no adjustment "
+            f"{len(whole)} units each determine a coefficient alone, so that their residuals cannot be adjusted "
             f"(the first in place {whole[0] + 1})\n  use vc_adjust=False"
         )
     return C @ (vectors / np.sqrt(values)[:, None, :]) @ np.swapaxes(vectors, 1, 2) @ C_inverse

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import kernel, schema
+from bayesmeta import kernel
+from bayesmeta import tree_schema as schema
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.heterogeneity import homogeneity_tests

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray, IndexArray, IntArray
-from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, Climbs, Report, climb
+from bayesmeta.estimation.climb import (
+    DECREMENT,
+    FIRST_RADIUS,
+    MOST_EVALUATIONS,
+    Climbs,
+    Report,
+    bounded_steps,
+    climb,
+    local,
+)
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective, Points
 from bayesmeta.estimation.scan import Starts
@@ -20,6 +29,7 @@ ROUNDING = 1e-11  # share of the log-likelihood that the edge may cost
 RAISED = 0.2  # SD at which a climb begins again that ended at zero
 ANGLES = np.pi * np.array([0.06, 0.3, 0.55, 0.8, 0.94])  # of correlations at which it begins again
 ROUNDS = 3
+STABLE = 1e-16  # Newton decrement at which estimates stand still to 1e-8 of their standard errors
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ def maximise(
         best = np.where(higher, new, best)
         if not higher.any():
             break
+    climbs = polished(objective, climbs, owner, best)
     points, at_edge = settled(objective, climbs.points.take(best))
     return Maxima(
         points=points,
@@ -117,6 +128,23 @@ def inward_starts(free: Free, z: FloatArray) -> tuple[FloatArray, IndexArray]:
             again.append(start)
             whose.append(rows)
     return np.concatenate(again), np.concatenate(whose)
+
+
+def polished(objective: Objective, climbs: Climbs, owner: IndexArray, best: IndexArray) -> Climbs:
+    """The climbs with one Newton step more of those winners whose estimates it moves.
+
+    A decrement of d leaves parameters sqrt(d) of their standard errors from the maximum; a step there squares it.
+    """
+    moving = best[climbs.arrived[best] & (climbs.decrement[best] > STABLE)]
+    if not len(moving):
+        return climbs
+    lower, points = objective.free.lower, climbs.points.take(moving)
+    move, _ = bounded_steps(points, local(points, lower), lower, np.full(len(moving), FIRST_RADIUS))
+    new = objective.take(owner[moving])(points.z + move)
+    left = local(new, lower)
+    level = ROUNDING * (1.0 + np.abs(points.loglik))
+    better = left.at_top & (left.decrement < climbs.decrement[moving]) & (new.loglik >= points.loglik - level)
+    return climbs.went_on(moving[better], new.take(np.flatnonzero(better)), left.decrement[better])
 
 
 def settled(objective: Objective, points: Points) -> tuple[Points, BoolArray]:

@@ -53,7 +53,7 @@ class Units:
 
 
 def units_of(spec: Spec, what: str, advice: str) -> Units:
-    """The units of a specification; SpecError, as of `check_rows_are_groups`, when it has other groups or effects."""
+    """The units of a specification; raises SpecError where it has other groups or effects."""
     check_rows_are_groups(spec, what, advice)
     m, k, P = spec.levels[0].n_groups, len(spec.outcomes), len(spec.coef)
     unit, outcome = spec.levels[0].index, spec.outcome_index
@@ -71,16 +71,16 @@ def check_rows_are_groups(spec: Spec, what: str, advice: str) -> None:
 
     what : needs this, and begins the error; advice : what to do instead.
     """
-    wanted = f"{what} needs one random effect for each row and outcome"
+    requirement = f"{what} needs one random effect for each row and outcome"
     if len(spec.levels) > 1:
-        raise SpecError(f"{wanted}, the model has the levels {listing(v.name for v in spec.levels)}\n  {advice}")
+        raise SpecError(f"{requirement}, the model has the levels {listing(v.name for v in spec.levels)}\n  {advice}")
     (level,) = spec.levels
     rows = len(np.unique(spec.row))
     if level.n_groups != rows:
-        raise SpecError(f"{wanted}, level '{level.name}' joins {rows} rows in {level.n_groups} groups\n  {advice}")
+        raise SpecError(f"{requirement}, level '{level.name}' joins {rows} rows in {level.n_groups} groups\n  {advice}")
     if not np.array_equal(level.Z, np.eye(len(spec.outcomes))[spec.outcome_index]):
         effects = listing(level.effects) or "none"
-        raise SpecError(f"{wanted}, the random effects of level '{level.name}' are: {effects}\n  {advice}")
+        raise SpecError(f"{requirement}, the random effects of level '{level.name}' are: {effects}\n  {advice}")
 
 
 def check_unstructured(spec: Spec, method: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, rows, take
 from bayesmeta.errors import DataError, SpecError

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import ndtr, ndtri
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
@@ -73,14 +73,14 @@ def bootstrap(
     Raises
     ------
     SpecError
-        When a kind is unknown, n is no positive integer, or fewer than two replicates converge.
+        When a kind is unknown, n is not a positive integer, or fewer than two replicates converge.
 
     Warns
     -----
     ConvergenceWarning
         When replicates did not converge.
     AssumptionWarning
-        When fewer than ten outer groups are drawn from.
+        When there are fewer than ten outer groups to draw from.
 
     References
     ----------
@@ -156,7 +156,7 @@ def _by_groups(
     m = spec.levels[0].n_groups
     if m < 10:
         warn(
-            f"only {m} groups of level '{spec.levels[0].name}' are drawn from; their bootstrap means little",
+            f"only {m} groups of level '{spec.levels[0].name}' to draw from; a bootstrap of so few is unreliable",
             AssumptionWarning,
         )
     seeds = np.random.SeedSequence(seed).spawn(n)
@@ -216,7 +216,7 @@ def _bounds(
 
 
 def _bca_shares(own: FloatArray, centre: float, acceleration: float, tails: FloatArray) -> FloatArray:
-    """Efron and Tibshirani (1993), equation 14.10; ties with the estimate, as of variances at zero, count half."""
+    """Efron and Tibshirani (1993), equation 14.10; ties with the estimate, such as variances at zero, count half."""
     below = np.clip((np.mean(own < centre) + np.mean(own <= centre)) / 2, 0.5 / len(own), 1 - 0.5 / len(own))
     z0 = ndtri(below)
     z = z0 + ndtri(tails)

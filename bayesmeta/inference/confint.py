@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtri
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_name
 from bayesmeta.errors import BoundaryWarning, warn
@@ -59,13 +59,13 @@ def confint(
     Raises
     ------
     SpecError
-        When the method or a parameter is unknown, the model is none that "qprofile" is for, `prob` is no probability,
-        or `tree` no results tree with estimates.
+        When the method or a parameter is unknown, "qprofile" is not for this model, `prob` is not a probability,
+        or `tree` is not a results tree with estimates.
 
     Warns
     -----
     BoundaryWarning
-        When the Q-profile interval is empty: the effects differ less than their sampling errors let expect.
+        When the Q-profile interval is empty: the effects differ less than their sampling errors would suggest.
 
     References
     ----------
@@ -148,7 +148,7 @@ def _tau2_interval(study: Study, prob: float) -> tuple[float, float, str]:
     if np.isnan(upper):
         note = (
             f"the interval of tau2 is empty: Q at zero is {study.Q(0.0):.3g}, below the quantile {small:.3g} of its "
-            "distribution; the effects differ less than their sampling errors let expect"
+            "distribution; the effects differ less than their sampling errors would suggest"
         )
         warn(note, BoundaryWarning)
         return np.nan, np.nan, note

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Table, fixed, pvalue
 from bayesmeta.errors import SpecError

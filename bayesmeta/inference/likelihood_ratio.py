@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtrc
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.display import remarks
@@ -38,7 +38,7 @@ def lr_test(
     bootstrap: int = 999,
     random_seed: int | Sequence[int] | None = 0,
 ) -> "LikelihoodRatio":
-    """Test whether a larger model fits better than a smaller one that it holds.
+    """Test whether a larger model fits better than a smaller one nested in it.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def lr_test(
         True asserts that `big` contains `small` where this cannot be decided from the two models, such as between some
         structures of Psi; it overrules no other refusal.
     reference : {"auto", "bootstrap"}, default "auto"
-        "auto", a mixture of chi-squared distributions where its weights are known, else a parametric bootstrap;
+        "auto", a mixture of chi-squared distributions where its weights are known, otherwise a parametric bootstrap;
         "bootstrap", a parametric bootstrap in any case. The mixtures are those of many groups, and a little
         conservative with few.
     bootstrap : int, default 999
@@ -72,8 +72,8 @@ def lr_test(
     ------
     SpecError
         When `reference` is unknown, the fits are by different methods, of different data or S, REML with different
-        fixed parts, without a likelihood, not known to be nested, the first has not fewer parameters than the second,
-        or a bootstrap cannot match the rows of the two.
+        fixed parts, without a likelihood, possibly not nested, the first does not have fewer parameters than the
+        second, or a bootstrap cannot match the rows of the two.
     ConvergenceError
         When a search did not converge, or the larger model has the lower log-likelihood.
 
@@ -114,12 +114,12 @@ def lr_test(
     more = addition(Model.of(small), Model.of(big))
     if isinstance(more, str) and not nested:
         hint = "if it is, say so with nested=True"
-        raise SpecError(f"no likelihood-ratio test: the smaller model is not known to be nested: {more}\n  {hint}")
+        raise SpecError(f"no likelihood-ratio test: the smaller model may not be nested: {more}\n  {hint}")
     statistic = 2 * float(values[1]["loglik"] - values[0]["loglik"])
     if statistic < -2 * ROUNDING:
         raise ConvergenceError(
             f"the larger model has the lower log-likelihood, by {-statistic / 2:.3g}\n"
-            "  it does not hold the smaller one, or its search missed the maximum; fit it again from another start="
+            "  it does not contain the smaller one, or its search missed the maximum; fit it again from another start="
         )
     df = int(values[1]["df"] - values[0]["df"])
     dfs, doubt = _reference(more, df, _at_boundary(small), _at_boundary(big))

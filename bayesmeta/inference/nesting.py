@@ -1,4 +1,4 @@
-"""Whether one model holds another, and what it has more: fixed effects, variances, covariances."""
+"""Whether one model is nested in another, and what the larger one adds: fixed effects, variances, covariances."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Addition:
-    """What a larger model has more than a smaller one that it holds.
+    """What a larger model adds to a smaller one that is nested in it.
 
     coefficients : number of fixed effects more.
     parameters : number of covariance parameters more.
@@ -55,7 +55,7 @@ class Addition:
 
 
 def addition(small: Model, big: Model) -> Addition | str:
-    """What the big model has more, or why it is not known to hold the small one, both of the same observations."""
+    """What the big model adds, or why the small one may not be nested in it, both of the same observations."""
     if reason := outside(small, big):
         return reason
     left, variances = list(small.levels), Variances()
@@ -73,7 +73,7 @@ def addition(small: Model, big: Model) -> Addition | str:
 
 
 def outside(small: Model, big: Model) -> str:
-    """Why one model does not hold the S, the offset and the fixed part of another; empty when it does."""
+    """Why the S, the offset and the fixed part of one model are not nested in another; empty when they are."""
     if not np.array_equal(small.S, big.S):
         return "they take different sampling covariances S as known"
     if not within(big.X, small.X):
@@ -94,7 +94,7 @@ def same_random(one: Model, other: Model) -> bool:
 def _new_level(level: Level) -> Variances | str:
     """The variances of a level that the smaller model does not have."""
     if level.never_zero:
-        return f"level '{level.name}' of the larger model, which the smaller one has not, is held at a fixed matrix"
+        return f"level '{level.name}' of the larger model, which the smaller one lacks, is held at a fixed matrix"
     return [0 if _one_variance(level) else None]
 
 

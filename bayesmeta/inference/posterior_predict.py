@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, quadratic, table
@@ -55,7 +55,7 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float) 
     """`bm.blup` for a posterior."""
     if se != "exact":
         raise SpecError(
-            f"se={se!r} is a formula for fits, this tree holds a posterior\n  leave se out: the SD of the draws"
+            f"se={se!r} is a formula for fits, this tree holds a posterior\n  leave se out to get the SD of the draws"
         )
     spec, beta = spec_from_tree(tree), beta_draws(tree)
     rows, used = Rows.kept(spec), depth(spec, level)

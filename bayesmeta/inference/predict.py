@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import kernel, schema
+from bayesmeta import kernel
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.errors import SpecError
@@ -183,7 +184,7 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
     Raises
     ------
     SpecError
-        When `prob` is no probability, or the tree holds neither a fit nor a posterior.
+        When `prob` is not a probability, or the tree holds neither a fit nor a posterior.
 
     Examples
     --------

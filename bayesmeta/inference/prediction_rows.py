@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import ndtri
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_name, check_probability, did_you_mean, listing
 from bayesmeta.columns import as_frame

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtri
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_integer
 from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, warn
@@ -43,7 +43,7 @@ def profile(
     -------
     Dataset
         `estimate`, `lower`, `upper` (parameter), NaN for what the structure holds constant; `value` and `loglik`
-        (parameter, point), the curves; `note` (parameter), why a bound is none: it lies at the edge of the
+        (parameter, point), the curves; `note` (parameter), why there is no bound: it lies at the edge of the
         parameter's range, where the interval is one-sided, or was not reached before the value given.
 
     Raises

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IndexArray
 from bayesmeta._validation import listing
 from bayesmeta.estimation.methods import method_of
@@ -16,7 +16,7 @@ _SAME_SPACE = 1e-8  # largest part of a column of X outside the other model's co
 
 
 def obstacle(trees: Mapping[str, xr.DataTree]) -> str:
-    """Why the log-likelihoods of the trees do not stand on one scale; empty when they do.
+    """Why the log-likelihoods of the trees are not on the same scale; empty when they do.
 
     The density must be of the same thing: the same observations, and for REML also the same space of error contrasts,
     which the column space of X fixes. A fixed-effects fit is an ML fit with Psi at zero.

@@ -100,7 +100,9 @@ def sensitivity(
     check_probability(prob)
     check_settings(draws, tune, chains, target_accept)
     seed, progress = check_seed(random_seed), shown(progress)
-    if sampler in ("auto", "nutpie"):
+    from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
+
+    if sampling.sampler_named(sampler, None).several_priors:
         trees = _from_one_model(spec, priors, (draws, tune, chains, seed, target_accept, progress))
     else:
         trees = {
@@ -113,7 +115,7 @@ def sensitivity(
 def _from_one_model(
     spec: Spec, priors: Mapping[str, Priors | None], settings: tuple[int, int, int, int, float, bool]
 ) -> dict[str, xr.DataTree]:
-    from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
+    from bayesmeta.bayes import sampling  # loads PyMC
 
     resolved = {}
     for name, each in priors.items():

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_integer, check_name, listing
 from bayesmeta.errors import SpecError, keeps_old_names
@@ -55,7 +55,7 @@ def simulate(
     ------
     SpecError
         When a specification comes without true values, or these have the wrong shape, are not finite, or a Psi is not
-        positive semi-definite; when n is no positive integer.
+        positive semi-definite; when n is not a positive integer.
 
     Examples
     --------
@@ -161,7 +161,7 @@ def true_covariances(spec: Spec, psi: Any) -> list[FloatArray]:
     elif len(levels) == 1:
         psi = dict.fromkeys(levels, psi)
     else:
-        raise SpecError(f"the model has the levels {listing(levels)}; give psi as a dict {{level: matrix}}")
+        raise SpecError(f"the model has several levels ({listing(levels)}); give psi as a dict {{level: matrix}}")
     for name in psi:
         check_name(name, levels, "psi names a level", "levels")
     if missing := [name for name in levels if name not in psi]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
-from bayesmeta import kernel, schema
+from bayesmeta import kernel
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,10 @@ from bayesmeta.model.spec import Level, Spec
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Fixed
 
+StructureName = Literal["unstr", "diag", "id", "cs", "hcs", "ar1", "har1"]
+MeasureName = Literal[
+    "logor", "logrr", "loghr", "logirr", "logrom", "rd", "md", "smd", "cor", "zcor", "logit", "mean", "generic"
+]
 OFFSET = "(offset)"  # raw column of an offset that the user passes as an array
 
 
@@ -30,12 +34,12 @@ def specify(
     data: Any,
     S: Any = None,
     random: str | dict[str, str] | Sequence[str] | None = None,
-    psi: str | Structure | dict[str, str | Structure] = "unstr",
+    psi: StructureName | str | Structure | dict[str, str | Structure] = "unstr",
     common: str | None = None,
     offset: Any = None,
     S_correlation: Any = None,
     groups: str | None = None,
-    measure: str | None = None,
+    measure: MeasureName | str | None = None,
 ) -> Spec:
     """A meta-analytical model with its data, checked and frozen; what `fit` and `sample` take.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.display.tables import percent

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtr, softmax
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import ObjectArray
 from bayesmeta._validation import check_probability
 from bayesmeta.errors import SpecError, keeps_old_names

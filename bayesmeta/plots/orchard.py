@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, ObjectArray
 from bayesmeta._validation import check_name, check_probability, listing
 from bayesmeta.columns import is_categorical, label

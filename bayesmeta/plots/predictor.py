@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_name, did_you_mean, listing
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, label

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import IntArray
 from bayesmeta._validation import check_integer, listing
 from bayesmeta.errors import SpecError

@@ -10,14 +10,14 @@ from typing import Any
 import xarray as xr
 
 from bayesmeta._validation import check_name
-from bayesmeta.analysis.figure_files import is_declared
-from bayesmeta.analysis.figures import KINDS, Figure, draw
-from bayesmeta.analysis.model_file import Analysis, Model, load_analysis
 from bayesmeta.bayes.sample import sample
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.model.respecify import homogeneous
+from bayesmeta.model_files.figure_files import is_declared
+from bayesmeta.model_files.figures import KINDS, Figure, draw
+from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
 from bayesmeta.report.blocks import Code
 from bayesmeta.report.chapters import Chapter, chapters_of
 from bayesmeta.report.page import page

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import ConvergenceWarning, DataError, SpecError

@@ -17,11 +17,11 @@ from bayesmeta.display.free_parameters import to_print
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
-from bayesmeta.schema import CRITERIA, ESTIMATE
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
+from bayesmeta.tree_schema import CRITERIA, ESTIMATE
 
 STATISTICS = ("estimate", "se", "lower", "upper")
 _COLUMNS = ("loglik", "df", "aic", "aicc", "bic", "nobs")
@@ -56,7 +56,8 @@ def compare(
     Raises
     ------
     SpecError
-        Without a tree, for something that is none, and for names that are too few, too many or not unique.
+        Without a tree, for something that is not a results tree, and for names that are too few, too many or
+        repeated.
 
     Examples
     --------

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import listing
 from bayesmeta.inference.same_data import in_order, same_observations
@@ -17,7 +17,7 @@ from bayesmeta.tree.parameters import level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
-MIXED = "maximised likelihoods and posteriors do not stand on one scale"
+MIXED = "maximised likelihoods and posteriors are not on the same scale"
 _FEWEST = 100  # draws; with less than 25 the fit of a Pareto distribution to the largest weights fails
 _BAD = "Estimated shape parameter of Pareto"  # what ArviZ warns of; the table and a note say it here
 

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import ndtr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.display import posterior_remarks, remarks
@@ -43,7 +43,7 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
     Raises
     ------
     SpecError
-        When `tree` is no results tree, `prob` no probability or `components` unknown.
+        When `tree` is not a results tree, `prob` is not a probability or `components` is unknown.
 
     Examples
     --------
@@ -183,7 +183,7 @@ class Summary(Page):
         return np.column_stack([*unless_constant(summarised(draws, self.prob), draws.mean(0)).values()])
 
     def _variance_errors(self, by_tau: pd.Series) -> FloatArray:
-        """Standard errors of the variances of all levels, also of zeros; by those of the SDs in trees of old."""
+        """Standard errors of the variances of all levels; trees of earlier versions have only those of the SDs."""
         estimate, errors = self.tree[schema.ESTIMATE].to_dataset(), by_tau.to_numpy(copy=True)
         place = by_tau.index.get_level_values("level")
         for level in level_structures(self.tree):

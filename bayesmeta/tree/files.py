@@ -20,7 +20,7 @@ def check_path(path: Path) -> Path:
     if not path.parent.is_dir():
         raise DataError(f"no directory {path.parent} for the results file {path.name}")
     if path.suffix == ZARR and path.exists() and not _is_zarr(path):
-        raise DataError(f"{path} is there and holds no Zarr data; it is not replaced by results\n  give another name")
+        raise DataError(f"{path} exists and is not a Zarr directory; it is not overwritten\n  give another name")
     if path.suffix != ZARR and path.is_dir():
         raise DataError(f"{path} is a directory\n  results are saved in a netCDF file, or in a directory NAME{ZARR}")
     return path

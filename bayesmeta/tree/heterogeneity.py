@@ -5,7 +5,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtrc
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import group
 

@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 from scipy.special import ndtri
 
-from bayesmeta import schema, structures
+from bayesmeta import structures
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_probability
 from bayesmeta.structures.base import Structure
@@ -45,7 +46,7 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     Raises
     ------
     SpecError
-        When `tree` is no results tree with estimates, or `prob` no probability.
+        When `tree` is not a results tree with estimates, or `prob` is not a probability.
     """
     check_probability(prob)
     z = float(ndtri(0.5 + prob / 2))

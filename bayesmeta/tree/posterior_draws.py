@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
 from bayesmeta.kernel.draws import conditional_draws
@@ -63,7 +63,7 @@ def b_draws(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
     effects = group(tree, schema.RANDOM_EFFECTS) if schema.RANDOM_EFFECTS in tree.children else xr.Dataset()
     if any(level.dim and schema.b(level.name) not in effects for level in spec.levels):
         if _SEED not in posterior.attrs:
-            raise SpecError(f"this tree holds neither the random effects nor {_SEED}, with which they are drawn again")
+            raise SpecError(f"this tree holds neither the random effects nor {_SEED}, from which to draw them again")
         psi = [psi_draws(tree, level.name) for level in spec.levels]
         rng = np.random.default_rng(int(posterior.attrs[_SEED]))
         return list(conditional_draws(spec.statistics, psi, beta_draws(tree), rng))

@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesmeta._typing import AnyArray, BoolArray
-from bayesmeta.schema import ROW
+from bayesmeta.tree_schema import ROW
 
 KEPT, DROPPED = "kept", "dropped"
 _INDEX = "input_index"

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema, structures
+from bayesmeta import structures
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import listing
 from bayesmeta._version import __version__

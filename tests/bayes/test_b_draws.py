@@ -6,7 +6,7 @@ import pytest
 from arviz_stats.base import array_stats
 
 import bayesmeta as bm
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.bayes.pymc_model import to_pymc
 from bayesmeta.bayes.sample import sample
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.bayes.chains import alarms, diagnosed, diagnostics, worst
 
 RNG = np.random.default_rng(8)

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.tree import files
 from tests.tree.test_posterior_draws import no_effects
 

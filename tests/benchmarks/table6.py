@@ -17,7 +17,8 @@ import xarray as xr
 
 from bayesmeta._parallel import in_order
 from bayesmeta.estimation.fit_many import data_sets
-from bayesmeta.simulation.declaration import Scenario, Simulation, load_study, scenario_of
+from bayesmeta.model.spec import Spec
+from bayesmeta.simulation.declaration import Simulation, load_study, scenario_of
 from bayesmeta.simulation.run import RESULTS, seeds, study_table
 from tests.support import dense
 
@@ -43,9 +44,9 @@ def deviations(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(apart=apart, errors=errors, holds=np.where(rho, apart <= MOST_APART, errors <= MOST_ERRORS))
 
 
-def model_of(scenario: Scenario, Y: np.ndarray, S: np.ndarray, psi: list[np.ndarray]) -> dense.Model:
+def model_of(spec: Spec, Y: np.ndarray, S: np.ndarray, psi: list[np.ndarray]) -> dense.Model:
     """Full matrices of one data set."""
-    spec = data_sets(scenario.spec, Y[None], S[None]).one(0)
+    spec = data_sets(spec, Y[None], S[None]).one(0)
     full = np.zeros((len(spec.y),) * 2)
     full[spec.S.row, spec.S.col] = full[spec.S.col, spec.S.row] = spec.S.value
     Z, groups = [np.array(v.Z) for v in spec.levels], [np.array(v.index) for v in spec.levels]
@@ -76,7 +77,7 @@ def check(study: Simulation, way: str, number: int, place: int, saved: xr.Datase
     scenario = scenario_of(study, number, way)
     Y, S = scenario.data_sets(seeds(study, way, number, place, place + 1))
     psi = [saved[f"psi_{level.name}"].to_numpy() for level in scenario.spec.levels]
-    model = model_of(scenario, Y[0], S[0], psi)
+    model = model_of(scenario.spec, Y[0], S[0], psi)
     error = abs(dense.loglik(model, True) - float(saved["loglik"]))
     slopes = [upward(p, score) for p, score in zip(psi, dense.scores(model, True), strict=True)]
     return Checked(error, max(slopes), bool(saved["converged"]))

@@ -8,9 +8,9 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import bayesmeta as bm
-from bayesmeta.analysis.model_file import load_analysis
-from bayesmeta.analysis.published import rounded
 from bayesmeta.cli.app import app
+from bayesmeta.model_files.model_file import load_analysis
+from bayesmeta.model_files.published import rounded
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 RUN = CliRunner()

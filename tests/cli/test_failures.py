@@ -10,11 +10,11 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import bayesmeta as bm
-from bayesmeta.analysis.figures import KINDS, drawer
-from bayesmeta.analysis.reproduce import rows_of
 from bayesmeta.cli import replication, run_models
 from bayesmeta.cli.app import app
 from bayesmeta.errors import SpecError
+from bayesmeta.model_files.figures import KINDS, drawer
+from bayesmeta.model_files.reproduce import rows_of
 
 RUN = CliRunner()
 THREE = """

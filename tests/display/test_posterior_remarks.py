@@ -80,7 +80,7 @@ def test_good_draws_raise_no_alarm(tree: xr.DataTree):
     [
         ({"r_hat": 1.03}, ("THE CHAINS DO NOT AGREE (R-hat 1.030 of beta[Intercept], more than 1.01)", "tune=")),
         ({"ess": 320.0}, ("TOO FEW INDEPENDENT DRAWS (effective sample size 320 of beta[Intercept], less", "draws=")),
-        ({"divergences": 1}, ("1 DIVERGENCE: a part of the posterior was not explored", "target_accept=")),
+        ({"divergences": 1}, ("1 DIVERGENCE: part of the posterior was not explored", "target_accept=")),
         ({"divergences": 7}, ("7 DIVERGENCES:", "simpler psi")),
     ],
 )

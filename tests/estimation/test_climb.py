@@ -91,3 +91,19 @@ def test_held_parameters_do_not_move() -> None:
     points.gradient[0] = [-1.0, 0.3, 0.1]
     here = local(points, one.free.lower)
     assert here.held.tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize("psi", ["unstr", "diag", "hcs"])
+@pytest.mark.parametrize("method", ["ml", "reml"])
+def test_estimates_stand_still(psi: str, method: str) -> None:
+    """One Newton step more moves nothing by 1e-8 of its standard error."""
+    data = bm.datasets.load("berkey98")
+    data["year"] = data["pubyear"] - 1983
+    spec = bm.specify("PD + AL ~ year", data, S=["var_PD", "cov_PD_AL", "var_AL"], psi=psi)
+    fit = bm.fit(spec, method=method)
+    free = Free(spec, spec.statistics.typical)
+    at = Objective(spec.statistics, free, method == "reml")(fit["estimate"]["xi"].to_numpy()[None] / free.units)
+    assert fit["optimizer"]["evaluations"].item() == fit["optimizer"].sizes["iteration"]
+    inside = np.flatnonzero(~fit["optimizer"]["at_boundary"].to_numpy())
+    H, gradient = at.H[0][np.ix_(inside, inside)], at.gradient[0, inside]
+    assert gradient @ np.linalg.solve(H, gradient) < 1e-16

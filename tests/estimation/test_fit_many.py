@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,12 @@ from bayesmeta.errors import BayesmetaWarning, DataError, SpecError
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.fit_many import data_sets
 from bayesmeta.estimation.search import maximise
-from bayesmeta.simulation.declaration import load_study, scenario_of
-from bayesmeta.simulation.run import seeds
 from bayesmeta.structures import REGISTER
 from bayesmeta.structures.base import Structure
 from tests.benchmarks.table6 import model_of, upward
 from tests.support import dense
+from tests.support.reference import read_table
 
-TABLE6 = Path(__file__).resolve().parents[2] / "models" / "table6.toml"
 R = np.array([[1.0, 0.5, 0.2], [0.5, 1.0, 0.4], [0.2, 0.4, 1.0]])
 DATA_SETS = 5
 pytestmark = pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
@@ -101,7 +98,7 @@ def wrong(values: np.ndarray, where: Any, value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda Y, S: (Y[:, :, :2], None), r"Y has shape \(5, 24, 2\); the specification wants \(dataset, 24, 3\)"),
+        (lambda Y, S: (Y[:, :, :2], None), r"Y has shape \(5, 24, 2\); the specification requires \(dataset, 24, 3\)"),
         (lambda Y, S: (Y[:0], None), r"Y has shape \(0, 24, 3\)"),
         (lambda Y, S: (wrong(Y, 4, np.nan), None), "all values are missing in data set 4 of Y"),
         (lambda Y, S: (np.where(np.isnan(Y), 1.0, Y), None), "a value that the specification does not have"),
@@ -147,13 +144,14 @@ def test_searches_that_fail_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_maximum_just_off_a_correlations_limit_is_found() -> None:
-    """Data of Table 6 whose likelihood is highest 5e-4 of the range from rho = 1; at the limit it is 3e-5 lower."""
-    study = load_study(TABLE6)
-    scenario = scenario_of(study, 2, "script")
-    Y, S = scenario.data_sets(seeds(study, "script", 2, 2700, 2701))
-    found, alone = bm.fit_many(scenario.spec, Y, S), bm.fit(data_sets(scenario.spec, Y, S).one(0))
+    """Data whose likelihood is highest 5e-4 of the range from rho = 1; at the limit it is 3e-5 lower."""
+    data = read_table("near_limit")
+    S = data[["v1", "v2", "v3"]].to_numpy()[:, :, None] * np.eye(3)
+    spec = bm.specify("y1 + y2 + y3 ~ 1", data, S=S, random="1 | outer/inner", psi="cs")
+    Y = data[["y1", "y2", "y3"]].to_numpy()[None]
+    found, alone = bm.fit_many(spec, Y, S[None]), bm.fit(spec)
     assert found["loglik"].item() == pytest.approx(alone["criteria"]["loglik"].item(), abs=1e-9)
-    model = model_of(scenario, Y[0], S[0], [found["psi_outer"].values[0], found["psi_inner"].values[0]])
+    model = model_of(spec, Y[0], S, [found["psi_outer"].values[0], found["psi_inner"].values[0]])
     rho = model.psi[1][0, 1] / model.psi[1][0, 0]
     assert 0.999 < rho < 0.9999
     assert max(upward(p, score) for p, score in zip(model.psi, dense.scores(model, True), strict=True)) < 1e-6

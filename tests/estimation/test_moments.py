@@ -117,7 +117,7 @@ def naive_variance_components(spec: bm.Spec, k: int, adjust: bool) -> np.ndarray
         psi = truncated(psi)
         if np.abs(psi - before).max() < 1e-13:
             return psi
-    raise AssertionError("the iteration of the test did not settle")
+    raise AssertionError("the iteration of the test did not converge")
 
 
 CASES = {
@@ -304,7 +304,7 @@ def test_too_few_units() -> None:
 
 def test_variance_components_that_do_not_settle_say_so() -> None:
     spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
-    with pytest.warns(bm.ConvergenceWarning, match="did not settle") as caught:
+    with pytest.warns(bm.ConvergenceWarning, match="did not converge") as caught:
         tree = bm.fit(spec, "vc", max_iterations=2)
     assert caught[0].filename == __file__
     assert not bool(tree["optimizer"]["converged"])

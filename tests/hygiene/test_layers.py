@@ -14,7 +14,7 @@ PACKAGE = Path(bm.__file__).parent
 
 # innermost first; a package imports from itself and from those before it
 ORDER = [
-    *("errors", "_version", "_validation", "_parallel", "schema", "_typing", "measures", "columns"),
+    *("errors", "_version", "_validation", "_parallel", "tree_schema", "_typing", "measures", "columns"),
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
     *(
         "estimation",
@@ -24,7 +24,7 @@ ORDER = [
         "summaries",
         "plots",
         "simulation",
-        "analysis",
+        "model_files",
         "report",
         "cli",
         "__main__",

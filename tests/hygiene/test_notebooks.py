@@ -15,8 +15,8 @@ import nbformat
 import numpy as np
 import pytest
 
-from bayesmeta.analysis.model_file import load_analysis
-from bayesmeta.analysis.published import Printed
+from bayesmeta.model_files.model_file import load_analysis
+from bayesmeta.model_files.published import Printed
 from tests.support.make_notebooks import NOTEBOOKS, execute
 
 ROOT = NOTEBOOKS.parent

@@ -90,7 +90,7 @@ def test_few_groups_are_a_warning() -> None:
     data = bm.datasets.load("school")
     few = data[data["district"].isin(data["district"].unique()[:5])]
     fit = bm.fit(bm.specify("effect ~ 1", few, S="var", random="1 | district/study"))
-    with pytest.warns(BayesmetaWarning, match="only 5 groups of level 'district' are drawn from"):
+    with pytest.warns(BayesmetaWarning, match="only 5 groups of level 'district' to draw from"):
         bm.bootstrap(fit, 5, random_seed=1, kind="groups")
 
 

@@ -91,7 +91,7 @@ def test_from_a_posterior_every_data_set_has_a_draw() -> None:
     [
         ({}, "has no true values: give beta= and psi="),
         ({"beta": [0.0]}, r"beta has shape \(1,\); give \d+ finite numbers"),
-        ({"psi": 1.0}, r"has the levels region, lab; give psi as a dict"),
+        ({"psi": 1.0}, r"has several levels \(region, lab\); give psi as a dict"),
         ({"psi": {"region": np.eye(2)}}, "psi has no matrix for level lab"),
         ({"psi": {"regions": np.eye(2)}}, "names a level 'regions'; did you mean 'region'"),
         ({"psi": {"region": np.eye(3), "lab": np.eye(4)}}, r"level 'region' has shape \(3, 3\); give a finite 2 x 2"),

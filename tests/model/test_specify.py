@@ -2,13 +2,17 @@
 
 import dataclasses
 import warnings
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayesmeta as bm
+from bayesmeta import structures
+from bayesmeta.measures import MEASURES
 from bayesmeta.model.spec import Spec
+from bayesmeta.model.specify import MeasureName, StructureName
 
 
 def trials() -> pd.DataFrame:
@@ -481,3 +485,9 @@ def test_a_wrong_length_of_variances_says_the_right_one():
         bm.SpecError, match=r"S has shape \(3,\).*\n  expected \(2,\) variances or \(2, 2\) one matrix$"
     ):
         bm.specify("y ~ 1", {"y": [0.5, 1.0]}, S=[0.1, 0.2, 0.3])
+
+
+def test_the_names_of_the_signature_are_those_registered() -> None:
+    without_arguments = {name for name, structure in structures.REGISTER.items() if not structure.arguments}
+    assert set(get_args(StructureName)) == without_arguments
+    assert set(get_args(MeasureName)) == set(MEASURES)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.analysis.model_file import load_analysis
-from bayesmeta.analysis.published import rounded
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.model_files.model_file import load_analysis
+from bayesmeta.model_files.published import rounded
 from tests.support.reference import REFERENCE, table_path
 
 MODELS = Path(__file__).resolve().parents[2] / "models"

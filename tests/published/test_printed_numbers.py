@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bayesmeta.analysis.published import QUANTITIES, Printed, holds, read_printed, rounded
 from bayesmeta.errors import SpecError
+from bayesmeta.model_files.published import QUANTITIES, Printed, holds, read_printed, rounded
 
 ENTRY = {"quantity": "aic", "printed": "12.5", "where": "Table 9"}
 EXCEPTION = {**ENTRY, "ours": "12.71", "apart": "0.21", "reason": "a misprint"}

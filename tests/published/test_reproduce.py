@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.analysis.model_file import load_analysis
-from bayesmeta.analysis.published import Printed
-from bayesmeta.analysis.reproduce import Row, quantity, reproduce
 from bayesmeta.errors import SpecError
+from bayesmeta.model_files.model_file import load_analysis
+from bayesmeta.model_files.published import Printed
+from bayesmeta.model_files.reproduce import Row, quantity, reproduce
 from bayesmeta.simulation.declaration import declares_simulation
 
 MODELS = Path(__file__).resolve().parents[2] / "models"

@@ -74,7 +74,9 @@ def test_convergence_holds_in_the_dense_implementation(study: Simulation) -> Non
         found = bm.fit_many(scenario.spec, Y, S)
         assert found["converged"].all()
         for i in range(5):
-            model = model_of(scenario, Y[i], S[i], [found[f"psi_{v.name}"].values[i] for v in scenario.spec.levels])
+            model = model_of(
+                scenario.spec, Y[i], S[i], [found[f"psi_{v.name}"].values[i] for v in scenario.spec.levels]
+            )
             assert dense.loglik(model, True) == pytest.approx(found["loglik"].values[i], abs=1e-8)
             assert max(map(upward, model.psi, dense.scores(model, True))) < 1e-5
 

@@ -102,7 +102,7 @@ def test_a_fit_beside_a_posterior(posteriors: dict[str, xr.DataTree]):
     assert list(comparison.trees) == ["reml", "bayes"]
     assert list(comparison.dataset["tree"].values) == ["reml", "bayes"]
     assert comparison.dataset.notnull().all().to_array().all()
-    reason = "maximised likelihoods and posteriors do not stand on one scale"
+    reason = "maximised likelihoods and posteriors are not on the same scale"
     with pytest.raises(bm.SpecError, match=f"criteria not compared: {reason}"):
         comparison.criteria  # noqa: B018
     page = str(comparison)

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.errors import AssumptionWarning
 from bayesmeta.model.spec import Level
 from bayesmeta.priors.correlations import rho_draws

@@ -125,7 +125,7 @@ def test_only_results_are_replaced(trees: dict[str, xr.DataTree], tmp_path: Path
     precious = tmp_path / "precious.zarr"
     precious.mkdir()
     (precious / "thesis.txt").write_text("years of work")
-    for path, message in ((precious, "holds no Zarr data"), (tmp_path, "is a directory")):
+    for path, message in ((precious, "is not a Zarr directory"), (tmp_path, "is a directory")):
         with pytest.raises(DataError, match=message):
             files.save(trees, path)
     assert (precious / "thesis.txt").read_text() == "years of work"

@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.errors import SpecError
 from bayesmeta.tree.specification import data_hash, spec_from_tree
 from tests.support.awkward import awkward_new_data, awkward_spec

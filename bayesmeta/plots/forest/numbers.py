@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.predict import blup, predict
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.model.spec import Spec
@@ -78,7 +79,7 @@ class ForestNumbers:
 
 def has_random_effects(tree: xr.DataTree, spec: Spec) -> bool:
     """Whether the model lets true effects differ beyond their predictors."""
-    return tree.attrs.get("method") != "fixed" and any(level.dim for level in spec.levels)
+    return not method_of(tree).zero_psi and any(level.dim for level in spec.levels)
 
 
 def shared(values: FloatArray, rows: Sequence[int] | IntArray, outcome: int) -> Interval | None:

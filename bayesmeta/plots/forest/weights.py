@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior, psi_draws

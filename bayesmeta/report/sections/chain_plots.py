@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.plots.style import COLOURS, LINES, PAGE, SMALL, TEXT
 from bayesmeta.report.pictures import Drawing
 from bayesmeta.tree.specification import group

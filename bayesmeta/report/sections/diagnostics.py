@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.tables import Facts, Table, fixed, number

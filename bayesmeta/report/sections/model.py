@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from markupsafe import Markup
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.display import remarks
 from bayesmeta.display.tables import Facts, Table, fixed
 from bayesmeta.estimation.methods import method_of

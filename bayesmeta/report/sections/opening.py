@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.bayes.chains import count, worst
 from bayesmeta.display import remarks
 from bayesmeta.display.tables import fixed, number, percent, pvalue

@@ -6,7 +6,7 @@ from typing import Any
 import xarray as xr
 
 from bayesmeta import priors as published_priors
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.display.tables import Facts, Table, percent
 from bayesmeta.errors import BayesmetaWarning
 from bayesmeta.inference.sensitivity import sensitivity, side_by_side

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.display import posterior_remarks
 from bayesmeta.priors.prior import Prior
 from bayesmeta.report.blocks import Code

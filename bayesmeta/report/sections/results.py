@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta.display.free_parameters import to_print
 from bayesmeta.display.tables import Facts, Table, number, percent
 from bayesmeta.errors import DataError

@@ -9,13 +9,13 @@ import pandas as pd
 import xarray as xr
 from scipy.special import chdtrc
 
-from bayesmeta import schema
+from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_name
-from bayesmeta.analysis.model_file import Analysis, load_analysis
-from bayesmeta.analysis.published import Printed, rounded
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.predict import predict
+from bayesmeta.model_files.model_file import Analysis, load_analysis
+from bayesmeta.model_files.published import Printed, rounded
 from bayesmeta.summaries.summary import summary
 
 

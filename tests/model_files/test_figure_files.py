@@ -13,10 +13,10 @@ from scipy.interpolate import CubicSpline
 from typer.testing import CliRunner
 
 import bayesmeta as bm
-from bayesmeta.analysis import figure_files
-from bayesmeta.analysis.figures import KINDS, draw
-from bayesmeta.analysis.model_file import load_analysis
 from bayesmeta.cli.app import app
+from bayesmeta.model_files import figure_files
+from bayesmeta.model_files.figures import KINDS, draw
+from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.tree import files
 from tests.support.pictures import crowded
 from tests.support.posteriors import make_posterior

@@ -13,11 +13,11 @@ import xarray as xr
 
 from bayesmeta import plots
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type, listing
-from bayesmeta.analysis.argument_types import check_argument_types
 from bayesmeta.columns import find_column
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation import methods
 from bayesmeta.inference.profile import profile as profile_of
+from bayesmeta.model_files.argument_types import check_argument_types
 from bayesmeta.plots import style
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta.analysis.figures import KINDS, Figure, check_arguments, draw, drawer, read_figure, setting
-from bayesmeta.analysis.model_file import load_analysis
+from bayesmeta.model_files.figures import KINDS, Figure, check_arguments, draw, drawer, read_figure, setting
+from bayesmeta.model_files.model_file import load_analysis
 from tests.support.pictures import crowded, drawn_texts
 
 MODELS = ("study", "district", "district_study")

@@ -12,13 +12,13 @@ import pandas as pd
 
 from bayesmeta import datasets, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_strings, check_type
-from bayesmeta.analysis.derive import derive
-from bayesmeta.analysis.figures import Figure, read_figure
-from bayesmeta.analysis.published import Printed, read_printed
 from bayesmeta.datasets.declared import locate, read_toml
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
+from bayesmeta.model_files.derive import derive
+from bayesmeta.model_files.figures import Figure, read_figure
+from bayesmeta.model_files.published import Printed, read_printed
 from bayesmeta.priors.prior import Prior, Priors
 
 _TYPES = {
@@ -125,7 +125,7 @@ def load_analysis(path: str | Path) -> Analysis:
     path : str or Path
         A TOML file, or the name of a bundled one, such as "school" (`bayesmeta models` lists them); a path takes
         precedence. The file has `title`, `citation`, `data` (a name that `bayesmeta.datasets.load` knows, or a CSV file
-        relative to the model file), and optionally `[derive]` (new columns, see `analysis.derive`), `complete`
+        relative to the model file), and optionally `[derive]` (new columns, see `model_files.derive`), `complete`
         (columns without which a row is left out; constructed sampling covariances still see the whole table),
         `[tables]` (models to be shown side by side) and `[priors]` (of all models).
 
@@ -145,7 +145,7 @@ def load_analysis(path: str | Path) -> Analysis:
     -----
     Each model is a table `[model.NAME]` with the arguments of `bayesmeta.specify` but `data`, `what` (one line),
     `method` ("reml" by default), `priors` (instead of those of the file) and `paper` (the printed numbers, see
-    `analysis.published`). `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`,
+    `model_files.published`). `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`,
     `{fixed = [[..]]}`; `S` a column, several, `{se = "column"}`, or `{within = "ar1", ...}` with the arguments of that
     function of `bayesmeta.within` (ar1, correlated, greenland_longnecker or hamling).
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmeta.analysis.derive import derive
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.model_files.derive import derive
 
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0], "n": [2, 4, 8], "g": ["a", "a", "b"]})
 
