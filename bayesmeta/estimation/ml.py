@@ -50,7 +50,7 @@ def fit_likelihood(
         maxima = maximise(objective, begin, max_iterations, tolerance, report if verbose else None)
         maxima = without_the_unidentified(objective, maxima)
         xi, xi_cov = maxima.points.z[0] * free.units, covariance(free, maxima)
-        record = recorded(free, maxima, begin.scanned, chosen is not None)
+        record = recorded(free, maxima, chosen is not None)
         if not record.converged:
             warn(
                 f"the search did not converge: Newton decrement {record.decrement:.1e} after {record.evaluations} "
@@ -111,7 +111,7 @@ def without_the_unidentified(objective: Objective, maxima: Maxima) -> Maxima:
     return replace(maxima, points=objective(z), at_edge=at_edge, converged=np.ones(1, bool))
 
 
-def recorded(free: Free, maxima: Maxima, scanned: int, started: bool) -> Optimizer:
+def recorded(free: Free, maxima: Maxima, started: bool) -> Optimizer:
     """The record of the search of one data set."""
     points, climbs, winner = maxima.points, maxima.climbs, int(maxima.winner[0])
     steps = int(climbs.evaluations[winner])
@@ -129,7 +129,7 @@ def recorded(free: Free, maxima: Maxima, scanned: int, started: bool) -> Optimiz
         at_boundary=maxima.at_edge[0] | (points.z[0] <= free.lower),
         message=message,
         all_evaluations=int(maxima.all_evaluations[0]),
-        scan_evaluations=scanned,
+        scan_evaluations=maxima.scanned,
         decrement=float(maxima.decrement[0]),
         modes=modes,
     )

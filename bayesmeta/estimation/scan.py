@@ -12,6 +12,7 @@ from bayesmeta.kernel import likelihood
 from bayesmeta.model.spec import Spec
 
 SMALLEST = 0.05  # SD in units of the typical sampling SD, of the points of a scan
+SEED = 1  # of the Sobol points
 LARGEST = 4.0  # the same, times the root of the excess of Q over its degrees of freedom
 AT_ZERO = 0.1  # share of the points at which an SD is zero
 APART = 0.35  # distance between starts in the unit cube, times sqrt(F)
@@ -37,11 +38,11 @@ class Starts:
 
 
 @cache
-def sobol(n: int, F: int, seed: int = 0) -> FloatArray:
-    """(n, F) points of the unit cube."""
+def sobol(n: int, F: int, seed: int, batch: int = 0) -> FloatArray:
+    """(n, F) points of the unit cube: of one sequence, the first n, the next n and so on."""
     from scipy.stats import qmc
 
-    return np.asarray(qmc.Sobol(F, rng=np.random.default_rng(seed)).random(n))
+    return np.asarray(qmc.Sobol(F, rng=np.random.default_rng(seed)).random(n * (batch + 1))[n * batch :])
 
 
 @cache
@@ -58,8 +59,11 @@ def sd_of(share: FloatArray, largest: float) -> FloatArray:
     return np.where(share < AT_ZERO, 0.0, SMALLEST * (largest / SMALLEST) ** part)
 
 
-def starts(objective: Objective, seed: int = 0) -> Starts:
-    """The best points of a scan, far from one another, and with three or more parameters moment estimates."""
+def starts(objective: Objective, batch: int = 0) -> Starts:
+    """The best points of a scan, far from one another, and with three or more parameters moment estimates.
+
+    batch : 0, or the number of a further scan of Sobol points for more starts.
+    """
     free, many = objective.free, objective.stats.n_data_sets > 1
     easy = well_determined(free, WELL_DETERMINED)
     sizes, otherwise = FEW if many else (EASY_GRID if easy else GRID, SOBOL)
@@ -67,18 +71,25 @@ def starts(objective: Objective, seed: int = 0) -> Starts:
     cheap = by_grid and sizes[free.size] ** free.size * sum(objective.stats.n_groups) <= CHEAP
     if not cheap and well_determined(free, ONE_MODE) and variances_alike(free.spec):
         return Starts(moment_starts(objective, *MOMENTS[0]), np.arange(objective.stats.n_data_sets), 0)
-    share = grid(sizes[free.size], free.size) if by_grid else sobol(EASY_SOBOL if easy else otherwise, free.size, seed)
+    n = sizes.get(free.size, EASY_SOBOL if easy else otherwise)
+    share = grid(n, free.size) if by_grid else sobol(n, free.size, SEED, batch)
     excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
     largest = LARGEST * float(np.sqrt(max(1.0, excess)))
     z = free.scatter(share.T, lambda u: sd_of(u, largest)).T
     loglik = scan(objective, z)
     most, otherwise = MOST_OF_MANY if many else MOST_STARTS
     begun = MOMENTS[:1] if many or easy else MOMENTS
-    moments = [] if by_grid else [moment_starts(objective, *how) for how in begun]
+    moments = [] if by_grid or batch else [moment_starts(objective, *how) for how in begun]
     n = most.get(free.size, EASY_STARTS if easy else otherwise) - len(moments)
     point, owner = diverse(share, peaks(loglik, share) if by_grid else loglik, n, 0.0 if by_grid else APART)
     everyone = [np.arange(objective.stats.n_data_sets)] * len(moments)
     return Starts(np.concatenate([*moments, z[point]]), np.concatenate([*everyone, owner]), len(share))
+
+
+def further(objective: Objective) -> bool:
+    """Whether further scans for more starts make sense: the points of a grid would be the same again."""
+    free = objective.free
+    return objective.stats.n_data_sets == 1 and free.size not in GRID and not well_determined(free, WELL_DETERMINED)
 
 
 def well_determined(free: Free, groups: int) -> bool:

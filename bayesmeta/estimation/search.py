@@ -1,7 +1,8 @@
 """The search for the highest point of a (restricted) log-likelihood over z, of one data set or of many.
 
-Climbs begin at the best points of a scan (`scan`) and go up together (`climb`). Where the highest ends on an edge of
-the family at which a correlation has no meaning, climbs begin again a little inside.
+Climbs begin at the best points of a scan (`scan`) and go up together (`climb`). Where they end at so many maxima that
+there may well be others, a second scan begins as many climbs again. Where the highest ends on an edge of the family at
+which a correlation has no meaning, climbs begin again a little inside.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from bayesmeta.estimation.climb import (
 )
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective, Points
-from bayesmeta.estimation.scan import Starts
+from bayesmeta.estimation.scan import Starts, further
+from bayesmeta.estimation.scan import starts as scanned_starts
 
 GAIN = 1e-8  # log-likelihood that another end must gain to be taken for a better one
 SMALL = 1e-3  # SDs, and angles from a limit, below which the edge itself is tried
@@ -29,6 +31,9 @@ ROUNDING = 1e-11  # share of the log-likelihood that the edge may cost
 RAISED = 0.2  # SD at which a climb begins again that ended at zero
 ANGLES = np.pi * np.array([0.06, 0.3, 0.55, 0.8, 0.94])  # of correlations at which it begins again
 ROUNDS = 3
+UNSEEN = 0.6  # expected number of maxima not seen yet from which another scan begins more climbs
+NEAR = 1e-4  # log-likelihood within which two ends are taken for the same maximum
+BATCHES = 2  # scans
 STABLE = 1e-16  # Newton decrement at which estimates stand still to 1e-8 of their standard errors
 
 
@@ -38,7 +43,7 @@ class Maxima:
 
     points : B of them; at_edge (B, F) parameters at the edge of their range; decrement, converged (B,).
     evaluations (B,) of the winning climb; all_evaluations (B,). climbs, starts, owner : every climb, where it began,
-    and its data set; winner (B,) the winning ones.
+    and its data set; winner (B,) the winning ones. scanned : points of the scans.
     """
 
     points: Points
@@ -51,6 +56,7 @@ class Maxima:
     starts: FloatArray
     owner: IndexArray
     winner: IndexArray
+    scanned: int
 
 
 def maximise(
@@ -62,7 +68,14 @@ def maximise(
 ) -> Maxima:
     """Climb from all starts, again from inside the edges, and take the highest end of every data set."""
     climbs = climb(objective.take(starts.owner), starts.z, most, tolerance, report)
-    z, owner = starts.z, starts.owner
+    z, owner, scanned = starts.z, starts.owner, starts.scanned
+    for batch in range(1, BATCHES if scanned and further(objective) else 1):
+        if unseen(climbs) < UNSEEN:
+            break
+        extra = scanned_starts(objective, batch)
+        climbs = climbs.and_more(climb(objective, extra.z, most, tolerance, report))
+        z, owner = np.concatenate([z, extra.z]), np.concatenate([owner, extra.owner])
+        scanned += extra.scanned
     best = winners(climbs, owner)
     for _ in range(ROUNDS):
         again, whose = inward_starts(objective.free, climbs.points.z[best])
@@ -90,12 +103,27 @@ def maximise(
         starts=z,
         owner=owner,
         winner=best,
+        scanned=scanned,
     )
 
 
+def unseen(climbs: Climbs) -> float:
+    """Expected number of maxima of one data set at which no climb has ended, w (w + 1) / (n - w - 2) after w in n.
+
+    Boender and Rinnooy Kan (1987), Mathematical Programming 37:59-80, equation (9), starts taken as random.
+    """
+    levels = np.sort(climbs.points.loglik[climbs.arrived])
+    w = 1 + int((np.diff(levels) > NEAR).sum())
+    return w * (w + 1) / max(1, len(levels) - w - 2)
+
+
 def winners(climbs: Climbs, owner: IndexArray) -> IndexArray:
-    """For every data set the climb that ended highest; of those that differ by rounding the shortest."""
-    loglik, evaluations = climbs.points.loglik, climbs.evaluations
+    """For every data set the climb that ended highest; of those that differ by rounding the shortest.
+
+    One that arrived wins over one that stopped short a little higher, by what a log-likelihood of large Psi is rounded.
+    """
+    loglik, evaluations = climbs.points.loglik.copy(), climbs.evaluations
+    loglik[~climbs.arrived] -= GAIN
     top = np.full(int(owner.max()) + 1, -np.inf)
     np.maximum.at(top, owner, loglik)
     with np.errstate(invalid="ignore"):

@@ -12,6 +12,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta.estimation.climb import Local, climb, local, trust_region
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective
+from bayesmeta.estimation.search import UNSEEN, unseen, winners
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -91,6 +92,25 @@ def test_held_parameters_do_not_move() -> None:
     points.gradient[0] = [-1.0, 0.3, 0.1]
     here = local(points, one.free.lower)
     assert here.held.tolist() == [[True, False, False]]
+
+
+def test_ends_that_differ_by_rounding_go_to_the_one_that_arrived() -> None:
+    """Where Psi is large, log-likelihoods are rounded by more than a climb still gains: the highest may not arrive."""
+    ends = climb(objective("diag"), np.array([[1.0, 1.0], [2.0, 2.0]]))
+    ends.points.loglik[:] = [-10.0, -10.0 + 5e-9]
+    ends.arrived[:] = [True, False]
+    assert winners(ends, np.zeros(2, np.int64)).tolist() == [0]
+    ends.points.loglik[1] = -9.9
+    assert winners(ends, np.zeros(2, np.int64)).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("n_modes", "n_climbs", "more"), [(1, 16, False), (2, 16, False), (3, 16, True), (3, 32, False)]
+)
+def test_many_maxima_after_few_climbs_leave_some_unseen(n_modes: int, n_climbs: int, more: bool) -> None:
+    ends = climb(objective("diag"), np.ones((n_climbs, 2)))
+    ends.points.loglik[:] = np.arange(n_climbs) % n_modes
+    assert (unseen(ends) >= UNSEEN) == more
 
 
 @pytest.mark.parametrize("psi", ["unstr", "diag", "hcs"])
