@@ -14,12 +14,12 @@ from bayesmeta.estimation.climb import climb
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective, Points
 
-PENALTY = 1e3
+PENALTY, HEAVIER, MOST_PENALTY = 1e3, 30.0, 3e4  # the first, what it grows by where a round did not help, the last
 ROUNDS = 12
 SLOW = 0.9  # share of its distance that a climb must lose in a round to be worth another
 MET = 1e-8  # relative distance from the value at which the constraint is met
 PARTLY = 1e-5  # the same where more is not to be had
-MOST = 60  # evaluations of a climb in one round
+MOST = 40  # evaluations of a climb in one round
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def correlation(i: int, j: int) -> Function:
 class Held:
     """The augmented Lagrangian of N climbs of one data set, as an objective.
 
-    level : whose Psi the function is of; value, size, multiplier (N,).
+    level : whose Psi the function is of; value, size, multiplier, penalty (N,).
     """
 
     objective: Objective
@@ -75,7 +75,7 @@ class Held:
     value: FloatArray
     size: FloatArray
     multiplier: FloatArray
-    penalty: float = PENALTY
+    penalty: FloatArray
     curved: bool = False
 
     @property
@@ -83,7 +83,8 @@ class Held:
         return self.objective.free
 
     def take(self, which: IndexArray) -> "Held":
-        return replace(self, value=self.value[which], size=self.size[which], multiplier=self.multiplier[which])
+        parts = {name: getattr(self, name)[which] for name in ("value", "size", "multiplier", "penalty")}
+        return replace(self, **parts)
 
     def distance(self, z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """c (N,), its gradient (N, F) and Hessian (N, F, F) by z (N, F)."""
@@ -119,7 +120,11 @@ class Held:
         with np.errstate(all="ignore"):
             c, slope, bend = self.distance(z)
             force = self.multiplier + self.penalty * c
-            H = points.H + force[:, None, None] * bend + self.penalty * slope[:, :, None] * slope[:, None, :]
+            H = (
+                points.H
+                + force[:, None, None] * bend
+                + self.penalty[:, None, None] * slope[:, :, None] * slope[:, None, :]
+            )
             loglik = points.loglik - self.multiplier * c - self.penalty * c**2 / 2
             gradient = points.gradient - force[:, None] * slope
         good = np.isfinite(loglik) & np.isfinite(H).all((1, 2)) & np.isfinite(gradient).all(1)
@@ -139,10 +144,19 @@ def _pick(dim: int, i: int, j: int) -> FloatArray:
 
 
 def maximise_held(
-    objective: Objective, level: int, function: Function, z: FloatArray, value: FloatArray, size: FloatArray
-) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """z (N, F) and log-likelihoods (N,) at the maxima under the constraint, and whether it is met."""
-    held = Held(objective, level, function, value, size, np.zeros(len(z)))
+    objective: Objective,
+    level: int,
+    function: Function,
+    z: FloatArray,
+    value: FloatArray,
+    size: FloatArray,
+    force: FloatArray,
+) -> tuple[FloatArray, FloatArray, BoolArray, FloatArray]:
+    """z (N, F) and log-likelihoods (N,) at the maxima under the constraint, whether it is met, and the force (N,).
+
+    force : derivative of the log-likelihood by the value, first as it is expected, then as it is.
+    """
+    held = Held(objective, level, function, value, size, force * size, np.full(len(z), PENALTY))
     z = held.brought_near(z)
     distance, going = np.full(len(z), np.inf), np.arange(len(z))
     for _ in range(ROUNDS):
@@ -150,8 +164,11 @@ def maximise_held(
         z[going] = climb(some, z[going], MOST, 1e-10).points.z
         before, c = distance[going], some.distance(z[going])[0]
         distance[going] = np.abs(c)
-        held.multiplier[going] += held.penalty * c
-        going = going[(np.abs(c) > MET) & (np.abs(c) < SLOW * before)]
+        held.multiplier[going] += held.penalty[going] * c
+        slow = np.abs(c) >= SLOW * before
+        worth = (np.abs(c) > MET) & ~(slow & (held.penalty[going] >= MOST_PENALTY))
+        held.penalty[going[slow]] *= HEAVIER
+        going = going[worth]
         if not len(going):
             break
-    return z, objective.loglik(z), distance <= PARTLY
+    return z, objective.loglik(z), distance <= PARTLY, held.multiplier / size

@@ -18,7 +18,7 @@ from bayesmeta.tree.specification import group
 PARAMETER, POINT = "parameter", "point"
 BEATS = 1e-5  # log-likelihood by which a point must exceed the fit to be worth a warning
 MOST_DOUBLINGS = 40
-TOLERANCE = 1e-7  # of a bound, in first steps
+TOLERANCE = 1e-6  # of a bound, in first steps
 
 
 def profile(
@@ -120,8 +120,8 @@ def _followed(target: Target, prob: float, points: int) -> Curve:
         empty = np.full(points, np.nan)
         return Curve(target, note="held constant by the structure", value=empty, loglik=empty)
     half = float(chdtri(1, 1 - prob)) / 2
-    lower, low_note = _bound(target, half, -1)
-    upper, high_note = _bound(target, half, 1)
+    lower, low_note = _known_bound(target, half, -1)
+    upper, high_note = _known_bound(target, half, 1)
     notes = "; ".join(note for note in (low_note, high_note) if note)
     first, last = (bound if np.isfinite(bound) else target.estimate for bound in (lower, upper))
     margin = 0.1 * (last - first)
@@ -129,11 +129,21 @@ def _followed(target: Target, prob: float, points: int) -> Curve:
     return Curve(target, lower, upper, notes, value, target.at(value))
 
 
+def _known_bound(target: Target, half: float, side: int) -> tuple[float, str]:
+    """The bound on one side, of a variance from that of its SD where this is known to end."""
+    bound, note = target.root.bounds.get(side, (np.nan, "")) if target.root is not None else (np.nan, "")
+    settled = np.isfinite(bound) and "not" not in note.split()
+    target.bounds[side] = (bound**2, note) if settled else _bound(target, half, side)
+    return target.bounds[side]
+
+
 def _bound(target: Target, half: float, side: int) -> tuple[float, str]:
     """Where the log-likelihood has fallen by `half` on one side, and what there is to say about it."""
 
     def short(value: float) -> float:
-        return float(target.fitted - target.at(np.array([value]))[0] - half)
+        # the signed root of the deviance is nearly a straight line: few steps to where it has its value
+        lost = target.fitted - float(target.at(np.array([value]))[0])
+        return float(np.sign(lost) * np.sqrt(np.abs(lost)) - np.sqrt(half))
 
     limit, edge = (target.low, target.edges[0]) if side < 0 else (target.high, target.edges[1])
     which = "lower" if side < 0 else "upper"
@@ -151,7 +161,10 @@ def _bound(target: Target, half: float, side: int) -> tuple[float, str]:
         if lacking > 0:
             if short(inner) >= 0:
                 return inner, ""
-            return _root(short, inner, outer, step), ""
+            root = _root(short, inner, outer, step)
+            between = f"from {min(inner, outer):.3g} to {max(inner, outer):.3g}"
+            unknown = f"{which} bound not known: no parameters were reached that hold {target.label} {between}"
+            return root, "" if np.isfinite(root) else unknown
         inner, step = outer, 2 * step
     return inner, f"{which} bound not bracketed: the interval goes on beyond {inner:.3g}"
 
@@ -161,6 +174,6 @@ def _root(short: Callable[[float], float], inner: float, outer: float, step: flo
     from scipy.optimize import brentq
 
     try:
-        return float(brentq(short, inner, outer, xtol=TOLERANCE * step, rtol=1e-8))
+        return float(brentq(short, inner, outer, xtol=TOLERANCE * step, rtol=1e-7))
     except ValueError:  # of brentq, when a value is NaN
         return np.nan

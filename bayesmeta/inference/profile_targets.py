@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ PSI = "psi"
 NEAR_ZERO = 1e-3  # of the typical sampling SD: an SD that stands for zero, where its gradient vanishes
 SMALLEST_SIZE = 1e-3  # of what is typical: by which, at least, distances from a value are measured
 OFF_EDGE = 0.05  # in units of z: so far from zero and from limits climbs begin
+MEMBERS, SIGN = 512, 1e-12  # of a structure, by which the sign of a correlation is judged, and what is zero there
 NEAR_LIMIT = 1e-4  # distance of a correlation from its limits
 
 
@@ -35,6 +36,7 @@ class Target:
     at : values -> the highest log-likelihoods with the parameter held there, NaN where it cannot be.
     low, high : the range that can be searched,
     with `edges` the limits of the parameter's range that these stand for; step : first step from the estimate.
+    root : of a variance its SD, which has the same profile. bounds : per side, with what there is to say about it.
     """
 
     label: str
@@ -47,6 +49,8 @@ class Target:
     high: float = np.inf
     edges: tuple[float, float] = (-np.inf, np.inf)
     constant: bool = False
+    root: "Target | None" = None
+    bounds: dict[int, tuple[float, str]] = field(default_factory=dict)
 
 
 def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) -> list[Target]:
@@ -122,6 +126,7 @@ class _Model:
                 step = max(0.2 * first, 0.2 * typical[i]) ** power
                 found.append(Target(f"{kind}[{term}]", kind, first**power, self.fitted, at, step, least**power))
                 found[-1].edges, found[-1].constant = (0.0, np.inf), constant
+            found[-1].root = found[-2]
         for a, b in zip(*np.triu_indices(level.dim, k=1), strict=True):
             found += self._pair(number, int(a), int(b), psi, typical)
         order = [TAU, RHO, PSI]
@@ -134,9 +139,9 @@ class _Model:
         rho, size = (psi[i, j] / scale if scale > 0 else np.nan), float(typical[i] * typical[j])
         rho_held = self._held(number, correlation(i, j), 1.0)
         psi_held = self._held(number, entry(i, j), size)
-        low, edge = _range(level)
-        inside = float(np.clip(rho, low + NEAR_LIMIT, 1 - NEAR_LIMIT))
-        bounds = (low + NEAR_LIMIT, 1 - NEAR_LIMIT)
+        low, high = edge = _range(level, i, j)
+        bounds = (low + NEAR_LIMIT, high - NEAR_LIMIT)
+        inside = float(np.clip(rho, *bounds))
         zeros = [self._held(number, entry(m, m), typical[m] ** 2) for m in (i, j)]
         least = [(NEAR_ZERO * float(typical[m])) ** 2 for m in (i, j)]
 
@@ -150,6 +155,11 @@ class _Model:
         step = max(0.2 * abs(psi[i, j]), 0.1 * size)
         other = Target(f"psi[{term}]", PSI, float(psi[i, j]), self.fitted, psi_held, step)
         other.constant = not psi_held.moves
+        smallest = float(np.sqrt(least[0] * least[1]))
+        if low >= 0:
+            other.low, other.edges = smallest, (0.0, np.inf)
+        elif high <= 0:
+            other.high, other.edges = -smallest, (-np.inf, 0.0)
         return [one, other]
 
     def _held(self, number: int, function: Function, size: float) -> "Held":
@@ -159,9 +169,20 @@ class _Model:
         return self.known[key]
 
 
-def _range(level: Level) -> tuple[float, tuple[float, float]]:
-    low = getattr(level.structure, "low", lambda dim: -1.0)(level.dim)
-    return float(low), (float(low), 1.0)
+def _range(level: Level, i: int, j: int) -> tuple[float, float]:
+    """The correlations of two effects that the structure of a level has, by its members and the limits it names."""
+    structure, dim = level.structure, level.dim
+    low, high = float(getattr(structure, "low", lambda dim: -1.0)(dim)), 1.0
+    if not level.n_free:
+        return low, high
+    share = np.random.default_rng(0).uniform(size=(level.n_free, MEMBERS))
+    psi = np.asarray(structure.psi(structure.scatter(share, lambda s: 0.1 + s, dim), dim))
+    rho = psi[i, j] / np.sqrt(psi[i, i] * psi[j, j])
+    if rho.min() >= -SIGN:
+        low = 0.0
+    elif rho.max() <= SIGN:
+        high = 0.0
+    return low, high
 
 
 def _squared(held: "Held") -> Callable[[FloatArray], FloatArray]:
@@ -174,7 +195,7 @@ class Held:
     def __init__(self, objective: Objective, z: FloatArray, number: int, function: Function, size: float) -> None:
         self.objective, self.number, self.function, self.size = objective, number, function, float(size)
         self.start = z
-        self.known: dict[float, tuple[float, FloatArray]] = {}
+        self.known: dict[float, Reached] = {}
 
     @property
     def moves(self) -> bool:
@@ -193,19 +214,50 @@ class Held:
         """(n,) log-likelihoods at n values, all climbed to together; NaN where none was reached."""
         new = np.array([v for v in np.unique(values) if float(v) not in self.known])
         if len(new):
-            starts = np.stack([self._nearest(float(v)) for v in new])
-            z = np.concatenate([starts, np.broadcast_to(self.start, starts.shape)])
-            twice = np.concatenate([new, new])
-            size = np.maximum(np.abs(twice), SMALLEST_SIZE * self.size)
-            ends, loglik, met = maximise_held(self.objective, self.number, self.function, z, twice, size)
-            loglik = np.where(met & np.isfinite(loglik), loglik, -np.inf).reshape(2, -1)
-            for i, value in enumerate(new):
-                best = int(loglik[:, i].argmax())
-                self.known[float(value)] = (float(loglik[best, i]), ends[i + best * len(new)])
-        found = np.array([self.known[float(v)][0] for v in values])
-        return np.where(np.isfinite(found), found, np.nan)
+            self._climb(new, [start for value in new for start in self._near(float(value))])
+            lost = np.array([v for v in new if not np.isfinite(self.known[float(v)].loglik)])
+            if len(lost) and len(self.function.entries) == 1:  # a correlation can also be held by an SD of zero
+                self._climb(lost, [start for value in lost for start in self._members(float(value))])
+        loglik = np.array([self.known[float(v)].loglik for v in values])
+        return np.where(np.isfinite(loglik), loglik, np.nan)
 
-    def _nearest(self, value: float) -> FloatArray:
-        """Where the climb to the nearest value that was reached has ended."""
-        reached = [v for v, (loglik, _) in self.known.items() if np.isfinite(loglik)]
-        return self.known[min(reached, key=lambda v: abs(v - value))][1] if reached else self.start
+    def _climb(self, new: FloatArray, starts: "list[Reached]") -> None:
+        """Enter the highest ends at new values, from equally many starts for each."""
+        z, force = np.stack([start.z for start in starts]), np.array([start.force for start in starts])
+        each = len(starts) // len(new)
+        values = np.repeat(new, each)
+        size = np.maximum(np.abs(values), SMALLEST_SIZE * self.size)
+        ends, loglik, met, force = maximise_held(self.objective, self.number, self.function, z, values, size, force)
+        loglik = np.where(met & np.isfinite(loglik), loglik, -np.inf)
+        for i, value in enumerate(new):
+            best = i * each + int(loglik[i * each : (i + 1) * each].argmax())
+            self.known[float(value)] = Reached(float(loglik[best]), ends[best], float(force[best]))
+
+    def _near(self, value: float) -> "list[Reached]":
+        """Two starts: the nearest ends on both sides, or where there is none on one, the other and the fit."""
+        reached = {v: at for v, at in self.known.items() if np.isfinite(at.loglik)}
+        below, above = [v for v in reached if v < value], [v for v in reached if v > value]
+        sides = [reached[pick(side)] for pick, side in ((max, below), (min, above)) if side]
+        return [*sides, *[Reached(-np.inf, self.start, 0.0)] * 2][:2]
+
+    def _members(self, value: float) -> "list[Reached]":
+        """Starts at members of the structure whose value is near: an SD of zero can bar the way to another sign."""
+        free = self.objective.free
+        place, level = free.slices[self.number], free.spec.levels[self.number]
+        share = np.random.default_rng(1).uniform(size=(level.n_free, MEMBERS))
+        xi = level.structure.scatter(share, lambda s: 0.02 + 2 * s, level.dim)
+        psi = np.asarray(level.structure.psi(xi * free.units[place, None], level.dim))
+        psi = np.broadcast_to(psi, (*psi.shape[:2], MEMBERS))
+        at = self.function.of(np.stack([psi[i, j] for i, j in self.function.entries]))[0]
+        starts = np.repeat(self.start[None], 2, axis=0)
+        starts[:, place] = xi.T[np.argsort(np.abs(at - value))[:2]]
+        return [Reached(-np.inf, start, 0.0) for start in starts]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The end of a climb: log-likelihood, z, and the derivative of the log-likelihood by the value held."""
+
+    loglik: float
+    z: FloatArray
+    force: float

@@ -11,6 +11,7 @@ from bayesmeta.model.observations import Observations
 from bayesmeta.model.spec import SamplingCovariance
 
 ASYMMETRY = 1e-8  # of the two standard errors: more than rounding, less than a misprint
+LEAST, MOST = 1e-100, 1e100  # of a sampling variance: beyond, squares leave the range of numbers
 SINGULAR = 8 * np.finfo(float).eps  # per row, of the smallest eigenvalue on the correlation scale
 
 
@@ -37,6 +38,8 @@ def check_variances(variances: FloatArray, observations: Observations, source: s
         (np.isinf(variances), "infinite"),
         (variances == 0, "zero"),
         (variances < 0, "negative"),
+        (variances < LEAST, f"less than {LEAST:g}, too small to compute with"),
+        (variances > MOST, f"more than {MOST:g}, too large to compute with"),
     ):
         if bad.any():
             raise DataError(

@@ -9,6 +9,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import Structure, over_data_sets, register
 from bayesmeta.structures.diagonal import Scaled
 
+LEAST, MOST = 1e-100, 1e100  # largest entry of a matrix: beyond, squares leave the range of numbers
 TOLERANCE = 1e-10  # of the largest entry, for symmetry and for negative eigenvalues
 
 
@@ -24,6 +25,11 @@ def semidefinite(matrix: Any, name: str) -> np.ndarray:
     if not np.isfinite(M).all():
         raise SpecError(f"matrix of structure '{name}' has entries that are not finite")
     size = np.abs(M).max(initial=0.0)
+    if not (size == 0 or LEAST <= size <= MOST):
+        raise SpecError(
+            f"matrix of structure '{name}' has {size:.3g} as its largest entry; it must lie between {LEAST:g} and"
+            f" {MOST:g}\n  measure the outcomes in another unit"
+        )
     if np.abs(M - M.T).max(initial=0.0) > TOLERANCE * size:
         raise SpecError(f"matrix of structure '{name}' is not symmetric")
     smallest = np.linalg.eigvalsh(M)[0] if len(M) else 0.0

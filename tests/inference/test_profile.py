@@ -3,12 +3,14 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy.stats import chi2
 
 import bayesmeta as bm
 from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, SpecError
+from tests.support.reference import read_table
 
 
 def school(method: str = "reml", random: str = "1 | district/study") -> xr.DataTree:
@@ -108,3 +110,65 @@ def test_a_flat_profile_reports_how_far_it_went(monkeypatch: pytest.MonkeyPatch)
 def test_refusals(method: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         bm.profile(school(method), **given)
+
+
+MATRIX = np.array([[1.0, 0.4], [0.4, 1.0]])
+OUTER = {name: name for name in ("unstr", "diag", "id", "cs", "hcs", "ar1", "har1")}
+OUTER |= {"prop": bm.structures.Proportional(MATRIX), "cor": bm.structures.KnownCorrelation(MATRIX)}
+PAIRS = [(outer, inner) for outer in OUTER for inner in ("unstr", "diag", "id", "cs", "hcs")]
+ALWAYS = [("prop", "diag"), ("cor", "id"), ("id", "hcs")]
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [pytest.param(*pair, marks=[] if pair in ALWAYS else pytest.mark.slow) for pair in PAIRS],
+)
+def test_estimates_at_the_edges_of_two_structures(outer: str, inner: str) -> None:
+    """Without variance between groups every profile ends, within the range of its parameter, or says why not."""
+    data = read_table("no_between_variance")
+    psi: Any = {"g": OUTER[outer], "u": inner}
+    fit = bm.fit(bm.specify("y1 + y2 ~ 1", data, S=["v1", "c", "v2"], random="1 | g/u", psi=psi))
+    table = bm.profile(fit, points=3)
+    for parameter in table["parameter"].values:
+        row = table.sel(parameter=parameter)
+        lower, upper, note = (row[name].item() for name in ("lower", "upper", "note"))
+        assert np.isfinite([lower, upper]).all() or note, parameter
+        if parameter.startswith("tau") or (outer in ("prop", "cor") and parameter == "psi[g, y1~y2]"):
+            assert not lower < 0, parameter
+        if parameter.startswith("rho"):
+            assert not lower < -1, parameter
+            assert not upper > 1, parameter
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
+def test_a_singular_matrix_under_proportional() -> None:
+    psi = bm.structures.Proportional([[1, 1], [1, 1]])
+    data = bm.datasets.load("berkey98")
+    fit = bm.fit(bm.specify("PD + AL ~ 1", data, S=["var_PD", "cov_PD_AL", "var_AL"], psi=psi))
+    table = bm.profile(fit, points=3)
+    for parameter in ("psi[unit, AL]", "psi[unit, PD~AL]"):  # all entries of Psi are one
+        bounds = table[["lower", "upper"]].sel(parameter=[parameter, "psi[unit, PD]"]).to_dataframe()
+        assert np.isclose(*bounds[["lower", "upper"]].to_numpy(), rtol=1e-5).all()
+    assert table["note"].sel(parameter="rho[unit, PD~AL]").item() == "held constant by the structure"
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
+def test_the_second_lag_of_an_autoregression_is_not_asked_below_zero() -> None:
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame(rng.normal(size=(20, 3)), columns=["a", "b", "c"]).assign(v=0.2)
+    fit = bm.fit(bm.specify("a + b + c ~ 1", data, S=["v", "v", "v"], psi="ar1"))
+    table = bm.profile(fit, ["psi[unit, a~c]", "rho[unit, a~c]"], points=3)
+    assert not (table["lower"] < 0).any()
+    assert not (table["value"] < 0).any()
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
+def test_a_covariance_passes_an_sd_of_zero_to_the_other_sign() -> None:
+    """At a negative covariance one SD goes to zero on the way to positive ones: the bound beyond was not reached."""
+    data = read_table("no_between_variance")
+    psi: Any = {"g": "unstr", "u": "hcs"}
+    fit = bm.fit(bm.specify("y1 + y2 ~ 1", data, S=["v1", "c", "v2"], random="1 | g/u", psi=psi))
+    table = bm.profile(fit, "psi[u, y1~y2]", points=3)
+    assert table["estimate"].item() < 0
+    assert table["upper"].item() == pytest.approx(0.050845, rel=1e-3)
