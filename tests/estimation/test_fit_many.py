@@ -15,6 +15,7 @@ from bayesmeta.estimation.fit_many import data_sets
 from bayesmeta.estimation.search import maximise
 from bayesmeta.structures import REGISTER
 from bayesmeta.structures.base import Structure
+from tests.benchmarks.agreement import DESIGNS, LOW, differences
 from tests.benchmarks.table6 import model_of, upward
 from tests.support import dense
 from tests.support.reference import read_table
@@ -60,6 +61,11 @@ def test_it_equals_fitting_one_by_one(name: str, redrawn: bool) -> None:
         np.testing.assert_allclose(found["beta_se"][i] ** 2, np.diag(alone.beta_cov), rtol=5e-3)
         np.testing.assert_allclose(found["psi_r"][i], alone.psi[1], atol=5e-3)
     assert found["converged"].mean() > 0.8
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_fewer_starts_lose_no_log_likelihood(name: str) -> None:
+    assert (differences(name, 7) >= -LOW).all()
 
 
 @pytest.mark.parametrize("method", ["fixed", "mm", "dl"])

@@ -9,9 +9,9 @@ import bayesmeta as bm
 from bayesmeta.estimation import scan
 from bayesmeta.estimation.ml import fit_likelihood
 from tests.benchmarks.search import LOW, Problem
-from tests.support.stored_models import HARD, stored
+from tests.support.stored_models import DRAWN, HARD, stored
 
-SHARE = 4  # one in so many is fitted in every run
+SHARE = 5  # one in so many is fitted in every run
 
 
 def fits(problem: Problem, best: float | None) -> bool:
@@ -30,8 +30,9 @@ def missed(path: Path, part: int) -> list[str]:
 
 
 @pytest.mark.parametrize("part", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, SHARE))])
-def test_hard_models(part: int) -> None:
-    assert not missed(HARD, part)
+@pytest.mark.parametrize("path", [HARD, DRAWN], ids=["hard", "drawn"])
+def test_stored_models(path: Path, part: int) -> None:
+    assert not missed(path, part)
 
 
 @pytest.mark.slow
