@@ -9,12 +9,12 @@ from rich.console import Console
 from bayesmeta._validation import check_integer
 from bayesmeta.cli.app import plain_errors
 from bayesmeta.cli.printing import print_files, print_rows, print_study
-from bayesmeta.datasets.declared import bundled
 from bayesmeta.errors import BayesmetaError, DataError
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.model_files.reproduce import Row, rows_of
 from bayesmeta.simulation.declaration import declares_simulation, load_study
 from bayesmeta.simulation.run import results_path, run_study, study_table
+from bayesmeta.toml_files import bundled
 
 
 def models() -> None:

@@ -11,7 +11,6 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, SpecError, warn
@@ -20,6 +19,7 @@ from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method, method_named
 from bayesmeta.estimation.ml import checked_start
 from bayesmeta.estimation.ml_many import DataSets, ManyEstimates
+from bayesmeta.estimation.parallel import in_order
 from bayesmeta.model.spec import Spec
 
 DATA_SET = "dataset"

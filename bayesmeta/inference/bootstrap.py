@@ -10,12 +10,12 @@ import xarray as xr
 from scipy.special import ndtr, ndtri
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, keeps_old_names, warn
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.methods import method_named, method_of
+from bayesmeta.estimation.parallel import in_order
 from bayesmeta.inference.regroup import with_groups
 from bayesmeta.inference.simulate import count, simulate
 from bayesmeta.model.spec import Spec

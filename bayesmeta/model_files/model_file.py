@@ -12,7 +12,6 @@ import pandas as pd
 
 from bayesmeta import datasets, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_strings, check_type
-from bayesmeta.datasets.declared import locate, read_toml
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
@@ -20,6 +19,7 @@ from bayesmeta.model_files.derive import derive
 from bayesmeta.model_files.figures import Figure, read_figure
 from bayesmeta.model_files.published import Printed, read_printed
 from bayesmeta.priors.prior import Prior, Priors
+from bayesmeta.toml_files import locate, read_toml
 
 _TYPES = {
     **dict.fromkeys(("title", "citation", "data"), str),

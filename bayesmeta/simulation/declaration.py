@@ -12,12 +12,12 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_integer, check_keys, check_name, listing
-from bayesmeta.datasets.declared import locate, read_toml
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import REGISTER
 from bayesmeta.inference.simulate import draw, psi_root, true_covariances
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
+from bayesmeta.toml_files import locate, read_toml
 
 SCENARIO = "scenario"
 _KEYS = ("title", "citation", "datasets", "seed", "estimators", "design", "truth", "sampling", "statistics", SCENARIO)

@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._parallel import in_order
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import ConvergenceWarning, DataError, SpecError
 from bayesmeta.estimation.fit_many import fit_many
+from bayesmeta.estimation.parallel import in_order
 from bayesmeta.simulation.declaration import Scenario, Simulation, Statistic, scenario_of
 from bayesmeta.tree import files
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import chi2
 
 import bayesmeta as bm
-from bayesmeta._parallel import in_order
+from bayesmeta.estimation.parallel import in_order
 
 N, BOOTSTRAPS = 10_000, 1_000  # data sets of the chi-squared references, and of the bootstrap
 P = 0.05

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._parallel import in_order
 from bayesmeta.estimation.fit_many import data_sets
+from bayesmeta.estimation.parallel import in_order
 from bayesmeta.model.spec import Spec
 from bayesmeta.simulation.declaration import Simulation, load_study, scenario_of
 from bayesmeta.simulation.run import RESULTS, seeds, study_table

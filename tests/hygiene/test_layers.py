@@ -14,34 +14,23 @@ PACKAGE = Path(bm.__file__).parent
 
 # innermost first; a package imports from itself and from those before it
 ORDER = [
-    *("errors", "_version", "_validation", "_parallel", "tree_schema", "_typing", "measures", "columns"),
+    *("errors", "_version", "_validation", "tree_schema", "_typing", "measures", "columns", "toml_files"),
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
-    *(
-        "estimation",
-        "bayes",
-        "display",
-        "inference",
-        "summaries",
-        "plots",
-        "simulation",
-        "model_files",
-        "report",
-        "cli",
-        "__main__",
-    ),
+    *("estimation", "bayes", "display", "inference", "summaries"),
+    *("plots", "simulation", "model_files", "report", "cli", "__main__"),
 ]
 
 # third-party packages, each with the innermost package that may import it; those not named here are banned
 OUTSIDE = {
     package: ORDER.index(room)
     for room, packages in {
-        "_parallel": "joblib threadpoolctl rich",
         "_typing": "numpy",
         "columns": "pandas",
         "kernel": "scipy numba",
         "formula": "formulaic",
         "model": "xarray",
         "priors": "pymc pytensor",
+        "estimation": "joblib threadpoolctl rich",
         "bayes": "jax arviz arviz_stats nutpie",
         "plots": "matplotlib",
         "report": "jinja2 markupsafe",
@@ -100,3 +89,27 @@ def test_no_imports_go_round_in_a_circle():
         if name != "__init__"
     }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def hidden_imports(path: Path) -> Iterator[ast.ImportFrom]:
+    """Imports of the package's own modules in functions."""
+    tree = ast.parse(path.read_text())
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        for node in ast.walk(function):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bayesmeta"):
+                yield node
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: FILES[p])
+def test_an_own_import_in_a_function_is_justified_by_a_comment(path: Path):
+    """On its line, or above the block of imports that it stands in: what heavy library loads with it."""
+    lines = path.read_text().splitlines()
+    for node in hidden_imports(path):
+        above = node.lineno - 2
+        while lines[above].lstrip().startswith(("from ", "import ")):
+            above -= 1
+        assert "  # " in lines[node.lineno - 1] or lines[above].lstrip().startswith("# "), ast.unparse(node)
+
+
+def test_own_imports_in_functions_are_few():
+    assert sum(1 for path in FILES for _ in hidden_imports(path)) <= 12

@@ -1,4 +1,4 @@
-"""Files that declare analyses and simulation studies: found by path or bundled name, read as TOML.
+"""TOML files that declare analyses and simulation studies: found by path or bundled name, and read.
 
 The files of the published analyses travel with the package; in a checkout they are the folder `models` at the top.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.errors import DataError, SpecError
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parent
 
 
 def bundled() -> dict[str, Path]:
