@@ -290,8 +290,7 @@ def climb(
     """Climb from every z (N, F), all in lock step; one that has arrived leaves the batch.
 
     objective : of one data set, of N, or with a constraint. most : evaluations of a climb. tolerance : of the Newton
-    decrement, at
-    which it has arrived. report : called with the number of steps and the highest log-likelihood.
+    decrement, at which it has arrived. report : called with the number of steps and the highest log-likelihood.
     """
     free, lower, N = objective.free, objective.free.lower, len(z)
     at = done = objective(z)

@@ -7,7 +7,7 @@ import numpy as np
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, warn
-from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, relative_sizes
+from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, local, relative_sizes
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.estimation.record import Estimate, Modes, Optimizer
@@ -108,7 +108,10 @@ def without_the_unidentified(objective: Objective, maxima: Maxima) -> Maxima:
             f"the data say nothing about the variance between the groups of level '{level.name}': it is held at 0",
             AssumptionWarning,
         )
-    return replace(maxima, points=objective(z), at_edge=at_edge, converged=np.ones(1, bool))
+    points = objective(z)
+    here = local(points, free.lower, at_edge)
+    converged = (here.decrement <= DECREMENT) & here.at_top
+    return replace(maxima, points=points, at_edge=at_edge, decrement=here.decrement, converged=converged)
 
 
 def recorded(free: Free, maxima: Maxima, started: bool) -> Optimizer:

@@ -12,20 +12,21 @@ from bayesmeta.kernel import likelihood
 from bayesmeta.model.spec import Spec
 
 SMALLEST = 0.05  # SD in units of the typical sampling SD, of the points of a scan
-SEED = 1  # of the Sobol points
 LARGEST = 4.0  # the same, times the root of the excess of Q over its degrees of freedom
 AT_ZERO = 0.1  # share of the points at which an SD is zero
+SEED = 1  # of the Sobol points
 APART = 0.35  # distance between starts in the unit cube, times sqrt(F)
-GRID = {1: 60, 2: 16}  # points along every axis of a grid, by the number of parameters; with more, Sobol points
-SOBOL = 128
-FEW = {1: 12, 2: 5}, 32  # the same where many data sets are scanned
-MOST_STARTS = {1: 3, 2: 4}, 16  # climbs of one data set, by the number of parameters
-WELL_DETERMINED = 4  # groups for every parameter of a level from which likelihoods have hardly ever two modes
+# points along every axis of a grid, by the number of parameters, and Sobol points where there are more; likewise climbs
+GRID, SOBOL = {1: 60, 2: 16}, 128
+MOST_STARTS = {1: 3, 2: 4}, 16
+WELL_DETERMINED = 4  # groups for every parameter of a level from which likelihoods have hardly ever two modes:
 EASY_GRID, EASY_SOBOL, EASY_STARTS = {1: 60, 2: 8}, 32, 2  # points and climbs there
-CHEAP = 5_000  # points times groups up to which a grid costs less than moment estimates
+FEW = {1: 12, 2: 5}, 32  # points of a scan of many data sets,
+MOST_OF_MANY = {1: 2, 2: 2}, 3  # and climbs of each of them
 ONE_MODE = 8  # groups for every parameter of a level from which moments alone lead to the only mode,
 ALIKE = 50.0  # where the sampling variances are no more unequal than this: the ratio of their outer deciles
-MOST_OF_MANY = {1: 2, 2: 2}, 3  # the same of every one of many data sets
+CHEAP = 5_000  # points times groups up to which a grid costs less than moment estimates
+MOMENTS = ((1.0, 3), (25.0, 1))  # multiples of the typical sampling variances, and EM steps from there
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,21 @@ def starts(objective: Objective, batch: int = 0) -> Starts:
     """
     free, many = objective.free, objective.stats.n_data_sets > 1
     easy = well_determined(free, WELL_DETERMINED)
-    sizes, otherwise = FEW if many else (EASY_GRID if easy else GRID, SOBOL)
-    by_grid = free.size in sizes
-    cheap = by_grid and sizes[free.size] ** free.size * sum(objective.stats.n_groups) <= CHEAP
+    sides, sobol_points = FEW if many else (EASY_GRID, EASY_SOBOL) if easy else (GRID, SOBOL)
+    by_grid = free.size in sides
+    cheap = by_grid and sides[free.size] ** free.size * sum(objective.stats.n_groups) <= CHEAP
     if not cheap and well_determined(free, ONE_MODE) and variances_alike(free.spec):
         return Starts(moment_starts(objective, *MOMENTS[0]), np.arange(objective.stats.n_data_sets), 0)
-    n = sizes.get(free.size, EASY_SOBOL if easy else otherwise)
-    share = grid(n, free.size) if by_grid else sobol(n, free.size, SEED, batch)
+    share = grid(sides[free.size], free.size) if by_grid else sobol(sobol_points, free.size, SEED, batch)
     excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
     largest = LARGEST * float(np.sqrt(max(1.0, excess)))
     z = free.scatter(share.T, lambda u: sd_of(u, largest)).T
     loglik = scan(objective, z)
-    most, otherwise = MOST_OF_MANY if many else MOST_STARTS
+    by_size, otherwise = MOST_OF_MANY if many else MOST_STARTS
     begun = MOMENTS[:1] if many or easy else MOMENTS
     moments = [] if by_grid or batch else [moment_starts(objective, *how) for how in begun]
-    n = most.get(free.size, EASY_STARTS if easy else otherwise) - len(moments)
-    point, owner = diverse(share, peaks(loglik, share) if by_grid else loglik, n, 0.0 if by_grid else APART)
+    most = by_size.get(free.size, EASY_STARTS if easy else otherwise) - len(moments)
+    point, owner = diverse(share, peaks(loglik, share) if by_grid else loglik, most, 0.0 if by_grid else APART)
     everyone = [np.arange(objective.stats.n_data_sets)] * len(moments)
     return Starts(np.concatenate([*moments, z[point]]), np.concatenate([*everyone, owner]), len(share))
 
@@ -149,9 +149,6 @@ def _near(share: FloatArray, apart: float) -> BoolArray:
     if not apart:
         return np.eye(len(share), dtype=bool)
     return np.asarray(np.linalg.norm(share[:, None] - share[None], axis=2) <= apart * np.sqrt(share.shape[1]))
-
-
-MOMENTS = ((1.0, 3), (25.0, 1))  # multiples of the typical sampling variances, and EM steps from there
 
 
 def moment_starts(objective: Objective, multiple: float, em_steps: int) -> FloatArray:

@@ -18,7 +18,7 @@ from bayesmeta.tree.specification import group
 PARAMETER, POINT = "parameter", "point"
 BEATS = 1e-5  # log-likelihood by which a point must exceed the fit to be worth a warning
 MOST_DOUBLINGS = 40
-TOLERANCE = 1e-6  # of a bound, in first steps
+TOLERANCE = 1e-7  # of a bound, in first steps
 
 
 def profile(
@@ -174,6 +174,6 @@ def _root(short: Callable[[float], float], inner: float, outer: float, step: flo
     from scipy.optimize import brentq
 
     try:
-        return float(brentq(short, inner, outer, xtol=TOLERANCE * step, rtol=1e-7))
+        return float(brentq(short, inner, outer, xtol=TOLERANCE * step, rtol=1e-8))
     except ValueError:  # of brentq, when a value is NaN
         return np.nan
