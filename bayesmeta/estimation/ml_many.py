@@ -76,7 +76,7 @@ def fit_likelihood_many(
         begin = starts(objective)
         if start is not None:
             own = Starts(start / free.units, np.arange(B), 0)
-            begin = Starts(np.concatenate([own.z, begin.z]), np.concatenate([own.owner, begin.owner]), begin.scanned)
+            begin = replace(begin, z=np.concatenate([own.z, begin.z]), owner=np.concatenate([own.owner, begin.owner]))
         maxima = maximise(objective, begin, tolerance=tolerance)
         z, converged = maxima.points.z, maxima.converged
         at_edge = maxima.at_edge | (z <= free.lower)

@@ -1,5 +1,6 @@
 """Where climbs begin: the likelihood at points spread over the family, and moment estimates."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,13 +17,7 @@ LARGEST = 4.0  # the same, times the root of the excess of Q over its degrees of
 AT_ZERO = 0.1  # share of the points at which an SD is zero
 SEED = 1  # of the Sobol points
 APART = 0.35  # distance between starts in the unit cube, times sqrt(F)
-# points along every axis of a grid, by the number of parameters, and Sobol points where there are more; likewise climbs
-GRID, SOBOL = {1: 60, 2: 16}, 128
-MOST_STARTS = {1: 3, 2: 4}, 16
-WELL_DETERMINED = 4  # groups for every parameter of a level from which likelihoods have hardly ever two modes:
-EASY_GRID, EASY_SOBOL, EASY_STARTS = {1: 60, 2: 8}, 32, 2  # points and climbs there
-FEW = {1: 12, 2: 5}, 32  # points of a scan of many data sets,
-MOST_OF_MANY = {1: 2, 2: 2}, 3  # and climbs of each of them
+WELL_DETERMINED = 4  # groups for every parameter of a level from which likelihoods have hardly ever two modes
 ONE_MODE = 8  # groups for every parameter of a level from which moments alone lead to the only mode,
 ALIKE = 50.0  # where the sampling variances are no more unequal than this: the ratio of their outer deciles
 CHEAP = 5_000  # points times groups up to which a grid costs less than moment estimates
@@ -30,12 +25,37 @@ MOMENTS = ((1.0, 3), (25.0, 1))  # multiples of the typical sampling variances, 
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How much is looked at before the climbs of one data set begin.
+
+    sides, grid_climbs : points along every axis of a grid, and climbs, by the number of parameters. points, climbs : of
+    a Sobol sequence, where there are more parameters. moments : how many of `MOMENTS` are among those climbs.
+    """
+
+    sides: Mapping[int, int]
+    grid_climbs: Mapping[int, int]
+    points: int
+    climbs: int
+    moments: int
+
+
+ALONE = Effort({1: 60, 2: 16}, {1: 3, 2: 4}, points=128, climbs=16, moments=2)
+EASY = Effort({1: 60, 2: 8}, {1: 3, 2: 4}, points=32, climbs=2, moments=1)
+MANY = Effort({1: 12, 2: 5}, {1: 2, 2: 2}, points=32, climbs=3, moments=1)
+MANY_BOUNDED = Effort({1: 12, 2: 5}, {1: 2, 2: 2}, points=64, climbs=6, moments=1)  # maxima are many where SDs are zero
+
+
+@dataclass(frozen=True)
 class Starts:
-    """Where climbs begin: z (N, F), and for each its data set (N,); `scanned` points of each were looked at."""
+    """Where climbs begin: z (N, F), and for each its data set (N,); `scanned` points of each were looked at.
+
+    provisional : whether a data set whose climb ends near an edge of the family deserves the starts of a scan.
+    """
 
     z: FloatArray
     owner: IndexArray
     scanned: int
+    provisional: bool = False
 
 
 @cache
@@ -63,33 +83,44 @@ def sd_of(share: FloatArray, largest: float) -> FloatArray:
 def starts(objective: Objective, batch: int = 0) -> Starts:
     """The best points of a scan, far from one another, and with three or more parameters moment estimates.
 
+    Many data sets with many groups begin at moment estimates alone, provisionally: a scan of each costs most where
+    groups are many, and there only ends near an edge leave a doubt.
+
     batch : 0, or the number of a further scan of Sobol points for more starts.
     """
-    free, many = objective.free, objective.stats.n_data_sets > 1
-    easy = well_determined(free, WELL_DETERMINED)
-    sides, sobol_points = FEW if many else (EASY_GRID, EASY_SOBOL) if easy else (GRID, SOBOL)
-    by_grid = free.size in sides
-    cheap = by_grid and sides[free.size] ** free.size * sum(objective.stats.n_groups) <= CHEAP
-    if not cheap and well_determined(free, ONE_MODE) and variances_alike(free.spec):
-        return Starts(moment_starts(objective, *MOMENTS[0]), np.arange(objective.stats.n_data_sets), 0)
-    share = grid(sides[free.size], free.size) if by_grid else sobol(sobol_points, free.size, SEED, batch)
+    free, n_groups = objective.free, objective.stats.n_groups
+    effort = effort_of(objective)
+    side = effort.sides.get(free.size)
+    cheap = side is not None and side**free.size * sum(n_groups) <= CHEAP
+    one_mode = not cheap and well_determined(free, ONE_MODE) and variances_alike(free.spec)
+    provisional = effort is MANY and not batch and many_groups(free, ONE_MODE)
+    everyone = np.arange(objective.stats.n_data_sets)
+    if one_mode or provisional:
+        return Starts(moment_starts(objective, *MOMENTS[0]), everyone, 0, provisional and not one_mode)
+    share = grid(side, free.size) if side else sobol(effort.points, free.size, SEED, batch)
     excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
     largest = LARGEST * float(np.sqrt(max(1.0, excess)))
     z = free.scatter(share.T, lambda u: sd_of(u, largest)).T
     loglik = scan(objective, z)
-    by_size, otherwise = MOST_OF_MANY if many else MOST_STARTS
-    begun = MOMENTS[:1] if many or easy else MOMENTS
-    moments = [] if by_grid or batch else [moment_starts(objective, *how) for how in begun]
-    most = by_size.get(free.size, EASY_STARTS if easy else otherwise) - len(moments)
-    point, owner = diverse(share, peaks(loglik, share) if by_grid else loglik, most, 0.0 if by_grid else APART)
-    everyone = [np.arange(objective.stats.n_data_sets)] * len(moments)
-    return Starts(np.concatenate([*moments, z[point]]), np.concatenate([*everyone, owner]), len(share))
+    if side:
+        point, owner = diverse(share, peaks(loglik, share), effort.grid_climbs[free.size], 0.0)
+        return Starts(z[point], owner, len(share))
+    moments = [] if batch else [moment_starts(objective, *how) for how in MOMENTS[: effort.moments]]
+    point, owner = diverse(share, loglik, effort.climbs - len(moments), APART)
+    return Starts(np.concatenate([*moments, z[point]]), np.concatenate([*[everyone] * len(moments), owner]), len(share))
+
+
+def effort_of(objective: Objective) -> Effort:
+    """The effort that a problem deserves: less for each of many data sets, and where one mode is likely."""
+    free = objective.free
+    if objective.stats.n_data_sets > 1:
+        return MANY_BOUNDED if np.isfinite(free.lower).any() else MANY
+    return EASY if well_determined(free, WELL_DETERMINED) else ALONE
 
 
 def further(objective: Objective) -> bool:
     """Whether further scans for more starts make sense: the points of a grid would be the same again."""
-    free = objective.free
-    return objective.stats.n_data_sets == 1 and free.size not in GRID and not well_determined(free, WELL_DETERMINED)
+    return effort_of(objective) is ALONE and objective.free.size not in ALONE.sides
 
 
 def well_determined(free: Free, groups: int) -> bool:
@@ -97,11 +128,14 @@ def well_determined(free: Free, groups: int) -> bool:
 
     Correlations that several effects share make more modes, however many the groups.
     """
-    return all(
-        v.structure.linear(v.dim) and v.n_groups >= groups * v.structure.n_free(v.dim)
-        for v, place in free.parts()
-        if place.stop > place.start
+    return many_groups(free, groups) and all(
+        v.structure.linear(v.dim) for v, place in free.parts() if place.stop > place.start
     )
+
+
+def many_groups(free: Free, groups: int) -> bool:
+    """Whether every level has that many groups for each of its parameters."""
+    return all(v.n_groups >= groups * v.n_free for v in free.spec.levels)
 
 
 def variances_alike(spec: Spec) -> bool:

@@ -32,6 +32,7 @@ RAISED = 0.2  # SD at which a climb begins again that ended at zero
 ANGLES = np.pi * np.array([0.06, 0.3, 0.55, 0.8, 0.94])  # of correlations at which it begins again
 ROUNDS = 3
 UNSEEN = 0.6  # expected number of maxima not seen yet from which another scan begins more climbs
+NEAR_EDGE = 0.1  # SD, and angle in half turns from a limit, nearer than which an end leaves a doubt
 NEAR = 1e-4  # log-likelihood within which two ends are taken for the same maximum
 BATCHES = 2  # scans
 STABLE = 1e-16  # Newton decrement at which estimates stand still to 1e-8 of their standard errors
@@ -69,12 +70,14 @@ def maximise(
     """Climb from all starts, again from inside the edges, and take the highest end of every data set."""
     climbs = climb(objective.take(starts.owner), starts.z, most, tolerance, report)
     z, owner, scanned = starts.z, starts.owner, starts.scanned
-    for batch in range(1, BATCHES if scanned and further(objective) else 1):
-        if unseen(climbs) < UNSEEN:
+    for batch in range(1, BATCHES):
+        which = np.flatnonzero(in_doubt(objective, starts, climbs, owner))
+        if not len(which):
             break
-        extra = scanned_starts(objective, batch)
-        climbs = climbs.and_more(climb(objective, extra.z, most, tolerance, report))
-        z, owner = np.concatenate([z, extra.z]), np.concatenate([owner, extra.owner])
+        extra = scanned_starts(objective.take(which), batch)
+        whose = which[extra.owner]
+        climbs = climbs.and_more(climb(objective.take(whose), extra.z, most, tolerance, report))
+        z, owner = np.concatenate([z, extra.z]), np.concatenate([owner, whose])
         scanned += extra.scanned
     best = winners(climbs, owner)
     for _ in range(ROUNDS):
@@ -105,6 +108,23 @@ def maximise(
         winner=best,
         scanned=scanned,
     )
+
+
+def in_doubt(objective: Objective, starts: Starts, climbs: Climbs, owner: IndexArray) -> BoolArray:
+    """(B,) data sets that may have a higher maximum than those at which climbs have ended so far."""
+    if starts.provisional:
+        best = winners(climbs, owner)
+        return ~climbs.arrived[best] | near_edges(objective.free, climbs.points.z[best])
+    several = starts.scanned > 0 and further(objective) and unseen(climbs) >= UNSEEN
+    return np.full(objective.stats.n_data_sets, several)
+
+
+def near_edges(free: Free, z: FloatArray) -> BoolArray:
+    """(B,) whether an SD is near zero, or a correlation near a limit of its range."""
+    z = free.canonical(z.T).T
+    small = np.abs(z[:, free.zero_positions]) < NEAR_EDGE
+    angles = z[:, free.rho_positions] / np.pi
+    return np.asarray(small.any(1) | (np.minimum(angles, 1 - angles) < NEAR_EDGE).any(1))
 
 
 def unseen(climbs: Climbs) -> float:

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.agreement [DATA_SETS]
 
-Many data sets are climbed from fewer starts than one. 2,000 data sets by default, shared among structures: small
-groups, and true variances of zero too, so that many maxima lie at the edge of the family.
+Many data sets are climbed from fewer starts than one. 2,000 data sets by default, shared among structures: few groups and
+many, and true variances of zero too, so that many maxima lie at the edge of the family.
 """
 
 import sys
@@ -19,7 +19,8 @@ from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.fit_many import data_sets
 
 DATA_SETS = 2000
-DESIGNS = ("one level", "two levels", "unstr", "diag", "id", "cs", "hcs", "ar1", "har1")
+FEW, MANY = ("unstr", "diag", "id", "cs", "hcs", "ar1", "har1"), ("cs", "hcs", "ar1", "har1")
+DESIGNS = ("one level", "two levels", *FEW, *(f"{name}, 60 studies" for name in MANY))
 LOW = 1e-6  # log-likelihood by which the two may differ
 R = np.array([[1.0, 0.6, 0.2], [0.6, 1.0, 0.4], [0.2, 0.4, 1.0]])
 
@@ -34,7 +35,8 @@ def design(name: str, n: int) -> tuple[bm.Spec, np.ndarray]:
         spread = effects[:, :1] * rng.normal(size=(n, rows)) + (effects[:, 1:] * rng.normal(size=(n, 6)))[:, group]
         Y = np.sqrt(frame["v"].to_numpy()) * rng.normal(size=(n, rows)) + spread
         return bm.specify("y ~ 1", frame, S="v", random="1 | r" if name == "one level" else "1 | g/r"), Y[:, :, None]
-    rows = 15
+    name, *many = name.split(", ")
+    rows = 60 if many else 15
     sd = rng.uniform(0.2, 0.8, (rows, 3))
     S = sd[:, :, None] * (0.3 * R + 0.7 * np.eye(3)) * sd[:, None, :]
     tau = rng.choice([0.0, 0.2, 0.6], (n, 1, 3))
