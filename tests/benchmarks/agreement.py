@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.agreement [DATA_SETS]
 
-Many data sets are climbed from fewer starts than one. 2,000 data sets by default, shared among structures: few groups and
-many, and true variances of zero too, so that many maxima lie at the edge of the family.
+Many data sets are climbed from fewer starts than one. 2,000 data sets by default, shared among structures: few groups
+and many, and true variances of zero too, so that many maxima lie at the edge of the family.
 """
 
 import sys
