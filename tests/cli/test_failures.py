@@ -15,6 +15,7 @@ from bayesmeta.cli.app import app
 from bayesmeta.errors import SpecError
 from bayesmeta.model_files.figures import KINDS, drawer
 from bayesmeta.model_files.reproduce import rows_of
+from bayesmeta.toml_files import bundled
 
 RUN = CliRunner()
 THREE = """
@@ -114,7 +115,7 @@ def test_reproduce_goes_on_after_a_model_that_fails(directory: Path, monkeypatch
         return rows_of(analysis, name)
 
     (directory / "models").mkdir()
-    (directory / "models" / "school.toml").write_text(bm.datasets.declared.bundled()["school"].read_text())
+    (directory / "models" / "school.toml").write_text(bundled()["school"].read_text())
     monkeypatch.setattr(replication, "rows_of", failing)
     ran = RUN.invoke(app, ["reproduce", "--models", "models"])
     assert ran.exit_code == 1
