@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from bayesmeta._typing import FloatArray, IndexArray
+from bayesmeta.model.identification import absorbed
 from bayesmeta.model.spec import Level, Spec
 
 MANY = 6  # parameters from which steps in theta save more evaluations than they cost
@@ -55,6 +56,17 @@ class Free:
         """Positions of angles of correlations."""
         parts = [(v.structure.rho_position(v.dim), s.start) for v, s in self.parts()]
         return np.array([start + at for at, start in parts if at is not None], dtype=int)
+
+    @cached_property
+    def silent(self) -> IndexArray:
+        """Positions of parameters about which a restricted likelihood says nothing; see `identification.absorbed`."""
+        silent = [np.arange(0)]
+        for v, s in self.parts():
+            taken = absorbed(v, self.spec.X)
+            of_effects = [v.structure.sd_positions(int(i), v.dim) for i in np.flatnonzero(taken)]
+            positions = [np.arange(s.stop - s.start)] if taken.all() else of_effects
+            silent += [s.start + part for part in positions]
+        return np.unique(np.concatenate(silent)).astype(int)
 
     @cached_property
     def theta_slices(self) -> list[slice]:

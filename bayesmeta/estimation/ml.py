@@ -1,13 +1,12 @@
 """Maximum likelihood and restricted maximum likelihood."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, warn
-from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, local, relative_sizes
+from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, relative_sizes
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.estimation.record import Estimate, Modes, Optimizer
@@ -18,8 +17,6 @@ from bayesmeta.model.spec import Spec
 
 NO_SEARCH = Optimizer(np.zeros((0, 0)), np.zeros(0), 0, np.zeros(0), 0.0, True, np.zeros(0, bool), "nothing to search")
 FLAT = 1e-7  # curvature for relative steps below which the likelihood does not say where a parameter lies
-SILENT = 1e-9  # share of the information of the full likelihood below which the restricted one has none
-HEARD = 1e-4  # average information, in natural units, of a level about which the data surely say something
 SINGULAR = 1e-8  # eigenvalue of the expected information, scaled to a unit diagonal
 SAME = 1e-5  # log-likelihood, and share of the parameters, by which two modes differ at least
 
@@ -48,7 +45,6 @@ def fit_likelihood(
         chosen = checked_start(start, free)
         begin = starts(objective) if chosen is None else Starts(chosen[None] / free.units, np.zeros(1, np.int64), 0)
         maxima = maximise(objective, begin, max_iterations, tolerance, report if verbose else None)
-        maxima = without_the_unidentified(objective, maxima)
         xi, xi_cov = maxima.points.z[0] * free.units, covariance(free, maxima)
         record = recorded(free, maxima, chosen is not None)
         if not record.converged:
@@ -80,38 +76,6 @@ def fit_likelihood(
         optimizer=record,
         tau2_se=variance_errors(free, xi, xi_cov, psi, objective) if free.size else None,
     )
-
-
-def without_the_unidentified(objective: Objective, maxima: Maxima) -> Maxima:
-    """The maximum with levels at zero about whose Psi the restricted likelihood says nothing, which a warning names.
-
-    There Pm S_r Pm = 0 for every direction S_r: the residuals that the coefficients leave do not depend on the level.
-    """
-    free, points = objective.free, maxima.points
-    heard = [np.diag(points.average[0])[theta].max(initial=0.0) > HEARD for theta in free.theta_slices]
-    if not objective.restricted or all(h or v.n_free == 0 for h, v in zip(heard, free.spec.levels, strict=True)):
-        return maxima
-    psi, directions = [p[0] for p in free.psi_batch(points.z.T)], [d[..., 0] for d in free.directions(points.z)]
-    infos = [likelihood(objective.stats, psi, by, directions=directions).information for by in (True, False)]
-    known, whole = (np.diag(info.expected[0]) for info in infos if info is not None)
-    silent = [
-        (level, place)
-        for (level, place), theta in zip(free.parts(), free.theta_slices, strict=True)
-        if place.stop > place.start and (known[theta] <= SILENT * whole[theta]).all()
-    ]
-    if not silent:
-        return maxima
-    z, at_edge = points.z.copy(), maxima.at_edge.copy()
-    for level, place in silent:
-        z[:, place], at_edge[:, place] = 0.0, True
-        warn(
-            f"the data say nothing about the variance between the groups of level '{level.name}': it is held at 0",
-            AssumptionWarning,
-        )
-    points = objective(z)
-    here = local(points, free.lower, at_edge)
-    converged = (here.decrement <= DECREMENT) & here.at_top
-    return replace(maxima, points=points, at_edge=at_edge, decrement=here.decrement, converged=converged)
 
 
 def recorded(free: Free, maxima: Maxima, started: bool) -> Optimizer:

@@ -95,11 +95,14 @@ def maximise(
             break
     climbs = polished(objective, climbs, owner, best)
     points, at_edge = settled(objective, climbs.points.take(best))
+    decrement, converged = climbs.decrement[best], climbs.arrived[best]
+    if objective.restricted and len(objective.free.silent):
+        points, at_edge, decrement, converged = silenced(objective, points, at_edge)
     return Maxima(
         points=points,
         at_edge=at_edge,
-        decrement=climbs.decrement[best],
-        converged=climbs.arrived[best],
+        decrement=decrement,
+        converged=converged,
         evaluations=climbs.evaluations[best],
         all_evaluations=np.bincount(owner, climbs.evaluations).astype(np.int64),
         climbs=climbs,
@@ -215,6 +218,20 @@ def settled(objective: Objective, points: Points) -> tuple[Points, BoolArray]:
     if len(changed):
         points = points.put(changed, objective.take(changed)(z[changed]))
     return points, at_edge
+
+
+def silenced(
+    objective: Objective, points: Points, at_edge: BoolArray
+) -> tuple[Points, BoolArray, FloatArray, BoolArray]:
+    """Points, edges, decrement and convergence with parameters at zero about which the likelihood says nothing.
+
+    Where climbs left them is chance; at zero they do not widen the standard errors of anything.
+    """
+    z, at_edge = points.z.copy(), at_edge.copy()
+    z[:, objective.free.silent], at_edge[:, objective.free.silent] = 0.0, True
+    points = objective(z)
+    here = local(points, objective.free.lower, at_edge)
+    return points, at_edge, here.decrement, (here.decrement <= DECREMENT) & here.at_top
 
 
 def interiors(free: Free, z: FloatArray, at_edge: BoolArray) -> BoolArray:

@@ -13,6 +13,7 @@ from bayesmeta.model.spec import Level
 ALIASED = 1e-10  # of a column's length: what is left of it after the columns before it
 FLAT = 1e-12  # eigenvalue of the scaled Gram matrix of the derivatives: a square, so 1e-6 of their length
 NULL = 1e-12  # length of one level's derivatives that count as none, where its design is aliased
+ABSORBED = 1e-8  # of the length of an effect's design: what the fixed part may leave of it
 SATURATED = 1e-8  # what an observation's leverage lacks to 1 when the fixed part has an effect of its own for it
 NAMED = 1e-3  # an entry of Psi is named from this share of the largest change
 
@@ -51,36 +52,61 @@ def unidentified(levels: Sequence[Level], X: FloatArray) -> list[str]:
     """Sentences that say which variances and correlations the data cannot identify; empty when they can all.
 
     A level whose groups each have fixed effects of their own has no variance to estimate; nor has one with one group
-    and an intercept that the fixed part has too.
+    and an intercept that the fixed part has too; likewise a single one of its effects (`absorbed`).
     For the others the derivatives of the marginal covariance sum_l Z_l Psi_l Z_l' by all free parameters are tested
     for linear independence, at a generic point.
     """
-    sentences, free = [], []
-    for level in levels:
-        if level.structure.n_free(level.dim) == 0:
-            continue
-        if _absorbed(level, X):
-            each = "since the fixed part has an effect for each of its groups"
-            reason = "which has one group" if level.n_groups == 1 else each
-            sentences.append(f"the data cannot identify the variance of level '{level.name}', {reason}")
-        else:
-            free.append(level)
+    sentences, tangents = [], []
     telling = ~_saturated(X)
-    entries = _flat_entries([_tangents(level, telling) for level in free]) if free and telling.any() else []
+    for level in levels:
+        if not level.n_free:
+            continue
+        taken = absorbed(level, X)
+        if taken.all():
+            sentences.append(_held_sentence(f"of level '{level.name}'", level.n_groups))
+            continue
+        taken &= [len(level.structure.sd_positions(i, level.dim)) > 0 for i in range(level.dim)]
+        for i in np.flatnonzero(taken):
+            of_groups = len(np.unique(level.index[level.Z[:, i] != 0]))
+            sentences.append(_held_sentence(f"of {level.effects[i]} ({level.name})", of_groups))
+        if telling.any():
+            tangents.append(_tangents(level, telling, taken))
+    entries = _flat_entries(tangents) if tangents else []
     if entries:
         sentences.append(f"the data cannot identify, or tell apart, {listing(entries)}")
     return sentences
 
 
-def _absorbed(level: Level, X: FloatArray) -> bool:
-    """Whether every Z_g of the level is a linear combination of the columns of X."""
-    if level.n_groups * level.dim > X.shape[1]:
-        return False
-    own = np.zeros((len(X), level.n_groups, level.dim))
-    own[np.arange(len(X)), level.index] = level.Z
-    wide = own.reshape(len(X), -1)
+def _held_sentence(whose: str, n_groups: int) -> str:
+    reason = "since the fixed part has an effect for each of its groups"
+    if n_groups <= 1:
+        reason = "which has one group" if n_groups else "which is zero in every row"
+    return f"the data cannot identify the variance {whose}, {reason}; REML holds it at 0"
+
+
+def absorbed(level: Level, X: FloatArray) -> BoolArray:
+    """(a,) effects that the fixed part takes up: in every group the effect's column of Z follows from those of X.
+
+    Then Pm Z_a = 0 whatever Psi is, and the restricted likelihood says nothing about the variance of the effect.
+    """
+    taken = np.zeros(level.dim, bool)
+    # columns of different groups have no rows in common, so that only as many as X has can follow from it
+    few = [i for i in range(level.dim) if _in_at_most(X.shape[1], level, i)]
+    if not few:
+        return taken
     Q = np.linalg.qr(X / np.linalg.norm(X, axis=0))[0]
-    return bool(np.linalg.norm(wide - Q @ (Q.T @ wide)) <= 1e-8 * np.linalg.norm(wide))
+    for i in few:
+        rows = np.flatnonzero(level.Z[:, i])
+        groups, index = np.unique(level.index[rows], return_inverse=True)
+        own = np.zeros((len(X), len(groups)))
+        own[rows, index] = level.Z[rows, i]
+        taken[i] = np.linalg.norm(own - Q @ (Q.T @ own)) <= ABSORBED * np.linalg.norm(own)
+    return taken
+
+
+def _in_at_most(n: int, level: Level, effect: int) -> bool:
+    """Whether the column of an effect has entries in at most n groups."""
+    return level.n_groups <= n or len(np.unique(level.index[level.Z[:, effect] != 0])) <= n
 
 
 class _Tangents(NamedTuple):
@@ -89,6 +115,7 @@ class _Tangents(NamedTuple):
     Q : (n, r); basis : (r * r, .).
     change : (a * a, .) what Psi does along each column of the basis, effects in units of their designs.
     silent : (a * a, .) changes of Psi that Z Psi Z' does not show.
+    taken : (a,) effects that the fixed part takes up, of which this is known already.
     """
 
     level: Level
@@ -96,6 +123,7 @@ class _Tangents(NamedTuple):
     basis: FloatArray
     change: FloatArray
     silent: FloatArray
+    taken: BoolArray
 
 
 def _saturated(X: FloatArray) -> BoolArray:
@@ -104,7 +132,7 @@ def _saturated(X: FloatArray) -> BoolArray:
     return np.asarray(np.sum(Q * Q, axis=1) > 1 - SATURATED)
 
 
-def _tangents(level: Level, telling: BoolArray) -> _Tangents:
+def _tangents(level: Level, telling: BoolArray, taken: BoolArray) -> _Tangents:
     """telling : (n,) observations that say something about Psi."""
     a = level.dim
     Z = level.Z * telling[:, None]
@@ -118,7 +146,7 @@ def _tangents(level: Level, telling: BoolArray) -> _Tangents:
     aliased = len(R) < a or np.abs(np.diag(R)).min() <= ALIASED
     rank = int((size > NULL * size.max()).sum()) if aliased else len(size)
     change = D @ directions.T
-    return _Tangents(level, Q, basis[:, :rank], change[:, :rank] / size[:rank], change[:, rank:])
+    return _Tangents(level, Q, basis[:, :rank], change[:, :rank] / size[:rank], change[:, rank:], taken)
 
 
 def _derivatives(level: Level, norm: FloatArray) -> FloatArray:
@@ -146,7 +174,8 @@ def _flat_entries(levels: Sequence[_Tangents]) -> list[str]:
     names: list[str] = []
     for t, move in zip(levels, moves, strict=True):
         moved = (np.abs(move) > NAMED * largest).any(axis=1) | (np.abs(t.silent) > NAMED).any(axis=1)
-        names += _entry_names(t.level, moved.reshape(t.level.dim, -1))
+        open_ = np.outer(~t.taken, ~t.taken)
+        names += _entry_names(t.level, moved.reshape(t.level.dim, -1) & open_)
     return names
 
 

@@ -201,6 +201,10 @@ class Structure(ABC):
         """Positions in xi of parameters that make Psi singular at zero: SDs, the diagonal of a Cholesky factor."""
         return np.arange(0)
 
+    def sd_positions(self, effect: int, dim: int) -> np.ndarray:
+        """Positions in xi of parameters that are all zero just where the SD of this effect alone is; none if shared."""
+        return np.arange(0)
+
     def rho_position(self, dim: int) -> int | None:
         """Position in xi of the parameter that maps to a correlation, if there is one."""
         return None

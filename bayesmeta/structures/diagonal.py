@@ -124,6 +124,9 @@ class Scaled(Structure):
     def zero_positions(self, dim: int) -> np.ndarray:
         return np.arange(self.n_tau(dim))
 
+    def sd_positions(self, effect: int, dim: int) -> np.ndarray:
+        return np.arange(0) if self.common else np.array([effect])
+
 
 @register
 class Identity(Scaled):

@@ -161,3 +161,6 @@ class Unstructured(Structure):
     def zero_positions(self, dim: int) -> np.ndarray:
         row, col = lower_entries(dim)
         return np.flatnonzero(row == col)
+
+    def sd_positions(self, effect: int, dim: int) -> np.ndarray:
+        return np.flatnonzero(lower_entries(dim)[0] == effect)

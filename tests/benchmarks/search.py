@@ -5,7 +5,7 @@
 Every model has one to three nested levels with any structure of the register, one to four outcomes, missing cells, any
 sampling covariance and random slopes, and is fitted by REML and by ML. What is compared is the log-likelihood that
 L-BFGS-B reaches from random starts, written with full matrices. A model on which S or the data determine nothing (a
-level that the data do not identify) is counted apart.
+level of one group, no observation left) is counted apart, as not ordinary.
 """
 
 import argparse
@@ -252,6 +252,52 @@ def ordinary(spec: bm.Spec) -> bool:
     return len(spec.y) > len(spec.coef) and all(v.n_groups > 1 for v in spec.levels)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one model: the log-likelihood of the fit less the best of the dense starts, and how it got there."""
+
+    problem: Problem
+    best: float
+    loglik: float = np.nan
+    converged: bool = False
+    evaluations: int = 0
+    error: str = ""
+    ordinary: bool = True
+
+    @property
+    def verdict(self) -> str:
+        if self.error:
+            return "FAILS"
+        if not self.converged:
+            return "LOOSE"
+        return "LOW" if not self.loglik >= self.best - LOW else ""
+
+    def __str__(self) -> str:
+        behind = self.error or f"{self.best - self.loglik:.1e} below the best"
+        apart = "" if self.ordinary else " (not ordinary)"
+        return f"{self.verdict} {self.problem.name} {self.problem.structures}{apart}: {behind}"
+
+
+def outcome(problem: Problem, starts: int, seed: int) -> Outcome:
+    spec, restricted = problem.spec(), problem.method == "reml"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        best = best_of_starts(spec, restricted, starts, seed)
+        try:
+            fit = bm.fit(spec, problem.method)
+        except Exception as error:  # what is counted
+            return Outcome(problem, best, error=f"{type(error).__name__} {error}", ordinary=ordinary(spec))
+    optimizer = fit["optimizer"]
+    return Outcome(
+        problem,
+        best,
+        float(fit["criteria"]["loglik"]),
+        bool(optimizer["converged"]),
+        int(optimizer["evaluations"]),
+        ordinary=ordinary(spec),
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=100)
@@ -262,31 +308,19 @@ def main() -> None:
     count: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(4, int))
     evaluations, stored = [], []
     for problem in problems(options.models, options.seed):
-        spec, restricted = problem.spec(), problem.method == "reml"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            best = best_of_starts(spec, restricted, options.starts, options.seed)
-            try:
-                fit = bm.fit(spec, problem.method)
-                loglik, converged = float(fit["criteria"]["loglik"]), bool(fit["optimizer"]["converged"])
-                evaluations.append(int(fit["optimizer"]["evaluations"]))
-                failed = False
-            except Exception as error:  # what is counted
-                print(f"FAILS {problem.name} {problem.structures}: {type(error).__name__} {error}")
-                loglik, converged, failed = -np.inf, False, True
-        low = converged and loglik < best - LOW
-        for name in {*problem.structures.split(), "all"}:
-            count[name] += [1, low, not converged and not failed, failed]
-        if low or not converged:
-            print(
-                f"{'LOW' if low else 'LOOSE'} {problem.name} {problem.structures}: {best - loglik:.1e} below the best"
-            )
-        stored.append({"seed": options.seed, "name": problem.name, "loglik": max(best, loglik)})
+        one = outcome(problem, options.starts, options.seed)
+        if one.verdict:
+            print(one, flush=True)
+        groups = {*problem.structures.split(), "all"} if one.ordinary else {"not ordinary"}
+        for name in groups:
+            count[name] += [1, *(one.verdict == word for word in ("LOW", "LOOSE", "FAILS"))]
+        evaluations.append(one.evaluations)
+        stored.append({"seed": options.seed, "name": problem.name, "loglik": float(np.fmax(one.best, one.loglik))})
     if options.store:
         options.store.write_text("[\n" + ",\n".join(json.dumps(one) for one in stored) + "\n]\n")
-    print(f"{'structure':10} models   low  not converged  failed")
+    print(f"{'structure':12} models   low  not converged  failed")
     for name, (n, low, loose, failed) in sorted(count.items()):
-        print(f"{name:10} {n:6d} {low:5d} {loose:14d} {failed:7d}")
+        print(f"{name:12} {n:6d} {low:5d} {loose:14d} {failed:7d}")
     print("evaluations of the winning climb: median {:.0f}, 95% {:.0f}".format(*np.quantile(evaluations, [0.5, 0.95])))
 
 

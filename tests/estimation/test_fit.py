@@ -266,7 +266,7 @@ def test_one_study_says_nothing_about_tau(v: float) -> None:
     """The restricted likelihood is flat: rounding would decide."""
     with pytest.warns(bm.BayesmetaWarning) as caught:
         fit = bm.fit(bm.specify("y ~ 1", pd.DataFrame({"y": [0.3], "v": [v]}), S="v"))
-    assert any("held at 0" in str(w.message) for w in caught)
+    assert any("holds it at 0" in str(w.message) for w in caught)
     assert any("undefined" in str(w.message) for w in caught)
     assert fit["estimate"]["tau_unit"].item() == 0.0
     assert fit["estimate"]["beta_se"].item() == pytest.approx(np.sqrt(v))
@@ -285,6 +285,28 @@ def test_one_group_identifies_a_slope_and_no_intercept(random: str, identified: 
     assert any("cannot identify" in str(w.message) for w in caught) == (not identified)
     tau = fit["estimate"]["tau_h"].item()
     assert tau > 1.0 if identified else tau == 0.0
+
+
+@pytest.mark.parametrize("psi", ["unstr", "diag", "hcs", "har1"])
+@pytest.mark.parametrize(("formula", "random"), [("y ~ 1", "1 + x | h"), ("y ~ g", "1 + x | g")])
+def test_one_effect_that_the_fixed_part_takes_up_is_held_at_zero(psi: str, formula: str, random: str) -> None:
+    """Its slope alone is estimated, as without the intercept; in many data sets too."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"x": rng.normal(size=24), "h": "h", "g": np.repeat(list("abcdef"), 4), "v": 0.1})
+    data["y"] = 0.3 * rng.normal(size=24) + np.repeat(rng.normal(size=6), 4) * data.x
+    level = random[-1]
+    with pytest.warns(bm.BoundaryWarning, match=rf"variance of Intercept \({level}\)"):
+        spec = bm.specify(formula, data, S="v", random=random, psi={level: psi})
+    fit = bm.fit(spec)
+    alone = bm.fit(bm.specify(formula, data, S="v", random=random.replace("1", "0")))
+    of_level = f"psi_{level}"
+    assert loglik(fit) == pytest.approx(loglik(alone), abs=1e-9)
+    assert bool(fit["optimizer"]["converged"])
+    np.testing.assert_array_equal(fit["estimate"][of_level].values[0], 0.0)
+    np.testing.assert_allclose(fit["estimate"]["beta_se"], alone["estimate"]["beta_se"], rtol=1e-6)
+    many = bm.fit_many(spec, np.stack([data[["y"]].to_numpy()] * 2))
+    np.testing.assert_allclose(many[of_level][0], fit["estimate"][of_level], atol=1e-6)
+    np.testing.assert_allclose(many["beta_se"][1], fit["estimate"]["beta_se"], rtol=1e-6)
 
 
 def test_a_start_skips_the_scan_and_says_so(school: pd.DataFrame) -> None:
