@@ -26,6 +26,7 @@ import bayesmeta as bm
 from bayesmeta._typing import FloatArray
 from bayesmeta.structures import REGISTER
 
+STEPS, GO_ON = 60, 3  # of every dense climb at first, and how many of the best climb on
 LOW = 1e-4  # log-likelihood below the best known from which a fit counts as low
 STRUCTURES = ("unstr", "diag", "id", "cs", "hcs", "ar1", "har1", "prop", "cor", "fixed")
 RANDOM = ("1", "1", "1", "1 + x1", "0 + x1", "1 + f", "0 + f")
@@ -228,17 +229,19 @@ class Dense:
 
 
 def best_of_starts(spec: bm.Spec, restricted: bool, n: int, seed: int) -> float:
-    """The highest log-likelihood of n climbs by L-BFGS-B from random points."""
-    rng, dense, best = np.random.default_rng(seed), Dense(spec, restricted), -np.inf
+    """The highest log-likelihood of n climbs by L-BFGS-B from random points, the best few of which go on to the end."""
+    rng, dense = np.random.default_rng(seed), Dense(spec, restricted)
     typical = spec.statistics.typical
     lower = np.concatenate([v.structure.lower(v.dim) for v in spec.levels])
     bounds = [(low if np.isfinite(low) else None, None) for low in lower]
-    for _ in range(n):
-        start = np.concatenate([_random_xi(rng, v, t) for v, t in zip(spec.levels, typical, strict=True)])
-        options = {"maxiter": 500, "ftol": 1e-14, "gtol": 1e-9}
-        end = minimize(dense, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        best = max(best, -float(end.fun))
-    return best
+
+    def climbed(start: FloatArray, maxiter: int, ftol: float) -> Any:
+        options = {"maxiter": maxiter, "ftol": ftol, "gtol": 1e-9}
+        return minimize(dense, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+
+    parts = [[_random_xi(rng, v, t) for v, t in zip(spec.levels, typical, strict=True)] for _ in range(n)]
+    ends = sorted((climbed(np.concatenate(part), STEPS, 1e-9) for part in parts), key=lambda end: float(end.fun))
+    return -min(float(climbed(end.x, 500, 1e-14).fun) for end in ends[:GO_ON])
 
 
 def _random_xi(rng: np.random.Generator, level: Any, typical: FloatArray) -> FloatArray:
@@ -254,7 +257,7 @@ def ordinary(spec: bm.Spec) -> bool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one model: the log-likelihood of the fit less the best of the dense starts, and how it got there."""
+    """What became of one model: its log-likelihood, the best of the dense starts, and how the search went."""
 
     problem: Problem
     best: float
@@ -270,7 +273,7 @@ class Outcome:
             return "FAILS"
         if not self.converged:
             return "LOOSE"
-        return "LOW" if not self.loglik >= self.best - LOW else ""
+        return "LOW" if self.loglik < self.best - LOW else ""  # never where a restricted likelihood is undefined
 
     def __str__(self) -> str:
         behind = self.error or f"{self.best - self.loglik:.1e} below the best"
