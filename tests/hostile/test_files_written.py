@@ -88,9 +88,7 @@ def test_devices_are_written_to(kinds: dict[str, Callable[[Path], object]]) -> N
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr", ".html", ".txt"])
-def test_links_and_permissions_stay(
-    suffix: str, kinds: dict[str, Callable[[Path], object]], tmp_path: Path
-) -> None:
+def test_links_and_permissions_stay(suffix: str, kinds: dict[str, Callable[[Path], object]], tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     target, link = tmp_path / "elsewhere" / f"real{suffix}", tmp_path / f"link{suffix}"
     link.symlink_to(target)
@@ -101,7 +99,7 @@ def test_links_and_permissions_stay(
     assert link.is_symlink()
     assert stat.S_IMODE(target.stat().st_mode) == (0o750 if target.is_dir() else 0o640)
     assert target.stat().st_ino != written
-    assert not [each for each in tmp_path.rglob("*.part")]
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_new_file_has_the_permissions_of_the_user(fit: xr.DataTree, tmp_path: Path) -> None:
