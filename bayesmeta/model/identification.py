@@ -48,6 +48,15 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> None:
         )
 
 
+def nothing_varies(levels: Sequence[Level]) -> list[str]:
+    """A sentence where every level with random effects has a Psi that is given as zero."""
+    of_effects = [level for level in levels if level.dim]
+    if not of_effects or any(level.varies for level in of_effects):
+        return []
+    names = " and ".join(f"'{level.name}'" for level in of_effects)
+    return [f"psi of level {names} is given as zero: nothing varies between groups, a common-effect model"]
+
+
 def unidentified(levels: Sequence[Level], X: FloatArray) -> list[str]:
     """Sentences that say which variances and correlations the data cannot identify; empty when they can all.
 
