@@ -17,7 +17,7 @@ from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, Sp
 from bayesmeta.estimation.fit import MethodName
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method, method_named
-from bayesmeta.estimation.ml import checked_start
+from bayesmeta.estimation.ml import check_start_range, checked_start
 from bayesmeta.estimation.ml_many import DataSets, ManyEstimates
 from bayesmeta.estimation.parallel import in_order
 from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
@@ -244,7 +244,8 @@ def _starts(start: Any, free: Free, n: int) -> FloatArray | None:
     values = np.asarray(start, dtype=float)
     if values.shape != (n, free.size) or not np.isfinite(values).all():
         raise SpecError(f"start has shape {values.shape}; give {(n, free.size)} finite numbers, data sets first")
-    return np.maximum(values, free.lower)
+    check_start_range(values, free)
+    return values
 
 
 def _fit_block(

@@ -90,7 +90,8 @@ def _held_sentence(whose: str, n_groups: int) -> str:
     reason = "since the fixed part has an effect for each of its groups"
     if n_groups <= 1:
         reason = "which has one group" if n_groups else "which is zero in every row"
-    return f"the data cannot identify the variance {whose}, {reason}; REML holds it at 0"
+    ml = "by ML the likelihood rises until it is 0" if n_groups else "by ML the likelihood is flat"
+    return f"the data cannot identify the variance {whose}, {reason}; REML holds it at 0, {ml}"
 
 
 def absorbed(level: Level, X: FloatArray) -> BoolArray:
