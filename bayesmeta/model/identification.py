@@ -48,6 +48,15 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> None:
         )
 
 
+def nothing_varies(levels: Sequence[Level]) -> list[str]:
+    """A sentence where every level with random effects has a Psi that is given as zero."""
+    of_effects = [level for level in levels if level.dim]
+    if not of_effects or any(level.varies for level in of_effects):
+        return []
+    names = " and ".join(f"'{level.name}'" for level in of_effects)
+    return [f"psi of level {names} is given as zero: nothing varies between groups, a common-effect model"]
+
+
 def unidentified(levels: Sequence[Level], X: FloatArray) -> list[str]:
     """Sentences that say which variances and correlations the data cannot identify; empty when they can all.
 
@@ -81,7 +90,8 @@ def _held_sentence(whose: str, n_groups: int) -> str:
     reason = "since the fixed part has an effect for each of its groups"
     if n_groups <= 1:
         reason = "which has one group" if n_groups else "which is zero in every row"
-    return f"the data cannot identify the variance {whose}, {reason}; REML holds it at 0"
+    ml = "by ML the likelihood rises until it is 0" if n_groups else "by ML the likelihood is flat"
+    return f"the data cannot identify the variance {whose}, {reason}; REML holds it at 0, {ml}"
 
 
 def absorbed(level: Level, X: FloatArray) -> BoolArray:
