@@ -200,8 +200,8 @@ def _sizes(tree: xr.DataTree, about: About) -> dict[str, int]:
     return sizes
 
 
-def _labels(dim: str) -> dict[str, Rule]:
-    return {dim: Rule((dim,), "text")}
+def _labels(dim: str, optional: bool = False) -> dict[str, Rule]:
+    return {dim: Rule((dim,), "text", optional=optional)}
 
 
 def _observed(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
@@ -240,7 +240,7 @@ def _raw(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
 def _estimate(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     coef, free = (schema.COEF, schema.bis(schema.COEF)), (schema.FREE, schema.bis(schema.FREE))
     rules = {
-        **_labels(schema.COEF),
+        **_labels(schema.COEF, optional=True),
         "beta": Rule(coef[:1]),
         "beta_se": Rule(coef[:1], least=0, missing=True),
         "beta_cov": Rule(coef, missing=True),
@@ -249,7 +249,7 @@ def _estimate(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     }
     for level in about.levels:
         effect, group = schema.effect(level), schema.group(level)
-        rules |= _labels(effect) | {schema.pair(level): Rule((schema.pair(level),), "text")}
+        rules |= _labels(effect, optional=True) | _labels(schema.pair(level), optional=True)
         rules[schema.psi(level)] = Rule((effect, schema.bis(effect)))
         rules[schema.tau(level)] = Rule((effect,), least=0)
         rules[schema.tau2_se(level)] = Rule((effect,), least=0, missing=True, optional=True)
@@ -287,7 +287,7 @@ def _optimizer(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
 
 
 def _parameters(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
-    rules = {**_labels(schema.COEF), "beta": Rule((*_SAMPLE, schema.COEF))}
+    rules = {**_labels(schema.COEF, optional=True), "beta": Rule((*_SAMPLE, schema.COEF))}
     for level in about.levels:
         effect, pair = schema.effect(level), schema.pair(level)
         rules[schema.tau(level)] = Rule((*_SAMPLE, effect), least=0, optional=True, several=(_SAMPLE,))
@@ -394,7 +394,10 @@ def aligned(tree: xr.DataTree, name: str, table: xr.Dataset) -> xr.Dataset:
     It is the table itself where that is so already; SpecError where they are other labels.
     """
     for dim, known in _known_labels(tree):
-        if dim not in table.indexes or table.indexes[dim].equals(known):
+        if dim not in table.dims or (dim in table.indexes and table.indexes[dim].equals(known)):
+            continue
+        if dim not in table.indexes:  # of the same length, which was checked
+            table = table.assign_coords({dim: known})
             continue
         own = table.indexes[dim]
         if not own.is_unique or len(own) != len(known) or not own.isin(known).all():
