@@ -191,7 +191,7 @@ def test_models_are_frozen() -> None:
         ('title = "Schools"', "", "'title' is missing"),
         ('title = "Schools"', "title = 3", "title is 3; it must be a string"),
         ('data = "school"', "data = [1]", r"data is \[1\]; it must be a string"),
-        ('late = "year > 1990"', "late = 1990", "derive or complete is 1990; it must be a string"),
+        ('late = "year > 1990"', "late = 1990", "derive: late is 1990; it must be a string"),
         ('["one", "two"]', '["one", "tow"]', "tables: Both: no model 'tow'; did you mean 'two'"),
         ("[model.two]", "[model.two]\nfomula = ''", "model two: unknown key 'fomula'; did you mean 'formula'"),
         ('formula = "effect ~ late"', "", "model two: 'formula' is missing"),
