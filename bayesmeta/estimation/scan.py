@@ -1,6 +1,6 @@
 """Where climbs begin: the likelihood at points spread over the family, and moment estimates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -207,8 +207,23 @@ def moment_starts(objective: Objective, multiple: float, em_steps: int) -> Float
     """
     stats, free = objective.stats, objective.free
     moments = [np.repeat(np.diag(multiple * t**2)[None], stats.n_data_sets, axis=0) for t in free.typical]
+    before = moments
     for _ in range(em_steps):
-        scores = likelihood(stats, moments, objective.restricted, gradient=True).scores
-        assert scores is not None
+        scores = _scores(objective, moments)
+        if scores is None:
+            moments = before
+            break
+        before = moments
         moments = [p + 2 / n * p @ s @ p for p, s, n in zip(moments, scores, stats.n_groups, strict=True)]
     return free.starts(moments).T
+
+
+@np.errstate(all="ignore")  # of a Psi that rounding made indefinite; the step that led there is taken back
+def _scores(objective: Objective, psi: Sequence[FloatArray]) -> Sequence[FloatArray] | None:
+    """Scores of every Psi (B, a, a); None where one of them has no likelihood."""
+    try:
+        scores = likelihood(objective.stats, psi, objective.restricted, gradient=True).scores
+    except np.linalg.LinAlgError:
+        return None
+    assert scores is not None
+    return scores if all(np.isfinite(s).all() for s in scores) else None
