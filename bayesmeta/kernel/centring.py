@@ -9,6 +9,8 @@ from bayesmeta.kernel.likelihood import likelihood
 from bayesmeta.kernel.statistics import Design, Statistics, reduce, whitened_design
 
 UNEQUAL = 1e4  # ratio of standard errors from which X is made orthonormal at another Psi than 0
+ENORMOUS = 1e5  # Q / df from which it is the work of a few observations, or nothing varies less
+CANDIDATES = 9  # Psi that are tried then
 ROUNDS = 3  # of that: each finds more digits of the smaller one
 HETEROGENEOUS = 100.0  # Q / df above which the fixed-effects fit is too far from the answer to centre y by
 
@@ -43,10 +45,23 @@ def statistics(
 
 
 def _heterogeneous(stats: Statistics, excess: np.ndarray) -> list[np.ndarray]:
-    """Psi (B, a, a) of every level that would explain the excess (B,) of Q over its degrees of freedom."""
+    """Psi (B, a, a) of every level that explains the excess (B,) of Q over its degrees of freedom.
+
+    Where a few very precise observations make it enormous, the likeliest of smaller ones.
+    """
+    shares = np.linspace(0.0, 1.0, CANDIDATES) if excess.max() > ENORMOUS else np.ones(1)
+    candidates = [_multiple(stats, excess**share) for share in shares]
+    if len(shares) == 1:
+        return candidates[0]
+    loglik = np.stack([np.atleast_1d(likelihood(stats, psi, restricted=False).loglik) for psi in candidates])
+    return _multiple(stats, excess ** shares[loglik.argmax(0)])
+
+
+def _multiple(stats: Statistics, factor: np.ndarray) -> list[np.ndarray]:
+    """Psi (B, a, a) of every level: zero but at the innermost, a multiple (B,) of the typical sampling variances."""
     innermost = stats.depth - 1
-    psi = [np.zeros((len(excess), a, a)) for a in stats.dims]
-    psi[innermost] += excess[:, None, None] * np.diag(stats.typical[innermost] ** 2)
+    psi = [np.zeros((len(factor), a, a)) for a in stats.dims]
+    psi[innermost] += factor[:, None, None] * np.diag(stats.typical[innermost] ** 2)
     return psi
 
 
