@@ -11,7 +11,6 @@ from bayesmeta.kernel.layout import Layout, layout, run_starts
 from bayesmeta.kernel.leaves import Chunk, Rows, Segments, chunks_of, segments
 from bayesmeta.kernel.whitening import Whitener, whitener
 
-
 SPREAD = 100.0  # ratio of the sizes of rows of X, whitened, from which their order matters
 
 
@@ -135,7 +134,8 @@ def _orthonormal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     size = np.abs(X).max(2)
     if size.max() <= SPREAD * size.min():
-        return np.linalg.qr(X)
+        Q, R = np.linalg.qr(X)
+        return Q, R
     order = np.argsort(-size, axis=1)[:, :, None]
     sorted_Q, R = np.linalg.qr(np.take_along_axis(X, order, 1))
     Q = np.empty(X.shape)
