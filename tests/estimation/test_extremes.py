@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.errors import BayesmetaWarning, BoundaryWarning, SpecError
+from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, BoundaryWarning, SpecError
 
 
 def two_outcomes(psi: str, rows: int = 12) -> tuple[bm.Spec, np.ndarray]:
@@ -62,6 +62,17 @@ def test_a_coefficient_for_every_group_leaves_its_variance_at_zero_and_says_wher
     assert bool(fit["optimizer"]["converged"])
     assert float(fit["estimate"]["tau_g"][0]) == 0.0
     assert bool(fit["optimizer"]["at_boundary"].all())
+
+
+@pytest.mark.parametrize("method", ["reml", "fixed"])
+def test_outcomes_that_a_nearly_singular_covariance_excludes(method: str) -> None:
+    rng, g = np.random.default_rng(0), np.repeat(np.arange(4), 6)
+    S = np.where(np.eye(24) == 1, 1.0, (1 - 2e-12) * (g[:, None] == g))
+    spec = bm.specify("y ~ x", {"y": rng.normal(size=24), "x": rng.normal(size=24), "g": g}, S=S, random="1 | g")
+    with pytest.warns(
+        AssumptionWarning, match=r"^the outcomes lie \d.*e\+05 standard deviations from the fitted model"
+    ):
+        bm.fit(spec, method)
 
 
 STRUCTURES = ("unstr", "diag", "id", "cs", "hcs", "ar1", "har1", "prop", "cor", "fixed")
