@@ -87,8 +87,8 @@ def warn_if_excluded(rss: float, n_obs: int) -> None:
     if distance > EXCLUDED:
         warn(
             f"the outcomes lie {distance:.1e} standard deviations from the fitted model on average, what S excludes: "
-            "coefficients may have lost digits\n  check S: sampling (co)variances, not errors or weights, in the units of "
-            "the outcomes",
+            "coefficients may have lost digits\n  check S: it holds sampling (co)variances, not errors or weights, in "
+            "the outcomes' units",
             AssumptionWarning,
         )
 
