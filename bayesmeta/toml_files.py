@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_path, did_you_mean, listing
 from bayesmeta.errors import DataError, SpecError
 
 _PACKAGE = Path(__file__).parent
@@ -35,7 +35,7 @@ def locate(name: str | Path) -> Path:
     bayesmeta.errors.DataError: no model file shcool, and no bundled one of that name; did you mean 'school'?
       bundled: alcohol, bcg, gliomas, school, smoking, table6, thrombolytic
     """
-    path, known = Path(name), bundled()
+    path, known = check_path(name, "the model file"), bundled()
     if path.is_file():
         return path
     if str(name) in known:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import check_choice, check_number, listing
+from bayesmeta._validation import check_booleans, check_choice, check_number, listing
 from bayesmeta.effects.arms import Arms, Estimate, arms, refuse
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 
@@ -58,6 +58,7 @@ class ZeroCells:
         if self.zero is not None:
             check_choice(self.zero, ZEROS, "zero")
         check_number(self.add, "add", above=0)
+        check_booleans(drop_double_zero=self.drop_double_zero)
 
     def applied(self, tables: TwoByTwo, index: pd.Index) -> TwoByTwo:
         """The tables from which estimates are computed, with a warning about what the user did not choose."""

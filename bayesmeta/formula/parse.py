@@ -160,6 +160,12 @@ def _check_names(parsed: Parsed, known: Sequence[str]) -> None:
     _check_levels(parsed.levels)
     if schema.OVERALL in parsed.outcomes and len(parsed.outcomes) > 1:
         raise SpecError(f"outcome '{schema.OVERALL}' has the name of the test of all outcomes\n  rename the column")
+    if schema.INTERCEPT in parsed.predictors:
+        raise SpecError(f"'{schema.INTERCEPT}' is the name of a coefficient, not of a predictor\n  rename the column")
+    if grouped := [column for column in _columns(*parsed.responses) if column in parsed.group_columns]:
+        raise SpecError(f"'{grouped[0]}' is an outcome and also names the groups")
+    if twice := _repeated([part.text for part in parsed.offsets]):
+        raise SpecError(f"the offset '{twice}' stands twice\n  leave one out, or write offset(2 * {twice})")
     if both := set(parsed.outcomes) & set(parsed.predictors):
         raise SpecError(f"'{min(both)}' is an outcome and also a predictor")
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_number
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes
@@ -202,9 +203,10 @@ def dose_curve(
 
 def _grid(dose: Predictor, held: Mapping[str, Any], reference: float | None, upto: float | None) -> FloatArray:
     low, high = _lowest(dose), float(dose.observed().max())
+    if upto is not None:
+        check_number(upto, "upto")
     if reference is not None:
-        if not np.isfinite(reference):
-            raise SpecError(f"reference is {reference!r}; give a dose, in units of column {dose.column!r}")
+        check_number(reference, "reference")
         low, high = min(low, float(reference)), max(high, float(reference))
     elif 0 < low < _NEAR * high and _design(dose, held, 0.0) is not None:
         low = 0.0

@@ -198,12 +198,12 @@ def _newdata(
     held = []
     for column in others:
         values = frame[column]
-        if column not in at and is_categorical(values) and values.nunique() > 1:
+        if column not in at and is_categorical(values, coded=True) and values.nunique() > 1:
             raise SpecError(
                 f"the mean depends on the categories of {column!r}\n  give by={column!r}, or at={{{column!r}: ...}} "
                 f"with one of {listing(values.unique())}"
             )
-        if column not in at and is_categorical(values):
+        if column not in at and is_categorical(values, coded=True):
             continue
         value = at.get(column, values.mean() if column not in at else None)
         new[column] = value

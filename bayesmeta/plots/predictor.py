@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_name, did_you_mean, listing
+from bayesmeta._validation import check_name, did_you_mean, listing, shown
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
@@ -84,7 +84,7 @@ class Predictor:
         """Numbers, or positions of the categories, of the outcome's observations."""
         values = self.spec.data[self.column].iloc[self.spec.row[self.obs]]
         if not self.categories:
-            return finite(values.to_frame(), self.column)
+            return finite(values.to_frame(), self.column, booleans=True)
         return self.positions[as_categories(values, self.categories).cat.codes.to_numpy()]
 
     def curve(self, low: float, high: float) -> FloatArray:
@@ -103,6 +103,8 @@ class Predictor:
     def held(self, at: Mapping[str, Any] | None) -> dict[str, Any]:
         """The value of every other predictor of the model: from `at`, else its mean or most frequent category."""
         others = [name for name in self.spec.design.parsed.predictors if name != self.column]
+        if at is not None and not isinstance(at, Mapping):
+            raise SpecError(f"at is {shown(at)}; give a dict of predictors and their values")
         fixed = {} if at is None else dict(at)
         for name, value in fixed.items():
             check_name(name, others, "at: no other predictor", "other predictors")
@@ -130,7 +132,7 @@ class Predictor:
     def _typical(self, column: str) -> Any:
         values = self.spec.data.loc[self.spec.kept, column]
         if not self._is_category(column):
-            return float(np.mean(finite(values.to_frame(), column)))
+            return float(np.mean(finite(values.to_frame(), column, booleans=True)))
         counts = values.map(label).value_counts()
         most_frequent = max(categories(values), key=lambda text: int(counts[text]))  # the first in case of ties
         return next(value for value in values if label(value) == most_frequent)
@@ -176,7 +178,7 @@ def _is_category(column: str, values: pd.Series, parts: Sequence[Part]) -> bool:
     """Whether one of the formulas treats the column as categories, so that there are no values between them."""
     for part in parts:
         for name in (name for name, source in part.names.items() if source == column):
-            free = name not in part.numeric and is_categorical(values)
+            free = name not in part.numeric and is_categorical(values, coded=True)
             if free or name in _IN_C.findall(part.text):
                 return True
     return False

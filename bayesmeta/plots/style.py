@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayesmeta import measures
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_boolean
 from bayesmeta.errors import SpecError
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def measure_of(tree: xr.DataTree) -> measures.Measure:
 
 def is_ratio(tree: xr.DataTree, ratio: bool | None = None) -> bool:
     """Whether effects are drawn as ratios: as requested, else according to the measure of the specification."""
-    return measure_of(tree).is_ratio if ratio is None else bool(ratio)
+    return measure_of(tree).is_ratio if ratio is None else check_boolean(ratio, "ratio")
 
 
 def effect_label(tree: xr.DataTree, ratio: bool) -> str:

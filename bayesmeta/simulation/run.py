@@ -13,6 +13,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_booleans, check_integer, check_is, check_path
 from bayesmeta.errors import ConvergenceWarning, DataError, SpecError
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.parallel import in_order
@@ -85,9 +86,11 @@ def run_study(
     ...     bm.run_study(study, directory, datasets=2)["script_1"]["beta"].sizes
     Frozen({'estimator': 1, 'dataset': 2, 'coef': 3})
     """
-    directory = Path(directory)
+    check_is(study, Simulation, "study", "a simulation study from bm.load_study")
+    check_booleans(progress=progress, zarr=zarr)
+    directory = check_path(directory, "directory")
     _claim(study, directory)
-    n = study.datasets if datasets is None else datasets
+    n = study.datasets if datasets is None else check_integer(datasets, "datasets", 1)
     pieces = [
         Piece(way, scenario, start, min(start + PIECE, n))
         for way in study.draws
@@ -194,6 +197,8 @@ def study_table(study: Simulation, results: xr.DataTree) -> pd.DataFrame:
     >>> len(bm.study_table(study, results))  # 2 draws, 8 scenarios, 7 statistics
     112
     """
+    check_is(study, Simulation, "study", "a simulation study from bm.load_study")
+    check_is(results, xr.DataTree, "results", "the results tree of bm.run_study")
     return pd.DataFrame(_rows(study, results))
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import xarray as xr
 
-from bayesmeta._validation import listing
+from bayesmeta._validation import listing, shown
+from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import axis, spacing, texts
@@ -215,7 +216,11 @@ def _draw(
     axes, size = _new(panels, heights) if own is None else (own, _font_size(own, tree, ratio, panels, heights))
     measure = style.measure_of(tree)
     for j, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
-        ends = _limits(limits, ratio) if limits else axis.limits(content.cells(j), measure.null, measure.is_ratio)
+        ends = (
+            _limits(limits, ratio)
+            if limits is not None
+            else axis.limits(content.cells(j), measure.null, measure.is_ratio)
+        )
         _panel(ax, tree, content, j, panel, heights, size, ends, ratio, measure.null, legend)
     return axes
 
@@ -344,7 +349,10 @@ def _labelled(axes: Sequence["Axes"] | None, k: int) -> list[bool]:
 
 
 def _limits(limits: tuple[float, float], ratio: bool) -> tuple[float, float]:
-    low, high = (float(value) for value in limits)
+    ends = as_numbers(limits, "limits", SpecError)
+    if ends.shape != (2,):
+        raise SpecError(f"limits is {shown(limits)}; give two numbers, the lower and the upper end of the axis")
+    low, high = ends.tolist()
     if not (np.isfinite([low, high]).all() and low < high and (low > 0 or not ratio)):
         rule = "two ratios above zero" if ratio else "two numbers"
         raise SpecError(f"limits={limits!r}; give {rule}, the smaller one first")
