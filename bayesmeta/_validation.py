@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 from bayesmeta.errors import BayesmetaError, SpecError
 
+LONGEST_PATH = 4096  # characters
 MOST_MEMORY = 16e9  # bytes of one result: more than a laptop has is a slip of the keyboard
 
 
@@ -188,14 +189,16 @@ def check_names(values: Any, name: str, empty: bool = False) -> list[str]:
     """
     if isinstance(values, str):
         return [values]
-    listed = isinstance(values, Iterable) and not isinstance(values, Mapping | bytes)
+    listed = (
+        isinstance(values, Iterable) and not isinstance(values, Mapping | bytes) and getattr(values, "ndim", 1) == 1
+    )
     names = list(values) if listed else []
     if not listed or not all(isinstance(each, str) for each in names):
         raise SpecError(f"{name} is {shown(values)}; it must be a name or a list of names")
     if not names and not empty:
         raise SpecError(f"{name} is empty; name at least one, or leave it out")
     if twice := next((each for i, each in enumerate(names) if each in names[:i]), None):
-        raise SpecError(f"{name} names '{twice}' twice")
+        raise SpecError(f"{name}: '{twice}' is there twice")
     return names
 
 
@@ -239,6 +242,19 @@ def _is_count(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 0
 
 
+def check_mapping(value: Any, name: str, what: str) -> dict[str, Any]:
+    """A dict of names, or None for an empty one.
+
+    >>> check_mapping([1], "at", "predictors and their values")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: at is [1]; it must be a dict of predictors and their values
+    """
+    if value is not None and not isinstance(value, Mapping):
+        raise SpecError(f"{name} is {shown(value)}; it must be a dict of {what}")
+    return dict(value or {})
+
+
 def check_is(value: Any, kind: type[Any], name: str, what: str, error: type[BayesmetaError] = SpecError) -> None:
     """That an argument is an object of a class of ours, with words for what that is.
 
@@ -259,8 +275,10 @@ def check_path(path: Any, name: str = "path") -> Path:
         ...
     bayesmeta.errors.SpecError: path is 3; it must be the name of a file as text, or a Path
     """
-    if isinstance(path, str | PathLike) and (not isinstance(path, str) or (path.strip() and "\0" not in path)):
-        return Path(path)
+    if isinstance(path, str | PathLike):
+        text = fspath(path)
+        if isinstance(text, str) and text.strip() and "\0" not in text and len(text) < LONGEST_PATH:
+            return Path(text)
     raise SpecError(f"{name} is {shown(path)}; it must be the name of a file as text, or a Path")
 
 

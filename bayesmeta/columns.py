@@ -188,6 +188,14 @@ def is_categorical(values: pd.Series, coded: bool = False) -> bool:
     return bool(text.any())
 
 
+def is_boolean(values: pd.Series) -> bool:
+    """Whether a predictor is True or False wherever it is known."""
+    present = values.dropna()
+    if present.dtype == object:
+        return len(present) > 0 and all(isinstance(cell, bool | np.bool_) for cell in present)
+    return pd.api.types.is_bool_dtype(present.dtype)
+
+
 def _refuse_numbers(present: pd.Series) -> None:
     """DataError where a cell of a column of text is a number, or where all are dates."""
     texts = present.unique()

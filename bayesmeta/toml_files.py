@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bayesmeta._validation import check_path, did_you_mean, listing
+from bayesmeta._validation import check_path, did_you_mean, listing, shown
 from bayesmeta.errors import DataError, SpecError
 
 _PACKAGE = Path(__file__).parent
@@ -36,8 +36,11 @@ def locate(name: str | Path) -> Path:
       bundled: alcohol, bcg, gliomas, school, smoking, table6, thrombolytic
     """
     path, known = check_path(name, "the model file"), bundled()
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except (OSError, ValueError) as error:
+        raise DataError(f"no model file {shown(str(name))}: {error.__class__.__name__}") from None
     if str(name) in known:
         return known[str(name)]
     if path.is_dir():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -104,9 +104,9 @@ def read(frame: pd.DataFrame, events: Arms, total: Arms | None, no_events: Arms 
     return known.without(np.isnan(known.cells).any(axis=0))
 
 
-def _others(frame: pd.DataFrame, cases: tuple[pd.Series, ...], total: Arms | None) -> tuple[pd.Series, ...]:
+def _others(frame: pd.DataFrame, cases: tuple[pd.Series, ...], total: Any) -> tuple[pd.Series, ...]:
     """Persons of the two arms without the event."""
-    persons = arms(frame, total or (), "total")
+    persons = arms(frame, total, "total")
     for some, all_ in zip(cases, persons, strict=True):
         refuse(some, some > all_, f"exceeds the number of persons, column '{all_.name}'")
     return tuple(all_ - some for some, all_ in zip(cases, persons, strict=True))

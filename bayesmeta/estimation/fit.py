@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import ArrayLike
 
-from bayesmeta._validation import check_boolean, check_booleans, check_integer, check_number
+from bayesmeta._validation import check_boolean, check_booleans, check_integer, check_probability
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.estimation.result_tree import from_estimate
@@ -123,6 +123,6 @@ def check_option(name: str, value: Any) -> None:
     if name == "max_iterations":
         check_integer(value, name, 1)
     if name == "tolerance":
-        check_number(value, name, above=0)
+        check_probability(value, name)
     if name in ("verbose", "vc_adjust"):
         check_boolean(value, name)

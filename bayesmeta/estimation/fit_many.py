@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_booleans, listing
+from bayesmeta._validation import check_boolean, listing
 from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, SpecError, warn
 from bayesmeta.estimation.fit import MethodName
@@ -90,7 +90,7 @@ def fit_many(
     if not isinstance(spec, Spec):
         raise SpecError(f"fit_many takes a specification from bm.specify, not a {type(spec).__name__}")
     estimator = method_named(method)
-    check_booleans(progress=progress)
+    check_boolean(progress, "progress")
     if start is not None:
         estimator.check_options({"start": start})
     data = data_sets(spec, Y, S)

@@ -11,7 +11,7 @@ import pandas as pd
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_size
-from bayesmeta.columns import as_categories, categories, finite, is_categorical, rows, take
+from bayesmeta.columns import as_categories, categories, finite, is_boolean, is_categorical, rows, take
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.expressions import evaluate, explained, functions
 from bayesmeta.formula.parse import Parsed
@@ -126,6 +126,7 @@ class _Matrix:
             if name not in part.numeric and is_categorical(take(frame, c), name not in part.bare)
         }
         self.categories = {column: categories(frame[column]) for column in free}
+        self.booleans = {column for column in part.columns if is_boolean(frame[column])}
         self._check_size(len(frame))
         with explained(part), np.errstate(all="ignore"):
             from formulaic import Formula
@@ -184,6 +185,8 @@ class _Matrix:
         for name, column in self.part.names.items():
             known = self.categories.get(column)
             columns[name] = (
-                finite(frame, column, booleans=True) if known is None else as_categories(frame[column], known).array
+                finite(frame, column, column in self.booleans)
+                if known is None
+                else as_categories(frame[column], known).array
             )
         return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)))

@@ -14,11 +14,11 @@ import pandas as pd
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_keys, check_name
+from bayesmeta._validation import check_keys, check_name, shown
 from bayesmeta.columns import reasons_missing
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.expressions import evaluate
-from bayesmeta.formula.safety import Part, check_expression, check_formula, split
+from bayesmeta.formula.safety import LONGEST, Part, check_expression, check_formula, split
 
 _CALL = re.compile(r"(cbind|offset)\s*\((.*)\)", re.DOTALL)
 
@@ -296,8 +296,10 @@ def _right(text: object, what: str) -> str:
 
 
 def _text(value: object, what: str) -> str:
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise SpecError(f"{what} has {len(value):,} characters; at most {LONGEST:,} are allowed")
     if not isinstance(value, str) or not value.strip():
-        raise SpecError(f"{what} is {value!r}; it must be a non-empty string")
+        raise SpecError(f"{what} is {shown(value)}; it must be a non-empty string")
     return value
 
 

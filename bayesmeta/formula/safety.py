@@ -37,6 +37,7 @@ FUNCTIONS = (*ELEMENTWISE, "C", "Treatment", "center", "scale", "poly", "ns")
 
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 _OPERATORS = {"+", "-", "*", "/", ":", "**", "^"}
+LONGEST = 10_000  # characters of a formula
 MOST_TERMS = 1000  # of a formula, products written out
 _MOST_FACTORS = 5  # of an interaction written as a power: the number of terms grows exponentially
 _BACKTICKED = re.compile("`([^`]*)`")
@@ -76,6 +77,8 @@ def check_formula(text: str, columns: Sequence[str]) -> Part:
     from formulaic import Formula
     from formulaic.parser.algos.tokenize import tokenize
 
+    if len(text) > LONGEST:
+        raise SpecError(f"a formula of {len(text):,} characters; at most {LONGEST:,} are allowed")
     checker = _Checker(text, columns, FUNCTIONS)
     before = [""] * 4
     try:

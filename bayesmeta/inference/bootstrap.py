@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_booleans, check_choice, check_names, check_seed, check_size
+from bayesmeta._validation import check_boolean, check_choice, check_names, check_seed, check_size
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, keeps_old_names, warn
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.methods import method_named, method_of
@@ -97,7 +97,7 @@ def bootstrap(
     (('interval', 'parameter'), 0)
     """
     chosen = check_names(intervals, "intervals")
-    check_booleans(progress=progress)
+    check_boolean(progress, "progress")
     check_seed(random_seed)
     check_choice(kind, KINDS, "kind")
     for name in chosen:

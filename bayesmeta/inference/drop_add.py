@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._validation import check_names
+from bayesmeta._validation import check_names, shown
 from bayesmeta.columns import as_frame
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Table, fixed, pvalue
@@ -110,7 +110,7 @@ def add1(
         hint = "\n  a column that the model did not use comes with data=" if "no column" in str(error) else ""
         raise SpecError(f"add1: {error}{hint if data is None else ''}") from None
     if not models:
-        raise SpecError(f"add1: nothing to add in {terms!r}")
+        raise SpecError(f"add1: nothing to add in {shown(terms)}")
     return Steps(_table(tree, spec, models, data), "Fixed part with one term more")
 
 

@@ -23,6 +23,7 @@ from bayesmeta.inference.simulate import count
 from bayesmeta.tree.specification import group
 
 REFERENCES = ("auto", "bootstrap")
+MOST_DATA_SETS = 10_000_000  # of a bootstrap; each is fitted twice
 CRITERIA = ("df", "loglik", "aic", "aicc")
 CONSERVATIVE = "is conservative: the p-value is too large"
 ROUNDING = 1e-6  # by which log-likelihoods of searches that converged may differ from their maxima
@@ -105,7 +106,7 @@ def lr_test(
     check_choice(reference, REFERENCES, "reference")
     check_boolean(nested, "nested")
     check_seed(random_seed)
-    check_integer(bootstrap, "bootstrap", 0)
+    check_integer(bootstrap, "bootstrap", 0, MOST_DATA_SETS)
     trees = {"small": small, "big": big}
     for tree in trees.values():
         group(tree, schema.CONSTANT)

@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_name, did_you_mean, listing, shown
+from bayesmeta._validation import check_mapping, check_name, did_you_mean, listing, shown
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
@@ -103,9 +103,7 @@ class Predictor:
     def held(self, at: Mapping[str, Any] | None) -> dict[str, Any]:
         """The value of every other predictor of the model: from `at`, else its mean or most frequent category."""
         others = [name for name in self.spec.design.parsed.predictors if name != self.column]
-        if at is not None and not isinstance(at, Mapping):
-            raise SpecError(f"at is {shown(at)}; give a dict of predictors and their values")
-        fixed = {} if at is None else dict(at)
+        fixed = check_mapping(at, "at", "predictors and their values")
         for name, value in fixed.items():
             check_name(name, others, "at: no other predictor", "other predictors")
             self._check(name, value)
@@ -113,11 +111,13 @@ class Predictor:
 
     def _check(self, column: str, value: Any) -> None:
         if not np.isscalar(value) or bool(pd.isna(value)):  # type: ignore[arg-type]
-            raise SpecError(f"at: {column!r} is {value!r}; give one value, as it appears in the data")
+            raise SpecError(f"at: {column!r} is {shown(value)}; give one value, as it appears in the data")
         labels = categories(self.spec.data.loc[self.spec.kept, column]) if self._is_category(column) else ()
         if labels and label(value) not in labels:
             hint = did_you_mean(label(value), labels)
-            raise SpecError(f"at: {column!r} is never {value!r} in the data{hint}\n  categories: {listing(labels, 30)}")
+            raise SpecError(
+                f"at: {column!r} is never {shown(value)} in the data{hint}\n  categories: {listing(labels, 30)}"
+            )
 
     def held_text(self, held: Mapping[str, Any], at: Mapping[str, Any] | None) -> str:
         """At which values the outcome's other predictors are held; "" where there are none."""

@@ -75,6 +75,17 @@ class AxesArray(np.ndarray[Any, np.dtype[Any]]):
         return root_figure(self.ravel()[0])
 
 
+def flat_axes(axes: Any, what: str = "axes") -> list[Any]:
+    """The user's own axes as a list; SpecError for anything else."""
+    listed = [axes]
+    if isinstance(axes, list | tuple | np.ndarray):
+        listed = np.ravel(np.asarray(axes, dtype=object)).tolist()
+    for one in listed:
+        if not hasattr(one, "get_xlim"):
+            raise SpecError(f"{what} is a {type(one).__name__}; give matplotlib axes, such as those of plt.subplots()")
+    return listed
+
+
 def root_figure(ax: "Axes") -> "Figure":
     """The whole figure that axes belong to, also where they lie in a part of it."""
     figure = ax.get_figure(root=True)

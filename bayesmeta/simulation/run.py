@@ -13,12 +13,13 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_booleans, check_integer, check_is, check_path
+from bayesmeta._validation import check_boolean, check_integer, check_is, check_path
 from bayesmeta.errors import ConvergenceWarning, DataError, SpecError
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.parallel import in_order
 from bayesmeta.simulation.declaration import Scenario, Simulation, Statistic, scenario_of
 from bayesmeta.tree import files
+from bayesmeta.tree.specification import group
 
 PIECE = 250  # data sets that are fitted and saved together: what a kill can lose
 DECLARED = "study.json"
@@ -87,7 +88,8 @@ def run_study(
     Frozen({'estimator': 1, 'dataset': 2, 'coef': 3})
     """
     check_is(study, Simulation, "study", "a simulation study from bm.load_study")
-    check_booleans(progress=progress, zarr=zarr)
+    check_boolean(progress, "progress")
+    check_boolean(zarr, "zarr")
     directory = check_path(directory, "directory")
     _claim(study, directory)
     n = study.datasets if datasets is None else check_integer(datasets, "datasets", 1)
@@ -199,6 +201,9 @@ def study_table(study: Simulation, results: xr.DataTree) -> pd.DataFrame:
     """
     check_is(study, Simulation, "study", "a simulation study from bm.load_study")
     check_is(results, xr.DataTree, "results", "the results tree of bm.run_study")
+    for way in study.draws:
+        for number in range(1, len(study.scenarios) + 1):
+            group(results, f"{way}_{number}")
     return pd.DataFrame(_rows(study, results))
 
 

@@ -107,7 +107,7 @@ def from_json(value: str | dict[str, Any]) -> Structure:
     name, arguments = value["name"], {key: of for key, of in value.items() if key != "name"}
     if not isinstance(name, str) or name not in REGISTER:
         raise SpecError(
-            f"unknown structure {name!r}{did_you_mean(str(name), REGISTER)}\n  known: {listing(REGISTER, 20)}; "
+            f"unknown structure {shown(name)}{did_you_mean(str(name), REGISTER)}\n  known: {listing(REGISTER, 20)}; "
             "one of your own must be registered before a result that has it is read"
         )
     check_keys(arguments, REGISTER[name].arguments, f"structure '{name}'", REGISTER[name].arguments)

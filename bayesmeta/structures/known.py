@@ -20,7 +20,7 @@ def semidefinite(matrix: Any, name: str) -> np.ndarray:
     if isinstance(matrix, pd.DataFrame):
         check_labels(matrix.columns, matrix.index, f"matrix of structure '{name}', by columns,", error=SpecError)
     M = np.array(as_numbers(matrix, f"matrix of structure '{name}'", SpecError))
-    M = M.reshape(0, 0) if M.size == 0 else M  # of a level without effects, whose plain form is an empty list
+    M = M.reshape(0, 0) if M.shape == (0,) else M  # of a level without effects, whose plain form is an empty list
     if M.ndim != 2 or M.shape[0] != M.shape[1]:
         raise SpecError(f"matrix of structure '{name}' has shape {M.shape}; give a square matrix")
     if not np.isfinite(M).all():

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import listing, shown
+from bayesmeta._validation import check_name, listing, shown
 from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
 
@@ -282,7 +282,10 @@ def read(
     columns = {name: column(frame, source, name) for name, source in (("y", y), ("cases", cases), ("n", n))}
     if not isinstance(design, str):
         raise SpecError(f"type is {shown(design)}; it must be the name of a column, or one of {listing(DESIGNS)}")
-    designs = frame[design].astype(str) if design in frame.columns else pd.Series(design, index=frame.index)
+    check_name(design, [*DESIGNS, *frame.columns], "type: no design or column", "designs and columns")
+    designs = (
+        frame[design].astype(str) if design in frame.columns else pd.Series(design, index=frame.index, dtype=object)
+    )
     return {
         label: _study(f"{group} {label}", designs.iloc[rows], v[rows], *(values[rows] for values in columns.values()))
         for label, rows in rows_by_group(frame, group).items()

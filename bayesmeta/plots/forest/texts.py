@@ -46,9 +46,9 @@ def by_row(spec: Spec, column: ByRow, argument: str) -> pd.Series:
         return spec.data[column].reset_index(drop=True)
     if not isinstance(column, Sequence | np.ndarray | pd.Series | pd.Index | pd.Categorical):
         raise SpecError(f"{argument} is a {type(column).__name__}; give one value for each of the {n} rows of the data")
-    if len(column) != n:
+    if getattr(column, "ndim", 1) != 1 or len(column) != n:
         raise SpecError(
-            f"{argument} has {len(column)} values, but the data have {n} rows\n"
+            f"{argument} has {len(column) if getattr(column, 'ndim', 1) else 1} values, but the data have {n} rows\n"
             f"  give one for every row, also for the {int((~spec.kept).sum())} that are not in the model"
         )
     if not isinstance(column, pd.Series):
