@@ -30,6 +30,8 @@ class Effort:
 
     sides, grid_climbs : points along every axis of a grid, and climbs, by the number of parameters. points, climbs : of
     a Sobol sequence, where there are more parameters. moments : how many of `MOMENTS` are among those climbs.
+    if_in_doubt : climbs of a further scan, where the first ones leave a doubt. With many groups these first ones then
+    begin at moment estimates alone.
     """
 
     sides: Mapping[int, int]
@@ -37,11 +39,13 @@ class Effort:
     points: int
     climbs: int
     moments: int
+    if_in_doubt: int = 0
 
 
 ALONE = Effort({1: 60, 2: 16}, {1: 3, 2: 4}, points=128, climbs=16, moments=2)
-EASY = Effort({1: 60, 2: 8}, {1: 3, 2: 4}, points=32, climbs=2, moments=1)
-MANY = Effort({1: 12, 2: 5}, {1: 2, 2: 2}, points=32, climbs=3, moments=1)
+EASY = Effort({1: 60, 2: 16}, {1: 3, 2: 4}, points=32, climbs=2, moments=1)
+FIRM = Effort({1: 60, 2: 16}, {1: 3, 2: 4}, points=64, climbs=4, moments=1, if_in_doubt=8)  # correlations shared
+MANY = Effort({1: 12, 2: 5}, {1: 2, 2: 2}, points=32, climbs=3, moments=1, if_in_doubt=3)
 MANY_BOUNDED = Effort({1: 12, 2: 5}, {1: 2, 2: 2}, points=64, climbs=6, moments=1)  # maxima are many where SDs are zero
 
 
@@ -49,7 +53,7 @@ MANY_BOUNDED = Effort({1: 12, 2: 5}, {1: 2, 2: 2}, points=64, climbs=6, moments=
 class Starts:
     """Where climbs begin: z (N, F), and for each its data set (N,); `scanned` points of each were looked at.
 
-    provisional : whether a data set whose climb ends near an edge of the family deserves the starts of a scan.
+    provisional : whether a data set whose climbs end near an edge of the family, or apart, deserves more starts.
     """
 
     z: FloatArray
@@ -83,8 +87,8 @@ def sd_of(share: FloatArray, largest: float) -> FloatArray:
 def starts(objective: Objective, batch: int = 0) -> Starts:
     """The best points of a scan, far from one another, and with three or more parameters moment estimates.
 
-    Many data sets with many groups begin at moment estimates alone, provisionally: a scan of each costs most where
-    groups are many, and there only ends near an edge leave a doubt.
+    With many groups climbs begin at moment estimates alone, provisionally, where the scan would cost most and hardly
+    ever finds more: of many data sets, and where one has correlations that several effects share.
 
     batch : 0, or the number of a further scan of Sobol points for more starts.
     """
@@ -93,9 +97,10 @@ def starts(objective: Objective, batch: int = 0) -> Starts:
     side = effort.sides.get(free.size)
     cheap = side is not None and side**free.size * sum(n_groups) <= CHEAP
     one_mode = not cheap and well_determined(free, ONE_MODE) and variances_alike(free.spec)
-    provisional = effort is MANY and not batch and many_groups(free, ONE_MODE)
+    provisional = effort.if_in_doubt > 0 and not batch
     everyone = np.arange(objective.stats.n_data_sets)
-    if one_mode or provisional:
+    bounded = bool(np.isfinite(free.lower).any())  # at bounds of SDs there are more maxima
+    if one_mode or (provisional and not bounded and many_groups(free, ONE_MODE)):
         return Starts(moment_starts(objective, *MOMENTS[0]), everyone, 0, provisional and not one_mode)
     share = grid(side, free.size) if side else sobol(effort.points, free.size, SEED, batch)
     excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
@@ -106,16 +111,21 @@ def starts(objective: Objective, batch: int = 0) -> Starts:
         point, owner = diverse(share, peaks(loglik, share), effort.grid_climbs[free.size], 0.0)
         return Starts(z[point], owner, len(share))
     moments = [] if batch else [moment_starts(objective, *how) for how in MOMENTS[: effort.moments]]
-    point, owner = diverse(share, loglik, effort.climbs - len(moments), APART)
-    return Starts(np.concatenate([*moments, z[point]]), np.concatenate([*[everyone] * len(moments), owner]), len(share))
+    climbs = (batch and effort.if_in_doubt) or effort.climbs
+    point, owner = diverse(share, loglik, climbs - len(moments), APART)
+    owners = np.concatenate([*[everyone] * len(moments), owner])
+    return Starts(np.concatenate([*moments, z[point]]), owners, len(share), provisional and effort is FIRM)
 
 
 def effort_of(objective: Objective) -> Effort:
     """The effort that a problem deserves: less for each of many data sets, and where one mode is likely."""
     free = objective.free
-    if objective.stats.n_data_sets > 1:
-        return MANY_BOUNDED if np.isfinite(free.lower).any() else MANY
-    return EASY if well_determined(free, WELL_DETERMINED) else ALONE
+    bounded, few = np.isfinite(free.lower).any(), not many_groups(free, WELL_DETERMINED)
+    if objective.stats.n_data_sets > 1 and not (bounded and few):
+        return MANY_BOUNDED if bounded else MANY
+    if few:
+        return ALONE
+    return EASY if well_determined(free, WELL_DETERMINED) else FIRM
 
 
 def further(objective: Objective) -> bool:
@@ -134,8 +144,10 @@ def well_determined(free: Free, groups: int) -> bool:
 
 
 def many_groups(free: Free, groups: int) -> bool:
-    """Whether every level has that many groups for each of its parameters."""
-    return all(v.n_groups >= groups * v.n_free for v in free.spec.levels)
+    """Whether every level has that many groups for each of its parameters, one that cannot be identified apart."""
+    silent = set(free.silent.tolist())
+    open_ = [v for v, place in free.parts() if not silent.issuperset(range(place.start, place.stop))]
+    return all(v.n_groups >= groups * v.n_free for v in open_)
 
 
 def variances_alike(spec: Spec) -> bool:

@@ -115,11 +115,14 @@ def maximise(
 
 def in_doubt(objective: Objective, starts: Starts, climbs: Climbs, owner: IndexArray) -> BoolArray:
     """(B,) data sets that may have a higher maximum than those at which climbs have ended so far."""
+    B = objective.stats.n_data_sets
     if starts.provisional:
         best = winners(climbs, owner)
-        return ~climbs.arrived[best] | near_edges(objective.free, climbs.points.z[best])
-    several = starts.scanned > 0 and further(objective) and unseen(climbs) >= UNSEEN
-    return np.full(objective.stats.n_data_sets, several)
+        doubt = ~climbs.arrived[best] | near_edges(objective.free, climbs.points.z[best])
+        return np.asarray(doubt | (maxima_seen(climbs, owner, B) > 1))
+    if starts.scanned and further(objective):
+        return unseen(climbs, owner, B) >= UNSEEN
+    return np.zeros(B, bool)
 
 
 def near_edges(free: Free, z: FloatArray) -> BoolArray:
@@ -130,14 +133,21 @@ def near_edges(free: Free, z: FloatArray) -> BoolArray:
     return np.asarray(small.any(1) | (np.minimum(angles, 1 - angles) < NEAR_EDGE).any(1))
 
 
-def unseen(climbs: Climbs) -> float:
-    """Expected number of maxima of one data set at which no climb has ended, w (w + 1) / (n - w - 2) after w in n.
+def unseen(climbs: Climbs, owner: IndexArray, n_data_sets: int) -> FloatArray:
+    """(B,) expected number of maxima at which no climb has ended, w (w + 1) / (n - w - 2) after w in n climbs.
 
     Boender and Rinnooy Kan (1987), Mathematical Programming 37:59-80, equation (9), starts taken as random.
     """
-    levels = np.sort(climbs.points.loglik[climbs.arrived])
-    w = 1 + int((np.diff(levels) > NEAR).sum())
-    return w * (w + 1) / max(1, len(levels) - w - 2)
+    n, w = np.bincount(owner[climbs.arrived], minlength=n_data_sets), maxima_seen(climbs, owner, n_data_sets)
+    return np.asarray(w * (w + 1) / np.maximum(1, n - w - 2))
+
+
+def maxima_seen(climbs: Climbs, owner: IndexArray, n_data_sets: int) -> IntArray:
+    """(B,) number of maxima at which climbs have ended, at least one, told apart by their log-likelihoods."""
+    loglik, owner = climbs.points.loglik[climbs.arrived], owner[climbs.arrived]
+    order = np.lexsort((loglik, owner))
+    new = np.append(True, (np.diff(owner[order]) > 0) | (np.diff(loglik[order]) > NEAR))[: len(order)]
+    return np.maximum(1, np.bincount(owner[order], new, n_data_sets)).astype(np.int64)
 
 
 def winners(climbs: Climbs, owner: IndexArray) -> IndexArray:

@@ -131,12 +131,6 @@ def test_loading_twice_gives_independent_frames() -> None:
     assert (datasets.load("bcg").logor != 0).all()
 
 
-def test_no_folder_of_the_user_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "alcohol.csv").write_text("y\n1\n")
-    monkeypatch.setenv("BAYESMETA_DATA", str(tmp_path))
-    assert len(datasets.load("alcohol")) == 48
-
-
 def test_fetch_is_load_and_deprecated() -> None:
     with pytest.warns(DeprecationWarning, match=r"'datasets\.fetch' is deprecated, use 'datasets\.load'"):
         thrombolytic = datasets.fetch("thrombolytic")
