@@ -69,29 +69,35 @@ def rows_by_group(frame: pd.DataFrame, name: str) -> dict[Any, IntArray]:
     A warning tells of those, and of labels that look alike.
     """
     values = find_column(frame, name, "group")
-    check_groups(values)
-    codes, labels = pd.factorize(values)
-    if not len(labels):
+    codes, texts = pd.factorize(group_labels(values))
+    labels = [values.iloc[int(np.argmax(codes == code))] for code in range(len(texts))]
+    if not labels:
         raise DataError(f"column '{name}' names no group: it is missing in all rows")
     if (codes < 0).any():
         warn(f"no group in {rows(frame, codes < 0)} of column '{name}'; no matrix has them", AssumptionWarning)
-    for note in alike(f"groups of '{name}'", map(label, labels)):
+    for note in alike(f"groups of '{name}'", map(str, texts)):
         warn(note, AssumptionWarning)
     order = np.argsort(codes, kind="stable")
     ends = np.searchsorted(codes[order], np.arange(len(labels) + 1))
-    return {label: order[a:b] for label, (a, b) in zip(labels.tolist(), pairwise(ends), strict=True)}
+    return {label: order[a:b] for label, (a, b) in zip(labels, pairwise(ends), strict=True)}
 
 
-def check_groups(values: pd.Series) -> None:
-    """That a column can name groups: text, numbers, dates and the like."""
+def group_labels(values: pd.Series) -> pd.Series:
+    """A column that names groups, of mixed cells their texts; DataError for cells that cannot be labels."""
     if values.dtype != object and values.dtype.kind != "c":
-        return
+        return values
     for row, cell in zip(values.index, values, strict=True):
         if not is_label(cell) or isinstance(cell, complex | bytes):
             raise DataError(
                 f"column '{values.name}' cannot name groups: row {row} holds {shown(cell)}\n"
                 "  the label of a group is text or a number"
             )
+    # True is equal to 1 for Python, and not the same label
+    return values.map(lambda cell: cell if _is_missing(cell) else label(cell))
+
+
+def _is_missing(cell: Any) -> bool:
+    return bool(np.isscalar(cell) or cell is None or cell is pd.NA or cell is pd.NaT) and bool(pd.isna(cell))
 
 
 def as_floats(values: pd.Series, what: str) -> FloatArray:

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta._validation import did_you_mean, listing, shown
-from bayesmeta.csv_files import read_csv
 from bayesmeta.datasets import derived
+from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import DataError, warn_deprecated
 
 _HERE = Path(__file__).parent

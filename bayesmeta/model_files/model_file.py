@@ -12,7 +12,7 @@ import pandas as pd
 
 from bayesmeta import datasets, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_strings, check_type
-from bayesmeta.csv_files import read_csv
+from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify

@@ -208,11 +208,15 @@ def _newdata(
         if column not in at and is_categorical(values, coded=True):
             continue
         value: Any = at[column] if column in at else values.mean()
-        if not np.isscalar(value) or isinstance(value, bytes):
+        if not _is_single(value):
             raise SpecError(f"at: {column!r} is {shown(value)}; give one value, as it appears in the data")
         new[column] = value
         held.append(f"{column} = {value:.4g}" if isinstance(value, float) else f"{column} = {value!s}")
     return new, ", ".join(held)
+
+
+def _is_single(value: Any) -> bool:
+    return bool(np.isscalar(value)) and not isinstance(value, bytes)
 
 
 def _name(spec: Spec, j: int, value: str, outcome: str | None) -> str:

@@ -98,7 +98,7 @@ def as_prior(prior: Any, what: str) -> Prior:
         bounds = {"lower", "upper"}
         params = {k: v for k, v in prior.params_dict.items() if k not in bounds or (v is not None and isfinite(v))}
         return Prior(type(prior).__name__, **params)
-    raise SpecError(f"prior of {what} is {prior!r}; expected a bm.Prior\n  {EXAMPLE}")
+    raise SpecError(f"prior of {what} is {shown(prior)}; expected a bm.Prior\n  {EXAMPLE}")
 
 
 def _read(priors: Any, what: str, depth: int) -> Any:

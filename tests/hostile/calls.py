@@ -77,6 +77,7 @@ def are_numbers(values: object) -> bool:
     return all(each is None or is_number(each) for each in (values if isinstance(values, list) else [values]))
 
 
+JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
 BY_ROW = Kind(
     lambda value: (
         value is None
@@ -109,7 +110,7 @@ _COUNTS = {
     "data": COUNT_TABLE,
     "events": pair(*COUNTS),
     "total": pair("n", "m"),
-    "no_events": pair(),
+    "no_events": Kind(is_none, pair("p", "q").own),
     "zero": optional(words("only0", "if0all", "all", "none")),
     "add": real(0),
     "drop_double_zero": optional(BOOLEAN),
@@ -187,7 +188,7 @@ CALLS: dict[str, Call] = {
             ),
             "method": METHODS,
             "start": optional(numbers((1,), positive=True)),
-            "n_jobs": whole(1, 10**4),
+            "n_jobs": JOBS,
             "progress": BOOLEAN,
         },
     ),
@@ -232,7 +233,7 @@ CALLS: dict[str, Call] = {
             "random_seed": SEED,
             "kind": words("parametric", "groups"),
             "intervals": names("percentile", "basic", "bca"),
-            "n_jobs": whole(1, 10**4),
+            "n_jobs": JOBS,
             "progress": BOOLEAN,
         },
     ),
@@ -335,7 +336,7 @@ CALLS: dict[str, Call] = {
             "study": Kind(lambda value: False),
             "directory": PATH,
             "datasets": optional(whole(1)),
-            "n_jobs": whole(1, 10**4),
+            "n_jobs": JOBS,
             "progress": BOOLEAN,
             "zarr": BOOLEAN,
         },

@@ -12,7 +12,7 @@ HEADER = ("study", "y", "v", "x", "arm")
 ROWS = tuple(
     (study, f"{0.1 * i - 0.3:.2f}", f"{0.05 + 0.01 * i:.2f}", f"{i * i % 7}.5", arm)
     for i, (study, arm) in enumerate(
-        zip(("01", "1", "NA", "b", "c", "12345678901234567", "12345678901234568", "d"), "pqrpqrpq")
+        zip(("01", "1", "NA", "b", "c", "12345678901234567", "12345678901234568", "d"), "pqrpqrpq", strict=True)
     )
 )
 

@@ -43,7 +43,7 @@ def world() -> dict[str, Any]:
         null = bm.fit(bm.specify("y ~ 1", D, S="v", random="1 | g", measure="smd"), "ml")
         posterior = make_posterior(spec)
         estimates = bm.profile(fits["T"], points=3)
-        single = bm.fit(bm.specify("y ~ 1", D, S="v", measure="smd"))
+        single = bm.specify("y ~ 1", D, S="v", measure="smd")
     counts = pd.DataFrame({"e": [3, 5, 7], "c": [4, 2, 9], "n": [20, 20, 30], "m": [20, 22, 30]})
     counts = counts.assign(
         p=counts.n - counts.e, q=counts.m - counts.c, a=[1.0, 2, 3], b=[0.5, 1, 2], s=1.5, t=[1, 2, 3.0]

@@ -23,7 +23,6 @@ ORDER = [
         "measures",
         "arrays",
         "columns",
-        "csv_files",
         "toml_files",
     ),
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
