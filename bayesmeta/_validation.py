@@ -172,7 +172,8 @@ def is_label(value: object) -> bool:
     """
     try:
         hash(value)
-    except TypeError:
+        bool(value == value)
+    except (TypeError, ValueError):  # of a list, and of pandas' missing value, which is equal to nothing
         return False
     return True
 

@@ -18,12 +18,15 @@ from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, Sp
 from bayesmeta.estimation.fit import MethodName
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method, method_named
-from bayesmeta.estimation.ml import checked_start
+from bayesmeta.estimation.ml import check_start_range, checked_start
 from bayesmeta.estimation.ml_many import DataSets, ManyEstimates
 from bayesmeta.estimation.parallel import in_order
+from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
+from bayesmeta.model.sampling_checks import INDEFINITE, SINGULAR
 from bayesmeta.model.spec import Spec
 
 DATA_SET = "dataset"
+OWN_SHARE = 0.05  # SD left given the outcomes before it, above which eigenvalues need not be computed
 BLOCK = 200_000  # observations that are worked through together: few calls, and arrays that stay near the processor
 
 
@@ -125,8 +128,19 @@ def data_sets(spec: Spec, Y: Any, S: Any = None) -> DataSets:
     _check_missing(spec, values, seen)
     y = values[:, spec.row, spec.outcome_index]
     if S is None:
-        return DataSets(spec, y, spec.S.value, spec.S.row, spec.S.col)
-    return DataSets(spec, y, *_sampling(spec, as_numbers(S, "S"), len(values)))
+        data = DataSets(spec, y, spec.S.value, spec.S.row, spec.S.col)
+    else:
+        data = DataSets(spec, y, *_sampling(spec, as_numbers(S, "S"), len(values)))
+    check_estimates(y, data.S[..., data.row == data.col], "Y", partial(_place, spec))
+    return data
+
+
+def _place(spec: Spec, at: tuple[int, ...]) -> str:
+    """Words for observation at[1] of data set at[0]."""
+    data_set, obs = at
+    return (
+        f"data set {data_set}, row {spec.row_labels[spec.row[obs]]}, outcome {spec.outcomes[spec.outcome_index[obs]]}"
+    )
 
 
 def _check_missing(spec: Spec, values: FloatArray, seen: np.ndarray) -> None:
@@ -173,27 +187,54 @@ def within_rows(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return row[same], col[same]
 
 
+def _check_variances(spec: Spec, variances: FloatArray) -> None:
+    """Raise DataError unless all sampling variances (B, n_obs) are positive, and neither too large nor too unequal."""
+    bad = ~(variances > 0)
+    if bad.any():
+        i, obs = np.argwhere(bad)[0]
+        raise DataError(
+            f"S is not positive definite in {_place(spec, (int(i), int(obs)))}: the variance is {variances[i, obs]:.6g}"
+        )
+    check_variance_range(variances, "the variance in S", partial(_place, spec))
+    check_variance_ratios(variances, spec.outcome_index, "the variance in S", partial(_place, spec))
+
+
 def _check_definite(spec: Spec, values: FloatArray, row: np.ndarray, col: np.ndarray) -> None:
-    """Raise DataError unless every unit's sampling covariance is positive definite."""
+    """Raise DataError unless every unit's sampling covariance is positive definite, and not nearly singular."""
+    variances = values[:, row == col]
+    _check_variances(spec, variances)
+    if len(row) == variances.shape[1]:
+        return
     unit, first = np.unique(spec.row, return_index=True)
     place = np.searchsorted(unit, spec.row)
     within = np.arange(len(spec.row)) - first[place]
     k = int(within.max()) + 1
+    sd = np.sqrt(variances)
+    correlations = values / (sd[:, row] * sd[:, col])
     for begin in range(0, len(values), 100):
-        block = np.broadcast_to(np.eye(k), (len(values[begin : begin + 100]), len(unit), k, k)).copy()
-        block[:, place[row], within[row], within[col]] = values[begin : begin + 100]
-        block[:, place[row], within[col], within[row]] = values[begin : begin + 100]
-        try:
-            good = bool(np.isfinite(np.linalg.cholesky(block)).all())
-        except np.linalg.LinAlgError:
-            good = False
-        if not good:
-            least = np.linalg.eigvalsh(np.where(np.isfinite(block), block, -1.0))[:, :, 0]
-            i, j = np.argwhere(least <= 0)[0]
+        part = correlations[begin : begin + 100]
+        block = np.broadcast_to(np.eye(k), (len(part), len(unit), k, k)).copy()
+        block[:, place[row], within[row], within[col]] = part
+        block[:, place[row], within[col], within[row]] = part
+        if _clearly_definite(block):
+            continue
+        least = np.linalg.eigvalsh(np.where(np.isfinite(block), block, -1e9))[:, :, 0]
+        if (least < SINGULAR).any():
+            i, j = np.argwhere(least < SINGULAR)[0]
+            problem = "nearly singular" if least[i, j] > INDEFINITE * k else "not positive definite"
             raise DataError(
-                f"S is not positive definite in data set {begin + i}, row {spec.row_labels[unit[j]]} "
-                f"(smallest eigenvalue {least[i, j]:.3g})"
+                f"S is {problem} in data set {begin + i}, row {spec.row_labels[unit[j]]} "
+                f"(smallest eigenvalue of its correlations {least[i, j]:.3g}, at least {SINGULAR:g} is needed)"
             )
+
+
+def _clearly_definite(correlations: FloatArray) -> bool:
+    """Whether no matrix (..., k, k) can be nearly singular: every variance has a share of its own left."""
+    try:
+        pivots = np.diagonal(np.linalg.cholesky(correlations), axis1=-2, axis2=-1)
+    except np.linalg.LinAlgError:
+        return False
+    return bool((pivots > OWN_SHARE).all())
 
 
 def _starts(start: Any, free: Free, n: int) -> FloatArray | None:
@@ -205,7 +246,8 @@ def _starts(start: Any, free: Free, n: int) -> FloatArray | None:
         return np.broadcast_to(np.asarray(checked_start(start, free)), (n, free.size))
     if values.shape != (n, free.size) or not np.isfinite(values).all():
         raise SpecError(f"start has shape {values.shape}; give {(n, free.size)} finite numbers, data sets first")
-    return np.maximum(values, free.lower)
+    check_start_range(values, free)
+    return values
 
 
 def _fit_block(

@@ -5,20 +5,26 @@ import numpy as np
 from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.ml import NO_SEARCH
 from bayesmeta.estimation.record import Estimate
-from bayesmeta.kernel import likelihood
+from bayesmeta.kernel import likelihood, statistics
 from bayesmeta.model.spec import Spec
 
 
 def fit_fixed(spec: Spec) -> Estimate:
     """Generalised least squares with the known S alone."""
     stats = spec.statistics
-    psi = tuple(np.zeros((a, a)) for a in stats.dims)
-    value = likelihood(stats, psi, restricted=False)
+    value = likelihood(stats, [np.zeros((a, a)) for a in stats.dims], restricted=False)
+    if not np.array_equal(stats.beta0, stats.beta_fixed):
+        # centred where the data are heterogeneous, these statistics have fewer digits at Psi = 0
+        nothing = np.zeros((stats.n_obs, 0))
+        groups = [level.index for level in spec.levels]
+        S = (spec.S.value, spec.S.row, spec.S.col)
+        alone = statistics(spec.y - spec.offset, spec.X, [nothing for _ in groups], groups, S)
+        value = likelihood(alone, [np.zeros((0, 0)) for _ in groups], restricted=False)
     return Estimate(
         method="fixed",
         beta=value.beta,
         beta_cov=value.beta_cov,
-        psi=psi,
+        psi=tuple(np.zeros((a, a)) for a in stats.dims),
         xi=np.zeros(0),
         xi_cov=np.zeros((0, 0)),
         free=(),

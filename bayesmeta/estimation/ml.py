@@ -21,6 +21,7 @@ from bayesmeta.model.spec import Spec
 NO_SEARCH = Optimizer(np.zeros((0, 0)), np.zeros(0), 0, np.zeros(0), 0.0, True, np.zeros(0, bool), "nothing to search")
 FLAT = 1e-7  # curvature for relative steps below which the likelihood does not say where a parameter lies
 SINGULAR = 1e-8  # eigenvalue of the expected information, scaled to a unit diagonal
+BEYOND = 1e8  # natural sizes of a free parameter, beyond which no maximum lies and its square has no digits left
 SAME = 1e-5  # log-likelihood, and share of the parameters, by which two modes differ at least
 
 
@@ -181,7 +182,18 @@ def checked_start(start: Any, free: Free) -> FloatArray | None:
         raise SpecError(
             f"start has shape {values.shape}; give {free.size} finite numbers, for {', '.join(free.labels)}",
         )
-    if len(below := np.flatnonzero(values < free.lower)):
-        label = free.labels[below[0]]
-        raise SpecError(f"start has {values[below[0]]:g} for {label}, which cannot be negative")
+    check_start_range(values, free)
     return values
+
+
+def check_start_range(start: FloatArray, free: Free) -> None:
+    """Raise SpecError where free parameters (F,) or (data sets, F) lie outside their range, or beyond all reason."""
+    for bad, words in (
+        (start < free.lower, "which cannot be negative"),
+        (np.abs(start) > BEYOND * free.units, f"more than {BEYOND:g} of its natural size"),
+    ):
+        if bad.any():
+            *data_set, at = (int(i) for i in np.argwhere(bad)[0])
+            where = f" in data set {data_set[0]}" if data_set else ""
+            natural = f" ({free.units[at]:.3g})" if words.endswith("size") else ""
+            raise SpecError(f"start has {start[(*data_set, at)]:g} for {free.labels[at]}{where}, {words}{natural}")

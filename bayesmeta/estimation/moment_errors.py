@@ -72,7 +72,7 @@ def of_matrix_moments(units: Units, psi: FloatArray, slope: FloatArray) -> Float
 
     slope (k * k, k * k) : derivative of Psi by the weighted sum.
     """
-    W = np.linalg.inv(units.S) * units.pairs
+    W = units.precision
     cov = Residuals.of_fixed_fit(units, units.covariances(psi) * units.pairs, W).covariance_of_sum(W)
     return slope @ cov.reshape(slope.shape) @ slope.T
 

@@ -97,7 +97,7 @@ def matrix_moments(units: Units, fixed: Likelihood) -> tuple[FloatArray, FloatAr
     m, k, P = units.X.shape
     r, V = units.residuals(fixed.beta), fixed.beta_cov
     R = np.eye(k) * units.seen[:, None, :]
-    W = np.linalg.inv(units.S) * units.pairs
+    W = units.precision
     WX, XV = W @ units.X, units.X @ V
     H_t = WX @ np.swapaxes(XV, 1, 2)
     A = W - WX @ V @ np.swapaxes(WX, 1, 2)

@@ -20,6 +20,7 @@ APART = 0.35  # distance between starts in the unit cube, times sqrt(F)
 WELL_DETERMINED = 4  # groups for every parameter of a level from which likelihoods have hardly ever two modes
 ONE_MODE = 8  # groups for every parameter of a level from which moments alone lead to the only mode,
 ALIKE = 50.0  # where the sampling variances are no more unequal than this: the ratio of their outer deciles
+LARGEST_BATCH, FEWEST = 1_000, 3  # parameters times climbs, since steps cost the cube of their number; climbs even so
 CHEAP = 5_000  # points times groups up to which a grid costs less than moment estimates
 MOMENTS = ((1.0, 3), (25.0, 1))  # multiples of the typical sampling variances, and EM steps from there
 
@@ -30,8 +31,7 @@ class Effort:
 
     sides, grid_climbs : points along every axis of a grid, and climbs, by the number of parameters. points, climbs : of
     a Sobol sequence, where there are more parameters. moments : how many of `MOMENTS` are among those climbs.
-    if_in_doubt : climbs of a further scan, where the first ones leave a doubt. With many groups these first ones then
-    begin at moment estimates alone.
+    if_in_doubt : climbs of a further scan, where the first ones leave a doubt.
     """
 
     sides: Mapping[int, int]
@@ -43,7 +43,7 @@ class Effort:
 
 
 ALONE = Effort({1: 60, 2: 16}, {1: 3, 2: 4}, points=128, climbs=16, moments=2)
-EASY = Effort({1: 60, 2: 16}, {1: 3, 2: 4}, points=32, climbs=2, moments=1)
+EASY = Effort({1: 60, 2: 16}, {1: 3, 2: 4}, points=32, climbs=2, moments=1, if_in_doubt=8)
 FIRM = Effort({1: 60, 2: 16}, {1: 3, 2: 4}, points=64, climbs=4, moments=1, if_in_doubt=8)  # correlations shared
 MANY = Effort({1: 12, 2: 5}, {1: 2, 2: 2}, points=32, climbs=3, moments=1, if_in_doubt=3)
 MANY_BOUNDED = Effort({1: 12, 2: 5}, {1: 2, 2: 2}, points=64, climbs=6, moments=1)  # maxima are many where SDs are zero
@@ -100,8 +100,9 @@ def starts(objective: Objective, batch: int = 0) -> Starts:
     provisional = effort.if_in_doubt > 0 and not batch
     everyone = np.arange(objective.stats.n_data_sets)
     bounded = bool(np.isfinite(free.lower).any())  # at bounds of SDs there are more maxima
-    if one_mode or (provisional and not bounded and many_groups(free, ONE_MODE)):
-        return Starts(moment_starts(objective, *MOMENTS[0]), everyone, 0, provisional and not one_mode)
+    moments_first = provisional and effort is not EASY and not bounded and many_groups(free, ONE_MODE)
+    if one_mode or moments_first:
+        return Starts(moment_starts(objective, *MOMENTS[0]), everyone, 0, moments_first and not one_mode)
     share = grid(side, free.size) if side else sobol(effort.points, free.size, SEED, batch)
     excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
     largest = LARGEST * float(np.sqrt(max(1.0, excess)))
@@ -112,9 +113,10 @@ def starts(objective: Objective, batch: int = 0) -> Starts:
         return Starts(z[point], owner, len(share))
     moments = [] if batch else [moment_starts(objective, *how) for how in MOMENTS[: effort.moments]]
     climbs = (batch and effort.if_in_doubt) or effort.climbs
+    climbs = min(climbs, max(FEWEST, LARGEST_BATCH // free.size))
     point, owner = diverse(share, loglik, climbs - len(moments), APART)
     owners = np.concatenate([*[everyone] * len(moments), owner])
-    return Starts(np.concatenate([*moments, z[point]]), owners, len(share), provisional and effort is FIRM)
+    return Starts(np.concatenate([*moments, z[point]]), owners, len(share), provisional)
 
 
 def effort_of(objective: Objective) -> Effort:
@@ -130,7 +132,8 @@ def effort_of(objective: Objective) -> Effort:
 
 def further(objective: Objective) -> bool:
     """Whether further scans for more starts make sense: the points of a grid would be the same again."""
-    return effort_of(objective) is ALONE and objective.free.size not in ALONE.sides
+    size = objective.free.size
+    return effort_of(objective) is ALONE and size not in ALONE.sides and size * ALONE.climbs <= LARGEST_BATCH
 
 
 def well_determined(free: Free, groups: int) -> bool:

@@ -126,9 +126,14 @@ def in_doubt(objective: Objective, starts: Starts, climbs: Climbs, owner: IndexA
 
 
 def near_edges(free: Free, z: FloatArray) -> BoolArray:
-    """(B,) whether an SD is near zero, or a correlation near a limit of its range."""
+    """(B,) whether an SD is near zero, or a correlation near a limit of its range.
+
+    Not of families that hold every matrix: there climbs go round a singular one, and singular ends are normal.
+    """
     z = free.canonical(z.T).T
-    small = np.abs(z[:, free.zero_positions]) < NEAR_EDGE
+    families = [(v.structure, v.dim, place.start) for v, place in free.parts() if not v.structure.unrestricted]
+    sds = [start + structure.zero_positions(dim) for structure, dim, start in families]
+    small = np.abs(z[:, np.concatenate([np.arange(0), *sds])]) < NEAR_EDGE
     angles = z[:, free.rho_positions] / np.pi
     return np.asarray(small.any(1) | (np.minimum(angles, 1 - angles) < NEAR_EDGE).any(1))
 

@@ -9,7 +9,7 @@ from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.record import Estimate, Optimizer
-from bayesmeta.kernel import Likelihood, likelihood
+from bayesmeta.kernel import Likelihood, batched_linalg, likelihood
 from bayesmeta.model.spec import Spec
 
 LIKELIHOOD = 'leave out random= and psi=, or fit by method="reml" or "ml"'  # what to do where moments do not serve
@@ -32,6 +32,13 @@ class Units:
     def pairs(self) -> BoolArray:
         """(m, k, k) whether both outcomes are observed."""
         return self.seen[:, :, None] & self.seen[:, None, :]
+
+    @cached_property
+    def precision(self) -> FloatArray:
+        """(m, k, k) S^-1 of the observed outcomes, zero beside them."""
+        C = batched_linalg.accurate_cholesky(np.ascontiguousarray(np.moveaxis(self.S, 0, -1)[:, :, None]))
+        root = batched_linalg.solve_lower(C, np.broadcast_to(batched_linalg.identity(len(C)), C.shape))
+        return np.moveaxis(batched_linalg.gram(root, root)[:, :, 0], -1, 0) * self.pairs
 
     @cached_property
     def n_pairs(self) -> FloatArray:

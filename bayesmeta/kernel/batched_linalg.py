@@ -10,6 +10,8 @@ import numpy as np
 UNROLL = 12  # largest size for which loops over rows beat LAPACK
 WIDE = 48  # number of rows from which BLAS wins over einsum
 FEW = 24  # number of matrices up to which LAPACK wins
+NEARLY_SINGULAR = 1e-3  # share of a variance that is left given those before it, below which a factor is refined
+REFINEMENTS = 2  # steps; each squares the error
 
 
 def _to_lapack(A: np.ndarray) -> np.ndarray:
@@ -39,6 +41,62 @@ def cholesky(A: np.ndarray) -> np.ndarray:
         np.sqrt(column[0], out=L[j, j])
         np.divide(column[1:], L[j, j], out=L[j + 1 :, j])
     return L
+
+
+def accurate_cholesky(A: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factors, right to rounding of their own entries where the matrices are nearly singular.
+
+    An error E of L L' = A - E is an error of L^-1 E L^-T in what the factor whitens, which grows as the inverse of the
+    smallest eigenvalue. Taken from the exact difference A - L L', and undone as L (I + its lower half), what is left is
+    the rounding of L itself, which grows as the square root of that inverse only.
+    """
+    L = cholesky(A)
+    if len(A) == 1:
+        return L
+    diagonal = np.arange(len(A))
+    pivot = (L[diagonal, diagonal] ** 2 / A[diagonal, diagonal]).min(0)
+    data_set, group = np.nonzero(~(pivot > NEARLY_SINGULAR))
+    if len(group):
+        few = A[:, :, data_set, group][:, :, None]
+        L[:, :, data_set, group] = _refined(L[:, :, data_set, group][:, :, None], few)[:, :, 0]
+    return L
+
+
+def _refined(L: np.ndarray, A: np.ndarray) -> np.ndarray:
+    half = np.tril(np.ones((len(L), len(L))), -1) + np.eye(len(L)) / 2
+    for _ in range(REFINEMENTS):
+        G = solve_lower(L, transpose(solve_lower(L, _difference(A, L))))
+        L = L + product(L, half[:, :, None, None] * G)
+    return L
+
+
+def _difference(A: np.ndarray, L: np.ndarray) -> np.ndarray:
+    """A - L L', the products and their sum without rounding errors but those of the errors.
+
+    Ogita, Rump and Oishi (2005), SIAM J. Sci. Comput. 26:1955-1988, algorithm 5.3 (Dot2).
+    """
+    total, errors = A, np.zeros(A.shape)
+    for k in range(len(L)):
+        p, e = _two_product(L[:, None, k], L[None, :, k])
+        new = total - p
+        part = new - total
+        errors += (total - (new - part)) - (p + part) - e
+        total = new
+    return np.asarray(total + errors)
+
+
+def _two_product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rounded product and its error (Dekker 1971)."""
+    p = a * b
+    a_high, b_high = _high(a), _high(b)
+    a_low, b_low = a - a_high, b - b_high
+    return p, ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def _high(a: np.ndarray) -> np.ndarray:
+    """The upper half of the digits."""
+    c = 134217729.0 * a
+    return np.asarray(c - (c - a))
 
 
 def solve_lower(L: np.ndarray, B: np.ndarray) -> np.ndarray:
@@ -138,9 +196,11 @@ def triangularise(W: np.ndarray, a: int) -> np.ndarray:
     """Householder reflections that make the first `a` columns of every W upper triangular; W is overwritten.
 
     The first `a` rows then hold R and U'(the other columns), the rows below what is left of the other columns after
-    projecting off the first ones.
+    projecting off the first ones. The row with the largest entry comes first (Powell and Reid 1969): otherwise rows of
+    very different sizes, as sampling variances of 1 and 1e-12 make them, would lose the digits of the small ones.
     """
     for j in range(min(a, len(W) - 1)):
+        _largest_first(W[j:], j)
         v = W[j:, j].copy()
         norm = np.sqrt((v * v).sum(0))
         v[0] += np.copysign(norm, v[0])
@@ -150,3 +210,14 @@ def triangularise(W: np.ndarray, a: int) -> np.ndarray:
         rest -= v[:, None] * (beta * (v[:, None] * rest).sum(0))
         W[j + 1 :, j] = 0.0
     return W
+
+
+def _largest_first(W: np.ndarray, column: int) -> None:
+    """Exchange the first row of every W and the one whose entry in a column is the largest; in place."""
+    which = np.abs(W[:, column]).argmax(0)
+    data_set, group = np.nonzero(which)
+    if len(group):
+        at = which[data_set, group]
+        first = W[0, :, data_set, group].copy()
+        W[0, :, data_set, group] = W[at, :, data_set, group]
+        W[at, :, data_set, group] = first

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from bayesmeta.kernel.likelihood import likelihood
-from bayesmeta.kernel.statistics import Statistics, reduce, whitened_design
+from bayesmeta.kernel.statistics import Design, Statistics, reduce, whitened_design
 
+UNEQUAL = 1e4  # ratio of standard errors from which X is made orthonormal at another Psi than 0
+ROUNDS = 3  # of that: each finds more digits of the smaller one
 HETEROGENEOUS = 100.0  # Q / df above which the fixed-effects fit is too far from the answer to centre y by
 
 
@@ -35,9 +37,45 @@ def statistics(
     excess = stats.Q / max(1, stats.n_obs - stats.n_coef)
     if excess.max() > HETEROGENEOUS and any(stats.dims):
         # The residual sum of squares would be a difference of numbers of the size of Psi / S.
-        innermost = stats.depth - 1
-        psi = [np.zeros((len(excess), a, a)) for a in stats.dims]
-        psi[innermost] += excess[:, None, None] * np.diag(stats.typical[innermost] ** 2)
-        near = reduce(design, y, likelihood(stats, psi, restricted=False).beta.T)
+        near = _centred_at(_heterogeneous(stats, excess), stats, design, y)
         return replace(near, beta_fixed=stats.beta_fixed, Q=stats.Q)
     return stats
+
+
+def _heterogeneous(stats: Statistics, excess: np.ndarray) -> list[np.ndarray]:
+    """Psi (B, a, a) of every level that would explain the excess (B,) of Q over its degrees of freedom."""
+    innermost = stats.depth - 1
+    psi = [np.zeros((len(excess), a, a)) for a in stats.dims]
+    psi[innermost] += excess[:, None, None] * np.diag(stats.typical[innermost] ** 2)
+    return psi
+
+
+def _centred_at(psi: list[np.ndarray], stats: Statistics, design: Design, y: np.ndarray) -> Statistics:
+    """Statistics of y centred by the fit at Psi, X orthonormal there where it must be."""
+    for _ in range(ROUNDS):
+        value = likelihood(stats, psi, restricted=False)
+        rotate = one_sided(value.top.M)
+        design = rotated(design, value.top.M) if rotate else design
+        stats = reduce(design, y, value.beta.T)
+        if not rotate:
+            break
+    return stats
+
+
+def one_sided(M: np.ndarray) -> bool:
+    """Whether coefficients that Psi = 0 tells apart equally well are told apart very unequally at another Psi.
+
+    M (B, P, P) : root of their covariance there, upper triangular, where that at Psi = 0 is the identity.
+    """
+    longest = np.sqrt((M * M).sum(1)).max(1)
+    return bool((longest > UNEQUAL * np.abs(np.diagonal(M, axis1=1, axis2=2)).min(1)).any())
+
+
+def rotated(design: Design, M: np.ndarray) -> Design:
+    """The design with X R^-1 M for X R^-1."""
+    first_x = design.columns.shape[1] - design.X.shape[1]
+    shape = (len(design.columns), design.columns.shape[1], len(M))
+    columns = np.broadcast_to(design.columns, shape).copy()
+    columns[:, first_x:] = np.einsum("npb,bpq->nqb", columns[:, first_x:], M)
+    R = np.linalg.solve(M, np.moveaxis(design.R, -1, 0))
+    return replace(design, columns=columns, R=np.moveaxis(R, 0, -1))

@@ -16,7 +16,7 @@ from bayesmeta.kernel.elimination import LeafState, NodeState, Upward, add_leaf_
 from bayesmeta.kernel.leaves import Chunk
 from bayesmeta.kernel.statistics import Statistics
 
-MOST_MOMENTS = 12  # effects of a leaf up to which sums over leaves are of products of all pairs of entries
+MOST_MOMENTS = 12  # effects of a leaf up to which these products are summed whatever the number of directions
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,24 @@ def _traces(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
         D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
         return np.asarray(D[0, 0][:, None] * D[0, 0][None] * (A[0, 0] * B[0, 0]).sum(-1))
     if a <= MOST_MOMENTS:
-        left, right = (np.moveaxis(M.reshape(a * a, *M.shape[2:]), 1, 0) for M in (A, B))
-        moments = (left @ right.mT).reshape(-1, a, a, a, a).transpose(0, 4, 1, 2, 3)
-        flat = _by_batch(D)
-        return np.asarray(np.moveaxis(flat.mT @ moments.reshape(-1, a * a, a * a) @ flat, 0, -1))
+        return _traces_by_moments(D, A, B)
+    if D.shape[2] > a:  # hardly more work than for one direction, but large: one data set at a time
+        pairs = [
+            (np.s_[..., b : b + 1] if D.shape[3] > 1 else np.s_[...], np.s_[:, :, b : b + 1]) for b in range(A.shape[2])
+        ]
+        return np.concatenate([_traces_by_moments(D[of], A[at], B[at]) for of, at in pairs], axis=2)
     D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
     DA, DB = (np.einsum("ijrb,jkbn->ikrbn", D, M) for M in (A, B))
     return np.asarray(np.einsum("ikrbn,kisbn->rsb", DA, DB))
+
+
+def _traces_by_moments(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """The same from the sums over groups of all products of an entry of A and one of B."""
+    a = len(A)
+    left, right = (np.moveaxis(M.reshape(a * a, *M.shape[2:]), 1, 0) for M in (A, B))
+    moments = (left @ right.mT).reshape(-1, a, a, a, a).transpose(0, 4, 1, 2, 3)
+    flat = _by_batch(D)
+    return np.asarray(np.moveaxis(flat.mT @ moments.reshape(-1, a * a, a * a) @ flat, 0, -1))
 
 
 def _by_batch(D: np.ndarray) -> np.ndarray:

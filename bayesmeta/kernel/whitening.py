@@ -68,5 +68,5 @@ def whitener(value: np.ndarray, row: IntArray, col: IntArray, plan: Layout) -> W
         block[i, j, :, at] = value[:, own].T
         block[j, i, :, at] = value[:, own].T
         all_rows.append(start[these] + np.arange(s)[:, None])
-        factors.append(batched_linalg.cholesky(block))
+        factors.append(batched_linalg.accurate_cholesky(block))
     return Whitener(tuple(all_rows), tuple(factors))

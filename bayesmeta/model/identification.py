@@ -17,7 +17,7 @@ NULL = 1e-12  # length of one level's derivatives that count as none, where its 
 ABSORBED = 1e-8  # of the length of an effect's design: what the fixed part may leave of it
 SATURATED = 1e-8  # what an observation's leverage lacks to 1 when the fixed part has an effect of its own for it
 MOST_EFFECTS = 50  # random effects of a level: memory grows with the fourth power
-MANY_FREE = 250  # free parameters whose search takes minutes
+MANY_FREE = 500  # free parameters whose search takes minutes
 NAMED = 1e-3  # an entry of Psi is named from this share of the largest change
 
 
@@ -71,6 +71,15 @@ def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequen
             )
 
 
+def nothing_varies(levels: Sequence[Level]) -> list[str]:
+    """A sentence where every level with random effects has a Psi that is given as zero."""
+    of_effects = [level for level in levels if level.dim]
+    if not of_effects or any(level.varies for level in of_effects):
+        return []
+    names = " and ".join(f"'{level.name}'" for level in of_effects)
+    return [f"psi of level {names} is given as zero: nothing varies between groups, a common-effect model"]
+
+
 def unidentified(levels: Sequence[Level], X: FloatArray) -> list[str]:
     """Sentences that say which variances and correlations the data cannot identify; empty when they can all.
 
@@ -104,7 +113,8 @@ def _held_sentence(whose: str, n_groups: int) -> str:
     reason = "since the fixed part has an effect for each of its groups"
     if n_groups <= 1:
         reason = "which has one group" if n_groups else "which is zero in every row"
-    return f"the data cannot identify the variance {whose}, {reason}; REML holds it at 0"
+    ml = "by ML the likelihood rises until it is 0" if n_groups else "by ML the likelihood is flat"
+    return f"the data cannot identify the variance {whose}, {reason}; REML holds it at 0, {ml}"
 
 
 def absorbed(level: Level, X: FloatArray) -> BoolArray:

@@ -69,6 +69,10 @@ class Observations:
         row = f"row {self.row_labels[self.row[obs]]}"
         return row if len(self.outcomes) == 1 else f"{self.outcomes[self.outcome[obs]]} in {row}"
 
+    def place(self, at: tuple[int, ...]) -> str:
+        """`name` of the observation with which an index ends."""
+        return self.name(at[-1])
+
     def names(self, obs: IntArray) -> str:
         """`row 7`, `rows 3, 7`, or `yB in row 3, yC in row 3`."""
         if len(self.outcomes) > 1:

@@ -7,12 +7,14 @@ from scipy.sparse.csgraph import connected_components
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import DataError
+from bayesmeta.model.magnitudes import check_variance_range, check_variance_ratios
 from bayesmeta.model.observations import Observations
 from bayesmeta.model.spec import SamplingCovariance
 
 ASYMMETRY = 1e-8  # of the two standard errors: more than rounding, less than a misprint
-LEAST, MOST = 1e-100, 1e100  # of a sampling variance: beyond, squares leave the range of numbers
-SINGULAR = 8 * np.finfo(float).eps  # per row, of the smallest eigenvalue on the correlation scale
+INDEFINITE = 8 * np.finfo(float).eps  # per row, of the smallest eigenvalue on the correlation scale: rounding
+NEARLY_ONE = 0.9995  # a correlation that three digits would print as one
+SINGULAR = 1e-12  # of the same: below, the last digits of the entries decide about the results
 
 
 def check_symmetric(matrices: FloatArray, obs: IntArray, observations: Observations, source: str) -> None:
@@ -38,18 +40,20 @@ def check_variances(variances: FloatArray, observations: Observations, source: s
         (np.isinf(variances), "infinite"),
         (variances == 0, "zero"),
         (variances < 0, "negative"),
-        (variances < LEAST, f"less than {LEAST:g}, too small to compute with"),
-        (variances > MOST, f"more than {MOST:g}, too large to compute with"),
     ):
         if bad.any():
             raise DataError(
                 f"sampling variance of {observations.names(np.flatnonzero(bad))} is {what} ({source})\n"
                 "  give the squared standard error, which is positive, or set the outcome to missing"
             )
+    check_variance_range(variances, "sampling variance", lambda at: f"{observations.place(at)} ({source})")
 
 
 def check_entries(S: SamplingCovariance, observations: Observations, source: str) -> None:
     check_variances(S.variances, observations, source)
+    check_variance_ratios(
+        S.variances, observations.outcome, "sampling variance", lambda at: f"{observations.place(at)} ({source})"
+    )
     bad = ~np.isfinite(S.value)
     if bad.any():
         first = np.argmax(bad)
@@ -106,7 +110,7 @@ def check_positive_definite(S: SamplingCovariance, observations: Observations, s
         R = np.zeros((len(sets), s, s))
         at, i, j = rank[of_set[S.row[entry]]], place[S.row[entry]], place[S.col[entry]]
         R[at, i, j] = R[at, j, i] = scaled[entry]
-        bad = np.linalg.eigvalsh(R)[:, 0] <= SINGULAR * s
+        bad = np.linalg.eigvalsh(R)[:, 0] < max(SINGULAR, INDEFINITE * s)
         if bad.any():
             first = int(np.argmax(bad))
             obs = members[start[sets[first]] : start[sets[first]] + s]
@@ -116,15 +120,22 @@ def check_positive_definite(S: SamplingCovariance, observations: Observations, s
 def _not_positive_definite(
     R: FloatArray, obs: IntArray, variances: FloatArray, observations: Observations, source: str
 ) -> str:
-    smallest = np.linalg.eigvalsh(R * np.sqrt(np.outer(variances, variances)))[0]
     low, high = np.unravel_index(np.argmax(np.abs(np.triu(R, 1))), R.shape)
     rows = np.unique(observations.row[obs])
     where = f"{source}, row{'s' * (len(rows) > 1)} {listing([observations.row_labels[r] for r in rows])}"
+    smallest = np.linalg.eigvalsh(R)[0]
+    if smallest > INDEFINITE * len(R):
+        problem = f"nearly singular (smallest eigenvalue of its correlations {smallest:.1e}, less than {SINGULAR:g})"
+        advice = "leave out what follows from the others"
+    else:
+        covariance = R * np.sqrt(np.outer(variances, variances))
+        problem = f"not positive definite (smallest eigenvalue {np.linalg.eigvalsh(covariance)[0]:.1e})"
+        advice = "check the row"
+    correlation = f"{R[low, high]:.3g}" if abs(R[low, high]) < NEARLY_ONE else f"{R[low, high]:.16g}"
     return (
-        f"sampling covariance of {observations.group_name(obs[0])} is not positive definite"
-        f" (smallest eigenvalue {smallest:.1e})\n"
-        f"  {where}; implied correlation of {_pair(obs[low], obs[high], observations)} is {R[low, high]:.3g}\n"
-        "  check the row, or pass the nearest positive definite matrix from bm.within.nearest(...)"
+        f"sampling covariance of {observations.group_name(obs[0])} is {problem}\n"
+        f"  {where}; implied correlation of {_pair(obs[low], obs[high], observations)} is {correlation}\n"
+        f"  {advice}, or pass the nearest positive definite matrix from bm.within.nearest(...)"
     )
 
 

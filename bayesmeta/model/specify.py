@@ -15,7 +15,8 @@ from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, Spec
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.measures import check_measure
-from bayesmeta.model.identification import check_free, check_rank, unidentified
+from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
+from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
 from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
 from bayesmeta.model.spec import Level, Spec
@@ -131,6 +132,7 @@ def specify(
     psis = _structures(psi, {level: design.effects(level) for level in parsed.levels})
     check_free(psis, {level: design.effects(level) for level in parsed.levels})
     X, offsets, Z = _matrices(design, rows, observations.present[observations.kept])
+    check_designs(X, design.coef, offsets, observations.place)
     check_rank(X, design.coef)
     sampling, assumed = sampling_covariance(reported, observations)
     notes = (
@@ -142,13 +144,18 @@ def specify(
         Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), psis[name])
         for name, groups_ in zip(parsed.levels, grouping, strict=True)
     )
+    y = response[observations.observed]
+    outcome = f"outcome '{parsed.outcomes[0]}'" if len(parsed.outcomes) == 1 else "the outcome"
+    check_estimates(y, sampling.variances, outcome, observations.place)
+    check_effects(levels, sampling.variances, observations.place)
     flat = unidentified(levels, X)
+    notes = (*notes, *nothing_varies(levels))
     for note in notes:
         warn(note, AssumptionWarning)
     for note in flat:
         warn(note, BoundaryWarning)
     return Spec(
-        y=response[observations.observed],
+        y=y,
         X=X,
         offset=offsets,
         S=sampling,

@@ -29,12 +29,17 @@ def placement(dim: int) -> np.ndarray:
 
 
 @cache
-def quadratic_forms(dim: int) -> np.ndarray:
-    """(m, n_free, n_free) Q such that entry r of the lower triangle of Psi = L L' is xi' Q_r xi / 2."""
+def partners(dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """(m, n_free) twice: positions in xi whose sum is the derivative of an entry of Psi = L L' by an entry of L.
+
+    dPsi_rc / dL_if is L_cf where r = i, and L_rf where c = i; n_free stands for zero.
+    """
     row, col = lower_entries(dim)
-    L = placement(dim)
-    products = np.einsum("rcf,scg->rsfg", L, L)[row, col]
-    return np.asarray(products + products.swapaxes(1, 2))
+    position = np.full((dim, dim), len(row))
+    position[row, col] = np.arange(len(row))
+    first = np.where(row[:, None] == row, position[col[:, None], col], len(row))
+    second = np.where(col[:, None] == row, position[row[:, None], col], len(row))
+    return first, second
 
 
 @cache
@@ -126,10 +131,16 @@ class Unstructured(Structure):
         return np.asarray(by_effect[row] * by_effect[col])
 
     def theta_jacobian(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        return np.tensordot(quadratic_forms(dim), xi, 1)
+        first, second = partners(dim)
+        padded = np.concatenate([xi, np.zeros((1, *xi.shape[1:]))])
+        return np.asarray(padded[first] + padded[second])
 
     def theta_curvature(self, xi: np.ndarray, weight: np.ndarray, dim: int) -> np.ndarray:
-        return np.tensordot(quadratic_forms(dim), weight, ((0,), (0,)))
+        row, col = lower_entries(dim)
+        full = np.zeros((dim, dim, *weight.shape[1:]))
+        full[row, col] += weight / 2
+        full[col, row] += weight / 2
+        return self.curvature(weight, full, dim)
 
     def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
         return over_data_sets(np.where(_half_entries(dim) > 0, 1.0, 0.0), xi)

@@ -202,3 +202,67 @@ def test_sampling_variances_of_very_different_sizes(
     model = drawn_from(model.at(S=scale[:, None] * model.S * scale[None, :]), 0)
     assert_loglik(model, restricted)
     assert_coefficients(model, restricted)
+
+
+def nearly_singular(size: int, distance: float, kind: str, seed: int) -> Model:
+    """Three groups whose errors are coupled, with the smallest eigenvalue of their correlations about `distance`."""
+    rng, group = np.random.default_rng([seed, size]), np.repeat(np.arange(3), size)
+    n = len(group)
+    S = np.zeros((n, n))
+    for g in range(3):
+        rows = np.ix_(group == g, group == g)
+        S[rows] = singular_correlation(rng, size, distance, kind)
+    sd = 10 ** rng.uniform(-1, 1, n)
+    S = S * np.outer(sd, sd)
+    X = np.column_stack([np.ones(n), rng.normal(size=n)])
+    return drawn_from(Model(np.zeros(n), X, [np.ones((n, 1))], [group], (S + S.T) / 2, [np.eye(1)]), seed)
+
+
+def singular_correlation(rng: np.random.Generator, size: int, distance: float, kind: str) -> ArrayLike:
+    """Exchangeable, autoregressive, or with random eigenvectors: one eigenvalue small, or one of every size."""
+    lag = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+    if kind in ("cs", "ar1"):
+        return (1 - distance) ** np.minimum(lag, 1 if kind == "cs" else size)
+    vectors = np.linalg.qr(rng.normal(size=(size, size)))[0]
+    values = np.geomspace(distance, 1, size) if kind == "graded" else np.r_[distance, np.linspace(1, 2, size - 1)]
+    R = vectors * values @ vectors.T
+    scale = np.sqrt(np.diag(R))
+    return R / np.outer(scale, scale)
+
+
+@pytest.mark.parametrize("psi", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["cs", "ar1", "graded", "one"])
+@pytest.mark.parametrize(("size", "distance"), [(2, 1e-10), (2, 2e-12), (3, 1e-11), (6, 1e-8), (6, 2e-12)])
+def test_nearly_singular_sampling_covariance(size: int, distance: float, kind: str, psi: float) -> None:
+    model = nearly_singular(size, distance, kind, 0).at(psi=[np.array([[psi]])])
+    assert_loglik(model, True, 1e-7)
+    beta, covariance = dense.coefficients_mp(model)
+    se, fit = np.sqrt(np.diag(covariance)), kernel.likelihood(statistics(model), model.psi, True)
+    np.testing.assert_allclose(fit.beta / se, beta / se, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(fit.beta_cov / np.outer(se, se), covariance / np.outer(se, se), atol=1e-8)
+
+
+@pytest.mark.parametrize("size", [6, 20])
+def test_common_effects_of_estimates_that_a_nearly_singular_covariance_excludes(size: int) -> None:
+    """The weights are huge and of both signs; without refinement coefficients are off by hundreds of SEs."""
+    model = nearly_singular(size, 2e-12, "cs", 1)
+    noise = np.random.default_rng(2).normal(size=len(model.y))
+    model = model.at(y=noise, psi=[np.zeros((1, 1))])
+    beta, covariance = dense.coefficients_mp(model, 40)
+    fit = kernel.likelihood(statistics(model), model.psi, False)
+    np.testing.assert_allclose(fit.beta, beta, rtol=1e-8, atol=1e-6 * np.sqrt(np.diag(covariance)).max())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_very_precise_rows_that_disagree_about_the_fixed_part(seed: int) -> None:
+    """X orthonormal at Psi = 0 alone would lose what the precise rows say about their differences within a group."""
+    rng, n = np.random.default_rng(seed), 12
+    v = rng.uniform(0.5, 2, n)
+    v[[0, 1, 5]] *= 1e-12
+    X, group = np.column_stack([np.ones(n), rng.normal(size=(n, 2))]), np.repeat(np.arange(4), 3)
+    psi = [np.array([[1e10]])]
+    model = drawn_from(Model(np.zeros(n), X, [np.ones((n, 1))], [group], np.diag(v), psi), seed)
+    assert_loglik(model, True, 1e-4)
+    beta, covariance = dense.coefficients_mp(model)
+    fit, se = kernel.likelihood(statistics(model), model.psi, True), np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(fit.beta / se, beta / se, atol=1e-3)

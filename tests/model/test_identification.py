@@ -10,6 +10,8 @@ import bayesmeta as bm
 from bayesmeta.errors import SpecError
 from bayesmeta.model.identification import check_rank
 
+HELD = "REML holds it at 0, by ML the likelihood rises until it is 0"
+
 
 def table() -> pd.DataFrame:
     """40 rows in 20 groups g of two; h numbers the rows, s the rows of a group."""
@@ -106,18 +108,18 @@ def test_units_of_a_predictor_do_not_matter():
 
 def test_one_group_has_no_variance():
     assert reservations(random="1 | all/g") == [
-        "the data cannot identify the variance of level 'all', which has one group; REML holds it at 0"
+        "the data cannot identify the variance of level 'all', which has one group; " + HELD
     ]
     assert reservations(random="1 | all", psi=bm.structures.Fixed([[0.2]])) == []
     one = pd.DataFrame({"y": [1.0], "v": [0.1]})
     (sentence,) = reservations(data=one)
-    assert sentence == "the data cannot identify the variance of level 'unit', which has one group; REML holds it at 0"
+    assert sentence == "the data cannot identify the variance of level 'unit', which has one group; " + HELD
 
 
 def test_fixed_effects_of_every_group_take_up_its_variance():
     sentence = (
         "the data cannot identify the variance of level 'g', since the fixed part has an effect for each of its "
-        "groups; REML holds it at 0"
+        "groups; " + HELD
     )
     assert reservations("y ~ C(g)", random="1 | g/h") == [sentence]
     assert reservations("y ~ 0 + C(g)", random="1 | g") == [sentence]
@@ -126,7 +128,7 @@ def test_fixed_effects_of_every_group_take_up_its_variance():
 def test_an_observation_that_the_fixed_part_fits_exactly_says_nothing():
     data = table()
     once = data.assign(z=data.z.where(data.h == 0), d=(data.h == 3).astype(float))
-    taken = "the data cannot identify the variance of z (unit), which has one group; REML holds it at 0"
+    taken = "the data cannot identify the variance of z (unit), which has one group; " + HELD
     for psi in ("diag", "unstr", "hcs"):
         assert reservations("y + z ~ 1", ["v", "w"], once, psi=psi) == [taken]
     assert reservations("y + z ~ 1", ["v", "w"], once, psi="id") == []
