@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayesmeta import kernel
+from bayesmeta.kernel.information import MOST_MOMENTS, _traces
 from tests.support import dense
 from tests.support.dense import FloatArray, Model
 from tests.support.kernel_calls import assert_close, statistics
@@ -70,3 +71,15 @@ def test_directions_of_every_point(n_levels: int) -> None:
         alone = kernel.likelihood(stats, [p[i] for p in psi], True, directions=[d[..., i] for d in directions])
         for name in ("average", "expected"):
             assert_close(getattr(together.information, name)[i], getattr(alone.information, name)[0], 1e-9)
+
+
+@pytest.mark.parametrize("directions", [3, 20])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_traces_of_large_blocks(directions: int, batch: int) -> None:
+    """More effects than sums of all products are kept for at once: by either way the same."""
+    rng = np.random.default_rng(3)
+    a = MOST_MOMENTS + 2
+    A, B, D = (rng.normal(size=(a, a, *shape)) for shape in [(batch, 4), (batch, 4), (directions, batch)])
+    A, B, D = A + A.swapaxes(0, 1), B + B.swapaxes(0, 1), D + D.swapaxes(0, 1)
+    expected = np.einsum("ijrb,jkbn,klsb,libn->rsb", D, A, D, B, optimize=True)
+    np.testing.assert_allclose(_traces(D, A, B), expected, rtol=1e-9, atol=1e-9)
