@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from bayesmeta.summaries.compare import compare as compare
     from bayesmeta.summaries.summary import summary as summary
     from bayesmeta.tree import Spec as Spec
+    from bayesmeta.tree.files import load as load
+    from bayesmeta.tree.files import save as save
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
 _MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "structures", "within")
@@ -88,6 +90,7 @@ _NAMES = {
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
     "tree": ("Spec",),
+    "tree.files": ("load", "save"),
     "model.specify": ("specify",),
     "simulation.declaration": ("load_study",),
     "simulation.run": ("run_study", "study_table"),

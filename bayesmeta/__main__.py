@@ -1,6 +1,19 @@
-"""`python -m bayesmeta`, the same as the command `bayesmeta`."""
+"""The command `bayesmeta`, which is also `python -m bayesmeta`."""
 
-from bayesmeta.cli import app
+import sys
+
+
+def main() -> None:
+    """Run a command; one line where Ctrl-C comes while the commands are still being loaded."""
+    try:
+        # pandas, xarray and others load with the commands, which leaves time for an interruption
+        from bayesmeta.cli import app
+
+        app(prog_name="bayesmeta")
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted\n")
+        sys.exit(130)
+
 
 if __name__ == "__main__":
-    app(prog_name="bayesmeta")
+    main()

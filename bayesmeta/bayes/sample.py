@@ -103,11 +103,13 @@ def sample(
     return sampling.posterior(spec, resolve(spec, priors), name, settings, backend, random_effects)
 
 
-def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any, spec: Spec) -> None:
+def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any, spec: Spec | None = None) -> None:
     """Validate the settings of a sampler, and that the draws fit into memory."""
     for name, value, least in (("draws", draws, 1), ("tune", tune, 1), ("chains", chains, 1)):
         check_integer(value, name, least)
     check_probability(target_accept, "target_accept")
+    if spec is None:
+        return
     effects = sum(level.n_groups * level.dim for level in spec.levels)
     values = 5 * len(spec.y) + effects + len(spec.coef) + sum(level.n_free + level.dim**2 for level in spec.levels)
     check_size(8.0 * (draws + tune) * chains * values, f"{draws:,} draws of {chains:,} chains (after {tune:,} to tune)")

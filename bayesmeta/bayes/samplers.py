@@ -148,7 +148,8 @@ class Nutpie:
         """Chains; shared : new values of the model's shared variables."""
         import nutpie
 
-        return nutpie.sample(
+        # nutpie itself would take an interruption for the end, and return what there is
+        sampler = nutpie.sample(
             self.compiled.with_data(**shared) if shared else self.compiled,
             draws=settings.draws,
             tune=settings.tune,
@@ -157,7 +158,13 @@ class Nutpie:
             target_accept=settings.target_accept,
             progress_bar=settings.progress,
             save_warmup=False,
+            blocking=False,
         )
+        try:
+            return whole(sampler.wait(), settings)
+        except BaseException:
+            sampler.cancel()
+            raise
 
 
 def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings: Settings) -> xr.DataTree:
@@ -169,7 +176,7 @@ def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings
         register_jax()
         options = {"nuts": {**options, "chain_method": "vectorized"}}
     with _without_blas_of_c(), model:
-        return pm.sample(
+        raw = pm.sample(
             settings.draws,
             tune=settings.tune,
             chains=settings.chains,
@@ -181,6 +188,15 @@ def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings
             compute_convergence_checks=False,
             **options,
         )
+    return whole(raw, settings)
+
+
+def whole(raw: xr.DataTree, settings: Settings) -> xr.DataTree:
+    """The chains, all as long as was asked; samplers take an interruption for the end, and return shorter ones."""
+    sizes = raw[schema.POSTERIOR].sizes
+    if (sizes[schema.CHAIN], sizes[schema.DRAW]) != (settings.chains, settings.draws):
+        raise KeyboardInterrupt
+    return raw
 
 
 def statistics(raw: xr.DataTree) -> dict[str, xr.DataArray]:

@@ -1,12 +1,14 @@
 """The application: its own options, the options that several commands take, and errors as messages."""
 
+import os
 import platform
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -15,6 +17,7 @@ from bayesmeta._version import __version__
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning
 from bayesmeta.model_files.model_file import Analysis
 
+INTERRUPTED = 130  # exit code of what Ctrl-C has ended
 PACKAGES = ("numpy", "scipy", "pandas", "xarray", "formulaic", "pymc", "pytensor", "nutpie", "arviz", "matplotlib")
 
 app = typer.Typer(
@@ -32,6 +35,10 @@ Seed = Annotated[int, typer.Option(help="Seed of the random numbers; the same se
 Sampler = Annotated[Literal["auto", "nutpie", "pymc", "numpyro"], typer.Option(help="The sampler.")]
 TargetAccept = Annotated[
     float, typer.Option(help="Between 0 and 1; values closer to 1 take smaller steps and reduce divergences.")
+]
+Outside = Annotated[
+    bool,
+    typer.Option("--allow-outside", help="Read data that the model file names outside its own folder."),
 ]
 Out = Annotated[
     Path | None,
@@ -75,14 +82,64 @@ def options(
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Print errors that concern the user's input as messages with exit code 2; warnings are part of the summaries."""
+    """Print errors of the user's input, of files and of disks as messages with exit code 2, interruptions with 130.
+
+    Warnings are part of the summaries.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BayesmetaWarning)
             yield
+        flush()
     except BayesmetaError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
+        fail(f"Error: {error}", 2)
+    except OSError as error:
+        fail(f"Error: {' '.join(filter(None, (error.strerror or str(error), str(error.filename or '')[:200])))}", 2)
+    except MemoryError as error:
+        fail(f"Error: the memory of this computer does not suffice: {error}".rstrip(": "), 2)
+    except KeyboardInterrupt as interruption:
+        # what the work itself has to say of what is saved
+        fail("Interrupted" + "".join(f": {text}" for text in interruption.args if isinstance(text, str)), INTERRUPTED)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say on the error stream what went wrong, and end."""
+    with suppress(OSError):
+        typer.echo(message, err=True)
+    raise typer.Exit(code) from None
+
+
+class _Output:
+    """What is wrong with the standard output, once something is: a reader that has gone, or a full disk."""
+
+    problem: OSError | None = None
+
+
+def echo(text: object) -> None:
+    """Print on the standard output, as long as anybody reads it: nobody's results are lost because of that."""
+    if _Output.problem is None:
+        try:
+            typer.echo(str(text))
+        except OSError as error:
+            _close_output(error)
+
+
+def flush() -> None:
+    """Bring what was printed to its readers; OSError where it could not be, unless they have gone on purpose."""
+    if _Output.problem is None:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            _close_output(error)
+    problem, _Output.problem = _Output.problem, None
+    if problem is not None and not isinstance(problem, BrokenPipeError):
+        raise OSError(problem.errno, f"the output cannot be written ({problem.strerror}), saved files are whole")
+
+
+def _close_output(problem: OSError) -> None:
+    _Output.problem = problem
+    with suppress(OSError, ValueError):  # Python would try again at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def chosen_models(analysis: Analysis, model: str | None) -> list[str]:

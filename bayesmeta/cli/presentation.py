@@ -5,8 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from bayesmeta.cli.app import Chains, Draws, OneModel, Seed, Tune, plain_errors
+from bayesmeta._validation import check_choice
+from bayesmeta.bayes.sample import check_seed, check_settings
+from bayesmeta.cli.app import Chains, Draws, OneModel, Outside, Seed, Tune, echo, fail, plain_errors
 from bayesmeta.errors import BayesmetaError
+from bayesmeta.estimation.methods import REGISTER
 from bayesmeta.model_files import figure_files
 from bayesmeta.model_files.figures import KINDS, setting
 from bayesmeta.summaries.summary import summary
@@ -17,7 +20,7 @@ def show(file: Annotated[Path, typer.Argument(help="Saved results, netCDF or Zar
     """Print saved results."""
     with plain_errors():
         for name, tree in files.read(file).items():
-            typer.echo(f"\n== {name}\n\n{summary(tree)}" if name else str(summary(tree)))
+            echo(f"\n== {name}\n\n{summary(tree)}" if name else str(summary(tree)))
 
 
 def plot(
@@ -38,20 +41,20 @@ def plot(
     suffix: Annotated[
         Literal["png", "svg", "pdf"], typer.Option("--format", help="Format of the pictures in a directory.")
     ] = "png",
+    allow_outside: Outside = False,
 ) -> None:
     """Draw the figures of a file and save them."""
     failures: list[str] = []
     with plain_errors():
         arguments = dict(map(setting, settings or ()))
-        for picture in figure_files.save(files, kind, model or (), arguments, out, f".{suffix}"):
+        for picture in figure_files.save(files, kind, model or (), arguments, out, f".{suffix}", allow_outside):
             if picture.path:
-                typer.echo(f"Saved {picture.path}")
+                echo(f"Saved {picture.path}")
             for note in picture.notes:
                 typer.echo(f"  note: {note}", err=True)
             failures += picture.failures
     if failures:
-        typer.echo(f"Error: {len(failures)} could not be drawn\n" + "\n".join(failures), err=True)
-        raise typer.Exit(1)
+        fail(f"Error: {len(failures)} could not be drawn\n" + "\n".join(failures), 1)
 
 
 def report(
@@ -70,6 +73,7 @@ def report(
         bool | None,
         typer.Option("--sensitivity/--no-sensitivity", help="Sample under other priors too; by default for one model."),
     ] = None,
+    allow_outside: Outside = False,
 ) -> None:
     """Write one self-contained HTML page about the models of a file or about saved results."""
     # the page's template engine loads only when a page is made
@@ -79,14 +83,17 @@ def report(
     failures: dict[str, BayesmetaError] = {}
     with plain_errors():
         path = out or Path(f"{file.stem}.html")
-        check_page(path)
-        options = ReportOptions(model, method, draws, tune, chains, seed, bayes, sensitivity)
+        check_page(path, [file])
+        if method is not None:
+            check_choice(method, REGISTER, "--method")
+        check_settings(draws, tune, chains, 0.9)
+        check_seed(seed)
+        options = ReportOptions(model, method, draws, tune, chains, seed, bayes, sensitivity, allow_outside)
         page = report_file(file, path, options, failures=failures)
-        typer.echo(f"Report written to {page.save(path)}")
+        echo(f"Report written to {page.save(path)}")
     if failures:
         lines = "\n".join(f"{name}: {error}" for name, error in failures.items())
-        typer.echo(f"Error: {len(failures)} failed; the others are in the report\n{lines}", err=True)
-        raise typer.Exit(1)
+        fail(f"Error: {len(failures)} failed; the others are in the report\n{lines}", 1)
 
 
 def register(app: typer.Typer) -> None:

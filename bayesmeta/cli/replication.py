@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from bayesmeta._validation import check_integer
-from bayesmeta.cli.app import plain_errors
+from bayesmeta.cli.app import Outside, echo, fail, plain_errors
 from bayesmeta.cli.printing import print_files, print_rows, print_study
 from bayesmeta.errors import BayesmetaError, DataError
 from bayesmeta.model_files.model_file import load_analysis
@@ -19,25 +19,27 @@ from bayesmeta.toml_files import bundled
 
 def models() -> None:
     """List the bundled model files, which other commands take by name: `bayesmeta fit school`."""
-    rows = []
-    for name, path in bundled().items():
-        if declares_simulation(path):
-            rows.append((name, "simulation", load_study(path).title))
-        else:
-            analysis = load_analysis(path)
-            rows.append((name, f"{len(analysis.models)} models", analysis.title))
-    print_files(rows)
+    with plain_errors():
+        rows = []
+        for name, path in bundled().items():
+            if declares_simulation(path):
+                rows.append((name, "simulation", load_study(path).title))
+            else:
+                analysis = load_analysis(path)
+                rows.append((name, f"{len(analysis.models)} models", analysis.title))
+        print_files(rows)
 
 
 def reproduce(
     directory: Annotated[
         Path | None, typer.Option("--models", help="A directory of model files instead of the bundled ones.")
     ] = None,
+    allow_outside: Outside = False,
 ) -> None:
     """Check every published number of the model files; exit code 1 when one is not reproduced."""
     with plain_errors():
         paths = bundled().values() if directory is None else sorted(directory.glob("*.toml"))
-        analyses = [load_analysis(path) for path in paths if not declares_simulation(path)]
+        analyses = [load_analysis(path, allow_outside=allow_outside) for path in paths if not declares_simulation(path)]
         if not analyses:
             raise DataError(f"no model files (*.toml) in {directory}; give their directory with --models")
         rows: list[Row] = []
@@ -48,10 +50,10 @@ def reproduce(
                     rows += rows_of(analysis, name)
                 except BayesmetaError as error:
                     failures.append(f"{analysis.path.stem}, {name}: {error}")
-    print_rows(rows)
+        print_rows(rows)
     if failures:
-        typer.echo(f"Error: {len(failures)} failed\n" + "\n".join(failures), err=True)
-    if failures or not all(row.ok for row in rows):
+        fail(f"Error: {len(failures)} failed\n" + "\n".join(failures), 1)
+    if not all(row.ok for row in rows):
         raise typer.Exit(1)
 
 
@@ -71,10 +73,10 @@ def simulate(
     with plain_errors():
         study, directory = load_study(file), out or Path(f"{file.stem}_results")
         n = study.datasets if datasets is None else check_integer(datasets, "--datasets", 1)
-        typer.echo(f"{study.title}\n{study.citation}".rstrip())
+        echo(f"{study.title}\n{study.citation}".rstrip())
         results = run_study(study, directory, n, jobs, Console().is_terminal, zarr)
         print_study(study_table(study, results))
-        typer.echo(f"Results saved in {results_path(directory, zarr)}")
+        echo(f"Results saved in {results_path(directory, zarr)}")
 
 
 def register(app: typer.Typer) -> None:

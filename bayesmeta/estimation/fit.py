@@ -109,7 +109,7 @@ def fit(
     check_booleans(random_effects=random_effects)
     for name, value in chosen.items():
         check_option(name, value)
-    if not estimator.zero_psi and not any(level.dim for level in spec.levels):
+    if estimator.likelihood != "full" and not any(level.dim for level in spec.levels):
         warn(
             f"no random effects (groups='{spec.levels[0].name}' without random=): whatever the method, this is a "
             "common-effect model",

@@ -1,9 +1,10 @@
 """Picture files of a model file, a results file or a simulation study: what `bayesmeta plot` does."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import xarray as xr
 
 from bayesmeta import plots
 from bayesmeta._validation import check_choice, check_name, did_you_mean, listing
+from bayesmeta.atomic import is_stream, write_file
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.model_files.figures import KINDS, Figure, draw
@@ -20,6 +22,7 @@ from bayesmeta.simulation.declaration import declares_simulation, load_study
 from bayesmeta.simulation.run import RESULTS, study_table
 from bayesmeta.toml_files import bundled, locate
 from bayesmeta.tree import files
+from bayesmeta.tree.files import check_place
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -61,13 +64,13 @@ def is_study(path: Path) -> bool:
     return is_declared(path) and declares_simulation(locate(path))
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, allow_outside: bool = False) -> Source:
     """The source that a model file or a file of saved results is."""
     if not is_declared(path):
         trees = files.read(path)
         named = {name or path.stem: tree for name, tree in trees.items()}
         return Source(path.stem, tuple(named), {}, lambda name, method: named[name])
-    analysis = load_analysis(path)
+    analysis = load_analysis(path, allow_outside=allow_outside)
 
     @cache
     def fitted(name: str, method: str | None) -> xr.DataTree:
@@ -106,12 +109,17 @@ def figures_of(
 
 
 def drawings(
-    path: Path, kind: str | None, models: Sequence[str], settings: Mapping[str, Any], suffix: str
+    path: Path,
+    kind: str | None,
+    models: Sequence[str],
+    settings: Mapping[str, Any],
+    suffix: str,
+    allow_outside: bool = False,
 ) -> list[Drawing]:
     """All pictures of a file, to be called FILE_FIGURE, or FILE_FIGURE_MODEL where each shows one of several models."""
     if is_study(path):
         return [_of_study(path, kind, models, settings, suffix)]
-    source = open_source(path)
+    source = open_source(path, allow_outside)
     return [
         drawing
         for figure in figures_of(source, kind, models, settings)
@@ -154,6 +162,8 @@ def places(planned: Sequence[Drawing], out: Path | None) -> list[Path]:
     """The paths of the pictures: their own names in a directory, or the one file that the user names."""
     if out is None or out.is_dir():
         return [(out or Path()) / drawing.path for drawing in planned]
+    if is_stream(out):
+        raise SpecError(f"{out} is a device; pictures are saved in files ({listing(SUFFIXES)}) or in a directory")
     if not out.suffix:
         raise DataError(f"no directory {out} for the pictures")
     check_suffix(out)
@@ -163,8 +173,6 @@ def places(planned: Sequence[Drawing], out: Path | None) -> list[Path]:
             f"{len(planned)} pictures cannot be saved in one file {out}: {names}\n"
             "  give a directory, or choose by --kind and --model"
         )
-    if not out.parent.is_dir():
-        raise DataError(f"no directory {out.parent} for the picture {out.name}")
     return [out]
 
 
@@ -172,6 +180,15 @@ def check_suffix(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         known = listing(SUFFIXES)
         raise SpecError(f"{path}: pictures must be saved as {known}{did_you_mean(path.suffix, SUFFIXES)}")
+
+
+def check_picture(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """An error where no picture can be saved: only one that matplotlib has made is replaced."""
+    check_place(path, "picture", inputs)
+    if path.is_dir() or (path.exists() and path.stat().st_size and b"atplotlib" not in path.read_bytes()):
+        raise DataError(
+            f"{path} exists and is no picture of bayesmeta; it is not overwritten\n  give another name, or remove it"
+        )
 
 
 @dataclass(frozen=True)
@@ -190,6 +207,7 @@ def save(
     settings: Mapping[str, Any] | None = None,
     out: Path | None = None,
     suffix: str = ".png",
+    allow_outside: bool = False,
 ) -> Iterator[Saved]:
     """Draw all pictures of the files, without a window, and save them.
 
@@ -214,10 +232,14 @@ def save(
     if notes and len(files) == 1:
         raise DataError(notes[0])
     drawn = [file for file in files if file not in not_run]
-    planned = [drawing for file in drawn for drawing in drawings(file, kind, models, settings or {}, suffix)]
+    planned = [
+        drawing for file in drawn for drawing in drawings(file, kind, models, settings or {}, suffix, allow_outside)
+    ]
     paths = places(planned, out)
     if twice := [path for path in paths if paths.count(path) > 1]:
         raise SpecError(f"two pictures have the same name {twice[0]}\n  draw the files one by one")
+    for path in paths:
+        check_picture(path, files)
     if notes:
         yield Saved(notes=tuple(notes))
     matplotlib.use("agg")
@@ -235,8 +257,10 @@ def _saved(drawing: Drawing, path: Path) -> tuple[str, ...]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BayesmetaWarning)
         picture = drawing.make()
-        picture.savefig(path, dpi=_DPI)
+        content = BytesIO()
+        picture.savefig(content, format=path.suffix[1:], dpi=_DPI)
     _close(picture)
+    write_file(path, content.getvalue())
     return tuple(str(warning.message) for warning in caught)
 
 

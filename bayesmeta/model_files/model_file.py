@@ -49,13 +49,27 @@ class Source:
     derived: Mapping[str, str]
     complete: tuple[str, ...]
     labels: frozenset[str] = frozenset()
+    allow_outside: bool = False
+
+    @property
+    def path(self) -> Path | None:
+        """The CSV file; None where the data are bundled. DataError where it lies outside the model file's folder."""
+        if not self.data.endswith(".csv"):
+            return None
+        path = self.directory / self.data
+        if not self.allow_outside and not path.resolve().is_relative_to(self.directory.resolve()):
+            raise DataError(
+                f"data = {self.data!r} lies outside the folder of the model file, and is not read\n"
+                "  --allow-outside on the command line, or load_analysis(path, allow_outside=True), allows it"
+            )
+        return path
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """All rows, with the new columns."""
-        if not self.data.endswith(".csv"):
+        path = self.path
+        if path is None:
             return derive(datasets.load(self.data), self.derived)
-        path = self.directory / self.data
         if not path.is_file():
             raise DataError(f"no file {path}, which the model file gives as its data")
         return derive(read_csv(path, self.labels), self.derived)
@@ -111,7 +125,7 @@ class Model:
 class Analysis:
     """A model file: `models` by name, `tables`, the lists of models to be set side by side, and `figures` by name.
 
-    path : as the user wrote it; the name of a bundled file is one too.
+    path : as the user wrote it; the name of a bundled file is one too. inputs : files that are read, never written.
     """
 
     title: str
@@ -120,9 +134,10 @@ class Analysis:
     models: Mapping[str, Model]
     tables: Mapping[str, tuple[str, ...]]
     figures: Mapping[str, Figure]
+    inputs: tuple[Path, ...]
 
 
-def load_analysis(path: str | Path) -> Analysis:
+def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     """Read a model file; its data are read when a specification is first asked for.
 
     Parameters
@@ -133,6 +148,8 @@ def load_analysis(path: str | Path) -> Analysis:
         relative to the model file), and optionally `[derive]` (new columns, see `model_files.derive`), `complete`
         (columns without which a row is left out; constructed sampling covariances still see the whole table),
         `[tables]` (models to be shown side by side) and `[priors]` (of all models).
+    allow_outside : bool, default False
+        Whether the data may be a file outside the folder of the model file.
 
     Returns
     -------
@@ -144,7 +161,7 @@ def load_analysis(path: str | Path) -> Analysis:
     SpecError
         If the file is not TOML, has an unknown key (the closest known one is named) or a value of the wrong type.
     DataError
-        If there is no such file.
+        If there is no such file, or its data lie outside its folder.
 
     Notes
     -----
@@ -176,13 +193,16 @@ def load_analysis(path: str | Path) -> Analysis:
         check_type(value, _TYPES[key], f"{file.name}: {key}")
     derived, complete = content.get("derive", {}), tuple(content.get("complete", ()))
     check_strings((*derived.values(), *complete), f"{file.name}: derive or complete")
-    source = Source(content["data"], file.parent, MappingProxyType(derived), complete, _labels(content))
+    source = Source(content["data"], file.parent, MappingProxyType(derived), complete, _labels(content), allow_outside)
+    inputs = tuple(filter(None, (file, source.path)))
     priors = _priors(content["priors"], f"{file.name}: priors") if "priors" in content else None
     models = MappingProxyType({name: _model(name, table, source, priors) for name, table in content["model"].items()})
     tables = {title: _table(title, names, models) for title, names in content.get("tables", {}).items()}
     figures = {name: read_figure(name, figure, models, file.name) for name, figure in content.get("figure", {}).items()}
     citation = content.get("citation", "")
-    return Analysis(content["title"], citation, Path(path), models, MappingProxyType(tables), MappingProxyType(figures))
+    return Analysis(
+        content["title"], citation, Path(path), models, MappingProxyType(tables), MappingProxyType(figures), inputs
+    )
 
 
 def _labels(content: Mapping[str, Any]) -> frozenset[str]:

@@ -49,6 +49,7 @@ class ReportOptions:
     seed: int = 1
     bayes: bool = True
     sensitivity: bool | None = None
+    allow_outside: bool = False
 
     @property
     def sampler(self) -> dict[str, Any]:
@@ -60,8 +61,9 @@ class ReportOptions:
         arguments = []
         for name, value in asdict(self).items():
             if value != getattr(ReportOptions, name):
-                switch = f"--{name}" if value is True else f"--no-{name}"
-                arguments += [switch] if isinstance(value, bool) else [f"--{name}", str(value)]
+                option = name.replace("_", "-")
+                switch = f"--{option}" if value is True else f"--no-{option}"
+                arguments += [switch] if isinstance(value, bool) else [f"--{option}", str(value)]
         return arguments
 
 
@@ -84,7 +86,7 @@ def report_file(
         If a model is unknown, or an option does not apply to saved results.
     """
     if is_declared(path):
-        return _of_models(load_analysis(path), out, options, prob, failures)
+        return _of_models(load_analysis(path, allow_outside=options.allow_outside), out, options, prob, failures)
     if options.method or not options.bayes:
         raise SpecError(f"{path.name} holds results; --method and --no-bayes are for model files")
     return _of_results(path, out, options, prob)
@@ -205,10 +207,11 @@ def _command(path: Path, out: Path, options: ReportOptions) -> Code:
 
 def _python(analysis: Analysis, chapters: Sequence[Chapter], out: Path, options: ReportOptions) -> Code:
     """Code that computes the same numbers."""
+    outside = ", allow_outside=True" if options.allow_outside else ""
     lines = [
         "import bayesmeta as bm",
         "",
-        f'models = bm.load_analysis("{analysis.path.as_posix()}").models',
+        f'models = bm.load_analysis("{analysis.path.as_posix()}"{outside}).models',
         "trees = {}",
     ]
     settings = ", ".join(f"{key}={value}" for key, value in options.sampler.items())

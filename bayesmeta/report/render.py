@@ -1,17 +1,23 @@
 """The page as HTML: the template filled in, with nothing loaded from elsewhere."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 from bayesmeta._version import __version__
+from bayesmeta.atomic import is_stream, write_file
 from bayesmeta.display.tables import NOTHING, Table
-from bayesmeta.errors import DataError
+from bayesmeta.errors import DataError, SpecError
 from bayesmeta.report.blocks import ReportPage
+from bayesmeta.tree.files import check_place
 
+SUFFIXES = (".html", ".htm")
 _HERE = Path(__file__).parent
+_GENERATOR, _HEAD = b'name="generator" content="bayesmeta', 4096  # which every report has within its first bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,7 +42,7 @@ class Report:
     html: str
 
     def save(self, path: str | Path) -> Path:
-        """Write the page, replacing an existing file.
+        """Write the page, whole or not at all, replacing an earlier one.
 
         Parameters
         ----------
@@ -50,11 +56,13 @@ class Report:
 
         Raises
         ------
+        SpecError
+            If the name does not end in .html or .htm.
         DataError
-            If no page can be written there.
+            If no page can be written there, or the file there is no report of bayesmeta.
         """
-        path = check_page(Path(path))
-        path.write_text(self.html, encoding="utf-8")
+        path = check_page(path)
+        write_file(path, self.html)
         return path
 
     def __repr__(self) -> str:
@@ -65,15 +73,31 @@ class Report:
         return f'<iframe title="{escape(self.title)}" style="{frame}" srcdoc="{escape(self.html)}"></iframe>'
 
 
-def check_page(path: Path) -> Path:
-    """The path itself; DataError if no page can be written there."""
-    if not path.parent.is_dir():
-        raise DataError(f"no directory {path.parent} for the report {path.name}")
+def check_page(path: Any, inputs: Iterable[Path] = ()) -> Path:
+    """The path; an error if no page can be written there.
+
+    inputs : files that the page is made from.
+    """
+    if not isinstance(path, str | PathLike):
+        raise SpecError(f"expected the path of a page, got {type(path).__name__}")
+    path = Path(fspath(path))
+    if is_stream(path):
+        return path
+    check_place(path, "report", inputs)
     if path.is_dir():
         raise DataError(f"{path} is a directory; give the name of a file, such as page.html")
-    if path.suffix in (".toml", ".nc", ".zarr"):
-        raise DataError(f"{path} would overwrite models or results; give a name such as {path.stem}.html")
+    if path.suffix.lower() not in SUFFIXES:
+        raise SpecError(f"{path}: a report is one HTML file; give a name such as {path.stem}.html")
+    if path.exists() and path.stat().st_size and _GENERATOR not in _beginning(path):
+        raise DataError(
+            f"{path} exists and is no report of bayesmeta; it is not overwritten\n  give another name, or remove it"
+        )
     return path
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD)
 
 
 def render(page: ReportPage) -> Report:

@@ -1,8 +1,7 @@
 """Run a declared simulation study piece by piece, saving each when it is done, and tabulate its results."""
 
-import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,17 +11,17 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_boolean, check_integer, check_is, check_path
-from bayesmeta.errors import ConvergenceWarning, DataError, SpecError
+from bayesmeta.errors import ConvergenceWarning, DataError
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.parallel import in_order
 from bayesmeta.simulation.declaration import Scenario, Simulation, Statistic, scenario_of
+from bayesmeta.simulation.folder import claimed, done, read_piece, save_piece
 from bayesmeta.tree import files
 from bayesmeta.tree.specification import group
 
 PIECE = 250  # data sets that are fitted and saved together: what a kill can lose
-DECLARED = "study.json"
 RESULTS, RESULTS_ZARR = "results.nc", "results.zarr"
 WALD = 1.959963984540054
 
@@ -39,6 +38,10 @@ class Piece:
     @property
     def name(self) -> str:
         return f"{self.way}-{self.scenario + 1:02d}-{self.start:06d}-{self.stop:06d}.nc"
+
+    @property
+    def datasets(self) -> IntArray:
+        return np.arange(self.start, self.stop)
 
 
 def run_study(
@@ -77,7 +80,12 @@ def run_study(
     SpecError
         If the directory holds the results of a study with another design.
     DataError
-        If it holds anything else.
+        If it holds anything else, or another process is writing there.
+
+    Warns
+    -----
+    AssumptionWarning
+        When a piece that was saved earlier is damaged; its data sets are fitted again.
 
     Examples
     --------
@@ -91,15 +99,23 @@ def run_study(
     check_boolean(progress, "progress")
     check_boolean(zarr, "zarr")
     directory = check_path(directory, "directory")
-    _claim(study, directory)
-    n = study.datasets if datasets is None else check_integer(datasets, "datasets", 1)
+    if datasets is not None:
+        check_integer(datasets, "datasets", 1)
+    with claimed(study, directory):
+        return _run(study, directory, datasets, n_jobs, progress, zarr)
+
+
+def _run(
+    study: Simulation, directory: Path, datasets: int | None, n_jobs: int, progress: bool, zarr: bool
+) -> xr.DataTree:
+    n = study.datasets if datasets is None else datasets
     pieces = [
         Piece(way, scenario, start, min(start + PIECE, n))
         for way in study.draws
         for scenario in range(len(study.scenarios))
         for start in range(0, n, PIECE)
     ]
-    open_pieces = [piece for piece in pieces if not (directory / piece.name).is_file()]
+    open_pieces = [piece for piece in pieces if not done(directory / piece.name, piece.datasets)]
     for _ in in_order(partial(_save_piece, study, directory), open_pieces, n_jobs, progress, study.title):
         pass
     groups = {}
@@ -109,7 +125,7 @@ def run_study(
             read = [_read(directory / piece.name) for piece in own if piece.scenario == number]
             groups[f"{way}_{number + 1}"] = xr.DataTree(xr.concat(read, dim="dataset", join="exact"))
     tree = xr.DataTree(xr.Dataset(attrs={"title": study.title, "design_hash": study.design_hash}), children=groups)
-    files.save({"": tree}, results_path(directory, zarr))
+    files.write(tree, results_path(directory, zarr))
     return tree
 
 
@@ -118,40 +134,15 @@ def results_path(directory: Path, zarr: bool) -> Path:
     return directory / (RESULTS_ZARR if zarr else RESULTS)
 
 
-def _claim(simulation: Simulation, directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise DataError(f"{directory} is not a directory; the results of a study are saved in one")
-    directory.mkdir(parents=True, exist_ok=True)
-    file = directory / DECLARED
-    if file.is_file():
-        if json.loads(file.read_text(encoding="utf-8")).get("design_hash") != simulation.design_hash:
-            raise SpecError(
-                f"{directory} holds results of another design, to which this one cannot be added\n"
-                "  give another directory, or remove this one"
-            )
-    elif any(directory.iterdir()):
-        raise DataError(f"{directory} holds other files; give an empty or new directory")
-    else:
-        _replace(
-            file, lambda path: path.write_text(json.dumps({"design_hash": simulation.design_hash}), encoding="utf-8")
-        )
-
-
-def _replace(file: Path, write: Callable[[Path], object]) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    part = file.with_suffix(".part")
-    write(part)
-    part.replace(file)
-
-
 def _save_piece(simulation: Simulation, directory: Path, piece: Piece) -> None:
-    table = estimates(simulation, piece)
-    _replace(directory / piece.name, lambda path: table.to_netcdf(path, engine="h5netcdf"))
+    save_piece(estimates(simulation, piece), directory / piece.name)
 
 
 def _read(file: Path) -> xr.Dataset:
-    with xr.open_dataset(file, engine="h5netcdf") as table:
-        return table.load()
+    table = read_piece(file)
+    if table is None:
+        raise DataError(f"piece {file} was damaged after it had been saved\n  run the study again, which fits it anew")
+    return table
 
 
 def estimates(simulation: Simulation, piece: Piece) -> xr.Dataset:
@@ -164,7 +155,7 @@ def estimates(simulation: Simulation, piece: Piece) -> xr.Dataset:
     kept = ["beta", "beta_se", *(schema.psi(v.name) for v in scenario.spec.levels), "loglik", "converged"]
     by = pd.Index(simulation.estimators, dtype=object, name="estimator")
     table = xr.concat([fit[kept] for fit in fits], dim=by, combine_attrs="drop")
-    return table.assign_coords(dataset=np.arange(piece.start, piece.stop)).drop_attrs()
+    return table.assign_coords(dataset=piece.datasets).drop_attrs()
 
 
 def seeds(simulation: Simulation, way: str, scenario: int, start: int, stop: int) -> list[np.random.SeedSequence]:
@@ -237,13 +228,22 @@ def summarised(statistic: Statistic, fits: xr.Dataset, scenario: Scenario) -> tu
     error = _estimate(statistic, fits) - scenario.truth(statistic)
     if statistic.kind == "coverage":
         inside = np.abs(error) <= WALD * fits["beta_se"].to_numpy()[:, 0]
+        if not len(inside):
+            return np.nan, np.nan
         share = float(inside.mean())
         return share, float(np.sqrt(share * (1 - share) / len(inside)))
     error = error[np.isfinite(error)]
+    if not len(error):
+        return np.nan, np.nan
     if statistic.kind == "bias":
-        return float(error.mean()), float(error.std(ddof=1) / np.sqrt(len(error)))
+        return float(error.mean()), _monte_carlo_error(error)
     rmse = float(np.sqrt(np.mean(error**2)))
-    return rmse, float(np.std(error**2, ddof=1) / (2 * rmse * np.sqrt(len(error))))
+    return rmse, _monte_carlo_error(error**2) / (2 * rmse) if rmse > 0 else np.nan
+
+
+def _monte_carlo_error(values: FloatArray) -> float:
+    """Standard error of a mean; NaN of a single value."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
 
 
 def _estimate(statistic: Statistic, fits: xr.Dataset) -> FloatArray:

@@ -16,12 +16,12 @@ import xarray as xr
 from bayesmeta import structures
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import listing
 from bayesmeta._version import __version__
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.parse import Terms
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.tree import raw_data
+from bayesmeta.tree.schema_check import checked_group, missing_group
 
 MOST_RANDOM_EFFECTS = 1_000_000  # predicted random effects that are kept in a tree without being asked for
 
@@ -33,8 +33,8 @@ def group(tree: xr.DataTree, name: str) -> xr.Dataset:
     if not isinstance(tree, xr.DataTree):
         raise SpecError(f"expected the results tree that bm.fit or bm.sample returned, got {type(tree).__name__}")
     if name not in tree.children:
-        raise SpecError(f"no group /{name} in this tree; its groups: {listing(tree.children) or 'none'}")
-    return tree[name].to_dataset()
+        raise missing_group(tree, name)
+    return checked_group(tree, name)
 
 
 def results_tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spec) -> xr.DataTree:
@@ -122,14 +122,15 @@ def spec_from_tree(tree: xr.DataTree) -> Spec:
     Raises
     ------
     SpecError
-        When a group of the specification is missing: the tree was not written by bayesmeta, or not whole.
+        When a group of the specification is missing, a variable is not as the schema has it, or the numbers are not
+        those of which `data_hash` was made: the tree was edited, or bayesmeta did not write it.
     """
     observed, constant, raw = (group(tree, name) for name in (schema.OBSERVED, schema.CONSTANT, schema.RAW))
-    return Spec(
+    spec = Spec(
         y=_floats(observed["y"]),
-        X=_floats(constant["X"]),
+        X=_floats(constant["X"].transpose(schema.OBS, ...)),
         offset=_floats(constant["offset"]),
-        S=SamplingCovariance(_floats(constant["S_value"]), _ints(constant["S_row"]), _ints(constant["S_col"])),
+        S=_sampling(constant),
         levels=tuple(_level(constant, name, structure) for name, structure in json.loads(tree.attrs["psi"]).items()),
         outcomes=tuple(json.loads(tree.attrs["outcomes"])),
         coef=_labels(constant[schema.COEF]),
@@ -138,11 +139,37 @@ def spec_from_tree(tree: xr.DataTree) -> Spec:
         row_labels=_labels(raw[schema.ROW]),
         kept=raw[raw_data.KEPT].to_numpy().astype(bool),
         dropped=_labels(raw[raw_data.DROPPED]),
-        data=raw_data.to_frame(raw),
+        data=_raw_frame(raw),
         terms=terms_from_attrs(tree.attrs),
         measure=tree.attrs["measure"] or None,
         notes=tuple(json.loads(tree.attrs["notes"])),
     )
+    if data_hash(spec) != tree.attrs["data_hash"]:
+        raise SpecError(
+            "the data of this tree are not those that were fitted: y, offset, X, S, Z or groups were edited "
+            "(attribute data_hash differs)\n  specify and fit the other data with bm.specify and bm.fit"
+        )
+    return spec
+
+
+def _sampling(constant: xr.Dataset) -> SamplingCovariance:
+    row, col = _ints(constant["S_row"]), _ints(constant["S_col"])
+    if (row < col).any() or not np.array_equal(np.sort(row[row == col]), np.arange(constant.sizes[schema.OBS])):
+        raise SpecError(
+            f"/{schema.CONSTANT} S_row and S_col are not the lower triangle of a matrix with all its variances\n"
+            "  the tree was edited or damaged, or bayesmeta did not write it"
+        )
+    return SamplingCovariance(_floats(constant["S_value"]), row, col)
+
+
+def _raw_frame(raw: xr.Dataset) -> pd.DataFrame:
+    try:
+        return raw_data.to_frame(raw)
+    except (KeyError, TypeError, ValueError, IndexError) as error:  # of attributes and codes that were edited
+        raise SpecError(
+            f"/{schema.RAW} cannot be read as a data frame: {error!r}\n"
+            "  the tree was edited or damaged, or bayesmeta did not write it"
+        ) from None
 
 
 Spec.from_tree = staticmethod(spec_from_tree)
@@ -164,7 +191,7 @@ def _level(constant: xr.Dataset, name: str, structure: str | dict[str, Any]) -> 
         name=name,
         labels=tuple(_split_label(label) for label in _labels(constant[schema.group(name)])),
         index=_ints(constant[schema.index(name)]),
-        Z=_floats(constant[schema.Z(name)]),
+        Z=_floats(constant[schema.Z(name)].transpose(schema.OBS, ...)),
         effects=_labels(constant[schema.effect(name)]),
         structure=structures.from_json(structure),
     )

@@ -14,17 +14,8 @@ PACKAGE = Path(bm.__file__).parent
 
 # innermost first; a package imports from itself and from those before it
 ORDER = [
-    *(
-        "errors",
-        "_version",
-        "_validation",
-        "tree_schema",
-        "_typing",
-        "measures",
-        "arrays",
-        "columns",
-        "toml_files",
-    ),
+    *("errors", "_version", "_validation", "tree_schema", "_typing", "atomic", "measures", "arrays", "columns"),
+    "toml_files",
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
     *("estimation", "bayes", "display", "inference", "summaries"),
     *("plots", "simulation", "model_files", "report", "cli", "__main__"),
@@ -39,10 +30,12 @@ OUTSIDE = {
         "kernel": "scipy numba",
         "formula": "formulaic",
         "model": "xarray",
+        "tree": "h5py zarr",
         "priors": "pymc pytensor",
         "estimation": "joblib threadpoolctl rich",
         "bayes": "jax arviz arviz_stats nutpie",
         "plots": "matplotlib",
+        "simulation": "filelock",
         "report": "jinja2 markupsafe",
         "cli": "typer",
     }.items()

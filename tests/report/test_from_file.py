@@ -84,7 +84,7 @@ def test_saved_results_say_what_the_trees_hold(directory: Path) -> None:
         (["none.nc"], "no file none.nc"),
         ([str(MODELS / "school.toml"), "--model", "distrct"], "no model 'distrct'"),
         ([str(MODELS / "school.toml"), "-o", "none/x.html"], "no directory none"),
-        ([str(MODELS / "school.toml"), "-o", "x.toml"], "would overwrite models or results"),
+        ([str(MODELS / "school.toml"), "-o", "x.toml"], "a report is one HTML file"),
         ([str(MODELS / "school.toml"), "--draws", "0"], "draws is 0"),
         (["found.nc", "--no-bayes"], "--method and --no-bayes are for model files"),
         (["found.nc", "--model", "x"], "found.nc has no model 'x'"),

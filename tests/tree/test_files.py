@@ -67,7 +67,7 @@ def test_every_kind_of_specification_is_identical(name: str, tmp_path: Path) -> 
     """Levels without effects, dimensions of size zero, indices of every type, structures with matrices."""
     make: Callable[[], bm.Spec] = SPECS[name]
     fit = bm.fit(make(), method="fixed")
-    files.save({name: fit}, tmp_path / "fit.zarr")
+    files.save(fit, tmp_path / "fit.zarr")
     (read,) = files.read(tmp_path / "fit.zarr").values()
     xr.testing.assert_identical(read.load(), fit)
 
@@ -111,7 +111,7 @@ def test_several_trees_in_one_file(suffix: str, trees: dict[str, xr.DataTree], t
 def test_results_replace_those_that_the_file_held(suffix: str, trees: dict[str, xr.DataTree], tmp_path: Path) -> None:
     path = tmp_path / f"again{suffix}"
     files.save(trees, path)
-    files.save({"one": trees["all equal"]}, path)
+    files.save(trees["all equal"], path)
     assert list(files.read(path)) == [""]
 
 

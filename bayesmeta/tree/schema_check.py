@@ -1,0 +1,421 @@
+"""Whether a tree is a results tree: one pass over its attributes, groups, dimensions, labels and values.
+
+Whoever reads a tree that this process may not have written goes through here, by `group` and `Spec.from_tree`, or when
+a file is opened. The first thing that is not as the schema has it is an error that names group and variable.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from weakref import ref
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import measures, structures
+from bayesmeta import tree_schema as schema
+from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._version import __version__
+from bayesmeta.errors import AssumptionWarning, BayesmetaError, SpecError, warn
+from bayesmeta.structures.base import Structure
+
+FREE_TEXT = ("formula", "random", "common", "offset", "groups", "measure", "method")
+_REMEDY = "the tree was edited or damaged, or bayesmeta did not write it"
+_GROUPS = {  # that every reader may ask for, by what wrote the tree
+    "fit": (schema.ESTIMATE, schema.CRITERIA),
+    "sample": (schema.POSTERIOR, schema.DERIVED, schema.DIAGNOSTICS),
+}
+_SPECIFICATION = (schema.OBSERVED, schema.CONSTANT, schema.RAW, schema.HETEROGENEITY)
+_OF_PRIOR = (schema.PRIOR, schema.PRIOR_PREDICTIVE)
+_SAMPLE = (schema.CHAIN, schema.DRAW)
+
+
+class Rule(NamedTuple):
+    """What a variable must be: its dimensions, "number", "integer", "flag" or "text", and the range of its values.
+
+    several : further dimensions that it may have instead.  missing : whether values may be NaN.
+    """
+
+    dims: tuple[str, ...]
+    kind: str = "number"
+    least: float = -np.inf
+    most: float = np.inf
+    missing: bool = False
+    optional: bool = False
+    several: tuple[tuple[str, ...], ...] = ()
+
+
+def check_tree(tree: xr.DataTree) -> None:
+    """SpecError naming group and variable where a tree is not a whole results tree."""
+    about = check_attributes(tree)
+    if (measure := tree.attrs["measure"]) and measure not in measures.MEASURES:
+        hint = did_you_mean(measure, measures.MEASURES)
+        warn(
+            f"effect measure {measure!r} of this tree is not registered here and counts as generic{hint}",
+            AssumptionWarning,
+        )
+    for name in (*_SPECIFICATION, *_GROUPS[tree.attrs["backend"]]):
+        if name not in tree.children:
+            raise missing_group(tree, name)
+    for name in tree.children:
+        check_group(tree, name, about)
+
+
+def missing_group(tree: xr.DataTree, name: str) -> SpecError:
+    return SpecError(f"no group /{name} in this tree; its groups: {listing(tree.children, 20) or 'none'}")
+
+
+class About(NamedTuple):
+    """What the attributes of the root say: outcomes, and the structure of every level, outer to inner."""
+
+    outcomes: tuple[str, ...]
+    levels: Mapping[str, Structure]
+
+
+def check_attributes(tree: xr.DataTree) -> About:
+    """The attributes that readers need; SpecError for the first that is missing or wrong."""
+    attrs = tree.attrs
+    _check_version(_text(attrs, "bayesmeta_version"))
+    if (backend := _text(attrs, "backend")) not in _GROUPS:
+        raise _problem("attribute backend", f"is {backend!r}; it must be one of {listing(_GROUPS)}")
+    for name in FREE_TEXT:
+        _text(attrs, name)
+    for name, pattern in (("data_hash", r"[0-9a-f]{64}"), ("created_at", r"\d{4}-\d\d-\d\dT.+")):
+        if not re.fullmatch(pattern, _text(attrs, name)):
+            raise _problem(f"attribute {name}", f"is {attrs[name][:80]!r}")
+    if not attrs["method"]:
+        raise _problem("attribute method", "is empty")
+    outcomes, notes, psi = (_json(attrs, name) for name in ("outcomes", "notes", "psi"))
+    for name, texts in (("outcomes", outcomes), ("notes", notes)):
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise _problem(f"attribute {name}", "is not a list of texts")
+    if not outcomes or len(set(outcomes)) < len(outcomes):
+        raise _problem("attribute outcomes", "names none, or one twice")
+    if not isinstance(psi, dict) or not psi:
+        raise _problem("attribute psi", "is not a table of structures by level")
+    if backend == "sample" and not isinstance(_json(attrs, "priors"), dict):
+        raise _problem("attribute priors", "is not a table")
+    return About(tuple(outcomes), {level: _structure(level, written) for level, written in psi.items()})
+
+
+def _check_version(text: str) -> None:
+    ours, theirs = (re.match(r"(\d+)\.(\d+)", version) for version in (__version__, text))
+    if theirs is None:
+        raise _problem("attribute bayesmeta_version", f"is {text[:80]!r}, not a version")
+    if ours is not None and tuple(map(int, theirs.groups())) > tuple(map(int, ours.groups())):
+        raise SpecError(f"this tree was written by bayesmeta {text[:80]}, later than {__version__}\n  update bayesmeta")
+
+
+def _text(attrs: Mapping[Any, Any], name: str) -> str:
+    if name not in attrs:
+        raise _problem(f"attribute {name}", "is missing")
+    if not isinstance(attrs[name], str):
+        raise _problem(f"attribute {name}", f"is of type {type(attrs[name]).__name__}, not text")
+    return str(attrs[name])
+
+
+def _json(attrs: Mapping[Any, Any], name: str) -> Any:
+    try:
+        return json.loads(_text(attrs, name))
+    except (ValueError, RecursionError):
+        raise _problem(f"attribute {name}", f"is not JSON: {attrs[name][:80]!r}") from None
+
+
+def _structure(level: str, written: Any) -> Structure:
+    if not isinstance(written, str) and not (isinstance(written, dict) and isinstance(written.get("name"), str)):
+        raise _problem("attribute psi", f"has no structure for level '{level}'")
+    try:
+        return structures.from_json(written)
+    except BayesmetaError as error:
+        raise _problem("attribute psi", f"level '{level}': {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise _problem("attribute psi", f"level '{level}' has other arguments than its structure: {error}") from None
+
+
+def check_group(tree: xr.DataTree, name: str, about: About) -> None:
+    """SpecError for the first variable of a group that is missing or not as its rule has it."""
+    table, sizes = tree[name].to_dataset(), _sizes(tree, about)
+    rules = _RULES[name](about, sizes) if name in _RULES else {}
+    for variable, rule in rules.items():
+        if variable in table.variables:
+            _check_variable(table.variables[variable], rule, f"/{name} {variable}")
+        elif not rule.optional:
+            raise _problem(f"/{name} {variable}", "is missing")
+    for other in table.variables:
+        if other not in rules and table.variables[other].dtype.kind not in "biufOUT":
+            raise _problem(f"/{name} {other}", f"holds {table.variables[other].dtype}, not numbers or texts")
+    own = _SAMPLE if name in _OF_PRIOR else ()  # the prior has chains and draws of its own
+    for dim, size in table.sizes.items():
+        if dim not in own and sizes.get(str(dim), size) != size:
+            raise _problem(f"/{name} {dim}", f"has length {size}, elsewhere {sizes[str(dim)]}")
+
+
+def _check_variable(variable: xr.Variable, rule: Rule, where: str) -> None:
+    allowed = [set(dims) for dims in (rule.dims, *rule.several)]
+    if set(variable.dims) not in allowed or len(set(variable.dims)) < len(variable.dims):
+        raise _problem(where, f"has dimensions ({', '.join(map(str, variable.dims))}), not ({', '.join(rule.dims)})")
+    kinds = {"number": "iuf", "integer": "iu", "flag": "biu", "text": "OUT"}[rule.kind]
+    if variable.size and variable.dtype.kind not in kinds:  # files keep no type of texts where there are none
+        raise _problem(where, f"holds {variable.dtype}, not {rule.kind}s")
+    values = variable.values
+    if rule.kind == "text":
+        if not all(isinstance(value, str) for value in values.ravel().tolist()):
+            raise _problem(where, "holds something else than texts")
+        return
+    lacking = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    if lacking.any() and not rule.missing:
+        raise _problem(where, f"is NaN at position {_position(lacking)}")
+    bad = ~lacking & ~((values >= rule.least) & (values <= rule.most) & (np.abs(values) < np.inf))
+    if bad.any() and not (rule.missing and rule.least == -np.inf and np.isinf(values[bad]).all()):
+        low, high = (f"{edge:g}" for edge in (rule.least, rule.most))
+        span = "finite" if (low, high) == ("-inf", "inf") else f"from {low} to {high}"
+        raise _problem(where, f"is {values[bad][0]:g} at position {_position(bad)}; it must be {span}")
+
+
+def _position(where: np.ndarray) -> str:
+    return ", ".join(map(str, np.argwhere(where)[0].tolist()))
+
+
+def _sizes(tree: xr.DataTree, about: About) -> dict[str, int]:
+    """Lengths of the dimensions that several groups share."""
+    sizes = {schema.OUTCOME: len(about.outcomes)}
+    for name in (schema.CONSTANT, schema.RAW):
+        if name not in tree.children:
+            raise missing_group(tree, name)
+        own = tree[name].sizes
+        sizes |= {str(dim): size for dim, size in own.items()}
+        sizes |= {schema.bis(str(dim)): size for dim, size in own.items()}
+    for level, structure in about.levels.items():
+        for dim in (schema.effect(level), schema.group(level)):
+            if dim not in sizes:
+                raise _problem(f"/{schema.CONSTANT} {dim}", f"is missing, which level '{level}' of psi asks for")
+        d = sizes[schema.effect(level)]
+        sizes[schema.pair(level)] = d * (d - 1) // 2
+        structure.check(d)
+    if schema.POSTERIOR in tree.children:
+        sizes |= {dim: tree[schema.POSTERIOR].sizes[dim] for dim in _SAMPLE if dim in tree[schema.POSTERIOR].sizes}
+    sizes.pop(schema.OUTCOME)
+    return sizes
+
+
+def _labels(dim: str, optional: bool = False) -> dict[str, Rule]:
+    return {dim: Rule((dim,), "text", optional=optional)}
+
+
+def _observed(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    return {
+        "y": Rule((schema.OBS,)),
+        schema.OBS: Rule((schema.OBS,), "integer", 0, sizes[schema.OBS] - 1),
+        schema.OUTCOME: Rule((schema.OBS,), "text"),
+    }
+
+
+def _constant(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    n, obs = sizes[schema.OBS], (schema.OBS,)
+    rules = {
+        schema.OBS: Rule(obs, "integer", 0, n - 1),
+        **_labels(schema.COEF),
+        "X": Rule((schema.OBS, schema.COEF)),
+        "offset": Rule(obs),
+        "row_index": Rule(obs, "integer", 0, sizes[schema.ROW] - 1),
+        "outcome_index": Rule(obs, "integer", 0, len(about.outcomes) - 1),
+        "S_value": Rule(("nonzero",)),
+        **dict.fromkeys(("S_row", "S_col"), Rule(("nonzero",), "integer", 0, n - 1)),
+    }
+    for level in about.levels:
+        effect, group = schema.effect(level), schema.group(level)
+        rules |= _labels(effect) | _labels(group)
+        rules[schema.Z(level)] = Rule((schema.OBS, effect))
+        rules[schema.index(level)] = Rule(obs, "integer", 0, sizes[group] - 1)
+    return rules
+
+
+def _raw(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    row = (schema.ROW,)
+    return {schema.ROW: Rule(row, "text"), "kept": Rule(row, "flag", 0, 1), "dropped": Rule(row, "text")}
+
+
+def _estimate(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    coef, free = (schema.COEF, schema.bis(schema.COEF)), (schema.FREE, schema.bis(schema.FREE))
+    rules = {
+        **_labels(schema.COEF, optional=True),
+        "beta": Rule(coef[:1]),
+        "beta_se": Rule(coef[:1], least=0, missing=True),
+        "beta_cov": Rule(coef, missing=True),
+        "xi": Rule(free[:1]),
+        "xi_cov": Rule(free, missing=True),
+    }
+    for level in about.levels:
+        effect, group = schema.effect(level), schema.group(level)
+        rules |= _labels(effect, optional=True) | _labels(schema.pair(level), optional=True)
+        rules[schema.psi(level)] = Rule((effect, schema.bis(effect)))
+        rules[schema.tau(level)] = Rule((effect,), least=0)
+        rules[schema.tau2_se(level)] = Rule((effect,), least=0, missing=True, optional=True)
+        rules[schema.rho(level)] = Rule((schema.pair(level),), least=-1 - 1e-9, most=1 + 1e-9, missing=True)
+        rules[schema.b(level)] = Rule((group, effect), optional=True)
+        rules[schema.b_se(level)] = Rule((group, effect), least=0, missing=True, optional=True)
+    return rules
+
+
+def _criteria(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    counted = dict.fromkeys(("df", "df_fixed", "df_random", "nobs", "rank"), Rule((), "integer"))
+    return {**dict.fromkeys(("loglik", "aic", "aicc", "bic"), Rule((), missing=True)), **counted}
+
+
+def _heterogeneity(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    dim = (schema.OUTCOME,)
+    return {
+        schema.OUTCOME: Rule(dim, "text"),
+        "Q": Rule(dim, least=0),
+        "df": Rule(dim, "integer"),
+        "pvalue": Rule(dim, least=0, most=1, missing=True),
+        "I2": Rule(dim, least=0, most=100, missing=True),
+        "H2": Rule(dim, least=0, missing=True),
+    }
+
+
+def _optimizer(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    return {
+        "converged": Rule((), "flag", 0, 1),
+        "at_boundary": Rule((schema.FREE,), "flag", 0, 1),
+        "gradient": Rule((schema.FREE,), missing=True),
+        "gradient_norm": Rule((), missing=True),
+        schema.MODE_LOGLIK: Rule((schema.MODE,), optional=True),
+    }
+
+
+def _parameters(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    rules = {**_labels(schema.COEF, optional=True), "beta": Rule((*_SAMPLE, schema.COEF))}
+    for level in about.levels:
+        effect, pair = schema.effect(level), schema.pair(level)
+        rules[schema.tau(level)] = Rule((*_SAMPLE, effect), least=0, optional=True, several=(_SAMPLE,))
+        rules[schema.rho(level)] = Rule((*_SAMPLE, pair), least=-1, most=1, optional=True, several=(_SAMPLE,))
+    return rules
+
+
+def _derived(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    effects = {level: schema.effect(level) for level in about.levels}
+    return {
+        schema.psi(level): Rule((*_SAMPLE, effect, schema.bis(effect)))
+        for level, effect in effects.items()
+        if sizes[effect]
+    }
+
+
+def _random_effects(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    return {
+        schema.b(level): Rule((*_SAMPLE, schema.group(level), schema.effect(level)), optional=True)
+        for level in about.levels
+    }
+
+
+def _diagnostics(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    dim = ("parameter",)
+    return {
+        "parameter": Rule(dim, "text"),
+        **dict.fromkeys(("r_hat", "ess_bulk", "ess_tail"), Rule(dim, least=0, missing=True)),
+        **dict.fromkeys(("divergences", "max_treedepth_hits"), Rule((), "integer", 0)),
+    }
+
+
+def _of_groups(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    return {"y": Rule((*_SAMPLE, schema.group(next(iter(about.levels)))))}
+
+
+def _of_observations(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    return {"y": Rule((*_SAMPLE, schema.OBS))}
+
+
+_RULES: Mapping[str, Callable[[About, Mapping[str, int]], dict[str, Rule]]] = {
+    schema.OBSERVED: _observed,
+    schema.CONSTANT: _constant,
+    schema.RAW: _raw,
+    schema.ESTIMATE: _estimate,
+    schema.CRITERIA: _criteria,
+    schema.HETEROGENEITY: _heterogeneity,
+    schema.OPTIMIZER: _optimizer,
+    schema.POSTERIOR: _parameters,
+    schema.PRIOR: _parameters,
+    schema.DERIVED: _derived,
+    schema.RANDOM_EFFECTS: _random_effects,
+    schema.DIAGNOSTICS: _diagnostics,
+    schema.LOG_LIKELIHOOD: _of_groups,
+    **dict.fromkeys((schema.POINTWISE, schema.POSTERIOR_PREDICTIVE, schema.NEW_GROUPS), _of_observations),
+}
+
+
+@dataclass(eq=False)
+class _Seen:
+    """What was checked of a tree before: its attributes, and the variables of its groups, each by identity."""
+
+    tree: "ref[xr.DataTree]"
+    attrs: dict[Any, Any] = field(default_factory=dict)
+    about: About | None = None
+    groups: dict[str, tuple[xr.Variable, ...]] = field(default_factory=dict)
+    ordered: set[str] = field(default_factory=set)  # groups whose labels are in the order of the specification
+
+
+_SEEN: dict[int, _Seen] = {}  # by id, since trees have no hash
+
+
+def checked_group(tree: xr.DataTree, name: str) -> xr.Dataset:
+    """A group of a tree, checked at first and whenever one of its variables has been exchanged for another.
+
+    Its labels are in the order of the specification, whatever their order in the tree.
+    """
+    seen = _SEEN.get(id(tree))
+    if seen is None or seen.tree() is not tree:
+        key = id(tree)
+        seen = _SEEN[key] = _Seen(ref(tree, lambda _: _SEEN.pop(key, None)))
+    if seen.about is None or seen.attrs != tree.attrs:
+        seen.groups.clear()
+        seen.attrs, seen.about = dict(tree.attrs), check_attributes(tree)
+    nodes = [tree.children[each] for each in (name, schema.CONSTANT) if each in tree.children]
+    variables = tuple(variable for node in nodes for variable in node.variables.values())
+    before = seen.groups.get(name, ())
+    if len(before) != len(variables) or any(a is not b for a, b in zip(before, variables, strict=True)):
+        check_group(tree, name, seen.about)
+        seen.groups[name] = variables
+        seen.ordered.discard(name)
+    table = nodes[0].to_dataset()
+    if name in seen.ordered:
+        return table
+    straight = aligned(tree, name, table)
+    if straight is table:
+        seen.ordered.add(name)
+    return straight
+
+
+def aligned(tree: xr.DataTree, name: str, table: xr.Dataset) -> xr.Dataset:
+    """A group with its labels in the order of the specification, whatever their order in the tree.
+
+    It is the table itself where that is so already; SpecError where they are other labels.
+    """
+    for dim, known in _known_labels(tree):
+        if dim not in table.dims or (dim in table.indexes and table.indexes[dim].equals(known)):
+            continue
+        if dim not in table.indexes:  # of the same length, which was checked
+            table = table.assign_coords({dim: known})
+            continue
+        own = table.indexes[dim]
+        if not own.is_unique or len(own) != len(known) or not own.isin(known).all():
+            raise _problem(f"/{name} {dim}", f"has other labels than /{schema.CONSTANT}: {listing(own, 12)}")
+        table = table.isel({dim: own.get_indexer(known)})
+    if schema.OBS in table.indexes and not table.indexes[schema.OBS].is_monotonic_increasing:
+        table = table.sortby(schema.OBS)
+    return table
+
+
+def _known_labels(tree: xr.DataTree) -> Iterator[tuple[str, Any]]:
+    if schema.CONSTANT not in tree.children:
+        return
+    for dim, labels in tree[schema.CONSTANT].indexes.items():
+        if dim != schema.OBS:
+            yield str(dim), labels
+            yield schema.bis(str(dim)), labels
+
+
+def _problem(where: str, what: str) -> SpecError:
+    return SpecError(f"{where} {what}\n  {_REMEDY}")
