@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import xarray as xr
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_path, did_you_mean, listing
 from bayesmeta.atomic import is_stream, write_file, write_folder
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
@@ -104,6 +104,7 @@ def load(path: str | PathLike[str]) -> xr.DataTree | dict[str, xr.DataTree]:
     ...     bm.load(bm.save(fit, f"{folder}/bcg.zarr")).attrs["method"]
     'reml'
     """
+    path = check_path(path)
     trees = read(path)
     return trees[""] if list(trees) == [""] else trees
 

@@ -343,6 +343,8 @@ CALLS: dict[str, Call] = {
         slow=True,
     ),
     "study_table": Call({"study": "STUDY", "results": "T"}, {"study": EVERY_ROW, "results": EVERY_ROW}, slow=True),
+    "save": Call({"trees": "T", "path": "'a.nc'"}, {"trees": RESULTS}, slow=True),
+    "load": Call({"path": "'none.nc'"}, {"path": Kind(lambda value: False)}, slow=True),
     "datasets.load": Call({"name": "'bcg'"}, {"name": words(*bm.datasets.names())}),
     "datasets.describe": Call({"name": "'bcg'"}, {"name": words(*bm.datasets.names())}),
     "datasets.names": Call({}, {}),
