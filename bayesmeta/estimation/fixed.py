@@ -3,7 +3,7 @@
 import numpy as np
 
 from bayesmeta.estimation.methods import Method, register
-from bayesmeta.estimation.ml import NO_SEARCH
+from bayesmeta.estimation.ml import NO_SEARCH, warn_if_excluded
 from bayesmeta.estimation.record import Estimate
 from bayesmeta.kernel import likelihood, statistics
 from bayesmeta.model.spec import Spec
@@ -20,6 +20,7 @@ def fit_fixed(spec: Spec) -> Estimate:
         S = (spec.S.value, spec.S.row, spec.S.col)
         alone = statistics(spec.y - spec.offset, spec.X, [nothing for _ in groups], groups, S)
         value = likelihood(alone, [np.zeros((0, 0)) for _ in groups], restricted=False)
+    warn_if_excluded(float(value.rss), stats.n_obs)
     return Estimate(
         method="fixed",
         beta=value.beta,

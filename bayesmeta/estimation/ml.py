@@ -22,6 +22,7 @@ NO_SEARCH = Optimizer(np.zeros((0, 0)), np.zeros(0), 0, np.zeros(0), 0.0, True, 
 FLAT = 1e-7  # curvature for relative steps below which the likelihood does not say where a parameter lies
 SINGULAR = 1e-8  # eigenvalue of the expected information, scaled to a unit diagonal
 BEYOND = 1e8  # natural sizes of a free parameter, beyond which no maximum lies and its square has no digits left
+EXCLUDED = 1e5  # standard deviations between outcomes and fit, on average, that no data have
 SAME = 1e-5  # log-likelihood, and share of the parameters, by which two modes differ at least
 
 
@@ -59,6 +60,7 @@ def fit_likelihood(
             )
     psi = free.psi(xi)
     value = likelihood(stats, psi, restricted)
+    warn_if_excluded(float(value.rss), stats.n_obs)
     nobs = stats.n_obs - (stats.n_coef if restricted else 0)
     if not nobs:
         warn(
@@ -80,6 +82,18 @@ def fit_likelihood(
         optimizer=record,
         tau2_se=variance_errors(free, xi, xi_cov, psi, objective) if free.size else None,
     )
+
+
+def warn_if_excluded(rss: float, n_obs: int) -> None:
+    """Say so where the outcomes are so far from the model, in standard deviations, that S can hardly be meant."""
+    distance = np.sqrt(rss / n_obs)
+    if distance > EXCLUDED:
+        warn(
+            f"the outcomes lie {distance:.1e} standard deviations from the fitted model on average, what S excludes: "
+            "coefficients may have lost digits\n  check S: it holds sampling (co)variances, not errors or weights, in "
+            "the outcomes' units",
+            AssumptionWarning,
+        )
 
 
 def recorded(free: Free, maxima: Maxima, started: bool) -> Optimizer:

@@ -1,6 +1,6 @@
 """Where climbs begin: the likelihood at points spread over the family, and moment estimates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,6 +21,7 @@ WELL_DETERMINED = 4  # groups for every parameter of a level from which likeliho
 ONE_MODE = 8  # groups for every parameter of a level from which moments alone lead to the only mode,
 ALIKE = 50.0  # where the sampling variances are no more unequal than this: the ratio of their outer deciles
 LARGEST_BATCH, FEWEST = 1_000, 3  # parameters times climbs, since steps cost the cube of their number; climbs even so
+UNEQUAL = 1e6  # ratio of sampling variances from which the range of a scan grows with it
 CHEAP = 5_000  # points times groups up to which a grid costs less than moment estimates
 MOMENTS = ((1.0, 3), (25.0, 1))  # multiples of the typical sampling variances, and EM steps from there
 
@@ -78,10 +79,21 @@ def grid(n: int, F: int) -> FloatArray:
     return np.stack([axis.ravel() for axis in axes], axis=1)
 
 
-def sd_of(share: FloatArray, largest: float) -> FloatArray:
+def sd_of(share: FloatArray, largest: float, smallest: float = SMALLEST) -> FloatArray:
     """SD, in units of the typical sampling SD, of a share: zero up to `AT_ZERO`, then log-uniform."""
     part = (share - AT_ZERO) / (1 - AT_ZERO)
-    return np.where(share < AT_ZERO, 0.0, SMALLEST * (largest / SMALLEST) ** part)
+    return np.where(share < AT_ZERO, 0.0, smallest * (largest / smallest) ** part)
+
+
+def reach(spec: Spec) -> float:
+    """1, or where the sampling SDs of an outcome are very unequal the largest of their ratios: the scan's range grows
+    by it, since the typical one says nothing of the others."""
+    ratio = max(v.max() / v.min() for v in _variances(spec) if len(v))
+    return float(np.sqrt(ratio)) if ratio > UNEQUAL else 1.0
+
+
+def _variances(spec: Spec) -> list[FloatArray]:
+    return [spec.S.variances[spec.outcome_index == j] for j in range(len(spec.outcomes))]
 
 
 def starts(objective: Objective, batch: int = 0) -> Starts:
@@ -105,8 +117,9 @@ def starts(objective: Objective, batch: int = 0) -> Starts:
         return Starts(moment_starts(objective, *MOMENTS[0]), everyone, 0, moments_first and not one_mode)
     share = grid(side, free.size) if side else sobol(effort.points, free.size, SEED, batch)
     excess = np.median(objective.stats.Q) / max(1, objective.stats.n_obs - objective.stats.n_coef)
-    largest = LARGEST * float(np.sqrt(max(1.0, excess)))
-    z = free.scatter(share.T, lambda u: sd_of(u, largest)).T
+    wider = reach(free.spec)
+    largest = LARGEST * float(np.sqrt(max(1.0, excess))) * wider
+    z = free.scatter(share.T, lambda u: sd_of(u, largest, SMALLEST / wider)).T
     loglik = scan(objective, z)
     if side:
         point, owner = diverse(share, peaks(loglik, share), effort.grid_climbs[free.size], 0.0)
@@ -155,8 +168,7 @@ def many_groups(free: Free, groups: int) -> bool:
 
 def variances_alike(spec: Spec) -> bool:
     """Whether no outcome has sampling variances of very different sizes, between which a second mode may hide."""
-    variances = [spec.S.variances[spec.outcome_index == j] for j in range(len(spec.outcomes))]
-    return all(np.quantile(v, 0.9) <= ALIKE * np.quantile(v, 0.1) for v in variances if len(v))
+    return all(np.quantile(v, 0.9) <= ALIKE * np.quantile(v, 0.1) for v in _variances(spec) if len(v))
 
 
 def scan(objective: Objective, z: FloatArray) -> FloatArray:
@@ -207,8 +219,23 @@ def moment_starts(objective: Objective, multiple: float, em_steps: int) -> Float
     """
     stats, free = objective.stats, objective.free
     moments = [np.repeat(np.diag(multiple * t**2)[None], stats.n_data_sets, axis=0) for t in free.typical]
+    before = moments
     for _ in range(em_steps):
-        scores = likelihood(stats, moments, objective.restricted, gradient=True).scores
-        assert scores is not None
+        scores = _scores(objective, moments)
+        if scores is None:
+            moments = before
+            break
+        before = moments
         moments = [p + 2 / n * p @ s @ p for p, s, n in zip(moments, scores, stats.n_groups, strict=True)]
     return free.starts(moments).T
+
+
+@np.errstate(all="ignore")  # of a Psi that rounding made indefinite; the step that led there is taken back
+def _scores(objective: Objective, psi: Sequence[FloatArray]) -> Sequence[FloatArray] | None:
+    """Scores of every Psi (B, a, a); None where one of them has no likelihood."""
+    try:
+        scores = likelihood(objective.stats, psi, objective.restricted, gradient=True).scores
+    except np.linalg.LinAlgError:
+        return None
+    assert scores is not None
+    return scores if all(np.isfinite(s).all() for s in scores) else None

@@ -212,6 +212,17 @@ def triangularise(W: np.ndarray, a: int) -> np.ndarray:
     return W
 
 
+def root_of_sum(W: np.ndarray) -> np.ndarray:
+    """Lower triangular R with R R' = I + W'W for every W (r, a); no square is formed, so W may be of any size."""
+    a = W.shape[1]
+    if a == 1:
+        return np.asarray(np.sqrt(1.0 + (W * W).sum(0, keepdims=True)))
+    stacked = np.concatenate([W, np.broadcast_to(identity(a), (a, a, *W.shape[2:]))])
+    lower = transpose(triangularise(stacked, a)[:a])
+    sign = np.copysign(1.0, lower[np.arange(a), np.arange(a)])
+    return np.asarray(lower * sign[None])
+
+
 def _largest_first(W: np.ndarray, column: int) -> None:
     """Exchange the first row of every W and the one whose entry in a column is the largest; in place."""
     which = np.abs(W[:, column]).argmax(0)

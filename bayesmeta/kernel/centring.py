@@ -9,7 +9,10 @@ from bayesmeta.kernel.likelihood import likelihood
 from bayesmeta.kernel.statistics import Design, Statistics, reduce, whitened_design
 
 UNEQUAL = 1e4  # ratio of standard errors from which X is made orthonormal at another Psi than 0
+ENORMOUS = 1e5  # Q / df from which it is the work of a few observations, or nothing varies less
+CANDIDATES = 9  # Psi that are tried then
 ROUNDS = 3  # of that: each finds more digits of the smaller one
+HETEROSCEDASTIC = 1e8  # ratio of the sampling variances from which the same is tried
 HETEROGENEOUS = 100.0  # Q / df above which the fixed-effects fit is too far from the answer to centre y by
 
 
@@ -35,18 +38,34 @@ def statistics(
     y = np.atleast_2d(y)[:, design.plan.order].T
     stats = reduce(design, y, design.fixed_fit(y))
     excess = stats.Q / max(1, stats.n_obs - stats.n_coef)
-    if excess.max() > HETEROGENEOUS and any(stats.dims):
+    variances = np.atleast_2d(S[0])[:, S[1] == S[2]]
+    ratio = float((variances.max(1) / variances.min(1)).max())
+    most = np.maximum(excess, ratio if ratio > HETEROSCEDASTIC else 0.0)
+    if most.max() > HETEROGENEOUS and any(stats.dims):
         # The residual sum of squares would be a difference of numbers of the size of Psi / S.
-        near = _centred_at(_heterogeneous(stats, excess), stats, design, y)
+        near = _centred_at(_heterogeneous(stats, most), stats, design, y)
         return replace(near, beta_fixed=stats.beta_fixed, Q=stats.Q)
     return stats
 
 
-def _heterogeneous(stats: Statistics, excess: np.ndarray) -> list[np.ndarray]:
-    """Psi (B, a, a) of every level that would explain the excess (B,) of Q over its degrees of freedom."""
+def _heterogeneous(stats: Statistics, most: np.ndarray) -> list[np.ndarray]:
+    """Psi (B, a, a) of every level that explains the excess (B,) of Q over its degrees of freedom.
+
+    Where a few very precise observations make it enormous, or hide it, the likeliest of none and smaller ones.
+    """
+    if most.max() <= ENORMOUS:
+        return _multiple(stats, most)
+    factors = [0 * most, *(most**share for share in np.linspace(0.0, 1.0, CANDIDATES))]
+    candidates = [_multiple(stats, factor) for factor in factors]
+    loglik = np.stack([np.atleast_1d(likelihood(stats, psi, restricted=False).loglik) for psi in candidates])
+    return _multiple(stats, np.choose(loglik.argmax(0), factors))
+
+
+def _multiple(stats: Statistics, factor: np.ndarray) -> list[np.ndarray]:
+    """Psi (B, a, a) of every level: zero but at the innermost, a multiple (B,) of the typical sampling variances."""
     innermost = stats.depth - 1
-    psi = [np.zeros((len(excess), a, a)) for a in stats.dims]
-    psi[innermost] += excess[:, None, None] * np.diag(stats.typical[innermost] ** 2)
+    psi = [np.zeros((len(factor), a, a)) for a in stats.dims]
+    psi[innermost] += factor[:, None, None] * np.diag(stats.typical[innermost] ** 2)
     return psi
 
 
@@ -67,8 +86,9 @@ def one_sided(M: np.ndarray) -> bool:
 
     M (B, P, P) : root of their covariance there, upper triangular, where that at Psi = 0 is the identity.
     """
-    longest = np.sqrt((M * M).sum(1)).max(1)
-    return bool((longest > UNEQUAL * np.abs(np.diagonal(M, axis1=1, axis2=2)).min(1)).any())
+    if M.shape[1] == 1:
+        return False
+    return bool((np.linalg.norm(M, axis=(1, 2)) * np.linalg.norm(np.linalg.inv(M), axis=(1, 2)) > UNEQUAL).any())
 
 
 def rotated(design: Design, M: np.ndarray) -> Design:

@@ -80,14 +80,17 @@ def leaf_mean(
 def leaf_root(chunk: Chunk, F: np.ndarray) -> np.ndarray:
     """Root (a, a, B, n) of the variance of a leaf's own effects given its ancestors, y and beta; Psi = F F'."""
     EF = batched_linalg.left(batched_linalg.transpose(F), chunk.EA[:, : chunk.a])
-    return conditional_root(F, batched_linalg.gram(EF, EF) if len(EF) else np.zeros((chunk.a, chunk.a, *EF.shape[2:])))
+    return _times_inverse(F, batched_linalg.root_of_sum(EF))
 
 
 def conditional_root(F: np.ndarray, information: np.ndarray) -> np.ndarray:
     """F R^-T with I + F'GF = R R', for F'GF the information that the data hold on the effects in units of F."""
-    R = batched_linalg.cholesky(information + batched_linalg.identity(len(F)))
+    return _times_inverse(F, batched_linalg.cholesky(information + batched_linalg.identity(len(F))))
+
+
+def _times_inverse(F: np.ndarray, R: np.ndarray) -> np.ndarray:
     return batched_linalg.transpose(
-        batched_linalg.solve_lower(R, np.broadcast_to(batched_linalg.transpose(F), information.shape))
+        batched_linalg.solve_lower(R, np.broadcast_to(batched_linalg.transpose(F), R.shape))
     )
 
 

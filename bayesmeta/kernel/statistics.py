@@ -11,6 +11,8 @@ from bayesmeta.kernel.layout import Layout, layout, run_starts
 from bayesmeta.kernel.leaves import Chunk, Rows, Segments, chunks_of, segments
 from bayesmeta.kernel.whitening import Whitener, whitener
 
+SPREAD = 100.0  # ratio of the sizes of rows of X, whitened, from which their order matters
+
 
 @dataclass(frozen=True)
 class Nodes:
@@ -118,10 +120,27 @@ def whitened_design(
     white = whitener(np.atleast_2d(value), row, col, plan)
     P = X.shape[1]
     columns = white.whiten(np.column_stack([*Z, X])[plan.order][:, :, None])
-    Q, R = np.linalg.qr(np.moveaxis(columns[:, columns.shape[1] - P :], -1, 0))
+    Q, R = _orthonormal(np.moveaxis(columns[:, columns.shape[1] - P :], -1, 0))
     columns[:, columns.shape[1] - P :] = np.moveaxis(Q, 0, -1)
     sorted_Z = tuple(z[plan.order] for z in Z)
     return Design(X[plan.order], sorted_Z, tuple(groups), plan, white, columns, np.moveaxis(R, 0, -1))
+
+
+def _orthonormal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Q R of every X (B, n, P); where rows are of very different sizes the largest go first.
+
+    Reflections leave errors of the size of the largest row so far: the small rows would keep no digits of their own.
+    Cox and Higham (1998), in: Numerical Analysis 1997, Addison Wesley Longman, 57-73.
+    """
+    size = np.abs(X).max(2)
+    if size.max() <= SPREAD * size.min():
+        Q, R = np.linalg.qr(X)
+        return Q, R
+    order = np.argsort(-size, axis=1)[:, :, None]
+    sorted_Q, R = np.linalg.qr(np.take_along_axis(X, order, 1))
+    Q = np.empty(X.shape)
+    np.put_along_axis(Q, np.broadcast_to(order, Q.shape), sorted_Q, 1)
+    return Q, R
 
 
 def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:

