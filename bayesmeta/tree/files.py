@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import xarray as xr
 
-from bayesmeta._validation import check_path, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.atomic import is_stream, write_file, write_folder
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
@@ -59,7 +59,6 @@ def save(trees: xr.DataTree | Mapping[str, xr.DataTree], path: str | PathLike[st
     ...     path.name, list(bm.load(path))
     ('bcg.nc', ['reml'])
     """
-    path = check_path(path)
     several = not isinstance(trees, xr.DataTree) and isinstance(trees, Mapping)
     named: dict[str, Any] = dict(trees) if several else {"": trees}
     if not named:
