@@ -59,6 +59,7 @@ def save(trees: xr.DataTree | Mapping[str, xr.DataTree], path: str | PathLike[st
     ...     path.name, list(bm.load(path))
     ('bcg.nc', ['reml'])
     """
+    path = check_path(path)
     several = not isinstance(trees, xr.DataTree) and isinstance(trees, Mapping)
     named: dict[str, Any] = dict(trees) if several else {"": trees}
     if not named:
@@ -103,7 +104,6 @@ def load(path: str | PathLike[str]) -> xr.DataTree | dict[str, xr.DataTree]:
     ...     bm.load(bm.save(fit, f"{folder}/bcg.zarr")).attrs["method"]
     'reml'
     """
-    path = check_path(path)
     trees = read(path)
     return trees[""] if list(trees) == [""] else trees
 
