@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_path, did_you_mean, listing, shown
 from bayesmeta.errors import DataError, SpecError
 
 _LONGEST = 200  # characters of a value that messages show
@@ -43,9 +43,12 @@ def locate(name: str | Path) -> Path:
     bayesmeta.errors.DataError: no model file shcool, and no bundled one of that name; did you mean 'school'?
       bundled: alcohol, bcg, gliomas, school, smoking, table6, thrombolytic
     """
-    path, known = Path(name), bundled()
-    if path.is_file():
-        return path
+    path, known = check_path(name, "the model file"), bundled()
+    try:
+        if path.is_file():
+            return path
+    except (OSError, ValueError) as error:
+        raise DataError(f"no model file {shown(str(name))}: {error.__class__.__name__}") from None
     if str(name) in known:
         return known[str(name)]
     if path.is_dir():

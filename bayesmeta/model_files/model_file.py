@@ -12,6 +12,7 @@ import pandas as pd
 
 from bayesmeta import datasets, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_strings, check_type
+from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
@@ -38,12 +39,16 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The data of an analysis: a bundled name or a CSV file, new columns, and which columns a row must have."""
+    """The data of an analysis: a bundled name or a CSV file, new columns, and which columns a row must have.
+
+    labels : columns that name groups or rows, whose text is kept.
+    """
 
     data: str
     directory: Path
     derived: Mapping[str, str]
     complete: tuple[str, ...]
+    labels: frozenset[str] = frozenset()
     allow_outside: bool = False
 
     @property
@@ -67,7 +72,7 @@ class Source:
             return derive(datasets.load(self.data), self.derived)
         if not path.is_file():
             raise DataError(f"no file {path}, which the model file gives as its data")
-        return derive(pd.read_csv(path), self.derived)
+        return derive(read_csv(path, self.labels), self.derived)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -188,7 +193,7 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
         check_type(value, _TYPES[key], f"{file.name}: {key}")
     derived, complete = content.get("derive", {}), tuple(content.get("complete", ()))
     check_strings((*derived.values(), *complete), f"{file.name}: derive or complete")
-    source = Source(content["data"], file.parent, MappingProxyType(derived), complete, allow_outside)
+    source = Source(content["data"], file.parent, MappingProxyType(derived), complete, _labels(content), allow_outside)
     inputs = tuple(filter(None, (file, source.path)))
     priors = _priors(content["priors"], f"{file.name}: priors") if "priors" in content else None
     models = MappingProxyType({name: _model(name, table, source, priors) for name, table in content["model"].items()})
@@ -198,6 +203,19 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     return Analysis(
         content["title"], citation, Path(path), models, MappingProxyType(tables), MappingProxyType(figures), inputs
     )
+
+
+def _labels(content: Mapping[str, Any]) -> frozenset[str]:
+    """The columns that the models and figures of a file take groups and labels from."""
+    parts: list[Any] = []
+    for table in filter(lambda each: isinstance(each, Mapping), content["model"].values()):
+        random, S = table.get("random", ()), table.get("S")
+        parts += random if isinstance(random, Mapping | list | tuple) else [random]
+        parts += [table.get("groups"), S.get("group") if isinstance(S, Mapping) else None]
+    for table in filter(lambda each: isinstance(each, Mapping), content.get("figure", {}).values()):
+        parts += [table.get("labels"), table.get("subgroup")]
+    texts = [part for part in parts if isinstance(part, str)]
+    return frozenset(name.strip(" `") for text in texts for name in text.rpartition("|")[2].split("/"))
 
 
 def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Model:

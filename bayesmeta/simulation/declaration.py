@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_integer, check_keys, check_name, listing
+from bayesmeta._validation import check_choice, check_integer, check_keys, check_name, listing, shown
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import REGISTER
 from bayesmeta.inference.simulate import draw, psi_root, true_covariances
@@ -206,7 +206,8 @@ def _statistic(name: str, table: Mapping[str, str], content: Mapping[str, Any]) 
     kind, of, level = table.get("kind", ""), table.get("of", ""), table.get("level", "")
     if kind not in KINDS or of not in TARGETS or (kind == "coverage" and of != "beta"):
         raise SpecError(
-            f"{where} is the {kind!r} of {of!r}; known: {listing(KINDS)} of {listing(TARGETS)}, coverage of beta"
+            f"{where} is the {shown(kind)} of {shown(of)}; known: {listing(KINDS)} of {listing(TARGETS)}, "
+            "coverage of beta"
         )
     if of != "beta":
         check_name(level, levels, f"{where}: no level", "levels")
