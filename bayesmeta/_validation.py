@@ -7,9 +7,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
+from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 from bayesmeta.errors import BayesmetaError, SpecError
+
+LONGEST_PATH = 4096  # characters
+MOST_MEMORY = 16e9  # bytes of one result: more than a laptop has is a slip of the keyboard
 
 
 def did_you_mean(word: str, known: Iterable[object]) -> str:
@@ -36,9 +41,30 @@ def listing(items: Iterable[object], most: int = 8) -> str:
     return ", ".join(words) if rest <= 0 else ", ".join(words[:most]) + f" and {rest} more"
 
 
+def shown(value: object, most: int = 60) -> str:
+    """A value as Python writes it, cut after `most` characters.
+
+    >>> shown("a" * 100, most=8)
+    "'aaaaaaa..."
+    """
+    try:
+        if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+            value = value.item()  # type: ignore[attr-defined]  # 0.5 rather than np.float64(0.5)
+        text = repr(value)
+    except Exception:  # a foreign type's own words, or an integer of more digits than Python writes
+        text = f"a {type(value).__name__}"
+    text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def is_number(value: object) -> bool:
-    """Whether a value is a real number, which True and False are not."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Whether a value is a finite real number within the range of floats, which True and False are not."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
 
 
 def is_finite(value: Any) -> bool:
@@ -61,7 +87,7 @@ def check_probability(value: Any, name: str = "prob") -> float:
     if not is_number(value) or not 0 < float(value) < 1:
         as_percent = is_number(value) and 1 < value < 100
         example = f"for {value:g} percent: {value / 100:g}" if as_percent else "for 95 percent: 0.95"
-        raise SpecError(f"{name} is {value!r}; it must lie strictly between 0 and 1\n  {example}")
+        raise SpecError(f"{name} is {shown(value)}; it must lie strictly between 0 and 1\n  {example}")
     return float(value)
 
 
@@ -76,7 +102,7 @@ def check_integer(value: Any, name: str, least: int, most: int | None = None, re
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):
         span = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise SpecError(f"{name} is {value!r}; it must be a whole number {span}{remedy}")
+        raise SpecError(f"{name} is {shown(value)}; it must be a whole number {span}{remedy}")
     return int(value)
 
 
@@ -91,7 +117,7 @@ def check_number(value: Any, name: str, above: float | None = None, least: float
     low = above if least is None else least
     if not is_number(value) or not is_finite(value) or not (low is None or value > low or value == least):
         span = "" if low is None else f" greater than {above:g}" if least is None else f" of at least {least:g}"
-        raise SpecError(f"{name} is {value!r}; it must be a finite number{span}")
+        raise SpecError(f"{name} is {shown(value)}; it must be a finite number{span}")
     return float(value)
 
 
@@ -104,7 +130,7 @@ def check_correlation(value: Any, name: str) -> float:
     bayesmeta.errors.SpecError: rho is 1; it must lie strictly between -1 and 1
     """
     if not is_number(value) or not -1 < float(value) < 1:
-        raise SpecError(f"{name} is {value!r}; it must lie strictly between -1 and 1")
+        raise SpecError(f"{name} is {shown(value)}; it must lie strictly between -1 and 1")
     return float(value)
 
 
@@ -119,7 +145,9 @@ def check_choice(value: Any, choices: Iterable[str], name: str) -> str:
     """
     choices = list(choices)
     if not isinstance(value, str) or value not in choices:
-        raise SpecError(f"{name} is {value!r}{did_you_mean(value, choices)}\n  must be one of: {listing(choices, 20)}")
+        raise SpecError(
+            f"{name} is {shown(value)}{did_you_mean(value, choices)}\n  must be one of: {listing(choices, 20)}"
+        )
     return value
 
 
@@ -140,8 +168,139 @@ def check_name(
       columns: effect, var
     """
     known = list(known)
-    if name not in known:
-        raise error(f"{what} {name!r}{did_you_mean(name, known)}\n  {plural}: {listing(known, most) or 'none'}")
+    if not is_label(name) or name not in known:
+        raise error(f"{what} {shown(name)}{did_you_mean(name, known)}\n  {plural}: {listing(known, most) or 'none'}")
+
+
+def is_label(value: object) -> bool:
+    """Whether a value can be a label, and not, for instance, a list or an array.
+
+    >>> is_label("a"), is_label(["a"])
+    (True, False)
+    """
+    try:
+        hash(value)
+        bool(value == value)
+    except (TypeError, ValueError):  # of a list, and of pandas' missing value, which is equal to nothing
+        return False
+    return True
+
+
+def check_names(values: Any, name: str, empty: bool = False) -> list[str]:
+    """One name, or several, as a list; an empty list only if it is allowed.
+
+    >>> check_names("tau", "parameters"), check_names(["tau", "tau2"], "parameters")
+    (['tau'], ['tau', 'tau2'])
+    >>> check_names(3, "parameters")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: parameters is 3; it must be a name or a list of names
+    """
+    if isinstance(values, str):
+        return [values]
+    listed = (
+        isinstance(values, Iterable) and not isinstance(values, Mapping | bytes) and getattr(values, "ndim", 1) == 1
+    )
+    names = list(values) if listed else []
+    if not listed or not all(isinstance(each, str) for each in names):
+        raise SpecError(f"{name} is {shown(values)}; it must be a name or a list of names")
+    if not names and not empty:
+        raise SpecError(f"{name} is empty; name at least one, or leave it out")
+    if twice := next((each for i, each in enumerate(names) if each in names[:i]), None):
+        raise SpecError(f"{name}: '{twice}' is there twice")
+    return names
+
+
+def check_boolean(value: Any, name: str) -> bool:
+    """True or False, and nothing that Python merely takes for one of them.
+
+    >>> check_boolean("no", "nested")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: nested is 'no'; it must be True or False
+    """
+    if isinstance(value, bool):
+        return value
+    if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise SpecError(f"{name} is {shown(value)}; it must be True or False")
+
+
+def check_booleans(**values: Any) -> None:
+    """That every argument is True or False, or None where it has been left to the function."""
+    for name, value in values.items():
+        if value is not None:
+            check_boolean(value, name)
+
+
+def check_seed(seed: Any, name: str = "random_seed") -> Any:
+    """A seed of random numbers: None, a whole number of at least 0, or several.
+
+    >>> check_seed("a")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: random_seed is 'a'; it must be a whole number of at least 0, a list of them, or None
+    """
+    parts = seed if isinstance(seed, Sequence) and not isinstance(seed, str | bytes) else [seed]
+    if seed is None or (len(parts) and all(_is_count(part) for part in parts)):
+        return seed
+    raise SpecError(f"{name} is {shown(seed)}; it must be a whole number of at least 0, a list of them, or None")
+
+
+def _is_count(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 0
+
+
+def check_mapping(value: Any, name: str, what: str) -> dict[str, Any]:
+    """A dict of names, or None for an empty one.
+
+    >>> check_mapping([1], "at", "predictors and their values")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: at is [1]; it must be a dict of predictors and their values
+    """
+    if value is not None and not isinstance(value, Mapping):
+        raise SpecError(f"{name} is {shown(value)}; it must be a dict of {what}")
+    return dict(value or {})
+
+
+def check_is(value: Any, kind: type[Any], name: str, what: str, error: type[BayesmetaError] = SpecError) -> None:
+    """That an argument is an object of a class of ours, with words for what that is.
+
+    >>> check_is(3, dict, "study", "a simulation study from bm.load_study")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: study is of type int; it must be a simulation study from bm.load_study
+    """
+    if not isinstance(value, kind):
+        raise error(f"{name} is of type {type(value).__name__}; it must be {what}")
+
+
+def check_path(path: Any, name: str = "path") -> Path:
+    """A path as text or a Path.
+
+    >>> check_path(3)
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: path is 3; it must be the name of a file as text, or a Path
+    """
+    if isinstance(path, str | PathLike):
+        text = fspath(path)
+        if isinstance(text, str) and text.strip() and "\0" not in text and len(text) < LONGEST_PATH:
+            return Path(text)
+    raise SpecError(f"{name} is {shown(path)}; it must be the name of a file as text, or a Path")
+
+
+def check_size(size: float, what: str, most: float = MOST_MEMORY, remedy: str = "") -> None:
+    """That bytes needed are within what a machine has; the figure in the message.
+
+    >>> check_size(8e13, "10,000,000,000 data sets of 1,000 values")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: 10,000,000,000 data sets of 1,000 values need 80,000 GB of memory; ...
+    """
+    if size > most:
+        raise SpecError(f"{what} need {size / 1e9:,.0f} GB of memory; at most {most / 1e9:,.0f} GB are used{remedy}")
 
 
 def check_keys(table: Mapping[str, Any], known: Collection[str], where: str, required: Iterable[str] = ()) -> None:
@@ -160,7 +319,7 @@ _TYPES: Mapping[Any, str] = {str: "a string", list: "a list", dict: "a table"}
 def check_type(value: Any, kind: type[Any], where: str) -> None:
     """That a value of a TOML file is a string, a list or a table."""
     if not isinstance(value, kind):
-        raise SpecError(f"{where} is {value!r}; it must be {_TYPES[kind]}")
+        raise SpecError(f"{where} is {shown(value)}; it must be {_TYPES[kind]}")
 
 
 def check_strings(values: Sequence[Any], where: str) -> None:

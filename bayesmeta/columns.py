@@ -1,6 +1,7 @@
 """Columns of a data frame as numbers, groups and categories, and numbers from whatever a user passes."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -8,8 +9,17 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
-from bayesmeta._validation import check_name, listing
-from bayesmeta.errors import DataError, SpecError
+from bayesmeta._validation import check_name, is_label, listing, shown
+from bayesmeta.arrays import Place, as_numbers, position, reads_as_number
+from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+
+PLACEHOLDERS = frozenset(
+    {"", "-", "--", "\u2013", "\u2014", ".", "?", "*", "na", "n/a", "nan", "null", "none", "nil", "nr"}
+)
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+_HEXADECIMAL = re.compile(r"[-+]?0[xX][0-9a-fA-F]+")
+_SIGNS = {0x2212: "-", 0x2013: "-", 0xA0: " ", 0x202F: " ", 0x2009: " ", 0x2019: "'"}
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def as_frame(table: Any, what: str) -> pd.DataFrame:
@@ -28,18 +38,20 @@ def numbers(values: Any, frame: pd.DataFrame, what: str) -> tuple[FloatArray, st
         return np.column_stack([column(frame, name, what) for name in values]), f"columns {listing(values, 12)}"
     if isinstance(values, pd.Series | pd.DataFrame):
         return from_pandas(values, frame, what), what
-    try:
-        if np.iscomplexobj(values):
-            raise TypeError
-        masked = np.ma.asarray(values, dtype=float)  # keeps the mask of a masked array, which np.asarray would drop
-    except (TypeError, ValueError):
-        kind = type(values).__name__
-        raise SpecError(f"{what} is of type {kind}, neither column names nor an array of numbers") from None
-    return np.ma.filled(masked, np.nan), what
+    rowwise = (isinstance(values, np.ndarray) and values.ndim > 0) or isinstance(values, list)
+    by_row = rowwise and len(values) == len(frame)
+    return as_numbers(values, what, place=_row_first(frame.index) if by_row else None), what
+
+
+def _row_first(labels: pd.Index) -> Place:
+    """Places in an array with one entry, or one list of them, for each row of the data."""
+    return lambda at: f"row {labels[at[0]]}" + (f", {position(at[1:])}" if len(at) > 1 else "")
 
 
 def find_column(frame: pd.DataFrame, name: str, what: str) -> pd.Series:
     """One column, or an error that names its nearest neighbours."""
+    if not isinstance(name, str):
+        raise SpecError(f"{what} is {shown(name)}; it must be the name of a column")
     check_name(name, frame.columns, f"{what}: the data have no column", "columns", most=30)
     if list(frame.columns).count(name) > 1:
         raise SpecError(f"{what}: the data have several columns named '{name}'\n  rename them, or drop all but one")
@@ -48,32 +60,49 @@ def find_column(frame: pd.DataFrame, name: str, what: str) -> pd.Series:
 
 def column(frame: pd.DataFrame, name: str, what: str) -> FloatArray:
     """One column as floats."""
-    return as_floats(find_column(frame, name, what), f"column '{name}'")
+    return as_numbers(find_column(frame, name, what), f"column '{name}'")
 
 
 def rows_by_group(frame: pd.DataFrame, name: str) -> dict[Any, IntArray]:
-    """Positions of the rows of every group of a column, in the order of the data; rows without a group are in none."""
-    codes, labels = pd.factorize(find_column(frame, name, "group"))
+    """Positions of the rows of every group of a column, in the order of the data; rows without a group are in none.
+
+    A warning tells of those, and of labels that look alike.
+    """
+    values = find_column(frame, name, "group")
+    codes, texts = pd.factorize(group_labels(values))
+    labels = [values.iloc[int(np.argmax(codes == code))] for code in range(len(texts))]
+    if not labels:
+        raise DataError(f"column '{name}' names no group: it is missing in all rows")
+    if (codes < 0).any():
+        warn(f"no group in {rows(frame, codes < 0)} of column '{name}'; no matrix has them", AssumptionWarning)
+    for note in alike(f"groups of '{name}'", map(str, texts)):
+        warn(note, AssumptionWarning)
     order = np.argsort(codes, kind="stable")
     ends = np.searchsorted(codes[order], np.arange(len(labels) + 1))
-    return {label: order[a:b] for label, (a, b) in zip(labels.tolist(), pairwise(ends), strict=True)}
+    return {label: order[a:b] for label, (a, b) in zip(labels, pairwise(ends), strict=True)}
+
+
+def group_labels(values: pd.Series) -> pd.Series:
+    """A column that names groups, of mixed cells their texts; DataError for cells that cannot be labels."""
+    if values.dtype != object and values.dtype.kind != "c":
+        return values
+    for row, cell in zip(values.index, values, strict=True):
+        if not is_label(cell) or isinstance(cell, complex | bytes):
+            raise DataError(
+                f"column '{values.name}' cannot name groups: row {row} holds {shown(cell)}\n"
+                "  the label of a group is text or a number"
+            )
+    # True is equal to 1 for Python, and not the same label
+    return values.map(lambda cell: cell if _is_missing(cell) else label(cell))
+
+
+def _is_missing(cell: Any) -> bool:
+    return bool(np.isscalar(cell) or cell is None or cell is pd.NA or cell is pd.NaT) and bool(pd.isna(cell))
 
 
 def as_floats(values: pd.Series, what: str) -> FloatArray:
-    """A series as floats, refusing text, dates and complex numbers."""
-    if not (pd.api.types.is_numeric_dtype(values) or values.dtype == object) or values.dtype.kind == "c":
-        bad = values.notna()
-    else:
-        odd = values.map(lambda v: isinstance(v, str | complex)) if values.dtype == object else False
-        floats = pd.to_numeric(values, errors="coerce")
-        bad = (floats.isna() | odd) & values.notna()
-    if bad.any():
-        at = int(np.argmax(bad.to_numpy()))
-        raise DataError(
-            f"{what} is not numeric: row {values.index[at]} holds {values.iloc[at]!r}\n"
-            "  convert it, for instance with pandas.to_numeric, and use NaN for a missing value"
-        )
-    return floats.to_numpy(dtype=float, na_value=np.nan)
+    """A series as floats; DataError names the first cell that is not a number."""
+    return as_numbers(values, what)
 
 
 def from_pandas(values: pd.Series | pd.DataFrame, frame: pd.DataFrame, what: str) -> FloatArray:
@@ -83,11 +112,7 @@ def from_pandas(values: pd.Series | pd.DataFrame, frame: pd.DataFrame, what: str
             f"{what} is a pandas object whose index is not that of the data, so the rows cannot be matched\n"
             "  give it the data's index, or pass .to_numpy() if it is in the order of the data"
         )
-    if isinstance(values, pd.Series):
-        return as_floats(values, what)
-    return np.column_stack(
-        [as_floats(values.iloc[:, j], f"{what}, column '{c}',") for j, c in enumerate(values.columns)]
-    )
+    return as_numbers(values, what)
 
 
 def label(value: object) -> str:
@@ -110,8 +135,11 @@ def labels(values: pd.Series) -> ObjectArray:
 def take(frame: pd.DataFrame, column: str) -> pd.Series:
     """A column of the data; DataError where there is none of that name."""
     check_name(column, frame.columns, "the data have no column", "columns", DataError, most=30)
-    values: pd.Series = frame[column]
-    return values
+    values: Any = frame[column]
+    if isinstance(values, pd.DataFrame):
+        raise DataError(f"the data have several columns named '{column}'\n  rename them, or drop all but one")
+    series: pd.Series = values
+    return series
 
 
 def rows(frame: pd.DataFrame | pd.Series, where: BoolArray) -> str:
@@ -129,20 +157,26 @@ def reasons_missing(frame: pd.DataFrame, reasons: Sequence[tuple[str, str]]) -> 
     return joined
 
 
-def finite(frame: pd.DataFrame, column: str) -> FloatArray:
-    """A column as floats, NaN where missing; DataError for text and infinite values."""
-    values = take(frame, column)
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(object)
-    numbers = as_floats(values, f"column '{column}'")
+def finite(frame: pd.DataFrame, column: str, booleans: bool = False) -> FloatArray:
+    """A column as floats, NaN where missing; DataError for text and infinite values.
+
+    booleans : whether a column of True and False is one of 1 and 0, as it is for predictors.
+    """
+    numbers = as_numbers(take(frame, column), f"column '{column}'", booleans=booleans)
     if np.isinf(numbers).any():
         where = rows(frame, np.isinf(numbers))
         raise DataError(f"column '{column}' is infinite in {where}\n  use NaN for a missing value")
     return numbers
 
 
-def is_categorical(values: pd.Series) -> bool:
-    """Whether a column holds categories: pandas categories, or text; DataError when it mixes text and numbers."""
+def is_categorical(values: pd.Series, coded: bool = False) -> bool:
+    """Whether a predictor holds categories: pandas categories, or text in which no cell is a number.
+
+    Text with numbers in it is either a column of numbers with slips, or one of categories: only C() can tell, so
+    without C() it is an error.
+
+    coded : whether the column stands in C().
+    """
     if isinstance(values.dtype, pd.CategoricalDtype):
         return True
     present = values.dropna()
@@ -155,7 +189,73 @@ def is_categorical(values: pd.Series) -> bool:
             f"column '{values.name}' mixes text and numbers: {present[odd].iloc[0]!r} in {rows(present, odd)}\n"
             "  make it numbers (pandas.to_numeric) or all text (astype(str))"
         )
+    if text.any() and not coded:
+        _refuse_numbers(present)
     return bool(text.any())
+
+
+def is_boolean(values: pd.Series) -> bool:
+    """Whether a predictor is True or False wherever it is known."""
+    present = values.dropna()
+    if present.dtype == object:
+        return len(present) > 0 and all(isinstance(cell, bool | np.bool_) for cell in present)
+    return pd.api.types.is_bool_dtype(present.dtype)
+
+
+def _refuse_numbers(present: pd.Series) -> None:
+    """DataError where a cell of a column of text is a number, or where all are dates."""
+    texts = present.unique()
+    numeric = [text for text in texts if resembles_number(text)]
+    if not numeric and not all(_DATE.fullmatch(text.strip()) for text in texts):
+        return
+    odd = [text for text in texts if not reads_as_number(text)]
+    first = odd[0] if odd else texts[0]
+    kind = "is text that holds numbers" if not odd else "is not numeric" if numeric else "is text that holds dates"
+    at = int(np.argmax((present == first).to_numpy(dtype=bool)))
+    raise DataError(
+        f"column '{present.name}' {kind}: row {label(present.index[at])} holds {shown(first)}\n"
+        f"  make all of it numbers (pandas.to_numeric), or write C({present.name}) if these are categories"
+    )
+
+
+def resembles_number(text: str) -> bool:
+    """Whether text is a number as people write it: with thousands apart, a decimal comma, a percent sign.
+
+    >>> [resembles_number(text) for text in ("5%", "1,234", "0,5", "\u22123", "1D-3", "0x1A", "5 to 9", "none")]
+    [True, True, True, True, True, True, False, False]
+    """
+    plain = text.strip().translate(_SIGNS)
+    if _HEXADECIMAL.fullmatch(plain):
+        return True
+    plain = re.sub(r"(?<=\d)[\s'_,](?=\d)", "", plain).removesuffix("%").strip()
+    return any(c.isdigit() for c in plain) and reads_as_number(re.sub(r"(?<=[\d.])[dD](?=[-+\d])", "e", plain))
+
+
+def alike(what: str, labels: Iterable[str]) -> list[str]:
+    """Sentences about labels that only case or blanks set apart, and about those that may stand for a missing value.
+
+    >>> alike("groups of 'study'", ["b", "B ", "c", "NA"])  # doctest: +NORMALIZE_WHITESPACE
+    ["groups of 'study' that differ only by case or blanks count as different: 'b' and 'B '",
+     "groups of 'study': 'NA' counts as a label, not as a missing value"]
+    """
+    known = list(labels)
+    plain: dict[str, str] = {}
+    sentences = []
+    for text in known:
+        first = plain.setdefault(" ".join(text.casefold().split()), text)
+        if first != text:
+            sentences.append(f"{what} that differ only by case or blanks count as different: {first!r} and {text!r}")
+            break
+    if doubtful := [repr(text) for text in known if text.strip().casefold() in PLACEHOLDERS]:
+        sentences.append(f"{what}: {listing(doubtful)} counts as a label, not as a missing value")
+    return sentences
+
+
+def check_storable(texts: Iterable[Any], what: str) -> None:
+    """That labels can be written to a file: no NUL, and no half of a character."""
+    for text in texts:
+        if isinstance(text, str) and _UNSTORABLE.search(text):
+            raise DataError(f"{what} {shown(text)} holds a character that cannot be written to a file; rename it")
 
 
 def categories(values: pd.Series) -> tuple[str, ...]:

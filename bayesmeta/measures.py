@@ -6,7 +6,7 @@ it.
 
 from dataclasses import dataclass
 
-from bayesmeta._validation import check_choice
+from bayesmeta._validation import check_choice, check_type
 from bayesmeta.errors import SpecError
 
 __all__ = ["MEASURES", "Measure", "measure", "register"]
@@ -136,11 +136,18 @@ def measure(name: str | None) -> Measure:
     Measure
         The record.
 
+    Raises
+    ------
+    SpecError
+        When the name is neither text nor None.
+
     Examples
     --------
     >>> measure("smd").label, measure(None).label
     ('standardised mean difference', 'effect')
     """
+    if name is not None:
+        check_type(name, str, "measure")
     return MEASURES.get(name or "", MEASURES["generic"])
 
 

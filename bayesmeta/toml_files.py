@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_path, did_you_mean, listing, shown
 from bayesmeta.errors import DataError, SpecError
 
 _LONGEST = 200  # characters of a value that messages show
@@ -43,9 +43,12 @@ def locate(name: str | Path) -> Path:
     bayesmeta.errors.DataError: no model file shcool, and no bundled one of that name; did you mean 'school'?
       bundled: alcohol, bcg, gliomas, school, smoking, table6, thrombolytic
     """
-    path, known = Path(name), bundled()
-    if path.is_file():
-        return path
+    path, known = check_path(name, "the model file"), bundled()
+    try:
+        if path.is_file():
+            return path
+    except (OSError, ValueError) as error:
+        raise DataError(f"no model file {shown(str(name))}: {error.__class__.__name__}") from None
     if str(name) in known:
         return known[str(name)]
     if path.is_dir():
@@ -121,7 +124,7 @@ class Place:
 def check_table(value: Any, known: Collection[str], place: Place, required: Iterable[str] = ()) -> dict[str, Any]:
     """A table whose keys are known, with those that are required."""
     if not isinstance(value, dict):
-        raise place.error(f"is {shortened(repr(value))}; it must be a table")
+        raise place.error(f"is {shown(value)}; it must be a table")
     for key in value:
         if key not in known:
             hint = did_you_mean(key[:_LONGEST], known)
@@ -136,7 +139,7 @@ def check_value(value: Any, kind: type[Any], place: Place) -> Any:
     """A text, a list or a table."""
     if not isinstance(value, kind):
         words = {"str": "a string", "list": "a list", "dict": "a table"}[kind.__name__]
-        raise place.error(f"is {shortened(repr(value))}; it must be {words}")
+        raise place.error(f"is {shown(value)}; it must be {words}")
     return value
 
 

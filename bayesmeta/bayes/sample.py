@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bayesmeta._validation import check_integer, check_probability
+from bayesmeta._validation import check_booleans, check_integer, check_probability, check_size
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.defaults import resolve
@@ -94,7 +94,8 @@ def sample(
     """
     if not isinstance(spec, Spec):
         raise SpecError(f"sample takes a specification from bm.specify, not a {type(spec).__name__}")
-    check_settings(draws, tune, chains, target_accept)
+    check_settings(draws, tune, chains, target_accept, spec)
+    check_booleans(random_effects=random_effects, progress=progress)
     from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
 
     name = sampling.sampler_named(sampler, backend)
@@ -102,11 +103,16 @@ def sample(
     return sampling.posterior(spec, resolve(spec, priors), name, settings, backend, random_effects)
 
 
-def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any) -> None:
-    """Validate sampler settings."""
+def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any, spec: Spec | None = None) -> None:
+    """Validate the settings of a sampler, and that the draws fit into memory."""
     for name, value, least in (("draws", draws, 1), ("tune", tune, 1), ("chains", chains, 1)):
         check_integer(value, name, least)
     check_probability(target_accept, "target_accept")
+    if spec is None:
+        return
+    effects = sum(level.n_groups * level.dim for level in spec.levels)
+    values = 5 * len(spec.y) + effects + len(spec.coef) + sum(level.n_free + level.dim**2 for level in spec.levels)
+    check_size(8.0 * (draws + tune) * chains * values, f"{draws:,} draws of {chains:,} chains (after {tune:,} to tune)")
 
 
 def check_seed(seed: Any) -> int:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, listing
+from bayesmeta._validation import check_choice, listing, shown
 from bayesmeta.bayes.marginal_op import register_jax
 from bayesmeta.bayes.pymc_model import chol_name, posterior_names, rho_dim, tau_dim
 from bayesmeta.bayes.vicinity import Vicinity
@@ -77,7 +77,7 @@ def sampler_named(name: str, backend: str | None) -> Sampler:
     backends = {each for sampler in SAMPLERS.values() for each in sampler.backends}
     if backend is not None and backend not in backends:
         why = "; it takes minutes for what the others do in seconds" if backend == "c" else ""
-        raise SpecError(f"backend {backend!r} is not offered{why}\n  leave it out, or give 'numba' or 'jax'")
+        raise SpecError(f"backend {shown(backend)} is not offered{why}\n  leave it out, or give 'numba' or 'jax'")
     sampler = SAMPLERS[DEFAULT if name == "auto" else name]
     needed = [*sampler.needs, *(["jax"] if backend == "jax" and "jax" not in sampler.needs else [])]
     if missing := [package for package in needed if find_spec(package) is None]:

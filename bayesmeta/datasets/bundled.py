@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing, shown
 from bayesmeta.datasets import derived
+from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import DataError, warn_deprecated
 
 _HERE = Path(__file__).parent
@@ -49,7 +50,7 @@ def load(name: str) -> pd.DataFrame:
     1        11      2   -0.22  0.118  1976
     """
     _check_name(name)
-    table = pd.read_csv(_HERE / f"{name}.csv")
+    table = read_csv(_HERE / f"{name}.csv")
     return _DERIVED[name](table) if name in _DERIVED else table
 
 
@@ -138,8 +139,8 @@ def _description(name: str) -> dict[str, Any]:
 
 def _check_name(name: str) -> None:
     bundled = names()
-    if name not in bundled:
+    if not isinstance(name, str) or name not in bundled:
         raise DataError(
-            f"unknown data set '{name}'{did_you_mean(name, bundled)}\n"
+            f"unknown data set {shown(name)}{did_you_mean(name, bundled)}\n"
             f"bundled: {listing(bundled, most=len(bundled))}; a table of your own is read with pandas.read_csv"
         )

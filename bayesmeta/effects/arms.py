@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import listing, shown
 from bayesmeta.columns import as_frame, column
 from bayesmeta.errors import BayesmetaWarning, DataError, SpecError, warn
 
@@ -24,14 +24,20 @@ def frame_of(data: Any) -> pd.DataFrame:
 
 def arms(frame: pd.DataFrame, names: Arms, what: str) -> tuple[pd.Series, ...]:
     """The columns of the two arms as floats, finite or NaN."""
-    if isinstance(names, str) or len(names) != 2 or not all(isinstance(name, str) for name in names):
-        raise SpecError(f"{what} is {names!r}; it must be two columns, of the first arm and of the second")
+    if not is_pair(names):
+        raise SpecError(f"{what} is {shown(names)}; it must be two columns, of the first arm and of the second")
     if names[0] == names[1]:
         raise SpecError(f"{what}: both arms are column '{names[0]}'")
     columns = tuple(pd.Series(column(frame, name, what), frame.index, name=name) for name in names)
     for values in columns:
         refuse(values, np.isinf(values), "is infinite")
     return columns
+
+
+def is_pair(names: object) -> bool:
+    """Whether this is two names."""
+    pair = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == 2
+    return pair and all(isinstance(name, str) for name in names)  # type: ignore[attr-defined]
 
 
 def refuse(values: pd.Series, bad: "pd.Series | BoolArray", why: str) -> None:
@@ -55,9 +61,9 @@ def groups(frame: pd.DataFrame, mean: Arms, sd: Arms, n: Arms) -> tuple[tuple[Fl
 def with_estimates(frame: pd.DataFrame, measure: str, estimate: Estimate, names: Sequence[str]) -> pd.DataFrame:
     """The data with the estimates, NaN and a warning where there is none with a positive variance."""
     ours = frame.attrs.get("columns", {})  # written by earlier calls, and the same call may be run again
-    if isinstance(names, str) or len(names) != 2 or names[0] == names[1]:
+    if not is_pair(names) or names[0] == names[1] or not all(name.strip() for name in names):
         raise SpecError(
-            f"names is {names!r}; it must be two names, for the columns of the estimate and of its variance"
+            f"names is {shown(names)}; it must be two names, for the columns of the estimate and of its variance"
         )
     for name in names:
         if name in frame.columns and ours.get(name) != measure:

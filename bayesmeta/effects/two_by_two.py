@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import check_choice, check_number, listing
+from bayesmeta._validation import check_booleans, check_choice, check_number, listing
 from bayesmeta.effects.arms import Arms, Estimate, arms, refuse
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 
@@ -58,6 +58,7 @@ class ZeroCells:
         if self.zero is not None:
             check_choice(self.zero, ZEROS, "zero")
         check_number(self.add, "add", above=0)
+        check_booleans(drop_double_zero=self.drop_double_zero)
 
     def applied(self, tables: TwoByTwo, index: pd.Index) -> TwoByTwo:
         """The tables from which estimates are computed, with a warning about what the user did not choose."""
@@ -103,9 +104,9 @@ def read(frame: pd.DataFrame, events: Arms, total: Arms | None, no_events: Arms 
     return known.without(np.isnan(known.cells).any(axis=0))
 
 
-def _others(frame: pd.DataFrame, cases: tuple[pd.Series, ...], total: Arms | None) -> tuple[pd.Series, ...]:
+def _others(frame: pd.DataFrame, cases: tuple[pd.Series, ...], total: Any) -> tuple[pd.Series, ...]:
     """Persons of the two arms without the event."""
-    persons = arms(frame, total or (), "total")
+    persons = arms(frame, total, "total")
     for some, all_ in zip(cases, persons, strict=True):
         refuse(some, some > all_, f"exceeds the number of persons, column '{all_.name}'")
     return tuple(all_ - some for some, all_ in zip(cases, persons, strict=True))

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import ArrayLike
 
-from bayesmeta._validation import check_integer, check_number
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import check_boolean, check_booleans, check_integer, check_probability
+from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.estimation.result_tree import from_estimate
 from bayesmeta.model.spec import Spec
@@ -106,8 +106,15 @@ def fit(
     }
     chosen = {name: value for name, value in options.items() if value is not None}
     estimator.check_options(chosen)
+    check_booleans(random_effects=random_effects)
     for name, value in chosen.items():
         check_option(name, value)
+    if estimator.likelihood != "full" and not any(level.dim for level in spec.levels):
+        warn(
+            f"no random effects (groups='{spec.levels[0].name}' without random=): whatever the method, this is a "
+            "common-effect model",
+            AssumptionWarning,
+        )
     return from_estimate(spec, estimator.estimate(spec, **chosen), random_effects)
 
 
@@ -116,4 +123,6 @@ def check_option(name: str, value: Any) -> None:
     if name == "max_iterations":
         check_integer(value, name, 1)
     if name == "tolerance":
-        check_number(value, name, above=0)
+        check_probability(value, name)
+    if name in ("verbose", "vc_adjust"):
+        check_boolean(value, name)

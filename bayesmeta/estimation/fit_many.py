@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_boolean, listing
+from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, SpecError, warn
 from bayesmeta.estimation.fit import MethodName
 from bayesmeta.estimation.free import Free
@@ -92,6 +93,7 @@ def fit_many(
     if not isinstance(spec, Spec):
         raise SpecError(f"fit_many takes a specification from bm.specify, not a {type(spec).__name__}")
     estimator = method_named(method)
+    check_boolean(progress, "progress")
     if start is not None:
         estimator.check_options({"start": start})
     data = data_sets(spec, Y, S)
@@ -114,7 +116,7 @@ def fit_many(
 
 def data_sets(spec: Spec, Y: Any, S: Any = None) -> DataSets:
     """The observations of many data sets, after a check of their shape, missing values and sampling covariances."""
-    values = np.asarray(Y, dtype=float)
+    values = as_numbers(Y, "Y")
     rows, outcomes = len(spec.row_labels), len(spec.outcomes)
     if values.ndim != 3 or values.shape[1:] != (rows, outcomes) or not len(values):
         raise DataError(
@@ -128,7 +130,7 @@ def data_sets(spec: Spec, Y: Any, S: Any = None) -> DataSets:
     if S is None:
         data = DataSets(spec, y, spec.S.value, spec.S.row, spec.S.col)
     else:
-        data = DataSets(spec, y, *_sampling(spec, np.asarray(S, dtype=float), len(values)))
+        data = DataSets(spec, y, *_sampling(spec, as_numbers(S, "S"), len(values)))
     check_estimates(y, data.S[..., data.row == data.col], "Y", partial(_place, spec))
     return data
 
@@ -239,9 +241,9 @@ def _starts(start: Any, free: Free, n: int) -> FloatArray | None:
     """Starts (n, free)."""
     if start is None:
         return None
-    if np.ndim(start) < 2:
+    values = as_numbers(start, "start", SpecError)
+    if values.ndim < 2:
         return np.broadcast_to(np.asarray(checked_start(start, free)), (n, free.size))
-    values = np.asarray(start, dtype=float)
     if values.shape != (n, free.size) or not np.isfinite(values).all():
         raise SpecError(f"start has shape {values.shape}; give {(n, free.size)} finite numbers, data sets first")
     check_start_range(values, free)

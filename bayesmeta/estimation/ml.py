@@ -1,10 +1,13 @@
 """Maximum likelihood and restricted maximum likelihood."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bayesmeta._typing import FloatArray
+from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, warn
 from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, relative_sizes
 from bayesmeta.estimation.free import Free
@@ -182,14 +185,13 @@ def is_flat(H: FloatArray, z: FloatArray) -> bool:
     return len(H) > 0 and bool(np.linalg.eigvalsh(H * np.outer(size, size))[0] <= FLAT)
 
 
-def checked_start(start: FloatArray | None, free: Free) -> FloatArray | None:
+def checked_start(start: Any, free: Free) -> FloatArray | None:
     """The free parameters to begin at, after a check of their number and range."""
     if start is None:
         return None
-    try:
-        values = np.asarray(start, float)
-    except (TypeError, ValueError):
-        raise SpecError(f"start is {start!r}; give {free.size} numbers, for {', '.join(free.labels)}") from None
+    if isinstance(start, pd.Series):
+        check_labels(start.index, free.labels, "start", error=SpecError)
+    values = as_numbers(start, "start", SpecError)
     if values.shape != (free.size,) or not np.isfinite(values).all():
         raise SpecError(
             f"start has shape {values.shape}; give {free.size} finite numbers, for {', '.join(free.labels)}",

@@ -5,6 +5,8 @@ from typing import Any
 
 from bayesmeta._validation import check_integer
 
+MOST_JOBS = 10_000
+
 
 def in_order[Piece, Result](
     work: Callable[[Piece], Result],
@@ -14,8 +16,8 @@ def in_order[Piece, Result](
     what: str = "data sets",
 ) -> Iterator[Result]:
     """Results of `work` in the order of the pieces; -1 jobs are as many as there are processors."""
-    if n_jobs != -1:
-        n_jobs = check_integer(n_jobs, "n_jobs", 1, remedy=", or -1 for one process on every processor")
+    if not (isinstance(n_jobs, int) and n_jobs == -1):
+        n_jobs = check_integer(n_jobs, "n_jobs", 1, MOST_JOBS, remedy=", or -1 for one process on every processor")
     results = _results(work, pieces, n_jobs)
     return iter(_with_bar(results, len(pieces), what)) if progress else results
 

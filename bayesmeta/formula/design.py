@@ -1,5 +1,7 @@
 """Designs: the matrices of checked formulas, fixed by the rows kept and applied to any rows."""
 
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +10,8 @@ import pandas as pd
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta.columns import as_categories, categories, finite, is_categorical, rows, take
+from bayesmeta._validation import check_size
+from bayesmeta.columns import as_categories, categories, finite, is_boolean, is_categorical, rows, take
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.expressions import evaluate, explained, functions
 from bayesmeta.formula.parse import Parsed
@@ -45,6 +48,9 @@ class Design:
         common = () if parsed.common is None else (parsed.common,)
         parts = {part.text: part for part in (*parsed.fixed, *common, *parsed.random)}
         self._matrices = {text: _Matrix(part, frame) for text, part in parts.items()}
+        self.categories = {
+            column: known for each in self._matrices.values() for column, known in each.categories.items()
+        }
         self._places = tuple(self._coefficients())
         self.coef = tuple(self._label(predictor, outcome) for predictor, outcome in self._places)
         for coef in self.coef:
@@ -110,11 +116,18 @@ class _Matrix:
         self.part, self.first = part, frame
         if part.text == INTERCEPT_ALONE:  # the most common formula needs no parser
             self.labels: tuple[str, ...] = (schema.INTERCEPT,)
+            self.categories: dict[str, tuple[str, ...]] = {}
             self.values = np.ones((len(frame), 1))
             return
         frame = frame[self._present(frame)]
-        free = {c for name, c in part.names.items() if name not in part.numeric and is_categorical(frame[c])}
+        free = {
+            c
+            for name, c in part.names.items()
+            if name not in part.numeric and is_categorical(take(frame, c), name not in part.bare)
+        }
         self.categories = {column: categories(frame[column]) for column in free}
+        self.booleans = {column for column in part.columns if is_boolean(frame[column])}
+        self._check_size(len(frame))
         with explained(part), np.errstate(all="ignore"):
             from formulaic import Formula
 
@@ -147,6 +160,19 @@ class _Matrix:
             raise DataError(f"{self.labels[at]} is not a finite number in {rows(frame, odd[:, at])}")
         return values
 
+    def _check_size(self, n: int) -> None:
+        """Refuse a matrix too large for memory before it is made."""
+        if not self.categories:
+            return
+        from formulaic import Formula
+
+        sizes = {name: len(self.categories.get(column, "x")) for name, column in self.part.names.items()}
+        columns = 0
+        for term in Formula(self.part.text):
+            names = [{n for n in sizes if n in re.findall(r"\w+", factor.expr)} for factor in term.factors]
+            columns += math.prod(max((sizes[n] for n in used), default=1) for used in names)
+        check_size(8.0 * n * columns, f"{columns:,} coefficients over {n:,} rows", remedy="\n  use fewer categories")
+
     def _present(self, frame: pd.DataFrame) -> BoolArray:
         present = np.ones(len(frame), dtype=bool)
         for column in self.part.columns:
@@ -158,5 +184,9 @@ class _Matrix:
         columns: dict[str, Any] = {}
         for name, column in self.part.names.items():
             known = self.categories.get(column)
-            columns[name] = finite(frame, column) if known is None else as_categories(frame[column], known).array
+            columns[name] = (
+                finite(frame, column, column in self.booleans)
+                if known is None
+                else as_categories(frame[column], known).array
+            )
         return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)))

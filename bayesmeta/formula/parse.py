@@ -14,11 +14,11 @@ import pandas as pd
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_keys, check_name
+from bayesmeta._validation import check_keys, check_name, shown
 from bayesmeta.columns import reasons_missing
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.expressions import evaluate
-from bayesmeta.formula.safety import Part, check_expression, check_formula, split
+from bayesmeta.formula.safety import LONGEST, Part, check_expression, check_formula, split
 
 _CALL = re.compile(r"(cbind|offset)\s*\((.*)\)", re.DOTALL)
 
@@ -160,6 +160,12 @@ def _check_names(parsed: Parsed, known: Sequence[str]) -> None:
     _check_levels(parsed.levels)
     if schema.OVERALL in parsed.outcomes and len(parsed.outcomes) > 1:
         raise SpecError(f"outcome '{schema.OVERALL}' has the name of the test of all outcomes\n  rename the column")
+    if schema.INTERCEPT in parsed.predictors:
+        raise SpecError(f"'{schema.INTERCEPT}' is the name of a coefficient, not of a predictor\n  rename the column")
+    if grouped := [column for column in _columns(*parsed.responses) if column in parsed.group_columns]:
+        raise SpecError(f"'{grouped[0]}' is an outcome and also names the groups")
+    if twice := _repeated([part.text for part in parsed.offsets]):
+        raise SpecError(f"the offset '{twice}' stands twice\n  leave one out, or write offset(2 * {twice})")
     if both := set(parsed.outcomes) & set(parsed.predictors):
         raise SpecError(f"'{min(both)}' is an outcome and also a predictor")
 
@@ -290,8 +296,10 @@ def _right(text: object, what: str) -> str:
 
 
 def _text(value: object, what: str) -> str:
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise SpecError(f"{what} has {len(value):,} characters; at most {LONGEST:,} are allowed")
     if not isinstance(value, str) or not value.strip():
-        raise SpecError(f"{what} is {value!r}; it must be a non-empty string")
+        raise SpecError(f"{what} is {shown(value)}; it must be a non-empty string")
     return value
 
 

@@ -5,6 +5,7 @@ anything else looks at it, and nothing but the checked text is ever evaluated.
 """
 
 import ast
+import math
 import re
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from bayesmeta._validation import check_name, did_you_mean
+from bayesmeta._validation import check_name, did_you_mean, shown
 from bayesmeta.errors import SpecError
 
 
@@ -36,6 +37,8 @@ FUNCTIONS = (*ELEMENTWISE, "C", "Treatment", "center", "scale", "poly", "ns")
 
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 _OPERATORS = {"+", "-", "*", "/", ":", "**", "^"}
+LONGEST = 10_000  # characters of a formula
+MOST_TERMS = 1000  # of a formula, products written out
 _MOST_FACTORS = 5  # of an interaction written as a power: the number of terms grows exponentially
 _BACKTICKED = re.compile("`([^`]*)`")
 
@@ -48,12 +51,14 @@ class Part:
     names : the columns used, by their name in `text`.
     numeric : the names that stand in arithmetic or in a function of numbers.
     functions : the functions called.
+    bare : the names that stand as a factor by themselves, outside every function.
     """
 
     text: str
     names: dict[str, str] = field(default_factory=dict)
     numeric: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
+    bare: set[str] = field(default_factory=set)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -72,12 +77,17 @@ def check_formula(text: str, columns: Sequence[str]) -> Part:
     from formulaic import Formula
     from formulaic.parser.algos.tokenize import tokenize
 
+    if len(text) > LONGEST:
+        raise SpecError(f"a formula of {len(text):,} characters; at most {LONGEST:,} are allowed")
     checker = _Checker(text, columns, FUNCTIONS)
     before = [""] * 4
     try:
+        _check_doubles(text, checker.part.text)
         for token in tokenize(checker.part.text):
             checker.token(token.token, token.kind.value, before)
             before = [*before[1:], token.token]
+        if (terms := number_of_terms([str(token.token) for token in tokenize(checker.part.text)])) > MOST_TERMS:
+            raise SpecError(f"formula '{shown(text)}' has {terms:,} terms; at most {MOST_TERMS:,} are allowed")
         Formula(checker.part.text)
     except SpecError:
         raise
@@ -86,6 +96,69 @@ def check_formula(text: str, columns: Sequence[str]) -> Part:
             f"formula '{text}' cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from None
     return checker.finished()
+
+
+def _check_doubles(text: str, checked: str) -> None:
+    """SpecError for x + x and x:x, which formulas take as x alone."""
+    terms = ["".join(term.split()) for term in split(checked, "+")]
+    for i, term in enumerate(terms):
+        if term and term in terms[:i]:
+            raise SpecError(f"formula '{text}': the term '{term}' stands twice")
+        for operator in ("*", ":"):
+            factors = split(term.replace("**", "^"), operator)
+            if twice := next((f for j, f in enumerate(factors) if f in factors[:j] and f not in ("", "1")), None):
+                raise SpecError(
+                    f"formula '{text}': {twice}{operator}{twice} stands for {twice} alone\n  a square is I({twice}**2)"
+                )
+
+
+def number_of_terms(tokens: Sequence[str]) -> int:
+    """How many terms a formula has once its products are written out, without doing so.
+
+    >>> number_of_terms(["a", "*", "b", "*", "c"]), number_of_terms(["(", "a", "+", "b", ")", "**", "2"])
+    (7, 3)
+    """
+    strength = {"+": 1, "-": 1, "*": 2, "/": 2, ":": 3, "**": 4, "^": 4}
+    values: list[int] = []
+    waiting: list[str] = []
+
+    def apply() -> None:
+        operator, b = waiting.pop(), values.pop()
+        a = values.pop() if values else 0
+        values.append(_combined(operator, a, b))
+
+    for token in tokens:
+        if token == "(":
+            waiting.append(token)
+        elif token == ")":
+            while waiting and waiting[-1] != "(":
+                apply()
+            waiting[-1:] = []
+        elif token in strength:
+            while waiting and strength.get(waiting[-1], 0) >= strength[token] and values:
+                apply()
+            waiting.append(token)
+        else:
+            values.append(int(token) if waiting and waiting[-1] in ("**", "^") and token.isdigit() else 1)
+    while waiting and values:
+        apply()
+    return sum(values)
+
+
+def _combined(operator: str, a: int, b: int) -> int:
+    match operator:
+        case "*":
+            return a * b + a + b
+        case "/":
+            return a + a * b
+        case ":":
+            return a * b
+        case "**" | "^":
+            return sum(math.comb(a, size) for size in range(1, min(a, b) + 1))
+        case "-":
+            return a
+        case _:
+            return a + b
 
 
 def check_expression(text: str, columns: Sequence[str]) -> Part:
@@ -152,6 +225,7 @@ class _Checker:
         raised = before[-1] in ("**", "^")
         if kind == "name":
             self.column(token)
+            self.part.bare.add(token)
         elif kind == "python":
             self.expression(token)
         elif kind == "value" and raised:

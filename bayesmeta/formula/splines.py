@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_integer, listing
+from bayesmeta._validation import check_integer, listing, shown
+from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import DataError, SpecError
 
 
@@ -154,10 +155,7 @@ def _probabilities(df: int, intercept: bool, n: int) -> FloatArray:
 
 
 def _numbers(argument: Any, what: str) -> FloatArray:
-    try:
-        values = np.atleast_1d(np.asarray(argument, dtype=float))
-    except (TypeError, ValueError):
-        values = np.array([np.nan])
+    values = np.atleast_1d(as_numbers(argument, f"ns(): {what}", SpecError))
     if values.ndim != 1 or not np.isfinite(values).all():
-        raise SpecError(f"ns(): {what} is {argument!r}; it must be a list of numbers")
+        raise SpecError(f"ns(): {what} is {shown(argument)}; it must be a list of numbers")
     return values

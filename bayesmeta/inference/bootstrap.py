@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice
+from bayesmeta._validation import check_boolean, check_choice, check_names, check_seed, check_size
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, keeps_old_names, warn
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.methods import method_named, method_of
@@ -23,6 +23,7 @@ from bayesmeta.tree.parameters import parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
 Interval = Literal["percentile", "basic", "bca"]
+_SEED = 100  # numbers that the seed of one replicate takes as much memory as
 KINDS, INTERVALS = ("parametric", "groups"), ("percentile", "basic", "bca")
 REPLICATE, PARAMETER, INTERVAL = "replicate", "parameter", "interval"
 
@@ -95,12 +96,15 @@ def bootstrap(
     >>> found["lower"].dims, found.attrs["failed"]
     (('interval', 'parameter'), 0)
     """
-    chosen = [intervals] if isinstance(intervals, str) else list(intervals)
+    chosen = check_names(intervals, "intervals")
+    check_boolean(progress, "progress")
+    check_seed(random_seed)
     check_choice(kind, KINDS, "kind")
     for name in chosen:
         check_choice(name, INTERVALS, "intervals")
     count("n", n)
     table = parameters(tree, prob)
+    check_size(8.0 * n * (4 * len(table) + _SEED), f"{n:,} replicates of {len(table)} parameters")
     spec, method = spec_from_tree(tree), tree.attrs["method"]
     if kind == "parametric":
         replicates, converged = _parametric(tree, spec, n, random_seed, n_jobs, progress)

@@ -10,7 +10,7 @@ from scipy.special import chdtri
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_name
+from bayesmeta._validation import check_choice, check_name, check_names
 from bayesmeta.errors import BoundaryWarning, warn
 from bayesmeta.estimation.tau2 import Study, study_of
 from bayesmeta.inference.profile import profile
@@ -96,7 +96,7 @@ def confint(
 
 def _chosen(table: pd.DataFrame, asked: str | Sequence[str]) -> pd.DataFrame:
     """Rows whose label or kind is asked for."""
-    labels = [asked] if isinstance(asked, str) else list(asked)
+    labels = check_names(asked, "parameters")
     kinds = list(table["kind"].unique()) if "kind" in table else []
     known = [*table.index, *kinds]
     for label in labels:

@@ -8,6 +8,8 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
+from bayesmeta._validation import check_names, shown
+from bayesmeta.columns import as_frame
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Table, fixed, pvalue
 from bayesmeta.errors import SpecError
@@ -99,7 +101,8 @@ def add1(
     Name: aic, dtype: float64
     """
     spec = _spec(tree, "add1")
-    columns = list(spec.data.columns) if data is None else list(pd.DataFrame(data).columns.map(str))
+    columns = list(spec.data.columns) if data is None else list(as_frame(data, "data").columns.map(str))
+    terms = check_names(terms, "terms")
     columns = list(dict.fromkeys([*spec.data.columns, *columns]))
     try:
         models = list(FixedPart.of(spec.terms, columns).more(terms))
@@ -107,7 +110,7 @@ def add1(
         hint = "\n  a column that the model did not use comes with data=" if "no column" in str(error) else ""
         raise SpecError(f"add1: {error}{hint if data is None else ''}") from None
     if not models:
-        raise SpecError(f"add1: nothing to add in {terms!r}")
+        raise SpecError(f"add1: nothing to add in {shown(terms)}")
     return Steps(_table(tree, spec, models, data), "Fixed part with one term more")
 
 

@@ -11,7 +11,7 @@ from scipy.special import chdtrc
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice
+from bayesmeta._validation import check_boolean, check_choice, check_integer, check_seed
 from bayesmeta.display import remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed, pvalue
@@ -23,6 +23,7 @@ from bayesmeta.inference.simulate import count
 from bayesmeta.tree.specification import group
 
 REFERENCES = ("auto", "bootstrap")
+MOST_DATA_SETS = 10_000_000  # of a bootstrap; each is fitted twice
 CRITERIA = ("df", "loglik", "aic", "aicc")
 CONSERVATIVE = "is conservative: the p-value is too large"
 ROUNDING = 1e-6  # by which log-likelihoods of searches that converged may differ from their maxima
@@ -103,7 +104,12 @@ def lr_test(
     (17.77, '1/2 chi2_0 + 1/2 chi2_1')
     """
     check_choice(reference, REFERENCES, "reference")
+    check_boolean(nested, "nested")
+    check_seed(random_seed)
+    check_integer(bootstrap, "bootstrap", 0, MOST_DATA_SETS)
     trees = {"small": small, "big": big}
+    for tree in trees.values():
+        group(tree, schema.CONSTANT)
     if reason := obstacle(trees):
         raise SpecError(f"no likelihood-ratio test: {reason}")
     for name, tree in trees.items():

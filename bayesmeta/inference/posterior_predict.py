@@ -13,6 +13,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import shown
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, quadratic, table
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
@@ -55,7 +56,7 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float) 
     """`bm.blup` for a posterior."""
     if se != "exact":
         raise SpecError(
-            f"se={se!r} is a formula for fits, this tree holds a posterior\n  leave se out to get the SD of the draws"
+            f"se={shown(se)} is a formula for fits, this tree holds a posterior\n  leave it out for the SD of draws"
         )
     spec, beta = spec_from_tree(tree), beta_draws(tree)
     rows, used = Rows.kept(spec), depth(spec, level)

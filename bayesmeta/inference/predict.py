@@ -11,7 +11,6 @@ from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
-from bayesmeta.errors import SpecError
 from bayesmeta.inference import posterior_predict
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, quadratic, quantile, table
 from bayesmeta.model.spec import Spec
@@ -75,8 +74,8 @@ def predict(
     >>> bm.predict(bm.fit(spec), {"year": 1990}, interval="confidence")["mean"].round(3).item()
     0.181
     """
-    if interval not in (None, "confidence", "prediction"):
-        raise SpecError(f"interval is {interval!r}; it is 'confidence', 'prediction' or None")
+    if interval is not None:
+        check_choice(interval, ("confidence", "prediction"), "interval")
     z = quantile(prob)
     if is_posterior(tree):
         return posterior_predict.predict(tree, newdata, interval, prob)

@@ -18,6 +18,7 @@ from bayesmeta.tree.specification import group
 PARAMETER, POINT = "parameter", "point"
 BEATS = 1e-5  # log-likelihood by which a point must exceed the fit to be worth a warning
 MOST_DOUBLINGS = 40
+MOST_POINTS = 10_000  # of a curve; each is a fit
 TOLERANCE = 1e-7  # of a bound, in first steps
 
 
@@ -74,7 +75,7 @@ def profile(
     psi[district, Intercept]    0.022  0.207
     psi[study, Intercept]       0.016  0.063
     """
-    check_integer(points, "points", 2)
+    check_integer(points, "points", 2, MOST_POINTS)
     found = [_followed(curve, prob, points) for curve in chosen(tree, parameters, prob)]
     for curve in found:
         if curve.best > curve.target.fitted + BEATS:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_name
+from bayesmeta._validation import check_name, check_names
 from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.constrained import Function, correlation, entry, maximise_held
@@ -55,8 +55,8 @@ class Target:
 
 def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) -> list[Target]:
     """The parameters asked for."""
-    method = tree.attrs.get("method", "")
     group(tree, schema.ESTIMATE)
+    method = tree.attrs.get("method", "")
     if not method_of(tree).searches:
         raise SpecError(f'a fit by {method} has no profile likelihood\n  fit with method="ml" or "reml"')
     table = parameters(tree, prob)
@@ -66,9 +66,7 @@ def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) ->
     made = {target.label: target for target in fixed}
     made |= {target.label: target for level in range(len(spec.levels)) for target in model.covariances(level)}
     kinds = [BETA, TAU, RHO, PSI]
-    labels = [asked] if isinstance(asked, str) else list(made if asked is None else asked)
-    if not labels:
-        raise SpecError("parameters is an empty list; name at least one, or leave it out for all")
+    labels = list(made) if asked is None else check_names(asked, "parameters")
     for label in labels:
         check_name(label, [*made, *kinds], "no parameter", "known")
     wanted = [t for t in made.values() if t.label in labels or t.kind in labels]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._validation import check_probability, listing
+from bayesmeta._validation import check_booleans, check_is, check_probability, listing
 from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
 from bayesmeta.display.posterior_remarks import prior_facts
 from bayesmeta.errors import SpecError, keeps_old_names
@@ -98,7 +98,11 @@ def sensitivity(
     if not isinstance(priors, Mapping) or not priors:
         raise SpecError(f"priors is {priors!r}; give a dict of names and bm.Priors, with at least one entry")
     check_probability(prob)
-    check_settings(draws, tune, chains, target_accept)
+    check_settings(draws, tune, chains, target_accept, spec)
+    check_booleans(progress=progress)
+    for name, each in priors.items():
+        if each is not None:
+            check_is(each, Priors, f"priors[{name!r}]", "a bm.Priors")
     seed, progress = check_seed(random_seed), shown(progress)
     from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
 

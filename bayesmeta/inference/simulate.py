@@ -4,18 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_integer, check_name, listing
+from bayesmeta._validation import check_integer, check_name, check_seed, check_size, listing
+from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.kernel.layout import components
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.specification import group, spec_from_tree
 
 POSTERIOR, DERIVED = "posterior", "derived"
+_SEED = 100  # numbers that the seed of one data set takes as much memory as
 ROUNDING = 1e-10  # of the largest entry of a Psi, for symmetry and for negative eigenvalues
 
 
@@ -64,13 +67,22 @@ def simulate(
     >>> bm.simulate(spec, n=1000, random_seed=1, beta=[-0.7], psi=0.3).shape
     (1000, 13, 1)
     """
-    choice, *seeds = np.random.SeedSequence(random_seed).spawn(count("n", n) + 1)
+    choice, *seeds = np.random.SeedSequence(check_seed(random_seed)).spawn(_sized(spec_or_tree, count("n", n)) + 1)
     spec, beta_of_tree, psi_of_tree = _values(spec_or_tree, n, np.random.default_rng(choice))
     true_beta = beta_of_tree if beta is None else true_coefficients(spec, beta)
     true_psi = psi_of_tree if psi is None else true_covariances(spec, psi)
     if true_beta is None or true_psi is None:
         raise SpecError("a specification has no true values: give beta= and psi=, or simulate from a fit")
     return draw(spec, seeds, true_beta, true_psi, root_of_S(spec))
+
+
+def _sized(source: Spec | xr.DataTree, n: int) -> int:
+    """The number of data sets, after a check of the memory they need."""
+    spec = source if isinstance(source, Spec) else spec_from_tree(source)
+    normal = len(spec.y) + sum(level.n_groups * level.dim for level in spec.levels)
+    values = len(spec.row_labels) * len(spec.outcomes) + 2 * normal + _SEED
+    check_size(8.0 * n * values, f"{n:,} data sets of {len(spec.y)} observations")
+    return n
 
 
 def count(name: str, number: Any) -> int:
@@ -147,7 +159,9 @@ def root_of_S(spec: Spec) -> tuple[FloatArray, IntArray, IntArray]:
 
 def true_coefficients(spec: Spec, beta: Any) -> FloatArray:
     """The given coefficients (P,), checked."""
-    values = np.asarray(beta, dtype=float)
+    if isinstance(beta, pd.Series):
+        check_labels(beta.index, spec.coef, "beta", error=SpecError)
+    values = as_numbers(beta, "beta", SpecError)
     if values.shape != (len(spec.coef),) or not np.isfinite(values).all():
         raise SpecError(f"beta has shape {values.shape}; give {len(spec.coef)} finite numbers: {listing(spec.coef)}")
     return values
@@ -170,9 +184,12 @@ def true_covariances(spec: Spec, psi: Any) -> list[FloatArray]:
 
 
 def _checked(matrix: Any, level: Level) -> FloatArray:
-    psi = np.asarray(matrix, dtype=float)
-    psi = psi.reshape(1, 1) if psi.ndim == 0 else psi
     what = f"the true psi of level '{level.name}'"
+    if isinstance(matrix, pd.Series | pd.DataFrame):
+        for labels in matrix.axes:
+            check_labels(labels, level.effects, what, error=SpecError)
+    psi = as_numbers(matrix, what, SpecError)
+    psi = psi.reshape(1, 1) if psi.ndim == 0 else psi
     if psi.shape != (level.dim, level.dim) or not np.isfinite(psi).all():
         raise SpecError(f"{what} has shape {psi.shape}; give a finite {level.dim} x {level.dim} matrix")
     size = np.abs(psi).max()

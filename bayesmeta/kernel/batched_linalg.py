@@ -2,12 +2,13 @@
 
 LAPACK called once per small matrix costs more in calls than in arithmetic, so the loops here run over rows and
 columns; large matrices, and few of them, go to LAPACK. Products go to einsum, not to BLAS, whose threads cost more than
-they give on thin matrices.
+they give on thin matrices; wide ones, of many coefficients, go to BLAS.
 """
 
 import numpy as np
 
 UNROLL = 12  # largest size for which loops over rows beat LAPACK
+WIDE = 48  # number of rows from which BLAS wins over einsum
 FEW = 24  # number of matrices up to which LAPACK wins
 NEARLY_SINGULAR = 1e-3  # share of a variance that is left given those before it, below which a factor is refined
 REFINEMENTS = 2  # steps; each squares the error
@@ -123,6 +124,8 @@ def left(P: np.ndarray, T: np.ndarray) -> np.ndarray:
     """sum_d P[f, d] T[r, d], for P (f, d, data sets, 1), the same for all groups of a data set."""
     if P.shape[1] == 1:
         return np.asarray(P[:, 0] * T)
+    if min(P.shape[:2]) >= WIDE:
+        return np.moveaxis(np.moveaxis(T, 1, -1) @ np.moveaxis(P[..., 0], -1, 0).mT, -1, 1)
     if P.shape[2] == 1:
         return np.asarray(np.einsum("fd,rdbn->rfbn", P[:, :, 0, 0], T))
     return np.asarray(
@@ -147,6 +150,9 @@ def product(U: np.ndarray, V: np.ndarray) -> np.ndarray:
 def gram_sum(U: np.ndarray, V: np.ndarray) -> np.ndarray:
     """U V' summed over columns and groups, for matrices with the same rows: (rows of U, rows of V, data sets)."""
     U, V = _same_batch(U, V)
+    if min(len(U), len(V)) >= WIDE:
+        A, B = (np.moveaxis(M, 2, 0).reshape(M.shape[2], len(M), -1) for M in (U, V))
+        return np.moveaxis(A @ B.mT, 0, -1)
     return np.asarray(np.einsum("icbn,jcbn->ijb", U, V))
 
 

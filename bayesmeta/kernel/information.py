@@ -268,5 +268,9 @@ def _at_top(sums: _Sums, dC: np.ndarray, mean: np.ndarray, beta_root: np.ndarray
     x = np.einsum("pib,pkb->ikb", root, np.einsum("pdkb,db->pkb", dC[:-1], mean))
     sums.twice_average -= np.einsum("irb,isb->rsb", x, x)
     if restricted:
-        F = np.einsum("iqkb,qjb->ijkb", np.einsum("pib,pqkb->iqkb", root, dC[:-1, :-1]), root)
+        if len(root) >= small.WIDE:
+            by_matrix = np.moveaxis(dC[:-1, :-1], (0, 1), (-2, -1))  # (K, B, P, P)
+            F = np.moveaxis(beta_root.mT @ by_matrix @ beta_root, (-2, -1), (0, 1))
+        else:
+            F = np.einsum("iqkb,qjb->ijkb", np.einsum("pib,pqkb->iqkb", root, dC[:-1, :-1]), root)
         sums.expected += np.einsum("ijrb,ijsb->rsb", F, F) / 2

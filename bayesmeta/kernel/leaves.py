@@ -20,6 +20,7 @@ from bayesmeta.kernel.whitening import Whitener
 
 DEPENDENT = 1e-3  # sine of the angle between a row of E and the rows above it, below which they are rotated
 ROUNDING = 1e-12  # keeps the Cholesky factor of exactly dependent rows real
+WIDE_CHUNK = 1 << 21  # of leaves with many coefficients, whose products BLAS divides to fit the cache
 CHUNK = 1 << 15  # elements of the widest array of a chunk: a few of them fit the second-level cache
 
 
@@ -96,7 +97,8 @@ def chunks_of(rows: Rows, node_of: Sequence[IntArray]) -> list[Chunk]:
         width = len(rows.other_columns(int(parent)))
         for shape, group in _by_shape(rows.plan, leaves, int(parent)):
             a = sum(c * d for c, d in zip(shape, rows.dims[parent + 1 :], strict=True))
-            step = max(64, CHUNK // ((a + 1) * (a + width) * rows.W.shape[2]))
+            elements = WIDE_CHUNK if width >= batched_linalg.WIDE else CHUNK
+            step = max(64, elements // ((a + 1) * (a + width) * rows.W.shape[2]))
             pieces = [group[i : i + step] for i in range(0, len(group), step)]
             chunks += [_chunk(rows, node_of, int(parent), shape, piece) for piece in pieces]
     return chunks
@@ -127,7 +129,9 @@ def _chunk(rows: Rows, node_of: Sequence[IntArray], parent: int, shape: tuple[in
     D = held.values.shape[1] - a
     largest = int(plan.leaf_size[leaves].max())
     r, B, n = min(a, largest), rows.W.shape[2], len(leaves)
-    EA, C0 = np.zeros((r, a + D, B, n)), np.zeros((D, D, B, n))
+    EA = np.zeros((r, a + D, B, n))
+    # leaves with no more rows than effects leave nothing, which takes no memory
+    C0 = np.zeros((D, D, B, n)) if largest > a else np.broadcast_to(0.0, (D, D, B, n))
     sizes = plan.leaf_size[leaves] if largest <= a else _padded(plan.leaf_size[leaves])
     for size in np.unique(sizes):
         these = np.flatnonzero(sizes == size)
@@ -143,7 +147,7 @@ def _chunk(rows: Rows, node_of: Sequence[IntArray], parent: int, shape: tuple[in
     return Chunk(
         EA=EA,
         C0=C0,
-        C0_sum=C0.sum(-1),
+        C0_sum=C0.sum(-1) if largest > a else np.zeros((D, D, B)),
         a=a,
         outer=plan.outer[lead],
         ancestors=ancestors,

@@ -1,20 +1,23 @@
 """What the data cannot tell apart: aliased coefficients, and variances that leave no trace of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import BayesmetaWarning, SpecError, warn
 from bayesmeta.model.spec import Level
+from bayesmeta.structures.base import Structure
 
 ALIASED = 1e-10  # of a column's length: what is left of it after the columns before it
 FLAT = 1e-12  # eigenvalue of the scaled Gram matrix of the derivatives: a square, so 1e-6 of their length
 NULL = 1e-12  # length of one level's derivatives that count as none, where its design is aliased
 ABSORBED = 1e-8  # of the length of an effect's design: what the fixed part may leave of it
 SATURATED = 1e-8  # what an observation's leverage lacks to 1 when the fixed part has an effect of its own for it
+MOST_EFFECTS = 50  # random effects of a level: memory grows with the fourth power
+MANY_FREE = 500  # free parameters whose search takes minutes
 NAMED = 1e-3  # an entry of Psi is named from this share of the largest change
 
 
@@ -28,6 +31,8 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> None:
         )
     length = np.linalg.norm(X, axis=0)
     R = np.linalg.qr(X / np.where(length > 0, length, 1.0), mode="r")
+    if (np.abs(np.diag(R)) > ALIASED).all():  # what is left of each column after all those before it
+        return
     basis = np.zeros((P, 0))
     free: list[int] = []
     aliased: list[str] = []
@@ -46,6 +51,24 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> None:
             f"the fixed part has aliased columns: {'; '.join(aliased)}\n"
             f"  {P} coefficients, rank {len(free)}; leave the aliased columns out of the formula"
         )
+
+
+def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequence[str]]) -> None:
+    """SpecError for a level with more random effects, or free parameters, than can be estimated in any time."""
+    for level, structure in structures.items():
+        dim = len(effects[level])
+        if dim > MOST_EFFECTS:
+            raise SpecError(
+                f"level '{level}' has {dim} random effects; at most {MOST_EFFECTS} can be estimated\n"
+                "  leave outcomes or predictors out, or model them in parts"
+            )
+        n_free = structure.n_free(dim) if dim else 0
+        if n_free > MANY_FREE:
+            warn(
+                f"the covariance of level '{level}' has {n_free} free parameters; a search among so many takes minutes"
+                "\n  psi='diag' or 'cs' has fewer",
+                BayesmetaWarning,
+            )
 
 
 def nothing_varies(levels: Sequence[Level]) -> list[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, IntArray
 from bayesmeta._validation import listing
-from bayesmeta.columns import label
+from bayesmeta.columns import group_labels, label
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def recurring_labels(
 
 def _codes(column: pd.Series) -> tuple[IntArray, list[str]]:
     """Codes and texts of the labels of one column; labels with one text, such as 1 and "1", are one label."""
-    codes, values = pd.factorize(column)
+    codes, values = pd.factorize(group_labels(column))
     texts = np.array([label(value) for value in values], dtype=object)
     merged, names = pd.factorize(texts)
     return np.append(merged, -1)[codes], names.tolist()

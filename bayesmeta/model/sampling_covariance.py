@@ -13,6 +13,7 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import did_you_mean, listing
+from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.columns import label, numbers
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.model.observations import Observations
@@ -37,10 +38,11 @@ class Blocks(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """An array, and where it came from in words, such as `column var`."""
+    """An array, where it came from in words, such as `column var`, and the labels of its columns if it has any."""
 
     values: FloatArray
     source: str
+    labels: pd.Index | None = None
 
 
 class Reported(NamedTuple):
@@ -57,13 +59,18 @@ def read_sampling(S: Any, correlation: Any, frame: pd.DataFrame) -> Reported:
     """
     if S is None:
         raise SpecError("S is missing: give the known sampling variances, for instance the name of their column")
-    correlations = None if correlation is None else Numbers(*numbers(correlation, frame, "S_correlation"))
+    correlations = None if correlation is None else _labelled(correlation, frame, "S_correlation")
     if isinstance(S, Mapping):
         return Reported(S, correlations)
     if isinstance(S, StandardErrors):
         errors, source = numbers(S.errors, frame, "standard errors")
         return Reported(Numbers(errors * np.abs(errors), source), correlations)  # a negative one stays negative
-    return Reported(Numbers(*numbers(S, frame, "S")), correlations)
+    return Reported(_labelled(S, frame, "S"), correlations)
+
+
+def _labelled(values: Any, frame: pd.DataFrame, what: str) -> Numbers:
+    labels = values.columns if isinstance(values, pd.DataFrame) else None
+    return Numbers(*numbers(values, frame, what), labels)
 
 
 def sampling_covariance(reported: Reported, observations: Observations) -> tuple[SamplingCovariance, tuple[str, ...]]:
@@ -103,7 +110,7 @@ def table_blocks(
     S: Numbers, observations: Observations, correlation: Numbers | None
 ) -> tuple[list[Blocks], tuple[str, ...]]:
     """Blocks of an array whose shape says what it holds."""
-    values, source = S
+    values, source, labels = S
     n, k = observations.observed.shape
     pairs = k * (k + 1) // 2
     if k == 1 and values.shape == (n,):
@@ -116,12 +123,15 @@ def table_blocks(
             f"  give it as {(n, k, k)} or as a dict by group"
         )
     if per_row and values.shape == (n, k):
+        _check_outcomes(S, observations, "S")
         matrices, notes = from_variances(Numbers(values, source), observations, correlation)
         return [Blocks(matrices, observations.position)], notes
     _refuse_correlation(correlation)
     if per_row:
         return [Blocks(from_triangle(values, k) if values.ndim == 2 else values, observations.position)], ()
     if whole:
+        if labels is not None:
+            check_labels(labels, [observations.row_labels[cell // k] for cell in whole[0]], "S, by columns,", k > 1)
         return [Blocks(values[None], observations.position.ravel()[whole[0]][None])], ()
     total = int(observations.observed.sum())
     several = {(n, k): "variances", (n, pairs): "lower triangles by column", (n, k, k): "matrices"}
@@ -130,6 +140,12 @@ def table_blocks(
         f"S has shape {values.shape}, which does not fit {n} rows and {k} outcome{'s' * (k > 1)} ({source})\n"
         f"  expected {' or '.join(f'{shape} {what}' for shape, what in forms.items())}"
     )
+
+
+def _check_outcomes(table: Numbers, observations: Observations, what: str) -> None:
+    """That columns with the names of the outcomes are in their order."""
+    if table.labels is not None and set(map(str, table.labels)) & set(observations.outcomes):
+        check_labels(table.labels, observations.outcomes, f"{what}, by columns,")
 
 
 def _whole_cells(observations: Observations) -> list[IntArray]:
@@ -151,7 +167,7 @@ def from_variances(
     S: Numbers, observations: Observations, correlation: Numbers | None
 ) -> tuple[FloatArray, tuple[str, ...]]:
     """(n, k, k) from (n, k) variances and the within-row correlations."""
-    variances, source = S
+    variances, source, _ = S
     k = variances.shape[1]
     if k == 1:
         if correlation is not None:
@@ -175,9 +191,16 @@ def correlation_matrices(correlation: Numbers, observations: Observations) -> Fl
     """(n or 1, k, k) within-row correlation matrices."""
     n, k = observations.observed.shape
     pairs = k * (k - 1) // 2
-    values, source = correlation
-    if values.shape == (k, k) and np.all(np.diag(values) == 1):
-        matrices = values[None]
+    values, source, _ = correlation
+    off = np.abs(np.diag(values) - 1) if values.shape == (k, k) else np.ones(1)
+    if values.shape == (k, k) and ((k, k) != (n, pairs) or (off <= ASYMMETRY).all()):
+        if not (off <= ASYMMETRY).all():
+            at = int(np.argmax(~(off <= ASYMMETRY)))
+            raise SpecError(
+                f"S_correlation of {observations.outcomes[at]} with itself is {values[at, at]:.6g}, not 1 ({source})"
+            )
+        _check_outcomes(correlation, observations, "S_correlation")
+        matrices = np.where(np.eye(k, dtype=bool), 1.0, values)[None]
         if not np.allclose(values, values.T, atol=ASYMMETRY):
             raise SpecError(f"S_correlation is not symmetric ({source})")
     else:
@@ -239,18 +262,24 @@ def _by_label(matrix_of: Mapping[Any, Any], observations: Observations) -> dict[
             + did_you_mean(extra[0], known)
         )
     pairs = zip(names, matrix_of.values(), strict=True)
-    return {name: _square(matrix, f"{observations.level} {name}") for name, matrix in pairs}
+    return {name: _square(matrix, f"{observations.level} {name}", observations, name) for name, matrix in pairs}
 
 
 def _hint(extra: list[str]) -> str:
     return f"\n  labels in S that the data do not have: {listing(extra)}" if extra else ""
 
 
-def _square(matrix: Any, where: str) -> FloatArray:
-    try:
-        values = np.atleast_1d(np.asarray(matrix, dtype=float))
-    except (TypeError, ValueError):
-        raise DataError(f"sampling covariance of {where} is not a matrix of numbers") from None
+def _square(matrix: Any, where: str, observations: Observations, name: str) -> FloatArray:
+    what = f"sampling covariance of {where}"
+    if isinstance(matrix, pd.Series | pd.DataFrame):
+        group = observations.group_labels.index(name)
+        for cells in _cells_of(group, observations):
+            if len(cells) == len(matrix):
+                rows = [observations.row_labels[cell // observations.observed.shape[1]] for cell in cells]
+                for labels in matrix.axes:
+                    check_labels(labels, rows, what)
+                break
+    values = np.atleast_1d(as_numbers(matrix, what))
     values = values[:, None] if values.shape == (1,) else values
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise DataError(f"sampling covariance of {where} has shape {values.shape}; give a square matrix")

@@ -10,12 +10,12 @@ import pandas as pd
 from bayesmeta import structures
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_name, listing
-from bayesmeta.columns import as_frame, numbers
+from bayesmeta.columns import alike, as_frame, check_storable, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.measures import check_measure
-from bayesmeta.model.identification import check_rank, nothing_varies, unidentified
+from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
 from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
@@ -98,7 +98,8 @@ def specify(
     Warns
     -----
     AssumptionWarning
-        When covariances between outcomes are taken as zero, or levels that may have been meant to cross as nested.
+        When covariances between outcomes are taken as zero, or levels that may have been meant to cross as nested; when
+        labels differ only by case or blanks, or one of them may stand for a missing value.
     BoundaryWarning
         When the data cannot identify a variance.
 
@@ -120,6 +121,7 @@ def specify(
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
     raw = frame[list(parsed.columns)].copy()
+    _check_storable(raw)
     response = parsed.response(raw)
     dropped = _dropped(parsed, raw, response)
     row_labels = tuple(map(str, raw.index.tolist()))
@@ -128,11 +130,16 @@ def specify(
     rows = raw[observations.kept]
     design = Design(parsed, rows)
     psis = _structures(psi, {level: design.effects(level) for level in parsed.levels})
+    check_free(psis, {level: design.effects(level) for level in parsed.levels})
     X, offsets, Z = _matrices(design, rows, observations.present[observations.kept])
     check_designs(X, design.coef, offsets, observations.place)
     check_rank(X, design.coef)
     sampling, assumed = sampling_covariance(reported, observations)
-    notes = (*assumed, *recurring_labels(parsed.levels, grouping, parsed.nested, observations.row))
+    notes = (
+        *assumed,
+        *recurring_labels(parsed.levels, grouping, parsed.nested, observations.row),
+        *_doubtful_labels(parsed, design, grouping),
+    )
     levels = tuple(
         Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), psis[name])
         for name, groups_ in zip(parsed.levels, grouping, strict=True)
@@ -163,7 +170,7 @@ def specify(
         data=raw,
         terms=parsed.terms,
         measure=measure,
-        notes=(*notes, *flat),
+        notes=(*notes, *_without_effects(parsed), *flat),
     )
 
 
@@ -177,7 +184,43 @@ def _frame(data: Any) -> pd.DataFrame:
     frame = as_frame(data, "data")
     if not len(frame):
         raise DataError("the data have no rows")
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise DataError(
+            f"the data have names of columns in {frame.columns.nlevels} rows\n  join them into one name for each column"
+        )
     return frame.rename(columns=str)
+
+
+def _check_storable(raw: pd.DataFrame) -> None:
+    """Every text that a results tree will hold."""
+    check_storable(raw.columns, "the name of a column,")
+    check_storable(raw.index, "the label of a row,")
+    for name in raw.columns:
+        if raw[name].dtype == object or isinstance(raw[name].dtype, pd.StringDtype | pd.CategoricalDtype):
+            check_storable({cell for cell in raw[name] if isinstance(cell, str)}, f"column '{name}':")
+
+
+def _without_effects(parsed: Parsed) -> list[str]:
+    """A sentence where groups= names the groups, and so nothing varies between them."""
+    if parsed.terms.groups is None:
+        return []
+    return [
+        (
+            f"groups='{parsed.terms.groups}' without random=: nothing varies between groups, a common-effect model; "
+            f"random='1 | {parsed.terms.groups}' gives each a random effect"
+        )
+    ]
+
+
+def _doubtful_labels(parsed: Parsed, design: Design, grouping: Sequence[Groups]) -> list[str]:
+    """Sentences about labels of groups and categories that look alike, or like a missing value."""
+    notes = []
+    if parsed.group_columns:
+        for level, groups in zip(parsed.levels, grouping, strict=True):
+            notes += alike(f"groups of '{level}'", dict.fromkeys(path[-1] for path in groups.labels))
+    for column, known in design.categories.items():
+        notes += alike(f"categories of '{column}'", known)
+    return notes
 
 
 def _with_offset(frame: pd.DataFrame, offset: Any) -> tuple[pd.DataFrame, str | None]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bayesmeta import datasets, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type
+from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.estimation.methods import REGISTER
 from bayesmeta.measures import MEASURES
@@ -42,12 +43,16 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The data of an analysis: a bundled name or a CSV file, new columns, and which columns a row must have."""
+    """The data of an analysis: a bundled name or a CSV file, new columns, and which columns a row must have.
+
+    labels : columns that name groups or rows, whose text is kept.
+    """
 
     data: str
     directory: Path
     derived: Mapping[str, str]
     complete: tuple[str, ...]
+    labels: frozenset[str] = frozenset()
     allow_outside: bool = False
 
     @property
@@ -71,7 +76,7 @@ class Source:
             return derive(datasets.load(self.data), self.derived)
         if not path.is_file():
             raise DataError(f"no file {path}, which the model file gives as its data")
-        return derive(pd.read_csv(path), self.derived)
+        return derive(read_csv(path, self.labels), self.derived)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -197,7 +202,7 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
         check_value(expression, str, root / "derive" / name)
     for position, column in enumerate(complete):
         check_value(column, str, root / "complete" / position)
-    source = Source(content["data"], file.parent, MappingProxyType(derived), complete, allow_outside)
+    source = Source(content["data"], file.parent, MappingProxyType(derived), complete, _labels(content), allow_outside)
     inputs = tuple(filter(None, (file, source.path)))
     priors = _priors(content["priors"], root / "priors") if "priors" in content else None
     if not content["model"]:
@@ -217,6 +222,19 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     return Analysis(
         content["title"], citation, Path(path), models, MappingProxyType(tables), MappingProxyType(figures), inputs
     )
+
+
+def _labels(content: Mapping[str, Any]) -> frozenset[str]:
+    """The columns that the models and figures of a file take groups and labels from."""
+    parts: list[Any] = []
+    for table in filter(lambda each: isinstance(each, Mapping), content["model"].values()):
+        random, S = table.get("random", ()), table.get("S")
+        parts += random if isinstance(random, Mapping | list | tuple) else [random]
+        parts += [table.get("groups"), S.get("group") if isinstance(S, Mapping) else None]
+    for table in filter(lambda each: isinstance(each, Mapping), content.get("figure", {}).values()):
+        parts += [table.get("labels"), table.get("subgroup")]
+    texts = [part for part in parts if isinstance(part, str)]
+    return frozenset(name.strip(" `") for text in texts for name in text.rpartition("|")[2].split("/"))
 
 
 def _model(name: str, table: Any, source: Source, priors: Priors | None, place: Place) -> Model:

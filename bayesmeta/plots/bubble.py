@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice
+from bayesmeta._validation import check_choice, check_names
 from bayesmeta.display.tables import percent
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.plots import style, words
@@ -131,7 +131,7 @@ def bubble(
 
 
 def _checked(interval: IntervalKind | Sequence[IntervalKind] | None) -> tuple[IntervalKind, ...]:
-    intervals = (interval,) if isinstance(interval, str) else tuple(interval or ())
+    intervals: Any = () if interval is None else tuple(check_names(interval, "interval", empty=True))
     for each in intervals:
         check_choice(each, _INTERVALS, "interval")
     return intervals

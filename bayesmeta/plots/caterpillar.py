@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_name, check_probability
+from bayesmeta._validation import check_booleans, check_choice, check_name, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import blup, ranef
@@ -116,6 +116,7 @@ def caterpillar(
     >>> [label.get_text() for label in axes[0].get_yticklabels()][-2:]
     ['27', '71']
     """
+    check_booleans(ratio=ratio)
     panels = group_effects(tree, level, effect, kind, prob)
     most = max(len(panel.labels) for panel in panels)
     height = 0.8 + (ROW * (most + 1) if most <= _MOST_LABELLED else 4.0)

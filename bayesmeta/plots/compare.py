@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._validation import check_name, check_probability
+from bayesmeta._validation import check_boolean, check_name, check_names, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
@@ -141,9 +141,7 @@ def chosen_parameters(estimates: xr.Dataset, parameters: str | Sequence[str] | N
     if parameters is None:
         free = [label for label in labels if _varies(estimates.sel(parameter=label))]
         return free or labels
-    chosen = [parameters] if isinstance(parameters, str) else list(parameters)
-    if not chosen:
-        raise SpecError("parameters is an empty list; name at least one, or leave it out for all")
+    chosen = check_names(parameters, "parameters")
     for label in chosen:
         check_name(label, labels, "no parameter", "parameters")
     return chosen
@@ -188,5 +186,5 @@ def _tree_of_ratios(results: Any, ratio: bool | None) -> xr.DataTree | None:
     if not all(isinstance(tree, xr.DataTree) for tree in trees):
         trees = []
     same = trees and len({tree.attrs["measure"] for tree in trees}) == 1
-    as_ratio = bool(same and style.is_ratio(trees[0])) if ratio is None else ratio
+    as_ratio = bool(same and style.is_ratio(trees[0])) if ratio is None else check_boolean(ratio, "ratio")
     return (trees[0] if same else xr.DataTree(xr.Dataset(attrs={"measure": ""}))) if as_ratio else None

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_boolean, check_booleans, check_number, shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes
@@ -133,6 +134,8 @@ def dose_response(
     >>> ax.get_ylabel()
     'Risk ratio against reference dose'
     """
+    check_boolean(studies, "studies")
+    check_booleans(ratio=ratio)
     by_name = named_trees(trees, "plots.dose_response")
     curves = {name: dose_curve(tree, dose, reference, at, upto, outcome, prob) for name, tree in by_name.items()}
     first = next(iter(by_name.values()))
@@ -202,14 +205,15 @@ def dose_curve(
 
 def _grid(dose: Predictor, held: Mapping[str, Any], reference: float | None, upto: float | None) -> FloatArray:
     low, high = _lowest(dose), float(dose.observed().max())
+    if upto is not None:
+        check_number(upto, "upto")
     if reference is not None:
-        if not np.isfinite(reference):
-            raise SpecError(f"reference is {reference!r}; give a dose, in units of column {dose.column!r}")
+        check_number(reference, "reference")
         low, high = min(low, float(reference)), max(high, float(reference))
     elif 0 < low < _NEAR * high and _design(dose, held, 0.0) is not None:
         low = 0.0
     if upto is not None and not low < upto < np.inf:
-        raise SpecError(f"upto is {upto!r}; the curves begin at {dose.column} = {low:.4g} and must end above it")
+        raise SpecError(f"upto is {shown(upto)}; the curves begin at {dose.column} = {low:.4g} and must end above it")
     return dose.curve(low, high if upto is None else float(upto))
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_choice, check_probability
+from bayesmeta.arrays import as_numbers
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import predict
@@ -166,7 +167,7 @@ def funnel_points(tree: xr.DataTree, outcome: str | None = None) -> FunnelPoints
 
 
 def _levels(contours: Sequence[float]) -> tuple[float, ...]:
-    levels = tuple(np.sort(np.ravel(np.asarray(contours, dtype=float))).tolist())
+    levels = tuple(np.sort(np.ravel(as_numbers(contours, "contours", SpecError))).tolist())
     for level in levels:
         check_probability(level, "a probability of contours")
     return tuple(dict.fromkeys(levels))

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_boolean, check_booleans, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes
@@ -116,6 +116,8 @@ def longitudinal(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['times', 'linear', 'studies']
     """
+    check_boolean(studies, "studies")
+    check_booleans(ratio=ratio)
     by_name = named_trees(trees, "plots.longitudinal")
     courses = {name: course(tree, time, at, outcome, prob) for name, tree in by_name.items()}
     positions, labels = _categories(courses)

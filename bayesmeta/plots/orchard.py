@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, ObjectArray
-from bayesmeta._validation import check_name, check_probability, listing
+from bayesmeta._validation import check_mapping, check_name, check_probability, listing, shown
 from bayesmeta.columns import is_categorical, label
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import DataError, SpecError
@@ -149,7 +149,9 @@ def orchard_rows(
         check_name(outcome, spec.outcomes, "no outcome", "outcomes")
     values = _values(spec, frame, by)
     first = [0] if by is None else [int(np.flatnonzero(values == value)[0]) for value in dict.fromkeys(values)]
-    new, held = _newdata(spec, frame.iloc[first].copy(), frame, by, at or {})
+    new, held = _newdata(
+        spec, frame.iloc[first].copy(), frame, by, check_mapping(at, "at", "predictors and their values")
+    )
     try:
         confidence, prediction = (predict(tree, new, interval, prob) for interval in ("confidence", "prediction"))
     except DataError as error:  # such as the mean of a number that the formula takes for a category
@@ -182,7 +184,7 @@ def _values(spec: Spec, frame: pd.DataFrame, by: str | None) -> ObjectArray:
     n = len(set(values))
     if n > _MOST_CATEGORIES:
         raise SpecError(
-            f"by is {by!r}, which has {n} values; at most {_MOST_CATEGORIES} can be drawn\n"
+            f"by is {shown(by)}, which has {n} values; at most {_MOST_CATEGORIES} can be drawn\n"
             "  bm.plots.bubble draws effects against a continuous predictor"
         )
     return values
@@ -198,17 +200,23 @@ def _newdata(
     held = []
     for column in others:
         values = frame[column]
-        if column not in at and is_categorical(values) and values.nunique() > 1:
+        if column not in at and is_categorical(values, coded=True) and values.nunique() > 1:
             raise SpecError(
                 f"the mean depends on the categories of {column!r}\n  give by={column!r}, or at={{{column!r}: ...}} "
                 f"with one of {listing(values.unique())}"
             )
-        if column not in at and is_categorical(values):
+        if column not in at and is_categorical(values, coded=True):
             continue
-        value = at.get(column, values.mean() if column not in at else None)
+        value: Any = at[column] if column in at else values.mean()
+        if not _is_single(value):
+            raise SpecError(f"at: {column!r} is {shown(value)}; give one value, as it appears in the data")
         new[column] = value
-        held.append(f"{column} = {value:.4g}" if isinstance(value, float) else f"{column} = {value}")
+        held.append(f"{column} = {value:.4g}" if isinstance(value, float) else f"{column} = {value!s}")
     return new, ", ".join(held)
+
+
+def _is_single(value: Any) -> bool:
+    return bool(np.isscalar(value)) and not isinstance(value, bytes)
 
 
 def _name(spec: Spec, j: int, value: str, outcome: str | None) -> str:

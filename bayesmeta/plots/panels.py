@@ -32,11 +32,9 @@ def panel_axes(
         a journal's column, several are as wide as its page. sharey : whether new panels share their y axis.
     """
     if axes is not None:
-        own = np.ravel(np.asarray(axes, dtype=object))
+        own = style.flat_axes(axes)
         if len(own) != len(titles):
             raise SpecError(f"{len(own)} axes for {len(titles)} panels: {listing(titles, 20)}")
-        if not all(hasattr(ax, "get_xlim") for ax in own):
-            raise SpecError("axes must be matplotlib axes, such as those of matplotlib.pyplot.subplots()[1]")
         return style.AxesArray.of(own)
     columns = min(most, len(titles))
     rows = -(-len(titles) // columns)

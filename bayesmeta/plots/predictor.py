@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_name, did_you_mean, listing
+from bayesmeta._validation import check_mapping, check_name, did_you_mean, listing, shown
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
@@ -84,7 +84,7 @@ class Predictor:
         """Numbers, or positions of the categories, of the outcome's observations."""
         values = self.spec.data[self.column].iloc[self.spec.row[self.obs]]
         if not self.categories:
-            return finite(values.to_frame(), self.column)
+            return finite(values.to_frame(), self.column, booleans=True)
         return self.positions[as_categories(values, self.categories).cat.codes.to_numpy()]
 
     def curve(self, low: float, high: float) -> FloatArray:
@@ -103,7 +103,7 @@ class Predictor:
     def held(self, at: Mapping[str, Any] | None) -> dict[str, Any]:
         """The value of every other predictor of the model: from `at`, else its mean or most frequent category."""
         others = [name for name in self.spec.design.parsed.predictors if name != self.column]
-        fixed = {} if at is None else dict(at)
+        fixed = check_mapping(at, "at", "predictors and their values")
         for name, value in fixed.items():
             check_name(name, others, "at: no other predictor", "other predictors")
             self._check(name, value)
@@ -111,11 +111,13 @@ class Predictor:
 
     def _check(self, column: str, value: Any) -> None:
         if not np.isscalar(value) or bool(pd.isna(value)):  # type: ignore[arg-type]
-            raise SpecError(f"at: {column!r} is {value!r}; give one value, as it appears in the data")
+            raise SpecError(f"at: {column!r} is {shown(value)}; give one value, as it appears in the data")
         labels = categories(self.spec.data.loc[self.spec.kept, column]) if self._is_category(column) else ()
         if labels and label(value) not in labels:
             hint = did_you_mean(label(value), labels)
-            raise SpecError(f"at: {column!r} is never {value!r} in the data{hint}\n  categories: {listing(labels, 30)}")
+            raise SpecError(
+                f"at: {column!r} is never {shown(value)} in the data{hint}\n  categories: {listing(labels, 30)}"
+            )
 
     def held_text(self, held: Mapping[str, Any], at: Mapping[str, Any] | None) -> str:
         """At which values the outcome's other predictors are held; "" where there are none."""
@@ -130,7 +132,7 @@ class Predictor:
     def _typical(self, column: str) -> Any:
         values = self.spec.data.loc[self.spec.kept, column]
         if not self._is_category(column):
-            return float(np.mean(finite(values.to_frame(), column)))
+            return float(np.mean(finite(values.to_frame(), column, booleans=True)))
         counts = values.map(label).value_counts()
         most_frequent = max(categories(values), key=lambda text: int(counts[text]))  # the first in case of ties
         return next(value for value in values if label(value) == most_frequent)
@@ -176,7 +178,7 @@ def _is_category(column: str, values: pd.Series, parts: Sequence[Part]) -> bool:
     """Whether one of the formulas treats the column as categories, so that there are no values between them."""
     for part in parts:
         for name in (name for name, source in part.names.items() if source == column):
-            free = name not in part.numeric and is_categorical(values)
+            free = name not in part.numeric and is_categorical(values, coded=True)
             if free or name in _IN_C.findall(part.text):
                 return True
     return False

@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_name, listing
+from bayesmeta._validation import check_name, check_names, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes, plain, wrapped
@@ -124,7 +124,7 @@ def densities(tree: xr.DataTree, parameters: str | Sequence[str] | None = None) 
     }
     if not sds:
         raise SpecError("this model has no SD of random effects to estimate")
-    chosen = list(sds) if parameters is None else [parameters] if isinstance(parameters, str) else list(parameters)
+    chosen = list(sds) if parameters is None else check_names(parameters, "parameters")
     for label in chosen:
         check_name(label, sds, "no parameter", "SDs")
     return [_densities(label, sds[label][0], _draws(posterior, *sds[label][1:])) for label in chosen]

@@ -82,7 +82,7 @@ def simulation(table: pd.DataFrame, axes: "AxesLike | None" = None) -> style.Axe
 def scenarios_of(table: pd.DataFrame) -> list[dict[Hashable, float]]:
     """The settings of every scenario, in order; SpecError for any other table."""
     if not isinstance(table, pd.DataFrame) or not set(_OWN) <= set(table.columns):
-        lacks = listing(c for c in _OWN if c not in getattr(table, "columns", ()))
+        lacks = listing(c for c in _OWN if not isinstance(table, pd.DataFrame) or c not in table.columns)
         raise SpecError(f"plots.simulation takes the table returned by bm.study_table, and this one lacks {lacks}")
     if table.empty:
         raise SpecError("the table of the simulation study has no rows")

@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayesmeta import measures
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_boolean
 from bayesmeta.errors import SpecError
 
 if TYPE_CHECKING:
@@ -74,6 +75,17 @@ class AxesArray(np.ndarray[Any, np.dtype[Any]]):
         return root_figure(self.ravel()[0])
 
 
+def flat_axes(axes: Any, what: str = "axes") -> list[Any]:
+    """The user's own axes as a list; SpecError for anything else."""
+    listed = [axes]
+    if isinstance(axes, list | tuple | np.ndarray):
+        listed = np.ravel(np.asarray(axes, dtype=object)).tolist()
+    for one in listed:
+        if not hasattr(one, "get_xlim"):
+            raise SpecError(f"{what} is a {type(one).__name__}; give matplotlib axes, such as those of plt.subplots()")
+    return listed
+
+
 def root_figure(ax: "Axes") -> "Figure":
     """The whole figure that axes belong to, also where they lie in a part of it."""
     figure = ax.get_figure(root=True)
@@ -128,7 +140,7 @@ def measure_of(tree: xr.DataTree) -> measures.Measure:
 
 def is_ratio(tree: xr.DataTree, ratio: bool | None = None) -> bool:
     """Whether effects are drawn as ratios: as requested, else according to the measure of the specification."""
-    return measure_of(tree).is_ratio if ratio is None else bool(ratio)
+    return measure_of(tree).is_ratio if ratio is None else check_boolean(ratio, "ratio")
 
 
 def effect_label(tree: xr.DataTree, ratio: bool) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Level, Spec
@@ -13,6 +14,7 @@ from bayesmeta.priors.prior import Prior, Priors
 
 # a factor of 1.2 apart, so that an interval which hides between two of them is hit by the draws
 MAGNITUDES = np.logspace(-8, 8, 200)
+NEAR_ZERO = 1e-2
 N_DRAWS = 200
 
 
@@ -158,3 +160,24 @@ def _reaches(prior: Prior, points: Any, outside: Any) -> bool:
     if (logp(prior, points) > -np.inf).any():
         return True
     return bool(outside(draws(prior, N_DRAWS, np.random.default_rng(0))).any())
+
+
+def narrow(coefficients: Mapping[str, Prior], sds: Mapping[str, Prior]) -> list[str]:
+    """Sentences about priors that rule out what priors seldom do: one sign of a coefficient, an SD near zero."""
+    sentences = []
+    for label, prior in coefficients.items():
+        signs = [] if prior.name in IMPROPER else [s for s in (-1, 1) if not _possible(prior, s * MAGNITUDES)]
+        if len(signs) == 1:
+            sentences.append(
+                f"the prior {prior} rules out {'negative' if signs[0] < 0 else 'positive'} values of {label}"
+            )
+    sentences += [
+        f"the prior {prior} rules out values of {label} near zero"
+        for label, prior in sds.items()
+        if not _possible(prior, MAGNITUDES[MAGNITUDES < NEAR_ZERO])
+    ]
+    return sentences
+
+
+def _possible(prior: Prior, points: FloatArray) -> bool:
+    return bool((logp(prior, points) > -np.inf).any())

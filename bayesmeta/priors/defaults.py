@@ -3,11 +3,11 @@
 import numpy as np
 
 from bayesmeta._typing import BoolArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_is, listing
 from bayesmeta.errors import AssumptionWarning, warn
 from bayesmeta.measures import MEASURES, measure
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.priors.checks import beta_priors, check_names, rho_prior, tau_labels, tau_priors
+from bayesmeta.priors.checks import beta_priors, check_names, narrow, rho_prior, tau_labels, tau_priors
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior, Priors
 from bayesmeta.priors.scales import centring, data_scale, default_beta, default_taus, intercepts
@@ -54,7 +54,8 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
     Warns
     -----
     AssumptionWarning
-        When a default is scaled from the data, or a coefficient has an improper prior.
+        When a default is scaled from the data, a coefficient has an improper prior, a prior allows it one sign only, or
+        that of an SD allows none near zero.
 
     References
     ----------
@@ -69,6 +70,8 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
     beta[Intercept] Normal(mu=0, sigma=1)
     tau[unit, Intercept] HalfNormal(sigma=0.5)
     """
+    if priors is not None:
+        check_is(priors, Priors, "priors", "a bm.Priors, such as bm.Priors(tau=bm.priors.half_normal(0.5))")
     chosen = priors or Priors()
     check_names(spec, chosen)
     betas = beta_priors(spec, chosen)
@@ -79,7 +82,14 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
     scaled = [label for label, is_default in zip(labels, default, strict=True) if is_default]
     scaled += [name for v in levels for name, free in zip(v.tau_labels, v.tau_default, strict=True) if free]
     flat = [label for label, prior in zip(labels, filled, strict=True) if prior.name == "Flat"]
-    notes = (*_scaled_from_data(spec, scaled), *_improper(flat))
+    given = {label: prior for label, prior in zip(labels, betas, strict=True) if prior is not None}
+    of_sds = {
+        label: prior
+        for level in levels
+        for label, prior, free in zip(level.tau_labels, level.tau, level.tau_default, strict=True)
+        if not free
+    }
+    notes = (*_scaled_from_data(spec, scaled), *_improper(flat), *narrow(given, of_sds))
     for note in notes:
         warn(note, AssumptionWarning)
     C = centring(spec, _centred(spec, default))

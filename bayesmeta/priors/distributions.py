@@ -13,6 +13,8 @@ from bayesmeta.priors.prior import Prior
 
 OWN = {"LKJ": ("eta",), "LogStudentT": ("nu", "mu", "sigma")}
 POSITIVE = {"eta", "nu", "sigma"}  # parameters of our own distributions that must be positive
+_TWICE = ((("alpha", "beta"), ("mu", "sigma")),)  # what PyMC takes in silence, following one of them
+ALTERNATIVES = {"Gamma": _TWICE, "InverseGamma": _TWICE, "Beta": (*_TWICE, (("alpha", "beta"), ("mu", "nu")))}
 IMPROPER = ("Flat", "HalfFlat")
 
 
@@ -40,6 +42,13 @@ def check(prior: Prior) -> None:
     known = [p.name for p in signature(families()[prior.name].dist).parameters.values() if p.kind in (1, 3)]
     for name in prior.params:
         check_name(name, known, f"{prior.name} has no parameter", "parameters")
+    for one, two in ALTERNATIVES.get(prior.name, ()):
+        if set(prior.params) >= set(one) | set(two):
+            raise SpecError(
+                f"prior {prior!r} is parametrised twice, by {listing(one)} and by {listing(two)}\n  give one of them"
+            )
+    if {"lower", "upper"} <= set(prior.params) and not prior.params["lower"] < prior.params["upper"]:
+        raise SpecError(f"prior {prior!r} has no support: lower must be less than upper")
     if known and not prior.params:
         raise SpecError(f"prior {prior.name} has no parameters; it takes {listing(known)}")
     try:

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing, shown
 from bayesmeta.errors import SpecError
 
 CITATIONS = {"turner": "Turner et al. (2015)", "rhodes": "Rhodes et al. (2015)"}
@@ -68,7 +68,7 @@ def _key(what: str, key: Any, known: Iterable[str]) -> str:
     """The known key that was meant, whatever its capitals."""
     word, known = str(key).strip().lower(), list(known)
     if word not in known:
-        raise SpecError(f"unknown {what} {key!r}{did_you_mean(word, known)}\n  known: {'; '.join(known)}")
+        raise SpecError(f"unknown {what} {shown(key)}{did_you_mean(word, known)}\n  known: {'; '.join(known)}")
     return word
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from bayesmeta._validation import check_number
+from bayesmeta._validation import check_number, shown
 from bayesmeta.errors import SpecError
 from bayesmeta.priors import empirical
 
@@ -48,7 +48,7 @@ class Prior:
 
     def __init__(self, name: str, /, **params: float) -> None:
         if not isinstance(name, str):
-            raise SpecError(f"the name of a prior is {name!r}; it must be that of a distribution\n  {EXAMPLE}")
+            raise SpecError(f"the name of a prior is {shown(name)}; it must be that of a distribution\n  {EXAMPLE}")
         for parameter, value in params.items():
             check_number(value, f"{parameter} of the prior {name}")
         object.__setattr__(self, "name", name)
@@ -98,7 +98,7 @@ def as_prior(prior: Any, what: str) -> Prior:
         bounds = {"lower", "upper"}
         params = {k: v for k, v in prior.params_dict.items() if k not in bounds or (v is not None and isfinite(v))}
         return Prior(type(prior).__name__, **params)
-    raise SpecError(f"prior of {what} is {prior!r}; expected a bm.Prior\n  {EXAMPLE}")
+    raise SpecError(f"prior of {what} is {shown(prior)}; expected a bm.Prior\n  {EXAMPLE}")
 
 
 def _read(priors: Any, what: str, depth: int) -> Any:

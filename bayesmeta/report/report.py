@@ -7,6 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from bayesmeta._validation import check_path, check_type
 from bayesmeta.errors import SpecError
 from bayesmeta.report.chapters import Chapter, chapters_of
 from bayesmeta.report.page import page
@@ -79,6 +80,10 @@ def report(
     >>> page.title, "<script" in page.html
     ('BCG vaccine against tuberculosis', False)
     """
+    if path is not None:
+        check_path(path)
+    for what, text in (("title", title), ("citation", citation)):
+        check_type(text, str, what)
     by_name = compare(*trees, names=names, prob=prob, **named).trees
     chapters = chapters_of(by_name, no_priors="Not passed to bm.report; bm.sensitivity makes it.")
     if sensitivity is not None:

@@ -12,7 +12,16 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_integer, check_name, check_number, is_finite, is_number, listing
+from bayesmeta._validation import (
+    check_choice,
+    check_integer,
+    check_name,
+    check_number,
+    is_finite,
+    is_number,
+    listing,
+    shown,
+)
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import REGISTER
 from bayesmeta.inference.simulate import draw, psi_root, true_covariances
@@ -294,7 +303,7 @@ def _statistic(name: str, table: Any, content: Mapping[str, Any], where: Place) 
     kind, of, level = (check_value(table.get(key, ""), str, where / key) for key in ("kind", "of", "level"))
     if kind not in KINDS or of not in TARGETS or (kind == "coverage" and of != "beta"):
         raise SpecError(
-            f"{where} is the {shortened(kind)!r} of {shortened(of)!r}; known: {listing(KINDS)} of {listing(TARGETS)}, "
+            f"{where} is the {shown(kind)} of {shown(of)}; known: {listing(KINDS)} of {listing(TARGETS)}, "
             "coverage of beta"
         )
     if of != "beta":

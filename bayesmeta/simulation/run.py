@@ -12,12 +12,14 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import check_boolean, check_integer, check_is, check_path
 from bayesmeta.errors import ConvergenceWarning, DataError
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.parallel import in_order
 from bayesmeta.simulation.declaration import Scenario, Simulation, Statistic, scenario_of
 from bayesmeta.simulation.folder import claimed, done, read_piece, save_piece
 from bayesmeta.tree import files
+from bayesmeta.tree.specification import group
 
 PIECE = 250  # data sets that are fitted and saved together: what a kill can lose
 RESULTS, RESULTS_ZARR = "results.nc", "results.zarr"
@@ -93,7 +95,12 @@ def run_study(
     ...     bm.run_study(study, directory, datasets=2)["script_1"]["beta"].sizes
     Frozen({'estimator': 1, 'dataset': 2, 'coef': 3})
     """
-    directory = Path(directory)
+    check_is(study, Simulation, "study", "a simulation study from bm.load_study")
+    check_boolean(progress, "progress")
+    check_boolean(zarr, "zarr")
+    directory = check_path(directory, "directory")
+    if datasets is not None:
+        check_integer(datasets, "datasets", 1)
     with claimed(study, directory):
         return _run(study, directory, datasets, n_jobs, progress, zarr)
 
@@ -183,6 +190,11 @@ def study_table(study: Simulation, results: xr.DataTree) -> pd.DataFrame:
     >>> len(bm.study_table(study, results))  # 2 draws, 8 scenarios, 7 statistics
     112
     """
+    check_is(study, Simulation, "study", "a simulation study from bm.load_study")
+    check_is(results, xr.DataTree, "results", "the results tree of bm.run_study")
+    for way in study.draws:
+        for number in range(1, len(study.scenarios) + 1):
+            group(results, f"{way}_{number}")
     return pd.DataFrame(_rows(study, results))
 
 

@@ -3,9 +3,10 @@
 A new family is a class with the `register` decorator, here or in a user's own code; nothing else changes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from bayesmeta._validation import check_choice, did_you_mean, listing
+from bayesmeta._validation import check_choice, check_keys, did_you_mean, listing, shown
 from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import REGISTER as REGISTER
 from bayesmeta.structures.base import Structure as Structure
@@ -101,10 +102,13 @@ def from_json(value: str | dict[str, Any]) -> Structure:
     """
     if isinstance(value, str):
         return resolve(value)
+    if not isinstance(value, Mapping) or "name" not in value:
+        raise SpecError(f"structure is {shown(value)}; it must be a name, or a dict with 'name' and its arguments")
     name, arguments = value["name"], {key: of for key, of in value.items() if key != "name"}
-    if name not in REGISTER:
+    if not isinstance(name, str) or name not in REGISTER:
         raise SpecError(
-            f"unknown structure {name!r}{did_you_mean(str(name), REGISTER)}\n  known: {listing(REGISTER, 20)}; "
+            f"unknown structure {shown(name)}{did_you_mean(str(name), REGISTER)}\n  known: {listing(REGISTER, 20)}; "
             "one of your own must be registered before a result that has it is read"
         )
+    check_keys(arguments, REGISTER[name].arguments, f"structure '{name}'", REGISTER[name].arguments)
     return REGISTER[name](**arguments)

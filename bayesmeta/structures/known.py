@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import Structure, over_data_sets, register
 from bayesmeta.structures.diagonal import Scaled
@@ -15,11 +17,10 @@ TOLERANCE = 1e-10  # of the largest entry, for symmetry and for negative eigenva
 
 def semidefinite(matrix: Any, name: str) -> np.ndarray:
     """The matrix as floats, after a check that it is a square, finite, symmetric and positive semi-definite one."""
-    try:
-        M = np.array(matrix, dtype=float)
-    except (TypeError, ValueError):
-        raise SpecError(f"matrix of structure '{name}' is not a square matrix of numbers") from None
-    M = M.reshape(0, 0) if M.size == 0 else M  # of a level without effects, whose plain form is an empty list
+    if isinstance(matrix, pd.DataFrame):
+        check_labels(matrix.columns, matrix.index, f"matrix of structure '{name}', by columns,", error=SpecError)
+    M = np.array(as_numbers(matrix, f"matrix of structure '{name}'", SpecError))
+    M = M.reshape(0, 0) if M.shape == (0,) else M  # of a level without effects, whose plain form is an empty list
     if M.ndim != 2 or M.shape[0] != M.shape[1]:
         raise SpecError(f"matrix of structure '{name}' has shape {M.shape}; give a square matrix")
     if not np.isfinite(M).all():

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_names, listing
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import to_print
@@ -225,7 +225,7 @@ def _named(
     for tree in (*trees, *named.values()):
         if not is_posterior(tree):
             group(tree, ESTIMATE)
-    labels = _default_names(trees) if names is None else [str(name) for name in names]
+    labels = _default_names(trees) if names is None else check_names(names, "names")
     if len(labels) != len(trees):
         raise SpecError(f"{len(labels)} names for {len(trees)} trees: {listing(labels) or 'none'}")
     labels += named

@@ -48,7 +48,7 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     SpecError
         When `tree` is not a results tree with estimates, or `prob` is not a probability.
     """
-    check_probability(prob)
+    prob = check_probability(prob)
     z = float(ndtri(0.5 + prob / 2))
     records = _of_draws(tree, prob) if is_posterior(tree) else [*_fixed(tree, z), *_between(tree, z)]
     rows = pd.DataFrame(records, columns=list(COLUMNS))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_correlation
+from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.within.dose_response import greenland_longnecker, hamling
@@ -111,10 +112,13 @@ def ar1(data: Any, variance: str, rho: float, group: str, position: str | None =
 
     def correlation(rows: IntArray) -> FloatArray:
         at = np.arange(len(rows)) if places is None else places[rows]
-        lag = np.abs(np.subtract.outer(at, at))
-        if np.isnan(at).any() or (lag == 0).sum() > len(rows):
+        with np.errstate(invalid="ignore"):  # of positions that are refused below
+            lag = np.abs(np.subtract.outer(at, at))
+        if not np.isfinite(at).all() or (lag == 0).sum() > len(rows):
             label = frame[group].iloc[rows[0]]
-            raise DataError(f"{group} {label} has a position that is missing or occurs twice (column '{position}')")
+            raise DataError(
+                f"{group} {label} has a position that is missing, infinite or there twice (column '{position}')"
+            )
         if rho < 0 and not np.array_equal(lag, np.round(lag)):
             raise SpecError(f"rho is {rho}; with fractional positions (column '{position}') it cannot be negative")
         return np.asarray(rho**lag)
@@ -167,9 +171,10 @@ def _by_group(
     frame: pd.DataFrame, variance: str, group: str, correlation: Callable[[IntArray], FloatArray]
 ) -> dict[Any, FloatArray]:
     variances = column(frame, variance, "variance")
-    if (variances < 0).any():
-        row = frame.index[int(np.argmax(variances < 0))]
-        raise DataError(f"column '{variance}' is negative in row {row}; sampling variances are positive")
+    for bad, what in ((variances < 0, "negative"), (np.isinf(variances), "infinite")):
+        if bad.any():
+            row = frame.index[int(np.argmax(bad))]
+            raise DataError(f"column '{variance}' is {what} in row {row}; sampling variances are positive and finite")
     sd = np.sqrt(variances)
     groups = rows_by_group(frame, group)
     return {label: correlation(rows) * np.outer(sd[rows], sd[rows]) for label, rows in groups.items()}
@@ -206,11 +211,10 @@ def nearest(matrix: Any) -> FloatArray:
     array([[4., 2.],
            [2., 1.]])
     """
-    try:
-        values = np.asarray(matrix, dtype=float)
-    except (TypeError, ValueError):
-        raise DataError("nearest needs a square matrix of finite numbers") from None
-    if values.ndim != 2 or values.shape[0] != values.shape[1] or not np.isfinite(values).all():
+    if isinstance(matrix, pd.DataFrame):
+        check_labels(matrix.columns, matrix.index, "the matrix for nearest, by columns,")
+    values = as_numbers(matrix, "the matrix for nearest")
+    if values.ndim != 2 or not len(values) or values.shape[0] != values.shape[1] or not np.isfinite(values).all():
         raise DataError(f"nearest needs a square matrix of finite numbers, got shape {values.shape}")
     if not np.allclose(values, values.T, rtol=1e-8, atol=0) or not (np.diag(values) > 0).all():
         raise DataError("nearest needs a symmetric matrix with positive variances on its diagonal")

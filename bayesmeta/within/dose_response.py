@@ -12,11 +12,13 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_name, listing, shown
 from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
 
 DESIGNS = {"cc": "case-control", "ir": "person-time", "ci": "cumulative incidence"}
+LARGEST = 50.0  # log ratio: exp(50) is 5e21
+MOST, SMALLEST_VARIANCE = 1e20, 1e-20  # of counts and variances: beyond, their products leave the range of numbers
 EDGE = 1e-12  # a root is sought inside its range, this share of it away from either end
 
 
@@ -273,13 +275,27 @@ def read(
     frame = as_frame(data, "data")
     if (se is None) == (variance is None):
         raise SpecError("give either the standard errors (se=) or the variances (variance=) of the log ratios")
-    v = column(frame, str(variance), "variance") if se is None else column(frame, se, "se") ** 2
+    source: Any = se if variance is None else variance
+    v = column(frame, source, "variance" if se is None else "se")
+    _refuse_negative(frame, v, source)
+    v = v if se is None else v**2
     columns = {name: column(frame, source, name) for name, source in (("y", y), ("cases", cases), ("n", n))}
-    designs = frame[design].astype(str) if design in frame.columns else pd.Series(design, index=frame.index)
+    if not isinstance(design, str):
+        raise SpecError(f"type is {shown(design)}; it must be the name of a column, or one of {listing(DESIGNS)}")
+    check_name(design, [*DESIGNS, *frame.columns], "type: no design or column", "designs and columns")
+    designs = (
+        frame[design].astype(str) if design in frame.columns else pd.Series(design, index=frame.index, dtype=object)
+    )
     return {
         label: _study(f"{group} {label}", designs.iloc[rows], v[rows], *(values[rows] for values in columns.values()))
         for label, rows in rows_by_group(frame, group).items()
     }
+
+
+def _refuse_negative(frame: pd.DataFrame, values: FloatArray, source: str) -> None:
+    if (values < 0).any():
+        row = frame.index[int(np.argmax(values < 0))]
+        raise DataError(f"column '{source}' is negative in row {row}; standard errors and variances are positive")
 
 
 def _study(name: str, designs: pd.Series, v: FloatArray, y: FloatArray, cases: FloatArray, n: FloatArray) -> Study:
@@ -299,8 +315,12 @@ def _study(name: str, designs: pd.Series, v: FloatArray, y: FloatArray, cases: F
     for values, what in ((v, "sampling variance"), (cases, "number of cases"), (n, "n")):
         if not (np.isfinite(values) & (values > 0)).all():
             raise DataError(f"{name} has a {what} that is missing or not positive")
-    if not np.isfinite(y).all():
-        raise DataError(f"{name} has a log ratio that is missing or infinite")
+    if not (np.abs(y) <= LARGEST).all():
+        raise DataError(f"{name} has a log ratio that is missing, or beyond {LARGEST} (ratios enter as logs)")
+    if not (n <= MOST).all():
+        raise DataError(f"{name} has an n above {MOST:g}, too large to compute with")
+    if not ((v >= SMALLEST_VARIANCE) & (v <= MOST)).all():
+        raise DataError(f"{name} has a sampling variance outside {SMALLEST_VARIANCE:g} to {MOST:g}")
     if design != "ir" and not (cases < n).all():
         raise DataError(f"{name} has as many cases as subjects, or more; n counts the subjects, cases included")
     return Study(name, design, y, v, cases, n)

@@ -183,8 +183,8 @@ def test_matrix_must_be_given(name: str) -> None:
     [
         ([[1.0, 2.0], [2.0, 1.0]], "not positive semi-definite: smallest eigenvalue -1"),
         ([[1.0, 0.5], [0.2, 1.0]], "not symmetric"),
-        ("unstr", "not a square matrix of numbers"),
-        ([[1.0, 0.5], [0.5]], "not a square matrix of numbers"),
+        ("unstr", "is 'unstr'; it must be numbers"),
+        ([[1.0, 0.5], [0.5]], "is ragged: position 1 has shape"),
         ([[1.0, 0.5]], r"shape \(1, 2\)"),
         ([[1.0, np.nan], [np.nan, 1.0]], "not finite"),
     ],

@@ -146,7 +146,7 @@ def test_straight_lines_are_in_the_span(df):
         ({"df": 2.0}, r"df is 2\.0"),
         ({"df": True}, "df is True"),
         ({"df": 9}, "df is 9; it must be a whole number from 1 to 8, the number of rows"),
-        ({"knots": "ten"}, "knots is 'ten'; it must be a list of numbers"),
+        ({"knots": "ten"}, "knots is 'ten'; it must be numbers"),
         ({"knots": [10, float("nan")]}, "knots is"),
         ({"boundary_knots": [5]}, "two different numbers"),
         ({"boundary_knots": [5, 5]}, "two different numbers"),

@@ -87,7 +87,7 @@ def test_mutated_files(tmp_path: Path) -> None:
 @pytest.mark.hostile
 @pytest.mark.filterwarnings("ignore::bayesmeta.errors.BayesmetaWarning")
 def test_many_mutated_files(tmp_path: Path) -> None:
-    start = int(os.environ.get("HOSTILE_SEED", random.SystemRandom().randrange(10**9)))
+    start = int(os.environ.get("HOSTILE_SEED", os.environ["HOSTILE_FRESH"]))
     for case in range(start, start + 500):
         check(*mutated(random.Random(case)), tmp_path / "m.toml", f"HOSTILE_SEED={case} HOSTILE_CASES=1")
 

@@ -370,8 +370,8 @@ def test_S_is_required_and_must_be_numbers():
     refused(bm.SpecError, "^S is missing: give the known sampling variances", None)
     refused(bm.SpecError, "^S: the data have no column 'cABB'; did you mean 'cAB'", ["vA", "cABB", "vB"])
     refused(bm.DataError, "column 'study' is not numeric: row b holds '8'", ["vA", "study", "vB"])
-    refused(bm.SpecError, "S is of type list, neither column names nor an array of numbers", ["vA", 1.0, "vB"])
-    refused(bm.SpecError, "^S is of type object, neither", object())
+    refused(bm.DataError, "^S is not numeric: position 0 holds 'vA'", ["vA", 1.0, "vB"])
+    refused(bm.DataError, "^S is <object object at .*>; it must be numbers", object())
 
 
 def test_pandas_objects_with_another_index_are_refused():
@@ -402,7 +402,7 @@ def test_dict_matrices_must_have_the_size_of_their_group():
     refused(
         bm.DataError, r"^sampling covariance of study 8 has shape \(3,\); give a square matrix", {**S, 8: [1, 2, 3]}
     )
-    refused(bm.DataError, "^sampling covariance of study 8 is not a matrix of numbers", {**S, 8: "x"})
+    refused(bm.DataError, "^sampling covariance of study 8 is 'x'; it must be numbers", {**S, 8: "x"})
 
 
 def test_a_dict_needs_groups():

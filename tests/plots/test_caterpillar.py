@@ -95,7 +95,7 @@ def test_refusals() -> None:
         (lambda: bm.plots.caterpillar(fit, kind="blups"), "kind is 'blups'; did you mean 'blup'"),
         (lambda: bm.plots.caterpillar(fit, prob=95), "prob is 95; it must lie strictly between 0 and 1"),
         (lambda: bm.plots.caterpillar(fit, axes=plt.gca()), "1 axes for 2 panels"),
-        (lambda: bm.plots.caterpillar(fit, "study", axes=["ax"]), "axes must be matplotlib axes"),
+        (lambda: bm.plots.caterpillar(fit, "study", axes=["ax"]), "axes is a str; give matplotlib axes"),
         (lambda: bm.plots.caterpillar(none), "this model has no random effects to draw"),
         (lambda: bm.plots.caterpillar(slope, "district", kind="blup"), "rows of group .* differ in a predictor"),
         (lambda: bm.plots.caterpillar(school()), "expected the results tree"),

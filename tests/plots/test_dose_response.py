@@ -198,7 +198,7 @@ def bad(call: str) -> None:
         ("name", "dose: y has no predictor 'z'"),
         ("upto", "upto is -3; the curves begin at x = 0 and must end above"),
         ("endless", "upto is inf"),
-        ("reference", "reference is nan; give a dose"),
+        ("reference", "reference is nan; it must be a finite number"),
         ("prob", "prob is 95"),
         ("at", "at: no other predictor 'agee'; did you mean 'age'"),
         ("outcome", "no outcome 'z'"),

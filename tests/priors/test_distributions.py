@@ -103,7 +103,7 @@ def test_families_are_continuous_and_univariate():
         (Prior("HalfNormal", sigma=1, tau=1), "not a valid distribution"),
         (Prior("Gamma", alpha=1), "not a valid distribution"),
         (Prior("HalfCauchy", beta=0), "not a valid distribution"),
-        (Prior("Uniform", lower=2, upper=1), "not a valid distribution"),
+        (Prior("Uniform", lower=2, upper=1), "has no support: lower must be less than upper"),
         (Prior("StudentT", mu=0, sigma=1), "not a valid distribution"),
         (Prior("LKJ"), "needs eta"),
         (Prior("LKJ", eta=0), "eta must be positive"),

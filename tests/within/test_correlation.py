@@ -5,6 +5,8 @@ import pytest
 import bayesmeta as bm
 from bayesmeta import within
 
+pytestmark = pytest.mark.filterwarnings("ignore:no group in row 6")
+
 
 @pytest.fixture
 def series() -> pd.DataFrame:
@@ -76,9 +78,9 @@ def test_bad_series(series):
         within.ar1(series, "var", 0.5, "study")
     with pytest.raises(bm.SpecError, match="position: the data have no column 'times'; did you mean 'time'"):
         within.ar1(series, "v", 0.5, "study", "times")
-    with pytest.raises(bm.DataError, match="study a has a position that is missing or occurs twice"):
+    with pytest.raises(bm.DataError, match="study a has a position that is missing, infinite or there twice"):
         within.ar1(series.assign(time=[6.0, 6, 6, 12, 24, 18, 6]), "v", 0.5, "study", "time")
-    with pytest.raises(bm.DataError, match=r"study b has a position that is missing or occurs twice"):
+    with pytest.raises(bm.DataError, match=r"study b has a position that is missing, infinite or there twice"):
         within.ar1(series.assign(time=[6.0, 6, 8, np.nan, 24, 18, 6]), "v", 0.5, "study", "time")
     with pytest.raises(bm.SpecError, match=r"rho is -0.5; with fractional positions"):
         within.ar1(series.assign(time=series.time / 12), "v", -0.5, "study", "time")

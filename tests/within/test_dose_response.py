@@ -199,7 +199,7 @@ def changed(row: int, **values) -> pd.DataFrame:
         (changed(6, y=0.1), "^id 2 has 0 reference rows"),
         (changed(4, y=0.0, v=0.0), "^id 2 has 2 reference rows"),
         (changed(4, v=np.nan), "^id 2 has a sampling variance that is missing or not positive"),
-        (changed(4, y=np.nan), "^id 2 has a log ratio that is missing or infinite"),
+        (changed(4, y=np.nan), "^id 2 has a log ratio that is missing, or beyond 50"),
         (changed(0, cases=0.0), "^id one has a number of cases that is missing or not positive"),
         (changed(0, n=np.nan), "^id one has a n that is missing or not positive"),
         (changed(0, n=300.0), "^id one has as many cases as subjects, or more"),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import xarray as xr
 
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_boolean, listing, shown
+from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import axis, spacing, texts
@@ -179,6 +180,8 @@ def forest(
     >>> [text.get_text() for text in ax.texts if "[" in text.get_text()][-2:]
     ['0.49 [0.34, 0.70]', '[0.15, 1.55]']
     """
+    for name, value in (("blup", blup), ("prediction", prediction), ("weights", weights)):
+        check_boolean(value, name)
     content = forest_content(
         tree,
         labels=labels,
@@ -215,7 +218,11 @@ def _draw(
     axes, size = _new(panels, heights) if own is None else (own, _font_size(own, tree, ratio, panels, heights))
     measure = style.measure_of(tree)
     for j, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
-        ends = _limits(limits, ratio) if limits else axis.limits(content.cells(j), measure.null, measure.is_ratio)
+        ends = (
+            _limits(limits, ratio)
+            if limits is not None
+            else axis.limits(content.cells(j), measure.null, measure.is_ratio)
+        )
         _panel(ax, tree, content, j, panel, heights, size, ends, ratio, measure.null, legend)
     return axes
 
@@ -321,12 +328,7 @@ def _own_axes(ax: "AxesLike | None", content: ForestContent) -> list["DrawnAxes"
     """The user's axes, one for each outcome."""
     if ax is None:
         return None
-    from matplotlib.axes import Axes
-
-    axes: list[Any] = list(np.ravel(np.asarray(ax, dtype=object)))
-    for one in axes:
-        if not isinstance(one, Axes):
-            raise SpecError(f"ax is a {type(one).__name__}; give matplotlib axes, such as those of plt.subplots()")
+    axes = style.flat_axes(ax, "ax")
     if len(axes) != len(content.outcomes):
         raise SpecError(
             f"{len(axes)} axes for {len(content.outcomes)} outcomes: {listing(content.outcomes, 20)}\n"
@@ -344,8 +346,11 @@ def _labelled(axes: Sequence["Axes"] | None, k: int) -> list[bool]:
 
 
 def _limits(limits: tuple[float, float], ratio: bool) -> tuple[float, float]:
-    low, high = (float(value) for value in limits)
+    ends = as_numbers(limits, "limits", SpecError)
+    if ends.shape != (2,):
+        raise SpecError(f"limits is {shown(limits)}; give two numbers, the lower and the upper end of the axis")
+    low, high = ends.tolist()
     if not (np.isfinite([low, high]).all() and low < high and (low > 0 or not ratio)):
         rule = "two ratios above zero" if ratio else "two numbers"
-        raise SpecError(f"limits={limits!r}; give {rule}, the smaller one first")
+        raise SpecError(f"limits={shown(limits)}; give {rule}, the smaller one first")
     return (float(np.log(low)), float(np.log(high))) if ratio else (low, high)

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing, shown
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Level, Spec
@@ -261,9 +261,9 @@ def _sorted(source: _Source, sort: texts.ByRow | None) -> list[int]:
         keys = pd.Series(values[sort])
     elif isinstance(sort, str) and sort not in data:
         raise SpecError(
-            f"sort={sort!r} is neither one of {listing(SORTS)} nor a column in this tree"
+            f"sort={shown(sort)} is neither one of {listing(SORTS)} nor a column in this tree"
             f"{did_you_mean(sort, [*SORTS, *data.columns])}\n"
-            f"  columns: {listing(data.columns, 20)}; for another one give the values: sort=data[{sort!r}]"
+            f"  columns: {listing(data.columns, 20)}; for another one give the values: sort=data[{shown(sort)}]"
         )
     else:
         keys = texts.by_row(source.spec, sort, "sort")

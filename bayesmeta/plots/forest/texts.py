@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import AnyArray, FloatArray
-from bayesmeta._validation import check_name, did_you_mean, listing
+from bayesmeta._validation import check_name, check_names, did_you_mean, listing
+from bayesmeta.arrays import check_labels
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
@@ -31,8 +32,8 @@ type Columns = pd.DataFrame | Mapping[Any, ByRow]
 def by_row(spec: Spec, column: ByRow, argument: str) -> pd.Series:
     """A column by row of the data: one in the tree by its name, or the values themselves.
 
-    A pandas Series whose index holds the labels of the data's rows is put in their order; anything else is matched by
-    position.
+    A pandas Series is put in the order of the data by its index, which holds the labels of their rows; anything else
+    is matched by position.
     """
     n = len(spec.row_labels)
     if isinstance(column, str):
@@ -45,16 +46,19 @@ def by_row(spec: Spec, column: ByRow, argument: str) -> pd.Series:
         return spec.data[column].reset_index(drop=True)
     if not isinstance(column, Sequence | np.ndarray | pd.Series | pd.Index | pd.Categorical):
         raise SpecError(f"{argument} is a {type(column).__name__}; give one value for each of the {n} rows of the data")
-    if len(column) != n:
+    if getattr(column, "ndim", 1) != 1 or len(column) != n:
         raise SpecError(
-            f"{argument} has {len(column)} values, but the data have {n} rows\n"
+            f"{argument} has {len(column) if getattr(column, 'ndim', 1) else 1} values, but the data have {n} rows\n"
             f"  give one for every row, also for the {int((~spec.kept).sum())} that are not in the model"
         )
-    values = column if isinstance(column, pd.Series) else pd.Series(list(column))
-    labels = values.index.map(str)
+    if not isinstance(column, pd.Series):
+        return pd.Series(list(column))
+    labels = column.index.map(str)
     if labels.is_unique and set(labels) == set(spec.row_labels):
-        values = values.set_axis(labels).loc[list(spec.row_labels)]
-    return values.reset_index(drop=True)
+        column = column.set_axis(labels).loc[list(spec.row_labels)]
+    else:
+        check_labels(labels, spec.row_labels, argument, unlabelled=False)
+    return column.reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -175,9 +179,7 @@ def _ratio(log: float, places: int) -> str:
 
 def positions(spec: Spec, outcome: str | Sequence[str] | None) -> list[int]:
     """Positions of the outcomes that are drawn."""
-    outcomes = list(spec.outcomes) if outcome is None else [outcome] if isinstance(outcome, str) else list(outcome)
-    if not outcomes:
-        raise SpecError(f"outcome is empty\n  outcomes: {listing(spec.outcomes, 20)}")
+    outcomes = list(spec.outcomes) if outcome is None else check_names(outcome, "outcome")
     for each in outcomes:
         check_name(each, spec.outcomes, "no outcome", "outcomes")
     return [spec.outcomes.index(each) for each in outcomes]

@@ -192,7 +192,7 @@ def test_measures_of_one_group_have_no_line_of_no_effect() -> None:
 
 
 # one study has as many coefficients as observations
-@pytest.mark.filterwarnings("ignore:as many coefficients as observations")
+@pytest.mark.filterwarnings("ignore:as many coefficients as observations", "ignore:no random effects")
 @pytest.mark.parametrize("n", [1, 3, 13, 60])
 @pytest.mark.parametrize("wordy", [False, True])
 def test_no_text_lies_on_another(n: int, wordy: bool) -> None:

@@ -57,7 +57,9 @@ def test_series_go_by_their_index_where_it_is_that_of_the_data() -> None:
     indexed = spec(DATA.set_index("trial"))
     turned = pd.Series([30, 10, 20], index=["c", "a", "b"])
     assert texts.by_row(indexed, turned, "labels").tolist() == [10, 20, 30]
-    assert texts.by_row(indexed, turned.reset_index(drop=True), "labels").tolist() == [30, 10, 20]
+    with pytest.raises(bm.DataError, match=r"^labels is labelled 0, 1, 2; expected a, b, c"):
+        texts.by_row(indexed, turned.reset_index(drop=True), "labels")
+    assert texts.by_row(indexed, turned.to_numpy(), "labels").tolist() == [30, 10, 20]
 
 
 def test_counts_as_people_write_them() -> None:

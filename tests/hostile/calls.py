@@ -1,0 +1,540 @@
+"""One good call of every public function, as text, and the kind of every argument that is replaced."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import bayesmeta as bm
+from tests.hostile.values import (
+    AXES,
+    BOOLEAN,
+    FIT,
+    PATH,
+    PROBABILITY,
+    RESULT,
+    RESULTS,
+    SEED,
+    SPEC,
+    TEXT,
+    Kind,
+    column,
+    is_empty,
+    is_fit,
+    is_none,
+    is_number,
+    names,
+    numbers,
+    optional,
+    pair,
+    priors,
+    real,
+    texts,
+    whole,
+    words,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A good call.
+
+    arguments : source of every argument.  kinds : of those that are replaced.
+    slow : values that are admitted are not run, only those that must be refused.
+    """
+
+    arguments: Mapping[str, str]
+    kinds: Mapping[str, Kind]
+    positional: Sequence[str] = ()
+    slow: bool = False
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    def line(self, name: str, replaced: Mapping[str, str]) -> str:
+        """The call with some arguments replaced; more than one of the same name cannot be."""
+        arguments = {**self.arguments, **replaced}
+        first = [arguments[each] for each in self.positional]
+        rest = [f"{key}={value}" for key, value in arguments.items() if key not in self.positional]
+        return f"bm.{name}({', '.join([*first, *rest])})"
+
+
+COEF = ("beta[Intercept]", "beta[x]")
+KNOWN = ("beta", "tau", *COEF, "tau[g, Intercept]")
+MEASURES = optional(words(*bm.measures.MEASURES))
+METHODS = words("reml", "ml", "fixed", "vc", "mm", "dl", "he", "hs", "hsk", "sj", "pm", "eb")
+COUNTS = ("e", "c", "n", "m", "p", "q", "a", "b", "s", "t")
+FORMULA = Kind(
+    lambda value: isinstance(value, str) and value in ("y ~ x", "y ~ 1"), ("'y ~'", "'~ x'", "['y ~ x']", "{}")
+)
+EVERY_ROW = Kind(lambda value: False)  # what is admitted is the business of test_data
+TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"y", "v", "x", "g"} <= set(value.columns))
+COUNT_TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"e", "c", "n", "m"} <= set(value.columns))
+
+
+def is_long(value: object) -> bool:
+    """A path so long that its error is long, too."""
+    return isinstance(value, str) and len(value) > 4096
+
+
+def are_numbers(values: object) -> bool:
+    """Of new data, a missing one included: its prediction is missing."""
+    return all(each is None or is_number(each) for each in (values if isinstance(values, list) else [values]))
+
+
+JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
+BY_ROW = Kind(
+    lambda value: (
+        value is None
+        or (isinstance(value, str) and value in ("y", "x", "g"))
+        or (isinstance(value, pd.Series) and set(value.index) == set(range(10)))
+    )
+)
+AT = Kind(
+    lambda value: (
+        value is None or (isinstance(value, Mapping) and all(k == "x" and is_number(v) for k, v in value.items()))
+    ),
+    ("{'x': None}", "{'x': [1]}", "{'x': '1'}", "{'x': True}", "{'zz': 1}", "{1: 1}"),
+)
+SEVERAL_FITS = Kind(is_fit, ("T2", "NULL", "SPEC"))
+UNUSED_COLUMNS = ("np", "D")
+
+_TREE = {"tree": "T"}
+_FIT = {"tree": FIT, "prob": PROBABILITY}
+_PLOT = {"tree": RESULT, "ax": AXES, "ratio": optional(BOOLEAN), "prob": PROBABILITY}
+_SAMPLER = {
+    "draws": whole(1),
+    "tune": whole(1),
+    "chains": whole(1),
+    "random_seed": Kind(lambda value: value is None or whole(0).admits(value), SEED.own),
+    "sampler": words("auto", "nutpie", "pymc", "numpyro"),
+    "target_accept": PROBABILITY,
+    "progress": optional(BOOLEAN),
+}
+_COUNTS = {
+    "data": COUNT_TABLE,
+    "events": pair(*COUNTS),
+    "total": pair("n", "m"),
+    "no_events": Kind(is_none, pair("p", "q").own),
+    "zero": optional(words("only0", "if0all", "all", "none")),
+    "add": real(0),
+    "drop_double_zero": optional(BOOLEAN),
+    "names": texts(2),
+}
+_MEANS = {"data": COUNT_TABLE, "mean": pair(*COUNTS), "sd": pair(*COUNTS), "n": pair(*COUNTS), "names": texts(2)}
+_DOSES = {
+    "data": Kind(lambda value: False),
+    "y": column("logrr"),
+    "cases": column("cases"),
+    "n": column("peryears"),
+    "type": words("type", "ir", "ci", "cc"),
+    "group": column("id"),
+    "se": Kind(lambda value: value in ("se",) if isinstance(value, str) else False, ("'s'", "['se']")),
+}
+_DOSE_CALL = Call(
+    {
+        "data": "AL",
+        "y": "'logrr'",
+        "cases": "'cases'",
+        "n": "'peryears'",
+        "type": "'type'",
+        "group": "'id'",
+        "se": "'se'",
+    },
+    _DOSES,
+)
+_COUNT_CALL = Call({"data": "E", "events": "('e', 'c')", "total": "('n', 'm')"}, _COUNTS)
+_MEAN_CALL = Call({"data": "E", "mean": "('a', 'b')", "sd": "('s', 't')", "n": "('n', 'm')"}, _MEANS)
+_MATRIX = Call({"matrix": "[[1.0]]"}, {"matrix": numbers((1, 1), (2, 2), (0, 0), (0,))}, ("matrix",))
+_SCALE = Call({"scale": "0.5"}, {"scale": real(0)})
+_SAMPLES = {"spec": SPEC, **_SAMPLER}
+
+CALLS: dict[str, Call] = {
+    "specify": Call(
+        {"formula": "'y ~ x'", "data": "D", "S": "'v'", "random": "'1 | g'"},
+        {
+            "formula": FORMULA,
+            "data": TABLE,
+            "S": Kind(
+                lambda value: value in ("v", "v2") if isinstance(value, str) else False, ("['v', 'v2']", "{'a': 1}")
+            ),
+            "random": Kind(
+                lambda value: value is None or (isinstance(value, str) and value in ("1 | g", "1 | f")), ("'g'",)
+            ),
+            "psi": words("unstr", "diag", "id", "cs", "hcs", "ar1", "har1"),
+            "common": Kind(is_none, ("'x + f'", "'1'", "['x']")),
+            "offset": Kind(is_none, ("'g'", "['x']", "D.g", "np.ones(9)", "['1'] * 10", "[True] * 10")),
+            "S_correlation": Kind(is_none),
+            "groups": Kind(is_none, ("'g'", "['g']", "D.g")),
+            "measure": MEASURES,
+        },
+    ),
+    "fit": Call(
+        {"spec": "SPEC"},
+        {
+            "spec": SPEC,
+            "method": METHODS,
+            "start": optional(numbers((1,), positive=True)),
+            "max_iterations": optional(whole(1)),
+            "tolerance": optional(real(0, 1)),
+            "verbose": optional(Kind(lambda value: isinstance(value, bool | np.bool_))),
+            "vc_adjust": Kind(is_none, BOOLEAN.own),
+            "random_effects": optional(BOOLEAN),
+        },
+    ),
+    "fit_many": Call(
+        {"spec": "ONE", "Y": "Y"},
+        {
+            "spec": Kind(lambda value: isinstance(value, bm.Spec)),
+            "Y": numbers((3, 10, 1)),
+            "S": Kind(
+                lambda value: value is None or numbers((3, 10, 1, 1)).admits(value),
+                ("S", "-S", "S > 0", "S + 1j", "S * np.nan"),
+            ),
+            "method": METHODS,
+            "start": optional(numbers((1,), positive=True)),
+            "n_jobs": JOBS,
+            "progress": BOOLEAN,
+        },
+    ),
+    "simulate": Call(
+        {"spec_or_tree": "SPEC", "n": "2", "random_seed": "1", "beta": "[0.1, 0.2]", "psi": "0.3"},
+        {
+            "spec_or_tree": Kind(lambda value: isinstance(value, bm.Spec) or RESULT.admits(value)),
+            "n": whole(1),
+            "random_seed": SEED,
+            "beta": numbers((2,)),
+            "psi": Kind(
+                lambda value: (
+                    numbers((), (1, 1), positive=True).admits(value)
+                    or (
+                        isinstance(value, Mapping)
+                        and list(value) == ["g"]
+                        and numbers((), (1, 1), positive=True).admits(value["g"])
+                    )
+                ),
+                ("{'g': 0.1}", "{'g': -1}", "{'zz': 1}", "[['1']]", "[[True]]", "True", "{'g': None}"),
+            ),
+        },
+    ),
+    "summary": Call(_TREE, {**_FIT, "tree": RESULT, "components": words("sd", "variance")}),
+    "confint": Call(
+        _TREE,
+        {**_FIT, "tree": RESULT, "method": words("wald", "qprofile", "profile"), "parameters": optional(names(*KNOWN))},
+    ),
+    "profile": Call(
+        {"tree": "T", "points": "3"},
+        {
+            **_FIT,
+            "parameters": optional(names("tau", "psi", "tau[g, Intercept]", "psi[g, Intercept]")),
+            "points": whole(2, 100),
+        },
+    ),
+    "bootstrap": Call(
+        {"tree": "T", "n": "5", "random_seed": "1"},
+        {
+            **_FIT,
+            "n": whole(2, 100),
+            "random_seed": SEED,
+            "kind": words("parametric", "groups"),
+            "intervals": names("percentile", "basic", "bca"),
+            "n_jobs": JOBS,
+            "progress": BOOLEAN,
+        },
+    ),
+    "compare": Call({"tree": "T"}, {"tree": RESULTS, "names": optional(texts(1)), "prob": PROBABILITY}, ("tree",)),
+    "predict": Call(
+        _TREE,
+        {
+            **_FIT,
+            "tree": RESULT,
+            "newdata": Kind(
+                lambda value: (
+                    value is None
+                    or (isinstance(value, pd.DataFrame) and "x" in value)
+                    or (isinstance(value, Mapping) and list(value) == ["x"] and are_numbers(value["x"]))
+                ),
+                (
+                    "{'x': '1'}",
+                    "{'x': [1, None]}",
+                    "{'x': [True, 'a']}",
+                    "{'x': 1j}",
+                    "{'y': 1}",
+                    "{'x': [1, 2], 'z': [1]}",
+                ),
+            ),
+            "interval": optional(words("confidence", "prediction")),
+        },
+    ),
+    "blup": Call(
+        _TREE,
+        {
+            **_FIT,
+            "tree": RESULT,
+            "level": optional(words("g")),
+            "kind": words("outcome", "residual"),
+            "se": words("exact", "paper"),
+        },
+    ),
+    "ranef": Call(_TREE, {**_FIT, "tree": RESULT}),
+    "heterogeneity": Call(_TREE, {"tree": RESULT}),
+    "variance_partition": Call(_TREE, {"tree": RESULT}),
+    "r_squared": Call({"tree": "T", "simpler": "NULL"}, {"tree": SEVERAL_FITS, "simpler": SEVERAL_FITS}),
+    "lr_test": Call(
+        {"small": "NULL", "big": "TML"},
+        {
+            "small": SEVERAL_FITS,
+            "big": SEVERAL_FITS,
+            "nested": BOOLEAN,
+            "reference": words("auto", "bootstrap"),
+            "bootstrap": whole(0, 10**7),
+            "random_seed": SEED,
+        },
+    ),
+    "drop1": Call({"tree": "TML"}, {"tree": FIT}),
+    "add1": Call(
+        {"tree": "NULL", "terms": "'x'", "data": "D"},
+        {
+            "tree": FIT,
+            "terms": names("x", "f"),
+            "data": Kind(lambda value: isinstance(value, pd.DataFrame) and "x" in value and len(value) == 10),
+        },
+    ),
+    "sample": Call(
+        {"spec": "SPEC", "draws": "1", "tune": "1"},
+        {**_SAMPLES, "priors": priors(), "random_effects": optional(BOOLEAN)},
+        slow=True,
+    ),
+    "sensitivity": Call(
+        {"spec": "SPEC", "priors": "{'a': None}", "draws": "1", "tune": "1"},
+        {
+            **_SAMPLES,
+            "prob": PROBABILITY,
+            "priors": Kind(lambda value: False, ("{'a': 3}", "{'a': bm.Prior('Flat')}", "[None]")),
+        },
+        slow=True,
+    ),
+    "to_pymc": Call(
+        {"spec": "SPEC"},
+        {"spec": SPEC, "priors": priors(), "parameterization": words("marginal", "centered", "noncentered")},
+        slow=True,
+    ),
+    "report": Call(
+        {"tree": "T"},
+        {
+            "tree": RESULTS,
+            "path": optional(PATH),
+            "title": TEXT,
+            "citation": TEXT,
+            "names": optional(texts(1)),
+            "sensitivity": Kind(is_none),
+            "prob": PROBABILITY,
+        },
+        ("tree",),
+        slow=True,
+    ),
+    "load_analysis": Call({"path": "'school'"}, {"path": words("school", "bcg")}),
+    "load_study": Call({"path": "'table6'"}, {"path": words("table6")}),
+    "run_study": Call(
+        {"study": "STUDY", "directory": "OUT"},
+        {
+            "study": Kind(lambda value: False),
+            "directory": PATH,
+            "datasets": optional(whole(1)),
+            "n_jobs": JOBS,
+            "progress": BOOLEAN,
+            "zarr": BOOLEAN,
+        },
+        slow=True,
+    ),
+    "study_table": Call({"study": "STUDY", "results": "T"}, {"study": EVERY_ROW, "results": EVERY_ROW}, slow=True),
+    "save": Call({"trees": "T", "path": "'a.nc'"}, {"trees": RESULTS}, slow=True),
+    "load": Call({"path": "'none.nc'"}, {"path": Kind(is_long)}, slow=True),
+    "datasets.load": Call({"name": "'bcg'"}, {"name": words(*bm.datasets.names())}),
+    "datasets.describe": Call({"name": "'bcg'"}, {"name": words(*bm.datasets.names())}),
+    "datasets.names": Call({}, {}),
+    "measures.measure": Call({"name": "'smd'"}, {"name": optional(TEXT)}),
+    "effects.odds_ratio": _COUNT_CALL,
+    "effects.risk_ratio": _COUNT_CALL,
+    "effects.risk_difference": _COUNT_CALL,
+    "effects.mean_difference": _MEAN_CALL,
+    "effects.hedges_g": Call(_MEAN_CALL.arguments, {**_MEANS, "correction": words("exact", "approximate", "none")}),
+    "within.from_se": Call({"se": "'v'"}, {}, ("se",)),
+    "within.nearest": Call({"matrix": "np.eye(2)"}, {"matrix": numbers((2, 2), (1, 1), positive=True)}),
+    "within.correlated": Call(
+        {"data": "D", "variance": "'v'", "rho": "0.5", "group": "'g'"},
+        {"data": TABLE, "variance": column("v", "v2"), "rho": real(-1, 1), "group": column(*"yvxgf", "y2", "v2")},
+    ),
+    "within.ar1": Call(
+        {"data": "D", "variance": "'v'", "rho": "0.5", "group": "'g'"},
+        {
+            "data": TABLE,
+            "variance": column("v", "v2"),
+            "rho": real(-1, 1),
+            "group": column(*"yvxgf", "y2", "v2"),
+            "position": optional(column("x", "y", "v", "y2", "v2")),
+        },
+    ),
+    "within.greenland_longnecker": _DOSE_CALL,
+    "within.hamling": _DOSE_CALL,
+    "structures.resolve": Call(
+        {"structure": "'cs'"}, {"structure": words("unstr", "diag", "id", "cs", "hcs", "ar1", "har1")}
+    ),
+    "structures.from_json": Call(
+        {"value": "'cs'"},
+        {
+            "value": Kind(
+                words("unstr", "diag", "id", "cs", "hcs", "ar1", "har1").admits,
+                ("{'name': 'prop'}", "{'name': 'unstr', 'matrix': [[1]]}", "{'name': ['prop']}", "{'name': 'zz'}"),
+            )
+        },
+    ),
+    "structures.Fixed": _MATRIX,
+    "structures.Proportional": _MATRIX,
+    "structures.KnownCorrelation": _MATRIX,
+    "Prior": Call({"name": "'HalfNormal'", "sigma": "0.5"}, {"name": TEXT, "sigma": real()}, ("name",)),
+    "Priors": Call(
+        {"tau": "bm.priors.half_normal(1)"},
+        {
+            each: Kind(lambda value: value is None or isinstance(value, bm.Prior) or is_empty(value))
+            for each in ("beta", "tau", "rho")
+        },
+    ),
+    "priors.half_normal": _SCALE,
+    "priors.half_cauchy": _SCALE,
+    "priors.half_t": Call({"scale": "0.5"}, {"scale": real(0), "df": real(0)}),
+    "priors.turner": Call({}, {each: Kind(is_none) for each in ("outcome", "comparison")}),
+    "priors.rhodes": Call({}, {each: Kind(is_none) for each in ("outcome", "comparison", "field")}),
+    "plots.forest": Call(
+        _TREE,
+        {
+            **_PLOT,
+            **dict.fromkeys(("labels", "subgroup"), BY_ROW),
+            "columns": Kind(lambda value: value is None or is_empty(value)),
+            "outcome": optional(names("y")),
+            **dict.fromkeys(("blup", "prediction", "weights"), BOOLEAN),
+            "sort": Kind(lambda value: value is None or (isinstance(value, str) and value in ("y", "x", "g"))),
+            "limits": Kind(
+                lambda value: value is None or (numbers((2,)).admits(value) and value[0] < value[1]),
+                ("(1,)", "(2, 1)", "('a', 'b')", "(1, True)", "(-1, np.nan)", "'ab'", "(-1, 2)"),
+            ),
+        },
+    ),
+    "plots.funnel": Call(
+        _TREE,
+        {
+            **_PLOT,
+            "outcome": optional(words("y")),
+            "y": words("se", "precision", "variance", "weight", "n"),
+            "contours": Kind(
+                lambda value: (
+                    numbers(*((k,) for k in range(9)), (0, 0), ()).admits(value)
+                    and all(0 < p < 1 for p in np.ravel(value))
+                ),
+                ("[1.5]", "['0.9']", "[[0.9, 0.5], [0.1]]"),
+            ),
+        },
+    ),
+    "plots.bubble": Call(
+        {"tree": "T", "x": "'x'"},
+        {
+            **_PLOT,
+            "x": words("x"),
+            "at": Kind(lambda value: value is None or is_empty(value), AT.own),
+            "outcome": optional(words("y")),
+            "interval": Kind(
+                lambda value: (
+                    value is None
+                    or (isinstance(value, list) and not value)
+                    or names("confidence", "prediction").admits(value)
+                ),
+                ("['confidence', 'zz']",),
+            ),
+        },
+    ),
+    "plots.orchard": Call(_TREE, {**_PLOT, "by": Kind(is_none), "at": AT, "outcome": optional(words("y"))}),
+    "plots.caterpillar": Call(
+        _TREE,
+        {
+            "tree": RESULT,
+            "ratio": optional(BOOLEAN),
+            "prob": PROBABILITY,
+            "level": optional(words("g")),
+            "effect": optional(words("Intercept")),
+            "kind": words("ranef", "outcome", "blup", "coef"),
+            "axes": AXES,
+        },
+    ),
+    "plots.dose_response": Call(
+        {"trees": "T", "dose": "'x'"},
+        {
+            "trees": RESULTS,
+            "dose": words("x"),
+            "ax": AXES,
+            "ratio": optional(BOOLEAN),
+            "prob": PROBABILITY,
+            "reference": optional(real()),
+            "upto": optional(real()),
+            "at": Kind(lambda value: value is None or is_empty(value), AT.own),
+            "outcome": optional(words("y")),
+            "studies": BOOLEAN,
+        },
+    ),
+    "plots.longitudinal": Call(
+        {"trees": "T", "time": "'x'"},
+        {
+            "trees": RESULTS,
+            "time": words("x"),
+            "ax": AXES,
+            "ratio": optional(BOOLEAN),
+            "prob": PROBABILITY,
+            "at": Kind(lambda value: value is None or is_empty(value), AT.own),
+            "outcome": optional(words("y")),
+            "studies": BOOLEAN,
+        },
+    ),
+    "plots.compare": Call(
+        {"results": "{'a': T}"},
+        {
+            "results": Kind(lambda value: False),
+            "parameters": optional(names(*COEF, "tau[g, Intercept]")),
+            "axes": AXES,
+            "prob": optional(PROBABILITY),
+            "ratio": optional(BOOLEAN),
+        },
+    ),
+    "plots.structure": Call(
+        {"spec": "SPEC"},
+        {
+            "spec": Kind(lambda value: isinstance(value, bm.Spec) or is_fit(value) or RESULT.admits(value)),
+            "ax": AXES,
+            "most": whole(1),
+        },
+    ),
+    "plots.profile": Call(
+        {"dataset": "PROFILE"},
+        {"dataset": Kind(lambda value: isinstance(value, xr.Dataset) and "loglik" in value), "axes": AXES},
+    ),
+    "plots.prior_posterior": Call(
+        {"tree": "POST"},
+        {
+            "tree": Kind(lambda value: False),
+            "parameters": optional(names("tau[g, Intercept]")),
+            "axes": AXES,
+            "fit": optional(FIT),
+        },
+    ),
+    "plots.loo_pit": Call(
+        {"tree": "T"}, {"tree": Kind(lambda value: False), "ax": AXES, "prob": PROBABILITY}, slow=True
+    ),
+    "plots.loo_pit_values": Call({"tree": "T"}, {"tree": Kind(lambda value: False)}, slow=True),
+    "plots.sensitivity": Call({"dataset": "PROFILE"}, {"dataset": EVERY_ROW, "parameters": EVERY_ROW}, slow=True),
+    "plots.simulation": Call({"table": "D"}, {"table": EVERY_ROW}, slow=True),
+}
+
+WITHOUT = {
+    "estimation.register": "takes an object of ours that its own class checks",
+    "measures.register": "takes an object of ours that its own class checks",
+    "structures.register": "takes a class, checked by the contract tests",
+    "datasets.fetch": "deprecated, is datasets.load",
+}

@@ -1,0 +1,82 @@
+"""What the lines of malformed calls are evaluated in: small data, models and results, the same in every run.
+
+`python -m tests.hostile.world "LINE"` runs one line again.
+"""
+
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import bayesmeta as bm
+from tests.support.posteriors import make_posterior
+
+N = 10
+
+
+@cache
+def world() -> dict[str, Any]:
+    """Names and values."""
+    rng = np.random.default_rng(0)
+    D = pd.DataFrame(
+        {
+            "y": rng.normal(size=N),
+            "v": rng.uniform(0.1, 0.5, N),
+            "x": rng.normal(size=N),
+            "g": list("aabbccddee"),
+            "f": list("pqrpqrpqrp"),
+            "y2": rng.normal(size=N),
+            "v2": rng.uniform(0.1, 0.5, N),
+        }
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spec = bm.specify("y ~ x", D, S="v", random="1 | g", measure="smd")
+        spec2 = bm.specify("y + y2 ~ x", D, S=["v", "v2"], random="1 | g")
+        fits = {f"T{name}": bm.fit(spec, method) for name, method in (("", "reml"), ("ML", "ml"))}
+        null = bm.fit(bm.specify("y ~ 1", D, S="v", random="1 | g", measure="smd"), "ml")
+        posterior = make_posterior(spec)
+        estimates = bm.profile(fits["T"], points=3)
+        single = bm.specify("y ~ 1", D, S="v", measure="smd")
+    counts = pd.DataFrame({"e": [3, 5, 7], "c": [4, 2, 9], "n": [20, 20, 30], "m": [20, 22, 30]})
+    counts = counts.assign(
+        p=counts.n - counts.e, q=counts.m - counts.c, a=[1.0, 2, 3], b=[0.5, 1, 2], s=1.5, t=[1, 2, 3.0]
+    )
+    y = D[["y"]].to_numpy()[None].repeat(3, axis=0)
+    return {
+        "np": np,
+        "pd": pd,
+        "xr": xr,
+        "bm": bm,
+        "Path": Path,
+        "D": D,
+        "E": counts,
+        "AL": bm.datasets.load("alcohol"),
+        "Y": y,
+        "S": np.full((3, N, 1, 1), 0.2),
+        "SPEC": spec,
+        "SPEC2": spec2,
+        "NULL": null,
+        "POST": posterior,
+        "PROFILE": estimates,
+        "ONE": single,
+        "T2": bm.fit(spec2),
+        **fits,
+        "STUDY": bm.load_study("table6"),
+        "OUT": Path(tempfile.gettempdir()) / "bayesmeta-hostile",
+    }
+
+
+def run(line: str) -> Any:
+    """The value of one line."""
+    return eval(line, dict(world()))
+
+
+if __name__ == "__main__":
+    print(run(sys.argv[1]))
