@@ -67,6 +67,14 @@ def is_number(value: object) -> bool:
         return False
 
 
+def is_finite(value: Any) -> bool:
+    """Whether a number is finite, and not too large to be a float."""
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
+
+
 def check_probability(value: Any, name: str = "prob") -> float:
     """A probability strictly between 0 and 1.
 
@@ -107,7 +115,7 @@ def check_number(value: Any, name: str, above: float | None = None, least: float
     bayesmeta.errors.SpecError: tolerance is 0; it must be a finite number greater than 0
     """
     low = above if least is None else least
-    if not is_number(value) or not isfinite(value) or not (low is None or value > low or value == least):
+    if not is_number(value) or not is_finite(value) or not (low is None or value > low or value == least):
         span = "" if low is None else f" greater than {above:g}" if least is None else f" of at least {least:g}"
         raise SpecError(f"{name} is {shown(value)}; it must be a finite number{span}")
     return float(value)

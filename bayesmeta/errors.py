@@ -5,6 +5,7 @@ further lines say what would be right and where to look.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from functools import wraps
@@ -14,8 +15,15 @@ from typing import NamedTuple
 _PACKAGE = os.path.dirname(__file__) + os.sep  # with the separator: a script bayesmeta_trials.py beside it is outside
 
 
+_LONGEST = 200  # characters without a blank that a message repeats
+
+
 class BayesmetaError(ValueError):
     """Base of every error that bayesmeta raises on purpose."""
+
+    def __init__(self, message: object = "") -> None:
+        """The message, in which what a user wrote at great length is cut."""
+        super().__init__(re.sub(rf"\S{{{_LONGEST},}}", lambda match: f"{match[0][:_LONGEST]} ...", str(message)))
 
 
 class SpecError(BayesmetaError):

@@ -103,6 +103,10 @@ class Place:
         words = shortened(str(key)) if isinstance(key, str) else f"entry {key + 1}"
         return Place(self.file, self.lines, (*self.path, key), f"{self.text}: {words}" if self.text else words)
 
+    def at(self, *keys: str | int) -> "Place":
+        """The line of an entry below, and the words of this one."""
+        return Place(self.file, self.lines, (*self.path, *keys), self.text)
+
     def of(self, kind: str, name: str) -> "Place":
         """An entry two levels below, as the table [model.NAME]."""
         words = f"{kind} {shortened(name)}"
@@ -120,11 +124,11 @@ class Place:
 def check_table(value: Any, known: Collection[str], place: Place, required: Iterable[str] = ()) -> dict[str, Any]:
     """A table whose keys are known, with those that are required."""
     if not isinstance(value, dict):
-        raise place.error(f"is {shortened(repr(value))}; it must be a table")
+        raise place.error(f"is {shown(value)}; it must be a table")
     for key in value:
         if key not in known:
             hint = did_you_mean(key[:_LONGEST], known)
-            raise SpecError(f"{place / key}: unknown key '{shortened(key)}'{hint}\nknown: {listing(known, most=20)}")
+            raise SpecError(f"{place.at(key)}: unknown key '{shortened(key)}'{hint}\nknown: {listing(known, most=20)}")
     for key in required:
         if key not in value:
             raise SpecError(f"{place}: '{key}' is missing")
@@ -135,7 +139,7 @@ def check_value(value: Any, kind: type[Any], place: Place) -> Any:
     """A text, a list or a table."""
     if not isinstance(value, kind):
         words = {"str": "a string", "list": "a list", "dict": "a table"}[kind.__name__]
-        raise place.error(f"is {shortened(repr(value))}; it must be {words}")
+        raise place.error(f"is {shown(value)}; it must be {words}")
     return value
 
 

@@ -63,7 +63,7 @@ class Figure:
 def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Figure:
     """Read a table `[figure.NAME]` of a model file; SpecError for anything that does not belong there.
 
-    models : names of those of the file.
+    models : names of those of the file. where : file and line, as errors begin.
     """
     where = f"{where}: figure {name}"
     check_type(table, dict, where)

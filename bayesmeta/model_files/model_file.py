@@ -1,7 +1,8 @@
 """Model files: one TOML file holds the models of one worked analysis, each a specification and a method of fitting."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +12,19 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta import datasets, structures, within
-from bayesmeta._validation import check_choice, check_keys, check_name, check_strings, check_type
+from bayesmeta._validation import check_choice, check_keys, check_name, check_type
 from bayesmeta.datasets.csv_files import read_csv
-from bayesmeta.errors import DataError, SpecError
+from bayesmeta.errors import BayesmetaError, DataError, SpecError
+from bayesmeta.estimation.methods import REGISTER
+from bayesmeta.measures import MEASURES
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
 from bayesmeta.model_files.derive import derive
 from bayesmeta.model_files.figures import Figure, read_figure
 from bayesmeta.model_files.published import Printed, read_printed
 from bayesmeta.priors.prior import Prior, Priors
-from bayesmeta.toml_files import locate, read_toml
+from bayesmeta.toml_files import Place, check_table, check_value, locate, read_with_places, shortened
+from bayesmeta.tree.files import check_name_of_model
 
 _TYPES = {
     **dict.fromkeys(("title", "citation", "data"), str),
@@ -184,21 +188,36 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     >>> analysis.models["district_study"].settings["random"]
     '1 | district/study'
     """
+    if not isinstance(path, str | Path):
+        raise SpecError(f"expected the path of a model file, got {type(path).__name__}")
     file = locate(path)
-    content = read_toml(file)
+    content, root = read_with_places(file)
     if "scenario" in content:
         raise SpecError(f"{file.name} declares a simulation study, not models; see bayesmeta.load_study")
-    check_keys(content, _TYPES, file.name, required=("title", "data", "model"))
+    check_table(content, _TYPES, root, required=("title", "data", "model"))
     for key, value in content.items():
-        check_type(value, _TYPES[key], f"{file.name}: {key}")
+        check_value(value, _TYPES[key], root / key)
     derived, complete = content.get("derive", {}), tuple(content.get("complete", ()))
-    check_strings((*derived.values(), *complete), f"{file.name}: derive or complete")
+    for name, expression in derived.items():
+        check_value(expression, str, root / "derive" / name)
+    for position, column in enumerate(complete):
+        check_value(column, str, root / "complete" / position)
     source = Source(content["data"], file.parent, MappingProxyType(derived), complete, _labels(content), allow_outside)
     inputs = tuple(filter(None, (file, source.path)))
-    priors = _priors(content["priors"], f"{file.name}: priors") if "priors" in content else None
-    models = MappingProxyType({name: _model(name, table, source, priors) for name, table in content["model"].items()})
-    tables = {title: _table(title, names, models) for title, names in content.get("tables", {}).items()}
-    figures = {name: read_figure(name, figure, models, file.name) for name, figure in content.get("figure", {}).items()}
+    priors = _priors(content["priors"], root / "priors") if "priors" in content else None
+    if not content["model"]:
+        raise (root / "model").error("is empty; there must be at least one table [model.NAME]")
+    models = MappingProxyType(
+        {name: _model(name, table, source, priors, root.of("model", name)) for name, table in content["model"].items()}
+    )
+    tables = {
+        title: _table(title, names, models, root / "tables" / title)
+        for title, names in content.get("tables", {}).items()
+    }
+    figures = {
+        name: read_figure(name, figure, models, str(root.at("figure", name)))
+        for name, figure in content.get("figure", {}).items()
+    }
     citation = content.get("citation", "")
     return Analysis(
         content["title"], citation, Path(path), models, MappingProxyType(tables), MappingProxyType(figures), inputs
@@ -218,26 +237,44 @@ def _labels(content: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name.strip(" `") for text in texts for name in text.rpartition("|")[2].split("/"))
 
 
-def _model(name: str, table: Any, source: Source, priors: Priors | None) -> Model:
-    where = f"model {name}"
-    check_type(table, dict, where)
-    check_keys(table, _MODEL, where, required=("formula", "S"))
+def _model(name: str, table: Any, source: Source, priors: Priors | None, place: Place) -> Model:
+    check_name_of_model(name, str(place))
+    check_table(table, _MODEL, place, required=("formula", "S"))
     for key in ("what", "method", "offset", "common", "groups", "measure"):
-        check_type(table.get(key, ""), str, f"{where}: {key}")
-    check_type(table.get("paper", []), list, f"{where}: paper")
-    _check_sampling(table["S"], f"{where}: S")
-    _structures(table.get("psi", "unstr"), f"{where}: psi")
-    printed = tuple(read_printed(entry, f"{where}: paper") for entry in table.get("paper", ()))
+        check_value(table.get(key, ""), str, place / key)
+    if "method" in table:
+        check_choice(table["method"], REGISTER, str(place / "method"))
+    if "measure" in table:
+        check_choice(table["measure"], MEASURES, str(place / "measure"))
+    check_value(table.get("paper", []), list, place / "paper")
+    _check_sampling(table["S"], place / "S")
+    with _placed(place.at("psi")):
+        _structures(table.get("psi", "unstr"), "psi")
+    printed = tuple(
+        read_printed(entry, str((place / "paper").at(position)))
+        for position, entry in enumerate(table.get("paper", ()))
+    )
     settings = {key: value for key, value in table.items() if key in (*_PASSED, "psi", "S")}
-    own = _priors(table["priors"], f"{where}: priors") if "priors" in table else priors
+    own = _priors(table["priors"], place / "priors") if "priors" in table else priors
     what, method = table.get("what", ""), table.get("method", "reml")
     return Model(name, what, method, MappingProxyType(settings), own, printed, source)
 
 
-def _priors(written: Any, where: str) -> Priors:
-    check_type(written, dict, where)
-    check_keys(written, ("beta", "tau", "rho"), where)
-    return Priors(**{block: _prior(table, f"{where}: {block}") for block, table in written.items()})
+@contextmanager
+def _placed(place: Place) -> Iterator[None]:
+    """Errors of values that others check, with the line of the file; also those that they did not think of."""
+    try:
+        yield
+    except BayesmetaError as error:
+        raise type(error)(f"{place}: {error}") from None
+    except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as error:
+        raise SpecError(f"{place} cannot be used: {shortened(str(error))}") from None
+
+
+def _priors(written: Any, place: Place) -> Priors:
+    check_table(written, ("beta", "tau", "rho"), place)
+    with _placed(place):
+        return Priors(**{block: _prior(table, block) for block, table in written.items()})
 
 
 def _prior(written: Any, where: str) -> Any:
@@ -249,10 +286,13 @@ def _prior(written: Any, where: str) -> Any:
     return {key: _prior(table, f"{where}.{key}") for key, table in written.items()}
 
 
-def _table(title: str, names: Any, models: Mapping[str, Model]) -> tuple[str, ...]:
-    check_type(names, list, f"tables: {title}")
-    for name in names:
-        check_name(name, models, f"tables: {title}: no model", "models")
+def _table(title: str, names: Any, models: Mapping[str, Model], place: Place) -> tuple[str, ...]:
+    if not check_value(names, list, place):
+        raise place.error("is empty; it must list models")
+    for position, name in enumerate(names):
+        check_name(check_value(name, str, place / position), models, f"{place}: no model", "models")
+        if name in names[:position]:
+            raise place.error(f"lists model '{name}' twice")
     return tuple(names)
 
 
@@ -269,14 +309,22 @@ def _structures(written: Any, where: str) -> Any:
     return structures.from_json({"name": matrix[0], "matrix": written[matrix[0]]})
 
 
-def _check_sampling(S: Any, where: str) -> None:
+def _check_sampling(S: Any, place: Place) -> None:
     if not isinstance(S, Mapping):
-        check_strings(S if isinstance(S, list) else [S], where)
+        _check_columns(S, place)
     elif "within" not in S:
-        check_keys(S, ("se", "within"), where, required=("se",))
-        check_strings(S["se"] if isinstance(S["se"], list) else [S["se"]], f"{where}: se")
+        check_table(S, ("se", "within"), place, required=("se",))
+        _check_columns(S["se"], place / "se")
     else:
-        check_choice(S["within"], _BUILDERS, f"{where}: within")
+        check_choice(S["within"], _BUILDERS, str(place / "within"))
         _, *parameters = inspect.signature(_BUILDERS[S["within"]]).parameters.values()
         required = [p.name for p in parameters if p.default is p.empty]
-        check_keys(S, ("within", *(p.name for p in parameters)), f"{where}: {S['within']}", required)
+        check_table(S, ("within", *(p.name for p in parameters)), place / S["within"], required)
+
+
+def _check_columns(written: Any, place: Place) -> None:
+    """The name of a column, or a list of them."""
+    for name in written if isinstance(written, list) else [written]:
+        check_value(name, str, place)
+    if not written:
+        raise place.error("is empty; it must name a column")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
-from bayesmeta._validation import check_choice, check_keys, listing
+from bayesmeta._validation import check_choice, check_keys, check_number, check_type, listing
 from bayesmeta.errors import SpecError
 
 # what a file may state, and how many labels each takes in `of`: (fewest, most)
@@ -93,6 +93,13 @@ def read_printed(entry: Any, where: str) -> Printed:
         raise SpecError(f"{where}: {entry!r} is not a table with quantity, printed and where")
     check_keys(entry, _KEYS, where, required=("quantity", "printed", "where"))
     quantity, of = entry["quantity"], entry.get("of", [])
+    for value in of if isinstance(of, list) else [of]:
+        check_type(value, str, f"{where}: of")
+    check_type(entry["where"], str, f"{where}: where")
+    at = entry.get("at", {})
+    check_type(at, dict, f"{where}: at")
+    for name, value in at.items():
+        check_number(value, f"{where}: at: {name}")
     check_choice(quantity, QUANTITIES, f"{where}: quantity")
     labels = (of,) if isinstance(of, str) else tuple(of)
     fewest, most = QUANTITIES[quantity]

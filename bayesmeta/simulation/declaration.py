@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import keyword
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,31 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_integer, check_keys, check_name, listing, shown
+from bayesmeta._validation import (
+    check_choice,
+    check_integer,
+    check_name,
+    check_number,
+    is_finite,
+    is_number,
+    listing,
+    shown,
+)
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import REGISTER
 from bayesmeta.inference.simulate import draw, psi_root, true_covariances
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
-from bayesmeta.toml_files import locate, read_toml
+from bayesmeta.toml_files import (
+    Place,
+    check_table,
+    check_value,
+    locate,
+    read_toml,
+    read_with_places,
+    shortened,
+)
+from bayesmeta.tree.files import check_name_of_model
 
 SCENARIO = "scenario"
 _KEYS = ("title", "citation", "datasets", "seed", "estimators", "design", "truth", "sampling", "statistics", SCENARIO)
@@ -26,6 +45,8 @@ _PARTS = {
     "truth": ("beta", "variance", "correlation"),
     "sampling": ("correlation", "sds"),
 }
+_MOST = 1_000_000  # groups of a level
+_RANGES = {"beta": (-1e6, 1e6), "variance": (0.0, 1e6), "correlation": (-1.0, 1.0)}
 KINDS, TARGETS = ("bias", "rmse", "coverage"), ("beta", "tau2", "rho")
 
 
@@ -144,31 +165,106 @@ def load_study(path: str | Path) -> Simulation:
     >>> len(study.scenarios), list(study.draws)
     (8, ['script', 'text'])
     """
+    if not isinstance(path, str | Path):
+        raise SpecError(f"expected the path of a study, got {type(path).__name__}")
     path = locate(path)
-    content = read_toml(path)
+    content, root = read_with_places(path)
     if SCENARIO not in content:
         raise SpecError(f"{path.name} does not declare a simulation study: it has no table [[{SCENARIO}]]")
-    check_keys(content, _KEYS, path.name, _KEYS)
-    for part, keys in _PARTS.items():
-        check_keys(content[part], keys, f"{path.name}: {part}", keys)
-    for method in content["estimators"]:
-        check_choice(method, REGISTER, f"{path.name}: an estimator")
+    _check(content, root)
     simulation = Simulation(
         title=content["title"],
         citation=content["citation"],
-        datasets=check_integer(content["datasets"], f"{path.name}: datasets", 1),
+        datasets=content["datasets"],
         seed=content["seed"],
         estimators=tuple(content["estimators"]),
         declared=content,
         draws=content["sampling"]["sds"],
-        statistics=tuple(_statistic(name, table, content) for name, table in content["statistics"].items()),
+        statistics=tuple(
+            _statistic(name, table, content, root.of("statistics", name))
+            for name, table in content["statistics"].items()
+        ),
         scenarios=tuple(content[SCENARIO]),
     )
-    for name, sds in simulation.draws.items():
-        _check_draw(sds, f"{path.name}: sampling: sds: {name}")
     for number in range(len(simulation.scenarios)):
         scenario_of(simulation, number, next(iter(simulation.draws)))
     return simulation
+
+
+def _check(content: Mapping[str, Any], root: Place) -> None:
+    """That every entry of a study is of its kind and in its range."""
+    check_table(content, _KEYS, root, _KEYS)
+    for part, keys in _PARTS.items():
+        check_table(content[part], keys, root / part, keys)
+    for key in ("title", "citation"):
+        check_value(content[key], str, root / key)
+    check_integer(content["datasets"], str(root / "datasets"), 1)
+    check_integer(content["seed"], str(root / "seed"), 0)
+    if not check_value(content["estimators"], list, root / "estimators"):
+        raise (root / "estimators").error("is an empty list; it must name at least one estimator")
+    for position, method in enumerate(content["estimators"]):
+        check_choice(method, REGISTER, f"{root / 'estimators' / position}: an estimator")
+    scenarios = check_value(content[SCENARIO], list, root / SCENARIO)
+    if not scenarios:
+        raise (root / SCENARIO).error("is an empty list; there must be at least one scenario")
+    for number, scenario in enumerate(scenarios):
+        _check_scenario(scenario, root / SCENARIO / number)
+    design, truth, sampling = content["design"], content["truth"], content["sampling"]
+    place = root / "design"
+    check_integer(design["outcomes"], str(place / "outcomes"), 1, 50)
+    check_value(design["psi"], str, place / "psi")
+    if not check_value(design["levels"], dict, place / "levels"):
+        raise (place / "levels").error("is empty; it must name at least one level")
+    for level, size in design["levels"].items():
+        if not level.isidentifier() or keyword.iskeyword(level):
+            raise (place / "levels" / level).error("is no name of a column; use letters, digits and _")
+        for of, value in _values(size, scenarios, place / "levels" / level):
+            check_integer(value, f"{place / 'levels' / level}{of}", 1, _MOST)
+    for key in truth:
+        _check_number(truth[key], scenarios, root / "truth" / key, *_RANGES[key])
+    _check_number(sampling["correlation"], scenarios, root / "sampling" / "correlation", *_RANGES["correlation"])
+    if not check_value(sampling["sds"], dict, root / "sampling" / "sds"):
+        raise (root / "sampling" / "sds").error("is empty; it must have at least one way to draw sampling SDs")
+    for name, sds in sampling["sds"].items():
+        check_name_of_model(name, str(root / "sampling" / "sds"))
+        _check_draw(sds, root / "sampling" / "sds" / name)
+    check_value(content["statistics"], dict, root / "statistics")
+
+
+def _check_scenario(scenario: Any, place: Place) -> None:
+    for name, value in check_value(scenario, dict, place).items():
+        if name == "paper":
+            for statistic, printed in check_value(value, dict, place / name).items():
+                try:
+                    number = float(printed)
+                except (TypeError, ValueError, OverflowError):
+                    number = np.nan
+                if not np.isfinite(number) or isinstance(printed, bool):
+                    where = place / name / statistic
+                    raise where.error(f"is {shortened(repr(printed))}; it must be a number, in quotes or without")
+        else:
+            check_number(value, str(place / name))
+
+
+def _values(entry: Any, scenarios: Sequence[Mapping[str, Any]], place: Place) -> Iterator[tuple[str, Any]]:
+    """The numbers that an entry stands for: its own, or those of the scenarios where it names them."""
+    if not isinstance(entry, str):
+        yield "", entry
+        return
+    for number, scenario in enumerate(scenarios):
+        check_name(
+            entry,
+            [key for key in scenario if key != "paper"],
+            f"{place}: scenario {number + 1} has no number",
+            "numbers",
+        )
+        yield f" ({entry} of scenario {number + 1})", scenario[entry]
+
+
+def _check_number(entry: Any, scenarios: Sequence[Mapping[str, Any]], place: Place, least: float, most: float) -> None:
+    for number, value in _values(entry, scenarios, place):
+        if not least <= check_number(value, f"{place}{number}") <= most:
+            raise SpecError(f"{place}{number} is {value}; it must be from {least:g} to {most:g}")
 
 
 def scenario_of(simulation: Simulation, number: int, way: str) -> Scenario:
@@ -201,9 +297,10 @@ def _exchangeable(k: int, rho: float) -> FloatArray:
     return np.full((k, k), rho) + (1 - rho) * np.eye(k)
 
 
-def _statistic(name: str, table: Mapping[str, str], content: Mapping[str, Any]) -> Statistic:
-    where, levels = f"statistics: {name}", content["design"]["levels"]
-    kind, of, level = table.get("kind", ""), table.get("of", ""), table.get("level", "")
+def _statistic(name: str, table: Any, content: Mapping[str, Any], where: Place) -> Statistic:
+    levels = content["design"]["levels"]
+    check_table(table, ("kind", "of", "level"), where)
+    kind, of, level = (check_value(table.get(key, ""), str, where / key) for key in ("kind", "of", "level"))
     if kind not in KINDS or of not in TARGETS or (kind == "coverage" and of != "beta"):
         raise SpecError(
             f"{where} is the {shown(kind)} of {shown(of)}; known: {listing(KINDS)} of {listing(TARGETS)}, "
@@ -211,12 +308,17 @@ def _statistic(name: str, table: Mapping[str, str], content: Mapping[str, Any]) 
         )
     if of != "beta":
         check_name(level, levels, f"{where}: no level", "levels")
+    if of == "rho" and content["design"]["outcomes"] < 2:
+        raise SpecError(f"{where} is about a correlation, which a design with one outcome does not have")
     return Statistic(name, kind, of, level)
 
 
-def _check_draw(sds: Mapping[str, list[float]], where: str) -> None:
-    if len(sds) != 1 or not set(sds) <= {"sd", "variance"}:
-        raise SpecError(f"{where} is {dict(sds)}; it must be sd = [low, high] or variance = [low, high]")
+def _check_draw(sds: Any, where: Place) -> None:
+    if not isinstance(sds, dict) or len(sds) != 1 or not set(sds) <= {"sd", "variance"}:
+        raise SpecError(f"{where} is {shortened(str(sds))}; it must be sd = [low, high] or variance = [low, high]")
     (bounds,) = sds.values()
-    if len(bounds) != 2 or not 0 < bounds[0] < bounds[1]:
-        raise SpecError(f"{where} has the bounds {bounds}; they must be two positive numbers, the lower one first")
+    numeric = isinstance(bounds, list) and all(is_number(bound) and is_finite(bound) for bound in bounds)
+    if not numeric or len(bounds) != 2 or not 0 < bounds[0] < bounds[1]:
+        raise SpecError(
+            f"{where} has the bounds {shortened(str(bounds))}; they must be two positive numbers, the lower one first"
+        )

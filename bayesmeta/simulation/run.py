@@ -19,7 +19,7 @@ from bayesmeta.estimation.parallel import in_order
 from bayesmeta.simulation.declaration import Scenario, Simulation, Statistic, scenario_of
 from bayesmeta.simulation.folder import claimed, done, read_piece, save_piece
 from bayesmeta.tree import files
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.schema_check import missing_group
 
 PIECE = 250  # data sets that are fitted and saved together: what a kill can lose
 RESULTS, RESULTS_ZARR = "results.nc", "results.zarr"
@@ -194,7 +194,8 @@ def study_table(study: Simulation, results: xr.DataTree) -> pd.DataFrame:
     check_is(results, xr.DataTree, "results", "the results tree of bm.run_study")
     for way in study.draws:
         for number in range(1, len(study.scenarios) + 1):
-            group(results, f"{way}_{number}")
+            if (name := f"{way}_{number}") not in results.children:
+                raise missing_group(results, name)
     return pd.DataFrame(_rows(study, results))
 
 

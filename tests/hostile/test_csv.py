@@ -1,7 +1,6 @@
 """CSV files as people have them: the numbers of the true table, or an error of ours that names file and line."""
 
 import os
-import random
 import warnings
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import bayesmeta as bm
 from tests.hostile.csv_variations import HEADER, Variation, table, variation, written
 
 CASES = int(os.environ.get("HOSTILE_CASES", "500"))
-FIRST = int(os.environ.get("HOSTILE_SEED", random.SystemRandom().randrange(10**6)))
+FIRST = int(os.environ.get("HOSTILE_SEED", os.environ["HOSTILE_FRESH"]))
 MODEL = """
 title = "A table"
 data = "table.csv"

@@ -15,7 +15,7 @@ from tests.hostile.cells import LABELS, NO_LABELS, NO_NUMBERS, column, with_cell
 from tests.hostile.world import world
 
 CASES = int(os.environ.get("HOSTILE_CASES", "400"))
-FIRST = int(os.environ.get("HOSTILE_SEED", random.SystemRandom().randrange(10**6)))
+FIRST = int(os.environ.get("HOSTILE_SEED", os.environ["HOSTILE_FRESH"]))
 
 
 def answer(call: Callable[[], Any]) -> Any:

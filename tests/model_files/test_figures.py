@@ -92,7 +92,9 @@ def test_a_model_file_declares_figures(tmp_path: Path):
         "side by side": "compare",
     }
     path.write_text(path.read_text().replace("caterpillar", "caterpiller"))
-    with pytest.raises(bm.SpecError, match=r"schools.toml: figure effects: kind is 'caterpiller'; did you mean"):
+    with pytest.raises(
+        bm.SpecError, match=r"schools.toml, line \d+: figure effects: kind is 'caterpiller'; did you mean"
+    ):
         load_analysis(path)
 
 

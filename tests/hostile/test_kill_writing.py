@@ -1,0 +1,122 @@
+"""A process that is killed while it overwrites a file leaves the old one or the new one; studies have one writer."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+import bayesmeta as bm
+from bayesmeta.errors import AssumptionWarning, DataError
+from bayesmeta.simulation.declaration import load_study
+from bayesmeta.simulation.run import run_study
+
+AGAIN = """
+import sys
+from pathlib import Path
+import bayesmeta as bm
+from bayesmeta.report.render import Report
+path = Path(sys.argv[1])
+fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
+page = Report("a", '<meta name="generator" content="bayesmeta">' + "x" * 3_000_000 + "the end")
+save = {".nc": lambda: bm.save(fit, path), ".zarr": lambda: bm.save(fit, path), ".html": lambda: page.save(path)}
+save[path.suffix]()
+print("begun", flush=True)
+while True:
+    save[path.suffix]()
+"""
+
+
+def killed_while_writing(path: Path, moments: int) -> None:
+    """Kill a writer at random moments, and look at what it leaves."""
+    for moment in range(moments):
+        writer = subprocess.Popen([sys.executable, "-c", AGAIN, str(path)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"begun\n"
+        time.sleep(random.Random(moment).uniform(0, 0.3))
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate()
+        if path.suffix == ".html":
+            assert path.read_text().endswith("the end")
+        else:
+            tree = bm.load(path)
+            assert isinstance(tree, xr.DataTree)
+            assert tree.attrs["method"] == "reml"
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".html"])
+def test_a_kill_leaves_a_whole_file(suffix: str, tmp_path: Path) -> None:
+    killed_while_writing(tmp_path / f"a{suffix}", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.hostile
+@pytest.mark.skipif("HOSTILE_CASES" not in os.environ, reason="takes minutes; set HOSTILE_CASES=50")
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".html"])
+def test_fifty_kills_leave_a_whole_file(suffix: str, tmp_path: Path) -> None:
+    killed_while_writing(tmp_path / f"a{suffix}", int(os.environ["HOSTILE_CASES"]))
+
+
+HOLDING = """
+import sys, time
+from pathlib import Path
+from bayesmeta.simulation.declaration import load_study
+from bayesmeta.simulation.folder import claimed
+with claimed(load_study("table6"), Path(sys.argv[1])):
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_second_writer_of_a_study_is_told_of_the_first(tmp_path: Path) -> None:
+    folder, study = tmp_path / "out", load_study("table6")
+    first = subprocess.Popen([sys.executable, "-c", HOLDING, str(folder)], stdout=subprocess.PIPE)
+    try:
+        assert first.stdout is not None
+        first.stdout.readline()
+        with pytest.raises(DataError, match=f"is being written to by process {first.pid} on "):
+            run_study(study, folder, datasets=1)
+    finally:
+        first.kill()
+        first.communicate()
+    assert len(run_study(study, folder, datasets=1).children) == 16  # a lock dies with its process
+
+
+def test_a_damaged_piece_is_fitted_again(tmp_path: Path) -> None:
+    study = load_study("table6")
+    before = run_study(study, tmp_path / "out", datasets=2)
+    pieces = sorted((tmp_path / "out").glob("script-*.nc"))
+    pieces[0].write_bytes(pieces[0].read_bytes()[:1000])
+    with xr.open_dataset(pieces[1], engine="h5netcdf") as opened:
+        zero = opened.load() * 0
+    zero.to_netcdf(pieces[1], engine="h5netcdf")
+    with pytest.warns(AssumptionWarning, match="is damaged") as caught:
+        again = run_study(study, tmp_path / "out", datasets=2)
+    assert len(caught) == 2
+    xr.testing.assert_identical(again, before)
+
+
+INTERRUPTED = """
+import os, sys, threading, time, signal
+import bayesmeta as bm
+spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
+bm.sample(spec, draws=10, tune=10, random_seed=1, progress=False)  # which compiles
+threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+start = time.time()
+try:
+    bm.sample(spec, draws=5_000_000, tune=10, chains=1, random_seed=1, progress=False)
+except KeyboardInterrupt:
+    print("interrupted", time.time() - start)
+"""
+
+
+def test_an_interrupted_chain_is_never_returned() -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", INTERRUPTED], capture_output=True, text=True, timeout=200
+    )
+    assert run.stdout.startswith("interrupted"), run.stdout + run.stderr
