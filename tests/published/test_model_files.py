@@ -106,7 +106,9 @@ def test_model_equals_its_reference_fit(name: str, reference: Callable[[str], An
     assert model.method == case["spec"]["method"]
     # on the reference's own table, which for smoking and bcg was stored in single precision
     table = str(table_path(name.partition("_")[0]))
-    tree = bm.fit(replace(model, source=replace(model.source, data=table)).spec, method=model.method)
+    tree = bm.fit(
+        replace(model, source=replace(model.source, data=table, allow_outside=True)).spec, method=model.method
+    )
     gain = float(tree["criteria"]["loglik"]) - expected["loglik"]
     # the reference's search ends up to 2.2e-5 below the maximum; its Greenland-Longnecker covariances are off by up to
     # 6e-5 of themselves, where the iteration behind them stopped
