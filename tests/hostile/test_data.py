@@ -125,7 +125,7 @@ ENTRIES: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-@pytest.mark.parametrize("cell", NO_NUMBERS, ids=repr)
+@pytest.mark.parametrize("cell", NO_NUMBERS, ids=lambda cell: repr(cell).partition(" at 0x")[0])
 def test_one_cell_of_an_array_that_is_no_number(entry: str, cell: Any):
     call, shape = ENTRIES[entry]
     for array in (np.full(shape, 0.5, dtype=object), np.full(shape, 0.5, dtype=object).tolist()):
