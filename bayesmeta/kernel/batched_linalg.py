@@ -6,6 +6,7 @@ they give on thin matrices; wide ones, of many coefficients, go to BLAS.
 """
 
 import numpy as np
+from scipy.linalg.lapack import dtrtri
 
 UNROLL = 12  # largest size for which loops over rows beat LAPACK
 WIDE = 48  # number of rows from which BLAS wins over einsum
@@ -113,6 +114,14 @@ def solve_lower(L: np.ndarray, B: np.ndarray) -> np.ndarray:
             row = row - L[i, k] * X[k]
         np.divide(row, L[i, i], out=X[i])
     return X
+
+
+def inverse_lower(L: np.ndarray) -> np.ndarray:
+    """Inverses of lower triangular L (matrices, rows, columns)."""
+    if L.shape[1] < WIDE:
+        return np.asarray(np.linalg.inv(L))
+    # the upper triangular transpose is what Fortran reads, and the inverse comes back the same way
+    return np.array([dtrtri(np.ascontiguousarray(matrix).T, lower=0)[0].T for matrix in L])
 
 
 def log_diagonal(L: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def solve_top(C: np.ndarray) -> Top:
     C = C.transpose(2, 0, 1)
     F, h, c = C[:, :-1, :-1], C[:, :-1, -1:], C[:, -1, -1]
     L = np.linalg.cholesky(F)
-    M = np.linalg.inv(L).mT
+    M = batched_linalg.inverse_lower(L).mT
     z = M.mT @ h
     beta = (M @ z)[..., 0]
     rss = c - (z * z).sum((1, 2))

@@ -43,3 +43,12 @@ def test_triangularised_columns_keep_their_products() -> None:
         for g in range(4):
             np.testing.assert_allclose(V[..., d, g].T @ V[..., d, g], W[..., d, g].T @ W[..., d, g], rtol=1e-12)
             assert not np.tril(V[:, :3, d, g], -1).any()
+
+
+@pytest.mark.parametrize("size", [3, batched_linalg.WIDE + 5])
+def test_inverses_of_triangular_matrices(size: int) -> None:
+    A = np.random.default_rng(1).normal(size=(2, size, 2 * size))
+    L = np.linalg.cholesky(A @ A.mT)
+    inverse = batched_linalg.inverse_lower(L)
+    np.testing.assert_allclose(inverse @ L, np.broadcast_to(np.eye(size), L.shape), atol=1e-12)
+    np.testing.assert_array_equal(np.triu(inverse, 1), 0.0)
