@@ -70,7 +70,7 @@ def rows_by_group(frame: pd.DataFrame, name: str) -> dict[Any, IntArray]:
     """
     values = find_column(frame, name, "group")
     codes, texts = pd.factorize(group_labels(values))
-    labels = [values.iloc[int(np.argmax(codes == code))] for code in range(len(texts))]
+    labels = values.iloc[[int(np.argmax(codes == code)) for code in range(len(texts))]].tolist()
     if not labels:
         raise DataError(f"column '{name}' names no group: it is missing in all rows")
     if (codes < 0).any():
@@ -87,7 +87,7 @@ def group_labels(values: pd.Series) -> pd.Series:
     if values.dtype != object and values.dtype.kind != "c":
         return values
     for row, cell in zip(values.index, values, strict=True):
-        if not is_label(cell) or isinstance(cell, complex | bytes):
+        if not _is_missing(cell) and (not is_label(cell) or isinstance(cell, complex | bytes)):
             raise DataError(
                 f"column '{values.name}' cannot name groups: row {row} holds {shown(cell)}\n"
                 "  the label of a group is text or a number"

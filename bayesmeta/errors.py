@@ -21,9 +21,9 @@ _LONGEST = 200  # characters without a blank that a message repeats
 class BayesmetaError(ValueError):
     """Base of every error that bayesmeta raises on purpose."""
 
-    def __init__(self, message: object = "") -> None:
+    def __str__(self) -> str:
         """The message, in which what a user wrote at great length is cut."""
-        super().__init__(re.sub(rf"\S{{{_LONGEST},}}", lambda match: f"{match[0][:_LONGEST]} ...", str(message)))
+        return re.sub(rf"\S{{{_LONGEST},}}", lambda match: f"{match[0][:_LONGEST]} ...", super().__str__())
 
 
 class SpecError(BayesmetaError):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import ArrayLike
 
-from bayesmeta._validation import check_boolean, check_booleans, check_integer, check_probability
+from bayesmeta._validation import check_boolean, check_booleans, check_integer, check_number, shown
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.estimation.result_tree import from_estimate
@@ -122,7 +122,7 @@ def check_option(name: str, value: Any) -> None:
     """Refuse numbers of iterations that are not positive integers, and tolerances that are not positive numbers."""
     if name == "max_iterations":
         check_integer(value, name, 1)
-    if name == "tolerance":
-        check_probability(value, name)
+    if name == "tolerance" and check_number(value, name, above=0) >= 1:
+        raise SpecError(f"tolerance is {shown(value)}; it must be a finite number greater than 0 and less than 1")
     if name in ("verbose", "vc_adjust"):
         check_boolean(value, name)

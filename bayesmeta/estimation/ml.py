@@ -86,7 +86,7 @@ def fit_likelihood(
 
 def warn_if_excluded(rss: float, n_obs: int) -> None:
     """Say so where the outcomes are so far from the model, in standard deviations, that S can hardly be meant."""
-    distance = np.sqrt(rss / n_obs)
+    distance = np.sqrt(max(rss, 0.0) / n_obs)  # rounding may leave less than nothing
     if distance > EXCLUDED:
         warn(
             f"the outcomes lie {distance:.1e} standard deviations from the fitted model on average, what S excludes: "

@@ -132,8 +132,8 @@ def _orthonormal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Reflections leave errors of the size of the largest row so far: the small rows would keep no digits of their own.
     Cox and Higham (1998), in: Numerical Analysis 1997, Addison Wesley Longman, 57-73.
     """
-    size = np.abs(X).max(2)
-    if size.max() <= SPREAD * size.min():
+    size = np.abs(X).max(2, initial=0.0)
+    if not X.shape[2] or size.max() <= SPREAD * size.min():
         Q, R = np.linalg.qr(X)
         return Q, R
     order = np.argsort(-size, axis=1)[:, :, None]

@@ -150,7 +150,7 @@ def check_name_of_model(name: Any, where: str = "the name of a model that is sav
     """SpecError for a name that no file can hold."""
     text = name if isinstance(name, str) else repr(name)
     if not isinstance(name, str) or not name.strip():
-        problem = "it must be a text that is not empty"
+        problem = "must be a text that is not empty"
     elif "/" in name:
         problem = "may not contain '/'"
     elif name in (".", "..", *_ZARR_ROOT) or name.startswith("__"):

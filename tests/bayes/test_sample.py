@@ -259,7 +259,7 @@ def test_without_random_effects_the_answers_are_the_same(wide: xr.DataTree, with
 
 @pytest.mark.parametrize("name", ["tree.nc", "tree.zarr"])
 def test_files_answer_the_same(wide: xr.DataTree, tmp_path: Path, name: str) -> None:
-    files.save({"": wide}, tmp_path / name)
+    files.save({"wide": wide}, tmp_path / name)
     (again,) = files.read(tmp_path / name).values()
     assert set(again.children) == set(wide.children)
     assert str(bm.summary(again)) == str(bm.summary(wide))

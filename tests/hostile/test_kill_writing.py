@@ -104,6 +104,7 @@ def test_a_damaged_piece_is_fitted_again(tmp_path: Path) -> None:
 INTERRUPTED = """
 import os, sys, threading, time, signal
 import bayesmeta as bm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what runs in its background
 spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
 bm.sample(spec, draws=10, tune=10, random_seed=1, progress=False)  # which compiles
 threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()

@@ -147,6 +147,7 @@ def test_a_bootstrap_in_place_of_a_known_mixture() -> None:
         bm.lr_test(fit(effects=None, frame=twice), fit(frame=twice), reference="bootstrap")
 
 
+@pytest.mark.filterwarnings("ignore:psi of level 'unit' is given as zero")
 def test_type_one_error_at_zero_variance() -> None:
     """Forty studies without heterogeneity: near 5 percent with the mixture, near 2.5 with chi2_1."""
     rng = np.random.default_rng(3)

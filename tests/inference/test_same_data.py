@@ -34,7 +34,8 @@ def test_restricted_and_full_likelihoods_do_not_mix():
 def test_a_fixed_effects_fit_is_ml_with_no_variance():
     ml, fixed = fit(method="ml"), fit(method="fixed")
     assert obstacle({"ml": ml, "fixed": fixed}) == ""
-    held = fit(method="ml", psi=bm.structures.Fixed([[0.0]]))
+    with pytest.warns(bm.AssumptionWarning, match="given as zero"):
+        held = fit(method="ml", psi=bm.structures.Fixed([[0.0]]))
     assert float(fixed["criteria"]["loglik"]) == pytest.approx(float(held["criteria"]["loglik"]), rel=1e-12)
 
 

@@ -113,7 +113,7 @@ def test_text_stands_in_its_order() -> None:
 
 def test_numbers_written_as_text_stand_in_the_order_of_time() -> None:
     data = study_data(5).assign(month=lambda d: d["time"].astype(str))
-    ax = bm.plots.longitudinal(fitted("y ~ month", data), "month")
+    ax = bm.plots.longitudinal(fitted("y ~ C(month)", data), "month")
     assert list(line(ax, "estimate").get_xdata()) == [6, 12, 24]
 
 

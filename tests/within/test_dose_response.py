@@ -214,7 +214,7 @@ def test_studies_that_cannot_be_used(method, data, pattern):
 @METHODS
 def test_arguments(method):
     data = table("cc")
-    with pytest.raises(bm.DataError, match=r"^id one has the type cd\n"):
+    with pytest.raises(bm.SpecError, match=r"^type: no design or column 'cd'\n"):
         build(method, data, type="cd")
     with pytest.raises(bm.SpecError, match=r"give either the standard errors \(se=\) or the variances"):
         build(method, data, se="v")
