@@ -119,10 +119,15 @@ def _supported(prior: Any, value: float) -> float:
 
 
 @contextmanager
-def _without_blas_of_c() -> Iterator[None]:
-    """PyTensor warns where its C backend finds no BLAS; nothing here is compiled to C."""
+def _without_remarks_of_compilers() -> Iterator[None]:
+    """Silence warnings that a user can do nothing about.
+
+    PyTensor warns where its C backend finds no BLAS (nothing here is compiled to C), older versions of Numba of the
+    memory layout of what PyTensor wrote.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PyTensor could not link to a BLAS", UserWarning)
+        warnings.filterwarnings("ignore", ".*faster on contiguous arrays", Warning)
         yield
 
 
@@ -139,7 +144,7 @@ class Nutpie:
         if backend == "jax":
             register_jax()
         # results must not depend on what a compiler thinks it may reorder
-        with _without_blas_of_c(), pytensor.config.change_flags(numba__fastmath=False):
+        with _without_remarks_of_compilers(), pytensor.config.change_flags(numba__fastmath=False):
             self.compiled = nutpie.compile_pymc_model(
                 model, initial_points=point, var_names=posterior_names(spec), **options
             )
@@ -175,7 +180,7 @@ def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings
     if "jax" in sampler.needs:
         register_jax()
         options = {"nuts": {**options, "chain_method": "vectorized"}}
-    with _without_blas_of_c(), model:
+    with _without_remarks_of_compilers(), model:
         raw = pm.sample(
             settings.draws,
             tune=settings.tune,
