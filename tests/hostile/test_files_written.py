@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_old_picture(suffix: str, tmp_path: Path) -> None
 def test_a_study_on_a_full_disk_is_finished_later(tmp_path: Path) -> None:
     study = bm.load_study("table6")
     whole = bm.run_study(study, tmp_path / "whole", datasets=1)
-    for size in (0, 100, 8_000):
+    for size in (100, 8_000):
         with smallest_files(size), pytest.raises(DataError):
             bm.run_study(study, tmp_path / "out", datasets=1)
     xr.testing.assert_identical(bm.run_study(study, tmp_path / "out", datasets=1), whole)
