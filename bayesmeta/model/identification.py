@@ -7,7 +7,7 @@ import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing
-from bayesmeta.errors import BayesmetaWarning, SpecError, warn
+from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, SpecError, warn
 from bayesmeta.model.spec import Level
 from bayesmeta.structures.base import Structure
 
@@ -22,7 +22,7 @@ NAMED = 1e-3  # an entry of Psi is named from this share of the largest change
 
 
 def check_rank(X: FloatArray, coef: Sequence[str]) -> FloatArray:
-    """An orthonormal basis (n, P) of the columns of X; SpecError names those that follow from the columns before them."""
+    """An orthonormal basis (n, P) of the columns of X; SpecError names those that follow from columns before them."""
     n, P = X.shape
     if n < P:
         raise SpecError(
@@ -70,6 +70,16 @@ def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequen
                 "\n  psi='diag' or 'cs' has fewer",
                 BayesmetaWarning,
             )
+
+
+def warn_without_effects(levels: Sequence[Level]) -> None:
+    """Say that a model without random effects is a common-effect model, whatever its method is called."""
+    if not any(level.dim for level in levels):
+        warn(
+            f"no random effects (groups='{levels[0].name}' without random=): whatever the method, this is a "
+            "common-effect model",
+            AssumptionWarning,
+        )
 
 
 def nothing_varies(levels: Sequence[Level]) -> list[str]:
