@@ -1,7 +1,7 @@
 """Columns of a data frame as numbers, groups and categories, and numbers from whatever a user passes."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -251,8 +251,10 @@ def alike(what: str, labels: Iterable[str]) -> list[str]:
     return sentences
 
 
-def check_storable(texts: Iterable[Any], what: str) -> None:
+def check_storable(texts: Collection[Any], what: str) -> None:
     """That labels can be written to a file: no NUL, and no half of a character."""
+    if not _UNSTORABLE.search("".join(text for text in texts if isinstance(text, str))):
+        return  # one search, since there may be many
     for text in texts:
         if isinstance(text, str) and _UNSTORABLE.search(text):
             raise DataError(f"{what} {shown(text)} holds a character that cannot be written to a file; rename it")

@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
+from bayesmeta.tree.specification import group
 
 # Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian Anal. 16:667-718, section 4
 LARGEST_R_HAT, LEAST_ESS = 1.01, 400
@@ -42,7 +43,7 @@ def alarms(tree: xr.DataTree) -> list[str]:
     """Reasons not to trust the draws of a posterior tree, and what to do about each."""
     if schema.DIAGNOSTICS not in tree.children:
         return []
-    checks, sentences = tree[schema.DIAGNOSTICS].to_dataset(), []
+    checks, sentences = group(tree, schema.DIAGNOSTICS), []
     name, r_hat = worst(checks["r_hat"])
     if r_hat > LARGEST_R_HAT:
         sentences.append(

@@ -80,7 +80,7 @@ def alarms(tree: xr.DataTree) -> list[str]:
     if bool(search["converged"]):
         return []
     size = "relative change" if np.isnan(search["gradient"]).any() else "gradient norm"
-    why = f"{search.attrs['message']}, {size} {float(search['gradient_norm']):.1e}"
+    why = f"{search.attrs.get('message', '')}, {size} {float(search['gradient_norm']):.1e}"
     remedy = "these numbers are not the estimates; fit again from other starts or with more iterations"
     return [f"THE SEARCH DID NOT CONVERGE ({why}): {remedy}"]
 

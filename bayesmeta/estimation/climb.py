@@ -315,7 +315,7 @@ def climb(
         new = objective(at.z + move)
         evaluations[which] += 1
         better, pace = judged(at, new, move, gain, pace, objective.curved)
-        at = at.put(np.flatnonzero(better), new.take(np.flatnonzero(better)))
+        at = new if better.all() else at.put(np.flatnonzero(better), new.take(np.flatnonzero(better)))
         path.append(path[-1].copy())
         path[-1][which] = at.loglik
         if report is not None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from bayesmeta._typing import FloatArray, IndexArray
+from bayesmeta.kernel.batched_linalg import first_last, last_first
 from bayesmeta.model.identification import absorbed
 from bayesmeta.model.spec import Level, Spec
 
@@ -106,7 +107,7 @@ class Free:
         """(N, m, F) derivatives of theta by z."""
         J = np.zeros((len(z), len(self.theta_units), self.size))
         for (v, s), place in zip(self.parts(), self.theta_slices, strict=True):
-            J[:, place, s] = np.moveaxis(v.structure.theta_jacobian(z.T[s], v.dim), -1, 0)
+            J[:, place, s] = last_first(v.structure.theta_jacobian(z.T[s], v.dim))
         return J
 
     def theta_bend(self, z: FloatArray, weight: FloatArray) -> FloatArray:
@@ -114,7 +115,7 @@ class Free:
         H = np.zeros((len(z), self.size, self.size))
         for (v, s), place in zip(self.parts(), self.theta_slices, strict=True):
             if v.structure.linear(v.dim):
-                H[:, s, s] = np.moveaxis(v.structure.theta_curvature(z.T[s], weight.T[place], v.dim), -1, 0)
+                H[:, s, s] = last_first(v.structure.theta_curvature(z.T[s], weight.T[place], v.dim))
         return H
 
     def directions(self, z: FloatArray) -> list[FloatArray]:
@@ -131,8 +132,8 @@ class Free:
         for (v, s), place, score in zip(self.parts(), self.theta_slices, scores, strict=True):
             if s.stop > s.start and not v.structure.linear(v.dim):
                 xi, units = z.T[s] * self.units[s, None], self.units[s]
-                bend = v.structure.curvature(xi, np.moveaxis(score, 0, -1), v.dim)
-                H[:, place, place] = np.moveaxis(bend, -1, 0) * np.outer(units, units)
+                bend = v.structure.curvature(xi, first_last(score), v.dim)
+                H[:, place, place] = last_first(bend) * np.outer(units, units)
         return H
 
     def start(self, moments: Sequence[FloatArray]) -> FloatArray:

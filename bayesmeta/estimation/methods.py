@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from bayesmeta._validation import check_choice, check_name
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import check_choice, check_name, did_you_mean
+from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.estimation.record import Estimate
 
 REGISTER: dict[str, "Method"] = {}
@@ -100,8 +100,14 @@ def method_named(name: str) -> Method:
 
 
 def method_of(tree: xr.DataTree) -> Method:
-    """The method that wrote a results tree; of one that is not registered here, such as "bayes", only the name."""
+    """The method that wrote a results tree; of "bayes", and of one that is not registered here, only the name."""
     name = str(tree.attrs.get("method", ""))
+    if name not in REGISTER and tree.attrs.get("backend") == "fit":
+        warn(
+            f"method {name!r} of this tree is not registered here, so it has a name and no likelihood"
+            f"{did_you_mean(name, REGISTER)}",
+            AssumptionWarning,
+        )
     return REGISTER.get(name) or Method(name, label=name, short=name, estimate=_not_registered)
 
 

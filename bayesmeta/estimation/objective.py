@@ -88,7 +88,7 @@ class Objective:
         assert value.scores is not None
         assert value.information is not None
         by_level = zip(value.scores, directions, strict=True)
-        scores = np.concatenate([np.einsum("nij,ijmn->nm", *_aligned(s, D)) for s, D in by_level], axis=1)
+        scores = np.concatenate([np.einsum("nij,ijmn->nm", s, D) for s, D in by_level], axis=1)
         observed = value.information.observed - free.psi_bend(z, value.scores)
         J = free.theta_jacobian(z)
         gradient = (scores[:, None, :] @ J)[:, 0]
@@ -100,7 +100,3 @@ class Objective:
         n, F, K = len(z), self.free.size, len(self.free.theta_units)
         zeros = np.zeros((n, K, K))
         return Points(z, np.full(n, -np.inf), np.zeros((n, F)), np.zeros((n, F, F)), np.zeros((n, K)), zeros, zeros)
-
-
-def _aligned(scores: FloatArray, directions: FloatArray) -> tuple[FloatArray, FloatArray]:
-    return scores, np.broadcast_to(directions, (*directions.shape[:3], len(scores)))

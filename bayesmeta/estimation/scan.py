@@ -18,6 +18,7 @@ AT_ZERO = 0.1  # share of the points at which an SD is zero
 SEED = 1  # of the Sobol points
 APART = 0.35  # distance between starts in the unit cube, times sqrt(F)
 WELL_DETERMINED = 4  # groups for every parameter of a level from which likelihoods have hardly ever two modes
+MOMENTS_FIRST = 5  # from which moments lead to the highest mode, unless the end of the climb leaves a doubt
 ONE_MODE = 8  # groups for every parameter of a level from which moments alone lead to the only mode,
 ALIKE = 50.0  # where the sampling variances are no more unequal than this: the ratio of their outer deciles
 LARGEST_BATCH, FEWEST = 1_000, 3  # parameters times climbs, since steps cost the cube of their number; climbs even so
@@ -112,7 +113,7 @@ def starts(objective: Objective, batch: int = 0) -> Starts:
     provisional = effort.if_in_doubt > 0 and not batch
     everyone = np.arange(objective.stats.n_data_sets)
     bounded = bool(np.isfinite(free.lower).any())  # at bounds of SDs there are more maxima
-    moments_first = provisional and effort is not EASY and not bounded and many_groups(free, ONE_MODE)
+    moments_first = provisional and effort is not EASY and not bounded and many_groups(free, MOMENTS_FIRST)
     if one_mode or moments_first:
         return Starts(moment_starts(objective, *MOMENTS[0]), everyone, 0, moments_first and not one_mode)
     share = grid(side, free.size) if side else sobol(effort.points, free.size, SEED, batch)

@@ -2,7 +2,7 @@
 
 LAPACK called once per small matrix costs more in calls than in arithmetic, so the loops here run over rows and
 columns; large matrices, and few of them, go to LAPACK. Products go to einsum, not to BLAS, whose threads cost more than
-they give on thin matrices; wide ones, of many coefficients, go to BLAS.
+they give on thin matrices; wide ones, of many coefficients, go to BLAS. Einsum broadcasts axes of length one.
 """
 
 import numpy as np
@@ -143,34 +143,31 @@ def left(P: np.ndarray, T: np.ndarray) -> np.ndarray:
     if P.shape[1] == 1:
         return np.asarray(P[:, 0] * T)
     if min(P.shape[:2]) >= WIDE:
-        return np.moveaxis(np.moveaxis(T, 1, -1) @ np.moveaxis(P[..., 0], -1, 0).mT, -1, 1)
+        return (T.transpose(0, 2, 3, 1) @ last_first(P[..., 0]).mT).transpose(0, 3, 1, 2)
     if P.shape[2] == 1:
         return np.asarray(np.einsum("fd,rdbn->rfbn", P[:, :, 0, 0], T))
-    return np.asarray(
-        np.einsum("fdb,rdbn->rfbn", P[..., 0], np.broadcast_to(T, (*T.shape[:2], P.shape[2], T.shape[3])))
-    )
+    return np.asarray(np.einsum("fdb,rdbn->rfbn", P[..., 0], T))
 
 
 def gram(U: np.ndarray, V: np.ndarray) -> np.ndarray:
     """U'V for every matrix."""
     if len(U) == 1:
         return np.asarray(U[0][:, None] * V[0][None, :])
-    return np.asarray(np.einsum("ribn,rjbn->ijbn", *_same_batch(U, V)))
+    return np.asarray(np.einsum("ribn,rjbn->ijbn", U, V))
 
 
 def product(U: np.ndarray, V: np.ndarray) -> np.ndarray:
     """U V for every matrix."""
     if U.shape[1] == 1:
         return np.asarray(U * V)
-    return np.asarray(np.einsum("idbn,djbn->ijbn", *_same_batch(U, V)))
+    return np.asarray(np.einsum("idbn,djbn->ijbn", U, V))
 
 
 def gram_sum(U: np.ndarray, V: np.ndarray) -> np.ndarray:
     """U V' summed over columns and groups, for matrices with the same rows: (rows of U, rows of V, data sets)."""
-    U, V = _same_batch(U, V)
     if min(len(U), len(V)) >= WIDE:
-        A, B = (np.moveaxis(M, 2, 0).reshape(M.shape[2], len(M), -1) for M in (U, V))
-        return np.moveaxis(A @ B.mT, 0, -1)
+        A, B = (M.transpose(2, 0, 1, 3).reshape(M.shape[2], len(M), -1) for M in _same_batch(U, V))
+        return first_last(A @ B.mT)
     return np.asarray(np.einsum("icbn,jcbn->ijb", U, V))
 
 
@@ -183,6 +180,16 @@ def _same_batch(U: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def transpose(A: np.ndarray) -> np.ndarray:
     return A.swapaxes(0, 1)
+
+
+def last_first(A: np.ndarray) -> np.ndarray:
+    """A with its last axis before the others; `np.moveaxis` takes ten times as long to find out which that is."""
+    return A.transpose(A.ndim - 1, *range(A.ndim - 1))
+
+
+def first_last(A: np.ndarray) -> np.ndarray:
+    """A with its first axis behind the others."""
+    return A.transpose(*range(1, A.ndim), 0)
 
 
 def identity(a: int) -> np.ndarray:

@@ -107,7 +107,7 @@ def information(
             above = here.start - deep[level - 1].start
             node.segments.add_to(changes[level - 1][:, :, above : above + passed.shape[2]], passed)
     _at_top(sums, top, phi[:, 0, :, 0], beta_root, restricted)
-    average, expected = (np.moveaxis(m, -1, 0) for m in (sums.twice_average / 2, sums.expected))
+    average, expected = (small.last_first(m) for m in (sums.twice_average / 2, sums.expected))
     return [(s + small.transpose(s)) / 2 for s in sums.scores], Information(_symmetric(average), _symmetric(expected))
 
 
@@ -142,7 +142,6 @@ def _traces(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """sum over groups of tr(D_r A D_s B), for symmetric A and B (a, a, data sets, groups): (K, K, data sets)."""
     a = len(A)
     if a == 1:
-        D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
         return np.asarray(D[0, 0][:, None] * D[0, 0][None] * (A[0, 0] * B[0, 0]).sum(-1))
     if a <= MOST_MOMENTS:
         return _traces_by_moments(D, A, B)
@@ -151,7 +150,6 @@ def _traces(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
             (np.s_[..., b : b + 1] if D.shape[3] > 1 else np.s_[...], np.s_[:, :, b : b + 1]) for b in range(A.shape[2])
         ]
         return np.concatenate([_traces_by_moments(D[of], A[at], B[at]) for of, at in pairs], axis=2)
-    D = np.broadcast_to(D, (*D.shape[:3], A.shape[2]))
     DA, DB = (np.einsum("ijrb,jkbn->ikrbn", D, M) for M in (A, B))
     return np.asarray(np.einsum("ikrbn,kisbn->rsb", DA, DB))
 
@@ -159,15 +157,15 @@ def _traces(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
 def _traces_by_moments(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """The same from the sums over groups of all products of an entry of A and one of B."""
     a = len(A)
-    left, right = (np.moveaxis(M.reshape(a * a, *M.shape[2:]), 1, 0) for M in (A, B))
+    left, right = (M.reshape(a * a, *M.shape[2:]).swapaxes(0, 1) for M in (A, B))
     moments = (left @ right.mT).reshape(-1, a, a, a, a).transpose(0, 4, 1, 2, 3)
     flat = _by_batch(D)
-    return np.asarray(np.moveaxis(flat.mT @ moments.reshape(-1, a * a, a * a) @ flat, 0, -1))
+    return np.asarray(small.first_last(flat.mT @ moments.reshape(-1, a * a, a * a) @ flat))
 
 
 def _by_batch(D: np.ndarray) -> np.ndarray:
     """(1 or B, a a, K) directions (a, a, K, 1 or B) as matrices, for products by BLAS."""
-    return np.moveaxis(D.reshape(D.shape[0] * D.shape[1], *D.shape[2:]), -1, 0)
+    return small.last_first(D.reshape(D.shape[0] * D.shape[1], *D.shape[2:]))
 
 
 def _leaf(
@@ -194,10 +192,10 @@ def _leaf(
     add_leaf_score(sums.scores, chunk, (mean + spread - G).sum(-1) / 2)
     if chunk.segments is None:
         a, width = Q.shape[:2]
-        flat = np.moveaxis(Q.reshape(a * width, *Q.shape[2:]), 1, 0)
+        flat = Q.reshape(a * width, *Q.shape[2:]).swapaxes(0, 1)
         products = (flat @ flat.mT).reshape(-1, a, width, a, width).transpose(0, 2, 4, 1, 3)
         change = products.reshape(-1, width * width, a * a) @ _by_batch(D)
-        top[:, :, places] -= np.moveaxis(change.reshape(-1, width, width, D.shape[2]), 0, -1)
+        top[:, :, places] -= small.first_last(change.reshape(-1, width, width, D.shape[2]))
     else:
         target = changes[chunk.parent_level]
         start = first - (sums.place[chunk.parent_level].stop)
@@ -209,7 +207,7 @@ def _sandwich(D: np.ndarray, Q: np.ndarray) -> np.ndarray:
     if len(Q) == 1:
         square = Q[0][:, None] * Q[0][None]
         return np.asarray(square[:, :, None] * D[0, 0][:, :, None])
-    DQ = np.einsum("ijrb,jcbn->icrbn", np.broadcast_to(D, (*D.shape[:3], Q.shape[2])), Q)
+    DQ = np.einsum("ijrb,jcbn->icrbn", D, Q)
     return np.asarray(np.einsum("icbn,idrbn->cdrbn", Q, DQ))
 
 
@@ -250,7 +248,6 @@ def _node(
     NX = np.einsum("ijbn,jckbn->ickbn", N, Xphi)
     NdG = np.einsum("ijbn,jlkbn->ilkbn", N, dM[:a, :a])
     NdGN = np.einsum("ilkbn,mlbn->imkbn", NdG, N)
-    D = np.broadcast_to(D, (*D.shape[:3], q.shape[2]))
     Dq = np.einsum("ijrb,jcbn->icrbn", D, q)
     crossed = [np.einsum("icrbn,icsbn->rsb", Dq[:, part], NX[:, part]) for part in (slice(0, 1), slice(1, None))]
     sums.crossed(own, deep, np.einsum("ijrb,ijsb->rsb", D, NdGN.sum(-1)) / 2, *crossed)

@@ -65,7 +65,7 @@ def as_batch(stats: Statistics, psi: Sequence[np.ndarray]) -> list[np.ndarray]:
 def matrix_first(psi: np.ndarray) -> np.ndarray:
     """(a, a) or (B, a, a) as (a, a, 1 or B, 1)."""
     psi = np.asarray(psi, float)
-    return np.moveaxis(psi, 0, -1)[..., None] if psi.ndim == 3 else psi[:, :, None, None]
+    return batched_linalg.first_last(psi)[..., None] if psi.ndim == 3 else psi[:, :, None, None]
 
 
 def one_data_set(stats: Statistics, psi: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -142,7 +142,7 @@ def likelihood(
         slopes, info = information(stats, up, phi, top.M, restricted, along)
     elif gradient:
         slopes = scores(stats, up, phi)
-    dpsi = None if slopes is None else tuple(s[:, :, 0] if one else np.moveaxis(s, -1, 0) for s in slopes)
+    dpsi = None if slopes is None else tuple(s[:, :, 0] if one else batched_linalg.last_first(s) for s in slopes)
     loglik = -deviance / 2
     return Likelihood(stats, top, one, loglik[0] if one else loglik, dpsi, info)
 

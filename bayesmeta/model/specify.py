@@ -195,9 +195,11 @@ def _check_storable(raw: pd.DataFrame) -> None:
     """Every text that a results tree will hold."""
     check_storable(raw.columns, "the name of a column,")
     check_storable(raw.index, "the label of a row,")
-    for name in raw.columns:
-        if raw[name].dtype == object or isinstance(raw[name].dtype, pd.StringDtype | pd.CategoricalDtype):
-            check_storable({cell for cell in raw[name] if isinstance(cell, str)}, f"column '{name}':")
+    for name, column in raw.items():
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            check_storable(column.cat.categories, f"column '{name}':")
+        elif column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+            check_storable(column.to_numpy(dtype=object), f"column '{name}':")
 
 
 def _without_effects(parsed: Parsed) -> list[str]:

@@ -17,6 +17,7 @@ from bayesmeta.inference.predict import predict
 from bayesmeta.model_files.model_file import Analysis, load_analysis
 from bayesmeta.model_files.published import Printed, rounded
 from bayesmeta.summaries.summary import summary
+from bayesmeta.tree.specification import group
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _coefficient(column: str) -> Callable[..., float]:
 
 
 def _tau(tree: xr.DataTree, level: str, effect: str | None = None) -> float:
-    estimate = tree[schema.ESTIMATE].dataset
+    estimate = group(tree, schema.ESTIMATE)
     if schema.tau(level) not in estimate:
         levels = [str(v).removeprefix("tau_") for v in estimate.data_vars if str(v).startswith("tau_")]
         check_name(level, levels, "paper: no level", "levels")
@@ -118,7 +119,7 @@ def _predicted(tree: xr.DataTree, entry: Printed) -> float:
 
 def _wald_pvalue(tree: xr.DataTree, *labels: str) -> float:
     """Joint test that some coefficients are zero: beta' Var(beta)^-1 beta is chi-squared."""
-    estimate = tree[schema.ESTIMATE].dataset
+    estimate = group(tree, schema.ESTIMATE)
     coef = [str(c) for c in estimate[schema.COEF].to_numpy()]
     for label in labels:
         check_name(label, coef, "paper: no coefficient", "coefficients")

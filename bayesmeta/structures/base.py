@@ -168,7 +168,8 @@ class Structure(ABC):
     def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
         """(dim, dim, m, ...) derivatives of Psi by theta."""
         entry = over_data_sets(_entries(dim), xi)
-        return np.moveaxis(self.pullback(xi[:, None, None], entry, dim), 0, 2)
+        slopes = self.pullback(xi[:, None, None], entry, dim)
+        return slopes.transpose(1, 2, 0, *range(3, slopes.ndim))
 
     def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
         """xi (n_free, n), in natural units, of members all over the family, from points (n_free, n) of the unit cube.

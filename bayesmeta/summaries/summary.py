@@ -18,6 +18,7 @@ from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent, pvalue
 from bayesmeta.tree.parameters import BETA, RHO, TAU, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised, tau_draws, unless_constant
+from bayesmeta.tree.specification import group
 
 _LONGEST_HEADING = 14
 
@@ -184,7 +185,7 @@ class Summary(Page):
 
     def _variance_errors(self, by_tau: pd.Series) -> FloatArray:
         """Standard errors of the variances of all levels; trees of earlier versions have only those of the SDs."""
-        estimate, errors = self.tree[schema.ESTIMATE].to_dataset(), by_tau.to_numpy(copy=True)
+        estimate, errors = group(self.tree, schema.ESTIMATE), by_tau.to_numpy(copy=True)
         place = by_tau.index.get_level_values("level")
         for level in level_structures(self.tree):
             if schema.tau2_se(level) in estimate:
@@ -216,7 +217,7 @@ def heterogeneity_tables(tree: xr.DataTree) -> list[Table]:
     """Cochran's Q and what follows from it; none for a tree without them."""
     if schema.HETEROGENEITY not in tree.children:
         return []
-    frame = tree[schema.HETEROGENEITY].to_dataset().to_dataframe()
+    frame = group(tree, schema.HETEROGENEITY).to_dataframe()
     rows = frame.iloc[:1] if len(frame) == 2 else frame  # of one outcome, the overall row says it all
     cells = tuple(
         (str(o), fixed(r["Q"], 2), fixed(r["df"], 0), pvalue(r["pvalue"]), fixed(r["I2"], 1), fixed(r["H2"], 2))
@@ -226,9 +227,9 @@ def heterogeneity_tables(tree: xr.DataTree) -> list[Table]:
 
 
 def _criteria(tree: xr.DataTree) -> list[Table]:
-    if schema.CRITERIA not in tree.children or not np.isfinite(tree[schema.CRITERIA]["loglik"]):
+    if schema.CRITERIA not in tree.children or not np.isfinite(group(tree, schema.CRITERIA)["loglik"]):
         return []
-    values = {str(name): float(value) for name, value in tree[schema.CRITERIA].to_dataset().items()}
+    values = {str(name): float(value) for name, value in group(tree, schema.CRITERIA).items()}
     logs = [fixed(values[name], 3) for name in ("loglik", "aic", "aicc", "bic")]
     sizes = [fixed(values[name], 0) for name in ("df", "df_fixed", "df_random", "nobs")]
     header = ("logLik", "AIC", "AICc", "BIC", "df", "fixed", "random", "nobs")

@@ -13,8 +13,8 @@ import xarray as xr
 from bayesmeta._validation import check_path, did_you_mean, listing
 from bayesmeta.atomic import is_stream, write_file, write_folder
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
+from bayesmeta.tree.checked_groups import check_tree
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
-from bayesmeta.tree.schema_check import check_tree
 
 NETCDF, ZARR = ".nc", ".zarr"
 _VERSION, _DESIGN = "bayesmeta_version", "design_hash"  # attributes of the root of results, and of those of a study
@@ -227,7 +227,8 @@ def _opened(path: Path) -> xr.DataTree:
         if not path.exists():
             raise DataError(f"no file {path}")
         if not path.is_dir():
-            h5py.File(path).close()  # complains in one line, where xarray leaves half an object behind
+            with h5py.File(path) as file:  # complains in one line, where xarray leaves half an object behind
+                file.attrs.get("_nc3_strict")
         with warnings.catch_warnings(), xr.open_datatree(path, engine="zarr" if path.is_dir() else "h5netcdf") as whole:
             warnings.simplefilter("ignore")
             return whole.load()

@@ -1,15 +1,28 @@
-"""A hash of everything that a results tree holds, by which a file that was edited or damaged is known."""
+"""Hashes of what a results tree holds, by which one that was edited or damaged is known.
+
+A tree has one hash for its attributes and one for every variable, which whoever reads a group compares; a file has one
+for all of it besides.
+"""
 
 import hashlib
 import json
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from bayesmeta import tree_schema as schema
 from bayesmeta.errors import SpecError
 
 CONTENT_HASH = "content_hash"
+HASHES = "group_hashes"  # attribute of the root: JSON of a hash for every variable by group, "" for the attributes
+_ATTRIBUTES = (
+    *("backend", "method", "formula", "random", "common", "offset", "groups", "outcomes", "psi", "measure", "notes"),
+    *("priors", "sampler", "seed", "tune", "target_accept", "data_hash"),
+)
+_SIZE = 8  # bytes: enough for accidents
+_BY_DATA_HASH = (schema.OBSERVED, schema.CONSTANT)  # groups whose numbers have a hash of their own
 
 
 def with_hash(tree: xr.DataTree) -> xr.DataTree:
@@ -26,6 +39,64 @@ def check_content(tree: xr.DataTree) -> None:
             f"the content is not that which was saved: its {CONTENT_HASH} differs, so the file was edited or damaged\n"
             "  fit again; if the edit is yours, bm.save(xarray.open_datatree(path), path) makes the hash anew"
         )
+
+
+def attribute_hash(attrs: Mapping[Any, Any]) -> str:
+    """Hash of the attributes that say what was fitted, and how."""
+    return _short(_plain({name: attrs[name] for name in _ATTRIBUTES if name in attrs}).encode(errors="surrogatepass"))
+
+
+def variable_hashes(name: str, table: xr.Dataset, aligned: Container[Any]) -> dict[str, str]:
+    """A hash for every variable of a group, whatever the order of its dimensions.
+
+    aligned : dimensions whose labels are compared by themselves, see `checked_groups.aligned`.
+    """
+    numbers = name not in _BY_DATA_HASH
+    hashes = {}
+    for key, variable in table.variables.items():
+        is_text = variable.dtype.kind in "OUT"
+        if not variable.size:  # files keep no type of texts where there are none
+            continue
+        if not (is_text or numbers) or (key in variable.dims and (not is_text or key in aligned)):
+            continue
+        values = variable.values
+        if values.ndim > 1:
+            values = values.transpose(sorted(range(values.ndim), key=list(map(str, variable.dims)).__getitem__))
+        content = _text_bytes(values) if is_text else _number_bytes(values)
+        about = _plain(variable.attrs).encode() if name == schema.RAW else b""  # which say how a column is to be read
+        hashes[str(key)] = _short(content + about)
+    return hashes
+
+
+def check_attribute_hash(attrs: Mapping[Any, Any], hashes: Mapping[str, Any]) -> None:
+    """SpecError where attributes are not those that were written."""
+    if "" in hashes and hashes[""] != attribute_hash(attrs):
+        raise _edited(f"attributes are not those that were written: one of {', '.join(_ATTRIBUTES)}")
+
+
+def check_variable_hashes(
+    name: str, table: xr.Dataset, aligned: Container[Any], hashes: Mapping[str, Mapping[str, str]]
+) -> None:
+    """SpecError for the first variable of a group that is not as it was written."""
+    if name not in hashes:
+        return
+    now = variable_hashes(name, table, aligned)
+    for variable, written in hashes[name].items():
+        if now.get(variable) != written:
+            raise _edited(
+                f"/{name} {variable} is {'not what was computed' if variable in table.variables else 'missing'}"
+            )
+
+
+def _edited(what: str) -> SpecError:
+    return SpecError(
+        f"{what} (attribute {HASHES} differs), so the tree was edited or damaged\n"
+        f'  fit again; if the edit is yours, del tree.attrs["{HASHES}"] lets readers take it as it is'
+    )
+
+
+def _short(content: bytes | memoryview) -> str:
+    return hashlib.blake2b(content, digest_size=_SIZE).hexdigest()
 
 
 def content_hash(tree: xr.DataTree) -> str:
@@ -56,8 +127,16 @@ def _bytes(values: np.ndarray) -> bytes | memoryview:
         return b""
     if values.dtype.kind in "OUST":
         return json.dumps([str(text) for text in values.ravel().tolist()]).encode()
-    if values.dtype.kind == "f":
-        plain = np.array(values, dtype="<f8")
-        plain[np.isnan(plain)] = np.nan  # of which there are many
-        return plain.tobytes()
-    return np.ascontiguousarray(values, "<i8").tobytes()
+    return _number_bytes(values)
+
+
+def _text_bytes(values: np.ndarray) -> bytes:
+    return "\0".join(map(str, values.ravel().tolist())).encode(errors="surrogatepass")
+
+
+def _number_bytes(values: np.ndarray) -> bytes:
+    if values.dtype.kind != "f":
+        return values.astype("<i8").tobytes()
+    if (lacking := np.isnan(values)).any():
+        values = np.where(lacking, np.nan, values)  # of which there are many
+    return values.astype("<f8", copy=False).tobytes()

@@ -62,7 +62,7 @@ def b_draws(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
     posterior = group(tree, schema.POSTERIOR)
     effects = group(tree, schema.RANDOM_EFFECTS) if schema.RANDOM_EFFECTS in tree.children else xr.Dataset()
     if any(level.dim and schema.b(level.name) not in effects for level in spec.levels):
-        if _SEED not in posterior.attrs:
+        if not str(posterior.attrs.get(_SEED, "")).isdecimal():
             raise SpecError(f"this tree holds neither the random effects nor {_SEED}, from which to draw them again")
         psi = [psi_draws(tree, level.name) for level in spec.levels]
         rng = np.random.default_rng(int(posterior.attrs[_SEED]))

@@ -1,33 +1,32 @@
 """Whether a tree is a results tree: one pass over its attributes, groups, dimensions, labels and values.
 
-Whoever reads a tree that this process may not have written goes through here, by `group` and `Spec.from_tree`, or when
-a file is opened. The first thing that is not as the schema has it is an error that names group and variable.
+The first thing that is not as the schema has it is an error that names group and variable.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from weakref import ref
 
 import numpy as np
 import xarray as xr
 
-from bayesmeta import measures, structures
+from bayesmeta import structures
 from bayesmeta import tree_schema as schema
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import listing
 from bayesmeta._version import __version__
-from bayesmeta.errors import AssumptionWarning, BayesmetaError, SpecError, warn
+from bayesmeta.errors import BayesmetaError, SpecError
+from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.structures.base import Structure
+from bayesmeta.tree.fingerprint import HASHES, check_attribute_hash
 
 FREE_TEXT = ("formula", "random", "common", "offset", "groups", "measure", "method")
 _REMEDY = "the tree was edited or damaged, or bayesmeta did not write it"
-_GROUPS = {  # that every reader may ask for, by what wrote the tree
+GROUPS = {  # that every reader may ask for, by what wrote the tree
     "fit": (schema.ESTIMATE, schema.CRITERIA),
     "sample": (schema.POSTERIOR, schema.DERIVED, schema.DIAGNOSTICS),
 }
-_SPECIFICATION = (schema.OBSERVED, schema.CONSTANT, schema.RAW, schema.HETEROGENEITY)
+_SAID = (schema.CRITERIA, schema.HETEROGENEITY, schema.OPTIMIZER, schema.DIAGNOSTICS)  # what summaries would not miss
 _OF_PRIOR = (schema.PRIOR, schema.PRIOR_PREDICTIVE)
 _SAMPLE = (schema.CHAIN, schema.DRAW)
 
@@ -47,22 +46,6 @@ class Rule(NamedTuple):
     several: tuple[tuple[str, ...], ...] = ()
 
 
-def check_tree(tree: xr.DataTree) -> None:
-    """SpecError naming group and variable where a tree is not a whole results tree."""
-    about = check_attributes(tree)
-    if (measure := tree.attrs["measure"]) and measure not in measures.MEASURES:
-        hint = did_you_mean(measure, measures.MEASURES)
-        warn(
-            f"effect measure {measure!r} of this tree is not registered here and counts as generic{hint}",
-            AssumptionWarning,
-        )
-    for name in (*_SPECIFICATION, *_GROUPS[tree.attrs["backend"]]):
-        if name not in tree.children:
-            raise missing_group(tree, name)
-    for name in tree.children:
-        check_group(tree, name, about)
-
-
 def missing_group(tree: xr.DataTree, name: str) -> SpecError:
     return SpecError(f"no group /{name} in this tree; its groups: {listing(tree.children, 20) or 'none'}")
 
@@ -78,60 +61,88 @@ def check_attributes(tree: xr.DataTree) -> About:
     """The attributes that readers need; SpecError for the first that is missing or wrong."""
     attrs = tree.attrs
     _check_version(_text(attrs, "bayesmeta_version"))
-    if (backend := _text(attrs, "backend")) not in _GROUPS:
-        raise _problem("attribute backend", f"is {backend!r}; it must be one of {listing(_GROUPS)}")
+    if (backend := _text(attrs, "backend")) not in GROUPS:
+        raise problem("attribute backend", f"is {backend!r}; it must be one of {listing(GROUPS)}")
     for name in FREE_TEXT:
         _text(attrs, name)
     for name, pattern in (("data_hash", r"[0-9a-f]{64}"), ("created_at", r"\d{4}-\d\d-\d\dT.+")):
         if not re.fullmatch(pattern, _text(attrs, name)):
-            raise _problem(f"attribute {name}", f"is {attrs[name][:80]!r}")
+            raise problem(f"attribute {name}", f"is {attrs[name][:80]!r}")
     if not attrs["method"]:
-        raise _problem("attribute method", "is empty")
+        raise problem("attribute method", "is empty")
     outcomes, notes, psi = (_json(attrs, name) for name in ("outcomes", "notes", "psi"))
     for name, texts in (("outcomes", outcomes), ("notes", notes)):
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise _problem(f"attribute {name}", "is not a list of texts")
+            raise problem(f"attribute {name}", "is not a list of texts")
     if not outcomes or len(set(outcomes)) < len(outcomes):
-        raise _problem("attribute outcomes", "names none, or one twice")
+        raise problem("attribute outcomes", "names none, or one twice")
     if not isinstance(psi, dict) or not psi:
-        raise _problem("attribute psi", "is not a table of structures by level")
-    if backend == "sample" and not isinstance(_json(attrs, "priors"), dict):
-        raise _problem("attribute priors", "is not a table")
+        raise problem("attribute psi", "is not a table of structures by level")
+    if backend == "sample":
+        _check_sampled(attrs)
+    check_attribute_hash(attrs, written_hashes(tree))
     return About(tuple(outcomes), {level: _structure(level, written) for level, written in psi.items()})
+
+
+def _check_sampled(attrs: Mapping[Any, Any]) -> None:
+    """The attributes of posteriors."""
+    try:
+        ModelPriors.from_json(_text(attrs, "priors"))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:  # BayesmetaError is a ValueError
+        raise problem("attribute priors", f"cannot be read as priors: {error!r}"[:300]) from None
+    _text(attrs, "sampler")
+    if not re.fullmatch(r"\d{1,20}", _text(attrs, "seed")):
+        raise problem("attribute seed", f"is {attrs['seed'][:80]!r}")
+
+
+def written_hashes(tree: xr.DataTree) -> dict[str, Any]:
+    """The hashes that a tree holds of itself; those before version 0.2 hold none."""
+    if HASHES not in tree.attrs:
+        return {}
+    hashes = _json(tree.attrs, HASHES)
+    if not isinstance(hashes, dict) or not all(
+        isinstance(each, dict if name else str) for name, each in hashes.items()
+    ):
+        raise problem(f"attribute {HASHES}", "is not a table of hashes by group")
+    for name in _SAID:
+        if name in hashes and name not in tree.children:
+            raise missing_group(tree, name)
+    return hashes
 
 
 def _check_version(text: str) -> None:
     ours, theirs = (re.match(r"(\d+)\.(\d+)", version) for version in (__version__, text))
     if theirs is None:
-        raise _problem("attribute bayesmeta_version", f"is {text[:80]!r}, not a version")
+        raise problem("attribute bayesmeta_version", f"is {text[:80]!r}, not a version")
     if ours is not None and tuple(map(int, theirs.groups())) > tuple(map(int, ours.groups())):
         raise SpecError(f"this tree was written by bayesmeta {text[:80]}, later than {__version__}\n  update bayesmeta")
 
 
 def _text(attrs: Mapping[Any, Any], name: str) -> str:
     if name not in attrs:
-        raise _problem(f"attribute {name}", "is missing")
+        raise problem(f"attribute {name}", "is missing")
     if not isinstance(attrs[name], str):
-        raise _problem(f"attribute {name}", f"is of type {type(attrs[name]).__name__}, not text")
+        raise problem(f"attribute {name}", f"is of type {type(attrs[name]).__name__}, not text")
     return str(attrs[name])
 
 
 def _json(attrs: Mapping[Any, Any], name: str) -> Any:
+    text = _text(attrs, name)
     try:
-        return json.loads(_text(attrs, name))
+        return json.loads(text)
     except (ValueError, RecursionError):
-        raise _problem(f"attribute {name}", f"is not JSON: {attrs[name][:80]!r}") from None
+        raise problem(f"attribute {name}", f"is not JSON: {text[:80]!r}") from None
 
 
 def _structure(level: str, written: Any) -> Structure:
     if not isinstance(written, str) and not (isinstance(written, dict) and isinstance(written.get("name"), str)):
-        raise _problem("attribute psi", f"has no structure for level '{level}'")
+        raise problem("attribute psi", f"has no structure for level '{level}'")
     try:
         return structures.from_json(written)
     except BayesmetaError as error:
-        raise _problem("attribute psi", f"level '{level}': {error}") from None
+        raise problem("attribute psi", f"level '{level}': {error}") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise _problem("attribute psi", f"level '{level}' has other arguments than its structure: {error}") from None
+        raise problem("attribute psi", f"level '{level}' has other arguments than its structure: {error}") from None
 
 
 def check_group(tree: xr.DataTree, name: str, about: About) -> None:
@@ -142,36 +153,36 @@ def check_group(tree: xr.DataTree, name: str, about: About) -> None:
         if variable in table.variables:
             _check_variable(table.variables[variable], rule, f"/{name} {variable}")
         elif not rule.optional:
-            raise _problem(f"/{name} {variable}", "is missing")
+            raise problem(f"/{name} {variable}", "is missing")
     for other in table.variables:
         if other not in rules and table.variables[other].dtype.kind not in "biufOUT":
-            raise _problem(f"/{name} {other}", f"holds {table.variables[other].dtype}, not numbers or texts")
+            raise problem(f"/{name} {other}", f"holds {table.variables[other].dtype}, not numbers or texts")
     own = _SAMPLE if name in _OF_PRIOR else ()  # the prior has chains and draws of its own
     for dim, size in table.sizes.items():
         if dim not in own and sizes.get(str(dim), size) != size:
-            raise _problem(f"/{name} {dim}", f"has length {size}, elsewhere {sizes[str(dim)]}")
+            raise problem(f"/{name} {dim}", f"has length {size}, elsewhere {sizes[str(dim)]}")
 
 
 def _check_variable(variable: xr.Variable, rule: Rule, where: str) -> None:
     allowed = [set(dims) for dims in (rule.dims, *rule.several)]
     if set(variable.dims) not in allowed or len(set(variable.dims)) < len(variable.dims):
-        raise _problem(where, f"has dimensions ({', '.join(map(str, variable.dims))}), not ({', '.join(rule.dims)})")
+        raise problem(where, f"has dimensions ({', '.join(map(str, variable.dims))}), not ({', '.join(rule.dims)})")
     kinds = {"number": "iuf", "integer": "iu", "flag": "biu", "text": "OUT"}[rule.kind]
     if variable.size and variable.dtype.kind not in kinds:  # files keep no type of texts where there are none
-        raise _problem(where, f"holds {variable.dtype}, not {rule.kind}s")
+        raise problem(where, f"holds {variable.dtype}, not {rule.kind}s")
     values = variable.values
     if rule.kind == "text":
         if not all(isinstance(value, str) for value in values.ravel().tolist()):
-            raise _problem(where, "holds something else than texts")
+            raise problem(where, "holds something else than texts")
         return
     lacking = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if lacking.any() and not rule.missing:
-        raise _problem(where, f"is NaN at position {_position(lacking)}")
+        raise problem(where, f"is NaN at position {_position(lacking)}")
     bad = ~lacking & ~((values >= rule.least) & (values <= rule.most) & (np.abs(values) < np.inf))
     if bad.any() and not (rule.missing and rule.least == -np.inf and np.isinf(values[bad]).all()):
         low, high = (f"{edge:g}" for edge in (rule.least, rule.most))
         span = "finite" if (low, high) == ("-inf", "inf") else f"from {low} to {high}"
-        raise _problem(where, f"is {values[bad][0]:g} at position {_position(bad)}; it must be {span}")
+        raise problem(where, f"is {values[bad][0]:g} at position {_position(bad)}; it must be {span}")
 
 
 def _position(where: np.ndarray) -> str:
@@ -181,16 +192,19 @@ def _position(where: np.ndarray) -> str:
 def _sizes(tree: xr.DataTree, about: About) -> dict[str, int]:
     """Lengths of the dimensions that several groups share."""
     sizes = {schema.OUTCOME: len(about.outcomes)}
-    for name in (schema.CONSTANT, schema.RAW):
+    for name, dims in ((schema.CONSTANT, (schema.OBS, schema.COEF)), (schema.RAW, (schema.ROW,))):
         if name not in tree.children:
             raise missing_group(tree, name)
         own = tree[name].sizes
+        for dim in dims:
+            if dim not in own:
+                raise problem(f"/{name} {dim}", "is missing")
         sizes |= {str(dim): size for dim, size in own.items()}
         sizes |= {schema.bis(str(dim)): size for dim, size in own.items()}
     for level, structure in about.levels.items():
         for dim in (schema.effect(level), schema.group(level)):
             if dim not in sizes:
-                raise _problem(f"/{schema.CONSTANT} {dim}", f"is missing, which level '{level}' of psi asks for")
+                raise problem(f"/{schema.CONSTANT} {dim}", f"is missing, which level '{level}' of psi asks for")
         d = sizes[schema.effect(level)]
         sizes[schema.pair(level)] = d * (d - 1) // 2
         structure.check(d)
@@ -208,7 +222,7 @@ def _observed(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     return {
         "y": Rule((schema.OBS,)),
         schema.OBS: Rule((schema.OBS,), "integer", 0, sizes[schema.OBS] - 1),
-        schema.OUTCOME: Rule((schema.OBS,), "text"),
+        **dict.fromkeys((schema.ROW, schema.OUTCOME), Rule((schema.OBS,), "text")),
     }
 
 
@@ -216,6 +230,7 @@ def _constant(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     n, obs = sizes[schema.OBS], (schema.OBS,)
     rules = {
         schema.OBS: Rule(obs, "integer", 0, n - 1),
+        **dict.fromkeys((schema.ROW, schema.OUTCOME), Rule(obs, "text")),
         **_labels(schema.COEF),
         "X": Rule((schema.OBS, schema.COEF)),
         "offset": Rule(obs),
@@ -346,76 +361,5 @@ _RULES: Mapping[str, Callable[[About, Mapping[str, int]], dict[str, Rule]]] = {
 }
 
 
-@dataclass(eq=False)
-class _Seen:
-    """What was checked of a tree before: its attributes, and the variables of its groups, each by identity."""
-
-    tree: "ref[xr.DataTree]"
-    attrs: dict[Any, Any] = field(default_factory=dict)
-    about: About | None = None
-    groups: dict[str, tuple[xr.Variable, ...]] = field(default_factory=dict)
-    ordered: set[str] = field(default_factory=set)  # groups whose labels are in the order of the specification
-
-
-_SEEN: dict[int, _Seen] = {}  # by id, since trees have no hash
-
-
-def checked_group(tree: xr.DataTree, name: str) -> xr.Dataset:
-    """A group of a tree, checked at first and whenever one of its variables has been exchanged for another.
-
-    Its labels are in the order of the specification, whatever their order in the tree.
-    """
-    seen = _SEEN.get(id(tree))
-    if seen is None or seen.tree() is not tree:
-        key = id(tree)
-        seen = _SEEN[key] = _Seen(ref(tree, lambda _: _SEEN.pop(key, None)))
-    if seen.about is None or seen.attrs != tree.attrs:
-        seen.groups.clear()
-        seen.attrs, seen.about = dict(tree.attrs), check_attributes(tree)
-    nodes = [tree.children[each] for each in (name, schema.CONSTANT) if each in tree.children]
-    variables = tuple(variable for node in nodes for variable in node.variables.values())
-    before = seen.groups.get(name, ())
-    if len(before) != len(variables) or any(a is not b for a, b in zip(before, variables, strict=True)):
-        check_group(tree, name, seen.about)
-        seen.groups[name] = variables
-        seen.ordered.discard(name)
-    table = nodes[0].to_dataset()
-    if name in seen.ordered:
-        return table
-    straight = aligned(tree, name, table)
-    if straight is table:
-        seen.ordered.add(name)
-    return straight
-
-
-def aligned(tree: xr.DataTree, name: str, table: xr.Dataset) -> xr.Dataset:
-    """A group with its labels in the order of the specification, whatever their order in the tree.
-
-    It is the table itself where that is so already; SpecError where they are other labels.
-    """
-    for dim, known in _known_labels(tree):
-        if dim not in table.dims or (dim in table.indexes and table.indexes[dim].equals(known)):
-            continue
-        if dim not in table.indexes:  # of the same length, which was checked
-            table = table.assign_coords({dim: known})
-            continue
-        own = table.indexes[dim]
-        if not own.is_unique or len(own) != len(known) or not own.isin(known).all():
-            raise _problem(f"/{name} {dim}", f"has other labels than /{schema.CONSTANT}: {listing(own, 12)}")
-        table = table.isel({dim: own.get_indexer(known)})
-    if schema.OBS in table.indexes and not table.indexes[schema.OBS].is_monotonic_increasing:
-        table = table.sortby(schema.OBS)
-    return table
-
-
-def _known_labels(tree: xr.DataTree) -> Iterator[tuple[str, Any]]:
-    if schema.CONSTANT not in tree.children:
-        return
-    for dim, labels in tree[schema.CONSTANT].indexes.items():
-        if dim != schema.OBS:
-            yield str(dim), labels
-            yield schema.bis(str(dim)), labels
-
-
-def _problem(where: str, what: str) -> SpecError:
+def problem(where: str, what: str) -> SpecError:
     return SpecError(f"{where} {what}\n  {_REMEDY}")

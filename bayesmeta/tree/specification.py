@@ -21,11 +21,14 @@ from bayesmeta.errors import SpecError
 from bayesmeta.formula.parse import Terms
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.tree import raw_data
-from bayesmeta.tree.schema_check import checked_group, missing_group
+from bayesmeta.tree.checked_groups import checked_group
+from bayesmeta.tree.fingerprint import HASHES, attribute_hash, variable_hashes
+from bayesmeta.tree.schema_check import missing_group
 
 MOST_RANDOM_EFFECTS = 1_000_000  # predicted random effects that are kept in a tree without being asked for
 
 _TABLES: WeakKeyDictionary[Spec, dict[str, xr.Dataset]] = WeakKeyDictionary()
+_HASHES: WeakKeyDictionary[Spec, dict[str, dict[str, str]]] = WeakKeyDictionary()
 
 
 def group(tree: xr.DataTree, name: str) -> xr.Dataset:
@@ -41,9 +44,20 @@ def results_tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spe
     """A results tree: what a backend computed, and the specification itself, which every backend writes."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
     about = {"bayesmeta_version": __version__, **attrs, **spec_attrs(spec), "created_at": created}
+    if spec not in _HASHES:
+        _HASHES[spec] = _hashes(spec_tables(spec), spec)
+    about[HASHES] = json.dumps({"": attribute_hash(about), **_hashes(groups, spec), **_HASHES[spec]})
     root = xr.DataTree(xr.Dataset(attrs=about))
     root.children = {name: xr.DataTree(table) for name, table in (groups | spec_tables(spec)).items()}
     return root
+
+
+def _hashes(tables: Mapping[str, xr.Dataset], spec: Spec) -> dict[str, dict[str, str]]:
+    known = _constant_labels(spec)
+    aligned = {*known, *map(schema.bis, known)}
+    return {
+        name: variable_hashes(name, table, () if name == schema.CONSTANT else aligned) for name, table in tables.items()
+    }
 
 
 def spec_attrs(spec: Spec) -> dict[str, str]:

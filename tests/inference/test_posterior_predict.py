@@ -9,6 +9,7 @@ import bayesmeta as bm
 from bayesmeta.inference import posterior_predict
 from bayesmeta.structures import REGISTER
 from tests.support.awkward import awkward_data, awkward_new_data, awkward_spec
+from tests.support.edited import unhashed
 from tests.support.posteriors import make_posterior, stacked
 from tests.tree.test_posterior_draws import no_effects, smoking
 
@@ -167,7 +168,7 @@ def test_no_rows(awkward: xr.DataTree):
 def test_with_psi_known_a_posterior_predicts_as_a_fit():
     """Under flat priors of beta, its posterior given Psi is the sampling distribution of the GLS estimate."""
     spec = awkward_spec()
-    fit, tree = bm.fit(spec), make_posterior(spec, draws=5000, store_b=False)
+    fit, tree = bm.fit(spec), unhashed(make_posterior(spec, draws=5000, store_b=False))
     estimate, derived = fit["estimate"].to_dataset(), tree["derived"].to_dataset()
     psi = {name: xr.broadcast(estimate[name], derived[name])[0].transpose(*derived[name].dims) for name in derived}
     rng = np.random.default_rng(3)

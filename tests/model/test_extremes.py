@@ -139,6 +139,14 @@ def test_nearly_singular_rows(rho: float) -> None:
         specified(data(), "y + y2 ~ 1", S=["v", "v2"], S_correlation=rho, random=None)
 
 
+@pytest.mark.parametrize("make", [bm.within.correlated, bm.within.ar1])
+def test_nearly_singular_blocks_of_constructed_covariances(make: Callable[..., Any]) -> None:
+    frame = data()
+    with pytest.raises(DataError, match=r"^sampling covariance of g .* is nearly singular"):
+        specified(frame, S=make(frame, variance="v", rho=1 - 1e-13, group="g"))
+    specified(frame, S=make(frame, variance="v", rho=1 - 1e-9, group="g"))
+
+
 def many(change: Callable[[Any, Any], None], outcomes: int = 2) -> None:
     """`fit_many` of three data sets after a change of Y (dataset, row, outcome) and S, of two outcomes."""
     names = ["y", "y2"][:outcomes]

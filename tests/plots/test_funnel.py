@@ -16,6 +16,7 @@ from bayesmeta.errors import BoundaryWarning, SpecError
 from bayesmeta.plots.funnel import funnel_points
 from bayesmeta.tree.specification import data_hash
 from tests.support.drawn import assert_tidy, fitted, legend, line, lines, study_data
+from tests.support.edited import unhashed
 from tests.support.posteriors import make_posterior
 
 
@@ -30,7 +31,7 @@ def contour(ax: Any, level: str) -> np.ndarray:
 
 
 def without_error(tree: xr.DataTree) -> xr.DataTree:
-    found = tree.copy(deep=True)
+    found = unhashed(tree)
     found["constant_data"]["S_value"][:] = 0.0
     spec = bm.Spec.from_tree(tree)
     found.attrs["data_hash"] = data_hash(replace(spec, S=replace(spec.S, value=np.zeros_like(spec.S.value))))

@@ -25,7 +25,7 @@ def _search(tree: xr.DataTree, name: str) -> Facts:
     optimizer = group(tree, schema.OPTIMIZER)
     pairs = (
         ("Converged", "yes" if bool(optimizer["converged"]) else "no"),
-        *([("Message", message)] if (message := str(optimizer.attrs["message"])) else []),
+        *([("Message", message)] if (message := str(optimizer.attrs.get("message", ""))) else []),
         ("Gradient norm", number(float(optimizer["gradient_norm"]))),
         ("Evaluations", str(int(optimizer["evaluations"]))),
         ("Starts", str(optimizer.sizes["start"])),
