@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import combinations
 from typing import Any
 
@@ -53,10 +53,8 @@ def test_a_model_without_random_effects_is_said_to_be_one(route: str, S: Any):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         spec = bm.specify("y ~ 1", world()["D"], S=S, groups="g")
-        try:
+        with suppress(bm.SpecError) if route == "sample" else nullcontext():  # of the sampler, so that none runs
             ROUTES[route](spec)
-        except bm.SpecError as error:
-            assert "nope" in str(error)
     assert any("common-effect model" in str(each.message) for each in caught)
     assert any("random='1 | g'" in note for note in spec.notes)
 
