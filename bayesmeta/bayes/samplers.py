@@ -1,11 +1,14 @@
 """The samplers behind `sample`: nutpie, PyMC's own NUTS, NumPyro. A model and a start in, chains out."""
 
+import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -172,6 +175,31 @@ class Nutpie:
             raise
 
 
+class _Stopped(BaseException):
+    """An interruption that PyMC does not take for the end of one chain, to go on with the next."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """That Ctrl-C ends all chains; it does where signals are as Python sets them, in the main thread."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    here = os.getpid()
+
+    def stop(*about: object) -> NoReturn:
+        raise _Stopped if os.getpid() == here else KeyboardInterrupt  # which PyMC's own processes know
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    except _Stopped:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings: Settings) -> xr.DataTree:
     """Chains of PyMC's own NUTS or of NumPyro."""
     import pymc as pm
@@ -180,7 +208,7 @@ def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings
     if "jax" in sampler.needs:
         register_jax()
         options = {"nuts": {**options, "chain_method": "vectorized"}}
-    with _without_remarks_of_compilers(), model:
+    with _without_remarks_of_compilers(), _interruptible(), model:
         raw = pm.sample(
             settings.draws,
             tune=settings.tune,

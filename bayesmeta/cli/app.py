@@ -64,7 +64,8 @@ def versions() -> str:
 
 def _print_versions(asked: bool) -> None:
     if asked:
-        typer.echo(versions())
+        with plain_errors():
+            echo(versions())
         raise typer.Exit
 
 

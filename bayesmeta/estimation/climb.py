@@ -10,6 +10,7 @@ from bayesmeta._typing import BoolArray, FloatArray, IndexArray, IntArray
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Points
 
+NEARLY = 1e-6  # the same, at which a climb below another one of its data set ends: it will not rise above it
 DECREMENT = 1e-12  # g'H^-1 g, twice the log-likelihood still to be gained, at which a climb has arrived
 FLAT = 1e-9  # curvature for relative steps, as a share of the largest, below which a direction is flat
 BENT = 1e-7  # of the same, downwards: curvature more negative than this is a way up
@@ -40,13 +41,22 @@ class Climbable(Protocol):
 
 @dataclass(frozen=True)
 class Climbs:
-    """N climbs: where they stand, evaluations used, whether they have arrived, and their log-likelihoods (steps, N)."""
+    """N climbs: where they stand, evaluations used, whether they have arrived, and their log-likelihoods (steps, N).
+
+    overtaken : those that ended next to a maximum, because another climb of their data set was higher.
+    """
 
     points: Points
     evaluations: IntArray
     arrived: BoolArray
     decrement: FloatArray
     path: FloatArray
+    overtaken: BoolArray
+
+    @property
+    def at_maximum(self) -> BoolArray:
+        """(N,) whether a maximum is known where a climb ended, to six digits at least."""
+        return self.arrived | self.overtaken
 
     def and_more(self, more: "Climbs") -> "Climbs":
         """These climbs and others after them."""
@@ -58,7 +68,21 @@ class Climbs:
             arrived=np.concatenate([self.arrived, more.arrived]),
             decrement=np.concatenate([self.decrement, more.decrement]),
             path=np.concatenate(paths, axis=1),
+            overtaken=np.concatenate([self.overtaken, more.overtaken]),
         )
+
+    def resumed(self, which: IndexArray, more: "Climbs") -> "Climbs":
+        """These climbs, some of which went on from where they had ended."""
+        before, steps = self.evaluations[which], len(more.path)
+        longer = max(0, int(before.max()) + steps - len(self.path))
+        path = np.pad(self.path, [(0, longer), (0, 0)], mode="edge")
+        for i, climb_, n in zip(range(len(which)), which, before, strict=True):
+            path[n : n + steps, climb_], path[n + steps :, climb_] = more.path[:, i], more.path[-1, i]
+        changes = {name: getattr(self, name).copy() for name in ("evaluations", "arrived", "decrement", "overtaken")}
+        changes["evaluations"][which] += more.evaluations
+        for name in ("arrived", "decrement", "overtaken"):
+            changes[name][which] = getattr(more, name)
+        return replace(self, points=self.points.put(which, more.points), path=path, **changes)
 
     def went_on(self, which: IndexArray, points: Points, decrement: FloatArray) -> "Climbs":
         """These climbs after one more step of some of them, to points."""
@@ -69,6 +93,25 @@ class Climbs:
         evaluations[which] += 1
         left[which] = decrement
         return replace(self, points=self.points.put(which, points), evaluations=evaluations, decrement=left, path=path)
+
+
+@dataclass(frozen=True)
+class Race:
+    """Climbs of the same data sets: owner (N,) of every climb, and `least` (B,), the highest end so far."""
+
+    owner: IndexArray
+    least: FloatArray
+
+    def behind(self, loglik: FloatArray) -> BoolArray:
+        """(N,) whether another climb of the data set stands higher, or one before it as high."""
+        top = self.least.copy()
+        np.maximum.at(top, self.owner, loglik)
+        leads = loglik > self.least[self.owner]
+        leads &= loglik == top[self.owner]
+        first = np.unique(np.where(leads, self.owner, -1), return_index=True)[1]
+        behind = np.ones(len(loglik), bool)
+        behind[first] = ~leads[first]
+        return behind
 
 
 @dataclass(frozen=True)
@@ -286,20 +329,27 @@ def climb(
     most: int = MOST_EVALUATIONS,
     tolerance: float = DECREMENT,
     report: Report = None,
+    race: Race | None = None,
 ) -> Climbs:
     """Climb from every z (N, F), all in lock step; one that has arrived leaves the batch.
 
     objective : of one data set, of N, or with a constraint. most : evaluations of a climb. tolerance : of the Newton
     decrement, at which it has arrived. report : called with the number of steps and the highest log-likelihood.
+    race : which climbs are of the same data set, where only the highest is wanted.
     """
     free, lower, N = objective.free, objective.free.lower, len(z)
     at = done = objective(z)
-    evaluations, arrived, decrement = np.ones(N, np.int64), np.zeros(N, bool), np.full(N, np.inf)
+    evaluations, decrement = np.ones(N, np.int64), np.full(N, np.inf)
+    arrived, overtaken = np.zeros(N, bool), np.zeros(N, bool)
     path, which, pace = [done.loglik], np.arange(N), Pace(np.full(N, FIRST_RADIUS), np.zeros(N))
     for step in range(1, most):
         here = local(at, lower)
         decrement[which], arrived[which] = here.decrement, (here.decrement <= tolerance) & here.at_top
-        going = np.flatnonzero(~arrived[which] & np.isfinite(at.loglik) & (pace.radius > SMALLEST_RADIUS))
+        if race is not None:
+            behind = race.behind(path[-1])[which]
+            overtaken[which] = behind & (here.decrement <= NEARLY) & here.at_top & ~arrived[which]
+        ended = arrived[which] | overtaken[which]
+        going = np.flatnonzero(~ended & np.isfinite(at.loglik) & (pace.radius > SMALLEST_RADIUS))
         if len(going) < len(which):
             done = done.put(which, at)
             objective, at, here, which, pace = (
@@ -320,7 +370,7 @@ def climb(
         path[-1][which] = at.loglik
         if report is not None:
             report(step, float(path[-1].max()))
-    return Climbs(done.put(which, at), evaluations, arrived, decrement, np.array(path))
+    return Climbs(done.put(which, at), evaluations, arrived, decrement, np.array(path), overtaken)
 
 
 def next_steps(free: Free, at: Points, here: Local, pace: Pace, curved: bool) -> tuple[FloatArray, FloatArray]:

@@ -129,7 +129,7 @@ def distinct_modes(free: Free, maxima: Maxima) -> Modes:
     place = np.concatenate([psi.reshape(len(ends), -1) for psi in scaled], axis=1)
     order = np.argsort(-climbs.points.loglik)
     chosen: list[int] = [int(maxima.winner[0])]
-    for i in order[climbs.arrived[order]]:
+    for i in order[climbs.at_maximum[order]]:
         near = [np.abs(place[i] - place[j]).max(initial=0.0) < 1e-3 for j in chosen]
         level = [abs(climbs.points.loglik[i] - climbs.points.loglik[j]) < SAME for j in chosen]
         if not any(a or b for a, b in zip(near, level, strict=True)):

@@ -14,7 +14,9 @@ from bayesmeta.estimation.climb import (
     DECREMENT,
     FIRST_RADIUS,
     MOST_EVALUATIONS,
+    NEARLY,
     Climbs,
+    Race,
     Report,
     bounded_steps,
     climb,
@@ -68,7 +70,9 @@ def maximise(
     report: Report = None,
 ) -> Maxima:
     """Climb from all starts, again from inside the edges, and take the highest end of every data set."""
-    climbs = climb(objective.take(starts.owner), starts.z, most, tolerance, report)
+    unclimbed = np.full(objective.stats.n_data_sets, -np.inf)
+    race = Race(starts.owner, unclimbed)
+    climbs = climb(objective.take(starts.owner), starts.z, most, tolerance, report, race)
     z, owner, scanned = starts.z, starts.owner, starts.scanned
     for batch in range(1, BATCHES):
         which = np.flatnonzero(in_doubt(objective, starts, climbs, owner))
@@ -76,7 +80,8 @@ def maximise(
             break
         extra = scanned_starts(objective.take(which), batch)
         whose = which[extra.owner]
-        climbs = climbs.and_more(climb(objective.take(whose), extra.z, most, tolerance, report))
+        race = Race(whose, climbs.points.loglik[winners(climbs, owner)])
+        climbs = climbs.and_more(climb(objective.take(whose), extra.z, most, tolerance, report, race))
         z, owner = np.concatenate([z, extra.z]), np.concatenate([owner, whose])
         scanned += extra.scanned
     best = winners(climbs, owner)
@@ -85,14 +90,16 @@ def maximise(
         if not len(again):
             break
         whose = owner[best][whose]
-        more = climb(objective.take(whose), again, most, tolerance, report)
         before = climbs.points.loglik[best]
+        more = climb(objective.take(whose), again, most, tolerance, report, Race(whose, before))
         climbs, z, owner = climbs.and_more(more), np.concatenate([z, again]), np.concatenate([owner, whose])
         new = winners(climbs, owner)
         higher = climbs.points.loglik[new] > before + GAIN
         best = np.where(higher, new, best)
         if not higher.any():
             break
+    climbs = resumed(objective, climbs, owner, best, most, tolerance)
+    best = winners(climbs, owner)
     climbs = polished(objective, climbs, owner, best)
     points, at_edge = settled(objective, climbs.points.take(best))
     decrement, converged = climbs.decrement[best], climbs.arrived[best]
@@ -143,13 +150,13 @@ def unseen(climbs: Climbs, owner: IndexArray, n_data_sets: int) -> FloatArray:
 
     Boender and Rinnooy Kan (1987), Mathematical Programming 37:59-80, equation (9), starts taken as random.
     """
-    n, w = np.bincount(owner[climbs.arrived], minlength=n_data_sets), maxima_seen(climbs, owner, n_data_sets)
+    n, w = np.bincount(owner[climbs.at_maximum], minlength=n_data_sets), maxima_seen(climbs, owner, n_data_sets)
     return np.asarray(w * (w + 1) / np.maximum(1, n - w - 2))
 
 
 def maxima_seen(climbs: Climbs, owner: IndexArray, n_data_sets: int) -> IntArray:
     """(B,) number of maxima at which climbs have ended, at least one, told apart by their log-likelihoods."""
-    loglik, owner = climbs.points.loglik[climbs.arrived], owner[climbs.arrived]
+    loglik, owner = climbs.points.loglik[climbs.at_maximum], owner[climbs.at_maximum]
     order = np.lexsort((loglik, owner))
     new = np.append(True, (np.diff(owner[order]) > 0) | (np.diff(loglik[order]) > NEAR))[: len(order)]
     return np.maximum(1, np.bincount(owner[order], new, n_data_sets)).astype(np.int64)
@@ -194,6 +201,20 @@ def inward_starts(free: Free, z: FloatArray) -> tuple[FloatArray, IndexArray]:
             again.append(start)
             whose.append(rows)
     return np.concatenate(again), np.concatenate(whose)
+
+
+def resumed(
+    objective: Objective, climbs: Climbs, owner: IndexArray, best: IndexArray, most: int, tolerance: float
+) -> Climbs:
+    """The climbs, of which those that were overtaken next to the same maximum go on where the winner did not arrive.
+
+    Where the likelihood is hardly curved, rounding decides which way up ends.
+    """
+    gap = climbs.points.loglik[best][owner] - climbs.points.loglik
+    rows = np.flatnonzero(climbs.overtaken & ~climbs.arrived[best][owner] & (gap <= NEARLY))
+    if not len(rows):
+        return climbs
+    return climbs.resumed(rows, climb(objective.take(owner[rows]), climbs.points.z[rows], most, tolerance))
 
 
 def polished(objective: Objective, climbs: Climbs, owner: IndexArray, best: IndexArray) -> Climbs:

@@ -17,7 +17,7 @@ from bayesmeta.estimation.constrained import Function, correlation, entry, maxim
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.estimation.objective import Objective
-from bayesmeta.model.spec import Level, Spec
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
@@ -25,7 +25,7 @@ PSI = "psi"
 NEAR_ZERO = 1e-3  # of the typical sampling SD: an SD that stands for zero, where its gradient vanishes
 SMALLEST_SIZE = 1e-3  # of what is typical: by which, at least, distances from a value are measured
 OFF_EDGE = 0.05  # in units of z: so far from zero and from limits climbs begin
-MEMBERS, SIGN = 512, 1e-12  # of a structure, by which the sign of a correlation is judged, and what is zero there
+MEMBERS = 512  # of a structure, among which a start is looked for
 NEAR_LIMIT = 1e-4  # distance of a correlation from its limits
 
 
@@ -137,8 +137,8 @@ class _Model:
         rho, size = (psi[i, j] / scale if scale > 0 else np.nan), float(typical[i] * typical[j])
         rho_held = self._held(number, correlation(i, j), 1.0)
         psi_held = self._held(number, entry(i, j), size)
-        low, high = edge = _range(level, i, j)
-        bounds = (low + NEAR_LIMIT, high - NEAR_LIMIT)
+        low, high = edge = level.structure.rho_range(i, j, level.dim)
+        bounds = (low + NEAR_LIMIT, high - NEAR_LIMIT) if low < high else edge
         inside = float(np.clip(rho, *bounds))
         zeros = [self._held(number, entry(m, m), typical[m] ** 2) for m in (i, j)]
         least = [(NEAR_ZERO * float(typical[m])) ** 2 for m in (i, j)]
@@ -165,22 +165,6 @@ class _Model:
         if key not in self.known:
             self.known[key] = Held(self.objective, self.off_edges, number, function, size)
         return self.known[key]
-
-
-def _range(level: Level, i: int, j: int) -> tuple[float, float]:
-    """The correlations of two effects that the structure of a level has, by its members and the limits it names."""
-    structure, dim = level.structure, level.dim
-    low, high = float(getattr(structure, "low", lambda dim: -1.0)(dim)), 1.0
-    if not level.n_free:
-        return low, high
-    share = np.random.default_rng(0).uniform(size=(level.n_free, MEMBERS))
-    psi = np.asarray(structure.psi(structure.scatter(share, lambda s: 0.1 + s, dim), dim))
-    rho = psi[i, j] / np.sqrt(psi[i, i] * psi[j, j])
-    if rho.min() >= -SIGN:
-        low = 0.0
-    elif rho.max() <= SIGN:
-        high = 0.0
-    return low, high
 
 
 def _squared(held: "Held") -> Callable[[FloatArray], FloatArray]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg", ".pdf")
 SIMULATION, DEFAULT = "simulation", "forest"
 _DPI = 200
+_HEAD = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,10 +186,18 @@ def check_suffix(path: Path) -> None:
 def check_picture(path: Path, inputs: Iterable[Path] = ()) -> None:
     """An error where no picture can be saved: only one that matplotlib has made is replaced."""
     check_place(path, "picture", inputs)
-    if path.is_dir() or (path.exists() and path.stat().st_size and b"atplotlib" not in path.read_bytes()):
+    if path.is_dir() or (path.exists() and path.stat().st_size and not _is_picture(path)):
         raise DataError(
             f"{path} exists and is no picture of bayesmeta; it is not overwritten\n  give another name, or remove it"
         )
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether matplotlib has made the file, as a picture of this format, and not a page with such pictures."""
+    content = path.read_bytes()
+    start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[path.suffix]
+    head = content if path.suffix == ".pdf" else content[:_HEAD]  # where its name stands among the metadata
+    return content.startswith(start) and b"Matplotlib" in head
 
 
 @dataclass(frozen=True)

@@ -210,6 +210,10 @@ class Structure(ABC):
         """Position in xi of the parameter that maps to a correlation, if there is one."""
         return None
 
+    def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
+        """Infimum and supremum of the correlation of two effects over the family, equal where it is fixed."""
+        return -1.0, 1.0
+
     def describe(self, dim: int) -> str:
         """The family over `dim` effects in a few words."""
         if dim == 1 and not self.arguments:

@@ -69,6 +69,9 @@ class Exchangeable(Correlated):
     def low(self, dim: int) -> float:
         return -1.0 / (dim - 1)
 
+    def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
+        return self.low(dim), 1.0
+
     def matrix(self, rho: Any, dim: int) -> Any:
         same = over_data_sets(eye(dim), rho)
         return same + rho[0] * (1 - same)
@@ -89,6 +92,9 @@ class Autoregressive(Correlated):
 
     def low(self, dim: int) -> float:
         return -1.0
+
+    def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
+        return (-1.0 if (second - first) % 2 else 0.0), 1.0
 
     def powers(self, rho: Any, dim: int) -> list[Any]:
         """rho^1 .. rho^(dim-1) by repeated multiplication: rho ** 0 has no derivative at rho = 0."""

@@ -103,6 +103,14 @@ class Scaled(Structure):
             return over_data_sets(M[:, :, None], xi)
         return over_data_sets(M[:, :, None] * np.eye(dim)[:, None, :], xi)
 
+    def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
+        if self.n_rho(dim):
+            return super().rho_range(first, second, dim)
+        M = self.matrix(np.zeros(0), dim)
+        size = np.sqrt(M[first, first] * M[second, second])
+        rho = float(M[first, second] / size) if size > 0 else 0.0
+        return rho, rho
+
     def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
         n = self.n_tau(dim)
         return np.concatenate([sd(share[:n]), np.pi * share[n:]])

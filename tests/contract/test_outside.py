@@ -68,6 +68,9 @@ class PositiveCorrelation(bm.structures.Structure):
     def rho_position(self, dim: int) -> int:
         return 1
 
+    def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
+        return 0.0, 1.0
+
 
 @pytest.fixture
 def structure() -> Iterator[bm.structures.Structure]:

@@ -254,3 +254,18 @@ def test_scattered_members_are_finite(case: tuple[str, int, int]) -> None:
     structure, dim, xi = draw(case)
     share = np.random.default_rng(case[2]).random((len(xi), 5))
     assert np.isfinite(structure.psi(structure.scatter(share, lambda u: u, dim), dim)).all()
+
+
+@pytest.mark.parametrize("name", sorted(set(REGISTER) - {"fixed"}))
+@pytest.mark.parametrize("dim", [2, 3, 4])
+def test_correlations_fill_the_range_that_a_structure_names(name: str, dim: int) -> None:
+    structure, rng = make(name, dim, dim), np.random.default_rng(dim)
+    xi = structure.scatter(rng.uniform(size=(structure.n_free(dim), 4_000)), lambda share: 0.1 + share, dim)
+    Psi = np.broadcast_to(structure.psi(xi, dim), (dim, dim, 4_000))
+    for first, second in zip(*np.triu_indices(dim, 1), strict=True):
+        rho = Psi[first, second] / np.sqrt(Psi[first, first] * Psi[second, second])
+        low, high = structure.rho_range(int(first), int(second), dim)
+        assert rho.min() >= low - 1e-12
+        assert rho.max() <= high + 1e-12
+        assert rho.min() <= low + 0.1
+        assert rho.max() >= high - 0.1

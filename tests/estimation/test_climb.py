@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import bayesmeta as bm
 from bayesmeta._typing import FloatArray
-from bayesmeta.estimation.climb import Local, climb, local, trust_region
+from bayesmeta.estimation.climb import NEARLY, Local, Race, climb, local, trust_region
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective
-from bayesmeta.estimation.search import UNSEEN, unseen, winners
+from bayesmeta.estimation.search import UNSEEN, resumed, unseen, winners
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -129,3 +129,45 @@ def test_estimates_stand_still(psi: str, method: str) -> None:
     inside = np.flatnonzero(~fit["optimizer"]["at_boundary"].to_numpy())
     H, gradient = at.H[0][np.ix_(inside, inside)], at.gradient[0, inside]
     assert gradient @ np.linalg.solve(H, gradient) < 1e-16
+
+
+def test_a_climb_below_another_ends_next_to_its_maximum_and_no_sooner() -> None:
+    one = objective("unstr")
+    starts = np.random.default_rng(1).uniform(0.1, 3.0, (6, 3))
+    owner = np.zeros(6, np.int64)
+    alone, racing = climb(one, starts), climb(one, starts, race=Race(owner, np.array([-np.inf])))
+    assert alone.arrived.all()
+    assert not alone.overtaken.any()
+    assert racing.overtaken.any()
+    assert (racing.arrived != racing.overtaken).all()
+    assert racing.arrived[winners(racing, owner)].all()
+    assert racing.evaluations.sum() < alone.evaluations.sum()
+    np.testing.assert_allclose(racing.points.loglik, alone.points.loglik, atol=NEARLY)
+    below = climb(one, starts, race=Race(owner, alone.points.loglik[:1] + 1.0))
+    assert below.overtaken.all()
+
+
+def test_climbs_of_other_data_sets_are_no_rivals() -> None:
+    one = objective("unstr")
+    starts = np.random.default_rng(2).uniform(0.1, 3.0, (4, 3))
+    assert climb(one, starts, race=Race(np.arange(4), np.full(4, -np.inf))).arrived.all()
+
+
+def test_the_first_of_equal_climbs_leads() -> None:
+    race = Race(np.array([0, 0, 1, 1, 1]), np.array([-np.inf, 2.0]))
+    assert race.behind(np.array([1.0, 1.0, 1.0, 3.0, 2.0])).tolist() == [False, True, True, False, True]
+
+
+def test_overtaken_climbs_go_on_where_the_winner_stalls() -> None:
+    one, owner = objective("unstr"), np.zeros(3, np.int64)
+    ends = climb(one, np.random.default_rng(3).uniform(0.1, 3.0, (3, 3)), race=Race(owner, np.array([-np.inf])))
+    best = winners(ends, owner)
+    before, steps = ends.evaluations.copy(), len(ends.path)
+    ends.arrived[best] = False
+    after = resumed(one, ends, owner, best, 200, 1e-12)
+    rest = ends.overtaken
+    assert after.arrived[rest].all()
+    assert (after.evaluations[rest] > before[rest]).all()
+    assert len(after.path) >= steps
+    np.testing.assert_array_equal(after.path[-1], after.points.loglik)
+    assert after.evaluations[best] == before[best]

@@ -78,6 +78,30 @@ def test_a_full_disk_leaves_the_old_file(
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_full_disk_leaves_the_old_picture(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"picture{suffix}"
+    line = ["plot", "bcg", "--kind", "forest", "--model", "ml", "-o", str(path)]
+    assert RUN.invoke(app, line).exit_code == 0
+    before = content(path)
+    with smallest_files(1000):
+        ran = RUN.invoke(app, line)
+    assert ran.exit_code == 2, ran.exception
+    assert ran.stderr.startswith(f"Error: {path} cannot be written: ")
+    assert content(path) == before
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_study_on_a_full_disk_is_finished_later(tmp_path: Path) -> None:
+    study = bm.load_study("table6")
+    whole = bm.run_study(study, tmp_path / "whole", datasets=1)
+    for size in (100, 8_000):
+        with smallest_files(size), pytest.raises(DataError):
+            bm.run_study(study, tmp_path / "out", datasets=1)
+    xr.testing.assert_identical(bm.run_study(study, tmp_path / "out", datasets=1), whole)
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
 def test_devices_are_written_to(kinds: dict[str, Callable[[Path], object]]) -> None:
     for suffix in (".nc", ".html", ".txt"):
         kinds[suffix](Path("/dev/null"))

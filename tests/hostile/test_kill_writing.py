@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
+from bayesmeta.bayes import samplers
 from bayesmeta.errors import AssumptionWarning, DataError
 from bayesmeta.simulation.declaration import load_study
 from bayesmeta.simulation.run import run_study
@@ -114,6 +115,26 @@ try:
 except KeyboardInterrupt:
     print("interrupted", time.time() - start)
 """
+
+
+def test_an_interruption_is_not_the_end_of_one_chain_only() -> None:
+    """PyMC takes KeyboardInterrupt for the end of a chain, and begins the next one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    after = []
+    try:
+        try:
+            with samplers._interruptible():
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                except KeyboardInterrupt:
+                    after.append("the next chain")
+                after.append("the next chain")
+        except KeyboardInterrupt:
+            after.append("interrupted")
+        assert after == ["interrupted"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupted_chain_is_never_returned() -> None:
