@@ -115,7 +115,7 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
         ...
     bayesmeta.errors.SpecError: draws is 1...; it must be a whole number from 1 to 1000000000000000
     """
-    too_many = isinstance(value, Integral) and value > MOST_COUNT
+    too_many = isinstance(value, Integral) and int(value) > MOST_COUNT
     return check_integer(value, name, least, MOST_COUNT if too_many else None)
 
 
