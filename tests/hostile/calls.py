@@ -392,7 +392,14 @@ CALLS: dict[str, Call] = {
     "structures.Fixed": _MATRIX,
     "structures.Proportional": _MATRIX,
     "structures.KnownCorrelation": _MATRIX,
-    "Prior": Call({"name": "'HalfNormal'", "sigma": "0.5"}, {"name": TEXT, "sigma": real()}, ("name",)),
+    "Prior": Call(
+        {"name": "'HalfNormal'", "sigma": "0.5"},
+        {
+            "name": Kind(lambda value: isinstance(value, str) and value.isidentifier(), ("'Half Normal'",)),
+            "sigma": real(),
+        },
+        ("name",),
+    ),
     "Priors": Call(
         {"tau": "bm.priors.half_normal(1)"},
         {
@@ -445,7 +452,8 @@ CALLS: dict[str, Call] = {
             "interval": Kind(
                 lambda value: (
                     value is None
-                    or (isinstance(value, list) and not value)
+                    or (isinstance(value, list | tuple) and not value)
+                    or (isinstance(value, np.ndarray) and value.shape == (0,))
                     or names("confidence", "prediction").admits(value)
                 ),
                 ("['confidence', 'zz']",),
