@@ -281,5 +281,5 @@ def test_names_in_any_sequence(form: Callable[[list[str]], Any]):
 
 @pytest.mark.parametrize("contours", [[[]], [[0.9]], [[0.9, 0.5], [0.1, 0.2]], pd.DataFrame(), np.ones((1, 1)) / 2])
 def test_contours_are_one_list(contours: Any):
-    with pytest.raises(bm.SpecError, match="contours is .* it must be a list of probabilities"):
+    with pytest.raises(bm.SpecError, match=r"contours is .* it must be a list of probabilities"):
         bm.plots.funnel(world()["T"], contours=contours)
