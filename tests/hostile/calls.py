@@ -435,8 +435,7 @@ CALLS: dict[str, Call] = {
             "y": words("se", "precision", "variance", "weight", "n"),
             "contours": Kind(
                 lambda value: (
-                    numbers(*((k,) for k in range(9)), (0, 0), ()).admits(value)
-                    and all(0 < p < 1 for p in np.ravel(value))
+                    numbers(*((k,) for k in range(9)), ()).admits(value) and all(0 < p < 1 for p in np.ravel(value))
                 ),
                 ("[1.5]", "['0.9']", "[[0.9, 0.5], [0.1]]"),
             ),

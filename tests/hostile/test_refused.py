@@ -277,3 +277,9 @@ def test_groups_in_columns_of_arrow(kind: str, missing: bool):
 def test_names_in_any_sequence(form: Callable[[list[str]], Any]):
     tree = world()["T"]
     assert list(bm.compare(tree, tree, names=form(["one", "two"])).trees) == ["one", "two"]
+
+
+@pytest.mark.parametrize("contours", [[[]], [[0.9]], [[0.9, 0.5], [0.1, 0.2]], pd.DataFrame(), np.ones((1, 1)) / 2])
+def test_contours_are_one_list(contours: Any):
+    with pytest.raises(bm.SpecError, match=r"contours is .* it must be a list of probabilities"):
+        bm.plots.funnel(world()["T"], contours=contours)
