@@ -14,6 +14,7 @@ from typing import Any
 from bayesmeta.errors import BayesmetaError, SpecError
 
 LONGEST_PATH = 4096  # characters
+MOST_COUNT = 10**15  # of draws, data sets ...: more has no figure in bytes that anyone could read
 MOST_MEMORY = 16e9  # bytes of one result: more than a laptop has is a slip of the keyboard
 
 
@@ -104,6 +105,18 @@ def check_integer(value: Any, name: str, least: int, most: int | None = None, re
         span = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise SpecError(f"{name} is {shown(value)}; it must be a whole number {span}{remedy}")
     return int(value)
+
+
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """How many of something are to be made; `check_size` then says what memory they need.
+
+    >>> check_count(10**400, "draws")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: draws is 1...; it must be a whole number from 1 to 1000000000000000
+    """
+    too_many = isinstance(value, Integral) and int(value) > MOST_COUNT
+    return check_integer(value, name, least, MOST_COUNT if too_many else None)
 
 
 def check_number(value: Any, name: str, above: float | None = None, least: float | None = None) -> float:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bayesmeta._validation import check_booleans, check_integer, check_probability, check_size
+from bayesmeta._validation import check_booleans, check_count, check_integer, check_probability, check_size
 from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.defaults import resolve
 
@@ -76,7 +77,7 @@ def sample(
     ConvergenceWarning
         When a chain diverged, R-hat exceeds 1.01, or an effective sample size is below 400.
     AssumptionWarning
-        When default priors were scaled from the data.
+        When default priors were scaled from the data, or the model has no random effects.
 
     Notes
     -----
@@ -96,6 +97,7 @@ def sample(
         raise SpecError(f"sample takes a specification from bm.specify, not a {type(spec).__name__}")
     check_settings(draws, tune, chains, target_accept, spec)
     check_booleans(random_effects=random_effects, progress=progress)
+    warn_without_effects(spec.levels)
     from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
 
     name = sampling.sampler_named(sampler, backend)
@@ -106,7 +108,7 @@ def sample(
 def check_settings(draws: Any, tune: Any, chains: Any, target_accept: Any, spec: Spec | None = None) -> None:
     """Validate the settings of a sampler, and that the draws fit into memory."""
     for name, value, least in (("draws", draws, 1), ("tune", tune, 1), ("chains", chains, 1)):
-        check_integer(value, name, least)
+        check_count(value, name, least)
     check_probability(target_accept, "target_accept")
     if spec is None:
         return

@@ -133,7 +133,7 @@ def run_each(
     one_by_one : whether to save and print each as soon as it is done, because the next one takes long.
     """
     analysis = load_analysis(file, allow_outside=outside)
-    names, path = chosen_models(analysis, model), files.check_path(out, analysis.inputs)
+    names, path = chosen_models(analysis, model), files.check_target(out, analysis.inputs)
     failures = _not_specified(analysis, names)
     echo(f"{analysis.title}\n{analysis.citation}".rstrip())
     done = _Done(analysis, path)

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from numpy.typing import ArrayLike
 
 from bayesmeta._validation import check_boolean, check_booleans, check_integer, check_number, shown
-from bayesmeta.errors import AssumptionWarning, SpecError, warn
+from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.estimation.result_tree import from_estimate
+from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.spec import Spec
 
 if TYPE_CHECKING:
@@ -109,12 +110,8 @@ def fit(
     check_booleans(random_effects=random_effects)
     for name, value in chosen.items():
         check_option(name, value)
-    if estimator.likelihood != "full" and not any(level.dim for level in spec.levels):
-        warn(
-            f"no random effects (groups='{spec.levels[0].name}' without random=): whatever the method, this is a "
-            "common-effect model",
-            AssumptionWarning,
-        )
+    if estimator.likelihood != "full":
+        warn_without_effects(spec.levels)
     return from_estimate(spec, estimator.estimate(spec, **chosen), random_effects)
 
 

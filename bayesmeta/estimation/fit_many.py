@@ -20,7 +20,8 @@ from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method, method_named
 from bayesmeta.estimation.ml import check_start_range, checked_start
 from bayesmeta.estimation.ml_many import DataSets, ManyEstimates
-from bayesmeta.estimation.parallel import in_order
+from bayesmeta.estimation.parallel import check_jobs, in_order
+from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
 from bayesmeta.model.sampling_checks import INDEFINITE, SINGULAR
 from bayesmeta.model.spec import Spec
@@ -81,6 +82,8 @@ def fit_many(
     -----
     ConvergenceWarning
         When a search does not pass the convergence test of `bm.fit`, with the places of its data sets.
+    AssumptionWarning
+        When the model has no random effects and the method would estimate their variances.
 
     Examples
     --------
@@ -94,8 +97,11 @@ def fit_many(
         raise SpecError(f"fit_many takes a specification from bm.specify, not a {type(spec).__name__}")
     estimator = method_named(method)
     check_boolean(progress, "progress")
+    check_jobs(n_jobs)
     if start is not None:
         estimator.check_options({"start": start})
+    if estimator.likelihood != "full":
+        warn_without_effects(spec.levels)
     data = data_sets(spec, Y, S)
     typical = data.one(0).statistics.typical
     free = Free(spec, typical)

@@ -16,10 +16,15 @@ def in_order[Piece, Result](
     what: str = "data sets",
 ) -> Iterator[Result]:
     """Results of `work` in the order of the pieces; -1 jobs are as many as there are processors."""
-    if not (isinstance(n_jobs, int) and n_jobs == -1):
-        n_jobs = check_integer(n_jobs, "n_jobs", 1, MOST_JOBS, remedy=", or -1 for one process on every processor")
-    results = _results(work, pieces, n_jobs)
+    results = _results(work, pieces, check_jobs(n_jobs))
     return iter(_with_bar(results, len(pieces), what)) if progress else results
+
+
+def check_jobs(n_jobs: Any) -> int:
+    """A number of processes, or -1 for one on every processor."""
+    if isinstance(n_jobs, int) and n_jobs == -1:
+        return -1
+    return check_integer(n_jobs, "n_jobs", 1, MOST_JOBS, remedy=", or -1 for one process on every processor")
 
 
 def _results[Piece, Result](work: Callable[[Piece], Result], pieces: Sequence[Piece], n_jobs: int) -> Iterator[Result]:

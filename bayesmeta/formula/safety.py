@@ -87,7 +87,7 @@ def check_formula(text: str, columns: Sequence[str]) -> Part:
             checker.token(token.token, token.kind.value, before)
             before = [*before[1:], token.token]
         if (terms := number_of_terms([str(token.token) for token in tokenize(checker.part.text)])) > MOST_TERMS:
-            raise SpecError(f"formula '{shown(text)}' has {terms:,} terms; at most {MOST_TERMS:,} are allowed")
+            raise SpecError(f"formula {shown(text)} has {terms:,} terms; at most {MOST_TERMS:,} are allowed")
         Formula(checker.part.text)
     except SpecError:
         raise

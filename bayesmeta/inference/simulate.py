@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_integer, check_name, check_seed, check_size, listing
+from bayesmeta._validation import check_count, check_name, check_seed, check_size, listing
 from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.kernel.layout import components
@@ -87,7 +87,7 @@ def _sized(source: Spec | xr.DataTree, n: int) -> int:
 
 def count(name: str, number: Any) -> int:
     """A number of data sets, checked."""
-    return check_integer(number, name, 1)
+    return check_count(number, name)
 
 
 def draw(

@@ -6,7 +6,7 @@ they give on thin matrices; wide ones, of many coefficients, go to BLAS. Einsum 
 """
 
 import numpy as np
-from scipy.linalg.lapack import dtrtri
+from scipy.linalg.lapack import dtrtri, dtrtrs
 
 UNROLL = 12  # largest size for which loops over rows beat LAPACK
 WIDE = 48  # number of rows from which BLAS wins over einsum
@@ -122,6 +122,15 @@ def inverse_lower(L: np.ndarray) -> np.ndarray:
         return np.asarray(np.linalg.inv(L))
     # the upper triangular transpose is what Fortran reads, and the inverse comes back the same way
     return np.array([dtrtri(np.ascontiguousarray(matrix).T, lower=0)[0].T for matrix in L])
+
+
+def solve_upper(R: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """R^-1 B for upper triangular R (matrices, rows, columns)."""
+    if R.shape[1] < WIDE:
+        return np.asarray(np.linalg.solve(R, B))
+    n = max(len(R), len(B))
+    matrices = (np.broadcast_to(M, (n, *M.shape[1:])) for M in (R, B))
+    return np.array([dtrtrs(*pair)[0] for pair in zip(*matrices, strict=True)])
 
 
 def log_diagonal(L: np.ndarray) -> np.ndarray:

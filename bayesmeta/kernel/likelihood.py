@@ -38,14 +38,18 @@ class Likelihood:
     @cached_property
     def beta(self) -> np.ndarray:
         """(P,) coefficients."""
-        beta = coefficients(self.stats, self.top)[0]
+        beta = self._coefficients[0]
         return beta[0] if self.one else beta
 
     @cached_property
     def beta_factor(self) -> np.ndarray:
         """(P, P) root of the coefficients' covariance: Var(beta) = factor factor'."""
-        factor = coefficients(self.stats, self.top)[1]
+        factor = self._coefficients[1]
         return factor[0] if self.one else factor
+
+    @cached_property
+    def _coefficients(self) -> tuple[np.ndarray, np.ndarray]:
+        return coefficients(self.stats, self.top)
 
     @property
     def beta_cov(self) -> np.ndarray:
@@ -146,8 +150,8 @@ def likelihood(
 def coefficients(stats: Statistics, top: Top) -> tuple[np.ndarray, np.ndarray]:
     """beta (B, P) and a root of its covariance (B, P, P) in the original coordinates."""
     R = stats.R.transpose(2, 0, 1)
-    beta = stats.beta0.T + np.linalg.solve(R, top.beta[..., None])[..., 0]
-    return beta, np.linalg.solve(R, top.M)
+    beta = stats.beta0.T + batched_linalg.solve_upper(R, top.beta[..., None])[..., 0]
+    return beta, batched_linalg.solve_upper(R, top.M)
 
 
 def loglik_per_group(stats: Statistics, psi: Sequence[np.ndarray], beta: np.ndarray) -> np.ndarray:

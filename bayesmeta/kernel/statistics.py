@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from bayesmeta._typing import IntArray
+from bayesmeta.kernel.batched_linalg import solve_upper
 from bayesmeta.kernel.layout import Layout, layout, run_starts
 from bayesmeta.kernel.leaves import Chunk, Rows, Segments, chunks_of, segments
 from bayesmeta.kernel.whitening import Whitener, whitener
@@ -104,7 +105,7 @@ class Design:
         """Fixed-effects coefficients (P, B) of y (n_obs, B)."""
         first_x = self.columns.shape[1] - self.X.shape[1]
         h = np.einsum("npb,nb->bp", self.columns[:, first_x:], self.white.whiten(y[:, None])[:, 0])
-        return np.asarray(np.linalg.solve(np.moveaxis(self.R, -1, 0), h[..., None])[..., 0].T)
+        return np.asarray(solve_upper(np.moveaxis(self.R, -1, 0), h[..., None])[..., 0].T)
 
 
 def whitened_design(

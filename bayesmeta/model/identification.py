@@ -7,7 +7,7 @@ import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing
-from bayesmeta.errors import BayesmetaWarning, SpecError, warn
+from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, SpecError, warn
 from bayesmeta.model.spec import Level
 from bayesmeta.structures.base import Structure
 
@@ -21,8 +21,8 @@ MANY_FREE = 500  # free parameters whose search takes minutes
 NAMED = 1e-3  # an entry of Psi is named from this share of the largest change
 
 
-def check_rank(X: FloatArray, coef: Sequence[str]) -> None:
-    """Raise SpecError naming the columns of X (n, P) that are linear combinations of the columns before them."""
+def check_rank(X: FloatArray, coef: Sequence[str]) -> FloatArray:
+    """An orthonormal basis (n, P) of the columns of X; SpecError names those that follow from columns before them."""
     n, P = X.shape
     if n < P:
         raise SpecError(
@@ -30,9 +30,9 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> None:
             f"  coefficients: {listing(coef, 12)}"
         )
     length = np.linalg.norm(X, axis=0)
-    R = np.linalg.qr(X / np.where(length > 0, length, 1.0), mode="r")
+    Q, R = np.linalg.qr(X / np.where(length > 0, length, 1.0))
     if (np.abs(np.diag(R)) > ALIASED).all():  # what is left of each column after all those before it
-        return
+        return Q
     basis = np.zeros((P, 0))
     free: list[int] = []
     aliased: list[str] = []
@@ -51,6 +51,7 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> None:
             f"the fixed part has aliased columns: {'; '.join(aliased)}\n"
             f"  {P} coefficients, rank {len(free)}; leave the aliased columns out of the formula"
         )
+    return Q
 
 
 def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequence[str]]) -> None:
@@ -71,6 +72,16 @@ def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequen
             )
 
 
+def warn_without_effects(levels: Sequence[Level]) -> None:
+    """Say that a model without random effects is a common-effect model, whatever its method is called."""
+    if not any(level.dim for level in levels):
+        warn(
+            f"no random effects (groups='{levels[0].name}' without random=): whatever the method, this is a "
+            "common-effect model",
+            AssumptionWarning,
+        )
+
+
 def nothing_varies(levels: Sequence[Level]) -> list[str]:
     """A sentence where every level with random effects has a Psi that is given as zero."""
     of_effects = [level for level in levels if level.dim]
@@ -80,20 +91,23 @@ def nothing_varies(levels: Sequence[Level]) -> list[str]:
     return [f"psi of level {names} is given as zero: nothing varies between groups, a common-effect model"]
 
 
-def unidentified(levels: Sequence[Level], X: FloatArray) -> list[str]:
+def unidentified(levels: Sequence[Level], X: FloatArray, basis: FloatArray | None = None) -> list[str]:
     """Sentences that say which variances and correlations the data cannot identify; empty when they can all.
 
     A level whose groups each have fixed effects of their own has no variance to estimate; nor has one with one group
     and an intercept that the fixed part has too; likewise a single one of its effects (`absorbed`).
     For the others the derivatives of the marginal covariance sum_l Z_l Psi_l Z_l' by all free parameters are tested
     for linear independence, at a generic point.
+
+    basis : that of X from `check_rank`, where there is one already.
     """
     sentences, tangents = [], []
-    telling = ~_saturated(X)
+    basis = _basis(X) if basis is None else basis
+    telling = ~_saturated(basis)
     for level in levels:
         if not level.n_free:
             continue
-        taken = absorbed(level, X)
+        taken = absorbed(level, X, basis)
         if taken.all():
             sentences.append(_held_sentence(f"of level '{level.name}'", level.n_groups))
             continue
@@ -117,7 +131,7 @@ def _held_sentence(whose: str, n_groups: int) -> str:
     return f"the data cannot identify the variance {whose}, {reason}; REML holds it at 0, {ml}"
 
 
-def absorbed(level: Level, X: FloatArray) -> BoolArray:
+def absorbed(level: Level, X: FloatArray, basis: FloatArray | None = None) -> BoolArray:
     """(a,) effects that the fixed part takes up: in every group the effect's column of Z follows from those of X.
 
     Then Pm Z_a = 0 whatever Psi is, and the restricted likelihood says nothing about the variance of the effect.
@@ -127,7 +141,7 @@ def absorbed(level: Level, X: FloatArray) -> BoolArray:
     few = [i for i in range(level.dim) if _in_at_most(X.shape[1], level, i)]
     if not few:
         return taken
-    Q = np.linalg.qr(X / np.linalg.norm(X, axis=0))[0]
+    Q = _basis(X) if basis is None else basis
     for i in few:
         rows = np.flatnonzero(level.Z[:, i])
         groups, index = np.unique(level.index[rows], return_inverse=True)
@@ -159,9 +173,12 @@ class _Tangents(NamedTuple):
     taken: BoolArray
 
 
-def _saturated(X: FloatArray) -> BoolArray:
-    """(n,) observations that the fixed part fits exactly, whatever they are, so that they say nothing about Psi."""
-    Q = np.linalg.qr(X / np.linalg.norm(X, axis=0))[0]
+def _basis(X: FloatArray) -> FloatArray:
+    return np.linalg.qr(X / np.linalg.norm(X, axis=0))[0]
+
+
+def _saturated(Q: FloatArray) -> BoolArray:
+    """(n,) observations that the fixed part, of basis Q, fits exactly whatever they are: they tell nothing of Psi."""
     return np.asarray(np.sum(Q * Q, axis=1) > 1 - SATURATED)
 
 

@@ -56,8 +56,8 @@ def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
     design = Design(parsed, rows)
     unit = (np.cumsum(spec.kept) - 1)[spec.row]
     X = design.fixed(rows)[unit, spec.outcome_index]
-    check_rank(X, design.coef)
-    before, flat = (unidentified(spec.levels, each) for each in (spec.X, X))
+    basis = check_rank(X, design.coef)
+    before, flat = unidentified(spec.levels, spec.X), unidentified(spec.levels, X, basis)
     for sentence in flat:
         if sentence not in before:
             warn(sentence, BoundaryWarning)

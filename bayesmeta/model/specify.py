@@ -133,7 +133,7 @@ def specify(
     check_free(psis, {level: design.effects(level) for level in parsed.levels})
     X, offsets, Z = _matrices(design, rows, observations.present[observations.kept])
     check_designs(X, design.coef, offsets, observations.place)
-    check_rank(X, design.coef)
+    basis = check_rank(X, design.coef)
     sampling, assumed = sampling_covariance(reported, observations)
     notes = (
         *assumed,
@@ -148,7 +148,7 @@ def specify(
     outcome = f"outcome '{parsed.outcomes[0]}'" if len(parsed.outcomes) == 1 else "the outcome"
     check_estimates(y, sampling.variances, outcome, observations.place)
     check_effects(levels, sampling.variances, observations.place)
-    flat = unidentified(levels, X)
+    flat = unidentified(levels, X, basis)
     notes = (*notes, *nothing_varies(levels))
     for note in notes:
         warn(note, AssumptionWarning)

@@ -2,13 +2,13 @@
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bayesmeta._validation import check_name, listing
+from bayesmeta._validation import check_name, listing, shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.safety import ELEMENTWISE
 
@@ -29,12 +29,21 @@ _COMPARISONS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-# each function takes the frame and its arguments
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: lambda frame, x, f=f: f(x) for name, f in ELEMENTWISE.items()},
-    "mean": lambda frame, x: np.mean(x),
-    "means": lambda frame, x, by: x.groupby(by, sort=False).mean(),
-    "row_number": lambda frame: pd.Series(np.arange(1, len(frame) + 1), index=frame.index),
+_NUMBERS, _COLUMN, _GROUP = "numbers", "a column of numbers", "a column"  # what arguments can be
+
+
+class _Function(NamedTuple):
+    """A function of the frame and its arguments, and what these must be."""
+
+    compute: Callable[..., Any]
+    takes: tuple[str, ...]
+
+
+_FUNCTIONS = {
+    **{name: _Function(lambda frame, x, f=f: f(x), (_NUMBERS,)) for name, f in ELEMENTWISE.items()},
+    "mean": _Function(lambda frame, x: np.mean(x), (_NUMBERS,)),
+    "means": _Function(lambda frame, x, by: x.groupby(by, sort=False).mean(), (_COLUMN, _GROUP)),
+    "row_number": _Function(lambda frame: pd.Series(np.arange(1, len(frame) + 1), index=frame.index), ()),
 }
 
 
@@ -83,8 +92,16 @@ def _column(frame: pd.DataFrame, name: str, expression: str) -> pd.Series:
     try:
         with np.errstate(all="ignore"):
             value = _evaluate(tree, frame, f"derive {name} = '{expression}'")
-    except (TypeError, ArithmeticError) as error:
-        raise SpecError(f"derive {name} = '{expression}' cannot be computed: {error}") from None
+    except SpecError:
+        raise
+    except (TypeError, ValueError):
+        raise SpecError(
+            f"derive {name} = '{expression}' cannot be computed: its parts do not go together\n"
+            "  text is only compared with text by == and !=, and means() must be an argument of mean()"
+        ) from None
+    except (ArithmeticError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise SpecError(f"derive {name} = {shown(expression)} cannot be computed: {why}") from None
     if isinstance(value, pd.Series) and len(value) != len(frame):
         raise SpecError(
             f"derive {name} = '{expression}' has {len(value)} values for {len(frame)} rows\n"
@@ -119,10 +136,32 @@ def _evaluate(node: ast.AST, frame: pd.DataFrame, what: str) -> Any:
         case ast.UnaryOp(op=op) if type(op) in _ARITHMETIC:
             return _ARITHMETIC[type(op)](_evaluate(node.operand, frame, what))
         case ast.Compare(ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
-            return _COMPARISONS[type(op)](_evaluate(node.left, frame, what), _evaluate(right, frame, what))
+            sides = _evaluate(node.left, frame, what), _evaluate(right, frame, what)
+            if _is_numeric(sides[0]) != _is_numeric(sides[1]):  # which are never equal
+                raise TypeError
+            return _COMPARISONS[type(op)](*sides)
         case ast.Call(func=ast.Name(id=name), keywords=[]):
             check_name(name, _FUNCTIONS, f"{what}: no function", "known")
-            return _FUNCTIONS[name](frame, *(_evaluate(argument, frame, what) for argument in node.args))
+            arguments = [_evaluate(argument, frame, what) for argument in node.args]
+            _check_arguments(name, arguments, frame, what)
+            return _FUNCTIONS[name].compute(frame, *arguments)
     raise SpecError(
         f"{what}: '{ast.unparse(node)}' is not allowed; columns, numbers, arithmetic and a few functions are"
     )
+
+
+def _check_arguments(name: str, arguments: Sequence[Any], frame: pd.DataFrame, what: str) -> None:
+    """That a function has as many arguments as it takes, each of its kind."""
+    takes = _FUNCTIONS[name].takes
+    if len(arguments) != len(takes):
+        raise SpecError(f"{what}: {name}() takes {listing(takes) or 'no argument'}, and has {len(arguments)} arguments")
+    for argument, kind in zip(arguments, takes, strict=True):
+        of_frame = isinstance(argument, pd.Series) and len(argument) == len(frame)
+        if (kind != _GROUP and not _is_numeric(argument)) or (kind != _NUMBERS and not of_frame):
+            raise SpecError(f"{what}: {name}() takes {listing(takes)}, and one of its arguments is something else")
+
+
+def _is_numeric(argument: Any) -> bool:
+    if isinstance(argument, pd.Series):
+        return pd.api.types.is_numeric_dtype(argument.dtype)
+    return not isinstance(argument, str)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_choice, check_probability
+from bayesmeta._validation import check_choice, check_probability, shown
 from bayesmeta.arrays import as_numbers
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
@@ -167,7 +167,10 @@ def funnel_points(tree: xr.DataTree, outcome: str | None = None) -> FunnelPoints
 
 
 def _levels(contours: Sequence[float]) -> tuple[float, ...]:
-    levels = tuple(np.sort(np.ravel(as_numbers(contours, "contours", SpecError))).tolist())
+    values = as_numbers(contours, "contours", SpecError)
+    if values.ndim > 1:
+        raise SpecError(f"contours is {shown(contours)}; it must be a list of probabilities")
+    levels = tuple(np.sort(np.atleast_1d(values)).tolist())
     for level in levels:
         check_probability(level, "a probability of contours")
     return tuple(dict.fromkeys(levels))

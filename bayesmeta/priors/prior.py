@@ -28,7 +28,7 @@ class Prior:
     Raises
     ------
     SpecError
-        When a parameter is not a finite number.
+        When the name is no word, or a parameter is not a finite number.
 
     References
     ----------
@@ -47,7 +47,7 @@ class Prior:
     _params: tuple[tuple[str, float], ...]
 
     def __init__(self, name: str, /, **params: float) -> None:
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name.isidentifier():
             raise SpecError(f"the name of a prior is {shown(name)}; it must be that of a distribution\n  {EXAMPLE}")
         for parameter, value in params.items():
             check_number(value, f"{parameter} of the prior {name}")

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from html import escape
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +77,9 @@ def check_page(path: Any, inputs: Iterable[Path] = ()) -> Path:
 
     inputs : files that the page is made from.
     """
-    if not isinstance(path, str | PathLike):
-        raise SpecError(f"expected the path of a page, got {type(path).__name__}")
-    path = Path(fspath(path))
+    path = check_place(path, "report", inputs)
     if is_stream(path):
         return path
-    check_place(path, "report", inputs)
     if path.is_dir():
         raise DataError(f"{path} is a directory; give the name of a file, such as page.html")
     if path.suffix.lower() not in SUFFIXES:

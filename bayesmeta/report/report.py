@@ -7,11 +7,11 @@ from pathlib import Path
 
 import xarray as xr
 
-from bayesmeta._validation import check_path, check_type
+from bayesmeta._validation import check_type
 from bayesmeta.errors import SpecError
 from bayesmeta.report.chapters import Chapter, chapters_of
 from bayesmeta.report.page import page
-from bayesmeta.report.render import Report, render
+from bayesmeta.report.render import Report, check_page, render
 from bayesmeta.report.sections.python_code import code_of
 from bayesmeta.summaries.compare import compare
 from bayesmeta.tree.posterior_draws import is_posterior
@@ -81,7 +81,7 @@ def report(
     ('BCG vaccine against tuberculosis', False)
     """
     if path is not None:
-        check_path(path)
+        check_page(path)
     for what, text in (("title", title), ("citation", citation)):
         check_type(text, str, what)
     by_name = compare(*trees, names=names, prob=prob, **named).trees

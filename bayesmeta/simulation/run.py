@@ -15,7 +15,7 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_boolean, check_integer, check_is, check_path
 from bayesmeta.errors import ConvergenceWarning, DataError
 from bayesmeta.estimation.fit_many import fit_many
-from bayesmeta.estimation.parallel import in_order
+from bayesmeta.estimation.parallel import check_jobs, in_order
 from bayesmeta.simulation.declaration import Scenario, Simulation, Statistic, scenario_of
 from bayesmeta.simulation.folder import claimed, done, read_piece, save_piece
 from bayesmeta.tree import files
@@ -98,6 +98,7 @@ def run_study(
     check_is(study, Simulation, "study", "a simulation study from bm.load_study")
     check_boolean(progress, "progress")
     check_boolean(zarr, "zarr")
+    check_jobs(n_jobs)
     directory = check_path(directory, "directory")
     if datasets is not None:
         check_integer(datasets, "datasets", 1)

@@ -3,14 +3,14 @@
 import json
 import warnings
 from collections.abc import Iterable, Mapping
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import h5py
 import xarray as xr
 
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import check_path, did_you_mean, listing
 from bayesmeta.atomic import is_stream, write_file, write_folder
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.tree.checked_groups import check_tree
@@ -59,7 +59,7 @@ def save(trees: xr.DataTree | Mapping[str, xr.DataTree], path: str | PathLike[st
     ...     path.name, list(bm.load(path))
     ('bcg.nc', ['reml'])
     """
-    path = check_path(path)
+    path = check_target(path)
     several = not isinstance(trees, xr.DataTree) and isinstance(trees, Mapping)
     named: dict[str, Any] = dict(trees) if several else {"": trees}
     if not named:
@@ -108,17 +108,14 @@ def load(path: str | PathLike[str]) -> xr.DataTree | dict[str, xr.DataTree]:
     return trees[""] if list(trees) == [""] else trees
 
 
-def check_path(path: Any, inputs: Iterable[Path] = ()) -> Path:
+def check_target(path: Any, inputs: Iterable[Path] = ()) -> Path:
     """The path; an error where no results can be saved there.
 
     inputs : files that the results are made from.
     """
-    if not isinstance(path, str | PathLike):
-        raise SpecError(f"expected the path of a results file, got {type(path).__name__}")
-    path = Path(fspath(path))
+    path = check_place(path, "results file", inputs)
     if is_stream(path):
         return path
-    check_place(path, "results file", inputs)
     if path.suffix != ZARR and path.is_dir():
         raise DataError(f"{path} is a directory\n  results are saved in a netCDF file, or in a directory NAME{ZARR}")
     if path.suffix not in (NETCDF, ZARR):
@@ -133,8 +130,14 @@ def check_path(path: Any, inputs: Iterable[Path] = ()) -> Path:
     return path
 
 
-def check_place(path: Path, what: str, inputs: Iterable[Path] = ()) -> None:
-    """That there is a folder for a file that is to be written, and that it is none of those that it is made from."""
+def check_place(path: Any, what: str, inputs: Iterable[Path] = ()) -> Path:
+    """The path of what is to be written: a stream, or a file in a folder that is there, and none that it is made from.
+
+    inputs : files that it is made from.
+    """
+    path = check_path(path, f"the path of the {what}")
+    if is_stream(path):
+        return path
     try:
         if not path.parent.is_dir():
             raise DataError(f"no directory {path.parent} for the {what} {path.name}")
@@ -144,6 +147,7 @@ def check_place(path: Path, what: str, inputs: Iterable[Path] = ()) -> None:
         raise DataError(f"{str(path)[:200]} cannot be written: {getattr(error, 'strerror', '') or error}") from None
     if same:
         raise DataError(f"{path} is a file that the {what} is made from; it is not overwritten\n  give another name")
+    return path
 
 
 def check_name_of_model(name: Any, where: str = "the name of a model that is saved") -> None:
@@ -185,9 +189,7 @@ def read(path: str | PathLike[str]) -> dict[str, xr.DataTree]:
     ------
     DataError : there is no such file or directory, or it does not hold results of bayesmeta.
     """
-    if not isinstance(path, str | PathLike):
-        raise SpecError(f"expected the path of a results file, got {type(path).__name__}")
-    path = Path(fspath(path))
+    path = check_path(path, "the path of a results file")
     trees = _models(_opened(path), path)
     for name, tree in trees.items():
         model = f", model {name}" if name else ""

@@ -102,6 +102,9 @@ def _encode(column: pd.Series) -> _Stored:
     dtype: Any = column.dtype
     if isinstance(dtype, pd.SparseDtype):
         column, dtype = column.astype(dtype.subtype), dtype.subtype
+    if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "mM":  # as pandas' own times, or text where these are none
+        column = column.astype(object).infer_objects()
+        dtype = column.dtype
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
         wide = dtype.kind == "f" and dtype.itemsize not in (4, 8)
         return _Stored("number", str(dtype), column.to_numpy(np.float64 if wide else None))

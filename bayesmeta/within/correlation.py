@@ -171,7 +171,7 @@ def _by_group(
     frame: pd.DataFrame, variance: str, group: str, correlation: Callable[[IntArray], FloatArray]
 ) -> dict[Any, FloatArray]:
     variances = column(frame, variance, "variance")
-    for bad, what in ((variances < 0, "negative"), (np.isinf(variances), "infinite")):
+    for bad, what in ((variances < 0, "negative"), (variances == 0, "zero"), (np.isinf(variances), "infinite")):
         if bad.any():
             row = frame.index[int(np.argmax(bad))]
             raise DataError(f"column '{variance}' is {what} in row {row}; sampling variances are positive and finite")

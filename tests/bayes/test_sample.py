@@ -275,7 +275,8 @@ def test_files_answer_the_same(wide: xr.DataTree, tmp_path: Path, name: str) -> 
 
 @pytest.mark.filterwarnings(FEW)
 def test_without_a_random_part() -> None:
-    tree = bm.sample(no_effects(), **SHORT)
+    with pytest.warns(bm.AssumptionWarning, match="this is a common-effect model"):
+        tree = bm.sample(no_effects(), **SHORT)
     assert set(tree["posterior"].data_vars) == {"beta"}
     assert schema.RANDOM_EFFECTS not in tree.children
     assert set(tree["log_prior"].data_vars) == {"beta"}

@@ -392,7 +392,14 @@ CALLS: dict[str, Call] = {
     "structures.Fixed": _MATRIX,
     "structures.Proportional": _MATRIX,
     "structures.KnownCorrelation": _MATRIX,
-    "Prior": Call({"name": "'HalfNormal'", "sigma": "0.5"}, {"name": TEXT, "sigma": real()}, ("name",)),
+    "Prior": Call(
+        {"name": "'HalfNormal'", "sigma": "0.5"},
+        {
+            "name": Kind(lambda value: isinstance(value, str) and value.isidentifier(), ("'Half Normal'",)),
+            "sigma": real(),
+        },
+        ("name",),
+    ),
     "Priors": Call(
         {"tau": "bm.priors.half_normal(1)"},
         {
@@ -428,8 +435,7 @@ CALLS: dict[str, Call] = {
             "y": words("se", "precision", "variance", "weight", "n"),
             "contours": Kind(
                 lambda value: (
-                    numbers(*((k,) for k in range(9)), (0, 0), ()).admits(value)
-                    and all(0 < p < 1 for p in np.ravel(value))
+                    numbers(*((k,) for k in range(9)), ()).admits(value) and all(0 < p < 1 for p in np.ravel(value))
                 ),
                 ("[1.5]", "['0.9']", "[[0.9, 0.5], [0.1]]"),
             ),
@@ -445,7 +451,8 @@ CALLS: dict[str, Call] = {
             "interval": Kind(
                 lambda value: (
                     value is None
-                    or (isinstance(value, list) and not value)
+                    or (isinstance(value, list | tuple) and not value)
+                    or (isinstance(value, np.ndarray) and value.shape == (0,))
                     or names("confidence", "prediction").admits(value)
                 ),
                 ("['confidence', 'zz']",),

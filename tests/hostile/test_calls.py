@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 import bayesmeta as bm
+from tests.hostile.answers import plain, same
 from tests.hostile.calls import CALLS, WITHOUT, Call
 from tests.hostile.values import POOL
 from tests.hostile.world import run
@@ -21,11 +22,12 @@ SHOWN = 40  # failing lines of one run
 
 
 class Case(NamedTuple):
-    """A line, the argument that is wrong in it, and whether a plain reading admits it."""
+    """A line, whether a plain reading admits it, and the line of that reading where it is another one."""
 
     line: str
     admitted: bool
     slow: bool
+    plain: str
 
 
 def test_every_public_function_has_a_call():
@@ -48,7 +50,12 @@ def one(rng: random.Random, name: str, call: Call) -> Case:
     argument = rng.choice(list(call.kinds))
     kind = call.kinds[argument]
     text = rng.choice([*POOL, *kind.own * 3])
-    return Case(call.line(name, {argument: text}), bool(kind.admits(run(text))), call.slow)
+    value = run(text)
+    admitted = bool(kind.admits(value))
+    reading = plain(value) if admitted else ""
+    return Case(
+        call.line(name, {argument: text}), admitted, call.slow, call.line(name, {argument: reading}) if reading else ""
+    )
 
 
 def cases(seed: int, count: int) -> Iterator[Case]:
@@ -68,7 +75,9 @@ def fault(case: Case) -> str:
         warnings.simplefilter("ignore", bm.BayesmetaWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            run(case.line)
+            answer = run(case.line)
+            if case.plain and not same(answer, run(case.plain)):
+                return f"not the answer to {case.plain}"
         except bm.BayesmetaError as error:
             return "" if str(error).strip() and len(str(error)) < 5000 else f"message of {len(str(error))} characters"
         except Exception as error:

@@ -109,8 +109,10 @@ def texts(count: int | None = None) -> Kind:
     def admits(value: Any) -> bool:
         if isinstance(value, str):
             return count == 1  # a name is a list of one
-        listed = isinstance(value, Sequence) and not isinstance(value, bytes)
-        right = listed and all(isinstance(each, str) and each.strip() for each in value)
+        listed = isinstance(value, Sequence | np.ndarray | pd.Series | pd.Index) and not isinstance(value, bytes)
+        right = (
+            listed and getattr(value, "ndim", 1) == 1 and all(isinstance(each, str) and each.strip() for each in value)
+        )
         return bool(right) and len(value) == (count or len(value)) and len(set(value)) == len(value)
 
     return Kind(admits, ("['A', 'B']", "('A', 'A')", "('A', '')", "'AB'", "['A', 1]"))

@@ -1,10 +1,12 @@
 """Expressions of model files: what they compute, and that they can do nothing else."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmeta.errors import DataError, SpecError
+from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.model_files.derive import derive
 
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 4.0], "n": [2, 4, 8], "g": ["a", "a", "b"]})
@@ -47,7 +49,9 @@ def test_a_missing_value_stays_missing() -> None:
         ("means(x, g)", "has 2 values for 3 rows"),
         ("g", "gives strings"),
         ("g + 1", "cannot be computed|gives strings"),
-        ("log(x, n, g)", "cannot be computed"),
+        ("log(x, n, g)", r"log\(\) takes numbers, and has 3 arguments"),
+        ("mean(means(3, g))", r"means\(\) takes a column of numbers, a column"),
+        ("g == 3", "its parts do not go together"),
         ("x +", "is not an expression"),
         ("x = 1", "is not an expression"),
         ("x.values", "is not allowed"),
@@ -80,3 +84,43 @@ def test_a_value_that_is_not_finite_names_its_rows() -> None:
 def test_an_existing_column_is_not_overwritten() -> None:
     with pytest.raises(SpecError, match="already have a column 'n'"):
         derive(FRAME, {"n": "2 * n"})
+
+
+PARTS = ("x", "n", "g", "3", "'a'", "means(x, g)", "mean(x)", "-x", "row_number()", "x > 1", "g == 'a'")
+FORMS = (
+    "log({0})",
+    "mean({0})",
+    "means({0}, {1})",
+    "mean(means({0}, {1}))",
+    "{0} + {1}",
+    "{0} ** {1}",
+    "{0} < {1}",
+    "{0} == {1}",
+    "-{0}",
+    "log({0}, {1})",
+    "mean()",
+    "row_number({0})",
+    "exp({0}) / {1}",
+)
+
+
+def outcome(expression: str) -> str:
+    """The type of the column, or our own error."""
+    try:
+        return derive(FRAME, {"new": expression}).new.dtype.kind
+    except BayesmetaError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_any_parts_give_numbers_or_an_error_of_ours(form: str) -> None:
+    for one, two in itertools.product(PARTS, PARTS):
+        text = outcome(form.format(one, two))
+        assert text in "if" or text.startswith("derive new = "), text
+        assert "lambda" not in text
+        assert "instances of" not in text
+
+
+@pytest.mark.parametrize("expression", ["-" * 3000 + "x", " + ".join(["x"] * 5000), "(" * 150 + "x" + ")" * 150])
+def test_depth_is_no_foreign_error(expression: str) -> None:
+    assert len(outcome(expression)) < 300
