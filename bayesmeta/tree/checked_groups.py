@@ -1,10 +1,10 @@
-"""Groups of results trees as readers get them: checked against schema and hashes, labels in the specification's order.
+"""Groups of results trees as readers get them: checked, with labels and dimensions in the usual order.
 
 Whoever reads a tree that this process may not have written goes through here, by `group` and `Spec.from_tree`, or when
 a file is opened.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
@@ -105,6 +105,9 @@ def aligned(tree: xr.DataTree, name: str, table: xr.Dataset) -> xr.Dataset:
 
     It is the table itself where that is so already; SpecError where they are other labels.
     """
+    for key, variable in table.variables.items():
+        if variable.ndim > 1 and (order := sorted(variable.dims, key=_rank)) != list(variable.dims):
+            table = table.assign({key: variable.transpose(*order)})
     for dim, known in _known_labels(tree):
         if dim not in table.dims or (dim in table.indexes and table.indexes[dim].equals(known)):
             continue
@@ -118,6 +121,16 @@ def aligned(tree: xr.DataTree, name: str, table: xr.Dataset) -> xr.Dataset:
     if schema.OBS in table.indexes and not table.indexes[schema.OBS].is_monotonic_increasing:
         table = table.sortby(schema.OBS)
     return table
+
+
+def _rank(dim: Hashable) -> int:
+    """The place of a dimension among those of a variable, as backends write them."""
+    name = str(dim)
+    if name.endswith(schema.bis("")):
+        return 4
+    first = {schema.CHAIN: -2, schema.DRAW: -1, schema.OBS: 0, schema.ROW: 0, schema.COEF: 3, schema.FREE: 3}
+    starts = ((schema.group(""), 2), (schema.effect(""), 3), (schema.pair(""), 3))
+    return first.get(name, next((rank for start, rank in starts if name.startswith(start)), 1))
 
 
 def _known_labels(tree: xr.DataTree) -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ _ATTRIBUTES = (
     *("priors", "sampler", "seed", "tune", "target_accept", "data_hash"),
 )
 _SIZE = 8  # bytes: enough for accidents
-_BY_DATA_HASH = (schema.OBSERVED, schema.CONSTANT)  # groups whose numbers have a hash of their own
+_BY_DATA_HASH = (schema.OBSERVED, schema.CONSTANT)  # groups whose floats have a hash of their own
 
 
 def with_hash(tree: xr.DataTree) -> xr.DataTree:
@@ -51,13 +51,13 @@ def variable_hashes(name: str, table: xr.Dataset, aligned: Container[Any]) -> di
 
     aligned : dimensions whose labels are compared by themselves, see `checked_groups.aligned`.
     """
-    numbers = name not in _BY_DATA_HASH
+    kinds = "OUTbiu" if name in _BY_DATA_HASH else "OUTbiuf"
     hashes = {}
     for key, variable in table.variables.items():
         is_text = variable.dtype.kind in "OUT"
         if not variable.size:  # files keep no type of texts where there are none
             continue
-        if not (is_text or numbers) or (key in variable.dims and (not is_text or key in aligned)):
+        if variable.dtype.kind not in kinds or (key in variable.dims and (not is_text or key in aligned)):
             continue
         values = variable.values
         if values.ndim > 1:

@@ -159,6 +159,8 @@ def check_group(tree: xr.DataTree, name: str, about: About) -> None:
             raise problem(f"/{name} {other}", f"holds {table.variables[other].dtype}, not numbers or texts")
     own = _SAMPLE if name in _OF_PRIOR else ()  # the prior has chains and draws of its own
     for dim, size in table.sizes.items():
+        if (other := schema.bis(str(dim))) in table.sizes and table.sizes[other] != size:
+            raise problem(f"/{name} {other}", f"has length {table.sizes[other]}, {dim} has {size}")
         if dim not in own and sizes.get(str(dim), size) != size:
             raise problem(f"/{name} {dim}", f"has length {size}, elsewhere {sizes[str(dim)]}")
 
