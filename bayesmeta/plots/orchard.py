@@ -67,7 +67,8 @@ def orchard(
     ax : matplotlib Axes, optional
         Axes to draw into; by default new ones.
     by : str, optional
-        Column of a categorical predictor of the model, with one row for each category; by default one row for all.
+        Column of a categorical predictor of the model, or of a numeric one of at most 20 values, each with one row;
+        by default one row for all.
     at : mapping of str to value, optional
         Values of other predictors at which means and intervals are computed; by default numeric ones are at their mean
         over the rows in the model.

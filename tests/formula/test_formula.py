@@ -807,6 +807,12 @@ ATTACKS = [
     "hashed(alloc)",
     "lag(year)",
     "bs(year, df=3)",
+    "ｅｖａｌ('1')",  # letters that Python reads as those of ASCII
+    "__ｉｍｐｏｒｔ__('os').system('touch {canary}')",
+    "year.__ｃｌａｓｓ__",
+    "еval('1')",  # a Cyrillic letter
+    "log('\\'' + \"open('{canary}', 'w')\")",
+    'f\'{{open("{canary}", "w")}}\'',
     "year\\",
     "'\\\\', `year`, ''",
     "ns(*year)",

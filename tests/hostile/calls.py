@@ -417,7 +417,13 @@ CALLS: dict[str, Call] = {
         {
             **_PLOT,
             **dict.fromkeys(("labels", "subgroup"), BY_ROW),
-            "columns": Kind(lambda value: value is None or is_empty(value)),
+            "columns": Kind(
+                lambda value: (
+                    value is None
+                    or is_empty(value)
+                    or (isinstance(value, pd.DataFrame) and set(value.index) == set(range(10)))
+                )
+            ),
             "outcome": optional(names("y")),
             **dict.fromkeys(("blup", "prediction", "weights"), BOOLEAN),
             "sort": Kind(lambda value: value is None or (isinstance(value, str) and value in ("y", "x", "g"))),
@@ -459,7 +465,7 @@ CALLS: dict[str, Call] = {
             ),
         },
     ),
-    "plots.orchard": Call(_TREE, {**_PLOT, "by": Kind(is_none), "at": AT, "outcome": optional(words("y"))}),
+    "plots.orchard": Call(_TREE, {**_PLOT, "by": optional(words("x")), "at": AT, "outcome": optional(words("y"))}),
     "plots.caterpillar": Call(
         _TREE,
         {
