@@ -70,6 +70,8 @@ def check_attributes(tree: xr.DataTree) -> About:
             raise problem(f"attribute {name}", f"is {attrs[name][:80]!r}")
     if not attrs["method"]:
         raise problem("attribute method", "is empty")
+    if attrs["formula"].startswith(("{", "[")) and not isinstance(_json(attrs, "formula"), dict):
+        raise problem("attribute formula", "is neither a formula nor a table of formulas by outcome")
     outcomes, notes, psi = (_json(attrs, name) for name in ("outcomes", "notes", "psi"))
     for name, texts in (("outcomes", outcomes), ("notes", notes)):
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):

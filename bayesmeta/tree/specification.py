@@ -192,7 +192,10 @@ Spec.from_tree = staticmethod(spec_from_tree)
 def terms_from_attrs(attrs: Mapping[Any, Any]) -> Terms:
     """The formulas in the root attributes of a results tree."""
     parts = {field.name: "formula" if field.name == "fixed" else field.name for field in fields(Terms)}
-    return Terms.from_json({part: _as_written(attrs[attribute]) for part, attribute in parts.items()})
+    try:
+        return Terms.from_json({part: _as_written(attrs[attribute]) for part, attribute in parts.items()})
+    except (AttributeError, KeyError, TypeError) as error:  # of JSON that holds no formulas
+        raise SpecError(f"the formulas in the attributes of this tree cannot be read: {error!r}") from None
 
 
 def _as_written(text: str) -> Any:
