@@ -12,7 +12,6 @@ import pytest
 import bayesmeta as bm
 
 COMMAND = [sys.executable, "-m", "bayesmeta"]
-takes_minutes = pytest.mark.skipif("HOSTILE_CASES" not in os.environ, reason="takes minutes; set HOSTILE_CASES=50")
 # a shell takes the handler of Ctrl-C from what runs in its background, so it is put back
 INTERRUPTIBLE = """
 import signal, sys
@@ -136,14 +135,12 @@ def test_ctrl_c_in_a_fit(large: Path) -> None:
 
 
 @pytest.mark.slow
-@takes_minutes
 def test_ctrl_c_in_a_study(tmp_path: Path) -> None:
     fate = interrupted(["simulate", "table6", "--out", "out", "--jobs", "2"], tmp_path, 1, "out/script-*.nc")
     check(fate, tmp_path, 15)  # the pieces that were begun
 
 
 @pytest.mark.slow
-@takes_minutes
 @pytest.mark.parametrize("sampler", ["nutpie", "pymc"])
 @pytest.mark.parametrize("after", [2.5, 12])
 def test_ctrl_c_in_sampling(sampler: str, after: float, tmp_path: Path) -> None:
@@ -154,7 +151,6 @@ def test_ctrl_c_in_sampling(sampler: str, after: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@takes_minutes
 @pytest.mark.parametrize("options", [["--no-bayes"], ["--draws", "2000000", "--chains", "2"]])
 def test_ctrl_c_in_a_report(options: list[str], tmp_path: Path) -> None:
     check(interrupted(["report", "school", *options], tmp_path, 4), tmp_path, 10)

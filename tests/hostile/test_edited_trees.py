@@ -19,7 +19,7 @@ from tests.hostile.edited_trees import answers, edited, same, trees
 from tests.support.edited import unhashed
 
 CASES = int(os.environ.get("HOSTILE_CASES", "40"))
-FILES = int(os.environ.get("HOSTILE_CASES", "10"))  # half a second each
+FILES = max(10, CASES // 8)  # half a second each
 SEED = int(os.environ.get("HOSTILE_SEED", "1"))
 pytestmark = [
     pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning"),
