@@ -76,7 +76,7 @@ def warn_without_effects(levels: Sequence[Level]) -> None:
     """Say that a model without random effects is a common-effect model, whatever its method is called."""
     if not any(level.dim for level in levels):
         warn(
-            f"no random effects (groups='{levels[0].name}' without random=): whatever the method, this is a "
+            f"no random effects vary between groups of '{levels[0].name}': whatever the method, this is a "
             "common-effect model",
             AssumptionWarning,
         )

@@ -138,6 +138,7 @@ def test_random_effects_are_a_group_of_their_own(sampled: dict[str, xr.DataTree]
     drawn(az.plot_forest(post, group="random_effects"))
 
 
+@pytest.mark.filterwarnings("ignore:no random effects")
 def test_one_scalar_parameter_is_too_few_for_psense_plots():
     # ArviZ 1.3; the day this fails is the day the limit can go from the documentation
     spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", random="0 | trial", measure="logor")

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import bayesmeta as bm
 from bayesmeta import tree_schema as schema
 from bayesmeta.bayes.chains import alarms, diagnosed, diagnostics, worst
+from tests.support.edited import unhashed
 
 RNG = np.random.default_rng(8)
 
@@ -18,7 +20,9 @@ def tree(**found) -> xr.DataTree:
         | {"divergences": ((), found.get("divergences", 0)), "max_treedepth_hits": ((), 0)},
         {"parameter": pd.Index(["beta[a]", "tau[b]"], dtype=object)},
     )
-    return xr.DataTree(children={schema.DIAGNOSTICS: xr.DataTree(table)})
+    fit = bm.fit(bm.specify("y ~ 1", {"y": [0.1, 0.4], "v": [0.2, 0.3]}, S="v"), "fixed")
+    fit[schema.DIAGNOSTICS] = xr.DataTree(table)
+    return unhashed(fit)
 
 
 def test_independent_draws_are_worth_their_number():

@@ -421,12 +421,12 @@ CALLS: dict[str, Call] = {
                 lambda value: (
                     value is None
                     or is_empty(value)
-                    or (isinstance(value, pd.DataFrame) and set(value.index) == set(range(10)))
+                    or (isinstance(value, pd.DataFrame) and set(value.index) in (set(range(10)), set()))
                 )
             ),
             "outcome": optional(names("y")),
             **dict.fromkeys(("blup", "prediction", "weights"), BOOLEAN),
-            "sort": Kind(lambda value: value is None or (isinstance(value, str) and value in ("y", "x", "g"))),
+            "sort": Kind(lambda value: BY_ROW.admits(value) or value in ("estimate", "weight", "label")),
             "limits": Kind(
                 lambda value: value is None or (numbers((2,)).admits(value) and value[0] < value[1]),
                 ("(1,)", "(2, 1)", "('a', 'b')", "(1, True)", "(-1, np.nan)", "'ab'", "(-1, 2)"),
@@ -531,7 +531,7 @@ CALLS: dict[str, Call] = {
     "plots.prior_posterior": Call(
         {"tree": "POST"},
         {
-            "tree": Kind(lambda value: False),
+            "tree": Kind(lambda value: isinstance(value, xr.DataTree) and value.attrs.get("backend") == "sample"),
             "parameters": optional(names("tau[g, Intercept]")),
             "axes": AXES,
             "fit": optional(FIT),
