@@ -163,7 +163,7 @@ def maxima_seen(climbs: Climbs, owner: IndexArray, n_data_sets: int) -> IntArray
 
 
 def winners(climbs: Climbs, owner: IndexArray) -> IndexArray:
-    """For every data set the climb that ended highest; of those that differ by rounding the shortest.
+    """For every data set the climb that ended highest; of those that differ by rounding one that arrived, the shortest.
 
     One that arrived wins over one that stopped short a little higher, by what a log-likelihood of large Psi is rounded.
     """
@@ -173,7 +173,7 @@ def winners(climbs: Climbs, owner: IndexArray) -> IndexArray:
     np.maximum.at(top, owner, loglik)
     with np.errstate(invalid="ignore"):
         at_top = loglik >= top[owner] - ROUNDING * (1.0 + np.abs(top[owner]))
-    order = np.lexsort((evaluations, ~at_top, owner))
+    order = np.lexsort((evaluations, ~climbs.arrived, ~at_top, owner))
     return order[np.r_[True, np.diff(owner[order]) > 0]]
 
 

@@ -100,7 +100,10 @@ def test_ends_that_differ_by_rounding_go_to_the_one_that_arrived() -> None:
     ends.points.loglik[:] = [-10.0, -10.0 + 5e-9]
     ends.arrived[:] = [True, False]
     assert winners(ends, np.zeros(2, np.int64)).tolist() == [0]
-    ends.points.loglik[1] = -9.9
+    ends.points.loglik[:] = [-2000.0, -2000.0 - 1e-9]
+    ends.evaluations[:] = [9, 3]
+    assert winners(ends, np.zeros(2, np.int64)).tolist() == [0]
+    ends.points.loglik[:] = [-10.0, -9.9]
     assert winners(ends, np.zeros(2, np.int64)).tolist() == [1]
 
 
