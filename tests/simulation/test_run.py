@@ -218,6 +218,13 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert message in failed.output
 
 
+def test_one_data_set_has_no_monte_carlo_error_and_no_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(app, ["simulate", str(TABLE6), "--datasets", "1", "--jobs", "1", "--out", "out"])
+    assert ran.exit_code == 0, ran.output
+    assert not re.search("ddof|degrees of freedom|Warning", ran.stderr)
+
+
 def test_which_files_are_studies() -> None:
     assert [path.name for path in sorted(MODELS.glob("*.toml")) if declares_simulation(path)] == ["table6.toml"]
 
