@@ -1,8 +1,10 @@
 """Columns of a data frame as numbers, groups and categories, and numbers from whatever a user passes."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
+from os import PathLike
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
 from bayesmeta._validation import check_name, is_label, listing, shown
 from bayesmeta.arrays import Place, as_numbers, position, reads_as_number
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.foreign_frames import from_foreign
 
 PLACEHOLDERS = frozenset(
     {"", "-", "--", "\u2013", "\u2014", ".", "?", "*", "na", "n/a", "nan", "null", "none", "nil", "nr"}
@@ -23,11 +26,24 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def as_frame(table: Any, what: str) -> pd.DataFrame:
-    """A data frame of anything that pandas can turn into one."""
+    """A pandas data frame of a data frame of any kind, or of anything that pandas can turn into one."""
+    if isinstance(table, PathLike) or (isinstance(table, str) and PurePath(table).suffix):
+        raise DataError(_unread(str(table), what))
+    if not isinstance(table, pd.DataFrame | Mapping | Sequence | np.ndarray | pd.Series):
+        table = from_foreign(table, what)
     try:
         return pd.DataFrame(table)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} is a {type(table).__name__} that cannot become a data frame: {error}") from None
+
+
+def _unread(path: str, what: str) -> str:
+    """The message about the name of a file where its content is wanted, with the line that reads it."""
+    suffix = PurePath(path).suffix.lower()
+    readers = {".xlsx": "read_excel", ".xls": "read_excel", ".parquet": "read_parquet", ".dta": "read_stata"}
+    separator = ", sep='\\t'" if suffix in (".tsv", ".tab") else ""
+    line = f"{what} = pandas.{readers.get(suffix, 'read_csv')}({shown(path, 200)}{separator})"
+    return f"{what} is {shown(path)}, the name of a file; it must be a data frame\n  {line}"
 
 
 def numbers(values: Any, frame: pd.DataFrame, what: str) -> tuple[FloatArray, str]:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,3 +65,17 @@ def test_rows_by_group_keep_the_order_of_the_data():
     with pytest.warns(AssumptionWarning, match="^no group in row 2 of column 'g'"):
         found = {label: rows.tolist() for label, rows in rows_by_group(frame, "g").items()}
     assert found == {"b": [0, 3], "a": [1, 4]}
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("bcg.csv", "pandas.read_csv('bcg.csv')"),
+        (Path("data") / "bcg.TSV", "pandas.read_csv('data/bcg.TSV', sep='\\t')"),
+        ("bcg.xlsx", "pandas.read_excel('bcg.xlsx')"),
+    ],
+)
+def test_the_name_of_a_file_is_not_its_content(path, line):
+    with pytest.raises(DataError) as caught:
+        as_frame(path, "data")
+    assert str(caught.value) == f"data is {str(path)!r}, the name of a file; it must be a data frame\n  data = {line}"
