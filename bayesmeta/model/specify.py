@@ -69,7 +69,7 @@ def specify(
         nested: a label of an inner level that recurs in another outer group is another group, with a warning unless a
         slash says so. By default there is one random effect per outcome in every row.
     psi : str, Structure or dict, default "unstr"
-        Structure of the between-group covariance, a name (unstr diag id cs hcs ar1 har1) or an object of
+        Structure of the between-group covariance, a name (unstr diag id cs hcs ar1 har1, in any case) or an object of
         `bm.structures`; one for all levels, or {level: structure} for each.
     common : str, optional
         Formula of predictors that have one coefficient for all outcomes.
@@ -82,7 +82,8 @@ def specify(
         Column of the independent groups when there is no random part but S couples rows.
     measure : str, optional
         What the outcomes are, for default priors and axis labels: logor logrr loghr logirr logrom rd md smd cor zcor
-        logit mean generic, or a name that `bm.measures.register` has entered.
+        logit mean generic, or a name that `bm.measures.register` has entered. Other names of these, such as "OR", "RR",
+        "HR", "MD" or "log(or)", mean the same; outcomes are logs of ratios all the same.
     se : str, list of str or array, optional
         Standard errors in place of `S`, in the unit of the outcomes and positive: a column name or (n,) for one
         outcome, k names or (n, k) for several, whose correlations within a row `S_correlation` gives.
@@ -118,7 +119,7 @@ def specify(
     >>> spec.y, spec.coef, [level.name for level in spec.levels]
     (array([-0.9, -0.2, -0.5]), ('Intercept',), ['unit'])
     """
-    check_measure(measure)
+    measure = check_measure(measure)
     frame = _frame(data)
     reported = read_sampling(S, se, S_correlation, frame)
     frame, offset_column = _with_offset(frame, offset)

@@ -15,8 +15,8 @@ from bayesmeta import datasets, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type
 from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
-from bayesmeta.estimation.methods import REGISTER
-from bayesmeta.measures import MEASURES
+from bayesmeta.estimation.methods import method_named
+from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
 from bayesmeta.model_files.derive import derive
@@ -242,10 +242,8 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None, place: 
     check_table(table, _MODEL, place, required=("formula",))
     for key in ("what", "method", "offset", "common", "groups", "measure"):
         check_value(table.get(key, ""), str, place / key)
-    if "method" in table:
-        check_choice(table["method"], REGISTER, str(place / "method"))
-    if "measure" in table:
-        check_choice(table["measure"], MEASURES, str(place / "measure"))
+    method = method_named(table["method"], str(place / "method")).name if "method" in table else "reml"
+    check_measure(table.get("measure"), str(place / "measure"))
     check_value(table.get("paper", []), list, place / "paper")
     if ("S" in table) == ("se" in table):
         which = "both 'S' and 'se' are given" if "S" in table else "'S' or 'se' is missing"
@@ -262,8 +260,7 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None, place: 
     )
     settings = {key: value for key, value in table.items() if key in (*_PASSED, "psi", "S")}
     own = _priors(table["priors"], place / "priors") if "priors" in table else priors
-    what, method = table.get("what", ""), table.get("method", "reml")
-    return Model(name, what, method, MappingProxyType(settings), own, printed, source)
+    return Model(name, table.get("what", ""), method, MappingProxyType(settings), own, printed, source)
 
 
 @contextmanager
