@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bayesmeta._validation import check_integer
+from bayesmeta._validation import check_count
 from bayesmeta.cli.app import Outside, echo, fail, plain_errors
 from bayesmeta.cli.printing import print_files, print_rows, print_study
 from bayesmeta.errors import BayesmetaError, DataError
@@ -72,7 +72,7 @@ def simulate(
     """Run a simulation study, or what is left of it, and print its statistics beside the published ones."""
     with plain_errors():
         study, directory = load_study(file), out or Path(f"{file.stem}_results")
-        n = study.datasets if datasets is None else check_integer(datasets, "--datasets", 1)
+        n = study.datasets if datasets is None else check_count(datasets, "--datasets")
         echo(f"{study.title}\n{study.citation}".rstrip())
         results = run_study(study, directory, n, jobs, Console().is_terminal, zarr)
         print_study(study_table(study, results))

@@ -10,8 +10,8 @@ from bayesmeta._typing import BoolArray, FloatArray, IndexArray, IntArray
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Points
 
-NEARLY = 1e-6  # the same, at which a climb below another one of its data set ends: it will not rise above it
 DECREMENT = 1e-12  # g'H^-1 g, twice the log-likelihood still to be gained, at which a climb has arrived
+NEARLY = 1e-6  # the same, at which a climb below another one of its data set ends: it will not rise above it
 FLAT = 1e-9  # curvature for relative steps, as a share of the largest, below which a direction is flat
 BENT = 1e-7  # of the same, downwards: curvature more negative than this is a way up
 ROUNDING = 1e-12  # relative error of a log-likelihood

@@ -18,7 +18,9 @@ AT_ZERO = 0.1  # share of the points at which an SD is zero
 SEED = 1  # of the Sobol points
 APART = 0.35  # distance between starts in the unit cube, times sqrt(F)
 WELL_DETERMINED = 4  # groups for every parameter of a level from which likelihoods have hardly ever two modes
-MOMENTS_FIRST = 5  # from which moments lead to the highest mode, unless the end of the climb leaves a doubt
+MOMENTS_FIRST = (
+    5  # groups for every parameter from which moments lead to the highest mode, unless an end leaves a doubt
+)
 ONE_MODE = 8  # groups for every parameter of a level from which moments alone lead to the only mode,
 ALIKE = 50.0  # where the sampling variances are no more unequal than this: the ratio of their outer deciles
 LARGEST_BATCH, FEWEST = 1_000, 3  # parameters times climbs, since steps cost the cube of their number; climbs even so

@@ -70,8 +70,7 @@ def maximise(
     report: Report = None,
 ) -> Maxima:
     """Climb from all starts, again from inside the edges, and take the highest end of every data set."""
-    unclimbed = np.full(objective.stats.n_data_sets, -np.inf)
-    race = Race(starts.owner, unclimbed)
+    race = Race(starts.owner, np.full(objective.stats.n_data_sets, -np.inf))
     climbs = climb(objective.take(starts.owner), starts.z, most, tolerance, report, race)
     z, owner, scanned = starts.z, starts.owner, starts.scanned
     for batch in range(1, BATCHES):
@@ -99,7 +98,7 @@ def maximise(
         if not higher.any():
             break
     climbs = resumed(objective, climbs, owner, best, most, tolerance)
-    best = winners(climbs, owner)
+    best = np.where(climbs.arrived[best], best, winners(climbs, owner))
     climbs = polished(objective, climbs, owner, best)
     points, at_edge = settled(objective, climbs.points.take(best))
     decrement, converged = climbs.decrement[best], climbs.arrived[best]

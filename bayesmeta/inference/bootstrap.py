@@ -11,13 +11,13 @@ from scipy.special import ndtr, ndtri
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean, check_choice, check_names, check_seed, check_size
+from bayesmeta._validation import check_boolean, check_choice, check_count, check_names, check_seed, check_size
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, keeps_old_names, warn
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.methods import method_named, method_of
 from bayesmeta.estimation.parallel import in_order
 from bayesmeta.inference.regroup import with_groups
-from bayesmeta.inference.simulate import count, simulate
+from bayesmeta.inference.simulate import simulate
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import parameters
 from bayesmeta.tree.specification import group, spec_from_tree
@@ -102,7 +102,7 @@ def bootstrap(
     check_choice(kind, KINDS, "kind")
     for name in chosen:
         check_choice(name, INTERVALS, "intervals")
-    count("n", n)
+    check_count(n, "n")
     table = parameters(tree, prob)
     check_size(8.0 * n * (4 * len(table) + _SEED), f"{n:,} replicates of {len(table)} parameters")
     spec, method = spec_from_tree(tree), tree.attrs["method"]

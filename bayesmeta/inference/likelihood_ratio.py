@@ -19,7 +19,6 @@ from bayesmeta.errors import AssumptionWarning, ConvergenceError, SpecError, kee
 from bayesmeta.inference.lr_bootstrap import null_statistics
 from bayesmeta.inference.nesting import Addition, Model, addition
 from bayesmeta.inference.same_data import obstacle
-from bayesmeta.inference.simulate import count
 from bayesmeta.tree.specification import group
 
 REFERENCES = ("auto", "bootstrap")
@@ -106,7 +105,7 @@ def lr_test(
     check_choice(reference, REFERENCES, "reference")
     check_boolean(nested, "nested")
     check_seed(random_seed)
-    check_integer(bootstrap, "bootstrap", 0, MOST_DATA_SETS)
+    check_integer(bootstrap, "bootstrap", int(reference == "bootstrap"), MOST_DATA_SETS)
     trees = {"small": small, "big": big}
     for tree in trees.values():
         group(tree, schema.CONSTANT)
@@ -131,7 +130,7 @@ def lr_test(
     dfs, doubt = _reference(more, df, _at_boundary(small), _at_boundary(big))
     null = None
     if reference == "bootstrap" or (CONSERVATIVE in doubt and bootstrap):
-        null = null_statistics(small, big, count("bootstrap", bootstrap), random_seed)
+        null = null_statistics(small, big, bootstrap, random_seed)
     if null is not None and len(null):
         doubt = f"{bootstrap - len(null)} of {bootstrap} fits did not converge" if len(null) < bootstrap else ""
     elif reference == "bootstrap":

@@ -67,7 +67,9 @@ def simulate(
     >>> bm.simulate(spec, n=1000, random_seed=1, beta=[-0.7], psi=0.3).shape
     (1000, 13, 1)
     """
-    choice, *seeds = np.random.SeedSequence(check_seed(random_seed)).spawn(_sized(spec_or_tree, count("n", n)) + 1)
+    choice, *seeds = np.random.SeedSequence(check_seed(random_seed)).spawn(
+        _sized(spec_or_tree, check_count(n, "n")) + 1
+    )
     spec, beta_of_tree, psi_of_tree = _values(spec_or_tree, n, np.random.default_rng(choice))
     true_beta = beta_of_tree if beta is None else true_coefficients(spec, beta)
     true_psi = psi_of_tree if psi is None else true_covariances(spec, psi)
@@ -83,11 +85,6 @@ def _sized(source: Spec | xr.DataTree, n: int) -> int:
     values = len(spec.row_labels) * len(spec.outcomes) + 2 * normal + _SEED
     check_size(8.0 * n * values, f"{n:,} data sets of {len(spec.y)} observations")
     return n
-
-
-def count(name: str, number: Any) -> int:
-    """A number of data sets, checked."""
-    return check_count(number, name)
 
 
 def draw(

@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_boolean, check_integer, check_is, check_path
+from bayesmeta._validation import check_boolean, check_count, check_is, check_path
 from bayesmeta.errors import ConvergenceWarning, DataError
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.parallel import check_jobs, in_order
@@ -101,7 +101,7 @@ def run_study(
     check_jobs(n_jobs)
     directory = check_path(directory, "directory")
     if datasets is not None:
-        check_integer(datasets, "datasets", 1)
+        check_count(datasets, "datasets")
     with claimed(study, directory):
         return _run(study, directory, datasets, n_jobs, progress, zarr)
 

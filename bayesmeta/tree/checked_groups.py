@@ -31,8 +31,8 @@ _SMALL = 100_000  # bytes of a group whose values are compared with their hashes
 
 
 def check_tree(tree: xr.DataTree) -> None:
-    """SpecError naming group and variable where a tree is not a whole results tree."""
-    about = check_attributes(tree)
+    """SpecError naming group and variable where a tree is not a whole results tree; all of it is checked anew."""
+    check_attributes(tree)
     if (measure := tree.attrs["measure"]) and measure not in measures.MEASURES:
         hint = did_you_mean(measure, measures.MEASURES)
         warn(
@@ -42,8 +42,8 @@ def check_tree(tree: xr.DataTree) -> None:
     for name in (*_SPECIFICATION, *GROUPS[tree.attrs["backend"]]):
         if name not in tree.children:
             raise missing_group(tree, name)
+    _SEEN.pop(id(tree), None)
     for name in tree.children:
-        check_group(tree, name, about)
         checked_group(tree, name)
 
 

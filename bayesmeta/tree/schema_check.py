@@ -26,7 +26,7 @@ GROUPS = {  # that every reader may ask for, by what wrote the tree
     "fit": (schema.ESTIMATE, schema.CRITERIA),
     "sample": (schema.POSTERIOR, schema.DERIVED, schema.DIAGNOSTICS),
 }
-_SAID = (schema.CRITERIA, schema.HETEROGENEITY, schema.OPTIMIZER, schema.DIAGNOSTICS)  # what summaries would not miss
+_NOT_MISSED = (schema.CRITERIA, schema.HETEROGENEITY, schema.OPTIMIZER, schema.DIAGNOSTICS)  # by a summary
 _OF_PRIOR = (schema.PRIOR, schema.PRIOR_PREDICTIVE)
 _SAMPLE = (schema.CHAIN, schema.DRAW)
 
@@ -106,7 +106,7 @@ def written_hashes(tree: xr.DataTree) -> dict[str, Any]:
         isinstance(each, dict if name else str) for name, each in hashes.items()
     ):
         raise problem(f"attribute {HASHES}", "is not a table of hashes by group")
-    for name in _SAID:
+    for name in _NOT_MISSED:
         if name in hashes and name not in tree.children:
             raise missing_group(tree, name)
     return hashes

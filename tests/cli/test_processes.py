@@ -111,8 +111,8 @@ random = "x | g / h"
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """A model that takes a while to fit."""
-    rows = (f"{(i * 7919) % 1009 / 500},{0.1 + i % 13 / 50},{i % 17},{i // 20},{i}\n" for i in range(60_000))
+    """A model that takes some twelve seconds, so that it is not fitted yet when it is interrupted."""
+    rows = (f"{(i * 7919) % 1009 / 500},{0.1 + i % 13 / 50},{i % 17},{i // 20},{i}\n" for i in range(400_000))
     (tmp_path / "large.toml").write_text(LARGE)
     (tmp_path / "large.csv").write_text("y,v,x,g,h\n" + "".join(rows))
     return tmp_path
