@@ -54,7 +54,7 @@ def test_a_name_of_several_columns_is_refused():
         numbers("v", frame, "S")
 
 
-@pytest.mark.parametrize("given", ["a", 3, {"x": [1, 2], "z": [1]}])
+@pytest.mark.parametrize("given", [3, {"x": [1, 2], "z": [1]}])
 def test_what_is_no_table_is_refused(given):
     with pytest.raises(DataError, match=rf"^newdata is a {type(given).__name__} that cannot become a data frame"):
         as_frame(given, "newdata")
@@ -79,3 +79,10 @@ def test_the_name_of_a_file_is_not_its_content(path, line):
     with pytest.raises(DataError) as caught:
         as_frame(path, "data")
     assert str(caught.value) == f"data is {str(path)!r}, the name of a file; it must be a data frame\n  data = {line}"
+
+
+def test_the_name_of_a_data_set_is_not_the_data_set():
+    with pytest.raises(
+        DataError, match=r"^data is the text 'bcg'; it must be a data frame\n  data = bm\.datasets\.load"
+    ):
+        as_frame("bcg", "data")

@@ -14,8 +14,7 @@ PACKAGE = Path(bm.__file__).parent
 
 # innermost first; a package imports from itself and from those before it
 ORDER = [
-    *("errors", "_version", "_validation", "tree_schema", "_typing", "atomic", "measures", "arrays"),
-    *("foreign_frames", "columns"),
+    *("errors", "_version", "_validation", "tree_schema", "_typing", "atomic", "measures", "arrays", "columns"),
     "toml_files",
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
     *("estimation", "bayes", "display", "inference", "summaries"),
@@ -28,7 +27,7 @@ OUTSIDE = {
     for room, packages in {
         "_typing": "numpy",
         "arrays": "pandas",
-        "foreign_frames": "narwhals",
+        "columns": "narwhals",
         "kernel": "scipy numba",
         "formula": "formulaic",
         "model": "xarray",
