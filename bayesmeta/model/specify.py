@@ -25,7 +25,21 @@ from bayesmeta.structures.known import Fixed
 
 StructureName = Literal["unstr", "diag", "id", "cs", "hcs", "ar1", "har1"]
 MeasureName = Literal[
-    "logor", "logrr", "loghr", "logirr", "logrom", "rd", "md", "smd", "cor", "zcor", "logit", "mean", "generic"
+    "logor",
+    "logrr",
+    "loghr",
+    "logirr",
+    "logrom",
+    "rd",
+    "md",
+    "smd",
+    "cor",
+    "zcor",
+    "logit",
+    "arcsine",
+    "lograte",
+    "mean",
+    "generic",
 ]
 OFFSET = "(offset)"  # raw column of an offset that the user passes as an array
 
@@ -81,7 +95,7 @@ def specify(
         Column of the independent groups when there is no random part but S couples rows.
     measure : str, optional
         What the outcomes are, for default priors and axis labels: logor logrr loghr logirr logrom rd md smd cor zcor
-        logit mean generic, or a name that `bm.measures.register` has entered.
+        logit arcsine lograte mean generic, or a name that `bm.measures.register` has entered.
 
     Returns
     -------
