@@ -27,6 +27,8 @@ MEASURE = {
     "cor": ("COR", "correlation"),
     "zcor": ("ZCOR", "Fisher's z"),
     "logit": ("PLO", "logit of a proportion"),
+    "arcsine": ("PAS",),
+    "lograte": ("log(IR)", "incidence rate"),
     "mean": ("MN", "Mean"),
     "generic": ("GEN", "effect"),
 }

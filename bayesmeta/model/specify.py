@@ -25,7 +25,21 @@ from bayesmeta.structures.known import Fixed
 
 StructureName = Literal["unstr", "diag", "id", "cs", "hcs", "ar1", "har1"]
 MeasureName = Literal[
-    "logor", "logrr", "loghr", "logirr", "logrom", "rd", "md", "smd", "cor", "zcor", "logit", "mean", "generic"
+    "logor",
+    "logrr",
+    "loghr",
+    "logirr",
+    "logrom",
+    "rd",
+    "md",
+    "smd",
+    "cor",
+    "zcor",
+    "logit",
+    "arcsine",
+    "lograte",
+    "mean",
+    "generic",
 ]
 OFFSET = "(offset)"  # raw column of an offset that the user passes as an array
 
@@ -82,8 +96,8 @@ def specify(
         Column of the independent groups when there is no random part but S couples rows.
     measure : str, optional
         What the outcomes are, for default priors and axis labels: logor logrr loghr logirr logrom rd md smd cor zcor
-        logit mean generic, or a name that `bm.measures.register` has entered. Other names of these, such as "OR", "RR",
-        "HR", "MD" or "log(or)", mean the same; outcomes are logs of ratios all the same.
+        logit arcsine lograte mean generic, or a name that `bm.measures.register` has entered. Other names of these,
+        such as "OR", "RR", "HR", "MD" or "log(or)", mean the same; outcomes are logs of ratios all the same.
     se : str, list of str or array, optional
         Standard errors in place of `S`, in the unit of the outcomes and positive: a column name or (n,) for one
         outcome, k names or (n, k) for several, whose correlations within a row `S_correlation` gives.
