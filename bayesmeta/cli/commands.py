@@ -209,8 +209,8 @@ def simulate(
 def effects(
     file: Annotated[Path, typer.Argument(help="A CSV file with one row for each study.")],
     measure: Annotated[
-        Literal["logor", "logrr", "rd", "md", "smd"],
-        typer.Option(help="Log odds ratio, log risk ratio, risk difference; mean difference, Hedges' g."),
+        str,
+        typer.Option(help="logor, logrr or rd, of counts; md or smd (Hedges' g), of means."),
     ],
     events: Annotated[str | None, typer.Option(help="Columns of events, TREATED,CONTROL.")] = None,
     total: Annotated[str | None, typer.Option(help="Columns of persons, TREATED,CONTROL.")] = None,

@@ -11,6 +11,7 @@ from bayesmeta.atomic import write_file
 from bayesmeta.cli.app import echo
 from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.measures import check_measure
 from bayesmeta.model_files.model_file import Analysis, analysis_from_text
 from bayesmeta.model_files.written import commented_model, model_text
 from bayesmeta.tree.files import check_place
@@ -76,8 +77,7 @@ def typed_analysis(file: Path, typed: Typed) -> Analysis | None:
 
 
 def _text_of(file: Path, typed: Typed) -> str:
-    sampling = {"se": typed.se} if typed.se else typed.variance
-    model: dict[str, Any] = {"formula": typed.formula, "S": sampling, "random": typed.random}
+    model: dict[str, Any] = {"formula": typed.formula, "S": typed.variance, "se": typed.se, "random": typed.random}
     return model_text(file, {**model, "psi": typed.psi, "measure": typed.measure})
 
 
@@ -102,7 +102,7 @@ def _write_model(path: Path, text: str, data: Path) -> None:
 
 
 def effects(file: Path, measure: str, columns: Mapping[str, str | None], out: Path | None) -> None:
-    check_choice(measure, _EFFECTS, "--measure")
+    measure = check_choice(check_measure(measure, "--measure"), _EFFECTS, "--measure")
     if not file.is_file():
         raise DataError(f"no file {file}")
     function, takes = _EFFECTS[measure]

@@ -1,15 +1,16 @@
 """Showing results: what show, plot and report do."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bayesmeta._validation import check_choice, check_name
+from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.cli.app import FAILED, echo, fail, remark
 from bayesmeta.cli.as_json import json_text, tree_record
 from bayesmeta.errors import BayesmetaError
-from bayesmeta.estimation.methods import REGISTER
+from bayesmeta.estimation.methods import method_named
 from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files
 
@@ -61,7 +62,7 @@ def report(file: Path, out: Path | None, settings: tuple[Any, ...]) -> None:
     path = out or Path(f"{file.stem}.html")
     check_page(path, [file])
     if options.method is not None:
-        check_choice(options.method, REGISTER, "--method")
+        options = replace(options, method=method_named(options.method, "--method").name)
     check_settings(options.draws, options.tune, options.chains, 0.9)
     check_seed(options.seed)
     page = report_file(file, path, options, failures=failures)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from bayesmeta._validation import check_choice, check_name
+from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.bayes.sample import sample as draw
 from bayesmeta.cli.app import FAILED, echo, fail
@@ -16,7 +16,7 @@ from bayesmeta.cli.from_csv import Typed, typed_analysis
 from bayesmeta.display.export import Page
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit as fit_model
-from bayesmeta.estimation.methods import REGISTER, method_named
+from bayesmeta.estimation.methods import method_named
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
 from bayesmeta.summaries.compare import compare as compare_trees
@@ -57,7 +57,7 @@ def fit(
         return {model.name: tree}, summary(tree)
 
     if method is not None:
-        check_choice(method, REGISTER, "--method")
+        method_named(method, "--method")
     analysis = typed_analysis(file, typed) or load_analysis(file, allow_outside=outside)
     run_each(analysis, model, out or Path(f"{file.stem}.nc"), run, json, tables=True)
 
@@ -82,7 +82,7 @@ def compare(
         pair = {by: fit_model(model.spec, method=by), "bayes": sampling.of(spec, model.priors)}
         return {f"{model.name}_{backend}": tree for backend, tree in pair.items()}, compare_trees(pair)
 
-    check_choice(method, REGISTER, "--method")
+    method = method_named(method, "--method").name
     sampling.check()
     analysis = load_analysis(file, allow_outside=outside)
     run_each(analysis, model, out or Path(f"{file.stem}_compare.nc"), run, json, one_by_one=True)

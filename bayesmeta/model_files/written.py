@@ -50,7 +50,7 @@ def commented_model(data: Path, frame: pd.DataFrame) -> str:
     numbers = [str(name) for name in frame if pd.api.types.is_numeric_dtype(frame[name])]
     labels = [str(name) for name in frame if str(name) not in numbers]
     y, v, se = (_first(names, numbers) for names in (_EFFECTS, _VARIANCES, _ERRORS))
-    sampling = f"{{ se = {_toml(se)} }}" if se and not v else _toml(v or "v")
+    sampling = f"se = {_toml(se)}" if se and not v else f"S = {_toml(v or 'v')}"
     group = next((name for name in labels if frame[name].duplicated().any()), "study")
     recurring = [name for name in numbers if name not in (y, v, se) and frame[name].duplicated().any()]
     predictor = recurring[0] if recurring else "x"  # numbers that never recur may number the rows
@@ -110,8 +110,8 @@ data = {data}
 # what = "One line about this model, for tables and the report."
 # The outcome, and what explains it; "y ~ 1" is the pooled effect alone.
 formula = {formula}
-# The sampling variances: a column, or {{ se = "column" }} for standard errors.
-S = {S}
+# The column of sampling variances, or with se in place of S, that of standard errors.
+{S}
 # What the effects are, so that ratios are shown as ratios:
 #   {measures}
 {measure}
@@ -124,7 +124,7 @@ method = "reml"
 # A second model, with a predictor:
 # [model.regression]
 # formula = {regression}
-# S = {S}
+# {S}
 
 # Models side by side in one table, once there are several:
 # [tables]

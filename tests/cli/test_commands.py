@@ -230,7 +230,7 @@ def test_init_writes_a_file_that_is_read_and_fitted(directory: Path) -> None:
 def test_init_of_odd_names_can_be_read(directory: Path) -> None:
     Path("odd.csv").write_text('"my ""effect""",SE,a b\n1,0.1,x\n2,0.2,x\n')
     assert RUN.invoke(app, ["init", "odd.csv"]).exit_code == 0
-    assert load_analysis("odd.toml").models["main"].settings["S"] == {"se": "SE"}
+    assert load_analysis("odd.toml").models["main"].settings["se"] == "SE"
     assert "No columns look like" in Path("odd.toml").read_text()
 
 
