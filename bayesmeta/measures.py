@@ -6,6 +6,7 @@ it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,6 +71,9 @@ class Measure:
         Function of `bayesmeta.priors` with a published distribution of the SD between studies; empty where none exists.
     response : Response or None, default None
         The scale on which people read it; of a ratio its exponential, which need not be given.
+    synonyms : tuple of str, default ()
+        Other words for it, of other software or of the literature, that `specify` takes as well, in any case; the
+        labels are understood without being listed.
 
     References
     ----------
@@ -93,6 +97,7 @@ class Measure:
     unit_information_sd: float | None = None
     published_prior: str = ""
     response: Response | None = None
+    synonyms: tuple[str, ...] = ()
 
     @property
     def has_response(self) -> bool:
@@ -151,6 +156,12 @@ class Measure:
             return self.short_label or "Estimate"
         return self.short_label.removeprefix("log ") if self.is_ratio else f"exp({self.short_label or 'estimate'})"
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Everything that it may be called beside its name: labels, those of the ratio too, and synonyms."""
+        ratios = (self.label_of(True), self.short_label_of(True)) if self.is_ratio else ()
+        return self.label, self.short_label, *ratios, *self.synonyms
+
 
 def _without_noise(function: Callable[[FloatArray], FloatArray], values: FloatArray) -> FloatArray:
     """The function's values; a bound that overflows is infinite, which is no reason to warn."""
@@ -203,24 +214,42 @@ def register(measure: Measure) -> Measure:
 
 for _measure in (
     Measure("logor", "log odds ratio", "log OR", True, unit_information_sd=2.0, published_prior="turner"),
-    Measure("logrr", "log risk ratio", "log RR", True, unit_information_sd=2.0),
+    Measure("logrr", "log risk ratio", "log RR", True, unit_information_sd=2.0, synonyms=("relative risk",)),
     Measure("loghr", "log hazard ratio", "log HR", True, unit_information_sd=2.0),
-    Measure("logirr", "log incidence rate ratio", "log IRR", True, unit_information_sd=2.0),
+    Measure("logirr", "log incidence rate ratio", "log IRR", True, unit_information_sd=2.0, synonyms=("rate ratio",)),
     Measure("logrom", "log ratio of means", "log RoM", True),
     Measure("rd", "risk difference", "RD"),
-    Measure("md", "mean difference", "MD"),
-    Measure("smd", "standardised mean difference", "SMD", unit_information_sd=2**0.5, published_prior="rhodes"),
+    Measure("md", "mean difference", "MD", synonyms=("raw mean difference", "weighted mean difference", "wmd")),
+    Measure(
+        "smd",
+        "standardised mean difference",
+        "SMD",
+        unit_information_sd=2**0.5,
+        published_prior="rhodes",
+        synonyms=("standardized mean difference", "hedges g", "cohens d"),
+    ),
     Measure("cor", "correlation"),
-    Measure("zcor", "Fisher's z", unit_information_sd=1.0, response=Response("correlation", np.tanh)),
-    Measure(*("logit", "logit of a proportion"), null=None, response=Response("proportion", _expit, "odds ratio")),
+    Measure(
+        *("zcor", "Fisher's z"),
+        unit_information_sd=1.0,
+        response=Response("correlation", np.tanh),
+        synonyms=("z transformed correlation",),
+    ),
+    Measure(
+        *("logit", "logit of a proportion"),
+        null=None,
+        response=Response("proportion", _expit, "odds ratio"),
+        synonyms=("plo", "logit proportion"),
+    ),
     Measure(
         *("arcsine", "arcsine of the root of a proportion"),
         null=None,
         response=Response("proportion", _squared_sine),
+        synonyms=("pas", "arcsine proportion"),
     ),
-    Measure("lograte", "log incidence rate", "log IR", True, null=None),
-    Measure("mean", "mean", null=None),
-    Measure("generic", "effect"),
+    Measure("lograte", "log incidence rate", "log IR", True, null=None, synonyms=("irln",)),
+    Measure("mean", "mean", null=None, synonyms=("mn",)),
+    Measure("generic", "effect", synonyms=("gen",)),
 ):
     register(_measure)
 
@@ -253,7 +282,14 @@ def measure(name: str | None) -> Measure:
     return MEASURES.get(name or "", MEASURES["generic"])
 
 
-def check_measure(name: str | None) -> None:
-    """SpecError where a measure is named that is not in the register."""
-    if name is not None:
-        check_choice(name, MEASURES, "measure")
+def check_measure(name: Any, where: str = "measure") -> str | None:
+    """The name of the measure that is meant, by a synonym in any case too; SpecError where there is none."""
+    if name is None:
+        return None
+    return check_choice(name, MEASURES, where, _words)
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """A measure's other names; the logarithm of a ratio may be written with ln as well."""
+    words = MEASURES[name].words
+    return *words, *(f"ln{word[3:]}" for word in (*words, name) if word.startswith("log"))

@@ -41,8 +41,8 @@ def test_labels_on_both_scales():
 
 
 def test_an_unknown_measure_is_refused_with_the_nearest_name():
-    with pytest.raises(bm.SpecError, match=r"^measure is 'logOR'; did you mean 'logor'\?\n  must be one of: logor, "):
-        bm.specify("y ~ 1", {"y": [1.0, 2.0], "v": [1.0, 1.0]}, S="v", measure="logOR")
+    with pytest.raises(bm.SpecError, match=r"^measure is 'loggor'; did you mean 'logor'\?\n  must be one of: logor, "):
+        bm.specify("y ~ 1", {"y": [1.0, 2.0], "v": [1.0, 1.0]}, S="v", measure="loggor")
 
 
 def test_a_name_belongs_to_one_measure(auc):
