@@ -8,7 +8,9 @@ from bayesmeta import tree_schema as schema
 from bayesmeta.bayes.chains import count, worst
 from bayesmeta.display import remarks
 from bayesmeta.display.tables import fixed, number, percent, pvalue
-from bayesmeta.plots.style import effect_label, is_ratio
+from bayesmeta.errors import DataError
+from bayesmeta.inference.predict import predict
+from bayesmeta.plots.style import back_transformed, effect_label, is_ratio
 from bayesmeta.report.blocks import Finding
 from bayesmeta.report.sections.model import of_tree, varying
 from bayesmeta.report.sections.results import Trees, cell_means, pooled
@@ -103,9 +105,25 @@ def differences(trees: Trees, prob: float) -> str:
         if len(taus) and varying(of_tree(tree)):
             sds = [f"{_level(row)} {number(row['estimate'], row['se'])}" for _, row in taus.iloc[:_MOST].iterrows()]
             words.append(f"τ by {name}: {', '.join(sds)}{' and more' * (len(taus) > _MOST)}")
+        if interval := new_group(tree, prob):
+            words.append(f"{percent(prob)} prediction interval for the effect in a new group by {name}: {interval}")
     if not varying(of_tree(first)):
         words.append("the model assumes that true effects are the same")
     return "Differences between studies: " + "; ".join(words or ["not estimated"]) + "."
+
+
+def new_group(tree: xr.DataTree, prob: float) -> str:
+    """The interval of the true effect in a new group, where it is one for all; "" elsewhere."""
+    spec = of_tree(tree)
+    if not pooled(spec) or len(spec.outcomes) > 1 or not varying(spec):
+        return ""
+    try:
+        row = predict(tree, pd.DataFrame(index=[0]), "prediction", prob).isel({schema.ROW: 0, schema.OUTCOME: 0})
+    except DataError:
+        return ""
+    lower, upper = (float(back_transformed(row[part], is_ratio(tree))) for part in ("lower", "upper"))
+    se = float(row["se"]) * (float(np.exp(row["mean"])) if is_ratio(tree) else 1)
+    return f"{number(lower, se)} to {number(upper, se)}" if np.isfinite(lower) else ""
 
 
 def _taus(tree: xr.DataTree, prob: float) -> pd.DataFrame:
