@@ -7,6 +7,7 @@ from scipy.special import chdtrc
 
 from bayesmeta import tree_schema as schema
 from bayesmeta.model.spec import Spec
+from bayesmeta.tree.single_entries import without_dimensions
 from bayesmeta.tree.specification import group
 
 
@@ -21,8 +22,7 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Over `outcome`, "overall" first and, when there are several, every outcome. `Q`: weighted residual sum of
-        squares of the model without random effects. Overall it uses the whole sampling covariance S, for one outcome
+        Scalars; of several outcomes over `outcome`, "overall" first. `Q`: weighted residual sum of squares of the model without random effects. Overall it uses the whole sampling covariance S, for one outcome
         only that outcome's sampling variances, at the same fixed-effects coefficients; so the outcomes' Q do not add up
         to the overall one, nor equal those of separate analyses. `df`: observations less the coefficients that touch
         them. `pvalue`: upper tail of the chi-squared distribution with df degrees of freedom. `I2`: 100 max(0, (Q - df)
@@ -42,10 +42,10 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
-    >>> bm.heterogeneity(bm.fit(spec))["Q"].round(2).item()
+    >>> round(float(bm.heterogeneity(bm.fit(spec))["Q"]), 2)
     578.86
     """
-    return group(tree, schema.HETEROGENEITY)
+    return without_dimensions(schema.HETEROGENEITY, group(tree, schema.HETEROGENEITY), {})
 
 
 def homogeneity_tests(spec: Spec) -> xr.Dataset:
@@ -78,5 +78,7 @@ def _table(labels: list[str], Q: np.ndarray, df: np.ndarray) -> xr.Dataset:
         "H2": Q / nu,
     }
     columns["I2"] = np.where(testable, columns["I2"], np.nan)
+    if len(labels) == 1:
+        return xr.Dataset({name: values[0] for name, values in columns.items()}, coords={schema.OUTCOME: labels[0]})
     variables = {name: (schema.OUTCOME, values) for name, values in columns.items()}
     return xr.Dataset(variables, coords={schema.OUTCOME: pd.Index(labels, dtype=object)})

@@ -28,7 +28,7 @@ def test_reference_fits(name: str, reference):
     spec = bm.specify(given["formula"], data, S=given["S"], random=given.get("random"))
     found = bm.heterogeneity(bm.fit(spec, method=given["method"]))
     labels = ["overall", *spec.outcomes] if len(spec.outcomes) > 1 else ["overall"]
-    assert list(found["outcome"].values) == labels
+    assert np.atleast_1d(found["outcome"]).tolist() == labels
     rtol = 1e-7 if name.startswith("bcg") else 1e-10  # the reference was fitted to rounded log odds ratios
     np.testing.assert_allclose(found["Q"], expected["Q"], rtol=rtol)
     np.testing.assert_array_equal(found["df"], expected["Q_df"])
