@@ -22,12 +22,13 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Scalars; of several outcomes over `outcome`, "overall" first. `Q`: weighted residual sum of squares of the model without random effects. Overall it uses the whole sampling covariance S, for one outcome
-        only that outcome's sampling variances, at the same fixed-effects coefficients; so the outcomes' Q do not add up
-        to the overall one, nor equal those of separate analyses. `df`: observations less the coefficients that touch
-        them. `pvalue`: upper tail of the chi-squared distribution with df degrees of freedom. `I2`: 100 max(0, (Q - df)
-        / Q), in percent. `H2`: Q / df. The last three are NaN where df is not positive. The offset is subtracted first,
-        missing outcomes are left out.
+        Scalars; of several outcomes over `outcome`, "overall" first. `Q`: weighted residual sum of squares of the model
+        without random effects. Overall it uses the whole sampling covariance S, for one outcome only that outcome's
+        sampling variances, at the same fixed-effects coefficients; so the outcomes' Q do not add up to the overall one,
+        nor equal those of separate analyses. `df`: observations less the coefficients that touch them. `pvalue`: upper
+        tail of the chi-squared distribution with df degrees of freedom. `I2`: 100 max(0, (Q - df) / Q), in percent.
+        `H2`: Q / df. The last three are NaN where df is not positive. The offset is subtracted first, missing outcomes
+        are left out.
 
     Raises
     ------
