@@ -292,6 +292,8 @@ def _heterogeneity(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
         "pvalue": Rule((), least=0, most=1, missing=True),
         "I2": Rule((), least=0, most=100, missing=True),
         "H2": Rule((), least=0, missing=True),
+        "I2_tau2": Rule((), least=0, most=100, missing=True, optional=True),
+        "H2_tau2": Rule((), least=1, missing=True, optional=True),
     }
     dim = (schema.OUTCOME,)  # until 0.1 of one outcome too
     one = len(about.outcomes) == 1
