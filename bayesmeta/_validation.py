@@ -3,7 +3,7 @@
 Each check says which argument is wrong, its value and what would be right, and returns the value as what it is.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
@@ -147,21 +147,49 @@ def check_correlation(value: Any, name: str) -> float:
     return float(value)
 
 
-def check_choice(value: Any, choices: Iterable[str], name: str) -> str:
-    """One of the words that an argument can take.
+def check_choice(
+    value: Any, choices: Iterable[str], name: str, synonyms: Callable[[str], Iterable[str]] | None = None
+) -> str:
+    """One of the words that an argument can take, as it is spelt here.
+
+    synonyms : other words for each of the choices; then case, blanks and punctuation do not matter either.
 
     >>> check_choice("remml", ["reml", "ml"], "method")
     Traceback (most recent call last):
         ...
     bayesmeta.errors.SpecError: method is 'remml'; did you mean 'reml'?
       must be one of: reml, ml
+    >>> check_choice("FE", ["reml", "fixed"], "method", {"reml": [], "fixed": ["fe", "ee"]}.get)
+    'fixed'
     """
     choices = list(choices)
     if not isinstance(value, str) or value not in choices:
+        meant = _meant(value, choices, synonyms) if synonyms and isinstance(value, str) else None
+        if meant is not None:
+            return meant
         raise SpecError(
             f"{name} is {shown(value)}{did_you_mean(value, choices)}\n  must be one of: {listing(choices, 20)}"
         )
     return value
+
+
+def _meant(value: str, choices: Iterable[str], synonyms: Callable[[str], Iterable[str]]) -> str | None:
+    """The one choice that a word stands for: its own spelling comes before those of others."""
+    plain = _plain(value)
+    for words in (lambda choice: (choice,), synonyms):
+        matches = [choice for choice in choices if plain and plain in map(_plain, words(choice))]
+        if len(matches) == 1:
+            return matches[0]
+    return None
+
+
+def _plain(word: str) -> str:
+    """Letters and digits alone, without regard to case.
+
+    >>> _plain("log(OR)"), _plain("log_or"), _plain("Hedges' g")
+    ('logor', 'logor', 'hedgesg')
+    """
+    return "".join(character for character in word.casefold() if character.isalnum())
 
 
 def check_name(

@@ -1,9 +1,15 @@
-"""Columns of a data frame as numbers, groups and categories, and numbers from whatever a user passes."""
+"""Data frames of any library, their columns as numbers, groups and categories, and numbers from whatever a user passes.
+
+Data frames of other libraries (Polars, PyArrow, Modin, cuDF, DuckDB ...) become those of pandas with their types kept:
+through floats large integers with missing values would change, and text would stand for categories.
+"""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from os import PathLike
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +18,9 @@ from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
 from bayesmeta._validation import check_name, is_label, listing, shown
 from bayesmeta.arrays import Place, as_numbers, position, reads_as_number
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+
+if TYPE_CHECKING:
+    from narwhals import Series
 
 PLACEHOLDERS = frozenset(
     {"", "-", "--", "\u2013", "\u2014", ".", "?", "*", "na", "n/a", "nan", "null", "none", "nil", "nr"}
@@ -23,11 +32,72 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def as_frame(table: Any, what: str) -> pd.DataFrame:
-    """A data frame of anything that pandas can turn into one."""
+    """A pandas data frame of a data frame of any kind, or of anything that pandas can turn into one."""
+    if isinstance(table, str | PathLike):
+        raise DataError(_unread(str(table), what))
+    if not isinstance(table, pd.DataFrame | Mapping | Sequence | np.ndarray | pd.Series):
+        table = _from_foreign(table, what)
     try:
         return pd.DataFrame(table)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} is a {type(table).__name__} that cannot become a data frame: {error}") from None
+
+
+def _unread(text: str, what: str) -> str:
+    """The message about the name of a file, or of a data set, where its content is wanted, with the line to type."""
+    suffix = PurePath(text).suffix.lower()
+    if not suffix:
+        line = f"{what} = bm.datasets.load({shown(text)}) if that is a data set of bayesmeta's"
+        return f"{what} is the text {shown(text)}; it must be a data frame\n  {line}"
+    readers = {".xlsx": "read_excel", ".xls": "read_excel", ".parquet": "read_parquet", ".dta": "read_stata"}
+    separator = ", sep='\\t'" if suffix in (".tsv", ".tab") else ""
+    line = f"{what} = pandas.{readers.get(suffix, 'read_csv')}({shown(text, 200)}{separator})"
+    return f"{what} is {shown(text)}, the name of a file; it must be a data frame\n  {line}"
+
+
+def _from_foreign(table: Any, what: str) -> Any:
+    """A data frame of another library as one of pandas, a lazy one computed; anything else as it is."""
+    import narwhals.stable.v2 as nw
+    from narwhals.exceptions import DuplicateError
+
+    try:
+        frame = nw.from_native(table, pass_through=True)
+    except DuplicateError as error:
+        message = f"{what} has several columns of one name: {error}\n  rename them, or drop all but one"
+        raise DataError(message) from None
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect()
+    if not isinstance(frame, nw.DataFrame):
+        return table
+    return pd.DataFrame({series.name: _column(series) for series in frame.iter_columns()})
+
+
+def _column(series: "Series[Any]") -> Any:
+    """The values of a column, as pandas holds them."""
+    import narwhals.stable.v2 as nw
+
+    kind, missing = series.dtype, bool(series.null_count())
+    if isinstance(kind, nw.Int128 | nw.UInt128) or kind.is_nested():
+        return pd.Series(series.to_list(), dtype=object)
+    if kind.is_integer() or isinstance(kind, nw.Boolean):
+        nullable: Any = "boolean" if isinstance(kind, nw.Boolean) else str(kind)
+        return pd.array(series.to_list(), dtype=nullable) if missing else series.to_numpy()
+    if kind.is_float():
+        return series.to_numpy()
+    if isinstance(kind, nw.Enum):
+        return pd.Categorical(series.to_list(), categories=list(kind.categories), ordered=True)
+    if isinstance(kind, nw.Categorical):
+        return pd.Categorical(series.to_list(), categories=series.cat.get_categories().to_list())
+    if isinstance(kind, nw.Datetime | nw.Date | nw.Duration):
+        return _times(series, getattr(kind, "time_zone", None))
+    return pd.Series(series.to_list(), dtype=None if isinstance(kind, nw.String) else object)
+
+
+def _times(series: "Series[Any]", zone: str | None) -> Any:
+    times: Any = pd.Series(series.to_numpy())
+    if times.dtype == object:  # dates without a time of day
+        times = pd.to_datetime(times)
+    return times.dt.tz_localize("UTC").dt.tz_convert(zone) if zone and times.dt.tz is None else times
 
 
 def numbers(values: Any, frame: pd.DataFrame, what: str) -> tuple[FloatArray, str]:

@@ -4,16 +4,48 @@ A measure is entered by `register`, also from a user's own code; default priors,
 it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_type
 from bayesmeta.errors import SpecError
 
-__all__ = ["MEASURES", "Measure", "measure", "register"]
+__all__ = ["MEASURES", "Measure", "Response", "measure", "register"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+@dataclass(frozen=True)
+class Response:
+    """The scale on which people read a measure, where it is not that of the model.
+
+    Parameters
+    ----------
+    label : str
+        In words, such as "proportion".
+    function : callable
+        From the scale of the model to this one; it grows with its argument, so that it takes intervals to intervals.
+    difference_label : str, default ""
+        What the exponential of a difference is, such as "odds ratio" for logits; empty where differences are read on
+        the scale of the model, as those of Fisher's z.
+
+    Examples
+    --------
+    >>> proportion = Response("proportion", lambda logit: 1 / (1 + np.exp(-logit)), "odds ratio")
+    >>> Measure("mylogit", "logit", null=None, response=proportion).to_response(0.0).item()
+    0.5
+    """
+
+    label: str
+    function: Callable[[FloatArray], FloatArray]
+    difference_label: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +69,11 @@ class Measure:
         measure has no scale of its own, so that priors take theirs from the data.
     published_prior : str, default ""
         Function of `bayesmeta.priors` with a published distribution of the SD between studies; empty where none exists.
+    response : Response or None, default None
+        The scale on which people read it; of a ratio its exponential, which need not be given.
+    synonyms : tuple of str, default ()
+        Other words for it, of other software or of the literature, that `specify` takes as well, in any case; the
+        labels are understood without being listed.
 
     References
     ----------
@@ -48,6 +85,8 @@ class Measure:
     >>> odds_ratio = measure("logor")
     >>> odds_ratio.label, odds_ratio.label_of(ratio=True), odds_ratio.short_label_of(ratio=True)
     ('log odds ratio', 'odds ratio', 'OR')
+    >>> odds_ratio.response_label, odds_ratio.difference_label, odds_ratio.to_response([-0.7452]).round(4).tolist()
+    ('Odds ratio', 'ratio of odds ratios', [0.4746])
     """
 
     name: str
@@ -57,6 +96,53 @@ class Measure:
     null: float | None = 0.0
     unit_information_sd: float | None = None
     published_prior: str = ""
+    response: Response | None = None
+    synonyms: tuple[str, ...] = ()
+
+    @property
+    def has_response(self) -> bool:
+        """Whether the measure is read on another scale than that of the model."""
+        return self._response is not None
+
+    @property
+    def response_label(self) -> str:
+        """What an effect is on the scale on which people read it, to begin a heading with: "Odds ratio"."""
+        label = self.label if self._response is None else self._response.label
+        return label[:1].upper() + label[1:]
+
+    def to_response(self, values: ArrayLike) -> FloatArray:
+        """Effects on the scale on which people read them, the same shape; as they are, where the model's is that scale.
+
+        Bounds of intervals are taken there one by one; standard errors have no counterpart.
+        """
+        effects = np.asarray(values, dtype=float)
+        return effects if self._response is None else _without_noise(self._response.function, effects)
+
+    @property
+    def has_difference_response(self) -> bool:
+        """Whether the difference of two effects, such as a slope, is read as its exponential."""
+        return self._response is not None and bool(self._response.difference_label)
+
+    @property
+    def difference_label(self) -> str:
+        """What the difference of two effects is on the scale on which people read it: "ratio of odds ratios"."""
+        if self._response is None or not self._response.difference_label:
+            return f"difference in {self.label}"
+        return self._response.difference_label
+
+    def difference_to_response(self, values: ArrayLike) -> FloatArray:
+        """Differences of effects as ratios, where such a ratio has a meaning; else as they are."""
+        differences = np.asarray(values, dtype=float)
+        return _without_noise(np.exp, differences) if self.has_difference_response else differences
+
+    @property
+    def _response(self) -> Response | None:
+        """The record's own, or the exponential of a log ratio."""
+        if self.response is not None or not self.is_ratio:
+            return self.response
+        label = self.label_of(ratio=True)
+        several = label.replace("ratio", "ratios", 1) if "ratio" in label else f"{label}s"
+        return Response(label, np.exp, f"ratio of {several}")
 
     def label_of(self, ratio: bool) -> str:
         """The label on the scale of the model, or that of the exponential."""
@@ -69,6 +155,27 @@ class Measure:
         if not ratio:
             return self.short_label or "Estimate"
         return self.short_label.removeprefix("log ") if self.is_ratio else f"exp({self.short_label or 'estimate'})"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Everything that it may be called beside its name: labels, those of the ratio too, and synonyms."""
+        ratios = (self.label_of(True), self.short_label_of(True)) if self.is_ratio else ()
+        return self.label, self.short_label, *ratios, *self.synonyms
+
+
+def _without_noise(function: Callable[[FloatArray], FloatArray], values: FloatArray) -> FloatArray:
+    """The function's values; a bound that overflows is infinite, which is no reason to warn."""
+    with np.errstate(over="ignore"):
+        return np.asarray(function(values), dtype=float)
+
+
+def _expit(logit: FloatArray) -> FloatArray:
+    return np.asarray(1 / (1 + np.exp(-logit)), dtype=float)
+
+
+def _squared_sine(angle: FloatArray) -> FloatArray:
+    """The proportion of an angle; beyond the angles of 0 and 1, which normal intervals may leave, 0 and 1."""
+    return np.asarray(np.sin(np.clip(angle, 0, np.pi / 2)) ** 2, dtype=float)
 
 
 MEASURES: dict[str, Measure] = {}
@@ -107,18 +214,42 @@ def register(measure: Measure) -> Measure:
 
 for _measure in (
     Measure("logor", "log odds ratio", "log OR", True, unit_information_sd=2.0, published_prior="turner"),
-    Measure("logrr", "log risk ratio", "log RR", True, unit_information_sd=2.0),
+    Measure("logrr", "log risk ratio", "log RR", True, unit_information_sd=2.0, synonyms=("relative risk",)),
     Measure("loghr", "log hazard ratio", "log HR", True, unit_information_sd=2.0),
-    Measure("logirr", "log incidence rate ratio", "log IRR", True, unit_information_sd=2.0),
+    Measure("logirr", "log incidence rate ratio", "log IRR", True, unit_information_sd=2.0, synonyms=("rate ratio",)),
     Measure("logrom", "log ratio of means", "log RoM", True),
     Measure("rd", "risk difference", "RD"),
-    Measure("md", "mean difference", "MD"),
-    Measure("smd", "standardised mean difference", "SMD", unit_information_sd=2**0.5, published_prior="rhodes"),
+    Measure("md", "mean difference", "MD", synonyms=("raw mean difference", "weighted mean difference", "wmd")),
+    Measure(
+        "smd",
+        "standardised mean difference",
+        "SMD",
+        unit_information_sd=2**0.5,
+        published_prior="rhodes",
+        synonyms=("standardized mean difference", "hedges g", "cohens d"),
+    ),
     Measure("cor", "correlation"),
-    Measure("zcor", "Fisher's z", unit_information_sd=1.0),
-    Measure("logit", "logit of a proportion", null=None),
-    Measure("mean", "mean", null=None),
-    Measure("generic", "effect"),
+    Measure(
+        *("zcor", "Fisher's z"),
+        unit_information_sd=1.0,
+        response=Response("correlation", np.tanh),
+        synonyms=("z transformed correlation",),
+    ),
+    Measure(
+        *("logit", "logit of a proportion"),
+        null=None,
+        response=Response("proportion", _expit, "odds ratio"),
+        synonyms=("plo", "logit proportion"),
+    ),
+    Measure(
+        *("arcsine", "arcsine of the root of a proportion"),
+        null=None,
+        response=Response("proportion", _squared_sine),
+        synonyms=("pas", "arcsine proportion"),
+    ),
+    Measure("lograte", "log incidence rate", "log IR", True, null=None, synonyms=("irln",)),
+    Measure("mean", "mean", null=None, synonyms=("mn",)),
+    Measure("generic", "effect", synonyms=("gen",)),
 ):
     register(_measure)
 
@@ -151,7 +282,14 @@ def measure(name: str | None) -> Measure:
     return MEASURES.get(name or "", MEASURES["generic"])
 
 
-def check_measure(name: str | None) -> None:
-    """SpecError where a measure is named that is not in the register."""
-    if name is not None:
-        check_choice(name, MEASURES, "measure")
+def check_measure(name: Any, where: str = "measure") -> str | None:
+    """The name of the measure that is meant, by a synonym in any case too; SpecError where there is none."""
+    if name is None:
+        return None
+    return check_choice(name, MEASURES, where, _words)
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """A measure's other names; the logarithm of a ratio may be written with ln as well."""
+    words = MEASURES[name].words
+    return *words, *(f"ln{word[3:]}" for word in (*words, name) if word.startswith("log"))

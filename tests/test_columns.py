@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,7 +54,7 @@ def test_a_name_of_several_columns_is_refused():
         numbers("v", frame, "S")
 
 
-@pytest.mark.parametrize("given", ["a", 3, {"x": [1, 2], "z": [1]}])
+@pytest.mark.parametrize("given", [3, {"x": [1, 2], "z": [1]}])
 def test_what_is_no_table_is_refused(given):
     with pytest.raises(DataError, match=rf"^newdata is a {type(given).__name__} that cannot become a data frame"):
         as_frame(given, "newdata")
@@ -63,3 +65,24 @@ def test_rows_by_group_keep_the_order_of_the_data():
     with pytest.warns(AssumptionWarning, match="^no group in row 2 of column 'g'"):
         found = {label: rows.tolist() for label, rows in rows_by_group(frame, "g").items()}
     assert found == {"b": [0, 3], "a": [1, 4]}
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("bcg.csv", "pandas.read_csv('bcg.csv')"),
+        (Path("data") / "bcg.TSV", "pandas.read_csv('data/bcg.TSV', sep='\\t')"),
+        ("bcg.xlsx", "pandas.read_excel('bcg.xlsx')"),
+    ],
+)
+def test_the_name_of_a_file_is_not_its_content(path, line):
+    with pytest.raises(DataError) as caught:
+        as_frame(path, "data")
+    assert str(caught.value) == f"data is {str(path)!r}, the name of a file; it must be a data frame\n  data = {line}"
+
+
+def test_the_name_of_a_data_set_is_not_the_data_set():
+    with pytest.raises(
+        DataError, match=r"^data is the text 'bcg'; it must be a data frame\n  data = bm\.datasets\.load"
+    ):
+        as_frame("bcg", "data")

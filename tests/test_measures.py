@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import bayesmeta as bm
@@ -40,8 +41,8 @@ def test_labels_on_both_scales():
 
 
 def test_an_unknown_measure_is_refused_with_the_nearest_name():
-    with pytest.raises(bm.SpecError, match=r"^measure is 'logOR'; did you mean 'logor'\?\n  must be one of: logor, "):
-        bm.specify("y ~ 1", {"y": [1.0, 2.0], "v": [1.0, 1.0]}, S="v", measure="logOR")
+    with pytest.raises(bm.SpecError, match=r"^measure is 'loggor'; did you mean 'logor'\?\n  must be one of: logor, "):
+        bm.specify("y ~ 1", {"y": [1.0, 2.0], "v": [1.0, 1.0]}, S="v", measure="loggor")
 
 
 def test_a_name_belongs_to_one_measure(auc):
@@ -68,3 +69,59 @@ def test_a_measure_from_outside_is_known_everywhere(auc):
     assert funnel.get_xlim()[0] < 0.5
     (prior,) = resolve(spec).beta
     assert prior == bm.Prior("Normal", mu=0.5, sigma=0.2)
+
+
+WITHOUT = {"rd", "md", "smd", "cor", "mean", "generic"}
+ON_RESPONSE = {  # effects on the scale of the model, and where people read them
+    **dict.fromkeys(("logor", "logrr", "loghr", "logirr", "logrom", "lograte"), ([-0.7452, 0.0], [0.4746, 1.0])),
+    "zcor": ([0.5, 0.0], [0.4621, 0.0]),
+    "logit": ([-1.3863, 0.0], [0.2, 0.5]),
+    "arcsine": ([0.4636, np.pi / 4, -0.1, 2.0], [0.2, 0.5, 0.0, 1.0]),
+    **dict.fromkeys(WITHOUT, ([-0.5, 2.0], [-0.5, 2.0])),
+}
+
+
+@pytest.mark.parametrize("record", measures.MEASURES.values(), ids=measures.MEASURES)
+def test_every_measure_is_read_on_the_scale_of_its_field(record):
+    effects, expected = ON_RESPONSE[record.name]
+    assert record.to_response(effects).round(4).tolist() == expected
+    assert record.has_response == (record.name not in WITHOUT)
+    assert record.response_label[0].isupper()
+    many = np.linspace(-4, 4, 101).reshape(1, 101)
+    assert record.to_response(many).shape == many.shape
+    assert (np.diff(record.to_response(many)) >= 0).all()  # bounds stay in order
+    assert np.isnan(record.to_response(np.nan))
+    with np.errstate(all="raise", under="ignore"):  # a bound that overflows is no reason to warn
+        assert record.to_response([-1e4, 1e4]).shape == (2,)
+
+
+@pytest.mark.parametrize("record", measures.MEASURES.values(), ids=measures.MEASURES)
+def test_a_difference_is_a_ratio_where_that_has_a_meaning(record):
+    of_ratios = record.is_ratio or record.name == "logit"
+    assert record.has_difference_response == of_ratios
+    expected = np.exp([-0.5, 0.0]) if of_ratios else [-0.5, 0.0]
+    assert record.difference_to_response([-0.5, 0.0]).tolist() == list(expected)
+    assert record.difference_label.startswith("difference in") == (not of_ratios)
+
+
+def test_effects_and_differences_are_told_apart_by_labels():
+    labels = {
+        name: (measures.measure(name).response_label, measures.measure(name).difference_label)
+        for name in ("logor", "logrom", "logit", "zcor", "lograte", "smd")
+    }
+    assert labels == {
+        "logor": ("Odds ratio", "ratio of odds ratios"),
+        "logrom": ("Ratio of means", "ratio of ratios of means"),
+        "logit": ("Proportion", "odds ratio"),
+        "zcor": ("Correlation", "difference in Fisher's z"),
+        "lograte": ("Incidence rate", "ratio of incidence rates"),
+        "smd": ("Standardised mean difference", "difference in standardised mean difference"),
+    }
+
+
+def test_a_measure_from_outside_brings_its_own_scale():
+    own = measures.Response("doubled", lambda values: 2 * values)
+    record = replace(measures.measure("md"), name="half", response=own)
+    assert record.to_response(3).item() == 6
+    assert (record.response_label, record.has_response) == ("Doubled", True)
+    assert not record.has_difference_response

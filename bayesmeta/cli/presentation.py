@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from bayesmeta._validation import check_choice
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.cli.app import Chains, Draws, OneModel, Outside, Seed, Tune, echo, fail, plain_errors
 from bayesmeta.errors import BayesmetaError
-from bayesmeta.estimation.methods import REGISTER
+from bayesmeta.estimation.methods import method_named
 from bayesmeta.model_files import figure_files
 from bayesmeta.model_files.figures import KINDS, setting
 from bayesmeta.summaries.summary import summary
@@ -85,7 +84,7 @@ def report(
         path = out or Path(f"{file.stem}.html")
         check_page(path, [file])
         if method is not None:
-            check_choice(method, REGISTER, "--method")
+            method = method_named(method, "--method").name
         check_settings(draws, tune, chains, 0.9)
         check_seed(seed)
         options = ReportOptions(model, method, draws, tune, chains, seed, bayes, sensitivity, allow_outside)

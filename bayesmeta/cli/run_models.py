@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 import xarray as xr
 
-from bayesmeta._validation import check_choice
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.bayes.sample import sample as draw
 from bayesmeta.cli.app import (
@@ -30,7 +29,7 @@ from bayesmeta.cli.app import (
 from bayesmeta.display.export import Page
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit as fit_model
-from bayesmeta.estimation.methods import REGISTER, method_named
+from bayesmeta.estimation.methods import method_named
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
 from bayesmeta.summaries.compare import compare as compare_trees
@@ -58,7 +57,7 @@ def fit(
 
     with plain_errors():
         if method is not None:
-            check_choice(method, REGISTER, "--method")
+            method_named(method, "--method")
         run_each(file, model, out or Path(f"{file.stem}.nc"), run, allow_outside, tables=True)
 
 
@@ -115,7 +114,7 @@ def compare(
         return {f"{model.name}_{backend}": tree for backend, tree in pair.items()}, compare_trees(pair)
 
     with plain_errors():
-        check_choice(method, REGISTER, "--method")
+        method = method_named(method, "--method").name
         check_settings(draws, tune, chains, target_accept)
         check_seed(seed)
         run_each(file, model, out or Path(f"{file.stem}_compare.nc"), run, allow_outside, one_by_one=True)

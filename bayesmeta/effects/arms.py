@@ -9,7 +9,7 @@ import pandas as pd
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing, shown
 from bayesmeta.columns import as_frame, column
-from bayesmeta.errors import BayesmetaWarning, DataError, SpecError, warn
+from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, DataError, SpecError, warn
 
 Arms = Sequence[str]  # the column of the first arm and that of the second
 Estimate = tuple[FloatArray, FloatArray]  # (n,) effect estimates and their sampling variances
@@ -47,9 +47,28 @@ def refuse(values: pd.Series, bad: "pd.Series | BoolArray", why: str) -> None:
         raise DataError(f"column '{values.name}': {values.iloc[at]:g} in row {values.index[at]} {why}")
 
 
+def counts(frame: pd.DataFrame, names: Arms, what: str) -> tuple[pd.Series, ...]:
+    """The columns of the two arms as counts, not negative; a warning where one is a fraction.
+
+    Imputed and weighted counts are fractions, and so is the column of something else.
+    """
+    columns = arms(frame, names, what)
+    for values in columns:
+        refuse(values, values < 0, "is a negative count")
+        fractional = np.asarray(values.notna() & (values % 1 != 0))
+        if fractional.any():
+            at = int(np.argmax(fractional))
+            warn(
+                f"column '{values.name}': {values.iloc[at]:g} in row {values.index[at]} is not a whole number; "
+                "it is used as it is",
+                AssumptionWarning,
+            )
+    return columns
+
+
 def groups(frame: pd.DataFrame, mean: Arms, sd: Arms, n: Arms) -> tuple[tuple[FloatArray, ...], ...]:
     """Means, SDs and sizes of the two arms, checked."""
-    means, sds, sizes = arms(frame, mean, "mean"), arms(frame, sd, "sd"), arms(frame, n, "n")
+    means, sds, sizes = arms(frame, mean, "mean"), arms(frame, sd, "sd"), counts(frame, n, "n")
     for values in sds:
         refuse(values, values <= 0, "is not a standard deviation, which must be positive")
     for values in sizes:

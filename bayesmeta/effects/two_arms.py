@@ -77,6 +77,7 @@ def odds_ratio(
     -----
     AssumptionWarning
         Where something is added to cells, or a row has no events in both arms, and no argument says so.
+        Where a count is not a whole number.
     BayesmetaWarning
         Where a row has no estimate.
 
@@ -158,6 +159,7 @@ def risk_ratio(
     -----
     AssumptionWarning
         Where something is added to cells, or a row has no events in both arms, and no argument says so.
+        Where a count is not a whole number.
     BayesmetaWarning
         Where a row has no estimate.
 
@@ -236,6 +238,7 @@ def risk_difference(
     -----
     AssumptionWarning
         Where something is added to cells, or a row has no events in both arms, and no argument says so.
+        Where a count is not a whole number.
     BayesmetaWarning
         Where a row has no estimate.
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_booleans, check_choice, check_number, listing
-from bayesmeta.effects.arms import Arms, Estimate, arms, refuse
+from bayesmeta.effects.arms import Arms, Estimate, counts, refuse
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 
 Zero = Literal["only0", "if0all", "all", "none"]
@@ -92,12 +92,9 @@ def read(frame: pd.DataFrame, events: Arms, total: Arms | None, no_events: Arms 
         raise SpecError(
             f"total or no_events: {which} given\n  give all persons of the arms, or those without the event"
         )
-    cases = arms(frame, events, "events")
-    for some in cases:
-        refuse(some, some < 0, "is a negative count")
-    others = _others(frame, cases, total) if no_events is None else arms(frame, no_events, "no_events")
+    cases = counts(frame, events, "events")
+    others = _others(frame, cases, total) if no_events is None else counts(frame, no_events, "no_events")
     for some, rest in zip(cases, others, strict=True):
-        refuse(rest, rest < 0, "is a negative count")
         refuse(some, some + rest == 0, "belongs to an arm without persons\n  use NaN for an arm that is missing")
     (a, c), (b, d) = (tuple(count.to_numpy() for count in pair) for pair in (cases, others))
     known = TwoByTwo(a, b, c, d)
@@ -106,7 +103,7 @@ def read(frame: pd.DataFrame, events: Arms, total: Arms | None, no_events: Arms 
 
 def _others(frame: pd.DataFrame, cases: tuple[pd.Series, ...], total: Any) -> tuple[pd.Series, ...]:
     """Persons of the two arms without the event."""
-    persons = arms(frame, total, "total")
+    persons = counts(frame, total, "total")
     for some, all_ in zip(cases, persons, strict=True):
         refuse(some, some > all_, f"exceeds the number of persons, column '{all_.name}'")
     return tuple(all_ - some for some, all_ in zip(cases, persons, strict=True))

@@ -45,5 +45,6 @@ register(
         estimate=fit_fixed,
         likelihood="full",
         zero_psi=True,
+        synonyms=("fe", "ee", "ce", "fixed effect", "fixed effects", "equal effects", "common effect", "common"),
     )
 )

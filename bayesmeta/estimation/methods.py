@@ -41,6 +41,8 @@ class Method:
         What a missing outcome is taken as.
     together : callable or None
         `estimate` for many data sets at once, see `fit_many`; None to take them one by one.
+    synonyms : tuple of str
+        Other words for it, of other software or of the literature, that are taken as well, in any case.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Method:
     zero_psi: bool = False
     missing: str = "missing at random"
     together: Callable[..., Any] | None = None
+    synonyms: tuple[str, ...] = ()
 
     @property
     def searches(self) -> bool:
@@ -94,9 +97,9 @@ def register(method: Method) -> Method:
     return method
 
 
-def method_named(name: str) -> Method:
-    """The method of this name; SpecError when there is none."""
-    return REGISTER[check_choice(name, REGISTER, "method")]
+def method_named(name: str, where: str = "method") -> Method:
+    """The method of this name or synonym, in any case; SpecError when there is none."""
+    return REGISTER[check_choice(name, REGISTER, where, lambda each: REGISTER[each].synonyms)]
 
 
 def method_of(tree: xr.DataTree) -> Method:

@@ -180,15 +180,15 @@ def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], toleranc
     return at_psi(spec, method, psi, np.array([se]), np.array([tau]), np.array([[variance]]), search)
 
 
-for _name, _label, _estimator, _options in (
-    ("dl", "DerSimonian and Laird's method", dersimonian_laird, ()),
-    ("he", "Hedges's method", hedges, ()),
-    ("hs", "Hunter and Schmidt's method", hunter_schmidt, ()),
-    ("sj", "Sidik and Jonkman's method", sidik_jonkman, ()),
-    ("eb", "empirical Bayes", paule_mandel, ()),
-    ("pm", "Paule and Mandel's method", paule_mandel, ("tolerance",)),
-    ("pmm", "Paule and Mandel's method, median-unbiased", median_unbiased, ("tolerance",)),
+for _name, _label, _estimator, _options, _synonyms in (
+    ("dl", "DerSimonian and Laird's method", dersimonian_laird, (), ("DerSimonian-Laird",)),
+    ("he", "Hedges's method", hedges, (), ("Hedges", "Hedges-Olkin")),
+    ("hs", "Hunter and Schmidt's method", hunter_schmidt, (), ("Hunter-Schmidt",)),
+    ("sj", "Sidik and Jonkman's method", sidik_jonkman, (), ("Sidik-Jonkman",)),
+    ("eb", "empirical Bayes", paule_mandel, (), ("empirical Bayes",)),
+    ("pm", "Paule and Mandel's method", paule_mandel, ("tolerance",), ("Paule-Mandel", "MP", "Mandel-Paule")),
+    ("pmm", "Paule and Mandel's method, median-unbiased", median_unbiased, ("tolerance",), ()),
 ):
     _short = _name.upper()
     _estimate = partial(fit_tau2, method=_name, estimator=_estimator)
-    register(Method(_name, f"{_label} ({_short})", _short, _estimate, _options))
+    register(Method(_name, f"{_label} ({_short})", _short, _estimate, _options, synonyms=_synonyms))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray
 from bayesmeta._validation import listing
+from bayesmeta.columns import as_frame
 from bayesmeta.errors import BoundaryWarning, DataError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
@@ -78,7 +79,7 @@ def homogeneous(spec: Spec) -> Spec:
 
 def _extended(spec: Spec, data: Any) -> pd.DataFrame:
     """The columns of the specification, and those of `data` beside them."""
-    frame = pd.DataFrame(data).rename(columns=str)
+    frame = as_frame(data, "data").rename(columns=str)
     if tuple(map(str, frame.index.tolist())) != spec.row_labels:
         raise DataError(
             f"data has other rows ({len(frame)}) than the data of the fit ({len(spec.row_labels)})\n"

@@ -33,9 +33,10 @@ def check_symmetric(matrices: FloatArray, obs: IntArray, observations: Observati
         )
 
 
-def check_variances(variances: FloatArray, observations: Observations, source: str) -> None:
-    """Every observation has a finite positive sampling variance."""
-    for bad, what in (
+def check_variances(variances: FloatArray, observations: Observations, source: str, of_errors: bool = False) -> None:
+    """Every observation has a finite positive sampling variance, or standard error of which it is the square."""
+    what, article = ("standard error", "a") if of_errors else ("sampling variance", "the squared")
+    for bad, problem in (
         (np.isnan(variances), "missing where the outcome is observed"),
         (np.isinf(variances), "infinite"),
         (variances == 0, "zero"),
@@ -43,16 +44,21 @@ def check_variances(variances: FloatArray, observations: Observations, source: s
     ):
         if bad.any():
             raise DataError(
-                f"sampling variance of {observations.names(np.flatnonzero(bad))} is {what} ({source})\n"
-                "  give the squared standard error, which is positive, or set the outcome to missing"
+                f"{what} of {observations.names(np.flatnonzero(bad))} is {problem} ({source})\n"
+                f"  give {article} standard error, which is positive, or set the outcome to missing"
             )
-    check_variance_range(variances, "sampling variance", lambda at: f"{observations.place(at)} ({source})")
+    check_variance_range(variances, _variance(of_errors), lambda at: f"{observations.place(at)} ({source})")
 
 
-def check_entries(S: SamplingCovariance, observations: Observations, source: str) -> None:
-    check_variances(S.variances, observations, source)
+def _variance(of_errors: bool) -> str:
+    return "the square of the standard error" if of_errors else "sampling variance"
+
+
+def check_entries(S: SamplingCovariance, observations: Observations, source: str, of_errors: bool = False) -> None:
+    """Variances in the range that can be computed with, and no covariance missing or infinite."""
+    check_variances(S.variances, observations, source, of_errors)
     check_variance_ratios(
-        S.variances, observations.outcome, "sampling variance", lambda at: f"{observations.place(at)} ({source})"
+        S.variances, observations.outcome, _variance(of_errors), lambda at: f"{observations.place(at)} ({source})"
     )
     bad = ~np.isfinite(S.value)
     if bad.any():

@@ -38,11 +38,15 @@ class Blocks(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """An array, where it came from in words, such as `column var`, and the labels of its columns if it has any."""
+    """An array, where it came from in words, such as `column var`, and the labels of its columns if it has any.
+
+    of_errors : whether these are squares of what the user gave, standard errors.
+    """
 
     values: FloatArray
     source: str
     labels: pd.Index | None = None
+    of_errors: bool = False
 
 
 class Reported(NamedTuple):
@@ -52,20 +56,36 @@ class Reported(NamedTuple):
     correlation: Numbers | None
 
 
-def read_sampling(S: Any, correlation: Any, frame: pd.DataFrame) -> Reported:
+def read_sampling(S: Any, se: Any, correlation: Any, frame: pd.DataFrame) -> Reported:
     """Columns of the data, pandas objects and arrays as numbers; a dict of matrices as it is.
 
-    S, correlation : see `bayesmeta.specify`.  frame : the data.
+    S, se, correlation : see `bayesmeta.specify`.  frame : the data.
     """
-    if S is None:
-        raise SpecError("S is missing: give the known sampling variances, for instance the name of their column")
+    if S is None and se is None:
+        raise SpecError(
+            "neither S nor se is given: name the column of the known sampling variances, S='v', or of the standard "
+            "errors, se='se'"
+        )
+    if S is not None and se is not None:
+        raise SpecError("both S and se are given\n  S takes sampling variances, se standard errors: give one of them")
     correlations = None if correlation is None else _labelled(correlation, frame, "S_correlation")
     if isinstance(S, Mapping):
         return Reported(S, correlations)
     if isinstance(S, StandardErrors):
-        errors, source = numbers(S.errors, frame, "standard errors")
-        return Reported(Numbers(errors * np.abs(errors), source), correlations)  # a negative one stays negative
+        return Reported(_squared(_labelled(S.errors, frame, "standard errors")), correlations)
+    if se is not None:
+        return Reported(_squared(_labelled(se, frame, "se")), correlations)
     return Reported(_labelled(S, frame, "S"), correlations)
+
+
+def _squared(errors: Numbers) -> Numbers:
+    """The variances of standard errors; a negative one stays negative, and is refused as such."""
+    limits = np.finfo(float)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = errors.values * np.abs(errors.values)
+    beyond = np.isfinite(errors.values) & (np.isinf(squares) | ((squares == 0) & (errors.values != 0)))
+    edges = np.sign(errors.values) * np.where(np.abs(errors.values) > 1, limits.max / 4, limits.tiny)
+    return errors._replace(values=np.where(beyond, edges, squares), of_errors=True)
 
 
 def _labelled(values: Any, frame: pd.DataFrame, what: str) -> Numbers:
@@ -82,6 +102,7 @@ def sampling_covariance(reported: Reported, observations: Observations) -> tuple
         When S does not fit the data, or is not a covariance matrix of what is observed.
     """
     notes: tuple[str, ...] = ()
+    of_errors = isinstance(reported.S, Numbers) and reported.S.of_errors
     if isinstance(reported.S, Numbers):
         source = reported.S.source
         blocks, notes = table_blocks(reported.S, observations, reported.correlation)
@@ -92,7 +113,7 @@ def sampling_covariance(reported: Reported, observations: Observations) -> tuple
     for block in blocks:
         check_symmetric(block.matrices, block.obs, observations, source)
     covariance = assemble(blocks)
-    check_entries(covariance, observations, source)
+    check_entries(covariance, observations, source, of_errors)
     check_independence(covariance, observations)
     check_positive_definite(covariance, observations, source)
     return covariance, notes
@@ -110,21 +131,26 @@ def table_blocks(
     S: Numbers, observations: Observations, correlation: Numbers | None
 ) -> tuple[list[Blocks], tuple[str, ...]]:
     """Blocks of an array whose shape says what it holds."""
-    values, source, labels = S
+    values, source, labels, of_errors = S
     n, k = observations.observed.shape
     pairs = k * (k + 1) // 2
     if k == 1 and values.shape == (n,):
         values = values[:, None]
+    if of_errors and values.shape != (n, k):
+        raise SpecError(
+            f"standard errors have shape {values.shape}, which does not fit {n} rows and {k} outcome{'s' * (k > 1)} "
+            f"({source})\n  expected one for each outcome of each row: {(n, k) if k > 1 else (n,)}"
+        )
     whole = [cells for cells in _whole_cells(observations) if values.shape == (len(cells), len(cells))]
     per_row = values.shape in {(n, k), (n, pairs), (n, k, k)}
-    if whole and per_row and (n, k) != (1, 1):
+    if whole and per_row and (n, k) != (1, 1) and not of_errors:
         raise SpecError(
             f"S of shape {values.shape} can be one line per row of the data or one matrix over all observations\n"
             f"  give it as {(n, k, k)} or as a dict by group"
         )
     if per_row and values.shape == (n, k):
         _check_outcomes(S, observations, "S")
-        matrices, notes = from_variances(Numbers(values, source), observations, correlation)
+        matrices, notes = from_variances(S._replace(values=values), observations, correlation)
         return [Blocks(matrices, observations.position)], notes
     _refuse_correlation(correlation)
     if per_row:
@@ -167,7 +193,7 @@ def from_variances(
     S: Numbers, observations: Observations, correlation: Numbers | None
 ) -> tuple[FloatArray, tuple[str, ...]]:
     """(n, k, k) from (n, k) variances and the within-row correlations."""
-    variances, source, _ = S
+    variances, source, _, of_errors = S
     k = variances.shape[1]
     if k == 1:
         if correlation is not None:
@@ -180,7 +206,7 @@ def from_variances(
         correlations = np.eye(k)[None]
     else:
         correlations = correlation_matrices(correlation, observations)
-    check_variances(variances[observations.observed], observations, source)
+    check_variances(variances[observations.observed], observations, source, of_errors)
     sd = np.sqrt(np.where(observations.observed, variances, np.nan))
     matrices = correlations * sd[:, :, None] * sd[:, None, :]
     matrices[:, np.arange(k), np.arange(k)] = variances
@@ -191,7 +217,7 @@ def correlation_matrices(correlation: Numbers, observations: Observations) -> Fl
     """(n or 1, k, k) within-row correlation matrices."""
     n, k = observations.observed.shape
     pairs = k * (k - 1) // 2
-    values, source, _ = correlation
+    values, source, *_ = correlation
     off = np.abs(np.diag(values) - 1) if values.shape == (k, k) else np.ones(1)
     if values.shape == (k, k) and ((k, k) != (n, pairs) or (off <= ASYMMETRY).all()):
         if not (off <= ASYMMETRY).all():

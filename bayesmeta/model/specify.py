@@ -25,7 +25,21 @@ from bayesmeta.structures.known import Fixed
 
 StructureName = Literal["unstr", "diag", "id", "cs", "hcs", "ar1", "har1"]
 MeasureName = Literal[
-    "logor", "logrr", "loghr", "logirr", "logrom", "rd", "md", "smd", "cor", "zcor", "logit", "mean", "generic"
+    "logor",
+    "logrr",
+    "loghr",
+    "logirr",
+    "logrom",
+    "rd",
+    "md",
+    "smd",
+    "cor",
+    "zcor",
+    "logit",
+    "arcsine",
+    "lograte",
+    "mean",
+    "generic",
 ]
 OFFSET = "(offset)"  # raw column of an offset that the user passes as an array
 
@@ -41,6 +55,7 @@ def specify(
     S_correlation: Any = None,
     groups: str | None = None,
     measure: MeasureName | str | None = None,
+    se: Any = None,
 ) -> Spec:
     """A meta-analytical model with its data, checked and frozen; what `fit` and `sample` take.
 
@@ -61,14 +76,14 @@ def specify(
         lower triangle by column (v11, c21, v22); (n, k, k); a dict {label of the outer group: matrix over its rows in
         the order of the data, outcomes fastest}, at full size or with the missing outcomes left out; one matrix over
         all n k cells or all observations; or what a function of `bm.within` returns, such as
-        `bm.within.from_se("se")`. pandas objects must have the index of the data.
+        `bm.within.ar1(...)`. pandas objects must have the index of the data.
     random : str, list of str or dict of str to str, optional
         "1 | district/study" for random intercepts at nested levels; where the levels differ, {"district": "1",
         "district/study": "1 + x"} or a list, outer to inner: ["1 | district", "1 + x | study"]. Levels are always
         nested: a label of an inner level that recurs in another outer group is another group, with a warning unless a
         slash says so. By default there is one random effect per outcome in every row.
     psi : str, Structure or dict, default "unstr"
-        Structure of the between-group covariance, a name (unstr diag id cs hcs ar1 har1) or an object of
+        Structure of the between-group covariance, a name (unstr diag id cs hcs ar1 har1, in any case) or an object of
         `bm.structures`; one for all levels, or {level: structure} for each.
     common : str, optional
         Formula of predictors that have one coefficient for all outcomes.
@@ -81,7 +96,11 @@ def specify(
         Column of the independent groups when there is no random part but S couples rows.
     measure : str, optional
         What the outcomes are, for default priors and axis labels: logor logrr loghr logirr logrom rd md smd cor zcor
-        logit mean generic, or a name that `bm.measures.register` has entered.
+        logit arcsine lograte mean generic, or a name that `bm.measures.register` has entered. Other names of these,
+        such as "OR", "RR", "HR", "MD" or "log(or)", mean the same; outcomes are logs of ratios all the same.
+    se : str, list of str or array, optional
+        Standard errors in place of `S`, in the unit of the outcomes and positive: a column name or (n,) for one
+        outcome, k names or (n, k) for several, whose correlations within a row `S_correlation` gives.
 
     Returns
     -------
@@ -114,9 +133,9 @@ def specify(
     >>> spec.y, spec.coef, [level.name for level in spec.levels]
     (array([-0.9, -0.2, -0.5]), ('Intercept',), ['unit'])
     """
-    check_measure(measure)
+    measure = check_measure(measure)
     frame = _frame(data)
-    reported = read_sampling(S, S_correlation, frame)
+    reported = read_sampling(S, se, S_correlation, frame)
     frame, offset_column = _with_offset(frame, offset)
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))

@@ -71,12 +71,11 @@ def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Fig
         raise SpecError(f"{where}: 'kind' is missing\nknown: {listing(KINDS, most=20)}")
     check_choice(table["kind"], KINDS, f"{where}: kind")
     check_type(table.get("title", ""), str, f"{where}: title")
-    if "method" in table:
-        check_choice(table["method"], methods.REGISTER, f"{where}: method")
+    method = methods.method_named(table["method"], f"{where}: method").name if "method" in table else None
     arguments = {key: value for key, value in table.items() if key not in _OWN}
     check_arguments(table["kind"], arguments, where, _OWN)
     shown = _models(table.get("models", list(models)), list(models), f"{where}: models")
-    return Figure(name, table["kind"], shown, table.get("title", ""), table.get("method"), arguments)
+    return Figure(name, table["kind"], shown, table.get("title", ""), method, arguments)
 
 
 def _models(written: Any, known: list[str], where: str) -> dict[str, str]:

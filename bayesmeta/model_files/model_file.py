@@ -15,8 +15,8 @@ from bayesmeta import datasets, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type
 from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
-from bayesmeta.estimation.methods import REGISTER
-from bayesmeta.measures import MEASURES
+from bayesmeta.estimation.methods import method_named
+from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
 from bayesmeta.model_files.derive import derive
@@ -31,7 +31,7 @@ _TYPES = {
     **dict.fromkeys(("derive", "tables", "priors", "model", "figure"), dict),
     "complete": list,
 }
-_PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure")
+_PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure", "se")
 _MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper")
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "ar1": within.ar1,
@@ -113,7 +113,7 @@ class Model:
         return specify(data=self.source.frame, S=self._sampling(), **arguments)
 
     def _sampling(self) -> Any:
-        S = self.settings["S"]
+        S = self.settings.get("S")
         if not isinstance(S, Mapping):
             return S
         if "se" in S and "within" not in S:
@@ -239,15 +239,19 @@ def _labels(content: Mapping[str, Any]) -> frozenset[str]:
 
 def _model(name: str, table: Any, source: Source, priors: Priors | None, place: Place) -> Model:
     check_name_of_model(name, str(place))
-    check_table(table, _MODEL, place, required=("formula", "S"))
+    check_table(table, _MODEL, place, required=("formula",))
     for key in ("what", "method", "offset", "common", "groups", "measure"):
         check_value(table.get(key, ""), str, place / key)
-    if "method" in table:
-        check_choice(table["method"], REGISTER, str(place / "method"))
-    if "measure" in table:
-        check_choice(table["measure"], MEASURES, str(place / "measure"))
+    method = method_named(table["method"], str(place / "method")).name if "method" in table else "reml"
+    check_measure(table.get("measure"), str(place / "measure"))
     check_value(table.get("paper", []), list, place / "paper")
-    _check_sampling(table["S"], place / "S")
+    if ("S" in table) == ("se" in table):
+        which = "both 'S' and 'se' are given" if "S" in table else "'S' or 'se' is missing"
+        raise SpecError(f"{place}: {which}\n  S names sampling variances, se standard errors")
+    if "S" in table:
+        _check_sampling(table["S"], place / "S")
+    else:
+        _check_columns(table["se"], place / "se")
     with _placed(place.at("psi")):
         _structures(table.get("psi", "unstr"), "psi")
     printed = tuple(
@@ -256,8 +260,7 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None, place: 
     )
     settings = {key: value for key, value in table.items() if key in (*_PASSED, "psi", "S")}
     own = _priors(table["priors"], place / "priors") if "priors" in table else priors
-    what, method = table.get("what", ""), table.get("method", "reml")
-    return Model(name, what, method, MappingProxyType(settings), own, printed, source)
+    return Model(name, table.get("what", ""), method, MappingProxyType(settings), own, printed, source)
 
 
 @contextmanager

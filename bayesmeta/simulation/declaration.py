@@ -13,7 +13,6 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import (
-    check_choice,
     check_integer,
     check_name,
     check_number,
@@ -23,7 +22,7 @@ from bayesmeta._validation import (
     shown,
 )
 from bayesmeta.errors import SpecError
-from bayesmeta.estimation.methods import REGISTER
+from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.simulate import draw, psi_root, true_covariances
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
@@ -177,7 +176,7 @@ def load_study(path: str | Path) -> Simulation:
         citation=content["citation"],
         datasets=content["datasets"],
         seed=content["seed"],
-        estimators=tuple(content["estimators"]),
+        estimators=tuple(method_named(name).name for name in content["estimators"]),
         declared=content,
         draws=content["sampling"]["sds"],
         statistics=tuple(
@@ -203,7 +202,7 @@ def _check(content: Mapping[str, Any], root: Place) -> None:
     if not check_value(content["estimators"], list, root / "estimators"):
         raise (root / "estimators").error("is an empty list; it must name at least one estimator")
     for position, method in enumerate(content["estimators"]):
-        check_choice(method, REGISTER, f"{root / 'estimators' / position}: an estimator")
+        method_named(method, f"{root / 'estimators' / position}: an estimator")
     scenarios = check_value(content[SCENARIO], list, root / SCENARIO)
     if not scenarios:
         raise (root / SCENARIO).error("is an empty list; there must be at least one scenario")

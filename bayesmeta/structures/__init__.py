@@ -51,7 +51,7 @@ def resolve(structure: str | Structure) -> Structure:
     Parameters
     ----------
     structure : str or Structure
-        A name in the register of a structure without arguments, or a structure.
+        A name in the register of a structure without arguments, or a synonym of one, in any case; or a structure.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def resolve(structure: str | Structure) -> Structure:
     """
     if isinstance(structure, Structure):
         return structure
-    family = REGISTER[check_choice(structure, REGISTER, "structure")]
+    family = REGISTER[check_choice(structure, REGISTER, "structure", lambda name: REGISTER[name].synonyms)]
     if family.arguments:
         call = f"bm.structures.{family.__name__}({', '.join(family.arguments)})"
         raise SpecError(f"structure '{structure}' needs a {listing(family.arguments)}: {call}")

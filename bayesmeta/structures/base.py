@@ -72,6 +72,7 @@ class Structure(ABC):
     What others ask of a family, it says itself, so that a new one needs no mention elsewhere:
 
     name : as users write it.
+    synonyms : other words for it, of other software, that are taken as well, in any case.
     meaning : in a few words, for reports; by default the first sentence of the docstring.
     arguments : of the constructor, such as a matrix; a family without any can be named by its name alone.
     unrestricted : whether it holds every covariance matrix.
@@ -83,6 +84,7 @@ class Structure(ABC):
     """
 
     name: ClassVar[str]
+    synonyms: ClassVar[tuple[str, ...]] = ()
     meaning: ClassVar[str] = ""
     arguments: ClassVar[tuple[str, ...]] = ()
     unrestricted: ClassVar[bool] = False

@@ -134,6 +134,7 @@ class CompoundSymmetry(Exchangeable):
     """
 
     name = "cs"
+    synonyms = ("compound symmetry", "exchangeable")
     meaning = "one variance and one correlation"
     any_order = True
     pair = "equal"
@@ -152,6 +153,7 @@ class HetCompoundSymmetry(Exchangeable):
     """
 
     name = "hcs"
+    synonyms = ("csh", "heterogeneous compound symmetry")
     meaning = "a variance for each, one correlation"
     any_order = loses_effects = True
     pair = "any"
@@ -170,6 +172,7 @@ class AR1(Autoregressive):
     """
 
     name = "ar1"
+    synonyms = ("ar", "autoregressive")
     meaning = "first-order autoregression with one variance"
     pair = "equal"
     members = (Identity,)
@@ -187,6 +190,7 @@ class HetAR1(Autoregressive):
     """
 
     name = "har1"
+    synonyms = ("har", "heterogeneous ar(1)")
     meaning = "first-order autoregression with a variance for each"
     loses_effects = True
     pair = "any"

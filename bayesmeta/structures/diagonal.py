@@ -141,6 +141,7 @@ class Identity(Scaled):
     """Psi = sd^2 I; xi is the SD, whose sign has no meaning."""
 
     name = "id"
+    synonyms = ("identity",)
     meaning = "one variance for all, no correlation"
     common = True
     uncorrelated = any_order = True
@@ -151,6 +152,7 @@ class Diagonal(Scaled):
     """Psi = diag(sd^2); xi are the SDs, whose signs have no meaning."""
 
     name = "diag"
+    synonyms = ("diagonal",)
     meaning = "a variance for each, no correlation"
     common = False
     uncorrelated = any_order = loses_effects = True

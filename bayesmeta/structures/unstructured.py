@@ -69,6 +69,7 @@ class Unstructured(Structure):
     """
 
     name = "unstr"
+    synonyms = ("un", "unstructured")
     meaning = "any covariance matrix"
     unrestricted = any_order = loses_effects = True
     pair = "any"

@@ -87,7 +87,7 @@ def test_empty_cells_equal_the_authors(table):
 
 @pytest.mark.parametrize("m", [2, 3, 17, 400, 10**5, 10**9])
 def test_bias_factors(m):
-    frame = groups((1.0, 0.0, 1.0, 1.0, m / 2 + 1, m / 2 + 1))
+    frame = groups((1.0, 0.0, 1.0, 1.0, m // 2 + 1, m - m // 2 + 1))
     exact, near, none = (
         effects.hedges_g(frame, *GROUPS, correction=c)["y"].item() for c in ("exact", "approximate", "none")
     )
@@ -178,7 +178,7 @@ EMPTY = counts((4, 10, 0, 9), (5, 9, 3, 8), (0, 7, 0, 6), (6, 0, 5, 0))
 
 
 def by_hand(function, rows, add: float) -> np.ndarray:
-    return binary(function, counts(*(tuple(n + add for n in row[:4]) for row in rows)))
+    return quietly(lambda: binary(function, counts(*(tuple(n + add for n in row[:4]) for row in rows))))
 
 
 @BINARY
@@ -289,7 +289,9 @@ def test_missing_cells_give_missing_estimates_and_are_reported():
 
 
 def test_effective_counts_need_not_be_whole():
-    found = binary(effects.odds_ratio, counts((4.2, 10.1, 3.3, 9.9)))
+    with pytest.warns(AssumptionWarning, match="is not a whole number; it is used as it is") as noted:
+        found = binary(effects.odds_ratio, counts((4.2, 10.1, 3.3, 9.9)))
+    assert len(noted) == 4
     assert found[0, 1] == pytest.approx(1 / 4.2 + 1 / 10.1 + 1 / 3.3 + 1 / 9.9)
 
 
@@ -375,3 +377,18 @@ def test_bad_arguments(arguments, message):
 def test_unknown_correction():
     with pytest.raises(bm.SpecError, match="correction is 'exakt'; did you mean 'exact'"):
         effects.hedges_g(groups((1, 0, 1, 1, 9, 9)), *GROUPS, correction="exakt")
+
+
+@BINARY
+@pytest.mark.parametrize("column", ["tpos", "cneg"])
+def test_a_fractional_count_is_used_as_it_is_and_noted(function, column):
+    frame = counts((4, 10, 5, 12), (3, 11, 6, 13)).astype(float)
+    frame.loc[1, column] += 0.5
+    with pytest.warns(AssumptionWarning, match=rf"column '{column}': \d+.5 in row 1 is not a whole number"):
+        assert np.isfinite(binary(function, frame)).all()
+
+
+@pytest.mark.parametrize("function", OF_MEANS.values())
+def test_a_fractional_size_is_noted(function):
+    with pytest.warns(AssumptionWarning, match="column 'n2': 7.5 in row 0 is not a whole number"):
+        estimates(function, groups((1, 2, 1, 1, 8, 7.5)))

@@ -27,6 +27,7 @@ OUTSIDE = {
     for room, packages in {
         "_typing": "numpy",
         "arrays": "pandas",
+        "columns": "narwhals",
         "kernel": "scipy numba",
         "formula": "formulaic",
         "model": "xarray",

@@ -187,7 +187,7 @@ def test_new_rows_without_a_predictor_or_with_an_unseen_category(awkward: xr.Dat
         bm.predict(awkward, new.drop(columns="base"))
     with pytest.raises(DataError, match=r"kind.*'none'"):
         bm.predict(awkward, new.assign(kind=["none", "low", "mid"]))
-    with pytest.raises(DataError, match="newdata is a str that cannot become a data frame"):
+    with pytest.raises(DataError, match="newdata is the text"):
         bm.predict(awkward, "kind")
 
 

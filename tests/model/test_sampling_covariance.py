@@ -5,6 +5,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import bayesmeta as bm
 from bayesmeta.model.spec import Spec
@@ -281,6 +284,61 @@ def test_a_negative_standard_error_does_not_vanish_in_its_square():
         bm.specify("y ~ 1", data, S=bm.within.from_se("se"))
 
 
+SE = np.sqrt(VARIANCES)
+
+
+@pytest.mark.parametrize(
+    "se", [["sA", "sB"], SE, pd.DataFrame(SE, table().index, ["A", "B"])], ids=["names", "array", "frame"]
+)
+def test_standard_errors_of_several_outcomes_stand_for_their_squares(se):
+    data = table().assign(sA=SE[:, 0], sB=SE[:, 1])
+    by_se = bm.specify("A + B ~ 1", data, se=se, S_correlation=0.3)
+    np.testing.assert_allclose(by_se.S.value, bm.specify("A + B ~ 1", data, S=["vA", "vB"], S_correlation=0.3).S.value)
+
+
+@given(
+    arrays(
+        float,
+        4,
+        elements=st.one_of(st.floats(1e-60, 1e60), st.sampled_from([np.nan, np.inf, 0.0, -1.0, 1e-250, 1e250])),
+    )
+)
+def test_standard_errors_give_what_their_squares_give_or_an_error_that_names_them(errors):
+    data = pd.DataFrame({"y": [1.0, 2.0, 3.0, 2.5], "error": errors})
+    with np.errstate(over="ignore"):
+        data["square"] = errors * np.abs(errors)
+    results = []
+    for sampling in ({"se": "error"}, {"S": "square"}):
+        try:
+            results.append(bm.specify("y ~ 1", data, **sampling).S.value.tolist())
+        except bm.DataError as refused:
+            results.append(str(refused).splitlines()[0])
+    if isinstance(results[0], list):
+        assert results[0] == results[1]
+    else:
+        assert "standard error" in results[0]
+        assert "(column error)" in results[0]
+        assert "sampling variance" not in results[0]
+        assert isinstance(results[1], str)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"S": "v", "se": "s"}, bm.SpecError, "^both S and se are given"),
+        ({"se": "sd"}, bm.SpecError, r"^se: the data have no column 'sd'; did you mean 's'\?"),
+        ({"se": "text"}, bm.DataError, "^column 'text' is not numeric: row 0 holds 'a'"),
+        ({"se": ["s", "s", "s"]}, bm.SpecError, r"^standard errors have shape \(3, 3\).*\n  expected .*: \(3,\)"),
+        ({"se": 0.3}, bm.SpecError, r"^standard errors have shape \(\)"),
+        ({"se": {"a": [[1.0]]}}, bm.DataError, "^se is {'a'"),
+    ],
+)
+def test_what_are_no_standard_errors_is_refused(arguments, error, message):
+    data = pd.DataFrame({"y": [1.0, 2.0, 3.0], "v": [0.1, 0.2, 0.3], "s": [0.1, 0.2, 0.3], "text": list("abc")})
+    with pytest.raises(error, match=message):
+        bm.specify("y ~ 1", data, **arguments)
+
+
 @pytest.mark.parametrize(("value", "what"), [(np.nan, "missing"), (np.inf, "infinite")])
 def test_covariance_between_observed_outcomes_is_needed(value, what):
     refused(
@@ -367,7 +425,7 @@ def test_a_shape_with_two_meanings_is_refused():
 
 
 def test_S_is_required_and_must_be_numbers():
-    refused(bm.SpecError, "^S is missing: give the known sampling variances", None)
+    refused(bm.SpecError, "^neither S nor se is given: name the column", None)
     refused(bm.SpecError, "^S: the data have no column 'cABB'; did you mean 'cAB'", ["vA", "cABB", "vB"])
     refused(bm.DataError, "column 'study' is not numeric: row b holds '8'", ["vA", "study", "vB"])
     refused(bm.DataError, "^S is not numeric: position 0 holds 'vA'", ["vA", 1.0, "vB"])

@@ -231,7 +231,7 @@ def test_structures_by_level_by_name_and_by_object():
         ({"regoin": "id", "trial": "id"}, "^psi: no level 'regoin'; did you mean 'region'"),
         ({"trial": "id"}, "^psi names no structure for the level 'region'"),
         ("unstrr", "^psi of level 'region': structure is 'unstrr'; did you mean 'unstr'"),
-        ({"region": "id", "trial": "autoregressive"}, "^psi of level 'trial': structure is 'autoregressive'"),
+        ({"region": "id", "trial": "toeplitz"}, "^psi of level 'trial': structure is 'toeplitz'"),
         ({"region": "prop", "trial": "id"}, "^psi of level 'region': structure 'prop' needs a matrix"),
         (["id", "id"], "^psi of level 'region': structure is "),
     ],
@@ -264,7 +264,7 @@ def test_unknown_columns_name_the_close_ones():
 
 
 def test_unknown_measure():
-    text = refused(bm.SpecError, "^measure is 'logOR'; did you mean 'logor'", measure="logOR")
+    text = refused(bm.SpecError, "^measure is 'loggor'; did you mean 'logor'", measure="loggor")
     assert "smd" in text
 
 
