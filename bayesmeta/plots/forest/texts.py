@@ -130,14 +130,13 @@ def _headed(columns: Columns | None) -> Iterator[tuple[str, str, ByRow]]:
     """Upper heading, lower heading and values of every column."""
     if columns is None:
         return
-    names = isinstance(columns, list | tuple) and all(isinstance(name, str) for name in columns)
-    if not names and not isinstance(columns, Mapping | pd.DataFrame):
+    if isinstance(columns, list | tuple) and all(isinstance(name, str) for name in columns):
+        columns = {name: name for name in columns}
+    if not isinstance(columns, Mapping | pd.DataFrame):
         raise SpecError(
             f"columns is a {type(columns).__name__}; give a list of names of columns, a data frame, or a dict of "
             "headings to values by row"
         )
-    if isinstance(columns, list | tuple):
-        columns = {name: name for name in columns}
     for name in columns:
         values = columns[name]
         if isinstance(values, Mapping):
