@@ -16,6 +16,7 @@ from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent, pvalue
+from bayesmeta.inference.estimates import estimates
 from bayesmeta.tree.parameters import BETA, RHO, TAU, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised, tau_draws, unless_constant
 from bayesmeta.tree.specification import group
@@ -69,19 +70,8 @@ class Summary(Page):
     variances: bool
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Fixed effects over `coef`: estimate, se, z, pvalue (two-sided, normal), lower, upper.
-
-        Of a posterior, mean and SD of the draws, `p_positive` (the share above zero) in place of z and pvalue, and the
-        equal-tailed interval.
-        """
-        rows = self.table[self.table["kind"] == BETA].set_index("term").rename_axis(schema.COEF)
-        frame = rows[["estimate", "se", "lower", "upper"]].astype(float)
-        if is_posterior(self.tree):
-            frame.insert(2, "p_positive", (beta_draws(self.tree) > 0).mean(0))
-            return frame
-        frame.insert(2, "z", frame["estimate"] / frame["se"])
-        frame.insert(3, "pvalue", 2 * ndtr(-frame["z"].abs()))
-        return frame
+        """Every parameter, as `bm.estimates` has them."""
+        return estimates(self.tree, self.prob)
 
     def components(self) -> pd.DataFrame:
         """Between-group part over (level, effect): `tau` or `variance`, se, lower, upper, and correlations.

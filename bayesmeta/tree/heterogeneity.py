@@ -32,9 +32,9 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
         them. `pvalue`: upper tail of the chi-squared distribution with df degrees of freedom. `I2`: 100 max(0, (Q - df)
         / Q), in percent. `H2`: max(1, Q / df). `I2_tau2`, in percent, and `H2_tau2` describe the fitted between-group
         variance instead: tau2 / (tau2 + s2) and tau2 / s2 + 1, with the typical sampling variance s2 of
-        `variance_partition`; they are what summaries show. With several levels tau2 is their sum, with random slopes the
-        mean over the observations; of several outcomes the overall tau2 / s2 is the mean of theirs, weighted by degrees
-        of freedom. Of a posterior they are means over the draws. All but Q and df are NaN where df is not positive. The
+        `variance_partition`; summaries show these. With several levels tau2 is their sum, with random slopes the mean
+        over the observations; of several outcomes the overall tau2 / s2 is the mean of theirs, weighted by degrees of
+        freedom. Of a posterior they are means over the draws. All but Q and df are NaN where df is not positive. The
         offset is subtracted first, missing outcomes are left out.
 
     Raises
