@@ -1,6 +1,6 @@
 """Confidence intervals of the parameters of a results tree."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -104,17 +104,20 @@ def _by_default(table: pd.DataFrame) -> pd.DataFrame:
 def _chosen(table: pd.DataFrame, asked: str | Sequence[str]) -> pd.DataFrame:
     """Rows whose label or kind is asked for."""
     labels = check_names(asked, "parameters")
-    kinds = (
-        table["kind"] if "kind" in table else table.index.str.partition("[").get_level_values(0).to_series(table.index)
-    )
+    kinds = table["kind"] if "kind" in table else pd.Series(_prefixes(table.index), table.index)
     for label in labels:
         check_parameter(label, table.index, kinds.unique())
     return table[table.index.isin(labels) | kinds.isin(labels).to_numpy()]
 
 
+def _prefixes(labels: Iterable[str]) -> list[str]:
+    """The kinds of labels, as tau2 of tau2[study, Intercept]."""
+    return [label.partition("[")[0] for label in labels]
+
+
 def _wald(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
     squares = covariances(tree, prob)
-    squares["kind"] = squares.index.str.partition("[").get_level_values(0)
+    squares["kind"] = _prefixes(squares.index)
     return pd.concat([parameters(tree, prob), squares]), ""
 
 

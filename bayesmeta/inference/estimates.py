@@ -68,7 +68,7 @@ def estimates(
                            kind  estimate     se  lower  upper
     parameter
     beta[Intercept]        beta    -0.745  0.186 -1.110 -0.381
-    tau[unit, Intercept]    tau     0.581  0.154  0.346  0.978
+    tau[unit, Intercept]    tau     0.581  0.154  0.345  0.978
     tau2[unit, Intercept]   psi     0.338  0.179  0.119  0.956
     >>> bm.estimates(fit, scale="response")[["estimate", "se", "lower", "upper"]].head(1).round(4)
                      estimate  se   lower   upper
@@ -97,7 +97,7 @@ def estimates(
 def _add_tests(frame: pd.DataFrame, tree: xr.DataTree) -> None:
     """z tests of the coefficients of a fit; a posterior has none."""
     tested = (frame["kind"] == BETA).to_numpy() & (not is_posterior(tree))
-    z = np.divide(frame["estimate"], frame["se"]).where(tested)
+    z = (frame["estimate"] / frame["se"]).where(tested)
     frame["statistic"] = z
     frame["df"] = np.where(tested, np.inf, np.nan)
     frame["pvalue"] = 2 * ndtr(-z.abs())

@@ -103,11 +103,13 @@ def check_parameter(name: str, labels: Iterable[object], kinds: Iterable[str] = 
     bayesmeta.errors.SpecError: no parameter 'tau_district'; it is called 'tau[district, Intercept]'
       known: beta[Intercept], tau[district, Intercept]
     """
-    known = [*map(str, labels), *kinds]
+    known = list(dict.fromkeys([*map(str, labels), *kinds]))
     if name in known:
         return
     plain = _plain(name)
-    meant = [label for label in known if plain in _other_spellings(label)]
+    meant = [each for each in known if plain == _plain(each)] or [
+        label for label in known if plain in _other_spellings(label)
+    ]
     if meant:
         called = " or ".join(map(repr, meant[:3]))
         raise SpecError(f"no parameter {shown(name)}; it is called {called}\n  known: {listing(known, 20)}")
@@ -123,6 +125,7 @@ def _other_spellings(label: str) -> set[str]:
     if kind == BETA:
         inner = label[len(BETA) + 1 : -1]
         spelt = [inner, *(form.format(inner) for form in ("beta_{}", "b_{}", "beta.{}", "beta {}", "b[{}]"))]
+        spelt.append(label)
         return {_plain(each) for each in spelt + ["mu", "intrcpt", "(Intercept)", "b0"] * (inner == schema.INTERCEPT)}
     shared = [kind] if level is None else [f"{kind}_{level}", f"{kind}.{level}", f"{level}.{kind}", f"{level} / {kind}"]
     names = {TAU: (TAU, "sd"), TAU2: (TAU2, PSI, "tau^2", "variance", "sigma2")}.get(kind, (kind,))
@@ -181,7 +184,8 @@ def _psi_of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]
 def _psi(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
     """The rows of `covariances` of a fit."""
     estimate, errors = group(tree, schema.ESTIMATE), _standard_errors(tree, of_psi=True)
-    taus = {(level, effect): bounds for kind, level, effect, *bounds in _between(tree, z) if kind == TAU}
+    rows = [row for row in _between(tree, z) if row[0] == TAU]
+    bounds = {row[1:3]: np.array(row[5:], dtype=float) ** 2 for row in rows}
     for level in level_structures(tree):
         labels, psi = effects(tree, level), estimate[schema.psi(level)].to_numpy()
         stored = (
@@ -192,9 +196,8 @@ def _psi(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
             if i != j:
                 yield *_entry(level, labels, i, j), psi[i, j], se, psi[i, j] - z * se, psi[i, j] + z * se
                 continue
-            _, _, lower, upper = taus[level, labels[i]]
             se = se if stored is None else stored[i]
-            yield *_entry(level, labels, i, i), psi[i, i], se, lower**2, upper**2
+            yield *_entry(level, labels, i, i), psi[i, i], se, *bounds[level, labels[i]]
 
 
 def _lower(d: int) -> Iterator[tuple[int, int]]:
@@ -275,9 +278,9 @@ def _delta(structure: Structure, xi: FloatArray, cov: FloatArray, d: int, of_psi
     for i, j in _lower(d) if of_psi else ():
         slope = (np.outer(unit[i], unit[j]) + np.outer(unit[j], unit[i])) / 2
         psi_se[i, j] = se(slope, sd[i] * sd[j])
-    for i in np.flatnonzero(sd):
+    for i in map(int, np.flatnonzero(sd)):
         tau_se[i] = se(np.outer(unit[i], unit[i]) / (2 * sd[i]), sd[i])
-        for j in np.flatnonzero(sd[:i]):
+        for j in map(int, np.flatnonzero(sd[:i])):
             a, b = unit[i] / sd[i], unit[j] / sd[j]
             rho = psi[i, j] / (sd[i] * sd[j])
             slope = (np.outer(a, b) + np.outer(b, a) - rho * (np.outer(a, a) + np.outer(b, b))) / 2

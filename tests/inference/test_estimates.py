@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta.tree.parameters import check_parameter
 from bayesmeta.toml_files import bundled
+from bayesmeta.tree.parameters import check_parameter
 from tests.support.posteriors import make_posterior
 
 COLUMNS = ["term", "kind", "level", "outcome", "estimate", "se", "lower", "upper", "statistic", "df", "pvalue"]
@@ -65,7 +65,7 @@ def test_kinds_levels_outcomes_and_names() -> None:
     assert frame["kind"].tolist() == ["beta", "beta", "tau", "tau", "rho", "psi", "psi", "psi"]
     assert frame["outcome"].tolist() == ["PD", "AL", "PD", "AL", "", "PD", "AL", ""]
     assert frame["level"].tolist() == ["", "", *["unit"] * 6]
-    assert (frame.dtypes[NUMBERS] == float).all()
+    assert all(frame[name].dtype.kind == "f" for name in NUMBERS)
 
 
 def test_variances_and_covariances_are_those_of_psi_with_the_errors_of_the_delta_method() -> None:
@@ -154,7 +154,10 @@ def test_effects_and_differences_have_scales_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scale": "response"}, r'no scale="response": the model does not say .*\n  give it to specify, as in measure='),
+        (
+            {"scale": "response"},
+            r'no scale="response": the model does not say .*\n  give it to specify, as in measure=',
+        ),
         ({"scale": "log"}, "scale is 'log'"),
         ({"vcov": "robust"}, "vcov is 'robust'; this version has"),
         ({"df": 3}, "df is 3; this version has"),
