@@ -1,6 +1,7 @@
 """Results files: the trees of one or several models in one netCDF file or one Zarr directory, written and read back."""
 
 import json
+import logging
 import warnings
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -20,6 +21,7 @@ NETCDF, ZARR = ".nc", ".zarr"
 _VERSION, _DESIGN = "bayesmeta_version", "design_hash"  # attributes of the root of results, and of those of a study
 _ORDER = "models"  # attribute of the root: Zarr gives the groups of a directory in no order
 _ZARR_ROOT = ("zarr.json", ".zgroup")  # of format 3 and of format 2
+LOGGER = logging.getLogger("bayesmeta")
 _LONGEST = 120  # bytes of the name of a model, which is the name of a folder in Zarr directories
 
 
@@ -171,6 +173,7 @@ def check_name_of_model(name: Any, where: str = "the name of a model that is sav
 def write(whole: xr.DataTree, path: Path) -> None:
     """Write a tree of any content in place of what the path held."""
     _check_texts(whole, path)
+    LOGGER.debug("save %s", path)
     if path.suffix == ZARR:
         with warnings.catch_warnings():
             # what readers other than xarray may not understand is consolidated metadata, which they do not need either
