@@ -81,15 +81,13 @@ def estimates(
                 f"{name} is {shown(value)}; this version has the model's own covariance and normal tests alone\n"
                 f"  leave {name} out"
             )
-    response = on_response(tree, scale)
+    on_response(tree, scale)  # before anything is computed
     frame = pd.concat([parameters(tree, prob), covariances(tree, prob)])
     frame.insert(3, "outcome", _outcomes(tree, frame))
     numbers = ["estimate", "se", "lower", "upper"]
     frame[numbers] = frame[numbers].astype(float)
     _add_tests(frame, tree)
-    if response:
-        _transform(frame, tree, prob)
-    frame = frame[list(COLUMNS)]
+    frame = on_scale(frame, tree, prob, scale)[list(COLUMNS)]
     frame.attrs = {"prob": prob, "scale": scale or "model"}
     return frame
 
@@ -103,21 +101,27 @@ def _add_tests(frame: pd.DataFrame, tree: xr.DataTree) -> None:
     frame["pvalue"] = 2 * ndtr(-z.abs())
 
 
-def _transform(frame: pd.DataFrame, tree: xr.DataTree, prob: float) -> None:
-    """Coefficients on the scale of their measure, where they have another than the model's."""
-    record, of_coef = measure_of(tree), roles(tree)
+def on_scale(frame: pd.DataFrame, tree: xr.DataTree, prob: float, scale: Scale | None) -> pd.DataFrame:
+    """Parameters on the scale that is asked for: on "response" coefficients as people read the measure.
+
+    frame : by label with `kind`, `term`, `estimate`, `se`, `lower` and `upper`, as `parameters` has them.
+    """
+    if not on_response(tree, scale):
+        return frame
+    frame, record, of_coef = frame.copy(), measure_of(tree), roles(tree)
     draws = beta_draws(tree) if is_posterior(tree) else None
     for j, (coef, role) in enumerate(of_coef.items()):
         if not is_read_elsewhere(record, role):
             continue
         at = (frame["kind"] == BETA).to_numpy() & (frame["term"] == coef).to_numpy()
         if draws is None:
-            there = to_response(record, role, frame.loc[at, ["estimate", "lower", "upper"]].to_numpy())
+            there = to_response(record, role, frame.loc[at, ["estimate", "lower", "upper"]].to_numpy(float))
         else:
             statistics = summarised(to_response(record, role, draws[:, j]), prob)
             there = np.array([[statistics[name] for name in ("mean", "lower", "upper")]])
         frame.loc[at, ["estimate", "lower", "upper"]] = there
         frame.loc[at, "se"] = np.nan
+    return frame
 
 
 def _outcomes(tree: xr.DataTree, frame: pd.DataFrame) -> list[str]:

@@ -5,6 +5,8 @@ as a ratio of odds ratios. Which is which follows from the design: a constant ad
 a coefficient that is an effect, and leaves one that is a difference as it is.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -46,6 +48,51 @@ def on_response(tree: xr.DataTree, scale: Scale | None) -> bool:
             why = f"a {record.label} is read on the scale of the model\n  leave scale out"
         raise SpecError(f'no scale="response": {why}; measures with another scale: {on_another}')
     return scale == "response"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How predicted effects, or differences of effects, are read: on the scale of the model, or of the measure."""
+
+    record: Measure
+    role: str
+    response: bool
+
+    def values(self, effects: FloatArray) -> FloatArray:
+        return to_response(self.record, self.role, effects) if self.response else effects
+
+    def bounds(self, statistics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Mean and bounds of a normal distribution there, where a standard error has no counterpart."""
+        return {name: self.values(values) for name, values in statistics.items() if name != "se" or not self.response}
+
+    def of_draws(self, statistics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Statistics of draws that are read there already, without their SD as for fits."""
+        return {name: values for name, values in statistics.items() if name != "se" or not self.response}
+
+    def attrs(self, attrs: Mapping[str, object]) -> dict[str, object]:
+        """Those of the model's scale, and what the numbers are on the other."""
+        if not self.response:
+            return dict(attrs)
+        return {name: value for name, value in attrs.items() if name != "se"} | {
+            "scale": "response",
+            "label": label_of(self.record, self.role),
+        }
+
+
+def reading(tree: xr.DataTree, scale: Scale | None, role: str = EFFECT) -> Reading:
+    """The way to read predictions of a tree, `scale` as users give it.
+
+    Raises
+    ------
+    SpecError
+        When there is no such scale for effects, or for differences, of this tree's measure.
+    """
+    response, record = on_response(tree, scale), measure_of(tree)
+    if response and not is_read_elsewhere(record, role):
+        raise SpecError(
+            f'no scale="response": a {record.difference_label} is read on the scale of the model\n  leave scale out'
+        )
+    return Reading(record, role, response)
 
 
 def roles(tree: xr.DataTree) -> dict[str, str]:
