@@ -14,6 +14,7 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import sample
+from bayesmeta.bayes.waiting import several
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
@@ -108,13 +109,14 @@ def _of_models(
     one = for_priors(analysis, chosen)
     with_priors = chosen if options.sensitivity else [one] if options.sensitivity is None else []
     chapters, saved = [], saved_posteriors(analysis.path) if options.bayes else []
-    for name in chosen:
-        try:
-            chapters.append(_chapter(analysis.models[name], options, prob, name in with_priors, one, saved))
-        except BayesmetaError as error:
-            if failures is None:
-                raise
-            failures[name] = error
+    with several(len(chosen)):
+        for name in chosen:
+            try:
+                chapters.append(_chapter(analysis.models[name], options, prob, name in with_priors, one, saved))
+            except BayesmetaError as error:
+                if failures is None:
+                    raise
+                failures[name] = error
     if failures and not chapters:
         raise next(iter(failures.values()))
     trees = {chapter.name: next(iter(chapter.trees.values())) for chapter in chapters}

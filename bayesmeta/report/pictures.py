@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PIXELS = 96  # of CSS, to the inch
 _DPI = 2 * _PIXELS  # sharp on screens of twice the pixels, and in print
+_SMALL = 24_000  # bytes of an SVG, which is sharp at any size
 _SHADES = 48  # colours; more cannot be told apart in plots
 
 
@@ -65,7 +66,7 @@ def figure_of(drawn: Any) -> "Figure":
 
 
 def image(figure: "Figure", title: str) -> str:
-    """A data URI: SVG, or pixels where those are smaller."""
+    """A data URI: SVG, or pixels where an SVG would be large, and larger than those."""
     from matplotlib import rc_context
 
     drawn, traced = BytesIO(), BytesIO()
@@ -73,7 +74,7 @@ def image(figure: "Figure", title: str) -> str:
         figure.savefig(traced, format="svg", facecolor="white", metadata={"Date": None, "Title": title})
     figure.savefig(drawn, format="png", facecolor="white", dpi=_DPI)
     pixels = _few_colours(drawn)
-    if traced.tell() <= len(pixels):
+    if traced.tell() <= max(_SMALL, len(pixels)):
         return _uri("image/svg+xml", traced.getvalue())
     return _uri("image/webp", pixels)
 

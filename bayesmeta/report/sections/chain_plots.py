@@ -60,8 +60,9 @@ def _split(name: str, values: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
     """Every entry of a variable with its label, such as `tau[unit, Intercept]`, as in summaries."""
     kind, _, level = name.partition("_")
     rest = [dim for dim in values.dims if dim not in (schema.CHAIN, schema.DRAW)]
-    if not rest:
-        return [(f"{kind}[{level}]", values)]
+    if not rest:  # one number, whose label is a coordinate without dimension
+        labels = [str(each.item()) for each in values.coords.values() if each.ndim == 0]
+        return [(f"{kind}[{', '.join([level, *labels])}]", values.reset_coords(drop=True))]
     (dim,) = rest
     labels = [str(label) for label in values[dim].values]
     return [
