@@ -98,9 +98,10 @@ def report(
 def default_title(trees: Mapping[str, xr.DataTree]) -> str:
     """What is analysed: the effect measure in words where there is one outcome, or the names of the outcomes."""
     outcomes = dict.fromkeys(outcome for tree in trees.values() for outcome in json.loads(tree.attrs["outcomes"]))
-    labels = {measure(tree.attrs["measure"]).label_of(ratio=True) for tree in trees.values() if tree.attrs["measure"]}
+    labels = {measure(tree.attrs["measure"]).response_label for tree in trees.values() if tree.attrs["measure"]}
     if len(outcomes) == len(labels) == 1:
-        return f"Meta-analysis: {labels.pop()}"
+        label = labels.pop()
+        return f"Meta-analysis: {label if label[1:2].isupper() else label[:1].lower() + label[1:]}"
     return f"Meta-analysis of {', '.join(outcomes)}"
 
 
