@@ -111,7 +111,7 @@ def _coords(spec: Spec, blocks: Blocks) -> dict[str, list[str] | range]:
     coords: dict[str, list[str] | range] = {schema.COEF: list(spec.coef), WITHIN: range(blocks.index.shape[1])}
     for level in spec.levels:
         for dim in (schema.group(level.name), schema.effect(level.name), schema.pair(level.name)):
-            coords[dim] = spec.labels[dim].tolist()
+            coords[dim] = spec.coords[dim].tolist()
     return coords
 
 

@@ -301,6 +301,6 @@ def _table(spec: Spec, estimates: ManyEstimates, free: tuple[str, ...], method: 
         schema.COEF,
         *(d for v in spec.levels for d in (schema.effect(v.name), schema.bis(schema.effect(v.name)))),
     }
-    labels = {dim: index for dim, index in spec.labels.items() if dim in dims}
+    labels = {dim: index for dim, index in spec.coords.items() if dim in dims}
     coords = labels | {DATA_SET: pd.RangeIndex(len(estimates.loglik)), schema.FREE: pd.Index(free, dtype=object)}
     return xr.Dataset(variables, coords, {"method": method})

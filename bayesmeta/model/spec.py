@@ -152,6 +152,10 @@ class Spec:
         Name of the effect measure.
     notes : tuple of str, optional
         Assumptions made, in sentences.
+    labels : tuple of str, optional
+        Names of all rows of the input, all different, for tables and plots; None where the data have none.
+    arms : tuple of str, optional
+        Names of the two arms, the first compared with the second.
     """
 
     y: FloatArray
@@ -170,6 +174,8 @@ class Spec:
     terms: Terms
     measure: str | None = None
     notes: tuple[str, ...] = field(default=())
+    labels: tuple[str, ...] | None = None
+    arms: tuple[str, str] | None = None
 
     # the specification that a results tree holds; set by `tree.specification`, which lies further out
     from_tree: ClassVar[Callable[["xr.DataTree"], "Spec"]]
@@ -210,7 +216,7 @@ class Spec:
         return kernel.statistics(self.y - self.offset, self.X, Z, index, (self.S.value, self.S.row, self.S.col))
 
     @cached_property
-    def labels(self) -> dict[str, pd.Index]:
+    def coords(self) -> dict[str, pd.Index]:
         """Labels of the coefficients, and of every level's effects, their pairs and its groups, by dimension."""
         dims: dict[str, Sequence[str]] = {schema.COEF: self.coef, schema.bis(schema.COEF): self.coef}
         for level in self.levels:
