@@ -19,7 +19,7 @@ from bayesmeta.kernel.pointwise import pointwise_loglik
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import BETA, ModelPriors, log_prior, prior_draws
-from bayesmeta.tree.heterogeneity import homogeneity_tests
+from bayesmeta.tree.heterogeneity import heterogeneity_table
 from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
 
 SAMPLE = (schema.CHAIN, schema.DRAW)
@@ -104,7 +104,7 @@ def posterior_tree(
         **densities(spec, psi, beta, view),
         **predictions(spec, psi, beta, b, view, np.random.default_rng(predictive_seed)),
         **prior_groups(spec, priors, draws.shape[1], prior_seed),
-        schema.HETEROGENEITY: homogeneity_tests(spec),
+        schema.HETEROGENEITY: heterogeneity_table(spec, psi),
     }
     return results_tree({"backend": "sample", "method": "bayes", "priors": priors.to_json(), **about}, groups, spec)
 

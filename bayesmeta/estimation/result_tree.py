@@ -10,7 +10,7 @@ from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.tree.heterogeneity import homogeneity_tests
+from bayesmeta.tree.heterogeneity import heterogeneity_table
 from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
 
 Variables = dict[str, Any]
@@ -31,7 +31,7 @@ def from_estimate(spec: Spec, estimate: Estimate, random_effects: bool | None = 
     groups = {
         schema.ESTIMATE: _estimate(spec, estimate, random_effects),
         schema.CRITERIA: _criteria(spec, estimate),
-        schema.HETEROGENEITY: homogeneity_tests(spec),
+        schema.HETEROGENEITY: heterogeneity_table(spec, estimate.psi),
     }
     if estimate.optimizer is not None:
         groups[schema.OPTIMIZER] = _optimizer(estimate.free, estimate.optimizer)

@@ -9,12 +9,11 @@ from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.nesting import Model, outside, same_random
 from bayesmeta.inference.same_data import same_observations
-from bayesmeta.kernel.precision import residual_precision
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import group, spec_from_tree
+from bayesmeta.tree.variance_shares import between_variances, typical_variances
 
 LEVEL, SAMPLING, TOTAL = "level", "sampling", "total"
-_NONE_LEFT = 1e-8  # degrees of freedom of an outcome that are rounding
 
 
 def variance_partition(tree: xr.DataTree) -> xr.Dataset:
@@ -45,8 +44,8 @@ def variance_partition(tree: xr.DataTree) -> xr.Dataset:
     For one outcome of several, P and I - H, whose trace is n - rank, count with the diagonal entries of its own
     observations; without predictors in `common` those of I - H sum to its observations less its coefficients. All are
     NaN for an outcome with as many coefficients as observations. With random slopes the shares are those at the
-    predictors of these data, not properties of the model alone. `heterogeneity` computes its I2 from Q instead, with
-    the moment estimate of the variance in place of the fitted one.
+    predictors of these data, not properties of the model alone. `I2` of `heterogeneity` is computed from Q instead,
+    with the moment estimate of the variance in place of the fitted one.
 
     References
     ----------
@@ -68,7 +67,7 @@ def variance_partition(tree: xr.DataTree) -> xr.Dataset:
     spec = spec_from_tree(tree)
     if SAMPLING in (level.name for level in spec.levels):
         raise SpecError(f"a level has the name '{SAMPLING}', which stands for sampling error here\n  rename its column")
-    variance = np.column_stack([_between(tree, spec), _typical(spec)])
+    variance = np.column_stack([_between(tree, spec), typical_variances(spec)])
     total = variance.sum(axis=1)
     share = 100 * variance / total[:, None]
     dims = (schema.OUTCOME, LEVEL)
@@ -97,9 +96,8 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree) -> xr.Dataset:
     Dataset
         Over (outcome, level), `outcome` "overall" where there is one, else every outcome; `level` the levels outer to
         inner, then "total", their sum. `variance`, `variance_simpler`: as in `variance_partition`. `R2`: 100
-        (variance_simpler - variance) / variance_simpler, in percent, as computed: negative where a variance is
-        estimated larger with the predictors than without, which other packages show as 0. NaN where there is no
-        variance to explain.
+        (variance_simpler - variance) / variance_simpler, in percent, 0 where a variance is estimated larger with the
+        predictors than without, as in other packages. NaN where there is no variance to explain.
 
     Raises
     ------
@@ -124,7 +122,7 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree) -> xr.Dataset:
     after, before = (_with_total(_between(each, spec_from_tree(each))) for each in (tree, simpler))
     explained = np.divide(before - after, before, out=np.full_like(before, np.nan), where=before > 0)
     dims = (schema.OUTCOME, LEVEL)
-    values = {"variance": after, "variance_simpler": before, "R2": 100 * explained}
+    values = {"variance": after, "variance_simpler": before, "R2": 100 * np.maximum(explained, 0)}
     return xr.Dataset({name: (dims, value) for name, value in values.items()}, _labels(spec, TOTAL))
 
 
@@ -143,26 +141,9 @@ def _check_comparable(tree: xr.DataTree, simpler: xr.DataTree) -> None:
 
 
 def _between(tree: xr.DataTree, spec: Spec) -> FloatArray:
-    """(outcomes, levels) mean of z' Psi z over the observations of every outcome."""
+    """(outcomes, levels) of a fit."""
     estimate = group(tree, schema.ESTIMATE)
-    variances = [
-        np.einsum("ni,ij,nj->n", level.Z, estimate[schema.psi(level.name)].to_numpy(), level.Z) for level in spec.levels
-    ]
-    return np.column_stack(
-        [_by_outcome(spec, values) / _by_outcome(spec, np.ones(len(spec.y))) for values in variances]
-    )
-
-
-def _typical(spec: Spec) -> FloatArray:
-    """(outcomes,) typical sampling variance, NaN where no degrees of freedom are left."""
-    S = (spec.S.value, spec.S.row, spec.S.col)
-    precision, residual = (_by_outcome(spec, d) for d in residual_precision(spec.X, spec.levels[0].index, S))
-    return np.divide(residual, precision, out=np.full_like(residual, np.nan), where=residual > _NONE_LEFT)
-
-
-def _by_outcome(spec: Spec, values: FloatArray) -> FloatArray:
-    """Sums of (n_obs,) values over the observations of every outcome."""
-    return np.bincount(spec.outcome_index, values, len(spec.outcomes))
+    return between_variances(spec, [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels])
 
 
 def _with_total(variance: FloatArray) -> FloatArray:

@@ -4,7 +4,7 @@ import numpy as np
 
 from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.statistics import Design, whitened_design
+from bayesmeta.kernel.statistics import Design, orthonormal, whitened_design
 
 
 def residual_precision(
@@ -22,6 +22,8 @@ def residual_precision(
     -----
     With S = C C' and C^-1 X = Q R the diagonals follow from the rows of C^-T, of C^-T Q and of X R^-1.
     """
+    if np.array_equal(S[1], S[2]):
+        return _uncorrelated(X, S[0], S[1])
     design = whitened_design(X, [np.zeros((len(X), 0))], [group], S)
     precision, weights = _inverse(design)
     fitted = np.linalg.solve(design.R[:, :, 0].T, design.X.T).T
@@ -29,6 +31,15 @@ def residual_precision(
     own[design.plan.order] = precision - (weights * weights).sum(1)
     residual[design.plan.order] = 1 - (fitted * weights).sum(1)
     return own, residual
+
+
+def _uncorrelated(X: np.ndarray, variance: np.ndarray, row: IntArray) -> tuple[np.ndarray, np.ndarray]:
+    """The same for independent errors, where whitening is a division: every fit asks this."""
+    precision = np.empty(len(X))
+    precision[row] = 1 / variance
+    Q, _ = orthonormal((X * np.sqrt(precision)[:, None])[None])
+    residual = 1 - (Q[0] * Q[0]).sum(axis=1)
+    return precision * residual, residual
 
 
 def _inverse(design: Design) -> tuple[np.ndarray, np.ndarray]:

@@ -121,13 +121,13 @@ def whitened_design(
     white = whitener(np.atleast_2d(value), row, col, plan)
     P = X.shape[1]
     columns = white.whiten(np.column_stack([*Z, X])[plan.order][:, :, None])
-    Q, R = _orthonormal(np.moveaxis(columns[:, columns.shape[1] - P :], -1, 0))
+    Q, R = orthonormal(np.moveaxis(columns[:, columns.shape[1] - P :], -1, 0))
     columns[:, columns.shape[1] - P :] = np.moveaxis(Q, 0, -1)
     sorted_Z = tuple(z[plan.order] for z in Z)
     return Design(X[plan.order], sorted_Z, tuple(groups), plan, white, columns, np.moveaxis(R, 0, -1))
 
 
-def _orthonormal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def orthonormal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Q R of every X (B, n, P); where rows are of very different sizes the largest go first.
 
     Reflections leave errors of the size of the largest row so far: the small rows would keep no digits of their own.

@@ -1,13 +1,17 @@
 """Cochran's Q, I2 and H2, overall and of every outcome."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy.special import chdtrc
 
 from bayesmeta import tree_schema as schema
+from bayesmeta._typing import FloatArray
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import group
+from bayesmeta.tree.variance_shares import excess
 
 
 def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
@@ -26,8 +30,12 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
         only that outcome's sampling variances, at the same fixed-effects coefficients; so the outcomes' Q do not add up
         to the overall one, nor equal those of separate analyses. `df`: observations less the coefficients that touch
         them. `pvalue`: upper tail of the chi-squared distribution with df degrees of freedom. `I2`: 100 max(0, (Q - df)
-        / Q), in percent. `H2`: Q / df. The last three are NaN where df is not positive. The offset is subtracted first,
-        missing outcomes are left out.
+        / Q), in percent. `H2`: max(1, Q / df). `I2_tau2`, in percent, and `H2_tau2` describe the fitted between-group
+        variance instead: tau2 / (tau2 + s2) and tau2 / s2 + 1, with the typical sampling variance s2 of
+        `variance_partition`; summaries show these. With several levels tau2 is their sum, with random slopes the mean
+        over the observations; of several outcomes the overall tau2 / s2 is the mean of theirs, weighted by degrees of
+        freedom. Of a posterior they are means over the draws. All but Q and df are NaN where df is not positive. The
+        offset is subtracted first, missing outcomes are left out.
 
     Raises
     ------
@@ -36,7 +44,8 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
 
     References
     ----------
-    Higgins and Thompson (2002), Stat. Med. 21:1539-1558; Berkey et al. (1996), Stat. Med. 15:537-557.
+    Higgins and Thompson (2002), Stat. Med. 21:1539-1558, equation 9 for s2; Berkey et al. (1996), Stat. Med.
+    15:537-557.
 
     Examples
     --------
@@ -44,19 +53,22 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
     >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
     >>> bm.heterogeneity(bm.fit(spec))["Q"].round(2).item()
     578.86
+    >>> bm.heterogeneity(bm.fit(spec))["I2_tau2"].round(2).item()
+    95.19
     """
     return group(tree, schema.HETEROGENEITY)
 
 
-def homogeneity_tests(spec: Spec) -> xr.Dataset:
-    """The table of `heterogeneity`, from a specification."""
+def heterogeneity_table(spec: Spec, psi: Sequence[FloatArray]) -> xr.Dataset:
+    """The table of `heterogeneity`; psi : of every level (a, a), or draws (B, a, a)."""
     stats = spec.statistics
     beta = stats.beta_fixed[:, 0]
     rows = [(schema.OVERALL, float(stats.Q[0]), len(spec.y) - len(spec.coef))]
     if len(spec.outcomes) > 1:
         rows += [(name, *_one_outcome(spec, j, beta)) for j, name in enumerate(spec.outcomes)]
     labels, Q, df = (list(column) for column in zip(*rows, strict=True))
-    return _table(labels, np.array(Q), np.array(df, dtype=np.int64))
+    relative = excess(spec, psi)
+    return _table(labels, np.array(Q), np.array(df, dtype=np.int64), relative.reshape(-1, len(labels)))
 
 
 def _one_outcome(spec: Spec, outcome: int, beta: np.ndarray) -> tuple[float, int]:
@@ -66,16 +78,18 @@ def _one_outcome(spec: Spec, outcome: int, beta: np.ndarray) -> tuple[float, int
     return float(np.sum(residual**2 / spec.S.variances[own])), len(X) - int(X.any(axis=0).sum())
 
 
-def _table(labels: list[str], Q: np.ndarray, df: np.ndarray) -> xr.Dataset:
+def _table(labels: list[str], Q: np.ndarray, df: np.ndarray, relative: np.ndarray) -> xr.Dataset:
     testable = df > 0
     nu = np.where(testable, df, np.nan)
-    excess = np.divide(Q - nu, Q, out=np.zeros_like(Q), where=Q > 0)
+    share = np.divide(Q - nu, Q, out=np.zeros_like(Q), where=Q > 0)
     columns = {
         "Q": Q,
         "df": df,
         "pvalue": np.where(testable, chdtrc(df, Q), np.nan),
-        "I2": 100 * np.maximum(excess, 0),
-        "H2": Q / nu,
+        "I2": 100 * np.maximum(share, 0),
+        "H2": np.maximum(Q / nu, 1),
+        "I2_tau2": (100 * relative / (1 + relative)).mean(0),
+        "H2_tau2": (1 + relative).mean(0),
     }
     columns["I2"] = np.where(testable, columns["I2"], np.nan)
     variables = {name: (schema.OUTCOME, values) for name, values in columns.items()}

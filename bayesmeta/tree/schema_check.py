@@ -303,6 +303,8 @@ def _heterogeneity(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
         "pvalue": Rule(dim, least=0, most=1, missing=True),
         "I2": Rule(dim, least=0, most=100, missing=True),
         "H2": Rule(dim, least=0, missing=True),
+        "I2_tau2": Rule(dim, least=0, most=100, missing=True, optional=True),
+        "H2_tau2": Rule(dim, least=1, missing=True, optional=True),
     }
 
 

@@ -13,7 +13,7 @@ from bayesmeta.errors import AssumptionWarning
 from bayesmeta.model.spec import Level
 from bayesmeta.priors.correlations import rho_draws
 from bayesmeta.priors.defaults import resolve
-from bayesmeta.tree.heterogeneity import homogeneity_tests
+from bayesmeta.tree.heterogeneity import heterogeneity_table
 from bayesmeta.tree.specification import results_tree
 
 LKJ = bm.Prior("LKJ", eta=2.0)
@@ -72,7 +72,7 @@ def make_posterior(
         schema.DERIVED: _table(derived, labels),
         schema.LOG_LIKELIHOOD: _table({"y": loglik}, labels),
         schema.DIAGNOSTICS: _diagnostics(spec, r_hat, ess, divergences),
-        schema.HETEROGENEITY: homogeneity_tests(spec),
+        schema.HETEROGENEITY: heterogeneity_table(spec, psis),
     }
     about = {"backend": "sample", "method": "bayes", "priors": given.to_json(), "sampler": "nutpie", "seed": str(seed)}
     return results_tree(about, groups, spec)
