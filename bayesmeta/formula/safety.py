@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from bayesmeta._validation import check_name, did_you_mean, shown
+from bayesmeta._validation.other_software import formula_advice
 from bayesmeta.errors import SpecError
 
 
@@ -206,9 +207,10 @@ class _Checker:
             if character in self.part.text:
                 self.refuse(what)
 
-    def refuse(self, what: str) -> NoReturn:
+    def refuse(self, what: str, remedy: str = "") -> NoReturn:
+        remedy = remedy or formula_advice(self.formula)
         raise SpecError(
-            f"formula '{self.formula}': {what} is not allowed\n"
+            f"formula '{self.formula}': {what} is not allowed{'; ' * bool(remedy)}{remedy}\n"
             "  a formula has column names, + - * / : ** and brackets, numbers, text and lists as arguments,\n"
             f"  and the functions {', '.join(self.functions)}"
         )
@@ -257,7 +259,10 @@ class _Checker:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, SpecError):
                 raise
-            raise SpecError(f"formula '{self.formula}': '{code}' is not an expression") from None
+            remedy = formula_advice(self.formula)
+            raise SpecError(
+                f"formula '{self.formula}': '{code}' is not an expression{'; ' * bool(remedy)}{remedy}"
+            ) from None
 
     def _walk(self, node: ast.expr, numeric: bool) -> None:
         match node:
@@ -273,7 +278,7 @@ class _Checker:
             case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
                 self._operands(operand)
             case ast.BinOp(op=ast.BitXor()):
-                self.refuse(f"{ast.unparse(node)} (a power is written **)")
+                self.refuse(ast.unparse(node), f"a power is {ast.unparse(node).replace(' ^ ', '**')}")
             case ast.BinOp(left=left, op=operator, right=right) if isinstance(operator, _ARITHMETIC):
                 if isinstance(operator, ast.Pow) and not any(isinstance(n, ast.Name) for n in ast.walk(node)):
                     self.refuse(f"the power of numbers {ast.unparse(node)}")
@@ -291,6 +296,8 @@ class _Checker:
             case ast.Call(func=ast.Name(id="offset")):
                 self.refuse("offset() here (it is a term of its own, as in 'y ~ x + offset(z)', for all outcomes)")
             case ast.Call(func=ast.Name(id=name)):
+                if formula_advice(self.formula):
+                    self.refuse(f"the function {name}()")
                 self.refuse(f"the function {name}(){did_you_mean(name, self.functions)}")
             case _:
                 self.refuse(f"'{ast.unparse(node)}' ({type(node).__name__.lower()})")

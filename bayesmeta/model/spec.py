@@ -227,6 +227,17 @@ class Spec:
         return {dim: pd.Index(labels, dtype=object) for dim, labels in dims.items()}
 
 
+def check_spec(spec: object, function: str) -> None:
+    """That a function has been called with a specification; the message has the line that makes one."""
+    if isinstance(spec, Spec):
+        return
+    from_tree = type(spec).__name__ == "DataTree"
+    line = "bm.Spec.from_tree(tree)" if from_tree else 'bm.specify("y ~ 1", data, S="v")'
+    raise SpecError(
+        f"{function} takes a specification from bm.specify, not a {type(spec).__name__}; write bm.{function}({line})"
+    )
+
+
 def _joined(paths: Sequence[tuple[str, ...]]) -> list[str]:
     """Group labels, each in one string; `schema.join_label` for all at once, since there can be millions."""
     text = "".join(chain.from_iterable(paths))
