@@ -310,17 +310,29 @@ def alike(what: str, labels: Iterable[str]) -> list[str]:
     ["groups of 'study' that differ only by case or blanks count as different: 'b' and 'B '",
      "groups of 'study': 'NA' counts as a label, not as a missing value"]
     """
-    known = list(labels)
-    plain: dict[str, str] = {}
+    known = list(dict.fromkeys(labels))
+    plain = _plain_texts(known)
     sentences = []
-    for text in known:
-        first = plain.setdefault(" ".join(text.casefold().split()), text)
-        if first != text:
-            sentences.append(f"{what} that differ only by case or blanks count as different: {first!r} and {text!r}")
-            break
-    if doubtful := [repr(text) for text in known if text.strip().casefold() in PLACEHOLDERS]:
+    if len(set(plain)) < len(known):
+        first: dict[str, str] = {}
+        pairs = ((first.setdefault(p, text), text) for p, text in zip(plain, known, strict=True))
+        one, other = next((one, other) for one, other in pairs if one != other)
+        sentences.append(f"{what} that differ only by case or blanks count as different: {one!r} and {other!r}")
+    if PLACEHOLDERS.intersection(plain):
+        doubtful = [repr(text) for text, p in zip(known, plain, strict=True) if p in PLACEHOLDERS]
         sentences.append(f"{what}: {listing(doubtful)} counts as a label, not as a missing value")
     return sentences
+
+
+def _plain_texts(texts: list[str]) -> list[str]:
+    """Texts in small letters and with single blanks; all folded at once, since there can be millions."""
+    whole = "\0".join(texts).casefold()
+    folded = whole.split("\0")
+    if len(folded) != len(texts):  # of a text with the separator in it
+        folded = [text.casefold() for text in texts]
+    elif len(whole.split(maxsplit=1)) == 1 and whole.strip() == whole:
+        return folded
+    return [" ".join(text.split()) for text in folded]
 
 
 def check_storable(texts: Collection[Any], what: str) -> None:

@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _PACKAGE = Path(__file__).parent
+TABLES = (".csv", ".tsv", ".xlsx", ".xls")  # extensions of what people give in place of a model file
 
 
 def bundled() -> dict[str, Path]:
@@ -66,17 +67,25 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def read_with_places(path: Path) -> tuple[dict[str, Any], "Place"]:
     """The content of a TOML file, and its root, from which every entry has its line."""
+    if path.suffix.lower() in TABLES:
+        raise SpecError(f"{path.name} is a table, not a model file (TOML)\n  bayesmeta init {path} writes one for it")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        return tomllib.loads(text), Place(path.name, lines_of_keys(text))
     except UnicodeDecodeError as error:
         raise SpecError(f"{path.name} is not TOML: it is not UTF-8 ({error.reason} at byte {error.start})") from None
-    except (tomllib.TOMLDecodeError, ValueError) as error:
-        raise SpecError(f"{path.name} is not TOML: {shortened(str(error))}") from None
-    except RecursionError:
-        raise SpecError(f"{path.name} is not TOML that can be read: it is nested too deeply") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    return parsed(text, path.name)
+
+
+def parsed(text: str, name: str) -> tuple[dict[str, Any], "Place"]:
+    """The content of a text in TOML, and its root; name : of the file, as errors begin."""
+    try:
+        return tomllib.loads(text), Place(name, lines_of_keys(text))
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        raise SpecError(f"{name} is not TOML: {shortened(str(error))}") from None
+    except RecursionError:
+        raise SpecError(f"{name} is not TOML that can be read: it is nested too deeply") from None
 
 
 def shortened(text: str) -> str:

@@ -1,7 +1,4 @@
-"""The command line: `bayesmeta COMMAND`, one module for each group of commands."""
+"""The command line, `bayesmeta COMMAND`: `commands` is what can be typed, the modules of `work` are what is done."""
 
-from bayesmeta.cli import presentation, replication, run_models
+from bayesmeta.cli import commands as commands
 from bayesmeta.cli.app import app as app
-
-for _commands in (run_models, presentation, replication):
-    _commands.register(app)

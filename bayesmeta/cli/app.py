@@ -1,27 +1,41 @@
-"""The application: its own options, the options that several commands take, and errors as messages."""
+"""The application: its own options, the options that several commands take, and errors as messages.
 
+Nothing here, nor in the modules that declare commands, loads more than the standard library and Typer, so that help
+and completion answer at once; `work` has what commands do.
+"""
+
+import inspect
+import logging
 import os
 import platform
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bayesmeta._validation import check_name
 from bayesmeta._version import __version__
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning
-from bayesmeta.model_files.model_file import Analysis
 
-INTERRUPTED = 130  # exit code of what Ctrl-C has ended
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+EXIT_CODES = (
+    f"Exit codes: 0 when all went well; {FAILED} when a model or a picture failed, or a number was not reproduced; "
+    f"{USAGE} for wrong input, and for files that cannot be read or written; {INTERRUPTED} after Ctrl-C."
+)
 PACKAGES = ("numpy", "scipy", "pandas", "xarray", "formulaic", "pymc", "pytensor", "nutpie", "arviz", "matplotlib")
+LOGGER = logging.getLogger("bayesmeta")
 
 app = typer.Typer(
-    help="Meta-analysis of any shape from model files.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="Meta-analysis of any shape from model files.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
 )
 
 ModelFile = Annotated[
@@ -40,6 +54,9 @@ Outside = Annotated[
     bool,
     typer.Option("--allow-outside", help="Read data that the model file names outside its own folder."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every step, with the time, on the error stream.")]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -81,26 +98,66 @@ def options(
     """Meta-analysis of any shape from model files."""
 
 
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Decorator that enters a command: it gets the options of every command, and its errors become messages."""
+
+    @wraps(function)
+    def run(*, quiet: bool, verbose: bool, **named: Any) -> None:
+        with plain_errors(quiet, verbose):
+            function(**named)
+
+    # Typer reads the options from the signature
+    more = {"quiet": Quiet, "verbose": Verbose}
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False) for name in more]
+    signature = inspect.signature(function)
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), *(each.replace(annotation=more[each.name]) for each in added)]
+    )
+    run.__annotations__ = {**function.__annotations__, **more}
+    app.command(name=function.__name__, epilog=EXIT_CODES)(run)
+    return function
+
+
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors(quiet: bool = False, verbose: bool = False) -> Iterator[None]:
     """Print errors of the user's input, of files and of disks as messages with exit code 2, interruptions with 130.
 
     Warnings are part of the summaries.
     """
     try:
-        with warnings.catch_warnings():
+        if quiet and verbose:
+            raise typer.BadParameter("--quiet and --verbose exclude each other")
+        with warnings.catch_warnings(), _logged(quiet, verbose):
             warnings.simplefilter("ignore", BayesmetaWarning)
+            _Output.quiet = quiet
             yield
         flush()
     except BayesmetaError as error:
-        fail(f"Error: {error}", 2)
+        fail(f"Error: {error}", USAGE)
     except OSError as error:
-        fail(f"Error: {' '.join(filter(None, (error.strerror or str(error), str(error.filename or '')[:200])))}", 2)
+        fail(f"Error: {' '.join(filter(None, (error.strerror or str(error), str(error.filename or '')[:200])))}", USAGE)
     except MemoryError as error:
-        fail(f"Error: the memory of this computer does not suffice: {error}".rstrip(": "), 2)
+        fail(f"Error: the memory of this computer does not suffice: {error}".rstrip(": "), USAGE)
     except KeyboardInterrupt as interruption:
         # what the work itself has to say of what is saved
         fail("Interrupted" + "".join(f": {text}" for text in interruption.args if isinstance(text, str)), INTERRUPTED)
+    finally:
+        _Output.quiet = False
+
+
+@contextmanager
+def _logged(quiet: bool, verbose: bool) -> Iterator[None]:
+    """Messages of the package on the error stream: those about waiting, with --verbose every step and its time."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s" if verbose else "%(message)s", "%H:%M:%S"))
+    before = LOGGER.level
+    LOGGER.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(before)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -114,11 +171,12 @@ class _Output:
     """What is wrong with the standard output, once something is: a reader that has gone, or a full disk."""
 
     problem: OSError | None = None
+    quiet = False  # nothing but errors is asked for
 
 
 def echo(text: object) -> None:
     """Print on the standard output, as long as anybody reads it: nobody's results are lost because of that."""
-    if _Output.problem is None:
+    if _Output.problem is None and not _Output.quiet:
         try:
             typer.echo(str(text))
         except OSError as error:
@@ -143,9 +201,8 @@ def _close_output(problem: OSError) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def chosen_models(analysis: Analysis, model: str | None) -> list[str]:
-    """Names of all models of a file, or the one that the user names."""
-    if model is None:
-        return list(analysis.models)
-    check_name(model, analysis.models, f"{analysis.path}: no model", "models")
-    return [model]
+def remark(text: str) -> None:
+    """Say something beside the results on the error stream."""
+    if not _Output.quiet:
+        with suppress(OSError):
+            typer.echo(text, err=True)

@@ -1,101 +1,72 @@
-"""Commands that present results: show, plot, report."""
+"""Showing results: what show, plot and report do."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 
-import typer
-
+from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import check_seed, check_settings
-from bayesmeta.cli.app import Chains, Draws, OneModel, Outside, Seed, Tune, echo, fail, plain_errors
+from bayesmeta.cli.app import FAILED, echo, fail, remark
+from bayesmeta.cli.as_json import json_text, tree_record
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.methods import method_named
-from bayesmeta.model_files import figure_files
-from bayesmeta.model_files.figures import KINDS, setting
 from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files
 
 
-def show(file: Annotated[Path, typer.Argument(help="Saved results, netCDF or Zarr.")]) -> None:
-    """Print saved results."""
-    with plain_errors():
-        for name, tree in files.read(file).items():
-            echo(f"\n== {name}\n\n{summary(tree)}" if name else str(summary(tree)))
+def show(file: Path, model: str | None, json: bool) -> None:
+    trees = files.read(file)
+    if model is not None:
+        check_name(model, trees, f"{file}: no model", "models")
+        trees = {model: trees[model]}
+    if json:
+        echo(json_text({"file": str(file), "results": {name: tree_record(tree) for name, tree in trees.items()}}))
+        return
+    for name, tree in trees.items():
+        echo(f"\n== {name}\n\n{summary(tree)}" if name else str(summary(tree)))
 
 
 def plot(
-    files: Annotated[
-        list[Path], typer.Argument(help="Model files or names of bundled ones, saved results, or a simulation study.")
-    ],
-    kind: Annotated[
-        str | None,
-        typer.Option(help=f"{', '.join(KINDS)}. By default the figures that FILE declares, or forest plots."),
-    ] = None,
-    model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be repeated.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="An argument of the plot as NAME=VALUE; may be repeated.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A .png, .svg or .pdf file, or a directory for all pictures.")
-    ] = None,
-    suffix: Annotated[
-        Literal["png", "svg", "pdf"], typer.Option("--format", help="Format of the pictures in a directory.")
-    ] = "png",
-    allow_outside: Outside = False,
+    paths: Sequence[Path],
+    kind: str | None,
+    models: Sequence[str],
+    settings: Sequence[str],
+    out: Path | None,
+    suffix: str,
+    outside: bool,
 ) -> None:
-    """Draw the figures of a file and save them."""
+    # plots load with the commands that draw
+    from bayesmeta.model_files import figure_files
+    from bayesmeta.model_files.figures import setting
+
     failures: list[str] = []
-    with plain_errors():
-        arguments = dict(map(setting, settings or ()))
-        for picture in figure_files.save(files, kind, model or (), arguments, out, f".{suffix}", allow_outside):
-            if picture.path:
-                echo(f"Saved {picture.path}")
-            for note in picture.notes:
-                typer.echo(f"  note: {note}", err=True)
-            failures += picture.failures
+    arguments = dict(map(setting, settings))
+    for picture in figure_files.save(paths, kind, models, arguments, out, f".{suffix}", outside):
+        if picture.path:
+            echo(f"Saved {picture.path}")
+        for note in picture.notes:
+            remark(f"  note: {note}")
+        failures += picture.failures
     if failures:
-        fail(f"Error: {len(failures)} could not be drawn\n" + "\n".join(failures), 1)
+        fail(f"Error: {len(failures)} could not be drawn\n" + "\n".join(failures), FAILED)
 
 
-def report(
-    file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The page; by default the name of FILE with .html.")
-    ] = None,
-    model: OneModel = None,
-    method: Annotated[str | None, typer.Option(help="Fit by this method instead of the file's.")] = None,
-    draws: Draws = 1000,
-    tune: Tune = 1000,
-    chains: Chains = 4,
-    seed: Seed = 1,
-    bayes: Annotated[bool, typer.Option(help="Sample from the posteriors as well as fit.")] = True,
-    sensitivity: Annotated[
-        bool | None,
-        typer.Option("--sensitivity/--no-sensitivity", help="Sample under other priors too; by default for one model."),
-    ] = None,
-    allow_outside: Outside = False,
-) -> None:
-    """Write one self-contained HTML page about the models of a file or about saved results."""
+def report(file: Path, out: Path | None, settings: tuple[Any, ...]) -> None:
     # the page's template engine loads only when a page is made
     from bayesmeta.report.from_file import ReportOptions, report_file
     from bayesmeta.report.render import check_page
 
+    options = ReportOptions(*settings)
     failures: dict[str, BayesmetaError] = {}
-    with plain_errors():
-        path = out or Path(f"{file.stem}.html")
-        check_page(path, [file])
-        if method is not None:
-            method = method_named(method, "--method").name
-        check_settings(draws, tune, chains, 0.9)
-        check_seed(seed)
-        options = ReportOptions(model, method, draws, tune, chains, seed, bayes, sensitivity, allow_outside)
-        page = report_file(file, path, options, failures=failures)
-        echo(f"Report written to {page.save(path)}")
+    path = out or Path(f"{file.stem}.html")
+    check_page(path, [file])
+    if options.method is not None:
+        options = replace(options, method=method_named(options.method, "--method").name)
+    check_settings(options.draws, options.tune, options.chains, 0.9)
+    check_seed(options.seed)
+    page = report_file(file, path, options, failures=failures)
+    echo(f"Report written to {page.save(path)}")
     if failures:
         lines = "\n".join(f"{name}: {error}" for name, error in failures.items())
-        fail(f"Error: {len(failures)} failed; the others are in the report\n{lines}", 1)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    for command in (show, plot, report):
-        app.command()(command)
+        fail(f"Error: {len(failures)} failed; the others are in the report\n{lines}", FAILED)

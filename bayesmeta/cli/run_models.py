@@ -1,31 +1,18 @@
-"""Commands that fit the models of a file or sample from their posteriors: fit, sample, compare."""
+"""Fitting the models of a file and sampling from their posteriors: what fit, sample and compare do."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Any, Literal
 
-import typer
 import xarray as xr
 
+from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.bayes.sample import sample as draw
-from bayesmeta.cli.app import (
-    Chains,
-    Draws,
-    ModelFile,
-    OneModel,
-    Out,
-    Outside,
-    Sampler,
-    Seed,
-    TargetAccept,
-    Tune,
-    chosen_models,
-    echo,
-    fail,
-    plain_errors,
-)
+from bayesmeta.cli.app import FAILED, echo, fail
+from bayesmeta.cli.as_json import json_text, tree_record
+from bayesmeta.cli.from_csv import Typed, typed_analysis
 from bayesmeta.display.export import Page
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit as fit_model
@@ -40,102 +27,90 @@ Trees = dict[str, xr.DataTree]
 Run = Callable[[Model], tuple[Trees, Page]]  # results trees by the name under which they are saved, and what is printed
 
 
-def fit(
-    file: ModelFile,
-    model: OneModel = None,
-    method: Annotated[
-        str | None, typer.Option(help="Fit by this method (reml, ml, fixed ...) instead of the file's.")
-    ] = None,
-    out: Out = None,
-    allow_outside: Outside = False,
-) -> None:
-    """Fit the models of a file, print them and save the results."""
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample, as it was typed."""
 
+    draws: int
+    tune: int
+    chains: int
+    seed: int
+    sampler: Literal["auto", "nutpie", "pymc", "numpyro"]
+    target_accept: float
+
+    def check(self) -> None:
+        check_settings(self.draws, self.tune, self.chains, self.target_accept)
+        check_seed(self.seed)
+
+    def of(self, spec: Any, priors: Any) -> xr.DataTree:
+        """The posterior of a specification."""
+        return draw(
+            spec, priors, self.draws, self.tune, self.chains, self.seed, self.sampler, target_accept=self.target_accept
+        )
+
+
+def fit(
+    file: Path, typed: Typed, model: str | None, method: str | None, out: Path | None, json: bool, outside: bool
+) -> None:
     def run(model: Model) -> tuple[Trees, Page]:
         tree = fit_model(model.spec, method=model.method if method is None else method)
         return {model.name: tree}, summary(tree)
 
-    with plain_errors():
-        if method is not None:
-            method_named(method, "--method")
-        run_each(file, model, out or Path(f"{file.stem}.nc"), run, allow_outside, tables=True)
+    if method is not None:
+        method_named(method, "--method")
+    analysis = typed_analysis(file, typed) or load_analysis(file, allow_outside=outside)
+    run_each(analysis, model, out or Path(f"{file.stem}.nc"), run, json, tables=True)
 
 
-def sample(
-    file: ModelFile,
-    model: OneModel = None,
-    draws: Draws = 1000,
-    tune: Tune = 1000,
-    chains: Chains = 4,
-    seed: Seed = 1,
-    sampler: Sampler = "auto",
-    target_accept: TargetAccept = 0.9,
-    out: Out = None,
-    allow_outside: Outside = False,
-) -> None:
-    """Sample from the posteriors of the models of a file, print them and save the draws."""
-
+def sample(file: Path, model: str | None, sampling: Sampling, out: Path | None, json: bool, outside: bool) -> None:
     def run(model: Model) -> tuple[Trees, Page]:
-        tree = draw(model.spec, model.priors, draws, tune, chains, seed, sampler, target_accept)
+        tree = sampling.of(model.spec, model.priors)
         return {model.name: tree}, summary(tree)
 
-    with plain_errors():
-        check_settings(draws, tune, chains, target_accept)
-        check_seed(seed)
-        run_each(file, model, out or Path(f"{file.stem}_sample.nc"), run, allow_outside, one_by_one=True)
+    sampling.check()
+    analysis = load_analysis(file, allow_outside=outside)
+    run_each(analysis, model, out or Path(f"{file.stem}_sample.nc"), run, json, one_by_one=True)
 
 
 def compare(
-    file: ModelFile,
-    model: OneModel = None,
-    method: Annotated[str, typer.Option(help="The frequentist method.")] = "reml",
-    draws: Draws = 1000,
-    tune: Tune = 1000,
-    chains: Chains = 4,
-    seed: Seed = 1,
-    sampler: Sampler = "auto",
-    target_accept: TargetAccept = 0.9,
-    out: Out = None,
-    allow_outside: Outside = False,
+    file: Path, model: str | None, method: str, sampling: Sampling, out: Path | None, json: bool, outside: bool
 ) -> None:
-    """Fit and sample the models of a file, print both side by side and save both.
-
-    A model of the file with method = "fixed" has no between-group variance in either.
-    """
-
     def run(model: Model) -> tuple[Trees, Page]:
         fixed = method_named(model.method).zero_psi
         spec = homogeneous(model.spec) if fixed else model.spec
         by = model.method if fixed else method
-        pair = {
-            by: fit_model(model.spec, method=by),
-            "bayes": draw(spec, model.priors, draws, tune, chains, seed, sampler, target_accept),
-        }
+        pair = {by: fit_model(model.spec, method=by), "bayes": sampling.of(spec, model.priors)}
         return {f"{model.name}_{backend}": tree for backend, tree in pair.items()}, compare_trees(pair)
 
-    with plain_errors():
-        method = method_named(method, "--method").name
-        check_settings(draws, tune, chains, target_accept)
-        check_seed(seed)
-        run_each(file, model, out or Path(f"{file.stem}_compare.nc"), run, allow_outside, one_by_one=True)
+    method = method_named(method, "--method").name
+    sampling.check()
+    analysis = load_analysis(file, allow_outside=outside)
+    run_each(analysis, model, out or Path(f"{file.stem}_compare.nc"), run, json, one_by_one=True)
 
 
 def run_each(
-    file: Path, model: str | None, out: Path, run: Run, outside: bool, tables: bool = False, one_by_one: bool = False
+    analysis: Analysis,
+    model: str | None,
+    out: Path,
+    run: Run,
+    json: bool,
+    tables: bool = False,
+    one_by_one: bool = False,
 ) -> None:
     """Run the models of a file one after the other, save them, and print each.
 
     All are specified before the first is run. What is done is saved, also when a model fails or the user interrupts;
     exit code 1 says that some models failed.
 
+    json : whether to print one JSON object in the end in place of the pages.
     tables : whether to print the tables of the file as well.
     one_by_one : whether to save and print each as soon as it is done, because the next one takes long.
     """
-    analysis = load_analysis(file, allow_outside=outside)
     names, path = chosen_models(analysis, model), files.check_target(out, analysis.inputs)
     failures = _not_specified(analysis, names)
-    echo(f"{analysis.title}\n{analysis.citation}".rstrip())
-    done = _Done(analysis, path)
+    if not json:
+        echo(f"{analysis.title}\n{analysis.citation}".rstrip())
+    done = _Done(analysis, path, json)
     try:
         for name in names:
             if name not in failures:
@@ -150,11 +125,21 @@ def run_each(
         saved = f"; the models that were finished are saved in {path}" if done.trees else "; nothing is saved"
         raise KeyboardInterrupt(f"{name} is not finished{saved}") from None
     done.save_and_print()
-    if tables:
+    if json:
+        echo(json_text({**done.record(), "failures": {name: str(error) for name, error in failures.items()}}))
+    elif tables:
         failures |= _print_tables(analysis, done.trees)
-    if done.trees:
+    if done.trees and not json:
         echo(f"\nResults saved in {path}")
     _report_failures(failures, saved=bool(done.trees))
+
+
+def chosen_models(analysis: Analysis, model: str | None) -> list[str]:
+    """Names of all models of a file, or the one that the user names."""
+    if model is None:
+        return list(analysis.models)
+    check_name(model, analysis.models, f"{analysis.path}: no model", "models")
+    return [model]
 
 
 def _not_specified(analysis: Analysis, names: Sequence[str]) -> dict[str, BayesmetaError]:
@@ -174,6 +159,7 @@ class _Done:
 
     analysis: Analysis
     path: Path
+    json: bool
     trees: Trees = field(default_factory=dict)
     pages: list[str] = field(default_factory=list)
 
@@ -186,9 +172,18 @@ class _Done:
         """Save before anything is printed, and only where there is something new."""
         if self.pages:
             files.save(next(iter(self.trees.values())) if len(self.trees) == 1 else self.trees, self.path)
-        for page in self.pages:
+        for page in () if self.json else self.pages:
             echo(page)
         self.pages.clear()
+
+    def record(self) -> dict[str, Any]:
+        """What was done, for JSON."""
+        return {
+            "title": self.analysis.title,
+            "citation": self.analysis.citation,
+            "saved": str(self.path) if self.trees else None,
+            "results": {name: tree_record(tree) for name, tree in self.trees.items()},
+        }
 
 
 def _print_tables(analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> dict[str, BayesmetaError]:
@@ -211,10 +206,4 @@ def _report_failures(failures: Mapping[str, BayesmetaError], saved: bool) -> Non
         raise next(iter(failures.values()))
     others = "; the results of the others are saved" if saved else ""
     lines = "\n".join(f"{name}: {error}" for name, error in failures.items())
-    fail(f"Error: {len(failures)} failed{others}\n{lines}", 1)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    for command in (fit, sample, compare):
-        app.command()(command)
+    fail(f"Error: {len(failures)} failed{others}\n{lines}", FAILED)

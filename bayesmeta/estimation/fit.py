@@ -1,5 +1,6 @@
 """`fit`: from a specification to a results tree by a frequentist method."""
 
+import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import ArrayLike
@@ -14,6 +15,7 @@ from bayesmeta.model.spec import Spec, check_spec
 if TYPE_CHECKING:
     import xarray as xr
 
+LOGGER = logging.getLogger("bayesmeta")
 MethodName = Literal["reml", "ml", "fixed", "mm", "vc", "dl", "he", "hs", "sj", "eb", "pm", "pmm"]
 
 
@@ -111,6 +113,7 @@ def fit(
         check_option(name, value)
     if estimator.likelihood != "full":
         warn_without_effects(spec.levels)
+    LOGGER.debug("fit by %s: %d observations, %d coefficients", estimator.name, len(spec.y), len(spec.coef))
     return from_estimate(spec, estimator.estimate(spec, **chosen), random_effects)
 
 

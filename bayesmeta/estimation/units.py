@@ -10,6 +10,7 @@ from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.kernel import Likelihood, batched_linalg, likelihood
+from bayesmeta.kernel.layout import distinct
 from bayesmeta.model.spec import Spec
 
 LIKELIHOOD = 'leave out random= and psi=, or fit by method="reml" or "ml"'  # what to do where moments do not serve
@@ -82,7 +83,7 @@ def check_rows_are_groups(spec: Spec, what: str, advice: str) -> None:
     if len(spec.levels) > 1:
         raise SpecError(f"{requirement}, the model has the levels {listing(v.name for v in spec.levels)}\n  {advice}")
     (level,) = spec.levels
-    rows = len(np.unique(spec.row))
+    rows = len(distinct(spec.row))
     if level.n_groups != rows:
         raise SpecError(f"{requirement}, level '{level.name}' joins {rows} rows in {level.n_groups} groups\n  {advice}")
     if not np.array_equal(level.Z, np.eye(len(spec.outcomes))[spec.outcome_index]):

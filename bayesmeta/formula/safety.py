@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
@@ -75,6 +76,12 @@ class Part:
 
 def check_formula(text: str, columns: Sequence[str]) -> Part:
     """Check the right-hand side of a formula; SpecError for anything but formula operators and allowed factors."""
+    return _checked_formula(text, tuple(columns))
+
+
+@lru_cache(maxsize=128)
+def _checked_formula(text: str, columns: tuple[str, ...]) -> Part:
+    """Kept, because parsing costs as much as a step of the search, and one model often has the same formula thrice."""
     from formulaic import Formula
     from formulaic.parser.algos.tokenize import tokenize
 

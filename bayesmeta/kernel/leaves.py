@@ -15,7 +15,7 @@ import numpy as np
 
 from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.layout import Layout, run_starts
+from bayesmeta.kernel.layout import Layout, distinct, run_starts
 from bayesmeta.kernel.whitening import Whitener
 
 DEPENDENT = 1e-3  # sine of the angle between a row of E and the rows above it, below which they are rotated
@@ -92,7 +92,7 @@ class Rows:
 def chunks_of(rows: Rows, node_of: Sequence[IntArray]) -> list[Chunk]:
     """All leaves in chunks of one shape; node_of holds for each upper level the node of every group."""
     chunks: list[Chunk] = []
-    for parent in np.unique(rows.plan.leaf_parent):
+    for parent in distinct(rows.plan.leaf_parent + 1) - 1:  # -1 stands for the outer groups' own
         leaves = np.flatnonzero(rows.plan.leaf_parent == parent)
         width = len(rows.other_columns(int(parent)))
         for shape, group in _by_shape(rows.plan, leaves, int(parent)):
@@ -133,7 +133,7 @@ def _chunk(rows: Rows, node_of: Sequence[IntArray], parent: int, shape: tuple[in
     # leaves with no more rows than effects leave nothing, which takes no memory
     C0 = np.zeros((D, D, B, n)) if largest > a else np.broadcast_to(0.0, (D, D, B, n))
     sizes = plan.leaf_size[leaves] if largest <= a else _padded(plan.leaf_size[leaves])
-    for size in np.unique(sizes):
+    for size in distinct(sizes):
         these = np.flatnonzero(sizes == size)
         V = held.rows_of(these, int(size))
         if size > a:

@@ -8,6 +8,7 @@ import numpy as np
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, SpecError, warn
+from bayesmeta.kernel.layout import distinct
 from bayesmeta.model.spec import Level
 from bayesmeta.structures.base import Structure
 
@@ -113,7 +114,7 @@ def unidentified(levels: Sequence[Level], X: FloatArray, basis: FloatArray | Non
             continue
         taken &= [len(level.structure.sd_positions(i, level.dim)) > 0 for i in range(level.dim)]
         for i in np.flatnonzero(taken):
-            of_groups = len(np.unique(level.index[level.Z[:, i] != 0]))
+            of_groups = len(distinct(level.index[level.Z[:, i] != 0]))
             sentences.append(_held_sentence(f"of {level.effects[i]} ({level.name})", of_groups))
         if telling.any():
             tangents.append(_tangents(level, telling, taken))
@@ -153,7 +154,7 @@ def absorbed(level: Level, X: FloatArray, basis: FloatArray | None = None) -> Bo
 
 def _in_at_most(n: int, level: Level, effect: int) -> bool:
     """Whether the column of an effect has entries in at most n groups."""
-    return level.n_groups <= n or len(np.unique(level.index[level.Z[:, effect] != 0])) <= n
+    return level.n_groups <= n or len(distinct(level.index[level.Z[:, effect] != 0])) <= n
 
 
 class _Tangents(NamedTuple):

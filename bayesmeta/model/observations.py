@@ -13,6 +13,7 @@ import pandas as pd
 from bayesmeta._typing import BoolArray, IntArray
 from bayesmeta._validation import listing
 from bayesmeta.columns import group_labels, label
+from bayesmeta.kernel.layout import distinct
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +132,12 @@ def recurring_labels(
     """
     sentences = []
     for depth in range(1, len(levels)):
-        used = np.unique(groups[depth].codes[rows])
+        if nested[depth]:
+            continue
+        used = distinct(groups[depth].codes[rows])
         times = Counter(groups[depth].labels[code][-1] for code in used.tolist())
         several = [text for text, count in times.items() if count > 1]
-        if several and not nested[depth]:
+        if several:
             outer, inner, path = levels[depth - 1], levels[depth], "/".join(levels[: depth + 1])
             sentences.append(
                 f"labels of '{inner}' ({listing(several, 3)}) recur in several groups of '{outer}' and count as "
@@ -147,6 +150,8 @@ def recurring_labels(
 def _codes(column: pd.Series) -> tuple[IntArray, list[str]]:
     """Codes and texts of the labels of one column; labels with one text, such as 1 and "1", are one label."""
     codes, values = pd.factorize(group_labels(column))
-    texts = np.array([label(value) for value in values], dtype=object)
-    merged, names = pd.factorize(texts)
+    cells = values.tolist()
+    if pd.api.types.infer_dtype(cells, skipna=False) in ("string", "integer"):
+        return codes, [*map(str, cells)]  # different ones have different texts
+    merged, names = pd.factorize(np.array([label(cell) for cell in cells], dtype=object))
     return np.append(merged, -1)[codes], names.tolist()

@@ -20,7 +20,7 @@ from bayesmeta.model_files.figures import KINDS, Figure, draw
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.simulation.declaration import declares_simulation, load_study
 from bayesmeta.simulation.run import RESULTS, study_table
-from bayesmeta.toml_files import bundled, locate
+from bayesmeta.toml_files import TABLES, bundled, locate
 from bayesmeta.tree import files
 from bayesmeta.tree.files import check_place
 
@@ -57,8 +57,8 @@ class Drawing:
 
 
 def is_declared(path: Path) -> bool:
-    """Whether a path is that of a TOML file, or the name of a bundled one; anything else is saved results."""
-    return path.suffix == ".toml" or (not path.exists() and str(path) in bundled())
+    """Whether a path is read as a model file, or is the name of a bundled one; anything else is saved results."""
+    return path.suffix in (".toml", *TABLES) or (not path.exists() and str(path) in bundled())
 
 
 def is_study(path: Path) -> bool:
@@ -93,8 +93,6 @@ def figures_of(
         check_choice(kind, (*KINDS, SIMULATION), "--kind")
     if kind == SIMULATION:
         raise SpecError(f"{source.stem} is not a simulation study, which --kind {SIMULATION} requires")
-    if settings and kind is None:
-        raise SpecError(f"--set {listing(settings)} belongs to one kind of figure; name it with --kind")
     for model in models:
         check_name(model, source.models, f"{source.stem} has no model", "models")
     chosen = models or source.models
@@ -106,6 +104,11 @@ def figures_of(
     if not figures:
         plain = kind or DEFAULT
         figures = [Figure(plain, plain, {name: name for name in chosen})]
+    if settings and len(kinds := dict.fromkeys(figure.kind for figure in figures)) > 1:
+        raise SpecError(
+            f"--set {listing(settings)} belongs to one kind of figure, and {source.stem} has several\n"
+            f"  name one with --kind: {listing(kinds)}"
+        )
     return [figure.with_arguments(settings) for figure in figures] if settings else figures
 
 
@@ -165,6 +168,9 @@ def places(planned: Sequence[Drawing], out: Path | None) -> list[Path]:
         return [(out or Path()) / drawing.path for drawing in planned]
     if is_stream(out):
         raise SpecError(f"{out} is a device; pictures are saved in files ({listing(SUFFIXES)}) or in a directory")
+    if not out.suffix and not out.exists() and out.parent.is_dir():
+        out.mkdir()
+        return [out / drawing.path for drawing in planned]
     if not out.suffix:
         raise DataError(f"no directory {out} for the pictures")
     check_suffix(out)

@@ -23,7 +23,7 @@ from bayesmeta.model_files.derive import derive
 from bayesmeta.model_files.figures import Figure, read_figure
 from bayesmeta.model_files.published import Printed, read_printed
 from bayesmeta.priors.prior import Prior, Priors
-from bayesmeta.toml_files import Place, check_table, check_value, locate, read_with_places, shortened
+from bayesmeta.toml_files import Place, check_table, check_value, locate, parsed, read_with_places, shortened
 from bayesmeta.tree.files import check_name_of_model
 
 _TYPES = {
@@ -58,7 +58,7 @@ class Source:
     @property
     def path(self) -> Path | None:
         """The CSV file; None where the data are bundled. DataError where it lies outside the model file's folder."""
-        if not self.data.endswith(".csv"):
+        if not self.data.lower().endswith(".csv"):
             return None
         path = self.directory / self.data
         if not self.allow_outside and not path.resolve().is_relative_to(self.directory.resolve()):
@@ -191,7 +191,18 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     if not isinstance(path, str | Path):
         raise SpecError(f"expected the path of a model file, got {type(path).__name__}")
     file = locate(path)
-    content, root = read_with_places(file)
+    return _analysis(*read_with_places(file), file, Path(path), (file,), allow_outside)
+
+
+def analysis_from_text(text: str, file: Path) -> Analysis:
+    """The analysis of the text of a model file that could stand beside `file`, its data; errors begin with its name."""
+    return _analysis(*parsed(text, file.name), file, file, (), False)
+
+
+def _analysis(
+    content: dict[str, Any], root: Place, file: Path, path: Path, inputs: tuple[Path, ...], allow_outside: bool
+) -> Analysis:
+    """What `load_analysis` says; path : as the user wrote it. inputs : files that are read beside the data."""
     if "scenario" in content:
         raise SpecError(f"{file.name} declares a simulation study, not models; see bayesmeta.load_study")
     check_table(content, _TYPES, root, required=("title", "data", "model"))
@@ -203,7 +214,6 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     for position, column in enumerate(complete):
         check_value(column, str, root / "complete" / position)
     source = Source(content["data"], file.parent, MappingProxyType(derived), complete, _labels(content), allow_outside)
-    inputs = tuple(filter(None, (file, source.path)))
     priors = _priors(content["priors"], root / "priors") if "priors" in content else None
     if not content["model"]:
         raise (root / "model").error("is empty; there must be at least one table [model.NAME]")
@@ -218,9 +228,15 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
         name: read_figure(name, figure, models, str(root.at("figure", name)))
         for name, figure in content.get("figure", {}).items()
     }
-    citation = content.get("citation", "")
+    inputs = (*inputs, *filter(None, (source.path,)))
     return Analysis(
-        content["title"], citation, Path(path), models, MappingProxyType(tables), MappingProxyType(figures), inputs
+        content["title"],
+        content.get("citation", ""),
+        path,
+        models,
+        MappingProxyType(tables),
+        MappingProxyType(figures),
+        inputs,
     )
 
 

@@ -161,7 +161,7 @@ def for_priors(analysis: Analysis, chosen: Sequence[str]) -> str:
 def _chapter(model: Model, options: ReportOptions, prob: float, with_priors: bool, one: str) -> Chapter:
     method = options.method or model.method
     trees = {method: fit(model.spec, method=method)}
-    chapter = Chapter(model.name, trees, model.what, _plain(model.settings["S"]))
+    chapter = Chapter(model.name, trees, model.what, _plain(model.settings.get("S", {"se": model.settings.get("se")})))
     if not options.bayes:
         return chapter
     spec = homogeneous(model.spec) if method_named(method).zero_psi else model.spec

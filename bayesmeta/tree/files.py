@@ -1,6 +1,7 @@
 """Results files: the trees of one or several models in one netCDF file or one Zarr directory, written and read back."""
 
 import json
+import logging
 import warnings
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -15,11 +16,13 @@ from bayesmeta.atomic import is_stream, write_file, write_folder
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.tree.checked_groups import check_tree
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
+from bayesmeta.tree.single_entries import single
 
 NETCDF, ZARR = ".nc", ".zarr"
 _VERSION, _DESIGN = "bayesmeta_version", "design_hash"  # attributes of the root of results, and of those of a study
 _ORDER = "models"  # attribute of the root: Zarr gives the groups of a directory in no order
 _ZARR_ROOT = ("zarr.json", ".zgroup")  # of format 3 and of format 2
+LOGGER = logging.getLogger("bayesmeta")
 _LONGEST = 120  # bytes of the name of a model, which is the name of a folder in Zarr directories
 
 
@@ -171,6 +174,7 @@ def check_name_of_model(name: Any, where: str = "the name of a model that is sav
 def write(whole: xr.DataTree, path: Path) -> None:
     """Write a tree of any content in place of what the path held."""
     _check_texts(whole, path)
+    LOGGER.debug("save %s", path)
     if path.suffix == ZARR:
         with warnings.catch_warnings():
             # what readers other than xarray may not understand is consolidated metadata, which they do not need either
@@ -196,9 +200,10 @@ def read(path: str | PathLike[str]) -> dict[str, xr.DataTree]:
         try:
             check_content(tree)
             check_tree(tree)
+            trees[name] = single(tree, json.loads(tree.attrs["psi"]))
         except BayesmetaError as error:
             raise DataError(f"{path}{model}: {error}") from None
-        tree.attrs.pop(CONTENT_HASH, None)
+        trees[name].attrs.pop(CONTENT_HASH, None)
     return trees
 
 

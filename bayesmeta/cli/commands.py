@@ -1,0 +1,239 @@
+"""The commands as they are typed: arguments, options and help. What each does is in the modules of `work`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bayesmeta.cli import work
+from bayesmeta.cli.app import (
+    AsJson,
+    Chains,
+    Draws,
+    ModelFile,
+    OneModel,
+    Out,
+    Outside,
+    Sampler,
+    Seed,
+    TargetAccept,
+    Tune,
+    command,
+)
+
+
+@command
+def fit(
+    file: Annotated[
+        Path, typer.Argument(help="A model file, the name of a bundled one, or a CSV file with FORMULA after it.")
+    ],
+    formula: Annotated[
+        str | None, typer.Argument(help='Of a CSV file: the model, such as "y ~ 1" or "y ~ latitude".')
+    ] = None,
+    variance: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a CSV file: the column of sampling variances; of several outcomes, repeated."),
+    ] = None,
+    se: Annotated[
+        list[str] | None, typer.Option(help="Of a CSV file: the column of standard errors instead; may be repeated.")
+    ] = None,
+    random: Annotated[
+        list[str] | None,
+        typer.Option(help='Of a CSV file: random effects, such as "1 | study" or "1 | district/study".'),
+    ] = None,
+    psi: Annotated[
+        str | None, typer.Option(help="Of a CSV file: the structure of the random effects (unstr, diag, id, cs ...).")
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option(help="Of a CSV file: what the effects are (logor, logrr, smd, md ...).")
+    ] = None,
+    save_model: Annotated[
+        Path | None, typer.Option(help="Of a CSV file: write the model file (.toml) that says the same.")
+    ] = None,
+    model: OneModel = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="Fit by this method instead of the file's: reml, ml, fixed, dl, pm, mm ..."),
+    ] = None,
+    out: Out = None,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Fit the models of a file, or one of a CSV file, print them and save the results."""
+    columns = work.from_csv.Typed(formula, variance or [], se or [], random or [], psi, measure, save_model)
+    work.run_models.fit(file, columns, model, method, out, json, allow_outside)
+
+
+@command
+def sample(
+    file: ModelFile,
+    model: OneModel = None,
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    seed: Seed = 1,
+    sampler: Sampler = "auto",
+    target_accept: TargetAccept = 0.9,
+    out: Out = None,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Sample from the posteriors of the models of a file, print them and save the draws."""
+    settings = work.run_models.Sampling(draws, tune, chains, seed, sampler, target_accept)
+    work.run_models.sample(file, model, settings, out, json, allow_outside)
+
+
+@command
+def compare(
+    file: ModelFile,
+    model: OneModel = None,
+    method: Annotated[str, typer.Option(help="The frequentist method.")] = "reml",
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    seed: Seed = 1,
+    sampler: Sampler = "auto",
+    target_accept: TargetAccept = 0.9,
+    out: Out = None,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Fit and sample the models of a file, print both side by side and save both.
+
+    A model of the file with method = "fixed" has no between-group variance in either.
+    """
+    settings = work.run_models.Sampling(draws, tune, chains, seed, sampler, target_accept)
+    work.run_models.compare(file, model, method, settings, out, json, allow_outside)
+
+
+@command
+def show(
+    file: Annotated[Path, typer.Argument(help="Saved results, netCDF or Zarr.")],
+    model: OneModel = None,
+    json: AsJson = False,
+) -> None:
+    """Print saved results."""
+    work.presentation.show(file, model, json)
+
+
+@command
+def plot(
+    files: Annotated[
+        list[Path], typer.Argument(help="Model files or names of bundled ones, saved results, or a simulation study.")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="forest, funnel, bubble, caterpillar, orchard, structure, profile, prior_posterior, loo_pit, "
+            "dose_response, longitudinal, compare. By default the figures that FILE declares, or forest plots."
+        ),
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be repeated.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="An argument of the plot as NAME=VALUE; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A .png, .svg or .pdf file, or a directory for all pictures.")
+    ] = None,
+    suffix: Annotated[
+        Literal["png", "svg", "pdf"], typer.Option("--format", help="Format of the pictures in a directory.")
+    ] = "png",
+    allow_outside: Outside = False,
+) -> None:
+    """Draw the figures of a file and save them."""
+    work.presentation.plot(files, kind, model or [], settings or [], out, suffix, allow_outside)
+
+
+@command
+def report(
+    file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page; by default the name of FILE with .html.")
+    ] = None,
+    model: OneModel = None,
+    method: Annotated[str | None, typer.Option(help="Fit by this method instead of the file's.")] = None,
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    seed: Seed = 1,
+    bayes: Annotated[bool, typer.Option(help="Sample from the posteriors as well as fit.")] = True,
+    sensitivity: Annotated[
+        bool | None,
+        typer.Option("--sensitivity/--no-sensitivity", help="Sample under other priors too; by default for one model."),
+    ] = None,
+    allow_outside: Outside = False,
+) -> None:
+    """Write one self-contained HTML page about the models of a file or about saved results."""
+    settings = (model, method, draws, tune, chains, seed, bayes, sensitivity, allow_outside)
+    work.presentation.report(file, out, settings)
+
+
+@command
+def models() -> None:
+    """List the bundled model files, which other commands take by name: `bayesmeta fit school`."""
+    work.replication.models()
+
+
+@command
+def reproduce(
+    file: Annotated[
+        Path | None, typer.Argument(help="A model file or the name of a bundled one; by default all bundled ones.")
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--models", help="A directory of model files instead of the bundled ones.")
+    ] = None,
+    allow_outside: Outside = False,
+) -> None:
+    """Check every published number of the model files; exit code 1 when one is not reproduced."""
+    work.replication.reproduce(file, directory, allow_outside)
+
+
+@command
+def simulate(
+    file: Annotated[
+        Path, typer.Argument(help="A declared simulation study, or the name of a bundled one, such as table6.")
+    ],
+    datasets: Annotated[int | None, typer.Option(help="Data sets per scenario instead of the file's number.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Directory of the results; by default the name of FILE with _results."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Number of processes; -1 for one on every processor.")] = -1,
+    zarr: Annotated[bool, typer.Option("--zarr", help="Save a Zarr directory instead of a netCDF file.")] = False,
+) -> None:
+    """Run a simulation study, or what is left of it, and print its statistics beside the published ones."""
+    work.replication.simulate(file, datasets, out, jobs, zarr)
+
+
+@command
+def effects(
+    file: Annotated[Path, typer.Argument(help="A CSV file with one row for each study.")],
+    measure: Annotated[
+        str,
+        typer.Option(help="logor, logrr or rd, of counts; md or smd (Hedges' g), of means."),
+    ],
+    events: Annotated[str | None, typer.Option(help="Columns of events, TREATED,CONTROL.")] = None,
+    total: Annotated[str | None, typer.Option(help="Columns of persons, TREATED,CONTROL.")] = None,
+    no_events: Annotated[str | None, typer.Option(help="Columns of persons without event, instead of --total.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Columns of means, TREATED,CONTROL.")] = None,
+    sd: Annotated[str | None, typer.Option(help="Columns of standard deviations, TREATED,CONTROL.")] = None,
+    n: Annotated[str | None, typer.Option(help="Columns of persons (of means), TREATED,CONTROL.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The CSV file to write; by default the name of FILE with _effects.csv."),
+    ] = None,
+) -> None:
+    """Add effect estimates y and their variances v to a CSV file of counts, or of means and SDs."""
+    columns = {"events": events, "total": total, "no_events": no_events, "mean": mean, "sd": sd, "n": n}
+    work.from_csv.effects(file, measure, columns, out)
+
+
+@command
+def init(
+    file: Annotated[Path, typer.Argument(help="A CSV file with effect estimates and their variances.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The model file; by default the name of FILE with .toml.")
+    ] = None,
+) -> None:
+    """Write a model file with comments for a CSV file, to be changed and fitted."""
+    work.from_csv.init(file, out)

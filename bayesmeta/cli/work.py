@@ -1,0 +1,19 @@
+"""What commands do, by module, each loaded when its first command runs: help and completion wait for none of them."""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bayesmeta.cli import from_csv as from_csv
+    from bayesmeta.cli import presentation as presentation
+    from bayesmeta.cli import replication as replication
+    from bayesmeta.cli import run_models as run_models
+
+_MODULES = ("presentation", "replication", "run_models", "from_csv")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in _MODULES:
+        raise AttributeError(name)
+    return import_module(f"bayesmeta.cli.{name}")
