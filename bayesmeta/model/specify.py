@@ -14,12 +14,13 @@ from bayesmeta.columns import alike, as_frame, check_storable, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
+from bayesmeta.model import doubts
+from bayesmeta.model.descriptions import arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
-from bayesmeta.model.provenance import arms_of, measure_of, row_names
 from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
-from bayesmeta.model.spec import Level, Spec
+from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Fixed
 
@@ -127,7 +128,8 @@ def specify(
     -----
     AssumptionWarning
         When covariances between outcomes are taken as zero, or levels that may have been meant to cross as nested; when
-        labels differ only by case or blanks, or one of them may stand for a missing value.
+        labels differ only by case or blanks, or one of them may stand for a missing value. When the data look like a
+        mistake: standard errors in place of variances, ratios in place of logarithms, a few labels that recur.
     BoundaryWarning
         When the data cannot identify a variance.
 
@@ -152,7 +154,7 @@ def specify(
     response = parsed.response(raw)
     dropped = _dropped(parsed, raw, response)
     row_labels = tuple(map(str, raw.index.tolist()))
-    measure = measure_of(measure, data, parsed.outcomes)
+    stated, measure = measure, measure_of(measure, data, parsed.outcomes)
     arms = arms_of(arms, data, parsed.outcomes, measure)
     grouping = _grouping(parsed, raw, row_labels)
     names, unnamed = row_names(labels, frame, row_labels, parsed.group_columns)
@@ -165,9 +167,12 @@ def specify(
     check_designs(X, design.coef, offsets, observations.place)
     basis = check_rank(X, design.coef)
     sampling, assumed = sampling_covariance(reported, observations)
+    y = response[observations.observed]
     notes = (
         *assumed,
         *unnamed,
+        *_doubts(parsed, y, X, sampling, S=S, se=se, stated=measure if stated is not None else None),
+        *(doubts.of_groups(parsed, grouping, frame, observations.kept) if _is_diagonal(sampling) else ()),
         *recurring_labels(parsed.levels, grouping, parsed.nested, observations.row),
         *_doubtful_labels(parsed, design, grouping),
     )
@@ -175,7 +180,6 @@ def specify(
         Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), psis[name])
         for name, groups_ in zip(parsed.levels, _named(grouping, names, parsed), strict=True)
     )
-    y = response[observations.observed]
     outcome = f"outcome '{parsed.outcomes[0]}'" if len(parsed.outcomes) == 1 else "the outcome"
     check_estimates(y, sampling.variances, outcome, observations.place)
     check_effects(levels, sampling.variances, observations.place)
@@ -205,6 +209,22 @@ def specify(
         labels=names,
         arms=arms,
     )
+
+
+def _is_diagonal(S: SamplingCovariance) -> bool:
+    return len(S.value) == len(S.variances)
+
+
+def _doubts(
+    parsed: Parsed, y: FloatArray, X: FloatArray, sampling: SamplingCovariance, S: Any, se: Any, stated: str | None
+) -> list[str]:
+    """Sentences about numbers that may not be what the arguments say.
+
+    S, se : as the user wrote them.  stated : the measure that the user names; not one of `bm.effects`.
+    """
+    alone = len(parsed.outcomes) == 1 and _is_diagonal(sampling)
+    notes = doubts.of_sampling(S, se, y, X, sampling.variances if alone else None)
+    return notes + (doubts.of_scale(stated, parsed.outcomes[0], y, sampling.variances) if alone else [])
 
 
 def _copied(formulas: Any) -> Any:

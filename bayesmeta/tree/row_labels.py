@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta.model.provenance import named
+from bayesmeta.model.descriptions import named
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import spec_from_tree
 
