@@ -175,6 +175,7 @@ def function_advice(name: str) -> str:
     return _NAMES.get(name, "").format(name=name)
 
 
+_LONGEST = 300  # characters of a formula that people typed
 _IN_FORMULAS: tuple[tuple[str, str], ...] = (  # what formulas of other software hold, and what it is here
     (r"\b(?:as\.)?factor\(\s*([^()]+?)\s*\)", "categories are C({0})"),
     (r"\b(?:s|te|rcs|bs|spline|splines)\(\s*([\w.]+)[^()]*\)", "a natural spline is ns({0}, df=3)"),
@@ -191,6 +192,8 @@ def formula_advice(formula: str) -> str:
     >>> formula_advice("y ~ 1 + (1|study)"), formula_advice("y ~ factor(x)")
     ('random effects stand beside the formula: random="1 | study"', 'categories are C(x)')
     """
+    if len(formula) > _LONGEST:
+        return ""
     for pattern, text in _IN_FORMULAS:
         if match := re.search(pattern, formula):
             return text.format(*(part.strip() for part in match.groups()))
