@@ -5,7 +5,7 @@ show; errors about the data go on to name a row by its index, by which it is loo
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -163,7 +163,7 @@ def _from_index(index: pd.Index, row_labels: Sequence[str]) -> tuple[str, ...] |
     """The labels of an index that is named or holds texts; a plain one only counts."""
     if isinstance(index, pd.MultiIndex) or not index.is_unique or index.hasnans:
         return None
-    if index.name is None and not (index.dtype.kind == "O" and _is_text(index.to_series())):
+    if index.name is None and not (index.dtype.kind == "O" and _is_text(index)):
         return None
     kind = "row" if index.name is None else str(index.name)
     return _if_different([named(kind, text) for text in row_labels])
@@ -171,35 +171,41 @@ def _from_index(index: pd.Index, row_labels: Sequence[str]) -> tuple[str, ...] |
 
 def _from_columns(frame: pd.DataFrame) -> tuple[str, ...] | None:
     """The first column of texts that are all different, else the first that is so with the year of publication."""
-    texts = [column for _, column in frame.items() if _holds_objects(column)]
-    for column in texts:
-        if column.is_unique and _is_text(column):
-            return _if_different([named(str(column.name), cell) for cell in column])
-    years = [column for _, column in frame.items() if "year" in str(column.name).casefold() and _are_years(column)]
-    if len(years) != 1:
-        return None
-    for column in texts:
-        if 2 * column.nunique() > len(column) and _is_text(column):
-            names = _if_different([f"{cell} ({label(year)})" for cell, year in zip(column, years[0], strict=True)])
-            if names is not None:
-                return names
+    columns = [position for position, dtype in enumerate(frame.dtypes.tolist()) if _holds_objects(dtype)]
+    several = []
+    for position in columns:
+        cells = frame.iloc[:, position].tolist()
+        different = len(set(cells)) if all(isinstance(cell, str) for cell in cells) else 0
+        if 2 * different > len(cells) and _is_text(cells):
+            if different == len(cells):
+                return _if_different([" ".join(cell.split()) for cell in cells])
+            several.append(cells)
+    years = _years(frame) if several else None
+    for cells in several if years else ():
+        if names := _if_different([f"{cell} ({label(year)})" for cell, year in zip(cells, years or (), strict=True)]):
+            return names
     return None
 
 
-def _holds_objects(column: pd.Series) -> bool:
-    return column.dtype == object or isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype)
+def _holds_objects(dtype: Any) -> bool:
+    """Whether cells of a column of this type may be texts."""
+    return bool(dtype.kind == "O")
+
+
+def _years(frame: pd.DataFrame) -> list[float] | None:
+    """The column of years of publication, where it is the only one that is called so."""
+    named_so = [position for position, name in enumerate(frame.columns) if "year" in str(name).casefold()]
+    if len(named_so) != 1 or frame.dtypes.iloc[named_so[0]].kind not in "iuf":
+        return None
+    years: list[float] = frame.iloc[:, named_so[0]].tolist()
+    plausible = all(year == year and float(year).is_integer() and int(year) in _YEARS for year in years)
+    return years if plausible else None
 
 
 def _if_different(names: Sequence[str]) -> tuple[str, ...] | None:
     return tuple(names) if len(set(names)) == len(names) else None
 
 
-def _is_text(column: pd.Series) -> bool:
+def _is_text(cells: Iterable[object]) -> bool:
     """Whether every cell is text with a letter in it."""
-    return all(isinstance(cell, str) and any(character.isalpha() for character in cell) for cell in column)
-
-
-def _are_years(column: pd.Series) -> bool:
-    if not pd.api.types.is_numeric_dtype(column.dtype) or column.isna().any():
-        return False
-    return all(float(year).is_integer() and int(year) in _YEARS for year in column)
+    return all(isinstance(cell, str) and any(map(str.isalpha, cell)) for cell in cells)
