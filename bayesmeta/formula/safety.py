@@ -206,7 +206,7 @@ class _Checker:
     """Walks one formula and gathers its Part."""
 
     def __init__(self, formula: str, columns: Sequence[str], functions: Collection[str]) -> None:
-        self.shown, self.columns, self.functions = shown(formula, 200), columns, functions
+        self.formula, self.shown, self.columns, self.functions = formula, shown(formula, 200), columns, functions
         self.quoted: dict[str, str] = {}
         if "\\" in formula:
             self.refuse("a backslash")
@@ -216,7 +216,7 @@ class _Checker:
                 self.refuse(what)
 
     def refuse(self, what: str, remedy: str = "") -> NoReturn:
-        remedy = remedy or formula_advice(self.formula)
+        remedy = (remedy or formula_advice(self.formula))[:200]
         raise SpecError(
             f"formula {self.shown}: {what if len(what) <= 200 else what[:200] + '...'} is not allowed"
             f"{'; ' * bool(remedy)}{remedy}\n"

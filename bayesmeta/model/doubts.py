@@ -42,7 +42,8 @@ def of_sampling(S: Any, se: Any, y: FloatArray, X: FloatArray, variances: FloatA
     if names := _named_like(S, _ERRORS):
         what = _usually(names, "standard errors")
         return [f"S={_words(S)}: {what}, and S takes variances; if so, write se={_words(S)}"]
-    scatter = _too_alike(y, X, variances) if isinstance(S, str) and variances is not None else ""
+    neutral = isinstance(S, str) and not _VARIANCES.search(S)
+    scatter = _too_alike(y, X, variances) if neutral and variances is not None else ""
     if not scatter:
         return []
     sentence = f"the estimates scatter less than these variances allow ({scatter})"

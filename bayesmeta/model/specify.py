@@ -168,6 +168,8 @@ def specify(
     basis = check_rank(X, design.coef)
     sampling, assumed = sampling_covariance(reported, observations)
     y = response[observations.observed]
+    outcome = f"outcome '{parsed.outcomes[0]}'" if len(parsed.outcomes) == 1 else "the outcome"
+    check_estimates(y, sampling.variances, outcome, observations.place)
     notes = (
         *assumed,
         *unnamed,
@@ -180,8 +182,6 @@ def specify(
         Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), psis[name])
         for name, groups_ in zip(parsed.levels, _named(grouping, names, parsed), strict=True)
     )
-    outcome = f"outcome '{parsed.outcomes[0]}'" if len(parsed.outcomes) == 1 else "the outcome"
-    check_estimates(y, sampling.variances, outcome, observations.place)
     check_effects(levels, sampling.variances, observations.place)
     flat = unidentified(levels, X, basis)
     notes = (*notes, *nothing_varies(levels))
