@@ -111,7 +111,7 @@ def _draw(ax: "Axes", own: xr.Dataset, cut: float, fitted: float) -> list[str]:
     text = f"{_number(estimate)} [{_number(lower)}, {_number(upper)}]"
     look: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "color": style.INK}
     ax.annotate(text, (0.5, cut), (0, -4), ha="center", va="top", fontsize=style.SMALL, **look)
-    return notes if any(notes) else [f"{percent(own.attrs['prob'])} interval"]
+    return [f"{percent(own.attrs['prob'])} interval", *notes]
 
 
 def _smooth(own: xr.Dataset, fitted: float, exact: dict[float, float]) -> tuple[FloatArray, FloatArray]:

@@ -343,7 +343,7 @@ def key_lines(spec: Spec) -> list[tuple[str, str]]:
         if level.name == schema.UNIT and spec.design.parsed.group_columns == ():
             groups = f"{level.n_groups} groups, each row of the data its own"
         effects = f"random effects {listing(level.effects, 6)}"
-        if level.dim > 1:  # a single variance has no structure
+        if level.dim > 1 or not level.n_free:  # a single free variance has no structure
             effects += f", covariance {level.structure.name}"
         lines.append((f"level {depth}", f"{level.name}: {groups}; {effects if level.dim else 'no random effects'}"))
     k, n = len(spec.outcomes), int(spec.kept.sum())
