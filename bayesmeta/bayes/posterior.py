@@ -20,6 +20,7 @@ from bayesmeta.model.spec import Spec
 from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import BETA, ModelPriors, log_prior, prior_draws
 from bayesmeta.tree.heterogeneity import heterogeneity_table
+from bayesmeta.tree.single_entries import over_effects
 from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
 
 SAMPLE = (schema.CHAIN, schema.DRAW)
@@ -128,9 +129,12 @@ class _View:
     def parameters(self, draws: Draws) -> dict[str, Any]:
         variables: dict[str, Any] = {BETA: ((*SAMPLE, schema.COEF), draws.beta)}
         for level, tau, rho in zip(self.spec.levels, draws.tau, draws.rho, strict=True):
-            for name, values, dim in ((schema.tau, tau, tau_dim(level)), (schema.rho, rho, rho_dim(level))):
-                if values.shape[-1]:
-                    variables[name(level.name)] = ((*SAMPLE, dim), values) if dim else (SAMPLE, values[..., 0])
+            if tau.shape[-1]:
+                over = over_effects(level.name, level.effects, tau, SAMPLE)
+                variables[schema.tau(level.name)] = over if tau_dim(level) else (SAMPLE, tau[..., 0])
+            if rho.shape[-1]:
+                dim = rho_dim(level)
+                variables[schema.rho(level.name)] = ((*SAMPLE, dim), rho) if dim else (SAMPLE, rho[..., 0])
         return variables
 
     def by_group(self, b: FloatArray, level: str) -> Any:
@@ -143,7 +147,7 @@ class _View:
         return {name: self.dims(np.broadcast_to(values, int(np.prod(self.shape)))) for name, values in blocks.items()}
 
     def table(self, variables: dict[str, Any], **attrs: str) -> xr.Dataset:
-        used = {dim for dims, _ in variables.values() for dim in dims}
+        used = {dim for dims, *_ in variables.values() for dim in dims}
         coords: dict[str, Any] = {dim: labels for dim, labels in self.labels.items() if dim in used}
         return xr.Dataset(variables, coords | (self.of_obs if schema.OBS in used else {}), attrs)
 

@@ -11,6 +11,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.heterogeneity import heterogeneity_table
+from bayesmeta.tree.single_entries import over_effects
 from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
 
 Variables = dict[str, Any]
@@ -49,7 +50,7 @@ def _estimate(spec: Spec, estimate: Estimate, random_effects: bool) -> xr.Datase
     for level, psi in zip(spec.levels, estimate.psi, strict=True):
         variables |= _covariance(level, psi)
     for level, se in zip(spec.levels, estimate.tau2_se or (), strict=estimate.tau2_se is not None):
-        variables[schema.tau2_se(level.name)] = (schema.effect(level.name), se)
+        variables[schema.tau2_se(level.name)] = over_effects(level.name, level.effects, se)
     if random_effects:
         predicted = kernel.random_effects(spec.statistics, list(estimate.psi)).levels
         for level, b in zip(spec.levels, predicted, strict=True):
@@ -67,7 +68,7 @@ def _covariance(level: Level, psi: np.ndarray) -> Variables:
     rho = np.divide(psi[first, second], scale, out=np.full(len(first), np.nan), where=scale > 0)
     return {
         schema.psi(level.name): ((effect, schema.bis(effect)), psi),
-        schema.tau(level.name): (effect, tau),
+        schema.tau(level.name): over_effects(level.name, level.effects, tau),
         schema.rho(level.name): (schema.pair(level.name), rho),
     }
 

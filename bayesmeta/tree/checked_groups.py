@@ -25,6 +25,7 @@ from bayesmeta.tree.schema_check import (
     problem,
     written_hashes,
 )
+from bayesmeta.tree.single_entries import one_effect, with_dimensions
 
 _SPECIFICATION = (schema.OBSERVED, schema.CONSTANT, schema.RAW, schema.HETEROGENEITY)
 _SMALL = 100_000  # bytes of a group whose values are compared with their hashes at every reading
@@ -66,7 +67,8 @@ _SEEN: dict[int, _Seen] = {}  # by id, since trees have no hash
 def checked_group(tree: xr.DataTree, name: str) -> xr.Dataset:
     """A group of a tree, checked at first and whenever one of its variables has been exchanged for another.
 
-    Its labels are in the order of the specification, whatever their order in the tree.
+    Its labels are in the order of the specification, whatever their order in the tree, and what is one number there
+    has its dimension again, see `single_entries`.
     """
     seen = _SEEN.get(id(tree))
     if seen is None or seen.tree() is not tree:
@@ -91,7 +93,9 @@ def checked_group(tree: xr.DataTree, name: str) -> xr.Dataset:
     seen.groups[name], seen.numbers[name] = variables, numbers
     if straight is table:
         seen.ordered.add(name)
-    return straight
+    if name not in (schema.ESTIMATE, schema.HETEROGENEITY):
+        return straight
+    return with_dimensions(name, straight, one_effect(tree, seen.about.levels))
 
 
 def _numbers(node: xr.DataTree) -> tuple[bytes, ...]:

@@ -16,6 +16,7 @@ from bayesmeta.atomic import is_stream, write_file, write_folder
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.tree.checked_groups import check_tree
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
+from bayesmeta.tree.single_entries import single
 
 NETCDF, ZARR = ".nc", ".zarr"
 _VERSION, _DESIGN = "bayesmeta_version", "design_hash"  # attributes of the root of results, and of those of a study
@@ -199,9 +200,10 @@ def read(path: str | PathLike[str]) -> dict[str, xr.DataTree]:
         try:
             check_content(tree)
             check_tree(tree)
+            trees[name] = single(tree, json.loads(tree.attrs["psi"]))
         except BayesmetaError as error:
             raise DataError(f"{path}{model}: {error}") from None
-        tree.attrs.pop(CONTENT_HASH, None)
+        trees[name].attrs.pop(CONTENT_HASH, None)
     return trees
 
 

@@ -10,6 +10,7 @@ from scipy.special import chdtrc
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.model.spec import Spec
+from bayesmeta.tree.single_entries import without_dimensions
 from bayesmeta.tree.specification import group
 from bayesmeta.tree.variance_shares import excess
 
@@ -25,17 +26,17 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Over `outcome`, "overall" first and, when there are several, every outcome. `Q`: weighted residual sum of
-        squares of the model without random effects. Overall it uses the whole sampling covariance S, for one outcome
-        only that outcome's sampling variances, at the same fixed-effects coefficients; so the outcomes' Q do not add up
-        to the overall one, nor equal those of separate analyses. `df`: observations less the coefficients that touch
-        them. `pvalue`: upper tail of the chi-squared distribution with df degrees of freedom. `I2`: 100 max(0, (Q - df)
-        / Q), in percent. `H2`: max(1, Q / df). `I2_tau2`, in percent, and `H2_tau2` describe the fitted between-group
-        variance instead: tau2 / (tau2 + s2) and tau2 / s2 + 1, with the typical sampling variance s2 of
-        `variance_partition`; summaries show these. With several levels tau2 is their sum, with random slopes the mean
-        over the observations; of several outcomes the overall tau2 / s2 is the mean of theirs, weighted by degrees of
-        freedom. Of a posterior they are means over the draws. All but Q and df are NaN where df is not positive. The
-        offset is subtracted first, missing outcomes are left out.
+        Scalars; of several outcomes over `outcome`, "overall" first. `Q`: weighted residual sum of squares of the model
+        without random effects. Overall it uses the whole sampling covariance S, for one outcome only that outcome's
+        sampling variances, at the same fixed-effects coefficients; so the outcomes' Q do not add up to the overall one,
+        nor equal those of separate analyses. `df`: observations less the coefficients that touch them. `pvalue`: upper
+        tail of the chi-squared distribution with df degrees of freedom. `I2`: 100 max(0, (Q - df) / Q), in percent.
+        `H2`: max(1, Q / df). `I2_tau2`, in percent, and `H2_tau2` describe the fitted between-group variance instead:
+        tau2 / (tau2 + s2) and tau2 / s2 + 1, with the typical sampling variance s2 of `variance_partition`; summaries
+        show these. With several levels tau2 is their sum, with random slopes the mean over the observations; of several
+        outcomes the overall tau2 / s2 is the mean of theirs, weighted by degrees of freedom. Of a posterior they are
+        means over the draws. All but Q and df are NaN where df is not positive. The offset is subtracted first, missing
+        outcomes are left out.
 
     Raises
     ------
@@ -51,12 +52,12 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
-    >>> bm.heterogeneity(bm.fit(spec))["Q"].round(2).item()
+    >>> round(float(bm.heterogeneity(bm.fit(spec))["Q"]), 2)
     578.86
     >>> bm.heterogeneity(bm.fit(spec))["I2_tau2"].round(2).item()
     95.19
     """
-    return group(tree, schema.HETEROGENEITY)
+    return without_dimensions(schema.HETEROGENEITY, group(tree, schema.HETEROGENEITY), {})
 
 
 def heterogeneity_table(spec: Spec, psi: Sequence[FloatArray]) -> xr.Dataset:
@@ -92,5 +93,7 @@ def _table(labels: list[str], Q: np.ndarray, df: np.ndarray, relative: np.ndarra
         "H2_tau2": (1 + relative).mean(0),
     }
     columns["I2"] = np.where(testable, columns["I2"], np.nan)
+    if len(labels) == 1:
+        return xr.Dataset({name: values[0] for name, values in columns.items()}, coords={schema.OUTCOME: labels[0]})
     variables = {name: (schema.OUTCOME, values) for name, values in columns.items()}
     return xr.Dataset(variables, coords={schema.OUTCOME: pd.Index(labels, dtype=object)})

@@ -181,16 +181,16 @@ def _check_variable(variable: xr.Variable, rule: Rule, where: str) -> None:
         return
     lacking = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if lacking.any() and not rule.missing:
-        raise problem(where, f"is NaN at position {_position(lacking)}")
+        raise problem(where, f"is NaN{_position(lacking)}")
     bad = ~lacking & ~((values >= rule.least) & (values <= rule.most) & (np.abs(values) < np.inf))
     if bad.any() and not (rule.missing and rule.least == -np.inf and np.isinf(values[bad]).all()):
         low, high = (f"{edge:g}" for edge in (rule.least, rule.most))
         span = "finite" if (low, high) == ("-inf", "inf") else f"from {low} to {high}"
-        raise problem(where, f"is {values[bad][0]:g} at position {_position(bad)}; it must be {span}")
+        raise problem(where, f"is {values[bad][0]:g}{_position(bad)}; it must be {span}")
 
 
 def _position(where: np.ndarray) -> str:
-    return ", ".join(map(str, np.argwhere(where)[0].tolist()))
+    return "".join(f" at position {', '.join(map(str, at))}" for at in np.argwhere(where)[:1].tolist() if at)
 
 
 def _sizes(tree: xr.DataTree, about: About) -> dict[str, int]:
@@ -270,8 +270,9 @@ def _estimate(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
         effect, group = schema.effect(level), schema.group(level)
         rules |= _labels(effect, optional=True) | _labels(schema.pair(level), optional=True)
         rules[schema.psi(level)] = Rule((effect, schema.bis(effect)))
-        rules[schema.tau(level)] = Rule((effect,), least=0)
-        rules[schema.tau2_se(level)] = Rule((effect,), least=0, missing=True, optional=True)
+        single, several = ((), ((effect,),)) if sizes[effect] == 1 else ((effect,), ())  # until 0.1 over it
+        rules[schema.tau(level)] = Rule(single, least=0, several=several)
+        rules[schema.tau2_se(level)] = Rule(single, least=0, missing=True, optional=True, several=several)
         rules[schema.rho(level)] = Rule((schema.pair(level),), least=-1 - 1e-9, most=1 + 1e-9, missing=True)
         rules[schema.b(level)] = Rule((group, effect), optional=True)
         rules[schema.b_se(level)] = Rule((group, effect), least=0, missing=True, optional=True)
@@ -284,17 +285,19 @@ def _criteria(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
 
 
 def _heterogeneity(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
-    dim = (schema.OUTCOME,)
-    return {
-        schema.OUTCOME: Rule(dim, "text"),
-        "Q": Rule(dim, least=0),
-        "df": Rule(dim, "integer"),
-        "pvalue": Rule(dim, least=0, most=1, missing=True),
-        "I2": Rule(dim, least=0, most=100, missing=True),
-        "H2": Rule(dim, least=0, missing=True),
-        "I2_tau2": Rule(dim, least=0, most=100, missing=True, optional=True),
-        "H2_tau2": Rule(dim, least=1, missing=True, optional=True),
+    rules = {
+        schema.OUTCOME: Rule((), "text"),
+        "Q": Rule((), least=0),
+        "df": Rule((), "integer"),
+        "pvalue": Rule((), least=0, most=1, missing=True),
+        "I2": Rule((), least=0, most=100, missing=True),
+        "H2": Rule((), least=0, missing=True),
+        "I2_tau2": Rule((), least=0, most=100, missing=True, optional=True),
+        "H2_tau2": Rule((), least=1, missing=True, optional=True),
     }
+    dim = (schema.OUTCOME,)  # until 0.1 of one outcome too
+    one = len(about.outcomes) == 1
+    return {name: rule._replace(several=(dim,)) if one else rule._replace(dims=dim) for name, rule in rules.items()}
 
 
 def _optimizer(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:

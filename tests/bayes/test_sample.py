@@ -189,7 +189,7 @@ def test_densities_are_those_of_the_draws(wide: xr.DataTree) -> None:
     beta = posterior["beta"].values[1, 7]
     expected = kernel.loglik_per_group(spec.statistics, psi, beta)
     np.testing.assert_allclose(wide["log_likelihood"]["y"].values[1, 7], expected, rtol=1e-10)
-    taus, rhos = [posterior["tau_g"].values[1, 7], []], [posterior["rho_g"].values[1, 7][None], []]
+    taus, rhos = [np.atleast_1d(posterior["tau_g"].values[1, 7]), []], [posterior["rho_g"].values[1, 7][None], []]
     blocks = log_prior(ModelPriors.from_json(wide.attrs["priors"]), spec, beta, taus, rhos)
     for name, value in blocks.items():
         assert float(wide["log_prior"][name][1, 7]) == pytest.approx(float(value), rel=1e-10)

@@ -179,7 +179,7 @@ def errors(model: Model) -> tuple[float, float, float, float]:
 def error_of_tau(spec: bm.Spec, model: Model) -> float:
     """Relative to tau or to its standard error; 0 where the maximum lies at zero and the search says so."""
     fit = bm.fit(spec)
-    tau = float(fit["estimate"]["tau_g"][0])
+    tau = float(fit["estimate"]["tau_g"])
     if tau == 0:
         return 0.0 if falls_from_zero(model) else np.inf
     with mpmath.workdps(DIGITS):

@@ -133,7 +133,7 @@ def test_predictors_of_one_outcome_equal_the_long_form() -> None:
 def test_a_variance_at_zero_is_exactly_zero_and_flagged() -> None:
     data = pd.DataFrame({"y": [0.1, 0.11, 0.09, 0.1, 0.1], "v": 0.04})
     tree = bm.fit(bm.specify("y ~ 1", data, S="v"))
-    assert float(tree["estimate"]["tau_unit"][0]) == 0.0
+    assert float(tree["estimate"]["tau_unit"]) == 0.0
     assert tree["optimizer"]["at_boundary"].values.tolist() == [True]
     assert bool(tree["optimizer"]["converged"])
     assert np.isnan(tree["estimate"]["xi_cov"].values).all()
@@ -217,7 +217,7 @@ def test_a_local_maximum_above_zero_is_not_taken_for_the_maximum() -> None:
     fit = bm.fit(bm.specify("logor ~ ablat + year + alloc", data, S="logorvar"), method="ml")
     none = bm.fit(bm.specify("logor ~ ablat + year + alloc", data, S="logorvar"), method="fixed")
     assert loglik(fit) >= loglik(none) - 1e-9
-    assert float(fit["estimate"]["tau_unit"][0]) == 0.0
+    assert float(fit["estimate"]["tau_unit"]) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from bayesmeta.model.spec import Level
 from bayesmeta.priors.correlations import rho_draws
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.tree.heterogeneity import heterogeneity_table
+from bayesmeta.tree.single_entries import over_effects
 from bayesmeta.tree.specification import results_tree
 
 LKJ = bm.Prior("LKJ", eta=2.0)
@@ -51,9 +52,8 @@ def make_posterior(
         effect, pair = schema.effect(level.name), schema.pair(level.name)
         if len(tau):
             common = level.structure.n_tau(2) == 1
-            posterior[schema.tau(level.name)] = (
-                (SAMPLE, tau.reshape(shape)) if common else _variable(tau.T, shape, effect)
-            )
+            over = over_effects(level.name, level.effects, tau.T.reshape(*shape, -1), SAMPLE)
+            posterior[schema.tau(level.name)] = (SAMPLE, tau.reshape(shape)) if common else over
         if len(rho):
             single = level.structure.name != "unstr"
             posterior[schema.rho(level.name)] = (
@@ -135,5 +135,5 @@ def _variable(values: np.ndarray, shape: tuple[int, int], *dims: str) -> tuple[t
 
 
 def _table(variables: dict[str, tuple[Sequence[str], np.ndarray]], labels: dict[str, pd.Index]) -> xr.Dataset:
-    used = {dim for dims, _ in variables.values() for dim in dims}
+    used = {dim for dims, *_ in variables.values() for dim in dims}
     return xr.Dataset(variables, {dim: values for dim, values in labels.items() if dim in used})
