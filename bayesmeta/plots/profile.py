@@ -90,7 +90,7 @@ def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesAr
 def _drawn_already(name: str, curved: Sequence[str]) -> bool:
     """Whether a variance or covariance has the SD or correlation beside it."""
     kind, bracket, place = name.partition("[")
-    return kind == "psi" and bool({f"tau{bracket}{place}", f"rho{bracket}{place}"} & set(curved))
+    return kind in ("psi", "tau2") and bool({f"tau{bracket}{place}", f"rho{bracket}{place}"} & set(curved))
 
 
 def _draw(ax: "Axes", own: xr.Dataset, cut: float, fitted: float) -> list[str]:
