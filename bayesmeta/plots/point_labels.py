@@ -47,9 +47,9 @@ def name_points(
     frame = ax.get_window_extent()
     inside = frame.x0 * scale, frame.y0 * scale, frame.x1 * scale, frame.y1 * scale
     taken: list[Box] = [(a - r, b - r, a + r, b + r) for (a, b), r in zip(places.tolist(), reach.tolist(), strict=True)]
-    for i in np.flatnonzero(chosen):
+    for i in np.flatnonzero(chosen).tolist():
         far = float(reach[i]) + _FAR
-        boxes = [_box(*places[i], side, far, width(names[i], _LETTERS)) for side in _SIDES]
+        boxes = [_box(places[i], side, far, width(names[i], _LETTERS)) for side in _SIDES]
         costs = [sum(_overlap(box, other) for other in taken) + 5 * _outside(box, inside) for box in boxes]
         best = int(np.argmin(costs))
         taken.append(boxes[best])
@@ -67,9 +67,9 @@ def name_points(
         )
 
 
-def _box(x: float, y: float, side: tuple[int, int], far: float, wide: float) -> Box:
+def _box(point: FloatArray, side: tuple[int, int], far: float, wide: float) -> Box:
     """The box of a name on one side of a point."""
-    across, up = side
+    (x, y), (across, up) = point.tolist(), side
     left = x + across * far - wide * (1 - across) / 2
     low = y + up * far - _LETTERS * (1 - up) / 2
     return left, low, left + wide, low + _LETTERS

@@ -119,8 +119,9 @@ def new_axes(
             figure: Figure = plt.figure(**layout)  # type: ignore[arg-type]
         except ImportError:  # what matplotlib raises for an interactive backend without a display
             figure = Figure(**layout)  # type: ignore[arg-type]
-        ratios = {"width_ratios": width_ratios, "height_ratios": height_ratios}
-        axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey, **ratios)
+        axes = figure.subplots(
+            rows, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios, height_ratios=height_ratios
+        )
     for ax in axes.flat:
         tidy(ax)
     return figure, axes
