@@ -210,7 +210,7 @@ def _levels(spec: Spec, name: str | None) -> list[Level]:
 def _names(spec: Spec, level: Level) -> list[str]:
     """The labels of the groups; where each row is its own group, those of the rows."""
     if level.name != schema.UNIT or level.n_groups != len(set(spec.row.tolist())):
-        return [str(label) for label in spec.labels[schema.group(level.name)].tolist()]
+        return [str(label) for label in spec.coords[schema.group(level.name)].tolist()]
     texts, row_of = row_labels(spec).texts, dict(zip(level.index.tolist(), spec.row.tolist(), strict=True))
     return [texts[row_of[g]] for g in range(level.n_groups)]
 

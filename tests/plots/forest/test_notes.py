@@ -150,3 +150,17 @@ def test_sixty_eight_studies_fit_a_page(n: int) -> None:
     assert figure.get_figheight() < 9.5
     assert figure.get_figwidth() <= 7.2
     assert crowded(figure) == []
+
+
+def test_arms_of_the_specification_say_where_the_outcome_is_lower(bcg: pd.DataFrame) -> None:
+    arms = ("vaccinated", "not vaccinated")
+    tree = bm.fit(bm.specify("logor ~ 1", bcg, S="logorvar", measure="logor", arms=arms))
+    texts = {
+        favours: drawn(bm.plots.forest(tree, favours=favours)).replace("\n", " ") for favours in (None, True, False)
+    }
+    assert "Lower in vaccinated" in texts[None]
+    assert "Lower in not vaccinated" in texts[None]
+    assert "Favours vaccinated" in texts[True]
+    assert "vaccinated" not in texts[False]
+    with pytest.raises(bm.SpecError, match="favours=True takes the names of the arms"):
+        bm.plots.forest(fitted(bcg), favours=True)
