@@ -80,7 +80,7 @@ class Counts:
 
 
 def row_labels(spec: Spec, labels: ByRow | None = None) -> Labels:
-    """The user's labels, else those of the innermost level where rows are only numbered, else those of the rows."""
+    """The user's labels, else the names that the data have, those of the innermost level, or those of the rows."""
     if labels is not None:
         column = by_row(spec, labels, "labels")
         row_texts = [
@@ -89,6 +89,10 @@ def row_labels(spec: Spec, labels: ByRow | None = None) -> Labels:
         ]
         return Labels(heading(column.name if isinstance(column.name, str) else "Study"), row_texts)
     index, inner = spec.data.index, spec.levels[-1]
+    if spec.labels is not None:
+        names = list(spec.labels)
+        source = next((name for name, column in spec.data.items() if column.tolist() == names), "study")
+        return Labels(heading(str(index.name or source)), names)
     numbered = isinstance(index, pd.RangeIndex) and index.equals(pd.RangeIndex(len(index)))
     if numbered and inner.name in spec.data and len(set(spec.row)) == len({*inner.index}):
         return Labels(heading(inner.name), [named(inner.name, x) for x in spec.data[inner.name]])
