@@ -145,7 +145,7 @@ class Spec:
     dropped : tuple of str
         For every row the reason why it is not, "" where it is kept.
     data : DataFrame
-        The raw columns that the formulas used, all rows, untouched.
+        The columns of the input, all rows, untouched.
     terms : Terms
         The formulas as written.
     measure : str, optional

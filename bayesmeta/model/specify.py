@@ -16,6 +16,7 @@ from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.measures import check_measure
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
+from bayesmeta.model.input_columns import kept_columns
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
 from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
@@ -56,6 +57,7 @@ def specify(
     groups: str | None = None,
     measure: MeasureName | str | None = None,
     se: Any = None,
+    keep: str | Sequence[str] | None = None,
 ) -> Spec:
     """A meta-analytical model with its data, checked and frozen; what `fit` and `sample` take.
 
@@ -101,11 +103,14 @@ def specify(
     se : str, list of str or array, optional
         Standard errors in place of `S`, in the unit of the outcomes and positive: a column name or (n,) for one
         outcome, k names or (n, k) for several, whose correlations within a row `S_correlation` gives.
+    keep : str or list of str, optional
+        Columns that no formula uses and that results trees keep all the same, so that plots and later questions find
+        them by name. By default all up to a million cells of `data`, beyond which none are; [] keeps none.
 
     Returns
     -------
     Spec
-        The specification: arrays, labels and the raw columns that the formulas use.
+        The specification: arrays, labels and the raw columns.
 
     Raises
     ------
@@ -118,7 +123,8 @@ def specify(
     -----
     AssumptionWarning
         When covariances between outcomes are taken as zero, or levels that may have been meant to cross as nested; when
-        labels differ only by case or blanks, or one of them may stand for a missing value.
+        labels differ only by case or blanks, or one of them may stand for a missing value; when a column that no
+        formula uses cannot be stored.
     BoundaryWarning
         When the data cannot identify a variance.
 
@@ -139,14 +145,15 @@ def specify(
     frame, offset_column = _with_offset(frame, offset)
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
-    raw = frame[list(parsed.columns)].copy()
+    columns, lost = kept_columns(frame, parsed.columns, keep)
+    raw = columns[list(parsed.columns)]
     _check_storable(raw)
     response = parsed.response(raw)
     dropped = _dropped(parsed, raw, response)
     row_labels = tuple(map(str, raw.index.tolist()))
     grouping = _grouping(parsed, raw, row_labels)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)
-    rows = raw[observations.kept]
+    rows = raw if observations.kept.all() else raw[observations.kept]
     design = Design(parsed, rows)
     psis = _structures(psi, {level: design.effects(level) for level in parsed.levels})
     check_free(psis, {level: design.effects(level) for level in parsed.levels})
@@ -169,7 +176,7 @@ def specify(
     check_effects(levels, sampling.variances, observations.place)
     flat = unidentified(levels, X, basis)
     notes = (*notes, *nothing_varies(levels))
-    for note in notes:
+    for note in (*lost, *notes):
         warn(note, AssumptionWarning)
     for note in flat:
         warn(note, BoundaryWarning)
@@ -186,7 +193,7 @@ def specify(
         row_labels=row_labels,
         kept=observations.kept,
         dropped=tuple(dropped),
-        data=raw,
+        data=columns,
         terms=parsed.terms,
         measure=measure,
         notes=(*notes, *_without_effects(parsed), *flat),

@@ -104,13 +104,13 @@ def forest(
         of the axes, in the largest font from 7 to 5 points that fits. By default the axes of a new figure, which is as
         large as its texts need.
     labels : str or sequence, optional
-        One text for each row of the data, or the name of a column that the formulas used. By default the labels of the
+        One text for each row of the data, or the name of a column of the data. By default the labels of the
         innermost level where the rows of the data are only numbered, else the index of the data.
     columns : DataFrame or mapping, optional
         Numbers to be shown beside the labels, such as events and totals: a data frame with the rows of the data, or a
         dict of headings to values by row. A pair ("Vaccinated", "TB") puts "TB" below "Vaccinated".
     subgroup : str or sequence, optional
-        One value for each row, or the name of a column that the formulas used: rows are grouped under headings. Below
+        One value for each row, or the name of a column of the data: rows are grouped under headings. Below
         each group is its mean, if the model's predictors give all of its rows the same one, as `logrr ~ alloc` does for
         `subgroup="alloc"`; subgroups that the model does not distinguish have only headings, because the tree holds no
         separate fits of them.
