@@ -194,12 +194,12 @@ def _fixed(fixed: str | dict[str, str], columns: Sequence[str]) -> tuple[list[Pa
         return responses, [check_formula(_right(f, f"formula of {y}"), columns) for y, f in fixed.items()], []
     sides = split(_text(fixed, "formula"), "~")
     if len(sides) != 2 or not sides[0]:
-        raise SpecError(f"formula '{fixed}' must have outcomes and predictors on two sides, such as 'y ~ x'")
+        raise SpecError(f"formula {shown(fixed, 200)} must have outcomes and predictors on two sides, such as 'y ~ x'")
     called = _CALL.fullmatch(sides[0])
     outcomes = split(called[2], ",") if called and called[1] == "cbind" else split(sides[0], "+")
-    responses = [check_expression(_text(outcome, f"outcome of '{fixed}'"), columns) for outcome in outcomes]
+    responses = [check_expression(_text(outcome, f"outcome of {shown(fixed, 200)}"), columns) for outcome in outcomes]
     terms, offsets = [], []
-    for term in split(_right(sides[1], f"formula '{fixed}'"), "+"):
+    for term in split(_right(sides[1], f"formula {shown(fixed, 200)}"), "+"):
         call = _CALL.fullmatch(term)
         if call and call[1] == "offset":
             offsets.append(check_expression(call[2], columns))
@@ -263,9 +263,10 @@ def _bar(text: str) -> Iterator[_Level]:
             else "such as '1 | district/study', without brackets"
         )
         raise SpecError(
-            f"random part '{text}' must be predictors | grouping column\n  {hint}; several levels also as a list"
+            f"random part {shown(text, 200)} must be predictors | grouping column\n"
+            f"  {hint}; several levels also as a list"
         )
-    effects = _right(sides[0], f"random part '{text}'")
+    effects = _right(sides[0], f"random part {shown(text, 200)}")
     for position, group in enumerate(split(sides[1], "/")):
         yield _Level(group, effects, nested=position > 0)
 

@@ -100,7 +100,7 @@ def _checked_formula(text: str, columns: tuple[str, ...]) -> Part:
         raise
     except Exception as error:  # formulaic's parser has more ways to fail than its own errors
         raise SpecError(
-            f"formula '{text}' cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
+            f"formula {shown(text, 200)} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from None
     return checker.finished()
 
@@ -110,12 +110,13 @@ def _check_doubles(text: str, checked: str) -> None:
     terms = ["".join(term.split()) for term in split(checked, "+")]
     for i, term in enumerate(terms):
         if term and term in terms[:i]:
-            raise SpecError(f"formula '{text}': the term '{term}' stands twice")
+            raise SpecError(f"formula {shown(text, 200)}: the term {shown(term, 120)} stands twice")
         for operator in ("*", ":"):
             factors = split(term.replace("**", "^"), operator)
             if twice := next((f for j, f in enumerate(factors) if f in factors[:j] and f not in ("", "1")), None):
                 raise SpecError(
-                    f"formula '{text}': {twice}{operator}{twice} stands for {twice} alone\n  a square is I({twice}**2)"
+                    f"formula {shown(text, 200)}: {twice}{operator}{twice} stands for {twice} alone\n"
+                    f"  a square is I({twice}**2)"
                 )
 
 
@@ -204,7 +205,7 @@ class _Checker:
     """Walks one formula and gathers its Part."""
 
     def __init__(self, formula: str, columns: Sequence[str], functions: Collection[str]) -> None:
-        self.formula, self.columns, self.functions = formula, columns, functions
+        self.shown, self.columns, self.functions = shown(formula, 200), columns, functions
         self.quoted: dict[str, str] = {}
         if "\\" in formula:
             self.refuse("a backslash")
@@ -215,7 +216,7 @@ class _Checker:
 
     def refuse(self, what: str) -> NoReturn:
         raise SpecError(
-            f"formula '{self.formula}': {what} is not allowed\n"
+            f"formula {self.shown}: {what if len(what) <= 200 else what[:200] + '...'} is not allowed\n"
             "  a formula has column names, + - * / : ** and brackets, numbers, text and lists as arguments,\n"
             f"  and the functions {', '.join(self.functions)}"
         )
@@ -224,7 +225,7 @@ class _Checker:
         hidden = self.part.functions & set(self.part.names)
         if hidden:
             name = min(hidden)
-            raise SpecError(f"formula '{self.formula}': '{name}' is both a column and a function\n  rename the column")
+            raise SpecError(f"formula {self.shown}: '{name}' is both a column and a function\n  rename the column")
         return self.part
 
     def token(self, token: str, kind: str, before: list[str]) -> None:
@@ -249,8 +250,8 @@ class _Checker:
         if name.startswith("__"):
             self.refuse(f"the name '{column}'")
         if column in self.functions and column not in self.columns:
-            raise SpecError(f"formula '{self.formula}': no column '{column}'; the function is written {column}(...)")
-        check_name(column, self.columns, f"formula '{self.formula}': no column", "columns", most=30)
+            raise SpecError(f"formula {self.shown}: no column '{column}'; the function is written {column}(...)")
+        check_name(column, self.columns, f"formula {self.shown}: no column", "columns", most=30)
         self.part.names[name] = column
 
     def expression(self, code: str) -> None:
@@ -260,11 +261,11 @@ class _Checker:
                 tree = ast.parse(code, mode="eval").body
             self._walk(tree, numeric=True)
             if not any(isinstance(node, ast.Name) and node.id in self.part.names for node in ast.walk(tree)):
-                self.refuse(f"'{code}', which uses no column,")
+                self.refuse(f"{shown(code, 120)}, which uses no column,")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, SpecError):
                 raise
-            raise SpecError(f"formula '{self.formula}': '{code}' is not an expression") from None
+            raise SpecError(f"formula {self.shown}: {shown(code, 120)} is not an expression") from None
 
     def _walk(self, node: ast.expr, numeric: bool) -> None:
         match node:
@@ -315,7 +316,7 @@ class _Checker:
         base = before[-2]
         if base != ")" or before[0] == "(":  # (x)**2 is x**2
             raise SpecError(
-                f"formula '{self.formula}': {base}**{exponent} outside I() stands for interactions, not for a power\n"
+                f"formula {self.shown}: {base}**{exponent} outside I() stands for interactions, not for a power\n"
                 f"  write I({'x' if base == ')' else base}**{exponent})"
             )
         if not exponent.isdigit() or not 2 <= int(exponent) <= _MOST_FACTORS:
@@ -323,7 +324,7 @@ class _Checker:
 
     def _unquote(self, quoted: re.Match[str]) -> str:
         column = quoted[1]
-        check_name(column, self.columns, f"formula '{self.formula}': no column", "columns", most=30)
+        check_name(column, self.columns, f"formula {self.shown}: no column", "columns", most=30)
         alias = f"_column{list(self.columns).index(column)}_"
         if alias in self.columns:
             raise SpecError(f"column '{alias}' has a name that is reserved for formulas\n  rename the column")

@@ -1,6 +1,6 @@
 """Confidence intervals of the parameters of a results tree."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,11 +10,11 @@ from scipy.special import chdtri
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_name, check_names
+from bayesmeta._validation import check_choice, check_names
 from bayesmeta.errors import BoundaryWarning, warn
 from bayesmeta.estimation.tau2 import Study, study_of
 from bayesmeta.inference.profile import profile
-from bayesmeta.tree.parameters import TAU, parameters
+from bayesmeta.tree.parameters import PSI, TAU, TAU2, check_parameter, covariances, parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
 PARAMETER = "parameter"
@@ -41,8 +41,9 @@ def confint(
         chi-squared distribution with n - P degrees of freedom. "profile", of fits by "ml" and "reml": the values at
         which the profile likelihood is high enough, see `bm.profile`.
     parameters : str or sequence of str, optional
-        Which ones, by default all: labels such as "beta[ablat]" or "tau[study, Intercept]", or kinds "beta", "tau",
-        "rho"; for "qprofile" "tau2", "tau", "I2", "H2"; for "profile" also "psi".
+        Which ones: labels such as "beta[ablat]", "tau[study, Intercept]", "tau2[study, Intercept]", "rho[unit, PD~AL]"
+        or "psi[unit, PD~AL]", or kinds "beta", "tau", "tau2", "rho", "psi"; for "qprofile" also "I2" and "H2". By
+        default all, of "wald" without the variances and covariances "tau2" and "psi".
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
 
@@ -50,7 +51,8 @@ def confint(
     -------
     Dataset
         Over `parameter`: `estimate`, `se`, `lower`, `upper`, NaN where the method gives none. For "wald" the
-        coordinates `kind`, `level` and `term` say what a parameter is. For "qprofile" `I2`, in percent, is tau2 / (tau2
+        coordinates `kind`, `level` and `term` say what a parameter is; intervals of "tau2" are those of "tau" squared,
+        of "psi" normal. For "qprofile" `I2`, in percent, is tau2 / (tau2
         + s2) and `H2` is tau2 / s2 + 1 with the typical sampling variance s2 = (n - P) / tr(P), so they belong to the
         estimate of tau2 and differ from those of `bm.heterogeneity`, which are made from Q. Standard errors of I2 and
         H2 follow from that of tau2 by the delta method with s2 known; tau has none at zero. A bound that would be
@@ -77,35 +79,46 @@ def confint(
     >>> import bayesmeta as bm
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"))
     >>> bm.confint(fit, "qprofile", ["tau2", "tau"]).to_dataframe().round(3)
-               estimate     se  lower  upper
+                           estimate     se  lower  upper
     parameter
-    tau2          0.338  0.179  0.130  1.181
-    tau           0.581  0.154  0.361  1.087
+    tau2[unit, Intercept]     0.338  0.179  0.130  1.181
+    tau[unit, Intercept]      0.581  0.154  0.361  1.087
     """
     check_choice(method, [*METHODS, "profile"], "method")
     if method == "profile":
         chosen, note = _profile(tree, prob, parameters)
     else:
         table, note = METHODS[method](tree, prob)
-        chosen = table if parameters is None else _chosen(table, parameters)
+        chosen = _by_default(table) if parameters is None else _chosen(table, parameters)
     attrs = {"method": method, "prob": prob, "note": note}
     variables = {name: (PARAMETER, chosen[name].to_numpy(dtype=float)) for name in STATISTICS}
     about = {name: (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in STATISTICS}
     return xr.Dataset(variables, {PARAMETER: pd.Index(chosen.index, dtype=object), **about}, attrs)
 
 
+def _by_default(table: pd.DataFrame) -> pd.DataFrame:
+    """All but the squares of the SDs, unless they are what the method is about."""
+    return table[~table["kind"].isin([TAU2, PSI])] if "kind" in table else table
+
+
 def _chosen(table: pd.DataFrame, asked: str | Sequence[str]) -> pd.DataFrame:
     """Rows whose label or kind is asked for."""
     labels = check_names(asked, "parameters")
-    kinds = list(table["kind"].unique()) if "kind" in table else []
-    known = [*table.index, *kinds]
+    kinds = table["kind"] if "kind" in table else pd.Series(_prefixes(table.index), table.index)
     for label in labels:
-        check_name(label, known, "no parameter", "known")
-    return table[table.index.isin(labels) | (table["kind"].isin(labels) if kinds else False)]
+        check_parameter(label, table.index, kinds.unique())
+    return table[table.index.isin(labels) | kinds.isin(labels).to_numpy()]
+
+
+def _prefixes(labels: Iterable[str]) -> list[str]:
+    """The kinds of labels, as tau2 of tau2[study, Intercept]."""
+    return [label.partition("[")[0] for label in labels]
 
 
 def _wald(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
-    return parameters(tree, prob), ""
+    squares = covariances(tree, prob)
+    squares["kind"] = _prefixes(squares.index)
+    return pd.concat([parameters(tree, prob), squares]), ""
 
 
 def _profile(tree: xr.DataTree, prob: float, asked: str | Sequence[str] | None) -> tuple[pd.DataFrame, str]:
@@ -127,8 +140,10 @@ def _q_profile(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
     lower, upper, note = _tau2_interval(study, prob)
     rows = _transforms(np.array([tau**2, lower, upper]), study.typical_variance)
     errors = _standard_errors(tau**2, tau2_se, study.typical_variance) | {"tau": tau_se}
+    term = table.index[table["kind"] == TAU][0].removeprefix(TAU)
+    label = {name: f"{name}{term}" for name in (TAU2, TAU)}
     return pd.DataFrame(
-        {name: (values[0], errors[name], *values[1:]) for name, values in rows.items()}, STATISTICS
+        {label.get(name, name): (values[0], errors[name], *values[1:]) for name, values in rows.items()}, STATISTICS
     ).T, note
 
 

@@ -17,6 +17,7 @@ from bayesmeta._validation import shown
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, quadratic, table
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
+from bayesmeta.tree.response import Reading
 from bayesmeta.tree.specification import spec_from_tree
 
 _STREAM = 6539  # keeps new effects apart from all else that is drawn with the seed; zeros after a seed would not
@@ -28,6 +29,7 @@ def predict(
     newdata: pd.DataFrame | Mapping[str, Any] | None,
     interval: Literal["confidence", "prediction"] | None,
     prob: float,
+    read: Reading,
 ) -> xr.Dataset:
     """`bm.predict` for a posterior."""
     spec, beta = spec_from_tree(tree), beta_draws(tree)
@@ -46,13 +48,14 @@ def predict(
     def effects(some: slice) -> FloatArray:
         return sum((z[some] @ b.T for z, b in zip(Z, new, strict=True)), _fixed(X[some], offset[some], beta))
 
-    interval_of_draws = _over_rows(effects, X.shape[:2], len(beta), prob) if interval else {}
-    predicted = rows.table(spec.outcomes, interval_of_draws | {"mean": mean, "se": np.sqrt(variance)})
-    predicted.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
-    return predicted
+    of_draws = _over_rows(effects, X.shape[:2], len(beta), prob, read) if interval or read.response else {}
+    statistics = read.of_draws(of_draws | ({} if read.response else {"mean": mean, "se": np.sqrt(variance)}))
+    predicted = rows.table(spec.outcomes, statistics)
+    predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} if interval else {}))
+    return predicted if interval else predicted.drop_vars(["lower", "upper"], errors="ignore")
 
 
-def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float) -> xr.Dataset:
+def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, read: Reading) -> xr.Dataset:
     """`bm.blup` for a posterior."""
     if se != "exact":
         raise SpecError(
@@ -69,8 +72,9 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float) 
         random = [_product(z[some], draws[:, at[some]]) for z, draws, at in zip(Z, b, of_row, strict=True)]
         return sum(random, _fixed(X[some], offset[some], beta) if kind == "outcome" else np.zeros(1))
 
-    predicted = rows.table(spec.outcomes, _over_rows(effects, X.shape[:2], len(beta), prob))
-    predicted.attrs = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
+    statistics = read.of_draws(_over_rows(effects, X.shape[:2], len(beta), prob, read))
+    predicted = rows.table(spec.outcomes, statistics)
+    predicted.attrs = read.attrs({"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob})
     return predicted
 
 
@@ -95,12 +99,12 @@ def _product(Z: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def _over_rows(
-    draws: Callable[[slice], FloatArray], shape: tuple[int, ...], n_draws: int, prob: float
+    draws: Callable[[slice], FloatArray], shape: tuple[int, ...], n_draws: int, prob: float, read: Reading
 ) -> dict[str, FloatArray]:
     """Statistics (n, k) of draws (some rows, k, n_draws)."""
     n, k = shape
     step = max(1, _MOST_VALUES // (n_draws * k))
-    parts = [summarised(draws(slice(at, at + step)), prob, axis=-1) for at in range(0, max(n, 1), step)]
+    parts = [summarised(read.values(draws(slice(at, at + step))), prob, axis=-1) for at in range(0, max(n, 1), step)]
     return {name: np.concatenate([part[name] for part in parts]) for name in ("mean", "se", "lower", "upper")}
 
 

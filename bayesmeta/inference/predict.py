@@ -15,14 +15,16 @@ from bayesmeta.inference import posterior_predict
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, quadratic, quantile, table
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import DIFFERENCE, EFFECT, Scale, reading
 from bayesmeta.tree.specification import group, spec_from_tree
 
 
 def predict(
     tree: xr.DataTree,
     newdata: pd.DataFrame | Mapping[str, Any] | None = None,
-    interval: Literal["confidence", "prediction"] | None = None,
+    interval: Literal["confidence", "prediction"] | None = "confidence",
     prob: float = 0.95,
+    scale: Scale | None = None,
 ) -> xr.Dataset:
     """Mean of every outcome at the given predictors: the fixed part of the model, offset included.
 
@@ -34,26 +36,31 @@ def predict(
         Rows to predict for: a data frame, or a dict of columns or of single values, with the predictors only; outcomes
         and groups need not be there. `{}` is one row, of a model that needs no predictors. By default the rows of the
         data, also those that were dropped for want of an outcome.
-    interval : {"confidence", "prediction"}, optional
+    interval : {"confidence", "prediction"} or None, default "confidence"
         "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every level, which
         needs the predictors of the random parts as well; None, no interval.
     prob : float, default 0.95
         Probability of the interval, between 0 and 1.
+    scale : {"model", "response"}, optional
+        "response", on the scale on which people read the measure: odds ratios of log odds ratios, correlations of
+        Fisher's z. By default the scale of the model.
 
     Returns
     -------
     Dataset
         Over (row, outcome): `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect
-        about `mean`; with an interval `lower` and `upper`, by normal quantiles. A row with a missing predictor is NaN,
-        as is a row of the data that was dropped because of its predictors; missing outcomes are predicted. Of a
-        posterior, mean and SD of the draws, and their quantiles as an equal-tailed interval.
+        about `mean`; with an interval `lower` and `upper`, by normal quantiles. On the response scale the bounds are
+        transformed, of a posterior every draw, and there is no `se`, which has no counterpart. A row with a missing
+        predictor is NaN, as is a row of the data that was dropped because of its predictors; missing outcomes are
+        predicted. Of a posterior, mean and SD of the draws, and their quantiles as an equal-tailed interval.
 
     Raises
     ------
     DataError
         When `newdata` has no rows, or a predictor is not in it or has a category that the data did not have.
     SpecError
-        When `interval` or `prob` is not as above, or the tree holds neither a fit nor a posterior.
+        When `interval`, `prob` or `scale` is not as above, the measure of the model is not read on another scale, or
+        the tree holds neither a fit nor a posterior.
 
     Warns
     -----
@@ -71,14 +78,19 @@ def predict(
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("effect ~ year", bm.datasets.load("school"), S="var", random="1 | district/study")
-    >>> bm.predict(bm.fit(spec), {"year": 1990}, interval="confidence")["mean"].round(3).item()
+    >>> bm.predict(bm.fit(spec), {"year": 1990})["mean"].round(3).item()
     0.181
+    >>> bcg = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
+    >>> bm.predict(bcg, {}, interval="prediction", scale="response").to_dataframe().round(3)
+                   mean  lower  upper
+    row outcome
+    0   logor     0.475  0.144   1.57
     """
     if interval is not None:
         check_choice(interval, ("confidence", "prediction"), "interval")
-    z = quantile(prob)
+    z, read = quantile(prob), reading(tree, scale)
     if is_posterior(tree):
-        return posterior_predict.predict(tree, newdata, interval, prob)
+        return posterior_predict.predict(tree, newdata, interval, prob, read)
     estimate, spec = group(tree, schema.ESTIMATE), spec_from_tree(tree)
     rows = Rows.of(spec, newdata)
     X = spec.design.fixed(rows.frame)
@@ -90,9 +102,9 @@ def predict(
         for level in spec.levels:
             Z, psi = spec.design.random(level.name, rows.frame), estimate[schema.psi(level.name)].to_numpy()
             variance += quadratic(Z, psi)
-    predicted = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
-    predicted.attrs = {"se": about} | ({"interval": interval, "prob": prob} if interval else {})
-    return predicted if interval else predicted[["mean", "se"]]
+    predicted = rows.table(spec.outcomes, read.bounds(normal(mean, np.sqrt(variance), z)))
+    predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} if interval else {}))
+    return predicted if interval else predicted.drop_vars(["lower", "upper"])
 
 
 def blup(
@@ -101,6 +113,7 @@ def blup(
     kind: Literal["outcome", "residual"] = "outcome",
     se: Literal["exact", "paper"] = "exact",
     prob: float = 0.95,
+    scale: Scale | None = None,
 ) -> xr.Dataset:
     """Best linear unbiased prediction of the true effects behind every row of the data.
 
@@ -118,13 +131,17 @@ def blup(
         equation (6) of Sera et al. (2019), which leaves that covariance out and means nothing for a posterior.
     prob : float, default 0.95
         Probability of the interval, between 0 and 1.
+    scale : {"model", "response"}, optional
+        "response", on the scale on which people read the measure, as odds ratios of log odds ratios; of residuals,
+        which are differences, as ratios of these. By default the scale of the model.
 
     Returns
     -------
     Dataset
         Over (row, outcome): `mean`, `se`, `lower`, `upper`, by normal quantiles, for every row of the data. A row that
         was dropped is NaN; a missing outcome is predicted from the other observations of its groups. Of a posterior,
-        mean, SD and quantiles of the draws.
+        mean, SD and quantiles of the draws. On the response scale the bounds are transformed, of a posterior every
+        draw, and there is no `se`.
 
     Raises
     ------
@@ -144,9 +161,9 @@ def blup(
     """
     check_choice(kind, ("outcome", "residual"), "kind")
     check_choice(se, ("exact", "paper"), "se")
-    z = quantile(prob)
+    z, read = quantile(prob), reading(tree, scale, DIFFERENCE if kind == "residual" else EFFECT)
     if is_posterior(tree):
-        return posterior_predict.blup(tree, level, kind, se, prob)
+        return posterior_predict.blup(tree, level, kind, se, prob, read)
     spec, effects = _random_effects(tree)
     rows = Rows.kept(spec)
     mean, with_beta, conditional = _random_part(spec, rows, effects, depth(spec, level))
@@ -157,8 +174,8 @@ def blup(
         mean += X @ effects.beta + spec.design.offset(rows.frame)[:, None]
         with_beta += X @ effects.beta_factor
     variance = np.sum(with_beta**2, axis=-1) + np.sum(conditional**2, axis=-1)
-    predicted = rows.table(spec.outcomes, normal(mean, np.sqrt(variance), z))
-    predicted.attrs = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
+    predicted = rows.table(spec.outcomes, read.bounds(normal(mean, np.sqrt(variance), z)))
+    predicted.attrs = read.attrs({"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob})
     return predicted
 
 

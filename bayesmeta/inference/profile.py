@@ -32,9 +32,9 @@ def profile(
     tree : DataTree
         Results tree of `bm.fit` by "ml" or "reml".
     parameters : str or sequence of str, optional
-        Labels such as "tau[study, Intercept]", "rho[unit, PD~AL]", "psi[unit, PD~AL]", "psi[unit, PD]" or
-        "beta[ablat]", or kinds "beta", "tau", "rho", "psi". By default all, coefficients only for "ml": restricted
-        likelihoods with different fixed parts cannot be compared.
+        Labels such as "tau[study, Intercept]", "tau2[study, Intercept]", "rho[unit, PD~AL]", "psi[unit, PD~AL]" or
+        "beta[ablat]", or kinds "beta", "tau", "tau2", "rho", "psi". By default all, coefficients only for "ml":
+        restricted likelihoods with different fixed parts cannot be compared.
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
     points : int, default 21
@@ -69,11 +69,11 @@ def profile(
     >>> import bayesmeta as bm
     >>> school = bm.datasets.load("school")
     >>> fit = bm.fit(bm.specify("effect ~ 1", school, S="var", random="1 | district/study"))
-    >>> bm.profile(fit, "psi")[["lower", "upper"]].to_dataframe().round(3)
-                                lower  upper
+    >>> bm.profile(fit, "tau2")[["lower", "upper"]].to_dataframe().round(3)
+                               lower  upper
     parameter
-    psi[district, Intercept]    0.022  0.207
-    psi[study, Intercept]       0.016  0.063
+    tau2[district, Intercept]  0.022  0.207
+    tau2[study, Intercept]     0.016  0.063
     """
     check_integer(points, "points", 2, MOST_POINTS)
     found = [_followed(curve, prob, points) for curve in chosen(tree, parameters, prob)]

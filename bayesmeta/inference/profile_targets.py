@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_name, check_names
+from bayesmeta._validation import check_names
 from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.constrained import Function, correlation, entry, maximise_held
@@ -18,10 +18,9 @@ from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.model.spec import Spec
-from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
+from bayesmeta.tree.parameters import BETA, PSI, RHO, TAU, TAU2, check_parameter, parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
-PSI = "psi"
 NEAR_ZERO = 1e-3  # of the typical sampling SD: an SD that stands for zero, where its gradient vanishes
 SMALLEST_SIZE = 1e-3  # of what is typical: by which, at least, distances from a value are measured
 OFF_EDGE = 0.05  # in units of z: so far from zero and from limits climbs begin
@@ -65,10 +64,10 @@ def chosen(tree: xr.DataTree, asked: str | Sequence[str] | None, prob: float) ->
     fixed = (model.coefficient(label, row) for label, row in table[table["kind"] == BETA].iterrows())
     made = {target.label: target for target in fixed}
     made |= {target.label: target for level in range(len(spec.levels)) for target in model.covariances(level)}
-    kinds = [BETA, TAU, RHO, PSI]
+    kinds = dict.fromkeys(target.kind for target in made.values())
     labels = list(made) if asked is None else check_names(asked, "parameters")
     for label in labels:
-        check_name(label, [*made, *kinds], "no parameter", "known")
+        check_parameter(label, made, kinds)
     wanted = [t for t in made.values() if t.label in labels or t.kind in labels]
     if method_of(tree).likelihood == "full":
         return wanted
@@ -120,14 +119,14 @@ class _Model:
             held = self._held(number, entry(i, i), typical[i] ** 2)
             least, first = NEAR_ZERO * typical[i], float(np.sqrt(psi[i, i]))
             constant = not held.moves
-            for kind, at, power in ((TAU, _squared(held), 1), (PSI, held, 2)):
+            for kind, at, power in ((TAU, _squared(held), 1), (TAU2, held, 2)):
                 step = max(0.2 * first, 0.2 * typical[i]) ** power
                 found.append(Target(f"{kind}[{term}]", kind, first**power, self.fitted, at, step, least**power))
                 found[-1].edges, found[-1].constant = (0.0, np.inf), constant
             found[-1].root = found[-2]
         for a, b in zip(*np.triu_indices(level.dim, k=1), strict=True):
             found += self._pair(number, int(a), int(b), psi, typical)
-        order = [TAU, RHO, PSI]
+        order = [TAU, RHO, TAU2, PSI]
         return sorted(found, key=lambda target: order.index(target.kind))
 
     def _pair(self, number: int, i: int, j: int, psi: FloatArray, typical: FloatArray) -> list[Target]:

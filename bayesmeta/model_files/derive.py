@@ -85,40 +85,38 @@ def derive(frame: pd.DataFrame, expressions: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _column(frame: pd.DataFrame, name: str, expression: str) -> pd.Series:
+    derived = f"derive {name} = {shown(expression, 120)}"
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SpecError(f"derive {name}: '{expression}' is not an expression") from None
+        raise SpecError(f"{derived} is not an expression") from None
     try:
         with np.errstate(all="ignore"):
-            value = _evaluate(tree, frame, f"derive {name} = '{expression}'")
+            value = _evaluate(tree, frame, derived)
     except SpecError:
         raise
     except (TypeError, ValueError):
         raise SpecError(
-            f"derive {name} = '{expression}' cannot be computed: its parts do not go together\n"
+            f"{derived} cannot be computed: its parts do not go together\n"
             "  text is only compared with text by == and !=, and means() must be an argument of mean()"
         ) from None
     except (ArithmeticError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise SpecError(f"derive {name} = {shown(expression)} cannot be computed: {why}") from None
+        raise SpecError(f"{derived} cannot be computed: {why}") from None
     if isinstance(value, pd.Series) and len(value) != len(frame):
         raise SpecError(
-            f"derive {name} = '{expression}' has {len(value)} values for {len(frame)} rows\n"
-            "  means() must be an argument of mean()"
+            f"{derived} has {len(value)} values for {len(frame)} rows\n  means() must be an argument of mean()"
         )
     column = value if isinstance(value, pd.Series) else pd.Series(value, index=frame.index)
     if column.dtype == bool:
         return column.astype(float)
     if column.dtype.kind not in "if":
-        raise SpecError(f"derive {name} = '{expression}' gives strings, not numbers")
+        raise SpecError(f"{derived} gives strings, not numbers")
     used = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in frame.columns]
     bad = ~np.isfinite(column) & frame[used].notna().all(axis=1)
     if bad.any():
         rows = listing(frame.index[bad])
-        raise DataError(
-            f"derive {name} = '{expression}' is not a finite number in rows {rows}, where its columns have values"
-        )
+        raise DataError(f"{derived} is not a finite number in rows {rows}, where its columns have values")
     return column
 
 
@@ -146,7 +144,7 @@ def _evaluate(node: ast.AST, frame: pd.DataFrame, what: str) -> Any:
             _check_arguments(name, arguments, frame, what)
             return _FUNCTIONS[name].compute(frame, *arguments)
     raise SpecError(
-        f"{what}: '{ast.unparse(node)}' is not allowed; columns, numbers, arithmetic and a few functions are"
+        f"{what}: {shown(ast.unparse(node), 120)} is not allowed; columns, numbers, arithmetic and a few functions are"
     )
 
 

@@ -13,10 +13,11 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_name
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.estimates import estimates
 from bayesmeta.inference.predict import predict
 from bayesmeta.model_files.model_file import Analysis, load_analysis
 from bayesmeta.model_files.published import Printed, rounded
-from bayesmeta.summaries.summary import summary
+from bayesmeta.tree.parameters import BETA
 from bayesmeta.tree.specification import group
 
 
@@ -91,7 +92,8 @@ def quantity(tree: xr.DataTree, entry: Printed) -> float:
 
 def _coefficient(column: str) -> Callable[..., float]:
     def read(tree: xr.DataTree, label: str) -> float:
-        values = summary(tree).to_dataframe()[column]
+        frame = estimates(tree)
+        values = frame[frame["kind"] == BETA].set_index("term")[column]
         check_name(label, values.index, "paper: no coefficient", "coefficients")
         return float(values[label])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._validation import check_boolean, check_name, check_names, check_probability
+from bayesmeta._validation import check_boolean, check_names, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
@@ -22,7 +22,7 @@ from bayesmeta.plots.panels import (
     wrapped,
 )
 from bayesmeta.summaries.compare import Comparison
-from bayesmeta.tree.parameters import BETA, RHO, TAU
+from bayesmeta.tree.parameters import BETA, RHO, TAU, check_parameter
 from bayesmeta.tree.parameters import parameters as parameters_of
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def chosen_parameters(estimates: xr.Dataset, parameters: str | Sequence[str] | N
         return free or labels
     chosen = check_names(parameters, "parameters")
     for label in chosen:
-        check_name(label, labels, "no parameter", "parameters")
+        check_parameter(label, labels)
     return chosen
 
 

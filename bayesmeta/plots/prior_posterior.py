@@ -9,14 +9,14 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_name, check_names, listing
+from bayesmeta._validation import check_names, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes, plain, wrapped
 from bayesmeta.priors.distributions import logp
 from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.priors.prior import Prior
-from bayesmeta.tree.parameters import TAU, level_structures
+from bayesmeta.tree.parameters import TAU, check_parameter, level_structures
 from bayesmeta.tree.parameters import parameters as parameters_of
 from bayesmeta.tree.posterior_draws import SAMPLE, is_posterior
 from bayesmeta.tree.specification import group
@@ -126,7 +126,7 @@ def densities(tree: xr.DataTree, parameters: str | Sequence[str] | None = None) 
         raise SpecError("this model has no SD of random effects to estimate")
     chosen = list(sds) if parameters is None else check_names(parameters, "parameters")
     for label in chosen:
-        check_name(label, sds, "no parameter", "SDs")
+        check_parameter(label, sds)
     return [_densities(label, sds[label][0], _draws(posterior, *sds[label][1:])) for label in chosen]
 
 

@@ -84,7 +84,7 @@ def report(
         check_page(path)
     for what, text in (("title", title), ("citation", citation)):
         check_type(text, str, what)
-    by_name = compare(*trees, names=names, prob=prob, **named).trees
+    by_name = compare(*trees, names=names, prob=prob, scale=None, **named).trees
     chapters = chapters_of(by_name, no_priors="Not passed to bm.report; bm.sensitivity makes it.")
     if sensitivity is not None:
         chapters = [_with_priors(chapters, sensitivity)]

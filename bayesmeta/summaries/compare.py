@@ -16,10 +16,12 @@ from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import to_print
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.estimates import on_scale
 from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import Scale
 from bayesmeta.tree.specification import group
 from bayesmeta.tree_schema import CRITERIA, ESTIMATE
 
@@ -32,6 +34,7 @@ def compare(
     *trees: xr.DataTree | Mapping[str, xr.DataTree],
     names: Sequence[str] | None = None,
     prob: float = 0.95,
+    scale: Scale | None = None,
     **named: xr.DataTree,
 ) -> "Comparison":
     """Estimates of several results trees side by side, with their criteria where these may be compared.
@@ -44,6 +47,9 @@ def compare(
         One name per tree; by default what tells the trees apart (method, structure, random part, formula).
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
+    scale : {"model", "response"}, optional
+        "response" has coefficients on the scale on which people read the measure, as odds ratios of log odds ratios;
+        they have no standard errors there. By default the scale of the model.
     **named : DataTree
         Further trees with their names, as in `compare(one=fit_1, two=fit_2)`.
 
@@ -56,8 +62,8 @@ def compare(
     Raises
     ------
     SpecError
-        Without a tree, for something that is not a results tree, and for names that are too few, too many or
-        repeated.
+        Without a tree, for something that is not a results tree, for names that are too few, too many or repeated, and
+        for `scale="response"` where a model has no measure with another scale.
 
     Examples
     --------
@@ -74,8 +80,8 @@ def compare(
     chosen = _named(trees, names, named)
     if not chosen:
         raise SpecError("compare needs at least one results tree, got none")
-    tables = {name: parameters(tree, prob) for name, tree in chosen.items()}
-    return Comparison(chosen, _dataset(tables), prob)
+    tables = {name: on_scale(parameters(tree, prob), tree, prob, scale) for name, tree in chosen.items()}
+    return Comparison(chosen, _dataset(tables), prob, scale == "response")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -89,6 +95,7 @@ class Comparison(Page):
     trees: dict[str, xr.DataTree]
     dataset: xr.Dataset
     prob: float
+    response: bool = False
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per parameter, columns (tree, statistic)."""
@@ -152,6 +159,7 @@ class Comparison(Page):
     def estimates_table(self) -> Table:
         """Every parameter of every tree; of levels with many effects those that are free."""
         title = f"Estimates (standard errors{' or SDs' * self._posterior}) and {percent(self.prob)} intervals"
+        title = f"Estimates on the response scale and {percent(self.prob)} intervals" if self.response else title
         labels = self.dataset[["kind", "level", "term"]].to_dataframe()
         shown = to_print(labels, self.trees.values())
         if hidden := len(labels) - len(shown):

@@ -16,6 +16,7 @@ from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent, pvalue
+from bayesmeta.inference.estimates import estimates
 from bayesmeta.tree.parameters import BETA, RHO, TAU, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised, tau_draws, unless_constant
 from bayesmeta.tree.specification import group
@@ -38,8 +39,8 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
     Returns
     -------
     Summary
-        With `to_dataframe()` (fixed effects), `components()` (between-group part), `to_markdown()` and `to_latex()`. Of
-        levels with more than eight effects the page has the free parameters, `components()` has all.
+        With `to_dataframe()` (all parameters, see `bm.estimates`), `components()` (between-group part), `to_markdown()`
+        and `to_latex()`. Of levels with more than eight effects the page has the free parameters, the frames have all.
 
     Raises
     ------
@@ -51,9 +52,11 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
     >>> import bayesmeta as bm
     >>> fit = bm.fit(bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district"), method="ml")
     >>> bm.summary(fit).to_dataframe()[["estimate", "se"]].round(4)
-               estimate      se
-    coef
-    Intercept    0.1965  0.0858
+                              estimate      se
+    parameter
+    beta[Intercept]              0.1965  0.0858
+    tau[district, Intercept]     0.2737  0.0622
+    tau2[district, Intercept]    0.0749  0.0341
     """
     check_choice(components, ("sd", "variance"), "components")
     return Summary(tree, parameters(tree, prob), prob, components == "variance")
@@ -69,11 +72,11 @@ class Summary(Page):
     variances: bool
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Fixed effects over `coef`: estimate, se, z, pvalue (two-sided, normal), lower, upper.
+        """Every parameter, as `bm.estimates` has them."""
+        return estimates(self.tree, self.prob)
 
-        Of a posterior, mean and SD of the draws, `p_positive` (the share above zero) in place of z and pvalue, and the
-        equal-tailed interval.
-        """
+    def _coefficients(self) -> pd.DataFrame:
+        """Over coefficients: estimate, se, z, pvalue, lower, upper; of a posterior p_positive for z and pvalue."""
         rows = self.table[self.table["kind"] == BETA].set_index("term").rename_axis(schema.COEF)
         frame = rows[["estimate", "se", "lower", "upper"]].astype(float)
         if is_posterior(self.tree):
@@ -121,7 +124,7 @@ class Summary(Page):
     def fixed_table(self) -> Table:
         """Every coefficient with its test, or with its probability of being positive."""
         title, rows = f"Fixed effects ({percent(self.prob)} intervals)", []
-        for coef, row in self.to_dataframe().iterrows():
+        for coef, row in self._coefficients().iterrows():
             estimate, se, *interval = _cells(row, "estimate")
             if is_posterior(self.tree):
                 rows.append((str(coef), estimate, se, *interval, fixed(row["p_positive"], 4)))

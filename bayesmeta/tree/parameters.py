@@ -4,8 +4,10 @@ Summaries and comparisons read estimates here and nowhere else, whichever backen
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,12 +17,22 @@ from scipy.special import ndtri
 from bayesmeta import structures
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_probability
+from bayesmeta._validation import check_name, check_probability, listing, shown
+from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import Structure
-from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, rho_draws, summarised, tau_draws, unless_constant
+from bayesmeta.tree.posterior_draws import (
+    beta_draws,
+    is_posterior,
+    psi_draws,
+    rho_draws,
+    summarised,
+    tau_draws,
+    unless_constant,
+)
 from bayesmeta.tree.specification import group
 
-BETA, TAU, RHO = "beta", "tau", "rho"
+BETA, TAU, RHO, PSI = "beta", "tau", "rho", "psi"
+TAU2 = "tau2"  # how the variances among the entries of Psi are called
 COLUMNS = ("kind", "level", "term", "estimate", "se", "lower", "upper")
 _CONSTANT = 1e-10  # an SE below this fraction of its parameter is rounding: the structure does not free the parameter
 
@@ -57,6 +69,76 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     return rows.rename_axis("parameter").sort_values("kind", key=lambda kind: kind.map(order.index), kind="stable")
 
 
+def covariances(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
+    """Variances and covariances between groups of a results tree, as `parameters` has the rest.
+
+    The kind of all is "psi", their labels are `tau2[unit, PD]` and `psi[unit, PD~AL]`. Intervals of variances are those
+    of their SDs squared, of covariances normal; of a posterior they are those of the draws.
+
+    Raises
+    ------
+    SpecError
+        When `tree` is not a results tree with estimates, or `prob` is not a probability.
+    """
+    prob = check_probability(prob)
+    z = float(ndtri(0.5 + prob / 2))
+    records = _psi_of_draws(tree, prob) if is_posterior(tree) else _psi(tree, z)
+    rows = pd.DataFrame(list(records), columns=list(COLUMNS))
+    of_pair = [name != TAU2 for name in rows["kind"]]
+    rows.index = pd.Index(
+        [_label(*row) for row in rows[["kind", "level", "term"]].itertuples(index=False)], dtype=object
+    )
+    rows["kind"] = PSI
+    return rows.rename_axis("parameter").iloc[np.argsort(of_pair, kind="stable")]
+
+
+def check_parameter(name: str, labels: Iterable[object], kinds: Iterable[str] = ()) -> None:
+    """That a parameter, or a kind of them, has this name; other spellings are answered with the right one.
+
+    labels : of the parameters, such as "tau[district, Intercept]". kinds : "beta", "tau" ...
+
+    >>> check_parameter("tau_district", ["beta[Intercept]", "tau[district, Intercept]"])
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: no parameter 'tau_district'; it is called 'tau[district, Intercept]'
+      known: beta[Intercept], tau[district, Intercept]
+    """
+    known = list(dict.fromkeys([*map(str, labels), *kinds]))
+    if name in known:
+        return
+    plain = _plain(name)
+    meant = [each for each in known if plain == _plain(each)] or [
+        label for label in known if plain in _other_spellings(label)
+    ]
+    if meant:
+        called = " or ".join(map(repr, meant[:3]))
+        raise SpecError(f"no parameter {shown(name)}; it is called {called}\n  known: {listing(known, 20)}")
+    check_name(name, known, "no parameter", "known")
+
+
+def _other_spellings(label: str) -> set[str]:
+    """How trees, samplers, other packages and earlier versions call a parameter, in plain letters."""
+    parts = re.fullmatch(r"(\w+)\[(?:(.*?), )?(.*)\]", label)
+    if parts is None:
+        return set()
+    kind, level, term = parts.groups()
+    if kind == BETA:
+        inner = label[len(BETA) + 1 : -1]
+        spelt = [inner, *(form.format(inner) for form in ("beta_{}", "b_{}", "beta.{}", "beta {}", "b[{}]"))]
+        spelt.append(label)
+        return {_plain(each) for each in spelt + ["mu", "intrcpt", "(Intercept)", "b0"] * (inner == schema.INTERCEPT)}
+    shared = [kind] if level is None else [f"{kind}_{level}", f"{kind}.{level}", f"{level}.{kind}", f"{level} / {kind}"]
+    names = {TAU: (TAU, "sd"), TAU2: (TAU2, PSI, "tau^2", "variance", "sigma2")}.get(kind, (kind,))
+    for name in names:
+        shared += [f"{form}{end}" for form in (f"{name}_{level}", f"{name}[{level}]") for end in ("", f"[{term}]")]
+        shared += [f"{level}.{name}", f"{name}[{term}]", f"{name}[{level}, {term}]", f"{name}[{level},{term}]", name]
+    return {_plain(each) for each in shared}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\s", "", name).lower()
+
+
 def level_structures(tree: xr.DataTree) -> dict[str, Structure]:
     """The covariance structure of every level, outer to inner."""
     return {level: structures.from_json(value) for level, value in json.loads(tree.attrs["psi"]).items()}
@@ -89,6 +171,44 @@ def _rows(
         yield kind, level, term, *values
 
 
+def _psi_of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
+    """The rows of `covariances` of a posterior."""
+    for level in level_structures(tree):
+        labels, psi = effects(tree, level), psi_draws(tree, level)
+        for i, j in _lower(len(labels)):
+            size = psi[:, i, i].mean() if i == j else np.sqrt(psi[:, i, i] * psi[:, j, j]).mean()
+            statistics = unless_constant(summarised(psi[:, i, j][:, None], prob), size)
+            yield (*_entry(level, labels, i, j), *(float(values[0]) for values in statistics.values()))
+
+
+def _psi(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
+    """The rows of `covariances` of a fit."""
+    estimate, errors = group(tree, schema.ESTIMATE), _standard_errors(tree, of_psi=True)
+    rows = [row for row in _between(tree, z) if row[0] == TAU]
+    bounds = {row[1:3]: np.array(row[5:], dtype=float) ** 2 for row in rows}
+    for level in level_structures(tree):
+        labels, psi = effects(tree, level), estimate[schema.psi(level)].to_numpy()
+        stored = (
+            np.atleast_1d(estimate[schema.tau2_se(level)].to_numpy()) if schema.tau2_se(level) in estimate else None
+        )
+        for i, j in _lower(len(labels)):
+            se = errors[level].psi[i, j]
+            if i != j:
+                yield *_entry(level, labels, i, j), psi[i, j], se, psi[i, j] - z * se, psi[i, j] + z * se
+                continue
+            se = se if stored is None else stored[i]
+            yield *_entry(level, labels, i, i), psi[i, i], se, *bounds[level, labels[i]]
+
+
+def _lower(d: int) -> Iterator[tuple[int, int]]:
+    yield from ((i, j) for i in range(d) for j in range(i + 1))
+
+
+def _entry(level: str, labels: Sequence[str], i: int, j: int) -> tuple[str, str, str]:
+    """Kind, level and term of an entry of Psi."""
+    return (TAU2, level, labels[i]) if i == j else (PSI, level, f"{labels[j]}~{labels[i]}")
+
+
 def _fixed(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
     estimate = group(tree, schema.ESTIMATE)
     columns = (estimate[name].values for name in (schema.COEF, "beta", "beta_se"))
@@ -98,16 +218,17 @@ def _fixed(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
 
 def _between(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
     estimate = group(tree, schema.ESTIMATE)
-    for level, (tau_se, rho_se) in _standard_errors(tree).items():
+    for level, errors in _standard_errors(tree).items():
         labels = effects(tree, level)
-        for effect, tau, se in zip(labels, estimate[schema.tau(level)].values, tau_se, strict=True):
+        taus = np.atleast_1d(estimate[schema.tau(level)].to_numpy())
+        for effect, tau, se in zip(labels, taus, errors.tau, strict=True):
             ratio = np.exp(z * se / tau) if se < tau else np.nan
             yield TAU, level, effect, tau, se, tau / ratio, tau * ratio
         place = {f"{a}~{b}": (i, j) for i, a in enumerate(labels) for j, b in enumerate(labels)}
         if schema.rho(level) not in estimate:
             continue
         for pair, rho in zip(estimate[schema.pair(level)].values, estimate[schema.rho(level)].values, strict=True):
-            se = rho_se[place[str(pair)]]
+            se = errors.rho[place[str(pair)]]
             centre, half = (np.arctanh(rho), z * se / (1 - rho**2)) if abs(rho) < 1 else (np.nan, np.nan)
             yield RHO, level, str(pair), rho, se, np.tanh(centre - half), np.tanh(centre + half)
 
@@ -123,19 +244,27 @@ def free_of_levels(tree: xr.DataTree) -> dict[str, slice]:
     return places if searched else dict.fromkeys(places, slice(0))
 
 
-def _standard_errors(tree: xr.DataTree) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """Per level the SEs of tau (a,) and of rho (a, a)."""
+class _Errors(NamedTuple):
+    """SEs of the SDs (a,), correlations (a, a) and entries of Psi (a, a) of one level."""
+
+    tau: FloatArray
+    rho: FloatArray
+    psi: FloatArray
+
+
+def _standard_errors(tree: xr.DataTree, of_psi: bool = False) -> dict[str, _Errors]:
+    """The SEs of every level; those of the entries of Psi where they are asked for."""
     estimate, structures, errors = group(tree, schema.ESTIMATE), level_structures(tree), {}
     xi, cov = estimate["xi"].values, estimate["xi_cov"].values
     for level, free in free_of_levels(tree).items():
         d = len(effects(tree, level))
-        none = np.full(d, np.nan), np.full((d, d), np.nan)
-        errors[level] = _delta(structures[level], xi[free], cov[free, free], d) if len(xi[free]) else none
+        none = _Errors(np.full(d, np.nan), *np.full((2, d, d), np.nan))
+        errors[level] = _delta(structures[level], xi[free], cov[free, free], d, of_psi) if len(xi[free]) else none
     return errors
 
 
-def _delta(structure: Structure, xi: FloatArray, cov: FloatArray, d: int) -> tuple[FloatArray, FloatArray]:
-    """SEs of the SDs and correlations of one level from the covariance of its free parameters."""
+def _delta(structure: Structure, xi: FloatArray, cov: FloatArray, d: int, of_psi: bool) -> _Errors:
+    """SEs of one level from the covariance of its free parameters."""
     psi = np.asarray(structure.psi(xi, d))
     sd = np.sqrt(np.diag(psi))
 
@@ -145,12 +274,15 @@ def _delta(structure: Structure, xi: FloatArray, cov: FloatArray, d: int) -> tup
         variance = gradient[used] @ cov[np.ix_(used, used)] @ gradient[used]
         return float(np.sqrt(variance)) if variance > (_CONSTANT * size) ** 2 else np.nan
 
-    tau_se, rho_se, unit = np.full(d, np.nan), np.full((d, d), np.nan), np.eye(d)
-    for i in np.flatnonzero(sd):
+    tau_se, rho_se, psi_se, unit = np.full(d, np.nan), *np.full((2, d, d), np.nan), np.eye(d)
+    for i, j in _lower(d) if of_psi else ():
+        slope = (np.outer(unit[i], unit[j]) + np.outer(unit[j], unit[i])) / 2
+        psi_se[i, j] = se(slope, sd[i] * sd[j])
+    for i in map(int, np.flatnonzero(sd)):
         tau_se[i] = se(np.outer(unit[i], unit[i]) / (2 * sd[i]), sd[i])
-        for j in np.flatnonzero(sd[:i]):
+        for j in map(int, np.flatnonzero(sd[:i])):
             a, b = unit[i] / sd[i], unit[j] / sd[j]
             rho = psi[i, j] / (sd[i] * sd[j])
             slope = (np.outer(a, b) + np.outer(b, a) - rho * (np.outer(a, a) + np.outer(b, b))) / 2
             rho_se[i, j] = rho_se[j, i] = se(slope, 1.0)
-    return tau_se, rho_se
+    return _Errors(tau_se, rho_se, psi_se)

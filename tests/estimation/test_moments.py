@@ -340,11 +340,11 @@ def test_tau2_at_zero_has_its_standard_error(
     table = quietly(lambda: bm.confint(tree, "qprofile")).to_dataframe()  # its interval is empty, which a warning says
     expected = values[part].get("DL" if method == "mm" else method.upper())
     if expected is not None:
-        assert table["estimate"]["tau2"] == pytest.approx(expected["tau2"], abs=1e-12)
-        assert table["se"]["tau2"] == pytest.approx(expected["se_tau2"], rel=1e-9)
-    assert tree["estimate"]["tau2_unit_se"].item() == table["se"]["tau2"] > 0
+        assert table["estimate"]["tau2[unit, Intercept]"] == pytest.approx(expected["tau2"], abs=1e-12)
+        assert table["se"]["tau2[unit, Intercept]"] == pytest.approx(expected["se_tau2"], rel=1e-9)
+    assert tree["estimate"]["tau2_unit_se"].item() == table["se"]["tau2[unit, Intercept]"] > 0
     assert table.loc[["I2", "H2"], "se"].min() > 0
-    assert np.isnan(table["se"]["tau"]) == (table["estimate"]["tau"] == 0)
+    assert np.isnan(table["se"]["tau[unit, Intercept]"]) == (table["estimate"]["tau[unit, Intercept]"] == 0)
 
 
 def test_the_standard_error_of_matrix_moments_of_one_outcome_is_that_of_dersimonian_laird() -> None:

@@ -226,7 +226,7 @@ CALLS: dict[str, Call] = {
         {"tree": "T", "points": "3"},
         {
             **_FIT,
-            "parameters": optional(names("tau", "psi", "tau[g, Intercept]", "psi[g, Intercept]")),
+            "parameters": optional(names("tau", "tau2", "tau[g, Intercept]", "tau2[g, Intercept]")),
             "points": whole(2, 100),
         },
     ),

@@ -45,7 +45,7 @@ def test_choosing_parameters(bivariate: xr.DataTree) -> None:
     assert several == ["beta[AL.Intercept]", "tau[unit, PD]", "tau[unit, AL]"]
     with pytest.raises(bm.SpecError, match=r"no parameter 'tau\[PD\]'"):
         bm.confint(bivariate, parameters="tau[PD]")
-    with pytest.raises(bm.SpecError, match="no parameter 'Tau2'; did you mean 'tau2'"):
+    with pytest.raises(bm.SpecError, match="no parameter 'Tau2'; it is called 'tau2'"):
         bm.confint(bcg(), "qprofile", parameters=["Tau2"])
 
 
@@ -53,7 +53,7 @@ def test_published_intervals(reference: Callable[[str], Any], table: Callable[[s
     expected = reference("metafor/tau2_ci_bcg")
     data = table("bcg")
     found = bm.confint(bm.fit(bm.specify("logor ~ 1", data, S="logorvar")), "qprofile")
-    assert found["parameter"].values.tolist() == ["tau2", "tau", "I2", "H2"]
+    assert found["parameter"].values.tolist() == ["tau2[unit, Intercept]", "tau[unit, Intercept]", "I2", "H2"]
     frame = found.to_dataframe()[["estimate", "lower", "upper"]]
     np.testing.assert_allclose(frame, expected["q_profile"], rtol=1e-4)
 
@@ -90,14 +90,14 @@ def test_the_four_are_one_interval_on_four_scales() -> None:
     P = W - W @ spec.X @ np.linalg.inv(spec.X.T @ W @ spec.X) @ spec.X.T @ W
     typical = (len(spec.y) - 2) / np.trace(P)
     for column in ("estimate", "lower", "upper"):
-        tau2 = frame.loc["tau2", column]
-        assert frame.loc["tau", column] ** 2 == pytest.approx(tau2, rel=1e-12)
+        tau2 = frame.loc["tau2[unit, Intercept]", column]
+        assert frame.loc["tau[unit, Intercept]", column] ** 2 == pytest.approx(tau2, rel=1e-12)
         assert frame.loc["I2", column] == pytest.approx(100 * tau2 / (tau2 + typical), rel=1e-9)
         assert frame.loc["H2", column] == pytest.approx(1 + tau2 / typical, rel=1e-9)
-    tau2, step = frame.loc["tau2", "estimate"], 1e-6
+    tau2, step = frame.loc["tau2[unit, Intercept]", "estimate"], 1e-6
     slope = 100 * ((tau2 + step) / (tau2 + step + typical) - (tau2 - step) / (tau2 - step + typical)) / (2 * step)
-    assert frame.loc["I2", "se"] == pytest.approx(slope * frame.loc["tau2", "se"], rel=1e-6)
-    assert frame.loc["H2", "se"] == pytest.approx(frame.loc["tau2", "se"] / typical, rel=1e-9)
+    assert frame.loc["I2", "se"] == pytest.approx(slope * frame.loc["tau2[unit, Intercept]", "se"], rel=1e-6)
+    assert frame.loc["H2", "se"] == pytest.approx(frame.loc["tau2[unit, Intercept]", "se"] / typical, rel=1e-9)
 
 
 def test_bounds_do_not_depend_on_the_estimator() -> None:

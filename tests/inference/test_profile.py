@@ -25,7 +25,7 @@ def berkey(psi: Any, method: str = "ml") -> xr.DataTree:
 
 def test_intervals_of_metafor(reference: Any) -> None:
     theirs = reference("metafor/multilevel_school")["profile_ci"]
-    found = bm.confint(school(), "profile", "psi")
+    found = bm.confint(school(), "profile", "tau2")
     for level, row in (("district", 0), ("study", 1)):
         ours = [found[name][row].item() for name in ("estimate", "lower", "upper")]
         np.testing.assert_allclose(ours, theirs[f"sigma2_{level}"], rtol=1e-3)
@@ -34,7 +34,7 @@ def test_intervals_of_metafor(reference: Any) -> None:
 def test_curves_and_the_scale_of_tau() -> None:
     fit = school("ml")
     found = bm.profile(fit, points=9)
-    tau, psi = (found.sel(parameter=f"{kind}[study, Intercept]") for kind in ("tau", "psi"))
+    tau, psi = (found.sel(parameter=f"{kind}[study, Intercept]") for kind in ("tau", "tau2"))
     for name in ("lower", "upper"):
         assert tau[name].item() ** 2 == pytest.approx(psi[name].item(), rel=1e-4)
     fitted, half = found.attrs["fitted"], chi2.ppf(0.95, 1) / 2
@@ -48,7 +48,7 @@ def test_curves_and_the_scale_of_tau() -> None:
 def test_one_variance_against_a_grid() -> None:
     spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
     fit = bm.fit(spec)
-    found = bm.profile(fit, "psi")
+    found = bm.profile(fit, "tau2")
     for name in ("lower", "upper"):
         held = bm.specify(
             "logor ~ 1", bm.datasets.load("bcg"), S="logorvar", psi=bm.structures.Fixed([[found[name].item()]])
@@ -148,8 +148,8 @@ def test_a_singular_matrix_under_proportional() -> None:
     data = bm.datasets.load("berkey98")
     fit = bm.fit(bm.specify("PD + AL ~ 1", data, S=["var_PD", "cov_PD_AL", "var_AL"], psi=psi))
     table = bm.profile(fit, points=3)
-    for parameter in ("psi[unit, AL]", "psi[unit, PD~AL]"):  # all entries of Psi are one
-        bounds = table[["lower", "upper"]].sel(parameter=[parameter, "psi[unit, PD]"]).to_dataframe()
+    for parameter in ("tau2[unit, AL]", "psi[unit, PD~AL]"):  # all entries of Psi are one
+        bounds = table[["lower", "upper"]].sel(parameter=[parameter, "tau2[unit, PD]"]).to_dataframe()
         assert np.isclose(*bounds[["lower", "upper"]].to_numpy(), rtol=1e-5).all()
     assert table["note"].sel(parameter="rho[unit, PD~AL]").item() == "held constant by the structure"
 

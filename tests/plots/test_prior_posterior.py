@@ -88,7 +88,10 @@ def test_refusals() -> None:
     post, fit = make_posterior(school()), bm.fit(school())
     for call, message in [
         (lambda: bm.plots.prior_posterior(fit), r"has no posterior, and a fit has no priors\n  bm\.sample\(spec\)"),
-        (lambda: bm.plots.prior_posterior(post, ["tau[unit]"]), r"no parameter 'tau\[unit\]'.*\n  SDs: tau\[district"),
+        (
+            lambda: bm.plots.prior_posterior(post, ["tau[unit]"]),
+            r"no parameter 'tau\[unit\]'.*\n  known: tau\[district",
+        ),
         (lambda: bm.plots.prior_posterior(post, axes=plt.gca()), "1 axes for 2 panels"),
         (lambda: bm.plots.prior_posterior(post, fit=bm.fit(bcg())), r"the fit lacks tau\[district, Intercept\]"),
         (lambda: bm.plots.prior_posterior(post, fit=post), "fit is a posterior"),

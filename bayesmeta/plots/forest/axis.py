@@ -1,6 +1,5 @@
 """The axis of effects in a forest plot: how far it extends, and as many ticks as there is room for."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ _FAR = 2.5  # typical spreads beyond the outermost estimate: intervals that exte
 _IMPRECISE = 3.0  # typical spreads: an estimate whose interval is wider on one side does not determine the axis
 _FACTOR = float(np.log(100))  # ratios further from the outermost estimate are not informative
 _MARGIN = 0.04
+TICK, PAD, LABEL_PAD = 2.5, 1.5, 2.0  # points: length of a tick, to its number, from the numbers to the label
 
 
 def limits(cells: Sequence[Cell], null: float | None, logs: bool) -> tuple[float, float]:
@@ -72,8 +72,9 @@ def _array(intervals: Sequence[Interval]) -> FloatArray:
 def draw_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, size: float, points: float) -> None:
     """Label and ticks of an axis that is `points` wide and has its limits."""
     style.effect_axis(ax, tree, ratio)
-    ax.tick_params(axis="x", labelsize=size, length=2.5, pad=1.5)
+    ax.tick_params(axis="x", labelsize=size, length=TICK, pad=PAD)
     ax.xaxis.set_label_text(broken(ax.get_xlabel(), size, points + 2 * GAP * size), fontsize=size)
+    ax.xaxis.labelpad = LABEL_PAD
     if ratio:
         _fewer_ratio_ticks(ax, size, points)
     else:
@@ -82,12 +83,14 @@ def draw_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, size: float, points: f
 
 def broken(text: str, size: float, points: float) -> str:
     """A text wrapped to be no wider than this, as far as its longest word allows."""
-    letters = max(1, len(text))
-    while letters > 1 and width("\n".join(textwrap.wrap(text, letters, break_long_words=False)), size) > points:
-        letters -= 1
-        if letters < max(map(len, text.split())):
-            break
-    return "\n".join(textwrap.wrap(text, max(letters, 1), break_long_words=False))
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else ""
+        if lines and width(longer, size) <= points:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
 
 
 def _fewer_ratio_ticks(ax: "Axes", size: float, points: float) -> None:
@@ -119,5 +122,5 @@ def _fewer_ticks(ax: "Axes", size: float, points: float) -> None:
 
 def _apart(places: FloatArray, widths: Sequence[float]) -> bool:
     """Whether there is room between texts centred at these places."""
-    half = np.array(widths) / 2 + 1.5
+    half = np.array(widths) / 2 + 1.0
     return bool(np.all(np.diff(places) > half[1:] + half[:-1]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BLUP = style.BLUE
 _APART = 0.19  # distance of a study's two marks from the middle of the line
 _SQUARE, _LEAST_SQUARE, _CIRCLE = 0.46, 2.2, 0.3  # sides of the largest square and of circles in lines; points
-_DIAMOND, _GROUP = 0.34, 0.26  # half heights
+_DIAMOND, _GROUP, _FITTED = 0.34, 0.26, 0.44  # half heights
 
 
 class Marks:
@@ -32,12 +32,14 @@ class Marks:
     def draw(self, content: ForestContent, outcome: int, heights: LineHeights, null: float | None) -> None:
         cells, at = content.cells(outcome), np.asarray(heights.at)
         self._vertical_lines(content.pooled[outcome], heights, null)
-        of_row = [line.kind == "row" for line in content.lines]
+        kinds = [line.kind for line in content.lines]
+        of_row = [kind == "row" for kind in kinds]
         two = any(cell.observed and cell.blup for cell in cells)
         shift = _APART if two else 0.0
-        for y, cell, is_row in zip(at, cells, of_row, strict=True):
+        for y, cell, kind in zip(at, cells, kinds, strict=True):
+            is_row = kind == "row"
             if cell.mean:
-                self._diamond(cell.mean, y, "fitted" if is_row else "mean")
+                self._diamond(cell.mean, y, "fitted" if kind == "row" else kind)
             if cell.prediction:
                 self._interval(cell.prediction, y, style.INK, linestyle=(0, (3, 1.5)), linewidth=1.2, ends=True)
             if cell.blup and not is_row:
@@ -98,7 +100,8 @@ class Marks:
     def _diamond(self, interval: Interval, y: float, kind: str) -> None:
         lower, upper = np.nan_to_num([interval.lower, interval.upper], nan=interval.estimate)
         looks: dict[str, tuple[float, dict[str, Any]]] = {
-            "fitted": (_DIAMOND, {"facecolor": "#d9d9d9", "edgecolor": style.FAINT, "zorder": 2}),
+            "fitted": (_FITTED, {"facecolor": "#d9d9d9", "edgecolor": style.FAINT, "zorder": 2}),
+            "common": (_DIAMOND, {"facecolor": "white", "edgecolor": style.INK, "zorder": 4}),
             "mean": (_DIAMOND, {"facecolor": style.INK, "edgecolor": style.INK, "zorder": 4}),
             "group": (_GROUP, {"facecolor": "white", "edgecolor": BLUP, "zorder": 4}),
         }

@@ -54,7 +54,7 @@ class ForestNumbers:
         z, psi = quantile(prob), covariances(tree, spec)
         random = has_random_effects(tree, spec)
         half = z * np.sqrt(spec.S.variances)
-        mean = _stacked(predict(tree, interval="confidence", prob=prob))
+        mean = stacked(predict(tree, interval="confidence", prob=prob))
         kept = np.flatnonzero(spec.kept)
         pooled = tuple(shared(mean, kept, j) is not None for j in range(len(spec.outcomes)))
         weight = _weights(spec, gls_weights(spec, psi), pooled)
@@ -62,10 +62,10 @@ class ForestNumbers:
         return cls(
             observed=np.stack([_by_row(spec, values) for values in (spec.y, spec.y - half, spec.y + half)]),
             mean=mean,
-            blups={v.name: _stacked(blup(tree, level=v.name, prob=prob)) for v in spec.levels}
+            blups={v.name: stacked(blup(tree, level=v.name, prob=prob)) for v in spec.levels}
             if random and blups
             else {},
-            prediction=_stacked(predict(tree, interval="prediction", prob=prob)) if random else None,
+            prediction=stacked(predict(tree, interval="prediction", prob=prob)) if random else None,
             weight=weight,
             size=np.where(pooled, weight, precision),
             pooled=pooled,
@@ -109,6 +109,6 @@ def _by_row(spec: Spec, values: FloatArray) -> FloatArray:
     return table
 
 
-def _stacked(table: xr.Dataset) -> FloatArray:
+def stacked(table: xr.Dataset) -> FloatArray:
     ordered = table.transpose(schema.ROW, schema.OUTCOME)
     return np.stack([ordered[name].to_numpy() for name in ("mean", "lower", "upper")])

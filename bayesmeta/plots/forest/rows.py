@@ -1,7 +1,7 @@
 """The content of a forest plot, line by line and outcome by outcome, before anything is drawn."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -13,9 +13,14 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import did_you_mean, listing, shown
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
+from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Level, Spec
+from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
-from bayesmeta.plots.forest.numbers import ForestNumbers, Interval, shared
+from bayesmeta.plots.forest.notes import moderators_notes, outcome_notes
+from bayesmeta.plots.forest.numbers import ForestNumbers, Interval, shared, stacked
+from bayesmeta.plots.forest.subgroups import Subgroups, subgroups
 from bayesmeta.tree.specification import spec_from_tree
 
 SORTS = ("estimate", "weight", "label")
@@ -43,9 +48,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the plot: a heading, a row of the data, one that is not in the model, or a result of the model."""
+    """One line of the plot: a heading, a row of the data, one that is not in the model, a result, or a note on one."""
 
-    kind: Literal["heading", "row", "left out", "mean", "prediction"]
+    kind: Literal["heading", "row", "left out", "mean", "common", "prediction", "note"]
     label: str
     cells: tuple[Cell, ...]
     depth: int = 0
@@ -61,6 +66,7 @@ class ForestContent:
     pooled : by outcome the pooled estimate, None where means differ.
     decimals : by outcome the number that its estimates need.
     weighted : whether there is a column of weights.  levels : those whose groups have headings.
+    notes : by outcome the sentences below the plot.  general : those for all outcomes.
     """
 
     lines: tuple[Line, ...]
@@ -72,6 +78,8 @@ class ForestContent:
     decimals: tuple[int, ...]
     weighted: bool
     levels: tuple[str, ...]
+    notes: tuple[tuple[str, ...], ...]
+    general: tuple[str, ...] = ()
 
     def cells(self, outcome: int) -> list[Cell]:
         return [line.cells[outcome] for line in self.lines]
@@ -89,11 +97,17 @@ def forest_content(
     weights: bool = True,
     sort: texts.ByRow | None = None,
     prob: float = 0.95,
+    common: bool = False,
+    statistics: bool = True,
+    ratio: bool | None = None,
 ) -> ForestContent:
     """The lines of `bm.plots.forest`; its arguments."""
     spec = spec_from_tree(tree)
     numbers = ForestNumbers.of(tree, spec, prob, blup)
-    by = [] if subgroup is None else [_subgroups(spec, numbers, texts.by_row(spec, subgroup, "subgroup"))]
+    groups = None
+    if subgroup is not None:
+        groups = subgroups(tree, spec, numbers, texts.by_row(spec, subgroup, "subgroup"), prob)
+    by = [] if groups is None else [_split(groups, statistics)]
     source = _Source(
         spec=spec,
         numbers=numbers,
@@ -105,7 +119,19 @@ def forest_content(
     )
     levels = list(_levels(source))
     lines = _section(source, _sorted(source, sort), [*by, *levels], 0)
-    lines += _left_out(source) + _results(source, source.kept, texts.pooled_label(tree), 0, numbers.pooled)
+    lines += _left_out(source)
+    lines += _common(tree, source, prob) if common else []
+    lines += _results(source, source.kept, texts.pooled_label(tree), 0, numbers.pooled)
+    below = [
+        outcome_notes(tree, spec, j, numbers.pooled[j], style.is_ratio(tree, ratio), prob) if statistics else ()
+        for j in source.outcomes
+    ]
+    if groups and groups.between and statistics:
+        below = [
+            (*own, between) if between else own
+            for own, between in zip(below, (groups.between[j] for j in source.outcomes), strict=True)
+        ]
+    moderators = statistics and not groups and not all(numbers.pooled[j] for j in source.outcomes)
     se, of_obs = np.sqrt(spec.S.variances), spec.outcome_index
     return ForestContent(
         lines=tuple(lines),
@@ -117,6 +143,8 @@ def forest_content(
         decimals=tuple(texts.decimals(se[of_obs == j]) for j in source.outcomes),
         weighted=weights and any(numbers.pooled[j] for j in source.outcomes),
         levels=tuple(split.name for split in levels),
+        notes=tuple(below),
+        general=moderators_notes(tree, spec) if moderators else (),
     )
 
 
@@ -151,6 +179,7 @@ class _Split:
 
     codes : (n_rows,) group of every row.  label : of a group.  level : whose BLUP the heading shows, "" for none.
     means : by outcome whether all rows of a group have the same mean, which is then shown on a line below them.
+    mean, prediction : (3, n_rows, k) these means and the intervals of new groups.  notes : by group, below its mean.
     """
 
     name: str
@@ -158,6 +187,9 @@ class _Split:
     label: Callable[[int], str]
     level: str = ""
     means: tuple[bool, ...] = ()
+    mean: FloatArray | None = None
+    prediction: FloatArray | None = None
+    notes: Mapping[int, str] = field(default_factory=dict)
 
 
 def _section(source: _Source, rows: Sequence[int], splits: Sequence[_Split], depth: int) -> list[Line]:
@@ -175,7 +207,9 @@ def _section(source: _Source, rows: Sequence[int], splits: Sequence[_Split], dep
         cells = source.empty if group is None else tuple(Cell(blup=shared(group, own, j)) for j in source.outcomes)
         lines.append(Line("heading", label, cells, depth))
         lines += _section(source, own, splits[1:], depth + 1)
-        lines += _results(source, own, f"Mean, {label}", depth + 1, split.means)
+        lines += _results(source, own, f"Mean, {label}", depth + 1, split.means, split)
+        if note := split.notes.get(code, ""):
+            lines.append(Line("note", note, source.empty, depth + 1))
     return lines
 
 
@@ -198,14 +232,16 @@ def _cell(source: _Source, row: int, j: int) -> Cell:
     )
 
 
-def _subgroups(spec: Spec, n: ForestNumbers, column: pd.Series) -> _Split:
-    codes, categories = pd.factorize(column, use_na_sentinel=False)
-    own = [np.flatnonzero(spec.kept & (codes == code)) for code in np.unique(codes[spec.kept])]
-    means = tuple(
-        not pooled and all(shared(n.mean, rows, j) is not None for rows in own) for j, pooled in enumerate(n.pooled)
+def _split(groups: Subgroups, annotated: bool) -> _Split:
+    return _Split(
+        groups.name,
+        groups.codes,
+        groups.label,
+        means=groups.drawn,
+        mean=groups.mean,
+        prediction=groups.prediction,
+        notes=groups.notes if annotated else {},
     )
-    name = column.name if isinstance(column.name, str) else "subgroup"
-    return _Split(name, codes, lambda code: texts.named(name, categories[code]), means=means)
 
 
 def _levels(source: _Source) -> Iterator[_Split]:
@@ -224,16 +260,33 @@ def _group_label(level: Level, code: int) -> str:
     return texts.named(level.name, level.labels[code][-1])
 
 
-def _results(source: _Source, own: list[int], label: str, depth: int, drawn: Sequence[bool]) -> list[Line]:
+def _results(
+    source: _Source, own: list[int], label: str, depth: int, drawn: Sequence[bool], split: _Split | None = None
+) -> list[Line]:
     """The mean of these rows and the prediction interval, for the outcomes where all of them share one."""
     if not any(drawn):
         return []
-    lines = [Line("mean", label, tuple(Cell(mean=x) for x in _shared(source, source.numbers.mean, own, drawn)), depth)]
-    if source.prediction and source.numbers.prediction is not None:
-        intervals = _shared(source, source.numbers.prediction, own, drawn)
+    numbers = split or source.numbers
+    assert numbers.mean is not None
+    means = _shared(source, numbers.mean, own, drawn)
+    weights = [
+        float(np.nansum(source.numbers.weight[own, j])) if x else np.nan
+        for j, x in zip(source.outcomes, means, strict=True)
+    ]
+    weights = [x or np.nan for x in weights]
+    lines = [Line("mean", label, tuple(Cell(mean=x, weight=w) for x, w in zip(means, weights, strict=True)), depth)]
+    if source.prediction and numbers.prediction is not None:
+        intervals = _shared(source, numbers.prediction, own, drawn)
         if any(intervals):
             lines.append(Line("prediction", source.prediction, tuple(Cell(prediction=x) for x in intervals), depth))
     return lines if any(cell.mean for cell in lines[0].cells) else []
+
+
+def _common(tree: xr.DataTree, source: _Source, prob: float) -> list[Line]:
+    """The pooled estimate if all true effects were the same."""
+    common = stacked(predict(fit(source.spec, "fixed"), interval="confidence", prob=prob))
+    means = _shared(source, common, source.kept, source.numbers.pooled)
+    return [Line("common", "Common effect", tuple(Cell(mean=x) for x in means))] if any(means) else []
 
 
 def _shared(source: _Source, values: FloatArray, own: list[int], drawn: Sequence[bool]) -> list[Interval | None]:

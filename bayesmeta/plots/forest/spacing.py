@@ -1,7 +1,7 @@
 """Room for the texts of a forest plot: columns measured with the renderer, and the size of letters that fits."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 SIZES = (7.0, 6.5, 6.0, 5.5, 5.0)  # font sizes in points; the largest that fits is used
 GAP = 1.2  # between columns, in letters
 PITCH, TIGHTEST = 1.65, 1.2  # from line to line, in letters
-LEAST_PLOT, PLOT = 66.0, 108.0  # width of the plot itself in points, without and with room to spare
+LEAST_PLOT, PLOT = 88.0, 130.0  # width of the plot itself in points, without and with room to spare
 _LETTERS = 46  # of a label; longer ones are wrapped
 _DPI = 288
+_NOTE = 0.85  # height of a line of a note, in lines
 _INDENT = 0.9  # of a line below a heading, in letters
 _SAFE = 1.03  # at other resolutions letters are rounded to other pixels
 _LEGEND_HANDLE = 3.2  # width in letters of mark and gap
+
+
+def _no_foot(size: float) -> float:
+    return 0.0
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,13 @@ class TextColumn:
 
 @dataclass(frozen=True)
 class Panel:
-    """Columns left and right of one plot, the title above it, and the texts of its legend."""
+    """Columns left and right of one plot, the title above it, the texts of its legend and the notes below it."""
 
     left: tuple[TextColumn, ...]
     right: tuple[TextColumn, ...]
     title: str = ""
     legend: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def room(self, side: str, size: float) -> float:
         """Width in points of the columns on one side, with the gap to the plot."""
@@ -65,6 +71,8 @@ class Panel:
         taken = sum(w + GAP * size for w in self.widths(side, size)) if columns else 0.0
         if side == "left" and self.legend:
             taken = max(taken, max(width(word, size) for word in self.legend) + (_LEGEND_HANDLE + GAP) * size)
+        if columns and side == "left" and self.notes:
+            taken = max(taken, max(width(word, size) for note in self.notes for word in note.split(" ")) + GAP * size)
         return taken
 
     def widths(self, side: str, size: float) -> list[float]:
@@ -105,9 +113,9 @@ def line_heights(content: ForestContent, labels: Sequence[str]) -> LineHeights:
     """Heights of the lines; those with wrapped labels are higher, and results stand a little apart."""
     at, below = [], -0.5
     for i, line in enumerate(content.lines):
-        if line.kind == "mean" and line.depth == 0 and i:
+        if line.kind in ("mean", "common") and line.depth == 0 and content.lines[i - 1].kind != "common" and i:
             below += 0.4
-        height = labels[i].count("\n") + 1
+        height = (labels[i].count("\n") + 1) * (_NOTE if line.kind == "note" else 1)
         at.append(below + height / 2)
         below += height
     headings = [content.label_heading, *(lower for _, lower in content.headings)]
@@ -115,8 +123,8 @@ def line_heights(content: ForestContent, labels: Sequence[str]) -> LineHeights:
     return LineHeights(at, max(text.count("\n") + 1 for text in headings) + upper, below + 0.1)
 
 
-def wrapped(label: str, depth: int = 0) -> str:
-    return "\n".join(textwrap.wrap(label, _LETTERS - 2 * depth, break_on_hyphens=False)) or label
+def wrapped(label: str, depth: int = 0, letters: int = _LETTERS) -> str:
+    return "\n".join(textwrap.wrap(label, letters - 2 * depth, break_on_hyphens=False)) or label
 
 
 def spans(columns: Sequence[TextColumn]) -> list[tuple[str, list[int]]]:
@@ -140,15 +148,21 @@ def new_size(panels: Sequence[Panel]) -> tuple[float, float]:
     return SIZES[2], _inches(panels, SIZES[2], LEAST_PLOT)
 
 
-def fitting_size(panels: Sequence[Panel], heights: LineHeights, boxes: Sequence["Bbox"]) -> float:
-    """The largest font size that fits axes with these boxes, in points; SpecError where none does."""
+def fitting_size(
+    panels: Sequence[Panel], heights: LineHeights, boxes: Sequence["Bbox"], foot: Callable[[float], float] = _no_foot
+) -> float:
+    """The largest font size that fits axes with these boxes, in points; SpecError where none does.
+
+    foot : height in points of what is below the lines, by font size.
+    """
     for size in SIZES:
-        if heights.units * TIGHTEST * size <= min(box.height for box in boxes) and all(
+        if heights.units * TIGHTEST * size + foot(size) <= min(box.height for box in boxes) and all(
             panel.taken(size, LEAST_PLOT) <= box.width for panel, box in zip(panels, boxes, strict=True)
         ):
             return size
     least = SIZES[-1]
-    need = max(panel.taken(least, LEAST_PLOT) for panel in panels) / 72, heights.units * TIGHTEST * least / 72
+    tall = heights.units * TIGHTEST * least + foot(least)
+    need = max(panel.taken(least, LEAST_PLOT) for panel in panels) / 72, tall / 72
     have = min(box.width for box in boxes) / 72, min(box.height for box in boxes) / 72
     raise SpecError(
         f"these axes are {have[0]:.1f} x {have[1]:.1f} inches, but the texts of this forest plot need at least "

@@ -33,6 +33,7 @@ def panels_of(
             right=_right(content, j, heading, ratio),
             title=content.outcomes[j] if several else "",
             legend=tuple(legend) if j == first else (),
+            notes=content.notes[j] + (content.general if j == first else ()),
         )
         for j in range(len(content.outcomes))
     ]
@@ -40,7 +41,7 @@ def panels_of(
 
 def _left(content: ForestContent, labels: Sequence[str]) -> tuple[TextColumn, ...]:
     bold = [line.kind in ("heading", "mean") for line in content.lines]
-    colours = [style.MUTED if line.kind == "left out" else style.INK for line in content.lines]
+    colours = [style.MUTED if line.kind in ("left out", "note") else style.INK for line in content.lines]
     depth = [line.depth for line in content.lines]
     columns = [TextColumn(labels, colours, content.label_heading, align="left", bold=bold, depth=depth)]
     for i, (upper, lower) in enumerate(content.headings):
@@ -107,7 +108,7 @@ def _column(
     size: float,
 ) -> None:
     at = ends[0] if column.align == "left" else ends[1]
-    _text(ax, side, at, -0.7, column.heading, size, ha=column.align, va="bottom", weight="bold")
+    _text(ax, side, at, -0.8, column.heading, size, ha=column.align, va="baseline", weight="bold")
     for i, text in enumerate(column.texts):
         if text:
             weight = "bold" if column.bold and column.bold[i] else "normal"
@@ -131,7 +132,7 @@ _EDGE = {"left": 0.0, "right": 1.0, "middle": 0.5}
 
 def _text(ax: "Axes", side: str, points: float, y: float, text: str, size: float, **options: Any) -> None:
     """A text at a line, its position counted in points from an edge of the plot."""
-    look: dict[str, Any] = {"va": "center", "color": style.INK, "linespacing": 1.1} | options
+    look: dict[str, Any] = {"va": "center_baseline", "color": style.INK, "linespacing": 1.1} | options
     ax.text(_EDGE[side], y, text, fontsize=size, transform=beside(ax, points), parse_math=False, **look)
 
 
@@ -147,8 +148,8 @@ def _line(ax: "Axes", one: tuple[float, float], two: tuple[float, float], y: flo
     )
 
 
-def beside(ax: "Axes", points: float) -> "Transform":
-    """Coordinates: x as a fraction of the plot's width, moved by these points; y in lines."""
+def beside(ax: "Axes", points: float, up: float = 0.0) -> "Transform":
+    """Coordinates: x as a fraction of the plot's width, y in lines; both moved by these points."""
     from matplotlib.transforms import ScaledTranslation
 
-    return ax.get_yaxis_transform() + ScaledTranslation(points / 72, 0, ax.figure.dpi_scale_trans)
+    return ax.get_yaxis_transform() + ScaledTranslation(points / 72, up / 72, ax.figure.dpi_scale_trans)

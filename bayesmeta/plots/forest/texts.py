@@ -1,6 +1,6 @@
 """The texts and numbers of a forest plot, and columns that users give by row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,8 +25,8 @@ _LARGE = 1e5  # larger ratios are written as ">100,000"
 
 type ByRow = str | Sequence[Any] | AnyArray | pd.Series | pd.Index | pd.Categorical
 """One value for each row of the data, or the name of a column in the tree."""
-type Columns = pd.DataFrame | Mapping[Any, ByRow]
-"""Columns with one value for each row of the data, under their headings."""
+type Columns = pd.DataFrame | Mapping[Any, ByRow | Mapping[Any, ByRow]] | Sequence[str]
+"""Columns with one value for each row of the data, under their headings, or the names of columns in the tree."""
 
 
 def by_row(spec: Spec, column: ByRow, argument: str) -> pd.Series:
@@ -117,20 +117,34 @@ def plain(value: object) -> str:
 
 
 def counts(spec: Spec, columns: Columns | None) -> list[Counts]:
-    """Columns of counts from a data frame, or from a mapping of headings to values by row."""
-    if columns is None:
-        return []
-    if not isinstance(columns, Mapping | pd.DataFrame):
-        raise SpecError(
-            f"columns is a {type(columns).__name__}; give a data frame, or a dict of headings to values by row"
-        )
+    """Columns of counts: by name, from a data frame, or from a mapping of headings to values by row."""
     result = []
-    for name in columns:
-        values = by_row(spec, columns[name], f"columns[{name!r}]")
-        upper, lower = (str(part) for part in name) if isinstance(name, tuple) and len(name) == 2 else ("", str(name))
+    for upper, lower, column in _headed(columns):
+        values = by_row(spec, column, f"columns[{lower!r}]")
         numeric = pd.api.types.is_numeric_dtype(values)
         result.append(Counts((upper, lower), [plain(value) for value in values], numeric))
     return result
+
+
+def _headed(columns: Columns | None) -> Iterator[tuple[str, str, ByRow]]:
+    """Upper heading, lower heading and values of every column."""
+    if columns is None:
+        return
+    if isinstance(columns, list | tuple) and all(isinstance(name, str) for name in columns):
+        columns = {name: name for name in columns}
+    if not isinstance(columns, Mapping | pd.DataFrame):
+        raise SpecError(
+            f"columns is a {type(columns).__name__}; give a list of names of columns, a data frame, or a dict of "
+            "headings to values by row"
+        )
+    for name in columns:
+        values = columns[name]
+        if isinstance(values, Mapping):
+            yield from ((str(name), str(lower), below) for lower, below in values.items())
+        elif isinstance(name, tuple) and len(name) == 2:
+            yield str(name[0]), str(name[1]), values
+        else:
+            yield "", str(name), values
 
 
 def pooled_label(tree: xr.DataTree) -> str:
@@ -152,13 +166,13 @@ def decimals(se: FloatArray) -> int:
 
 def interval_text(interval: Interval, places: int, ratio: bool, only_bounds: bool = False) -> str:
     """An estimate with its interval, such as "0.41 [0.13, 1.26]"."""
-    written = partial(_ratio, places=max(places, 2)) if ratio else partial(_number, places=places)
+    written = partial(_ratio, places=max(places, 2)) if ratio else partial(signed, places=places)
     texts = [written(x) for x in (interval.estimate, interval.lower, interval.upper)]
     bounds = "[no interval]" if np.isnan([interval.lower, interval.upper]).any() else f"[{texts[1]}, {texts[2]}]"
     return bounds if only_bounds else f"{texts[0]} {bounds}"
 
 
-def _number(value: float, places: int) -> str:
+def signed(value: float, places: int) -> str:
     if np.isinf(value):
         return f"{_MINUS if value < 0 else ''}∞"
     text = f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.2e}"

@@ -70,7 +70,7 @@ def texts(ax: Axes) -> list[str]:
 
 
 def test_squares_and_intervals_are_the_data_and_circles_the_blups(trials: xr.DataTree, bcg: pd.DataFrame) -> None:
-    ax = bm.plots.forest(trials)
+    ax = bm.plots.forest(trials, blup=True)
     assert isinstance(ax, Axes)
     squares, circles = offsets(ax, "observed"), offsets(ax, "BLUP")
     assert squares[:, 0] == pytest.approx(np.exp(bcg["logrr"]))
@@ -87,7 +87,9 @@ def test_squares_and_intervals_are_the_data_and_circles_the_blups(trials: xr.Dat
 
 def test_areas_of_squares_are_in_proportion_to_the_weights_printed(trials: xr.DataTree) -> None:
     ax = bm.plots.forest(trials)
-    weights = np.array([float(text[:-1]) for text in texts(ax) if text.endswith("%") and text[0].isdigit()])
+    *weights, total = [float(text[:-1]) for text in texts(ax) if text.endswith("%") and text[0].isdigit()]
+    weights = np.array(weights)
+    assert total == 100
     assert weights.sum() == pytest.approx(100, abs=0.6)
     areas = points(ax, "observed").get_sizes()
     assert areas / areas.max() == pytest.approx(weights / weights.max(), abs=0.01)
@@ -113,7 +115,7 @@ def test_the_diamond_is_the_pooled_interval_and_the_dashes_the_prediction(trials
 
 def test_the_same_on_a_posterior(bcg: pd.DataFrame) -> None:
     tree = make_posterior(bm.specify("logrr ~ 1", bcg, S="logrrvar", measure="logrr"))
-    ax = bm.plots.forest(tree, prob=0.9, labels=bcg["author"])
+    ax = bm.plots.forest(tree, prob=0.9, labels=bcg["author"], blup=True)
     circles = offsets(ax, "BLUP")
     assert circles[:, 0] == pytest.approx(np.exp(bm.blup(tree)["mean"].values[:, 0]))
     assert {"Pooled (posterior)", "90% prediction interval", "RR [90% interval]"} <= set(texts(ax))
@@ -174,7 +176,7 @@ def test_meta_regression_shows_fitted_values_and_no_weights(bcg: pd.DataFrame) -
 
 def test_groups_have_open_diamonds() -> None:
     tree = bm.fit(bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study"))
-    ax = bm.plots.forest(tree)
+    ax = bm.plots.forest(tree, blup=True)
     groups = [patch for patch in ax.patches if patch.get_label() == "group"]
     found = bm.blup(tree, level="district")["lower"].values[:, 0]
     assert [patch.get_xy()[:, 0].min() for patch in groups] == pytest.approx(list(dict.fromkeys(found)))

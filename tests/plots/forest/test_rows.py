@@ -6,6 +6,7 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.plots.forest.rows import ForestContent, forest_content
+from tests.support.posteriors import make_posterior
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +101,21 @@ def test_groups_of_one_row_within_a_subgroup_have_no_headings() -> None:
     assert labels(by_study, "heading")[0] == "study 1"
 
 
-def test_a_subgroup_that_the_model_does_not_know_has_a_heading_alone(bcg: pd.DataFrame) -> None:
+def test_a_subgroup_that_the_model_does_not_know_has_a_fit_of_its_own(bcg: pd.DataFrame) -> None:
     said = forest_content(logrr(bcg), subgroup=bcg["alloc"].where(bcg["alloc"] != "systematic"))
     assert labels(said, "heading") == ["random", "alternate", "alloc missing"]
-    assert labels(said, "mean") == ["Pooled (REML)"]
+    assert labels(said, "mean") == ["Mean, random", "Mean, alternate", "Mean, alloc missing", "Pooled (REML)"]
+    means = [line.cells[0].mean for line in said.lines if line.kind == "mean"]
+    alone = logrr(bcg[bcg["alloc"] == "alternate"])
+    assert means[1] is not None
+    assert means[1].estimate == pytest.approx(alone["estimate/beta"].item())
+
+
+def test_subgroups_of_a_posterior_have_headings_alone(bcg: pd.DataFrame) -> None:
+    tree = make_posterior(bm.specify("logrr ~ 1", bcg, S="logrrvar", measure="logrr"))
+    said = forest_content(tree, subgroup=bcg["alloc"])
+    assert labels(said, "heading") == ["random", "alternate", "systematic"]
+    assert labels(said, "mean") == ["Pooled (posterior)"]
 
 
 def test_rows_that_are_not_in_the_model_are_listed_with_the_reason(bcg: pd.DataFrame) -> None:

@@ -72,6 +72,14 @@ def test_counts_as_people_write_them() -> None:
     assert texts.counts(spec(DATA), None) == []
 
 
+def test_headings_need_not_be_repeated() -> None:
+    model = spec(DATA, random="1 | trial")
+    nested = texts.counts(model, {"Drug": {"events": [1, 2, 3], "n": [10, 20, 30]}, "id": "trial"})
+    assert [column.headings for column in nested] == [("Drug", "events"), ("Drug", "n"), ("", "id")]
+    by_name = texts.counts(model, ["trial"])
+    assert [(column.headings, column.texts) for column in by_name] == [(("", "trial"), ["a", "b", "c"])]
+
+
 def test_columns_that_do_not_fit_are_refused() -> None:
     with pytest.raises(bm.SpecError, match=r"labels='trail' is not a column in this tree(?s:.)*labels=data\['trail'\]"):
         texts.row_labels(spec(DATA), "trail")

@@ -1,0 +1,179 @@
+"""The sentences below a forest plot: heterogeneity, the test of the overall effect, moderators and subgroups."""
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+from scipy.special import chdtrc, ndtr
+
+from bayesmeta import tree_schema as schema
+from bayesmeta._typing import FloatArray
+from bayesmeta.display.tables import pvalue
+from bayesmeta.errors import BayesmetaError
+from bayesmeta.inference.confint import confint
+from bayesmeta.inference.predict import predict
+from bayesmeta.model.spec import Spec
+from bayesmeta.plots import style
+from bayesmeta.plots.forest import texts
+from bayesmeta.plots.forest.numbers import has_random_effects
+from bayesmeta.plots.forest.weights import covariances
+from bayesmeta.tree.heterogeneity import heterogeneity
+from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
+
+_KEPT_TOGETHER = "\N{NO-BREAK SPACE}"
+_SAME = 1e-9  # of the largest value: differences below are rounding
+
+
+def outcome_notes(
+    tree: xr.DataTree, spec: Spec, outcome: int, pooled: bool, ratio: bool, prob: float
+) -> tuple[str, ...]:
+    """Sentences about one outcome; parts that belong on one line are held together by no-break spaces.
+
+    pooled : whether there is a pooled estimate.
+    """
+    kind = "Heterogeneity: " if pooled else "Residual heterogeneity: "
+    spread = heterogeneity_note(tree, spec, outcome, prob)
+    sentences = [kind + spread if spread else "", _overall(tree, spec, outcome, ratio) if pooled else ""]
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def moderators_notes(tree: xr.DataTree, spec: Spec) -> tuple[str, ...]:
+    """The test of the predictors, if there is one."""
+    test = "" if is_posterior(tree) else _moderators(tree, spec)
+    return (test,) if test else ()
+
+
+def heterogeneity_note(tree: xr.DataTree, spec: Spec, outcome: int, prob: float, *, bounds: bool = True) -> str:
+    """Q with its test, I2 and tau2 of a fit; tau of a posterior.  bounds : whether tau2 has its interval."""
+    parts = list(_taus(tree, spec, outcome, prob, bounds))
+    if not is_posterior(tree):
+        name = spec.outcomes[outcome] if len(spec.outcomes) > 1 else schema.OVERALL
+        table = heterogeneity(tree)
+        Q, df, p, I2 = (_of_outcome(table[each], name) for each in ("Q", "df", "pvalue", _i2(table)))
+        tested = f"Q = {Q:.2f}, df = {df:.0f}" + ("" if np.isnan(p) else f", p {_p(p)}")
+        parts = [tested, *([] if np.isnan(I2) else [f"I² = {I2:.1f}%"]), *parts]
+    return together("; ".join(parts))
+
+
+def together(text: str) -> str:
+    """A text that may only be broken after commas, colons and semicolons."""
+    pieces = text.replace(", ", ",\n").replace("; ", ";\n").replace(": ", ":\n").split("\n")
+    return " ".join(piece.replace(" ", _KEPT_TOGETHER) for piece in pieces)
+
+
+def between_note(means: FloatArray, cov: FloatArray, how: str) -> str:
+    """The test of differences between means (G,) with this covariance (G, G)."""
+    differences = np.eye(len(means))[1:] - np.eye(len(means))[0]
+    Q, df = _wald(differences @ means, differences @ cov @ differences.T)
+    if not df:
+        return ""
+    return together(f"Subgroup differences ({how}): Q = {Q:.2f}, df = {df}, p {_p(float(chdtrc(df, Q)))}")
+
+
+def _taus(tree: xr.DataTree, spec: Spec, outcome: int, prob: float, bounds: bool) -> Iterator[str]:
+    """The variance of true effects by level, of a posterior their SD, where it is the same in all rows."""
+    if not has_random_effects(tree, spec):
+        return
+    own = spec.outcome_index == outcome
+    several = sum(level.dim > 0 for level in spec.levels) > 1
+    for level, draws in zip(spec.levels, covariances(tree, spec), strict=True):
+        if not level.dim or np.ptp(level.Z[own], axis=0).max() > 0:
+            continue
+        z = level.Z[own][0]
+        variance = np.einsum("a,bac,c->b", z, draws, z)
+        name = f"{'τ' if is_posterior(tree) else 'τ²'}{f' ({level.name})' if several else ''}"
+        if is_posterior(tree):
+            tails = np.quantile(np.sqrt(variance), [(1 - prob) / 2, (1 + prob) / 2])
+            numbers = (_small(x) for x in (np.sqrt(variance).mean(), *tails))
+        else:
+            profiled = _q_profile(tree, prob) if bounds and not several else ()
+            numbers = (_small(x) for x in (variance[0], *profiled))
+        estimate, *ends = numbers
+        yield f"{name} = {estimate}" + (f" [{together(', '.join(ends)).replace(' ', _KEPT_TOGETHER)}]" if ends else "")
+
+
+def _q_profile(tree: xr.DataTree, prob: float) -> tuple[float, ...]:
+    """The Q-profile interval of tau2; nothing for models that have none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an empty interval, which is left out here
+            table = confint(tree, "qprofile", ["tau2"], prob=prob)
+    except BayesmetaError:
+        return ()
+    lower, upper = (float(table[name].sel(parameter="tau2")) for name in ("lower", "upper"))
+    return () if np.isnan([lower, upper]).any() else (lower, upper)
+
+
+def _overall(tree: xr.DataTree, spec: Spec, outcome: int, ratio: bool) -> str:
+    """The test of the pooled estimate, or the posterior probability that it lies below no effect."""
+    null = style.measure_of(tree).null
+    if null is None:
+        return ""
+    if is_posterior(tree):
+        own = np.flatnonzero(spec.outcome_index == outcome)[0]
+        draws = beta_draws(tree) @ spec.X[own] + spec.offset[own]
+        word = style.measure_of(tree).short_label_of(ratio) or "effect"
+        below = float(np.mean(draws < null))
+        return together(f"Overall effect: P({word} < {1 if ratio else 0}) = {_probability(below, len(draws))}")
+    table = predict(tree)
+    row = np.flatnonzero(spec.kept)[0]
+    mean, se = (float(table[name][row, outcome]) for name in ("mean", "se"))
+    if not se > 0:
+        return ""
+    z = (mean - null) / se
+    return together(f"Overall effect: z = {_signed(z)}, p {_p(2 * float(ndtr(-abs(z))))}")
+
+
+def _moderators(tree: xr.DataTree, spec: Spec) -> str:
+    """The Wald test of all coefficients but the intercepts; of all where there is none."""
+    constant = np.zeros(len(spec.coef), bool)
+    for j in range(len(spec.outcomes)):
+        own = spec.X[spec.outcome_index == j]
+        constant |= (np.ptp(own, axis=0) == 0) & (own[0] != 0)
+    tested = ~constant
+    estimate = tree[schema.ESTIMATE]
+    beta, cov = estimate["beta"].to_numpy()[tested], estimate["beta_cov"].to_numpy()[np.ix_(tested, tested)]
+    Q, df = _wald(beta, cov)
+    return together(f"Moderators: Q = {Q:.2f}, df = {df}, p {_p(float(chdtrc(df, Q)))}") if df else ""
+
+
+def _wald(estimate: FloatArray, cov: FloatArray) -> tuple[float, int]:
+    """The quadratic form of estimates in the inverse of their covariance, and its degrees of freedom."""
+    if not len(estimate) or not np.isfinite(cov).all():
+        return 0.0, 0
+    values, vectors = np.linalg.eigh(cov)
+    regular = values > _SAME * values.max()
+    rotated = vectors.T @ estimate
+    return float(np.sum(rotated[regular] ** 2 / values[regular])), int(regular.sum())
+
+
+def _i2(table: xr.Dataset) -> str:
+    """I2 from the variance between studies where the tree has it, else that from Q."""
+    return "I2_tau2" if "I2_tau2" in table else "I2"
+
+
+def _of_outcome(values: xr.DataArray, outcome: str) -> float:
+    return float(values.sel({schema.OUTCOME: outcome}) if schema.OUTCOME in values.dims else values)
+
+
+def _p(p: float) -> str:
+    text = pvalue(p)
+    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
+
+
+def _probability(p: float, draws: int) -> str:
+    least = 1 / draws
+    return f"> {1 - least:.4f}" if p > 1 - least else f"{p:.3f}"
+
+
+def _signed(value: float) -> str:
+    return texts.signed(value, 2)
+
+
+def _small(value: float) -> str:
+    """Two decimals, fewer above 10, and two significant digits below 0.1."""
+    if not np.isfinite(value):
+        return "∞"
+    size = int(np.floor(np.log10(value))) if value > 0 else 0
+    return f"{value:.{int(np.clip(1 - size, 0, 5)) if size < -1 or size > 0 else 2}f}"

@@ -1,0 +1,139 @@
+"""Effects on the scale on which people read them: which parameters are effects, and which are differences of effects.
+
+With `measure="logor"` an intercept is a log odds ratio, read as an odds ratio, and a slope is a difference of two, read
+as a ratio of odds ratios. Which is which follows from the design: a constant added to every effect estimate is added to
+a coefficient that is an effect, and leaves one that is a difference as it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import tree_schema as schema
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_choice
+from bayesmeta.errors import SpecError
+from bayesmeta.measures import MEASURES, Measure, measure
+from bayesmeta.tree.specification import group
+
+Scale = Literal["model", "response"]
+EFFECT, DIFFERENCE = "effect", "difference"
+_ROUNDING = 1e-8
+
+
+def measure_of(tree: xr.DataTree) -> Measure:
+    """The effect measure of a results tree; that of "generic" where none was named."""
+    return measure(str(tree.attrs.get("measure", "")))
+
+
+def on_response(tree: xr.DataTree, scale: Scale | None) -> bool:
+    """Whether effects are wanted on the scale on which people read them; None is the scale of the model.
+
+    Raises
+    ------
+    SpecError
+        When the scale is unknown, or the tree's measure is not read on another scale, or was not named.
+    """
+    if scale is None:
+        return False
+    check_choice(scale, ("model", "response"), "scale")
+    if scale == "response" and not (record := measure_of(tree)).has_response:
+        on_another = ", ".join(f'"{name}"' for name, each in MEASURES.items() if each.has_response)
+        if record.name == "generic":
+            why = 'the model does not say what its effects measure\n  give it to specify, as in measure="logor"'
+        else:
+            why = f"a {record.label} is read on the scale of the model\n  leave scale out"
+        raise SpecError(f'no scale="response": {why}; measures with another scale: {on_another}')
+    return scale == "response"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How predicted effects, or differences of effects, are read: on the scale of the model, or of the measure."""
+
+    record: Measure
+    role: str
+    response: bool
+
+    def values(self, effects: FloatArray) -> FloatArray:
+        return to_response(self.record, self.role, effects) if self.response else effects
+
+    def bounds(self, statistics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Mean and bounds of a normal distribution there, where a standard error has no counterpart."""
+        return {name: self.values(values) for name, values in statistics.items() if name != "se" or not self.response}
+
+    def of_draws(self, statistics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Statistics of draws that are read there already, without their SD as for fits."""
+        return {name: values for name, values in statistics.items() if name != "se" or not self.response}
+
+    def attrs(self, attrs: Mapping[str, object]) -> dict[str, object]:
+        """Those of the model's scale, and what the numbers are on the other."""
+        if not self.response:
+            return dict(attrs)
+        return {name: value for name, value in attrs.items() if name != "se"} | {
+            "scale": "response",
+            "label": label_of(self.record, self.role),
+        }
+
+
+def reading(tree: xr.DataTree, scale: Scale | None, role: str = EFFECT) -> Reading:
+    """The way to read predictions of a tree, `scale` as users give it.
+
+    Raises
+    ------
+    SpecError
+        When there is no such scale for effects, or for differences, of this tree's measure.
+    """
+    response, record = on_response(tree, scale), measure_of(tree)
+    if response and not is_read_elsewhere(record, role):
+        raise SpecError(
+            f'no scale="response": a {record.difference_label} is read on the scale of the model\n  leave scale out'
+        )
+    return Reading(record, role, response)
+
+
+def roles(tree: xr.DataTree) -> dict[str, str]:
+    """Of every coefficient whether it is an "effect" or a "difference"; empty for what is neither."""
+    constant = group(tree, schema.CONSTANT)
+    X, outcome = constant["X"].to_numpy(), constant["outcome_index"].to_numpy()
+    moves = np.full((int(outcome.max()) + 1, X.shape[1]), np.nan)
+    for k in range(len(moves)):
+        own = X[outcome == k]
+        touched = own.any(axis=0)
+        ones = np.ones(len(own))
+        step = np.linalg.lstsq(own[:, touched], ones, rcond=None)[0]
+        constant_fits = np.abs(own[:, touched] @ step - ones).max() < _ROUNDING
+        moves[k, touched] = step if constant_fits else 0.0
+    return {str(coef): _role(column) for coef, column in zip(constant[schema.COEF].values, moves.T, strict=True)}
+
+
+def _role(moves: FloatArray) -> str:
+    """From how far a coefficient moves with the outcomes that it touches, NaN for the others."""
+    moves = moves[~np.isnan(moves)]
+    for role, step in ((EFFECT, 1.0), (DIFFERENCE, 0.0)):
+        if len(moves) and (np.abs(moves - step) < _ROUNDING).all():
+            return role
+    return ""
+
+
+def is_read_elsewhere(record: Measure, role: str) -> bool:
+    """Whether a coefficient of this role has a scale of its own beside that of the model."""
+    return record.has_response if role == EFFECT else role == DIFFERENCE and record.has_difference_response
+
+
+def to_response(record: Measure, role: str, values: FloatArray) -> FloatArray:
+    """Coefficients of one role on the scale on which people read them; as they are, where there is none."""
+    if role == EFFECT:
+        return record.to_response(values)
+    return record.difference_to_response(values) if role == DIFFERENCE else values
+
+
+def label_of(record: Measure, role: str) -> str:
+    """What a coefficient of this role is on that scale, as in "odds ratio" and "ratio of odds ratios"."""
+    if not is_read_elsewhere(record, role):
+        return ""
+    label = record.response_label if role == EFFECT else record.difference_label
+    return label[:1].lower() + label[1:]

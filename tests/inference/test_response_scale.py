@@ -1,0 +1,97 @@
+"""Predictions and comparisons on the scale on which people read the measure."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bayesmeta as bm
+from tests.support.posteriors import make_posterior, stacked
+
+
+def bcg(formula: str = "logor ~ 1", **options: Any) -> bm.Spec:
+    return bm.specify(formula, bm.datasets.load("bcg"), **{"S": "logorvar", "measure": "logor"} | options)
+
+
+def correlations() -> bm.Spec:
+    data = {"z": [0.2, 0.5, 0.4, 0.9], "v": [0.02, 0.03, 0.01, 0.02], "x": [0.0, 1.0, 2.0, 3.0]}
+    return bm.specify("z ~ x", data, S="v", measure="zcor")
+
+
+def test_metafors_prediction_interval_of_an_odds_ratio() -> None:
+    """`predict(rma(yi, vi), transf = exp)` of metafor 3.8-1: 0.4746, ci 0.3296 to 0.6835, pi 0.1435 to 1.5696."""
+    fit = bm.fit(bcg())
+    confidence, prediction = (bm.predict(fit, {}, each, scale="response") for each in ("confidence", "prediction"))
+    assert [round(confidence[name].item(), 4) for name in ("mean", "lower", "upper")] == [0.4746, 0.3296, 0.6835]
+    assert [round(prediction[name].item(), 4) for name in ("lower", "upper")] == [0.1435, 1.5696]
+    assert prediction.attrs == {"interval": "prediction", "prob": 0.95, "scale": "response", "label": "odds ratio"}
+
+
+@pytest.mark.parametrize(("spec", "function"), [(bcg("logor ~ ablat"), np.exp), (correlations(), np.tanh)])
+@pytest.mark.parametrize("interval", ["confidence", "prediction", None])
+def test_bounds_are_transformed_and_standard_errors_left_out(spec: bm.Spec, function: Any, interval: Any) -> None:
+    fit = bm.fit(spec)
+    model, response = (bm.predict(fit, interval=interval, scale=scale) for scale in (None, "response"))
+    assert set(response.data_vars) == set(model.data_vars) - {"se"}
+    for name in response.data_vars:
+        np.testing.assert_allclose(response[name], function(model[name]), rtol=1e-12)
+    blup, there = (bm.blup(fit, scale=scale) for scale in ("model", "response"))
+    for name in ("mean", "lower", "upper"):
+        np.testing.assert_allclose(there[name], function(blup[name]), rtol=1e-12)
+    assert "se" not in there
+
+
+@pytest.mark.parametrize("interval", ["confidence", "prediction", None])
+def test_a_posterior_is_transformed_draw_by_draw(interval: Any) -> None:
+    tree = make_posterior(bcg("logor ~ ablat"))
+    spec = bm.Spec.from_tree(tree)
+    draws = np.exp(stacked(tree, "posterior", "beta") @ spec.X.T)
+    found = bm.predict(tree, interval=interval, scale="response")
+    assert "se" not in found
+    assert ("lower" in found) == (interval is not None)
+    if interval != "prediction":
+        np.testing.assert_allclose(found["mean"].values[:, 0], draws.mean(0), rtol=1e-10)
+    if interval == "confidence":
+        np.testing.assert_allclose(found["upper"].values[:, 0], np.quantile(draws, 0.975, axis=0), rtol=1e-10)
+    if interval == "prediction":  # quantiles go with the draws, the mean of a ratio lies above the ratio of the mean
+        model = bm.predict(tree, interval=interval)
+        np.testing.assert_allclose(found["lower"], np.exp(model["lower"]), rtol=0.02)
+        assert (found["mean"].values > np.exp(model["mean"].values)).all()
+
+
+def test_residuals_are_differences() -> None:
+    fit = bm.fit(bcg())
+    model, response = (bm.blup(fit, kind="residual", scale=scale) for scale in (None, "response"))
+    np.testing.assert_allclose(response["mean"], np.exp(model["mean"]), rtol=1e-12)
+    assert response.attrs["label"] == "ratio of odds ratios"
+    with pytest.raises(bm.SpecError, match="a difference in Fisher's z is read on the scale of the model"):
+        bm.blup(bm.fit(correlations()), kind="residual", scale="response")
+
+
+def test_estimates_side_by_side() -> None:
+    fits = {"one": bm.fit(bcg()), "two": bm.fit(bcg("logor ~ ablat"))}
+    page, frame = bm.compare(fits, scale="response"), bm.compare(fits).to_dataframe()
+    there = page.to_dataframe()
+    beta = frame.index.str.startswith("beta")
+    for name in ("estimate", "lower", "upper"):
+        at = (slice(None), name)
+        np.testing.assert_allclose(there.loc[beta, at], np.exp(frame.loc[beta, at]), rtol=1e-12)
+        np.testing.assert_array_equal(there.loc[~beta, at], frame.loc[~beta, at])
+    assert "Estimates on the response scale and 95% intervals" in str(page)
+    assert "0.4746" in str(page)
+
+
+@pytest.mark.parametrize("call", ["predict", "blup", "compare", "estimates"])
+def test_a_measure_is_asked_for(call: str) -> None:
+    fit = bm.fit(bcg(measure=None))
+    with pytest.raises(bm.SpecError, match=r'(?s)^no scale="response": .*measure="logor"'):
+        getattr(bm, call)(fit, scale="response")
+
+
+def test_an_interval_comes_without_asking() -> None:
+    fit = bm.fit(bcg())
+    found = bm.predict(fit)
+    xr.testing.assert_identical(found, bm.predict(fit, interval="confidence"))
+    assert list(bm.predict(fit, interval=None).data_vars) == ["mean", "se"]
+    assert bm.predict(fit, {}).sizes["row"] == 1  # a model that needs no predictors
