@@ -74,7 +74,7 @@ def test_keep_names_those_that_are_kept() -> None:
     data = frame(a=1, b=2)
     assert list(bm.specify("y ~ x", data, S="v", keep=[]).data.columns) == ["y", "x"]
     assert list(bm.specify("y ~ x", data, S="v", keep="b").data.columns) == ["y", "x", "b"]
-    with pytest.raises(SpecError, match="^keep: the data have no column 'c'"):
+    with pytest.raises(SpecError, match=r"^keep: the data have no column 'c'"):
         bm.specify("y ~ x", data, S="v", keep=["c"])
 
 
