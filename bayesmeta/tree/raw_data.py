@@ -74,7 +74,7 @@ def table_of(
     variables : dimensions, array or number, and perhaps attributes of each.
     """
     own = {
-        name: xr.Variable(dims, np.asarray(values), *about, fastpath=True)
+        name: xr.Variable(dims, np.asarray(values), about[0] if about else None, fastpath=True)
         for name, (dims, values, *about) in variables.items()
     }
     return xr.Dataset(own, coords, attrs)
