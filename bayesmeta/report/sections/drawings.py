@@ -51,7 +51,7 @@ def _forest(tree: xr.DataTree, spec: Spec, name: str, prob: float) -> Drawing:
     return Drawing(
         "Forest plot",
         f"Forest plot of {len(spec.y)} observations by {name}. {effects_in_words(tree, prob)}",
-        "Estimates with their intervals, and beside them the predictions of the model.",
+        "Estimates with their intervals, the pooled estimate, and how much the studies differ.",
         lambda: plots.forest(tree, prob=prob),
     )
 
