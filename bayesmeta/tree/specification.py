@@ -111,8 +111,8 @@ def _spec_tables(spec: Spec) -> dict[str, xr.Dataset]:
         schema.OUTCOME: (schema.OBS, np.array(spec.outcomes)[spec.outcome_index]),
     }
     return {
-        schema.OBSERVED: xr.Dataset({"y": (schema.OBS, spec.y)}, obs),
-        schema.CONSTANT: xr.Dataset(_constant_variables(spec), obs | _constant_labels(spec)),
+        schema.OBSERVED: raw_data.table_of({"y": (schema.OBS, spec.y)}, obs),
+        schema.CONSTANT: raw_data.table_of(_constant_variables(spec), obs | _constant_labels(spec)),
         schema.RAW: raw_data.to_dataset(spec.data, spec.row_labels, spec.kept, spec.dropped, spec.labels),
     }
 
