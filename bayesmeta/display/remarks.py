@@ -62,12 +62,17 @@ def structure(tree: xr.DataTree) -> str:
 
 def counts(tree: xr.DataTree) -> str:
     """Rows given and used, observations, groups of every level."""
+    constant = group(tree, schema.CONSTANT)
+    groups = ", ".join(f"{level} {constant.sizes[schema.group(level)]}" for level in level_structures(tree))
+    return f"{observations(tree)}; groups: {groups}"
+
+
+def observations(tree: xr.DataTree) -> str:
+    """Rows given and used, and observations."""
     kept, outcomes = group(tree, schema.RAW)[raw_data.KEPT].values, _outcomes(tree)
     used = "all used" if kept.all() else f"{kept.sum()} used"
     several = f" of {len(outcomes)} outcomes" if len(outcomes) > 1 else ""
-    constant = group(tree, schema.CONSTANT)
-    groups = ", ".join(f"{level} {constant.sizes[schema.group(level)]}" for level in level_structures(tree))
-    return f"{len(kept)} rows, {used}; {constant.sizes[schema.OBS]} observations{several}; groups: {groups}"
+    return f"{len(kept)} rows, {used}; {group(tree, schema.CONSTANT).sizes[schema.OBS]} observations{several}"
 
 
 def alarms(tree: xr.DataTree) -> list[str]:

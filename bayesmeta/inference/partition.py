@@ -7,6 +7,8 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
+from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.nesting import Model, outside, same_random
 from bayesmeta.inference.same_data import same_observations
 from bayesmeta.model.spec import Spec
@@ -82,14 +84,16 @@ def variance_partition(tree: xr.DataTree) -> xr.Dataset:
     )
 
 
-def r_squared(tree: xr.DataTree, simpler: xr.DataTree) -> xr.Dataset:
+def r_squared(tree: xr.DataTree, simpler: xr.DataTree | None = None) -> xr.Dataset:
     """Share of the between-group variance of a simpler model that the predictors of a larger one explain.
 
     Parameters
     ----------
-    tree, simpler : DataTree
-        Fits of the same data by the same method with the same random part, of which the fixed part of `simpler` is a
-        special case; usually `simpler` has the intercepts alone.
+    tree : DataTree
+        Results tree of `fit`, of the larger model.
+    simpler : DataTree, optional
+        Fit of the same data by the same method with the same random part, whose fixed part is a special case of that of
+        `tree`. By default the model with the means of the outcomes alone, which is fitted here.
 
     Returns
     -------
@@ -113,11 +117,13 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree) -> xr.Dataset:
     --------
     >>> import bayesmeta as bm
     >>> bcg = bm.datasets.load("bcg")
-    >>> fits = [bm.fit(bm.specify(f"logor ~ {x}", bcg, S="logorvar")) for x in ("ablat", "1")]
-    >>> bm.r_squared(*fits)["R2"].sel(level="total").round(1).item()
+    >>> fit = bm.fit(bm.specify("logor ~ ablat", bcg, S="logorvar"))
+    >>> bm.r_squared(fit)["R2"].sel(level="total").round(1).item()
     85.1
     """
     spec = spec_from_tree(tree)
+    if simpler is None:
+        simpler = fit(without_predictors(spec), method=tree.attrs["method"])
     _check_comparable(tree, simpler)
     after, before = (_with_total(_between(each, spec_from_tree(each))) for each in (tree, simpler))
     explained = np.divide(before - after, before, out=np.full_like(before, np.nan), where=before > 0)
