@@ -44,7 +44,7 @@ class Coefficients:
         model = self.parameters[self.parameters["kind"] == BETA]
         blocks, rows = [], [str(label) for label in model.index]
         new = _new_effects(tree, self.prob)
-        rows += [f"prediction interval{f', {outcome}' * (len(new) > 1)}" for outcome in new]
+        rows += [f"prediction, {outcome}" if len(new) > 1 else "prediction interval" for outcome in new]
         if self.scale != "response":
             blocks.append(self._on_model(model, list(new.values())))
         if both or self.scale == "response":
@@ -78,7 +78,7 @@ class Coefficients:
             digits = _digits(row)
             cells.append([number(row[name], digits) if label else "" for name in ("estimate", *_BOUNDS)])
         for bounds in new:
-            spread = float(bounds[1] - bounds[0]) / 4
+            spread = float(bounds[1] - bounds[0]) / 8
             cells.append(["", *(number(float(bound), spread) for bound in bounds)])
         return (labels[0] if len(set(labels)) == 1 else _MIXED, *_BOUNDS), cells
 
@@ -115,7 +115,7 @@ class Coefficients:
 
 def _digits(row: pd.Series) -> float:
     """What a standard error would be, for the number of decimals."""
-    return float(row["upper"] - row["lower"]) / 4
+    return float(row["upper"] - row["lower"]) / 8
 
 
 def _new_effects(tree: xr.DataTree, prob: float) -> dict[str, FloatArray]:

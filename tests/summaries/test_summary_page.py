@@ -89,7 +89,7 @@ def test_several_outcomes_have_a_joint_test() -> None:
     page = lines(bm.fit(berkey()))
     assert page[0] == "Multivariate random-effects model (k = 5, 2 outcomes)"
     assert "Test that all effects are zero  chi2 = 108.86, df 2, p < 0.0001" in page
-    assert [len(cells(page, f"prediction interval, {outcome}")) for outcome in ("PD", "AL")] == [2, 2]
+    assert [len(cells(page, f"prediction, {outcome}")) for outcome in ("PD", "AL")] == [2, 2]
     assert "Test of moderators" not in str(page)
     assert omnibus(bm.fit(berkey("PD + AL ~ year"))).df == 2
 
