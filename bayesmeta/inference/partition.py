@@ -12,8 +12,9 @@ from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.nesting import Model, outside, same_random
 from bayesmeta.inference.same_data import same_observations
 from bayesmeta.model.spec import Spec
+from bayesmeta.tree.parameters import free_of_levels
 from bayesmeta.tree.specification import group, spec_from_tree
-from bayesmeta.tree.variance_shares import between_variances, typical_variances
+from bayesmeta.tree.variance_shares import between_variances, mean_squares, typical_variances
 
 LEVEL, SAMPLING, TOTAL = "level", "sampling", "total"
 
@@ -130,6 +131,25 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree | None = None) -> xr.Datas
     dims = (schema.OUTCOME, LEVEL)
     values = {"variance": after, "variance_simpler": before, "R2": 100 * np.maximum(explained, 0)}
     return xr.Dataset({name: (dims, value) for name, value in values.items()}, _labels(spec, TOTAL))
+
+
+def excess_error(tree: xr.DataTree) -> float:
+    """SE of the variance between groups in units of the typical sampling variance, of one outcome and all levels.
+
+    By the delta method from the free parameters, with the typical sampling variance known; NaN where they have none.
+    """
+    spec, estimate, free = spec_from_tree(tree), group(tree, schema.ESTIMATE), free_of_levels(tree)
+    xi, cov = estimate["xi"].to_numpy(), estimate["xi_cov"].to_numpy()
+    gradients = [
+        level.structure.pullback(xi[free[level.name]], squares[0], level.dim) if level.dim else np.zeros(0)
+        for level, squares in zip(spec.levels, mean_squares(spec), strict=True)
+        if level.dim == 0 or free[level.name] != slice(0)
+    ]
+    gradient = np.concatenate(gradients) if gradients else np.zeros(0)
+    used = np.flatnonzero(gradient)
+    if len(gradient) != len(xi) or not len(used):
+        return float("nan")
+    return float(np.sqrt(gradient[used] @ cov[np.ix_(used, used)] @ gradient[used]) / typical_variances(spec)[0])
 
 
 def _check_comparable(tree: xr.DataTree, simpler: xr.DataTree) -> None:

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
-from bayesmeta.display.model_name import varies
+from bayesmeta.display.remarks import varies
 from bayesmeta.display.tables import Facts, Table, fixed, number, percent, pvalue
 from bayesmeta.errors import DataError
 from bayesmeta.inference.estimates import on_scale

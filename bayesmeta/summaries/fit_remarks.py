@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta.display.model_name import varies
+from bayesmeta.display.remarks import varies
 from bayesmeta.display.tables import Facts, fixed, pvalue
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning
 from bayesmeta.estimation.methods import method_of

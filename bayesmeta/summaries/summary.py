@@ -14,12 +14,11 @@ from bayesmeta._validation import check_choice
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
-from bayesmeta.display.model_name import model_name, varies
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.inference.estimates import estimates
 from bayesmeta.summaries.coefficients import Coefficients
 from bayesmeta.summaries.fit_remarks import criteria, moderators_and_fit
-from bayesmeta.summaries.heterogeneity import tests, variances_table
+from bayesmeta.summaries.variation import tests, variances_table
 from bayesmeta.tree.parameters import RHO, TAU, TAU2, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import is_posterior, summarised, tau_draws, unless_constant
 from bayesmeta.tree.response import Scale, measure_of, on_response
@@ -128,11 +127,11 @@ class Summary(Page):
         alarms = [("WARNING", alarm) for alarm in remarks.alarms(tree)]
         notes = tuple(("note", note) for note in remarks.notes(tree))
         return [
-            Facts((*alarms, *self._model()), model_name(tree)),
+            Facts((*alarms, *self._model()), remarks.model_name(tree)),
             self.fixed_table(),
             *self._coefficients.note(),
             *moderators_and_fit(tree),
-            *(self._between() if is_posterior(tree) or varies(tree) else []),
+            *(self._between() if is_posterior(tree) or remarks.varies(tree) else []),
             *tests(tree, self.prob),
             *(posterior_remarks.page(tree) if is_posterior(tree) else criteria(tree)),
             *([Facts(notes)] if notes else []),
@@ -152,7 +151,7 @@ class Summary(Page):
         head = [("Method", remarks.method(tree)), ("Formula", remarks.formula(tree))]
         if tree.attrs["random"] or tree.attrs["groups"]:
             head.append(("Random", remarks.random(tree)))
-        if varies(tree) and any(len(effects(tree, level)) > 1 for level in level_structures(tree)):
+        if remarks.varies(tree) and any(len(effects(tree, level)) > 1 for level in level_structures(tree)):
             head.append(("Psi", remarks.structure(tree)))
         levels = bool(tree.attrs["random"] or tree.attrs["groups"])
         head.append(("Data", remarks.counts(tree) if levels else remarks.observations(tree)))

@@ -11,8 +11,10 @@ import xarray as xr
 import bayesmeta as bm
 from bayesmeta.display.prior_effect import flat_prior_means
 from bayesmeta.inference.moderators import omnibus
+from bayesmeta.inference.partition import excess_error
 from bayesmeta.priors import Prior
 from bayesmeta.priors.model_priors import ModelPriors
+from bayesmeta.summaries.variation import _wald_shares
 from bayesmeta.tree.specification import group, reading_once
 from tests.support.posteriors import make_posterior
 
@@ -126,7 +128,7 @@ def test_several_levels_say_that_their_intervals_are_wald() -> None:
     school = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study", measure="smd")
     page = lines(bm.fit(school))
     assert "Heterogeneity (95% intervals, Wald)" in page
-    assert cells(page, "I2 (%, from tau2)")[0] == "95.19"
+    assert cells(page, "I2 (%, from tau2)") == ["95.19", "1.68", "90.59", "97.60"]
     assert len(cells(page, "prediction interval")) == 2
 
 
@@ -188,3 +190,24 @@ def test_r_squared_fits_the_model_without_predictors_itself() -> None:
     data = bm.datasets.load("berkey98").assign(year=lambda rows: rows.pubyear - 1983)
     tree = bm.fit(bm.specify(several, data, S=["var_PD", "cov_PD_AL", "var_AL"], psi="diag"))
     assert bm.r_squared(tree).sizes == {"outcome": 2, "level": 2}
+
+
+def test_wald_intervals_of_shares_are_those_of_the_variance() -> None:
+    """With one variance that of I2 is the interval of tau2, carried over; with two the delta method has their errors."""
+    fit = bm.fit(bcg())
+    frame, typical = bm.estimates(fit), bm.variance_partition(fit)["variance"].sel(level="sampling").item()
+    (_, (_, _, lower, upper)), (_, (_, se, *_)) = _wald_shares(fit, bm.heterogeneity(fit)["H2_tau2"].item() - 1, 0.95)
+    own = frame.loc["tau2[unit, Intercept]"]
+    assert se == pytest.approx(2 * np.prod(frame.loc["tau[unit, Intercept]", ["estimate", "se"]]) / typical, rel=1e-9)
+    assert [lower, upper] == pytest.approx([100 * own[x] / (own[x] + typical) for x in ("lower", "upper")], rel=1e-9)
+    school = bm.fit(bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study"))
+    xi, cov = (school["estimate"][name].values for name in ("xi", "xi_cov"))
+    spec = bm.Spec.from_tree(school)
+    sums = [
+        sum(level.structure.psi(at[[i]], 1).item() for i, level in enumerate(spec.levels))
+        for h in 1e-6 * np.eye(2)
+        for at in (xi + h, xi - h)
+    ]
+    slope = (np.array(sums[::2]) - np.array(sums[1::2])) / 2e-6
+    typical = bm.variance_partition(school)["variance"].sel(level="sampling").item()
+    assert excess_error(school) == pytest.approx(np.sqrt(slope @ cov @ slope) / typical, rel=1e-5)

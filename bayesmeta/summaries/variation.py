@@ -6,13 +6,15 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.special import ndtri
 
 from bayesmeta import tree_schema as schema
-from bayesmeta.display.model_name import varies
+from bayesmeta.display.remarks import varies
 from bayesmeta.display.tables import Facts, Table, fixed, number, percent, pvalue
 from bayesmeta.errors import BayesmetaError, BoundaryWarning
 from bayesmeta.inference.confint import confint
 from bayesmeta.inference.estimates import estimates
+from bayesmeta.inference.partition import excess_error
 from bayesmeta.tree.parameters import PSI, TAU, effects, level_structures
 from bayesmeta.tree.posterior_draws import is_posterior, psi_draws, summarised
 from bayesmeta.tree.response import has_predictors
@@ -75,9 +77,8 @@ def _shares(tree: xr.DataTree, prob: float) -> Iterator[tuple[str, list[float]]]
     """I2 and H2, of a fit the estimates of one outcome, of a posterior what its draws say of each outcome."""
     if not is_posterior(tree):
         table = group(tree, schema.HETEROGENEITY) if schema.HETEROGENEITY in tree.children else xr.Dataset()
-        for label, name in ((I2, "I2_tau2"), (H2, "H2_tau2")):
-            if name in table:
-                yield label, [float(table[name].values[0]), np.nan, np.nan, np.nan]
+        if "H2_tau2" in table:
+            yield from _wald_shares(tree, float(table["H2_tau2"].values[0]) - 1, prob)
         return
     spec = spec_from_tree(tree)
     relative = excess(spec, [psi_draws(tree, level.name) for level in spec.levels])
@@ -87,6 +88,18 @@ def _shares(tree: xr.DataTree, prob: float) -> Iterator[tuple[str, list[float]]]
         if np.isfinite(own).all():
             for label, draws in ((I2, 100 * own / (1 + own)), (H2, 1 + own)):
                 yield f"{label}{name}", [float(value) for value in summarised(draws, prob).values()]
+
+
+def _wald_shares(tree: xr.DataTree, relative: float, prob: float) -> Iterator[tuple[str, list[float]]]:
+    """I2 and H2 of one outcome, with intervals that are symmetric in the log of tau2 / s2, as those of SDs are."""
+    se = excess_error(tree)
+    factor = np.exp(float(ndtri(0.5 + prob / 2)) * se / relative) if se < 2 * relative else np.nan  # as for SDs
+    lower, upper = relative / factor, relative * factor
+    yield (
+        I2,
+        [100 * relative / (1 + relative), 100 * se / (1 + relative) ** 2, *(100 * x / (1 + x) for x in (lower, upper))],
+    )
+    yield H2, [1 + relative, se, 1 + lower, 1 + upper]
 
 
 def tests(tree: xr.DataTree, prob: float) -> list[Table | Facts]:
