@@ -106,10 +106,18 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     if name not in _HOME:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'{_advice(name)}")
+    globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    import_module(f"{__name__}._validation.calls").explain(globals(), [name], "bm.")
+    return globals()[name]
+
+
+def _advice(name: str) -> str:
+    """What a function of other software is here, or which of ours comes close."""
+    if name.startswith("_"):
+        return ""
+    line = import_module(f"{__name__}._validation.other_software").function_advice(name)
+    return f"; write {line}" if line else import_module(f"{__name__}._validation").did_you_mean(name, __all__)
 
 
 def __dir__() -> list[str]:

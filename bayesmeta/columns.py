@@ -45,6 +45,8 @@ def as_frame(table: Any, what: str) -> pd.DataFrame:
 
 def _unread(text: str, what: str) -> str:
     """The message about the name of a file, or of a data set, where its content is wanted, with the line to type."""
+    if "~" in text:
+        return f'{what} is the formula {shown(text)}; the formula comes first: bm.specify({shown(text)}, data, S="v")'
     suffix = PurePath(text).suffix.lower()
     if not suffix:
         line = f"{what} = bm.datasets.load({shown(text)}) if that is a data set of bayesmeta's"

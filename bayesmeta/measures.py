@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_type
+from bayesmeta._validation.calls import explain
 from bayesmeta.errors import SpecError
 
 __all__ = ["MEASURES", "Measure", "Response", "measure", "register"]
@@ -293,3 +294,6 @@ def _words(name: str) -> tuple[str, ...]:
     """A measure's other names; the logarithm of a ratio may be written with ln as well."""
     words = MEASURES[name].words
     return *words, *(f"ln{word[3:]}" for word in (*words, name) if word.startswith("log"))
+
+
+explain(globals(), __all__, "bm.measures.")

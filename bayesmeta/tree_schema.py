@@ -11,6 +11,7 @@ PRIOR_PREDICTIVE, POSTERIOR_PREDICTIVE = "prior_predictive", "posterior_predicti
 NEW_GROUPS = "posterior_predictive_new"
 
 OBS, ROW, OUTCOME, COEF, FREE = "obs", "row", "outcome", "coef", "free"
+NAME = "name"  # of every row in tables of predictions
 MODE = "mode"  # local maxima that the search arrived at, the highest first
 MODE_LOGLIK, MODE_XI, MODE_START = "mode_loglik", "mode_xi", "mode_start"
 EVALUATIONS, ALL_EVALUATIONS, SCAN_EVALUATIONS = "evaluations", "all_evaluations", "scan_evaluations"

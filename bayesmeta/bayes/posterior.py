@@ -120,7 +120,7 @@ class _View:
             schema.ROW: (schema.OBS, np.array(spec.row_labels)[spec.row]),
             schema.OUTCOME: (schema.OBS, np.array(spec.outcomes)[spec.outcome_index]),
         }
-        self.labels = spec.labels | {schema.CHAIN: chain, schema.DRAW: draw, schema.OBS: pd.RangeIndex(len(spec.y))}
+        self.labels = spec.coords | {schema.CHAIN: chain, schema.DRAW: draw, schema.OBS: pd.RangeIndex(len(spec.y))}
         self.of_obs = obs
 
     def dims(self, values: FloatArray, *dims: str) -> tuple[tuple[str, ...], FloatArray]:
@@ -157,7 +157,7 @@ def parameter_chains(draws: Draws, priors: ModelPriors, spec: Spec) -> dict[str,
     chains = {f"beta[{coef}]": chain for coef, chain in zip(spec.coef, np.moveaxis(draws.beta, -1, 0), strict=True)}
     for level, own_priors, tau, rho in zip(spec.levels, priors.levels, draws.tau, draws.rho, strict=True):
         chains |= zip(own_priors.tau_labels, np.moveaxis(tau, -1, 0), strict=True)
-        pairs = spec.labels[schema.pair(level.name)].tolist() if rho_dim(level) else []
+        pairs = spec.coords[schema.pair(level.name)].tolist() if rho_dim(level) else []
         labels = [f"rho[{level.name}, {pair}]" for pair in pairs] or [own_priors.rho_label] * rho.shape[-1]
         chains |= zip(labels, np.moveaxis(rho, -1, 0), strict=True)
     return chains

@@ -15,8 +15,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.bayes.observed import WITHIN, Blocks, explicit_likelihood, marginal_likelihood
 from bayesmeta.bayes.vicinity import Vicinity, vicinity
-from bayesmeta.errors import SpecError
-from bayesmeta.model.spec import Level, Spec
+from bayesmeta.model.spec import Level, Spec, check_spec
 from bayesmeta.priors.correlations import rho_draws
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.distributions import draws, families, logp_graph
@@ -71,8 +70,7 @@ def to_pymc(spec: Spec, priors: "Priors | None" = None, parameterization: Parame
     >>> [variable.name for variable in bm.to_pymc(spec).basic_RVs]
     ['beta', 'tau_district', 'tau_study', 'y']
     """
-    if not isinstance(spec, Spec):
-        raise SpecError(f"to_pymc takes a specification from bm.specify, not a {type(spec).__name__}")
+    check_spec(spec, "to_pymc")
     check_choice(parameterization, get_args(Parameterization), "parameterization")
     return build(spec, [resolve(spec, priors)], vicinity(spec), parameterization)
 
@@ -111,7 +109,7 @@ def _coords(spec: Spec, blocks: Blocks) -> dict[str, list[str] | range]:
     coords: dict[str, list[str] | range] = {schema.COEF: list(spec.coef), WITHIN: range(blocks.index.shape[1])}
     for level in spec.levels:
         for dim in (schema.group(level.name), schema.effect(level.name), schema.pair(level.name)):
-            coords[dim] = spec.labels[dim].tolist()
+            coords[dim] = spec.coords[dim].tolist()
     return coords
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bayesmeta._validation import check_booleans, check_count, check_integer, check_probability, check_size
-from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.errors import keeps_old_names
 from bayesmeta.model.identification import warn_without_effects
-from bayesmeta.model.spec import Spec
+from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ def sample(
     >>> round(float(post["posterior"]["tau_unit"].mean()), 1)
     0.6
     """
-    if not isinstance(spec, Spec):
-        raise SpecError(f"sample takes a specification from bm.specify, not a {type(spec).__name__}")
+    check_spec(spec, "sample")
     check_settings(draws, tune, chains, target_accept, spec)
     check_booleans(random_effects=random_effects, progress=progress)
     warn_without_effects(spec.levels)

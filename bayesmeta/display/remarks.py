@@ -15,6 +15,7 @@ from bayesmeta.tree import raw_data
 from bayesmeta.tree.parameters import effects, free_of_levels, level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import has_predictors
+from bayesmeta.tree.row_labels import row_labels
 from bayesmeta.tree.specification import group
 
 _CERTAIN = 1 - 1e-6  # a correlation beyond is at the end of its range
@@ -124,12 +125,15 @@ def notes(tree: xr.DataTree) -> list[str]:
 
 def _dropped(tree: xr.DataTree) -> list[str]:
     raw = group(tree, schema.RAW)
+    reasons = raw[raw_data.DROPPED].values.astype(str)
+    if not reasons.astype(bool).any():
+        return []
     rows: dict[str, list[str]] = {}
-    for label, reason in zip(raw[schema.ROW].values, raw[raw_data.DROPPED].values, strict=True):
+    for label, reason in zip(row_labels(tree), reasons, strict=True):
         if reason:
-            rows.setdefault(str(reason), []).append(str(label))
+            rows.setdefault(str(reason), []).append(label)
     return [
-        f"{len(labels)} of {raw.sizes[schema.ROW]} rows dropped: {reason} (row {listing(labels)})"
+        f"{len(labels)} of {raw.sizes[schema.ROW]} rows dropped: {reason} ({listing(labels)})"
         for reason, labels in rows.items()
     ]
 

@@ -1,5 +1,6 @@
 """Columns of two arms in, columns of estimates out: what all effect measures share."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,8 +78,30 @@ def groups(frame: pd.DataFrame, mean: Arms, sd: Arms, n: Arms) -> tuple[tuple[Fl
     return first, second, third
 
 
-def with_estimates(frame: pd.DataFrame, measure: str, estimate: Estimate, names: Sequence[str]) -> pd.DataFrame:
-    """The data with the estimates, NaN and a warning where there is none with a positive variance."""
+def arm_names(arms: Any, columns: Arms) -> tuple[str, str] | None:
+    """The names of the arms that the user gives, else what sets the names of their columns apart, where it is words.
+
+    >>> arm_names(None, ("events_vaccine", "events_control")), arm_names(None, ("tpos", "cpos"))
+    (('vaccine', 'control'), None)
+    """
+    if arms is not None:
+        if not is_pair(arms) or arms[0] == arms[1] or not all(name.strip() for name in arms):
+            raise SpecError(f"arms is {shown(arms)}; it must be two names, of the first arm and of the second")
+        return arms[0], arms[1]
+    first, second = (re.split(r"[_. ]+", name) for name in columns)
+    differ = [(a, b) for a, b in zip(first, second, strict=False) if a != b]
+    if not 1 < len(first) == len(second) or len(differ) != 1:
+        return None
+    return differ[0] if all(word.isalpha() and len(word) > 2 for word in differ[0]) else None
+
+
+def with_estimates(
+    frame: pd.DataFrame, measure: str, estimate: Estimate, names: Sequence[str], arms: tuple[str, str] | None
+) -> pd.DataFrame:
+    """The data with the estimates, NaN and a warning where there is none with a positive variance.
+
+    Their attributes tell `specify` what the estimates are, column by column, and `measure` and `arms` of the last call.
+    """
     ours = frame.attrs.get("columns", {})  # written by earlier calls, and the same call may be run again
     if not is_pair(names) or names[0] == names[1] or not all(name.strip() for name in names):
         raise SpecError(
@@ -90,7 +113,9 @@ def with_estimates(frame: pd.DataFrame, measure: str, estimate: Estimate, names:
     y, v = estimate
     usable = np.isfinite(y) & np.isfinite(v) & (v > 0)
     table = frame.assign(**{names[0]: np.where(usable, y, np.nan), names[1]: np.where(usable, v, np.nan)})
+    compared = frame.attrs.get("column_arms", {}) | {names[0]: arms}
     table.attrs = {**frame.attrs, "measure": measure, "columns": ours | dict.fromkeys(names, measure)}
+    table.attrs |= {"arms": arms, "column_arms": compared}
     if not usable.all():
         _report(frame.index, np.isnan(y) & np.isnan(v), usable)
     return table

@@ -13,7 +13,7 @@ from scipy.special import poch
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
-from bayesmeta.effects.arms import Arms, frame_of, groups, with_estimates
+from bayesmeta.effects.arms import Arms, arm_names, frame_of, groups, with_estimates
 from bayesmeta.effects.two_by_two import ESTIMATES, Zero, ZeroCells, read
 
 __all__ = ["hedges_g", "mean_difference", "odds_ratio", "risk_difference", "risk_ratio"]
@@ -32,6 +32,7 @@ def odds_ratio(
     add: float = 0.5,
     drop_double_zero: bool | None = None,
     names: Sequence[str] = ("y", "v"),
+    arms: tuple[str, str] | None = None,
 ) -> pd.DataFrame:
     """Log odds ratio of two arms, positive where events are more frequent in the first.
 
@@ -58,12 +59,16 @@ def odds_ratio(
         it is treated like other rows, with a warning.
     names : (str, str), default ("y", "v")
         Names of the two new columns.
+    arms : (str, str), optional
+        Names of the two arms, for plots, such as ("vaccine", "control"). By default the words in which the names of
+        their columns differ, such as "events_vaccine" and "events_control", if those are words.
 
     Returns
     -------
     DataFrame
         The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
-        `attrs` hold `measure`, "logor" here, and `columns`, the measure of every new column.
+        `attrs` hold `measure`, "logor" here, `columns`, the measure of every new column, and `arms`, which
+        `bm.specify` reads.
 
     Raises
     ------
@@ -99,9 +104,11 @@ def odds_ratio(
                  author      y      v
     0           Aronson -0.939  0.357
     1  Ferguson & Simes -1.666  0.208
-    >>> spec = bm.specify("y ~ 1", table, S="v", measure="logor")
+    >>> spec = bm.specify("y ~ 1", table, S="v")
+    >>> spec.measure
+    'logor'
     """
-    return _of_counts(data, "logor", events, total, no_events, ZeroCells(zero, add, drop_double_zero), names)
+    return _of_counts(data, "logor", events, total, no_events, ZeroCells(zero, add, drop_double_zero), names, arms)
 
 
 def risk_ratio(
@@ -114,6 +121,7 @@ def risk_ratio(
     add: float = 0.5,
     drop_double_zero: bool | None = None,
     names: Sequence[str] = ("y", "v"),
+    arms: tuple[str, str] | None = None,
 ) -> pd.DataFrame:
     """Log risk ratio of two arms, positive where the risk is higher in the first.
 
@@ -140,12 +148,16 @@ def risk_ratio(
         it is treated like other rows, with a warning.
     names : (str, str), default ("y", "v")
         Names of the two new columns.
+    arms : (str, str), optional
+        Names of the two arms, for plots, such as ("vaccine", "control"). By default the words in which the names of
+        their columns differ, such as "events_vaccine" and "events_control", if those are words.
 
     Returns
     -------
     DataFrame
         The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
-        `attrs` hold `measure`, "logrr" here, and `columns`, the measure of every new column.
+        `attrs` hold `measure`, "logrr" here, `columns`, the measure of every new column, and `arms`, which
+        `bm.specify` reads.
 
     Raises
     ------
@@ -180,7 +192,7 @@ def risk_ratio(
            y      v
     0 -0.889  0.326
     """
-    return _of_counts(data, "logrr", events, total, no_events, ZeroCells(zero, add, drop_double_zero), names)
+    return _of_counts(data, "logrr", events, total, no_events, ZeroCells(zero, add, drop_double_zero), names, arms)
 
 
 def risk_difference(
@@ -193,6 +205,7 @@ def risk_difference(
     add: float = 0.5,
     drop_double_zero: bool | None = None,
     names: Sequence[str] = ("y", "v"),
+    arms: tuple[str, str] | None = None,
 ) -> pd.DataFrame:
     """Difference of the risks of two arms, between -1 and 1, positive where the risk is higher in the first.
 
@@ -219,12 +232,16 @@ def risk_difference(
         it is treated like other rows, with a warning.
     names : (str, str), default ("y", "v")
         Names of the two new columns.
+    arms : (str, str), optional
+        Names of the two arms, for plots, such as ("vaccine", "control"). By default the words in which the names of
+        their columns differ, such as "events_vaccine" and "events_control", if those are words.
 
     Returns
     -------
     DataFrame
         The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
-        `attrs` hold `measure`, "rd" here, and `columns`, the measure of every new column.
+        `attrs` hold `measure`, "rd" here, `columns`, the measure of every new column, and `arms`, which
+        `bm.specify` reads.
 
     Raises
     ------
@@ -254,10 +271,18 @@ def risk_difference(
     >>> bm.effects.risk_difference(trials, ("ill", "ill_control"), total=("n", "n_control"))["y"].round(3).item()
     -0.047
     """
-    return _of_counts(data, "rd", events, total, no_events, ZeroCells(zero, add, drop_double_zero), names)
+    return _of_counts(data, "rd", events, total, no_events, ZeroCells(zero, add, drop_double_zero), names, arms)
 
 
-def mean_difference(data: Any, mean: Arms, sd: Arms, n: Arms, *, names: Sequence[str] = ("y", "v")) -> pd.DataFrame:
+def mean_difference(
+    data: Any,
+    mean: Arms,
+    sd: Arms,
+    n: Arms,
+    *,
+    names: Sequence[str] = ("y", "v"),
+    arms: tuple[str, str] | None = None,
+) -> pd.DataFrame:
     """Difference of the means of two arms, in the unit of the outcome.
 
     Parameters
@@ -272,12 +297,16 @@ def mean_difference(data: Any, mean: Arms, sd: Arms, n: Arms, *, names: Sequence
         Columns of the numbers of persons, at least 2, not necessarily whole.
     names : (str, str), default ("y", "v")
         Names of the two new columns.
+    arms : (str, str), optional
+        Names of the two arms, for plots, such as ("vaccine", "control"). By default the words in which the names of
+        their columns differ, such as "events_vaccine" and "events_control", if those are words.
 
     Returns
     -------
     DataFrame
         The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
-        `attrs` hold `measure`, "md" here, and `columns`, the measure of every new column.
+        `attrs` hold `measure`, "md" here, `columns`, the measure of every new column, and `arms`, which
+        `bm.specify` reads.
 
     Raises
     ------
@@ -305,7 +334,7 @@ def mean_difference(data: Any, mean: Arms, sd: Arms, n: Arms, *, names: Sequence
     """
     frame = frame_of(data)
     (m1, m2), (sd1, sd2), (n1, n2) = groups(frame, mean, sd, n)
-    return with_estimates(frame, "md", (m1 - m2, sd1**2 / n1 + sd2**2 / n2), names)
+    return with_estimates(frame, "md", (m1 - m2, sd1**2 / n1 + sd2**2 / n2), names, arm_names(arms, mean))
 
 
 def hedges_g(
@@ -316,6 +345,7 @@ def hedges_g(
     *,
     correction: Correction = "exact",
     names: Sequence[str] = ("y", "v"),
+    arms: tuple[str, str] | None = None,
 ) -> pd.DataFrame:
     """Standardised mean difference of two arms, in SDs of persons, corrected for the bias of small samples.
 
@@ -334,12 +364,16 @@ def hedges_g(
         Gamma(m / 2) / (sqrt(m / 2) Gamma((m - 1) / 2)); "approximate", 1 - 3 / (4 m - 1); "none", 1, for Cohen's d.
     names : (str, str), default ("y", "v")
         Names of the two new columns.
+    arms : (str, str), optional
+        Names of the two arms, for plots, such as ("vaccine", "control"). By default the words in which the names of
+        their columns differ, such as "events_vaccine" and "events_control", if those are words.
 
     Returns
     -------
     DataFrame
         The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
-        `attrs` hold `measure`, "smd" here, and `columns`, the measure of every new column.
+        `attrs` hold `measure`, "smd" here, `columns`, the measure of every new column, and `arms`, which
+        `bm.specify` reads.
 
     Raises
     ------
@@ -377,7 +411,7 @@ def hedges_g(
     scale = np.maximum(sd1, sd2)
     pooled = scale * np.sqrt(((n1 - 1) * (sd1 / scale) ** 2 + (n2 - 1) * (sd2 / scale) ** 2) / df)
     g = _bias_factor(df, correction) * (m1 - m2) / pooled
-    return with_estimates(frame, "smd", (g, 1 / n1 + 1 / n2 + g**2 / (2 * (n1 + n2))), names)
+    return with_estimates(frame, "smd", (g, 1 / n1 + 1 / n2 + g**2 / (2 * (n1 + n2))), names, arm_names(arms, mean))
 
 
 def _bias_factor(df: FloatArray, correction: Correction) -> FloatArray:
@@ -396,9 +430,10 @@ def _of_counts(
     no_events: Arms | None,
     zeros: ZeroCells,
     names: Sequence[str],
+    arms: tuple[str, str] | None,
 ) -> pd.DataFrame:
     frame = frame_of(data)
     tables = zeros.applied(read(frame, events, total, no_events), frame.index)
     with np.errstate(divide="ignore", invalid="ignore"):  # of cells that stay empty; with_estimates says so
         estimate = ESTIMATES[measure](tables)
-    return with_estimates(frame, measure, estimate, names)
+    return with_estimates(frame, measure, estimate, names, arm_names(arms, events))

@@ -3,6 +3,7 @@
 An estimator of one's own is a function from a `bm.Spec` to an `Estimate`, entered by `register` as a `Method`.
 """
 
+from bayesmeta._validation.calls import explain
 from bayesmeta.estimation import fixed as fixed
 from bayesmeta.estimation import ml_many as ml_many
 from bayesmeta.estimation import moments as moments
@@ -19,3 +20,6 @@ __all__ = ["REGISTER", "Estimate", "Method", "register"]
 
 def __dir__() -> list[str]:
     return __all__
+
+
+explain(globals(), __all__, "bm.estimation.")

@@ -10,7 +10,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.estimation.result_tree import from_estimate
 from bayesmeta.model.identification import warn_without_effects
-from bayesmeta.model.spec import Spec
+from bayesmeta.model.spec import Spec, check_spec
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -97,8 +97,7 @@ def fit(
     >>> round(float(tree["estimate"]["beta"][0]), 3)
     -0.742
     """
-    if not isinstance(spec, Spec):
-        raise SpecError(f"fit takes a specification from bm.specify, not a {type(spec).__name__}")
+    check_spec(spec, "fit")
     estimator = method_named(method)
     options = {
         "start": start,

@@ -24,7 +24,7 @@ from bayesmeta.estimation.parallel import check_jobs, in_order
 from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
 from bayesmeta.model.sampling_checks import INDEFINITE, SINGULAR
-from bayesmeta.model.spec import Spec
+from bayesmeta.model.spec import Spec, check_spec
 
 DATA_SET = "dataset"
 OWN_SHARE = 0.05  # SD left given the outcomes before it, above which eigenvalues need not be computed
@@ -93,8 +93,7 @@ def fit_many(
     >>> int(again["converged"].sum())
     200
     """
-    if not isinstance(spec, Spec):
-        raise SpecError(f"fit_many takes a specification from bm.specify, not a {type(spec).__name__}")
+    check_spec(spec, "fit_many")
     estimator = method_named(method)
     check_boolean(progress, "progress")
     check_jobs(n_jobs)
@@ -301,6 +300,6 @@ def _table(spec: Spec, estimates: ManyEstimates, free: tuple[str, ...], method: 
         schema.COEF,
         *(d for v in spec.levels for d in (schema.effect(v.name), schema.bis(schema.effect(v.name)))),
     }
-    labels = {dim: index for dim, index in spec.labels.items() if dim in dims}
+    labels = {dim: index for dim, index in spec.coords.items() if dim in dims}
     coords = labels | {DATA_SET: pd.RangeIndex(len(estimates.loglik)), schema.FREE: pd.Index(free, dtype=object)}
     return xr.Dataset(variables, coords, {"method": method})

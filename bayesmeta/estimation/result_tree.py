@@ -56,7 +56,7 @@ def _estimate(spec: Spec, estimate: Estimate, random_effects: bool) -> xr.Datase
         for level, b in zip(spec.levels, predicted, strict=True):
             variables |= _random_effects(level, b)
     free = pd.Index(estimate.free, dtype=object)
-    return xr.Dataset(variables, {**spec.labels, schema.FREE: free, schema.bis(schema.FREE): free})
+    return xr.Dataset(variables, {**spec.coords, schema.FREE: free, schema.bis(schema.FREE): free})
 
 
 def _covariance(level: Level, psi: np.ndarray) -> Variables:

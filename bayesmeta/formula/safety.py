@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from bayesmeta._validation import check_name, did_you_mean, shown
+from bayesmeta._validation.other_software import formula_advice
 from bayesmeta.errors import SpecError
 
 
@@ -205,7 +206,7 @@ class _Checker:
     """Walks one formula and gathers its Part."""
 
     def __init__(self, formula: str, columns: Sequence[str], functions: Collection[str]) -> None:
-        self.shown, self.columns, self.functions = shown(formula, 200), columns, functions
+        self.formula, self.shown, self.columns, self.functions = formula, shown(formula, 200), columns, functions
         self.quoted: dict[str, str] = {}
         if "\\" in formula:
             self.refuse("a backslash")
@@ -214,9 +215,11 @@ class _Checker:
             if character in self.part.text:
                 self.refuse(what)
 
-    def refuse(self, what: str) -> NoReturn:
+    def refuse(self, what: str, remedy: str = "") -> NoReturn:
+        remedy = (remedy or formula_advice(self.formula))[:200]
         raise SpecError(
-            f"formula {self.shown}: {what if len(what) <= 200 else what[:200] + '...'} is not allowed\n"
+            f"formula {self.shown}: {what if len(what) <= 200 else what[:200] + '...'} is not allowed"
+            f"{'; ' * bool(remedy)}{remedy}\n"
             "  a formula has column names, + - * / : ** and brackets, numbers, text and lists as arguments,\n"
             f"  and the functions {', '.join(self.functions)}"
         )
@@ -265,7 +268,10 @@ class _Checker:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, SpecError):
                 raise
-            raise SpecError(f"formula {self.shown}: {shown(code, 120)} is not an expression") from None
+            remedy = formula_advice(self.formula)
+            raise SpecError(
+                f"formula {self.shown}: {shown(code, 120)} is not an expression{'; ' * bool(remedy)}{remedy}"
+            ) from None
 
     def _walk(self, node: ast.expr, numeric: bool) -> None:
         match node:
@@ -281,7 +287,7 @@ class _Checker:
             case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
                 self._operands(operand)
             case ast.BinOp(op=ast.BitXor()):
-                self.refuse(f"{ast.unparse(node)} (a power is written **)")
+                self.refuse(ast.unparse(node), f"a power is {ast.unparse(node).replace(' ^ ', '**')}")
             case ast.BinOp(left=left, op=operator, right=right) if isinstance(operator, _ARITHMETIC):
                 if isinstance(operator, ast.Pow) and not any(isinstance(n, ast.Name) for n in ast.walk(node)):
                     self.refuse(f"the power of numbers {ast.unparse(node)}")
@@ -299,6 +305,8 @@ class _Checker:
             case ast.Call(func=ast.Name(id="offset")):
                 self.refuse("offset() here (it is a term of its own, as in 'y ~ x + offset(z)', for all outcomes)")
             case ast.Call(func=ast.Name(id=name)):
+                if formula_advice(self.formula):
+                    self.refuse(f"the function {name}()")
                 self.refuse(f"the function {name}(){did_you_mean(name, self.functions)}")
             case _:
                 self.refuse(f"'{ast.unparse(node)}' ({type(node).__name__.lower()})")

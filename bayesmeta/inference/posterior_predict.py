@@ -84,7 +84,7 @@ def ranef(tree: xr.DataTree, prob: float) -> xr.DataTree:
     root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
     for level, b in zip(spec.levels, b_draws(tree, spec), strict=True):
         dims = (schema.group(level.name), schema.effect(level.name))
-        root[level.name] = xr.DataTree(table(dims, summarised(b, prob), {dim: spec.labels[dim] for dim in dims}))
+        root[level.name] = xr.DataTree(table(dims, summarised(b, prob), {dim: spec.coords[dim] for dim in dims}))
     return root
 
 

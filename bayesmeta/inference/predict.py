@@ -216,7 +216,7 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
     root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
     for level, b in zip(spec.levels, effects.levels, strict=True):
         dims = (schema.group(level.name), schema.effect(level.name))
-        coords = {dim: spec.labels[dim] for dim in dims}
+        coords = {dim: spec.coords[dim] for dim in dims}
         statistics = normal(b.mean.T, np.sqrt(np.sum(b.factor**2, axis=1)).T, z)
         root[level.name] = xr.DataTree(table(dims, statistics, coords))
     return root

@@ -15,20 +15,25 @@ from bayesmeta._validation import check_name, check_probability, did_you_mean, l
 from bayesmeta.columns import as_frame
 from bayesmeta.errors import AssumptionWarning, DataError, warn
 from bayesmeta.model.spec import Level, Spec
+from bayesmeta.tree.row_labels import has_row_labels, row_labels
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to predict for: those with predictors as a frame; labels of all, and which of all they are."""
+    """Rows to predict for: those with predictors as a frame; labels of all, and which of all they are.
+
+    names : of all, as tables and plots show them; None where they have no other names than their labels.
+    """
 
     frame: pd.DataFrame
     labels: Sequence[str]
     used: BoolArray
+    names: Sequence[str] | None = None
 
     @classmethod
     def kept(cls, spec: Spec) -> "Rows":
         """The rows that the model describes."""
-        return cls(spec.data.loc[spec.kept], spec.row_labels, spec.kept)
+        return cls(spec.data.loc[spec.kept], spec.row_labels, spec.kept, _names(spec))
 
     @classmethod
     def of(cls, spec: Spec, newdata: pd.DataFrame | Mapping[str, Any] | None) -> "Rows":
@@ -38,7 +43,7 @@ class Rows:
         usable = spec.kept.copy()
         dropped = np.flatnonzero(~spec.kept)
         usable[dropped] = _can_be_evaluated(spec, spec.data.iloc[dropped])
-        return cls(spec.data.loc[usable], spec.row_labels, usable)
+        return cls(spec.data.loc[usable], spec.row_labels, usable, _names(spec))
 
     @classmethod
     def _new(cls, spec: Spec, newdata: pd.DataFrame | Mapping[str, Any]) -> "Rows":
@@ -52,10 +57,12 @@ class Rows:
 
     def table(self, outcomes: Sequence[str], statistics: Mapping[str, FloatArray]) -> xr.Dataset:
         """Statistics (n, k) of the rows with predictors as a table over all rows, NaN for the others."""
-        coords = {
+        coords: dict[str, Any] = {
             schema.ROW: pd.Index(list(self.labels), dtype=object),
             schema.OUTCOME: pd.Index(list(outcomes), dtype=object),
         }
+        if self.names is not None:
+            coords[schema.NAME] = (schema.ROW, np.array(self.names, dtype=object))
         return table(
             (schema.ROW, schema.OUTCOME), {name: self._all(values) for name, values in statistics.items()}, coords
         )
@@ -64,6 +71,10 @@ class Rows:
         everywhere = np.full((len(self.used), values.shape[1]), np.nan)
         everywhere[self.used] = values
         return everywhere
+
+
+def _names(spec: Spec) -> tuple[str, ...] | None:
+    return row_labels(spec) if has_row_labels(spec) else None
 
 
 def _can_be_evaluated(spec: Spec, frame: pd.DataFrame) -> BoolArray:
@@ -95,7 +106,7 @@ def _mention_unknown(frame: pd.DataFrame, spec: Spec) -> None:
         warn(f"the model does not use these columns of newdata: {listing(unknown)}{hint}", AssumptionWarning)
 
 
-def table(dims: tuple[str, str], statistics: Mapping[str, FloatArray], coords: Mapping[str, pd.Index]) -> xr.Dataset:
+def table(dims: tuple[str, str], statistics: Mapping[str, FloatArray], coords: Mapping[str, Any]) -> xr.Dataset:
     return xr.Dataset({name: (dims, values) for name, values in statistics.items()}, coords)
 
 

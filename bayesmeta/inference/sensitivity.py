@@ -11,7 +11,7 @@ from bayesmeta._validation import check_booleans, check_is, check_probability, l
 from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
 from bayesmeta.display.posterior_remarks import prior_facts
 from bayesmeta.errors import SpecError, keeps_old_names
-from bayesmeta.model.spec import Spec
+from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.prior import Priors
 from bayesmeta.tree.parameters import parameters
@@ -93,8 +93,7 @@ def sensitivity(
     >>> found["estimate"].sel(parameter="tau[unit, Intercept]").round(1).values
     array([0.6, 0.6])
     """
-    if not isinstance(spec, Spec):
-        raise SpecError(f"sensitivity takes a specification from bm.specify, not a {type(spec).__name__}")
+    check_spec(spec, "sensitivity")
     if not isinstance(priors, Mapping) or not priors:
         raise SpecError(f"priors is {priors!r}; give a dict of names and bm.Priors, with at least one entry")
     check_probability(prob)

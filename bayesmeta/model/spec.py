@@ -152,6 +152,10 @@ class Spec:
         Name of the effect measure.
     notes : tuple of str, optional
         Assumptions made, in sentences.
+    labels : tuple of str, optional
+        Names of all rows of the input, all different, for tables and plots; None where the data have none.
+    arms : tuple of str, optional
+        Names of the two arms, the first compared with the second.
     """
 
     y: FloatArray
@@ -170,6 +174,8 @@ class Spec:
     terms: Terms
     measure: str | None = None
     notes: tuple[str, ...] = field(default=())
+    labels: tuple[str, ...] | None = None
+    arms: tuple[str, str] | None = None
 
     # the specification that a results tree holds; set by `tree.specification`, which lies further out
     from_tree: ClassVar[Callable[["xr.DataTree"], "Spec"]]
@@ -210,7 +216,7 @@ class Spec:
         return kernel.statistics(self.y - self.offset, self.X, Z, index, (self.S.value, self.S.row, self.S.col))
 
     @cached_property
-    def labels(self) -> dict[str, pd.Index]:
+    def coords(self) -> dict[str, pd.Index]:
         """Labels of the coefficients, and of every level's effects, their pairs and its groups, by dimension."""
         dims: dict[str, Sequence[str]] = {schema.COEF: self.coef, schema.bis(schema.COEF): self.coef}
         for level in self.levels:
@@ -219,6 +225,17 @@ class Spec:
             dims[schema.pair(level.name)] = [f"{a}~{b}" for a, b in combinations(level.effects, 2)]
             dims[schema.group(level.name)] = _joined(level.labels)
         return {dim: pd.Index(labels, dtype=object) for dim, labels in dims.items()}
+
+
+def check_spec(spec: object, function: str) -> None:
+    """That a function has been called with a specification; the message has the line that makes one."""
+    if isinstance(spec, Spec):
+        return
+    from_tree = type(spec).__name__ == "DataTree"
+    line = "bm.Spec.from_tree(tree)" if from_tree else 'bm.specify("y ~ 1", data, S="v")'
+    raise SpecError(
+        f"{function} takes a specification from bm.specify, not a {type(spec).__name__}; write bm.{function}({line})"
+    )
 
 
 def _joined(paths: Sequence[tuple[str, ...]]) -> list[str]:

@@ -14,12 +14,13 @@ from bayesmeta.columns import alike, as_frame, check_storable, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
-from bayesmeta.measures import check_measure
+from bayesmeta.model import doubts
+from bayesmeta.model.descriptions import arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
 from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
-from bayesmeta.model.spec import Level, Spec
+from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Fixed
 
@@ -56,6 +57,8 @@ def specify(
     groups: str | None = None,
     measure: MeasureName | str | None = None,
     se: Any = None,
+    labels: str | Sequence[Any] | None = None,
+    arms: tuple[str, str] | None = None,
 ) -> Spec:
     """A meta-analytical model with its data, checked and frozen; what `fit` and `sample` take.
 
@@ -97,10 +100,17 @@ def specify(
     measure : str, optional
         What the outcomes are, for default priors and axis labels: logor logrr loghr logirr logrom rd md smd cor zcor
         logit arcsine lograte mean generic, or a name that `bm.measures.register` has entered. Other names of these,
-        such as "OR", "RR", "HR", "MD" or "log(or)", mean the same; outcomes are logs of ratios all the same.
+        such as "OR", "RR", "HR", "MD" or "log(or)", mean the same; outcomes are logs of ratios all the same. By
+        default the one that a function of `bm.effects` computed the outcomes as, kept in the data frame's `attrs`.
     se : str, list of str or array, optional
         Standard errors in place of `S`, in the unit of the outcomes and positive: a column name or (n,) for one
         outcome, k names or (n, k) for several, whose correlations within a row `S_correlation` gives.
+    labels : str or sequence, optional
+        Names of the rows, for tables and plots: a column, or one text for each row. By default a named index or one of
+        texts, else the first column of texts that are all different, else authors whom their years tell apart.
+    arms : (str, str), optional
+        What the effects compare, such as ("vaccine", "control"): the first arm with the second. By default what a
+        function of `bm.effects` kept in the data frame's `attrs`.
 
     Returns
     -------
@@ -118,7 +128,8 @@ def specify(
     -----
     AssumptionWarning
         When covariances between outcomes are taken as zero, or levels that may have been meant to cross as nested; when
-        labels differ only by case or blanks, or one of them may stand for a missing value.
+        labels differ only by case or blanks, or one of them may stand for a missing value. When the data look like a
+        mistake: standard errors in place of variances, ratios in place of logarithms, a few labels that recur.
     BoundaryWarning
         When the data cannot identify a variance.
 
@@ -133,7 +144,6 @@ def specify(
     >>> spec.y, spec.coef, [level.name for level in spec.levels]
     (array([-0.9, -0.2, -0.5]), ('Intercept',), ['unit'])
     """
-    measure = check_measure(measure)
     frame = _frame(data)
     reported = read_sampling(S, se, S_correlation, frame)
     frame, offset_column = _with_offset(frame, offset)
@@ -144,7 +154,10 @@ def specify(
     response = parsed.response(raw)
     dropped = _dropped(parsed, raw, response)
     row_labels = tuple(map(str, raw.index.tolist()))
+    stated, measure = measure, measure_of(measure, data, parsed.outcomes)
+    arms = arms_of(arms, data, parsed.outcomes, measure)
     grouping = _grouping(parsed, raw, row_labels)
+    names, unnamed = row_names(labels, frame, row_labels, parsed.group_columns)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)
     rows = raw[observations.kept]
     design = Design(parsed, rows)
@@ -154,18 +167,21 @@ def specify(
     check_designs(X, design.coef, offsets, observations.place)
     basis = check_rank(X, design.coef)
     sampling, assumed = sampling_covariance(reported, observations)
+    y = response[observations.observed]
+    outcome = f"outcome '{parsed.outcomes[0]}'" if len(parsed.outcomes) == 1 else "the outcome"
+    check_estimates(y, sampling.variances, outcome, observations.place)
     notes = (
         *assumed,
+        *unnamed,
+        *_doubts(parsed, y, X, sampling, S=S, se=se, stated=measure if stated is not None else None),
+        *(doubts.of_groups(parsed, grouping, frame, observations.kept) if _is_diagonal(sampling) else ()),
         *recurring_labels(parsed.levels, grouping, parsed.nested, observations.row),
         *_doubtful_labels(parsed, design, grouping),
     )
     levels = tuple(
         Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), psis[name])
-        for name, groups_ in zip(parsed.levels, grouping, strict=True)
+        for name, groups_ in zip(parsed.levels, _named(grouping, names, parsed), strict=True)
     )
-    y = response[observations.observed]
-    outcome = f"outcome '{parsed.outcomes[0]}'" if len(parsed.outcomes) == 1 else "the outcome"
-    check_estimates(y, sampling.variances, outcome, observations.place)
     check_effects(levels, sampling.variances, observations.place)
     flat = unidentified(levels, X, basis)
     notes = (*notes, *nothing_varies(levels))
@@ -190,7 +206,25 @@ def specify(
         terms=parsed.terms,
         measure=measure,
         notes=(*notes, *_without_effects(parsed), *flat),
+        labels=names,
+        arms=arms,
     )
+
+
+def _is_diagonal(S: SamplingCovariance) -> bool:
+    return len(S.value) == len(S.variances)
+
+
+def _doubts(
+    parsed: Parsed, y: FloatArray, X: FloatArray, sampling: SamplingCovariance, S: Any, se: Any, stated: str | None
+) -> list[str]:
+    """Sentences about numbers that may not be what the arguments say.
+
+    S, se : as the user wrote them.  stated : the measure that the user names; not one of `bm.effects`.
+    """
+    alone = len(parsed.outcomes) == 1 and _is_diagonal(sampling)
+    notes = doubts.of_sampling(S, se, y, X, sampling.variances if alone else None)
+    return notes + (doubts.of_scale(stated, parsed.outcomes[0], y, sampling.variances) if alone else [])
 
 
 def _copied(formulas: Any) -> Any:
@@ -270,6 +304,13 @@ def _grouping(parsed: Parsed, raw: pd.DataFrame, row_labels: Sequence[str]) -> l
     if parsed.group_columns:
         return nested([raw[column] for column in parsed.group_columns])
     return [Groups(np.arange(len(raw)), tuple((label,) for label in row_labels))]
+
+
+def _named(grouping: list[Groups], names: tuple[str, ...] | None, parsed: Parsed) -> list[Groups]:
+    """The groups of every level; where each row is one, it goes by the row's name."""
+    if parsed.group_columns or names is None:
+        return grouping
+    return [Groups(grouping[0].codes, tuple((name,) for name in names))]
 
 
 def _observations(

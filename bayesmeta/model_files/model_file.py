@@ -31,7 +31,7 @@ _TYPES = {
     **dict.fromkeys(("derive", "tables", "priors", "model", "figure"), dict),
     "complete": list,
 }
-_PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure", "se")
+_PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure", "se", "labels", "arms")
 _MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper")
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "ar1": within.ar1,
@@ -246,7 +246,7 @@ def _labels(content: Mapping[str, Any]) -> frozenset[str]:
     for table in filter(lambda each: isinstance(each, Mapping), content["model"].values()):
         random, S = table.get("random", ()), table.get("S")
         parts += random if isinstance(random, Mapping | list | tuple) else [random]
-        parts += [table.get("groups"), S.get("group") if isinstance(S, Mapping) else None]
+        parts += [table.get("groups"), table.get("labels"), S.get("group") if isinstance(S, Mapping) else None]
     for table in filter(lambda each: isinstance(each, Mapping), content.get("figure", {}).values()):
         parts += [table.get("labels"), table.get("subgroup")]
     texts = [part for part in parts if isinstance(part, str)]
@@ -256,11 +256,12 @@ def _labels(content: Mapping[str, Any]) -> frozenset[str]:
 def _model(name: str, table: Any, source: Source, priors: Priors | None, place: Place) -> Model:
     check_name_of_model(name, str(place))
     check_table(table, _MODEL, place, required=("formula",))
-    for key in ("what", "method", "offset", "common", "groups", "measure"):
+    for key in ("what", "method", "offset", "common", "groups", "measure", "labels"):
         check_value(table.get(key, ""), str, place / key)
     method = method_named(table["method"], str(place / "method")).name if "method" in table else "reml"
     check_measure(table.get("measure"), str(place / "measure"))
     check_value(table.get("paper", []), list, place / "paper")
+    check_value(table.get("arms", []), list, place / "arms")
     if ("S" in table) == ("se" in table):
         which = "both 'S' and 'se' are given" if "S" in table else "'S' or 'se' is missing"
         raise SpecError(f"{place}: {which}\n  S names sampling variances, se standard errors")

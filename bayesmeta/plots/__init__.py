@@ -5,6 +5,7 @@ ratios, hazard ratios, incidence rate ratios, ratios of means) are drawn as rati
 panel return matplotlib axes, those with several an array of them; either has the attribute `figure`.
 """
 
+from bayesmeta._validation.calls import explain
 from bayesmeta.plots.bubble import bubble as bubble
 from bayesmeta.plots.caterpillar import caterpillar as caterpillar
 from bayesmeta.plots.compare import compare as compare
@@ -42,3 +43,6 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+explain(globals(), __all__, "bm.plots.")

@@ -177,7 +177,7 @@ def _ranef(tree: xr.DataTree, levels: list[Level], prob: float) -> Iterator[Grou
 def _blup(tree: xr.DataTree, spec: Spec, levels: list[Level], prob: float) -> Iterator[GroupEffects]:
     for level in levels:
         table = blup(tree, level.name, prob=prob)
-        groups = spec.labels[schema.group(level.name)].tolist()
+        groups = spec.coords[schema.group(level.name)].tolist()
         of_row = np.full(len(spec.kept), -1)
         of_row[spec.row] = level.index
         first = np.array([np.flatnonzero(of_row == g)[0] for g in range(level.n_groups)], dtype=int)

@@ -61,7 +61,10 @@ def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesAr
     'tau[unit, Intercept]'
     """
     if not isinstance(dataset, xr.Dataset) or not {"value", "loglik", "lower", "upper", "note"} <= set(dataset):
-        raise SpecError("plots.profile takes the dataset returned by bm.profile")
+        raise SpecError(
+            f"plots.profile takes the dataset returned by bm.profile, not a {type(dataset).__name__}; "
+            "write bm.plots.profile(bm.profile(fit))"
+        )
     names = dataset["parameter"].values.tolist()
     curved = [name for name in names if np.isfinite(dataset["loglik"].sel(parameter=name)).any()]
     if not curved:

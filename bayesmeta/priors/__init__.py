@@ -1,5 +1,6 @@
 """Priors: what users write, published and default ones, their checks, and the priors of one model."""
 
+from bayesmeta._validation.calls import explain
 from bayesmeta.priors.prior import Prior as Prior
 from bayesmeta.priors.prior import Priors as Priors
 from bayesmeta.priors.prior import half_cauchy as half_cauchy
@@ -13,3 +14,7 @@ __all__ = ["Prior", "Priors", "half_cauchy", "half_normal", "half_t", "rhodes", 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+explain(globals(), ("Prior", "Priors"), "bm.")
+explain(globals(), __all__, "bm.priors.")

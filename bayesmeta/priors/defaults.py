@@ -1,10 +1,12 @@
 """From a user's priors, and defaults for all others, to the priors of every parameter of a model."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from bayesmeta._typing import BoolArray
 from bayesmeta._validation import check_is, listing
-from bayesmeta.errors import AssumptionWarning, warn
+from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.measures import MEASURES, measure
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.checks import beta_priors, check_names, narrow, rho_prior, tau_labels, tau_priors
@@ -70,8 +72,7 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
     beta[Intercept] Normal(mu=0, sigma=1)
     tau[unit, Intercept] HalfNormal(sigma=0.5)
     """
-    if priors is not None:
-        check_is(priors, Priors, "priors", "a bm.Priors, such as bm.Priors(tau=bm.priors.half_normal(0.5))")
+    check_priors(priors)
     chosen = priors or Priors()
     check_names(spec, chosen)
     betas = beta_priors(spec, chosen)
@@ -94,6 +95,19 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
         warn(note, AssumptionWarning)
     C = centring(spec, _centred(spec, default))
     return ModelPriors(filled, C, levels, notes, spec.coef, tuple(default.tolist()))
+
+
+def check_priors(priors: object) -> None:
+    """That these are a `Priors`, or None; a dict of them is answered with the line to type."""
+    if priors is None or isinstance(priors, Priors):
+        return
+    tau = "tau=bm.priors.half_normal(0.5)"
+    if isinstance(priors, Mapping):
+        blocks = [block for block in ("beta", "tau", "rho") if block in priors]
+        words = {"beta": 'beta=bm.Prior("Normal", mu=0, sigma=1)', "tau": tau, "rho": 'rho=bm.Prior("LKJ", eta=2)'}
+        line = ", ".join(words[block] for block in blocks) or tau
+        raise SpecError(f"priors is a dict; write bm.Priors({line})")
+    check_is(priors, Priors, "priors", f"a bm.Priors, such as bm.Priors({tau})")
 
 
 def _centred(spec: Spec, default: BoolArray) -> BoolArray:

@@ -13,7 +13,7 @@ from bayesmeta.report.chapters import Chapter, chapters_of
 from bayesmeta.report.page import page
 from bayesmeta.report.render import Report, check_page, render
 from bayesmeta.report.sections.python_code import code_of
-from bayesmeta.summaries.compare import compare
+from bayesmeta.summaries.compare import check_named, compare
 from bayesmeta.tree.posterior_draws import is_posterior
 
 
@@ -84,6 +84,7 @@ def report(
         check_page(path)
     for what, text in (("title", title), ("citation", citation)):
         check_type(text, str, what)
+    check_named(report, named)
     by_name = compare(*trees, names=names, prob=prob, scale=None, **named).trees
     chapters = chapters_of(by_name, no_priors="Not passed to bm.report; bm.sensitivity makes it.")
     if sensitivity is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bayesmeta._validation import check_choice, check_keys, did_you_mean, listing, shown
+from bayesmeta._validation.calls import explain
 from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import REGISTER as REGISTER
 from bayesmeta.structures.base import Structure as Structure
@@ -112,3 +113,6 @@ def from_json(value: str | dict[str, Any]) -> Structure:
         )
     check_keys(arguments, REGISTER[name].arguments, f"structure '{name}'", REGISTER[name].arguments)
     return REGISTER[name](**arguments)
+
+
+explain(globals(), __all__, "bm.structures.")

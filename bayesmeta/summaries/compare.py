@@ -1,6 +1,6 @@
 """Several results trees side by side, and their criteria where these may be compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._validation import check_names, listing
+from bayesmeta._validation.calls import no_argument
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import to_print
@@ -77,6 +78,7 @@ def compare(
     both        22.79
     Name: aic, dtype: float64
     """
+    check_named(compare, named)
     chosen = _named(trees, names, named)
     if not chosen:
         raise SpecError("compare needs at least one results tree, got none")
@@ -221,6 +223,13 @@ def _loo_table(frame: pd.DataFrame) -> Table:
     )
     header = ("elpd_loo", "se", "p_loo", "elpd - best", "its se", "bad k", "groups")
     return Table("Criteria (leave one group out)", header, rows)
+
+
+def check_named(function: Callable[..., object], named: Mapping[str, object]) -> None:
+    """That what goes by a name of its own is a results tree, and not an argument that the function does not have."""
+    for name, value in named.items():
+        if not isinstance(value, xr.DataTree):
+            raise no_argument(function, f"bm.{function.__name__}", name, value)
 
 
 def _named(

@@ -20,8 +20,9 @@ from bayesmeta._typing import AnyArray, BoolArray
 from bayesmeta.tree_schema import ROW
 
 KEPT, DROPPED = "kept", "dropped"
+ROW_NAME = "row_name"  # absent where the data have no names of their rows
 _INDEX = "input_index"
-_RESERVED = {ROW, KEPT, DROPPED, _INDEX}
+_RESERVED = {ROW, KEPT, DROPPED, ROW_NAME, _INDEX}
 _PRESENT, _NONE, _NAN, _NA = range(4)
 _ABSENT = {_NONE: None, _NAN: np.nan, _NA: pd.NA}
 
@@ -45,11 +46,17 @@ class _Stored:
         return attrs
 
 
-def to_dataset(frame: pd.DataFrame, labels: Sequence[str], kept: BoolArray, dropped: Sequence[str]) -> xr.Dataset:
+def to_dataset(
+    frame: pd.DataFrame,
+    labels: Sequence[str],
+    kept: BoolArray,
+    dropped: Sequence[str],
+    names: Sequence[str] | None = None,
+) -> xr.Dataset:
     """The raw columns over `row`, with which rows were kept and why the others were dropped.
 
     frame : all rows of the input, only the columns that the formulas used.
-    labels : (n_rows,) labels of the rows; kept, dropped : (n_rows,).
+    labels : (n_rows,) labels of the rows; kept, dropped : (n_rows,); names : (n_rows,) for tables and plots.
     """
     variables: dict[str, Any] = {}
     for position, name in enumerate(frame.columns):
@@ -62,6 +69,8 @@ def to_dataset(frame: pd.DataFrame, labels: Sequence[str], kept: BoolArray, drop
         index = pd.Index(labels) if isinstance(frame.index, pd.MultiIndex) else frame.index
         variables |= _variables(_INDEX, _encode(index.to_series()), {"index": str(index.name or "")})
     variables |= {KEPT: (ROW, kept), DROPPED: (ROW, np.array(dropped))}
+    if names is not None:
+        variables[ROW_NAME] = (ROW, np.array(names))
     return xr.Dataset(variables, coords={ROW: pd.Index(labels, dtype=object)})
 
 

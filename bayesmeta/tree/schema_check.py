@@ -78,12 +78,18 @@ def check_attributes(tree: xr.DataTree) -> About:
             raise problem(f"attribute {name}", "is not a list of texts")
     if not outcomes or len(set(outcomes)) < len(outcomes):
         raise problem("attribute outcomes", "names none, or one twice")
+    if attrs.get("arms", "") and not _is_pair(_json(attrs, "arms")):
+        raise problem("attribute arms", "is not a list of two names")
     if not isinstance(psi, dict) or not psi:
         raise problem("attribute psi", "is not a table of structures by level")
     if backend == "sample":
         _check_sampled(attrs)
     check_attribute_hash(attrs, written_hashes(tree))
     return About(tuple(outcomes), {level: _structure(level, written) for level, written in psi.items()})
+
+
+def _is_pair(arms: object) -> bool:
+    return isinstance(arms, list) and len(arms) == 2 and all(isinstance(name, str) for name in arms)
 
 
 def _check_sampled(attrs: Mapping[Any, Any]) -> None:
@@ -253,7 +259,12 @@ def _constant(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
 
 def _raw(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     row = (schema.ROW,)
-    return {schema.ROW: Rule(row, "text"), "kept": Rule(row, "flag", 0, 1), "dropped": Rule(row, "text")}
+    return {
+        schema.ROW: Rule(row, "text"),
+        "kept": Rule(row, "flag", 0, 1),
+        "dropped": Rule(row, "text"),
+        "row_name": Rule(row, "text", optional=True),
+    }
 
 
 def _estimate(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:

@@ -39,7 +39,7 @@ _READ: ContextVar[dict[tuple[int, str], tuple[xr.DataTree, xr.Dataset]] | None] 
 def group(tree: xr.DataTree, name: str) -> xr.Dataset:
     """A group of a results tree; SpecError for anything that has none of this name."""
     if not isinstance(tree, xr.DataTree):
-        raise SpecError(f"expected the results tree that bm.fit or bm.sample returned, got {type(tree).__name__}")
+        raise _no_tree(tree)
     if name not in tree.children:
         raise missing_group(tree, name)
     known = _READ.get()
@@ -62,6 +62,14 @@ def reading_once() -> Iterator[None]:
         yield
     finally:
         _READ.reset(token)
+
+
+def _no_tree(value: object) -> SpecError:
+    """The error about anything else in place of a results tree, with the line that makes one."""
+    line = "bm.fit(spec)" if isinstance(value, Spec) else 'bm.fit(bm.specify("y ~ 1", data, S="v"))'
+    return SpecError(
+        f"expected the results tree that bm.fit or bm.sample returned, got {type(value).__name__}; write {line}"
+    )
 
 
 def results_tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spec) -> xr.DataTree:
@@ -92,6 +100,7 @@ def spec_attrs(spec: Spec) -> dict[str, str]:
         "outcomes": json.dumps(spec.outcomes),
         "psi": json.dumps({level.name: level.structure.to_json() for level in spec.levels}),
         "measure": spec.measure or "",
+        "arms": json.dumps(spec.arms) if spec.arms else "",
         "notes": json.dumps(spec.notes),
         "data_hash": data_hash(spec),
     }
@@ -128,7 +137,7 @@ def _spec_tables(spec: Spec) -> dict[str, xr.Dataset]:
     return {
         schema.OBSERVED: xr.Dataset({"y": (schema.OBS, spec.y)}, obs),
         schema.CONSTANT: xr.Dataset(_constant_variables(spec), obs | _constant_labels(spec)),
-        schema.RAW: raw_data.to_dataset(spec.data, spec.row_labels, spec.kept, spec.dropped),
+        schema.RAW: raw_data.to_dataset(spec.data, spec.row_labels, spec.kept, spec.dropped, spec.labels),
     }
 
 
@@ -151,7 +160,7 @@ def _constant_variables(spec: Spec) -> dict[str, Any]:
 def _constant_labels(spec: Spec) -> dict[str, pd.Index]:
     dims = [schema.COEF]
     dims += [dim for level in spec.levels for dim in (schema.effect(level.name), schema.group(level.name))]
-    return {dim: spec.labels[dim] for dim in dims}
+    return {dim: spec.coords[dim] for dim in dims}
 
 
 def spec_from_tree(tree: xr.DataTree) -> Spec:
@@ -181,6 +190,8 @@ def spec_from_tree(tree: xr.DataTree) -> Spec:
         terms=terms_from_attrs(tree.attrs),
         measure=tree.attrs["measure"] or None,
         notes=tuple(json.loads(tree.attrs["notes"])),
+        labels=_labels(raw[raw_data.ROW_NAME]) if raw_data.ROW_NAME in raw else None,
+        arms=_arms(tree.attrs.get("arms")),
     )
     if data_hash(spec) != tree.attrs["data_hash"]:
         raise SpecError(
@@ -188,6 +199,14 @@ def spec_from_tree(tree: xr.DataTree) -> Spec:
             "(attribute data_hash differs)\n  specify and fit the other data with bm.specify and bm.fit"
         )
     return spec
+
+
+def _arms(written: str | None) -> tuple[str, str] | None:
+    """The two arms; none in trees of earlier versions."""
+    if not written:
+        return None
+    first, second = json.loads(written)
+    return first, second
 
 
 def _sampling(constant: xr.Dataset) -> SamplingCovariance:

@@ -1,5 +1,6 @@
 """Builders of the sampling covariance S: what a study's report leaves to be worked out."""
 
+from bayesmeta._validation.calls import explain
 from bayesmeta.within.correlation import StandardErrors as StandardErrors
 from bayesmeta.within.correlation import ar1 as ar1
 from bayesmeta.within.correlation import correlated as correlated
@@ -13,3 +14,6 @@ __all__ = ["StandardErrors", "ar1", "correlated", "from_se", "greenland_longneck
 
 def __dir__() -> list[str]:
     return __all__
+
+
+explain(globals(), __all__, "bm.within.")

@@ -386,4 +386,4 @@ def test_the_model_by_its_public_name() -> None:
     model = bm.to_pymc(spec)
     assert [rv.name for rv in model.free_RVs] == ["beta", "tau_region"]
     assert list(model.coords["coef"]) == list(spec.coef)
-    assert list(model.coords["group_region"]) == spec.labels["group_region"].tolist()
+    assert list(model.coords["group_region"]) == spec.coords["group_region"].tolist()

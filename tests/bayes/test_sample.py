@@ -138,7 +138,7 @@ def test_layout(wide: xr.DataTree) -> None:
     assert dict(wide["random_effects"]["b_g"].sizes) == both | {"group_g": 6, "effect_g": 2}
     spec = two_levels()
     assert wide["posterior"]["coef"].values.tolist() == list(spec.coef)
-    assert wide["random_effects"]["group_h"].values.tolist() == spec.labels["group_h"].tolist()
+    assert wide["random_effects"]["group_h"].values.tolist() == spec.coords["group_h"].tolist()
     assert wide["log_likelihood"]["y"].dims == ("chain", "draw", "group_g")
     assert wide["log_likelihood_conditional"]["y"].dims == ("chain", "draw", "obs")
     assert set(wide["log_prior"].data_vars) == {"beta", "tau_g", "rho_g"}

@@ -30,9 +30,9 @@ def test_dropped_rows_are_counted_and_named():
     data = berkey()
     data.loc[[1, 4], "year"] = np.nan
     tree = bm.fit(bm.specify("PD + AL ~ year", data, S=S), method="fixed")
-    assert remarks.notes(tree) == ["2 of 5 rows dropped: missing year (row 1, 4)"]
+    assert remarks.notes(tree) == ["2 of 5 rows dropped: missing year (Lindhe et al., Becker et al.)"]
     assert remarks.counts(tree) == "5 rows, 3 used; 6 observations of 2 outcomes; groups: unit 3"
-    assert "2 of 5 rows dropped: missing year (row 1, 4)" in page(tree)
+    assert "2 of 5 rows dropped: missing year (Lindhe et al., Becker et al.)" in page(tree)
 
 
 def test_missing_outcomes_are_counted_by_outcome():

@@ -249,7 +249,12 @@ def test_rows_order_index_and_columns_are_kept():
     pd.testing.assert_frame_equal(found[trials.columns], trials)
     assert list(found.columns[-2:]) == ["logodds", "variance"]
     np.testing.assert_allclose(found["logodds"], trials["logor"], rtol=1e-12, atol=1e-14)
-    assert found.attrs == {"measure": "logor", "columns": {"logodds": "logor", "variance": "logor"}}
+    assert found.attrs == {
+        "measure": "logor",
+        "columns": {"logodds": "logor", "variance": "logor"},
+        "arms": None,
+        "column_arms": {"logodds": None},
+    }
     assert not trials.attrs
 
 

@@ -233,7 +233,7 @@ def test_a_row_dropped_for_its_outcome_is_predicted(method: str):
     found = bm.predict(tree, interval="confidence")
     assert set(np.flatnonzero(found["mean"].isnull())) == {7, 9, 11}
     new = bm.predict(tree, data.loc[[3, 5], ["ablat", "alloc"]], interval="confidence")
-    xr.testing.assert_allclose(found.isel(row=[3, 5]), new)
+    xr.testing.assert_allclose(found.isel(row=[3, 5]).drop_vars("name"), new)
 
 
 def test_fixed_effects_have_no_random_part():

@@ -193,7 +193,7 @@ def test_r_squared_fits_the_model_without_predictors_itself() -> None:
 
 
 def test_wald_intervals_of_shares_are_those_of_the_variance() -> None:
-    """With one variance that of I2 is the interval of tau2, carried over; with two the delta method has their errors."""
+    """With one variance that of I2 is the interval of tau2, carried over; with two, errors by the delta method."""
     fit = bm.fit(bcg())
     frame, typical = bm.estimates(fit), bm.variance_partition(fit)["variance"].sel(level="sampling").item()
     (_, (_, _, lower, upper)), (_, (_, se, *_)) = _wald_shares(fit, bm.heterogeneity(fit)["H2_tau2"].item() - 1, 0.95)

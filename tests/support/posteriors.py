@@ -63,7 +63,7 @@ def make_posterior(
         if store_b:
             b = np.einsum("nij,nj...->n...i", _root(psi), rng.normal(size=(n, level.dim, level.n_groups)))
             effects[schema.b(level.name)] = _variable(b, shape, schema.group(level.name), effect)
-    labels = spec.labels | {schema.CHAIN: pd.RangeIndex(chains), schema.DRAW: pd.RangeIndex(draws)}
+    labels = spec.coords | {schema.CHAIN: pd.RangeIndex(chains), schema.DRAW: pd.RangeIndex(draws)}
     outer = schema.group(spec.levels[0].name)
     loglik = _variable(_group_loglik(spec, beta, psis), shape, outer)
     groups = {

@@ -18,7 +18,7 @@ def data_table(spec: Spec, most: int = MOST_ROWS) -> tuple[Table, str]:
         columns.append(("used", ["yes" if not why else f"no: {why}" for why in spec.dropped[:shown]]))
     header = tuple(name for name, _ in columns)
     rows = tuple(
-        (label, *(cells[i] for _, cells in columns)) for i, label in enumerate(map(str, spec.row_labels[:shown]))
+        (label, *(cells[i] for _, cells in columns)) for i, label in enumerate((spec.labels or spec.row_labels)[:shown])
     )
     rest = f"The first {shown:,} of {n:,} rows; a results file holds all of them." if shown < n else ""
     return Table("Rows of the data", header, rows), rest
@@ -31,7 +31,8 @@ def _groups(spec: Spec, shown: int) -> list[tuple[str, list[str]]]:
 
 
 def _is_row(level: Level, spec: Spec) -> bool:
-    labels = [spec.row_labels[row] for row in dict.fromkeys(spec.row.tolist())]
+    names = spec.labels or spec.row_labels
+    labels = [names[row] for row in dict.fromkeys(spec.row.tolist())]
     return [path[-1] for path in level.labels] == labels and level.name not in spec.data.columns
 
 
