@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bayesmeta._validation import check_booleans, check_count, check_integer, check_probability, check_size
+from bayesmeta.bayes.waiting import announce
 from bayesmeta.errors import keeps_old_names
 from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.spec import Spec, check_spec
@@ -56,7 +57,8 @@ def sample(
     random_effects : bool, optional
         Whether draws of the random effects are kept; by default where they are at most a million values.
     progress : bool, optional
-        Whether to show a progress bar; by default in terminals and notebooks.
+        Whether to show a progress bar with the remaining time; by default in terminals and notebooks. A line before
+        says that a model is compiled, where that takes long, unless progress is False.
 
     Returns
     -------
@@ -97,6 +99,7 @@ def sample(
     check_settings(draws, tune, chains, target_accept, spec)
     check_booleans(random_effects=random_effects, progress=progress)
     warn_without_effects(spec.levels)
+    announce(progress)
     from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
 
     name = sampling.sampler_named(sampler, backend)

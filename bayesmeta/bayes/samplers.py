@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from bayesmeta._validation import check_choice, listing, shown
 from bayesmeta.bayes.marginal_op import register_jax
 from bayesmeta.bayes.pymc_model import chol_name, posterior_names, rho_dim, tau_dim
 from bayesmeta.bayes.vicinity import Vicinity
+from bayesmeta.bayes.waiting import chain_bar
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.correlations import rho_logp
@@ -156,23 +158,26 @@ class Nutpie:
         """Chains; shared : new values of the model's shared variables."""
         import nutpie
 
-        # nutpie itself would take an interruption for the end, and return what there is
-        sampler = nutpie.sample(
-            self.compiled.with_data(**shared) if shared else self.compiled,
-            draws=settings.draws,
-            tune=settings.tune,
-            chains=settings.chains,
-            seed=settings.seed,
-            target_accept=settings.target_accept,
-            progress_bar=settings.progress,
-            save_warmup=False,
-            blocking=False,
-        )
-        try:
-            return whole(sampler.wait(), settings)
-        except BaseException:
-            sampler.cancel()
-            raise
+        notebook = "ipykernel" in sys.modules  # where nutpie shows a table
+        with chain_bar(settings.draws + settings.tune, settings.chains, settings.progress and not notebook) as move:
+            # nutpie itself would take an interruption for the end, and return what there is
+            sampler = nutpie.sample(
+                self.compiled.with_data(**shared) if shared else self.compiled,
+                draws=settings.draws,
+                tune=settings.tune,
+                chains=settings.chains,
+                seed=settings.seed,
+                target_accept=settings.target_accept,
+                progress_bar=settings.progress and notebook,
+                progress_callback=move,
+                save_warmup=False,
+                blocking=False,
+            )
+            try:
+                return whole(sampler.wait(), settings)
+            except BaseException:
+                sampler.cancel()
+                raise
 
 
 class _Stopped(BaseException):

@@ -1,5 +1,6 @@
 """Fitting the models of a file and sampling from their posteriors: what fit, sample and compare do."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,8 @@ import xarray as xr
 from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.bayes.sample import sample as draw
-from bayesmeta.cli.app import FAILED, echo, fail
+from bayesmeta.bayes.waiting import several
+from bayesmeta.cli.app import FAILED, LOGGER, echo, fail
 from bayesmeta.cli.as_json import json_text, tree_record
 from bayesmeta.cli.from_csv import Typed, typed_analysis
 from bayesmeta.display.export import Page
@@ -111,19 +113,7 @@ def run_each(
     if not json:
         echo(f"{analysis.title}\n{analysis.citation}".rstrip())
     done = _Done(analysis, path, json)
-    try:
-        for name in names:
-            if name not in failures:
-                try:
-                    done.add(name, *run(analysis.models[name]))
-                except BayesmetaError as error:
-                    failures[name] = error
-                if one_by_one:
-                    done.save_and_print()
-    except KeyboardInterrupt:
-        done.save_and_print()
-        saved = f"; the models that were finished are saved in {path}" if done.trees else "; nothing is saved"
-        raise KeyboardInterrupt(f"{name} is not finished{saved}") from None
+    _run([name for name in names if name not in failures], run, done, failures, one_by_one)
     done.save_and_print()
     if json:
         echo(json_text({**done.record(), "failures": {name: str(error) for name, error in failures.items()}}))
@@ -132,6 +122,28 @@ def run_each(
     if done.trees and not json:
         echo(f"\nResults saved in {path}")
     _report_failures(failures, saved=bool(done.trees))
+
+
+def _run(names: Sequence[str], run: Run, done: "_Done", failures: dict[str, BayesmetaError], one_by_one: bool) -> None:
+    """Run models, keeping what is done when the user interrupts."""
+    start = time.monotonic()
+    with several(len(names)):
+        for i, name in enumerate(names):
+            if one_by_one and i:
+                left = (time.monotonic() - start) * (len(names) - i) / i
+                LOGGER.info("%d of %d models done, about %.0f s left", i, len(names), left)
+            try:
+                done.add(name, *run(done.analysis.models[name]))
+            except BayesmetaError as error:
+                failures[name] = error
+            except KeyboardInterrupt:
+                done.save_and_print()
+                saved = (
+                    f"; the models that were finished are saved in {done.path}" if done.trees else "; nothing is saved"
+                )
+                raise KeyboardInterrupt(f"{name} is not finished{saved}") from None
+            if one_by_one:
+                done.save_and_print()
 
 
 def chosen_models(analysis: Analysis, model: str | None) -> list[str]:

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_choice, check_names
 from bayesmeta.display.tables import percent
+from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.plots import style, words
+from bayesmeta.plots.forest.texts import ByRow, row_labels
+from bayesmeta.plots.forest.weights import covariances, marginal_variances
 from bayesmeta.plots.panels import only_axes
+from bayesmeta.plots.point_labels import Labelled, name_points, which
 from bayesmeta.plots.predictor import (
     Estimates,
     Predictor,
@@ -38,6 +42,7 @@ _CROWD = (
 _BESIDE = 0.22  # of the distance between categories, from the bubbles to the estimate
 _MANY = 12  # categories that need wider axes
 _MOST_TICKS = 8
+_BEYOND = 0.06  # of the range of the predictor, from the outermost study to the end of the axis
 
 
 def bubble(
@@ -50,6 +55,8 @@ def bubble(
     interval: IntervalKind | Sequence[IntervalKind] | None = _INTERVALS,
     ratio: bool | None = None,
     prob: float = 0.95,
+    label: Labelled = None,
+    labels: ByRow | None = None,
 ) -> "DrawnAxes":
     """Observed effects against one predictor, with the meta-regression on it.
 
@@ -64,7 +71,7 @@ def bubble(
         Axes to draw into; by default new ones.
     at : mapping of str to value, optional
         Values of other predictors, by column, at which the regression is drawn. Those not named are held at their mean,
-        or at their most frequent category; the label of the x axis says so.
+        or at their most frequent category; a note below the x axis says so.
     outcome : str, optional
         The outcome to draw; required for a model with several.
     interval : {"confidence", "prediction"}, sequence of these, or None, default both
@@ -74,6 +81,11 @@ def bubble(
         Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
+    label : {"outliers", "all"}, optional
+        Which studies are named: those whose effects lie outside the interval that the model expects for them,
+        heterogeneity and sampling error included, or all. By default none.
+    labels : str or sequence, optional
+        Names of the rows, as for `bm.plots.forest`.
 
     Returns
     -------
@@ -107,7 +119,7 @@ def bubble(
     >>> spec = bm.specify("logor ~ ablat", bm.datasets.load("bcg"), S="logorvar", measure="logor")
     >>> ax = bm.plots.bubble(bm.fit(spec), "ablat")
     >>> ax.get_ylabel(), ax.get_xlabel().splitlines()
-    ('Odds ratio', ['ablat', 'width of bubbles: 1 / standard error'])
+    ('Odds ratio', ['ablat'])
     """
     intervals = _checked(interval)
     spec = spec_from_tree(tree)
@@ -115,19 +127,31 @@ def bubble(
     held, as_ratio = predictor.held(at), style.is_ratio(tree, ratio)
     curves = regression(tree, predictor, held, intervals, prob)
     panel = only_axes(ax, width=_width(predictor))
-    size_note = _bubbles(panel, predictor, as_ratio)
+    bubbles, widths, size_note = _bubbles(panel, predictor, as_ratio)
     kind = "credible" if is_posterior(tree) else "confidence"
     handles = (_points if predictor.categories else _lines)(panel, curves, as_ratio, f"{percent(prob)} ", kind)
     lines = _ticks(panel, predictor) if predictor.categories else 0
     style.effect_axis(panel, tree, as_ratio, "y")
     panel.set_ylabel(words.y_label(panel.get_ylabel()), fontsize=style.TEXT)
     mark_no_effect(panel, tree, as_ratio)
-    lines += words.legend_above(panel, handles) - 1
+    words.legend_beside(panel, [(f"studies ({size_note})", bubbles), *handles])
     beyond = words.not_drawn(list(curves.values()) if intervals else [], as_ratio)
-    lines += words.label_below(panel, x, [size_note, predictor.held_text(held, at), beyond]) - 1
+    lines += words.label_below(panel, x, [predictor.held_text(held, at), beyond])
     if ax is None:
         words.make_room(panel, lines)
+    effects = style.back_transformed(spec.y[predictor.obs], as_ratio)
+    names = [row_labels(spec, labels).texts[row] for row in spec.row[predictor.obs]]
+    chosen = which(label, _outliers(tree, predictor, prob))
+    name_points(panel, predictor.observed(), effects, names, chosen, widths / 2)
     return panel
+
+
+def _outliers(tree: xr.DataTree, predictor: Predictor, prob: float) -> BoolArray:
+    """Observations outside the interval that the model expects for them."""
+    spec, own = predictor.spec, predictor.obs
+    fitted = predict(tree)["mean"].to_numpy()[spec.row[own], predictor.outcome]
+    spread = np.sqrt(marginal_variances(spec, covariances(tree, spec))[own])
+    return np.asarray(np.abs(spec.y[own] - fitted) > quantile(prob) * spread)
 
 
 def _checked(interval: IntervalKind | Sequence[IntervalKind] | None) -> tuple[IntervalKind, ...]:
@@ -143,22 +167,31 @@ def regression(
     """Estimates by the kind of their interval, "" where there is none: at the categories, or along the numbers."""
     quantile(prob)  # raises for an invalid probability
     observed = predictor.observed()
-    x = predictor.positions if predictor.categories else predictor.curve(observed.min(), observed.max())
+    margin = _BEYOND * float(np.ptp(observed))  # the lines reach the ends of the axis
+    ends = observed.min() - margin, observed.max() + margin
+    x = predictor.positions if predictor.categories else predictor.curve(*ends)
     rows = predictor.rows(predictor.values() if predictor.categories else x, held)
     kinds: dict[str, IntervalKind] = {each: each for each in intervals} or {"": "confidence"}
     return {name: predictions(tree, x, rows, predictor.outcome, kind, prob).sorted() for name, kind in kinds.items()}
 
 
-def _bubbles(ax: "Axes", predictor: Predictor, ratio: bool) -> str:
-    """Draw the observed effects; returns a note on the width of bubbles."""
+def _bubbles(ax: "Axes", predictor: Predictor, ratio: bool) -> tuple[Any, FloatArray, str]:
+    """Draw the observed effects; returns a mark for the legend, the widths of bubbles and a note on them."""
+    from matplotlib.lines import Line2D
+
     spec = predictor.spec
     se = np.sqrt(spec.S.variances[predictor.obs])
     widths, note = bubble_widths(se)
     effects = style.back_transformed(spec.y[predictor.obs], ratio)
-    look: dict[str, Any] = {"facecolor": style.MUTED, "edgecolor": style.INK, "alpha": 0.45, "linewidth": 0.5}
+    fill, edge = (0.37, 0.37, 0.37, 0.45), (0.1, 0.1, 0.1, 1.0)  # the outline of each is seen through those above it
     order = np.argsort(se, kind="stable")  # large bubbles first, so that none is hidden
+    look: dict[str, Any] = {"facecolor": fill, "edgecolor": edge, "linewidth": 0.7}
     ax.scatter(predictor.observed()[order], effects[order], s=widths[order] ** 2, zorder=3.5, label="_studies", **look)
-    return note
+    if not predictor.categories:
+        margin = _BEYOND * float(np.ptp(predictor.observed()) or 1.0)
+        ax.set_xlim(predictor.observed().min() - margin, predictor.observed().max() + margin)
+    mark = Line2D([], [], linestyle="", marker="o", markersize=5, markerfacecolor=fill, markeredgecolor=edge)
+    return mark, widths, note
 
 
 def bubble_widths(se: FloatArray) -> tuple[FloatArray, str]:
@@ -169,7 +202,7 @@ def bubble_widths(se: FloatArray) -> tuple[FloatArray, str]:
     if known.any():
         widths[known] = np.maximum(largest * se[known].min() / se[known], _SMALLEST)
     exact = int((~known).sum())
-    return widths, "width of bubbles: 1 / standard error" + (f"; the largest for {exact} without error" * bool(exact))
+    return widths, "width: 1 / SE" + (f"; the largest for {exact} without error" * bool(exact))
 
 
 def _lines(ax: "Axes", curves: Mapping[str, Estimates], ratio: bool, prob: str, kind: str) -> list[tuple[str, Any]]:
@@ -223,4 +256,4 @@ def _ticks(ax: "Axes", predictor: Predictor) -> int:
 def _width(predictor: Predictor) -> float:
     """Inches of new axes, with room for the names of categories."""
     labels = predictor.categories if not predictor.numeric else ()
-    return style.PAGE if len(labels) > _MANY else style.COLUMN
+    return style.PAGE if len(labels) > _MANY else words.WIDE

@@ -1,6 +1,6 @@
 """Predicted random effects of groups, sorted, with their intervals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,9 +12,10 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_booleans, check_choice, check_name, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.predict import blup, ranef
+from bayesmeta.inference.predict import blup, predict, ranef
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots import style
+from bayesmeta.plots.forest.texts import row_labels
 from bayesmeta.plots.panels import (
     LEAST_LETTERS,
     ROW,
@@ -27,6 +28,7 @@ from bayesmeta.plots.panels import (
     plain,
     shortened,
 )
+from bayesmeta.plots.words import label_below
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from bayesmeta.plots.style import AxesLike
 
+_SHORT, _LONGEST = 16, 32  # letters of a label: that needs no room of its own, and that is not cut
 _SAME = 1e-9  # of the largest value: predictions of a group that differ by less are the same
 _MOST_LABELLED = int(TALLEST / (1.6 * LEAST_LETTERS / 72))  # rows of a figure as high as a page
 
@@ -85,7 +88,7 @@ def caterpillar(
         Probability of the intervals, between 0 and 1.
     ratio : bool, optional
         Whether effects of kind "blup" are drawn as ratios on a logarithmic axis; by default, where the measure is a log
-        ratio. Random effects are drawn on the scale of the model.
+        ratio. Random effects are drawn on the scale of the model unless it is True, as ratios of effects to their mean.
 
     Returns
     -------
@@ -118,20 +121,60 @@ def caterpillar(
     """
     check_booleans(ratio=ratio)
     panels = group_effects(tree, level, effect, kind, prob)
-    most = max(len(panel.labels) for panel in panels)
-    height = 0.8 + (ROW * (most + 1) if most <= _MOST_LABELLED else 4.0)
     titles = [f"{panel.level}: {panel.term}" for panel in panels]
-    as_ratio = kind == "blup" and style.is_ratio(tree, ratio)
-    drawn = panel_axes(axes, titles, min(height, TALLEST))
+    drawn = _axes(axes, panels, titles)
     for ax, panel, title in zip(drawn, panels, titles, strict=True):
+        as_ratio = _as_ratio(tree, panel, kind, ratio)
         null = (style.measure_of(tree).null or 0.0) if kind == "blup" else 0.0
         _draw(ax, panel, null, as_ratio)
-        ax.set_title(shortened(title, 34), fontsize=style.TEXT)
         if kind == "blup":
+            _mark_pooled(ax, tree, panel, as_ratio)
+        if len(panels) > 1:
+            ax.set_title(shortened(title, 34), fontsize=style.TEXT)
+        if as_ratio or kind == "blup":
             style.effect_axis(ax, tree, as_ratio)
-        quantity = "Random effect" if kind == "ranef" else ax.get_xlabel()
-        ax.set_xlabel(f"{quantity}, {percent(prob)} interval{_all_zero(panel)}", fontsize=style.TEXT)
+        label_below(ax, f"{_quantity(ax, tree, kind, as_ratio)}, {percent(prob)} interval", [_all_zero(panel)])
     return drawn
+
+
+def _axes(axes: "AxesLike | None", panels: Sequence[GroupEffects], titles: Sequence[str]) -> style.AxesArray:
+    """One for each panel; new ones of levels with unlike numbers of groups stand below one another, each as high as its
+    groups need.
+    """
+    heights = [0.8 + (ROW * (n + 1) if n <= _MOST_LABELLED else 4.0) for n in (len(panel.labels) for panel in panels)]
+    wide = 0.5 * any(len(label) > _SHORT for panel in panels for label in panel.labels)
+    if axes is not None or max(heights) < 1.5 * min(heights):
+        most = min(max(heights), TALLEST)
+        if axes is None and len(panels) == 1:
+            return style.AxesArray.of(style.new_axes(1, 1, style.COLUMN + wide, most)[1].ravel())
+        return panel_axes(axes, titles, most)
+    total = min(sum(heights), TALLEST)
+    grid = style.new_axes(len(panels), 1, style.COLUMN + wide, total, height_ratios=heights)[1]
+    return style.AxesArray.of(grid.ravel())
+
+
+def _as_ratio(tree: xr.DataTree, panel: GroupEffects, kind: EffectKind, ratio: bool | None) -> bool:
+    """Whether a panel is drawn as ratios: true effects as the measure is read, random effects on request."""
+    return style.is_ratio(tree, ratio) if kind == "blup" else bool(ratio)
+
+
+def _quantity(ax: "Axes", tree: xr.DataTree, kind: EffectKind, as_ratio: bool) -> str:
+    measure = style.measure_of(tree)
+    if kind == "blup":
+        return ax.get_xlabel()
+    if as_ratio:
+        words = measure.difference_label if measure.has_difference_response else f"exp({measure.label})"
+        return words[:1].upper() + words[1:]
+    return f"Random effect ({measure.short_label or measure.label})" if measure.name != "generic" else "Random effect"
+
+
+def _mark_pooled(ax: "Axes", tree: xr.DataTree, panel: GroupEffects, as_ratio: bool) -> None:
+    """A line at the pooled estimate, where all groups have the same mean."""
+    spec = spec_from_tree(tree)
+    mean = shared_mean(tree, spec, spec.outcomes.index(panel.term))
+    if mean is not None:
+        at = float(style.back_transformed(mean, as_ratio))
+        ax.axvline(at, color=style.BLUE, linewidth=0.8, linestyle=":", zorder=0, label="pooled")
 
 
 def group_effects(
@@ -146,7 +189,7 @@ def group_effects(
     check_probability(prob)
     spec = spec_from_tree(tree)
     levels = _levels(spec, level)
-    panels = list(_ranef(tree, levels, prob) if kind == "ranef" else _blup(tree, spec, levels, prob))
+    panels = list(_ranef(tree, spec, levels, prob) if kind == "ranef" else _blup(tree, spec, levels, prob))
     if effect is None:
         return panels
     terms = list(dict.fromkeys(panel.term for panel in panels))
@@ -164,20 +207,28 @@ def _levels(spec: Spec, name: str | None) -> list[Level]:
     return chosen
 
 
-def _ranef(tree: xr.DataTree, levels: list[Level], prob: float) -> Iterator[GroupEffects]:
+def _names(spec: Spec, level: Level) -> list[str]:
+    """The labels of the groups; where each row is its own group, those of the rows."""
+    if level.name != schema.UNIT or level.n_groups != len(set(spec.row.tolist())):
+        return [str(label) for label in spec.coords[schema.group(level.name)].tolist()]
+    texts, row_of = row_labels(spec).texts, dict(zip(level.index.tolist(), spec.row.tolist(), strict=True))
+    return [texts[row_of[g]] for g in range(level.n_groups)]
+
+
+def _ranef(tree: xr.DataTree, spec: Spec, levels: list[Level], prob: float) -> Iterator[GroupEffects]:
     tables = ranef(tree, prob)
     for level in levels:
         table = tables[level.name].to_dataset()
         for effect in level.effects:
             own = table.sel({schema.effect(level.name): effect})
             values = (own[name].to_numpy() for name in ("mean", "lower", "upper"))
-            yield _sorted(level.name, effect, own[schema.group(level.name)].values.tolist(), *values)
+            yield _sorted(level.name, effect, _names(spec, level), *values)
 
 
 def _blup(tree: xr.DataTree, spec: Spec, levels: list[Level], prob: float) -> Iterator[GroupEffects]:
     for level in levels:
         table = blup(tree, level.name, prob=prob)
-        groups = spec.coords[schema.group(level.name)].tolist()
+        groups = _names(spec, level)
         of_row = np.full(len(spec.kept), -1)
         of_row[spec.row] = level.index
         first = np.array([np.flatnonzero(of_row == g)[0] for g in range(level.n_groups)], dtype=int)
@@ -208,9 +259,16 @@ def _draw(ax: "Axes", panel: GroupEffects, null: float, as_ratio: bool) -> None:
     ax.axvline(line, color=style.MUTED, linewidth=0.8, linestyle="--", zorder=0)
     mean, lower, upper = (style.back_transformed(values, as_ratio) for values in (panel.mean, panel.lower, panel.upper))
     draw_rows(ax, EstimateRows(place, mean, lower, upper), dense=n > _MOST_LABELLED)
-    labels = [shortened(label) for label in panel.labels]
-    label_rows(ax, place, labels, plain(f"Groups of {panel.level}"), height_in_inches(ax))
+    labels = [shortened(label, _LONGEST) for label in panel.labels]
+    title = "" if panel.level == schema.UNIT else plain(panel.level[:1].upper() + panel.level[1:])
+    label_rows(ax, place, labels, title, height_in_inches(ax))
 
 
 def _all_zero(panel: GroupEffects) -> str:
-    return "" if np.any([panel.mean, panel.lower, panel.upper]) else "\nall are 0, as their SD is 0"
+    return "" if np.any([panel.mean, panel.lower, panel.upper]) else "all are 0, as their SD is 0"
+
+
+def shared_mean(tree: xr.DataTree, spec: Spec, outcome: int) -> float | None:
+    """The mean of an outcome, None where rows differ in a predictor."""
+    mean = predict(tree)["mean"].to_numpy()[spec.kept, outcome]
+    return float(mean[0]) if np.ptp(mean) <= _SAME * np.abs(mean).max() else None

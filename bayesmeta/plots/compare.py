@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, check_names, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
+from bayesmeta.plots.forest.numbers import Interval
+from bayesmeta.plots.forest.texts import decimals, interval_text
 from bayesmeta.plots.panels import (
     ROW,
     TALLEST,
@@ -160,6 +163,9 @@ def draw_panel(ax: "Axes", values: xr.Dataset, label: str, measured: xr.DataTree
         ax.set_xscale("log")
     estimate, lower, upper = (style.back_transformed(values[name].values, as_ratio) for name in _DRAWN)
     draw_rows(ax, EstimateRows(height, estimate, lower, upper), 0.0 if values["kind"].item() == TAU else None)
+    _numbers(ax, height, values, as_ratio)
+    if values["kind"].item() == BETA:
+        _no_effect(ax, 1.0 if as_ratio else 0.0)
     ax.set_title(plain(label), fontsize=style.TEXT)
     ax.set_yticks(height, _names(values), fontsize=style.SMALL)
     ax.tick_params("y", length=0)
@@ -169,9 +175,29 @@ def draw_panel(ax: "Axes", values: xr.Dataset, label: str, measured: xr.DataTree
     ax.set_xlabel(f"{quantity}, {percent(values.attrs['prob'])} interval", fontsize=style.SMALL)
 
 
+def _numbers(ax: "Axes", height: FloatArray, values: xr.Dataset, as_ratio: bool) -> None:
+    """Estimate and interval above every row, where there are few."""
+    if len(height) > _WRAPPED:
+        return
+    se = float(np.nanmedian(values["se"])) if "se" in values and values["se"].notnull().any() else 0.1
+    for y, *numbers in zip(height, *(values[name].values for name in _DRAWN), strict=True):
+        if np.isfinite(numbers).all():
+            text = interval_text(Interval(*map(float, numbers)), decimals(np.array([se])), as_ratio)
+            look: dict[str, Any] = {"textcoords": "offset points", "xycoords": ax.get_yaxis_transform()}
+            ax.annotate(text, (0.5, y), (0, 3), ha="center", va="bottom", fontsize=style.SMALL - 1, **look)
+    ax.set_ylim(height.min() - 0.5, height.max() + 0.8)
+
+
+def _no_effect(ax: "Axes", at: float) -> None:
+    low, high = ax.get_xlim()
+    if low <= at <= high:
+        ax.axvline(at, color=style.MUTED, linewidth=0.8, zorder=0, label="no effect")
+
+
 def _height(estimates: xr.Dataset) -> float:
     lines = max(name.count("\n") + 1 for name in _names(estimates))
-    return min(0.8 + max(ROW * 1.25 * lines, 0.18) * (estimates.sizes[RESULT] + 0.5), TALLEST)
+    room = 0.28 if estimates.sizes[RESULT] <= _WRAPPED else 0.18
+    return min(0.8 + max(ROW * 1.25 * lines, room) * (estimates.sizes[RESULT] + 0.5), TALLEST)
 
 
 def _names(estimates: xr.Dataset) -> list[str]:

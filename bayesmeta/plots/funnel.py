@@ -17,7 +17,10 @@ from bayesmeta.errors import SpecError
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.plots import style, words
+from bayesmeta.plots.forest.texts import ByRow, row_labels
+from bayesmeta.plots.forest.weights import covariances, marginal_variances
 from bayesmeta.plots.panels import only_axes
+from bayesmeta.plots.point_labels import Labelled, name_points, which
 from bayesmeta.plots.predictor import chosen_outcome
 from bayesmeta.tree.specification import spec_from_tree
 
@@ -55,6 +58,7 @@ class FunnelPoints:
     effect, se : (n,) observed effects, or their residuals from the fitted values; their standard errors.
     centre : the pooled estimate, 0 for residuals.
     group, groups : outer group of every observation, and the labels of the groups.
+    spread : (n,) SDs of the effects under the model, heterogeneity included.  names : of the studies.
     """
 
     effect: FloatArray
@@ -63,6 +67,8 @@ class FunnelPoints:
     residual: bool
     group: IntArray
     groups: tuple[str, ...]
+    spread: FloatArray
+    names: tuple[str, ...]
 
 
 def funnel(
@@ -74,6 +80,8 @@ def funnel(
     y: PrecisionMeasure = "se",
     ratio: bool | None = None,
     prob: float = 0.95,
+    label: Labelled = None,
+    labels: ByRow | None = None,
 ) -> "DrawnAxes":
     """Observed effects against their standard errors, the most precise at the top.
 
@@ -87,13 +95,19 @@ def funnel(
         The outcome to draw; required for a model with several.
     contours : sequence of float, default (0.9, 0.95, 0.99)
         Probabilities between 0 and 1: shades of grey separate effects whose two-sided p-values, against no effect, are
-        above and below 1 minus these. Empty for none. Residuals have no contours, as these apply to effects.
+        above and below 1 minus these. Empty for none, and for the region around the pooled estimate in their place.
+        Residuals have no contours, as these apply to effects.
     y : {"se", "variance", "precision"}, default "se"
         The measure on the y axis; precision is 1 / standard error.
     ratio : bool, optional
         Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
     prob : float, default 0.95
         Probability of the region around the pooled estimate, between 0 and 1.
+    label : {"outliers", "all"}, optional
+        Which studies are named: those that lie outside the interval in which the model, heterogeneity included, expects
+        an effect of their precision with probability `prob`, or all. By default none.
+    labels : str or sequence, optional
+        Names of the rows, as for `bm.plots.forest`.
 
     Returns
     -------
@@ -112,11 +126,13 @@ def funnel(
 
     Notes
     -----
-    The dashed lines contain observations of the pooled estimate with this probability if all differences are sampling
-    error (Sterne and Egger 2001, J. Clin. Epidemiol. 54:1046-1055); heterogeneity is not included. For a model with
-    several levels, observations are drawn as reported, or around the fixed part of the model alone: no random effect of
-    a group is removed. Up to six outer groups with several observations have their own markers; more could not be told
-    apart. Observations of one group are not independent, and together they can look like asymmetry.
+    There is one funnel at a time: contours stand around no effect; the dashed lines, drawn where there are no
+    contours, stand around the pooled estimate and contain observations of it with this probability if all
+    differences are sampling error (Sterne and Egger 2001, J. Clin. Epidemiol. 54:1046-1055); heterogeneity is not
+    included. For a model with several levels, observations are drawn as reported, or around the fixed part of the
+    model alone: no random effect of a group is removed. Up to six outer groups with several observations have their
+    own markers; more could not be told apart. Observations of one group are not independent, and together they can
+    look like asymmetry.
 
     References
     ----------
@@ -133,27 +149,32 @@ def funnel(
     check_choice(y, PRECISION_AXES, "y")
     z = quantile(prob)
     levels = _levels(contours)
-    points, as_ratio = funnel_points(tree, outcome), style.is_ratio(tree, ratio)
+    points, as_ratio = funnel_points(tree, outcome, labels), style.is_ratio(tree, ratio)
     scale, se = PRECISION_AXES[y], _contour_se(points, y)
-    panel = only_axes(ax, height=3.0)
+    panel = only_axes(ax, height=2.7, width=words.WIDE)
     handles: list[tuple[str, Any]] = []
-    shades = () if points.residual else levels
-    null = style.measure_of(tree).null or 0.0
-    _limits(panel, points, scale, se, z, [null] if shades else [], as_ratio)
-    if shades:
+    null = style.measure_of(tree).null
+    shades = () if points.residual or null is None else levels
+    _limits(panel, points, scale, se, z, [null] if shades and null is not None else [], as_ratio)
+    if shades and null is not None:
         handles += _shade(panel, scale.of(se), se, shades, null, as_ratio)
-    handles += _region(panel, points, scale.of(se), se, z, prob, as_ratio)
+    handles += _lines(panel, points, None if points.residual else null, as_ratio)
+    if not shades:
+        handles += _region(panel, points, scale.of(se), se, z, prob, as_ratio)
     handles += _marks(panel, points, scale, as_ratio)
     style.effect_axis(panel, tree, as_ratio, "x")
     lines = words.label_below(panel, _label(tree, points.residual, as_ratio), _notes(points, bool(levels)))
     panel.set_ylabel(scale.label, fontsize=style.TEXT)
-    lines += words.legend_above(panel, handles)
+    words.legend_beside(panel, handles)
     if ax is None:
-        words.make_room(panel, lines - 3)
+        words.make_room(panel, lines)
+    outliers = np.abs(points.effect - points.centre) > z * points.spread
+    at = style.back_transformed(points.effect, as_ratio), scale.of(points.se)
+    name_points(panel, *at, points.names, which(label, outliers))
     return panel
 
 
-def funnel_points(tree: xr.DataTree, outcome: str | None = None) -> FunnelPoints:
+def funnel_points(tree: xr.DataTree, outcome: str | None = None, labels: ByRow | None = None) -> FunnelPoints:
     """Observations of an outcome and their centre; residuals where the fitted values differ."""
     spec = spec_from_tree(tree)
     j = chosen_outcome(spec, outcome)
@@ -161,9 +182,11 @@ def funnel_points(tree: xr.DataTree, outcome: str | None = None) -> FunnelPoints
     fitted = predict(tree)["mean"].to_numpy()[spec.row[obs], j]
     same = np.ptp(spec.X[obs], axis=0).max() == 0 and np.ptp(spec.offset[obs]) == 0
     outer = spec.levels[0]
-    labels = tuple(schema.join_label(label) for label in outer.labels)
+    groups = tuple(schema.join_label(label) for label in outer.labels)
     effect, centre = (spec.y[obs], float(fitted[0])) if same else (spec.y[obs] - fitted, 0.0)
-    return FunnelPoints(effect, np.sqrt(spec.S.variances[obs]), centre, not same, outer.index[obs], labels)
+    se, spread = np.sqrt(spec.S.variances[obs]), np.sqrt(marginal_variances(spec, covariances(tree, spec))[obs])
+    names = tuple(row_labels(spec, labels).texts[row] for row in spec.row[obs])
+    return FunnelPoints(effect, se, centre, not same, outer.index[obs], groups, spread, names)
 
 
 def _levels(contours: Sequence[float]) -> tuple[float, ...]:
@@ -221,7 +244,7 @@ def _shade(
         lower, upper = (style.back_transformed(null + sign * quantile(level) * se, ratio) for sign in (-1, 1))
         ax.fill_betweenx(y, lower, upper, color=grey, linewidth=0, zorder=0, label=f"_contour {level:g}")
     p = [f"{1 - level:.4g}" for level in levels]
-    between = [f"p {low} to {high}" for high, low in pairwise(p)]
+    between = [f"{low} < p < {high}" for high, low in pairwise(p)]
     labels = [f"p > {p[0]}", *between, f"p < {p[-1]}"]
     look: dict[str, Any] = {"edgecolor": style.MUTED, "linewidth": 0.5}
     return [(label, Patch(facecolor=grey, **look)) for label, grey in zip(labels, greys, strict=True)]
@@ -230,14 +253,24 @@ def _shade(
 def _region(
     ax: "Axes", points: FunnelPoints, y: FloatArray, se: FloatArray, z: float, prob: float, ratio: bool
 ) -> list[tuple[str, Any]]:
-    """The centre, and the lines that contain `prob` of effects around it if there is no heterogeneity."""
-    label = "fitted value" if points.residual else "pooled estimate"
-    centre = ax.axvline(float(style.back_transformed(points.centre, ratio)), color=style.INK, linewidth=0.9, zorder=2)
+    """The lines that contain `prob` of effects around the centre if there is no heterogeneity."""
     for sign in (-1, 1):
         edge = style.back_transformed(points.centre + sign * z * se, ratio)
         look: dict[str, Any] = {"color": style.INK, "linestyle": style.LINES[1], "linewidth": 0.8, "zorder": 2}
         line = ax.plot(edge, y, label="_region", **look)[0]
-    return [(label, centre), (f"{percent(prob)} by sampling error", line)]
+    return [(f"{percent(prob)} by sampling error", line)]
+
+
+def _lines(ax: "Axes", points: FunnelPoints, null: float | None, ratio: bool) -> list[tuple[str, Any]]:
+    """The centre, and no effect."""
+    label = "fitted value" if points.residual else "pooled estimate"
+    centre = ax.axvline(float(style.back_transformed(points.centre, ratio)), color=style.BLUE, linewidth=1.2, zorder=2)
+    x = np.nan if null is None else float(style.back_transformed(null, ratio))
+    low, high = ax.get_xlim()
+    if not low <= x <= high:
+        return [(label, centre)]
+    look: dict[str, Any] = {"color": style.INK, "linewidth": 0.8, "linestyle": ":", "zorder": 2}
+    return [(label, centre), ("no effect", ax.axvline(x, label="_null", **look))]
 
 
 def _marks(ax: "Axes", points: FunnelPoints, scale: PrecisionAxis, ratio: bool) -> list[tuple[str, Any]]:

@@ -16,7 +16,9 @@ from bayesmeta.display.tables import percent
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Spec
-from bayesmeta.plots import style
+from bayesmeta.plots import style, words
+from bayesmeta.plots.forest.numbers import Interval
+from bayesmeta.plots.forest.texts import decimals, interval_text
 from bayesmeta.plots.panels import height_in_inches, only_axes, wrapped
 from bayesmeta.tree.specification import spec_from_tree
 
@@ -29,6 +31,7 @@ _HALF, _ABOVE, _BELOW = 0.3, 0.12, 0.32  # in rows: half a swarm's width; offset
 _LARGEST, _LEAST = 7.0, 1.6  # diameters of points in points
 _SAME = 1e-6  # of the interval's width: intervals that differ by less are drawn as one
 _MOST_CATEGORIES = 20
+_NEAR = 0.25  # of the axis: a number nearer to its end is written towards the middle
 
 
 @dataclass(frozen=True)
@@ -117,22 +120,48 @@ def orchard(
     """
     rows, held = orchard_rows(tree, by, at, outcome, prob)
     as_ratio = style.is_ratio(tree, ratio)
-    panel = only_axes(ax, 1.0 + 0.75 * len(rows))
+    panel = only_axes(ax, 0.7 + 0.8 * len(rows), words.WIDE)
     if as_ratio:
         panel.set_xscale("log")
     else:
         panel.locator_params("x", nbins=6)
     _limits(panel, rows, as_ratio)
     for place, row in zip(range(len(rows))[::-1], rows, strict=True):
-        _swarm(panel, row, place, as_ratio, max(_precision(rows)), len(rows))
+        colour = style.COLOURS[(len(rows) - 1 - place) % len(style.COLOURS)] if len(rows) > 1 else style.BLUE
+        _swarm(panel, row, place, as_ratio, max(_precision(rows)), len(rows), colour)
         _intervals(panel, row, place - _BELOW, as_ratio)
+        _numbers(panel, row, place - _BELOW, as_ratio)
     labels = [_label(row, spec_from_tree(tree).levels[0].name) for row in rows]
     panel.set_yticks(range(len(rows))[::-1], labels, fontsize=style.SMALL)
     panel.tick_params("y", length=0)
     style.effect_axis(panel, tree, as_ratio)
-    panel.set_xlabel("\n".join([panel.get_xlabel(), *([wrapped(f"at {held}", 50)] if held else [])]))
+    _no_effect(panel, tree, as_ratio)
+    words.label_below(panel, panel.get_xlabel(), [f"at {held}" if held else ""])
     _legend(panel, rows, prob, tree)
     return panel
+
+
+def _no_effect(ax: "Axes", tree: xr.DataTree, as_ratio: bool) -> None:
+    """A line at no effect where this lies within the axis."""
+    null = style.measure_of(tree).null
+    at = np.nan if null is None else float(style.back_transformed(null, as_ratio))
+    low, high = ax.get_xlim()
+    if low <= at <= high:
+        ax.axvline(at, color=style.MUTED, linewidth=0.7, zorder=0, label="no effect")
+
+
+def _numbers(ax: "Axes", row: OrchardRow, place: float, as_ratio: bool) -> None:
+    """The mean and its interval, below the lines that show them."""
+    if not np.isfinite([row.mean, *row.confidence]).all():
+        return
+    text = interval_text(Interval(row.mean, *row.confidence), decimals(row.se), as_ratio)
+    low, high = ax.get_xlim()
+    x = float(style.back_transformed(row.mean, as_ratio))
+    fraction = (np.log(x / low) / np.log(high / low)) if as_ratio else (x - low) / (high - low)
+    side = "left" if fraction < _NEAR else "right" if fraction > 1 - _NEAR else "center"
+    ax.annotate(
+        text, (x, place), (0, -5), textcoords="offset points", ha=side, va="top", fontsize=style.SMALL - 1, zorder=5
+    )
 
 
 def orchard_rows(
@@ -238,7 +267,7 @@ def _limits(ax: "Axes", rows: list[OrchardRow], as_ratio: bool) -> None:
     ax.set_ylim(-0.6, len(rows) - 0.4)
 
 
-def _swarm(ax: "Axes", row: OrchardRow, place: int, as_ratio: bool, most: float, n_rows: int) -> None:
+def _swarm(ax: "Axes", row: OrchardRow, place: int, as_ratio: bool, most: float, n_rows: int, colour: str) -> None:
     inches = ax.get_position().width * style.root_figure(ax).get_size_inches()[0]
     wide = 0.8 * 72 * inches  # labels take some of it
     high = 0.75 * 72 * height_in_inches(ax) / n_rows
@@ -251,10 +280,10 @@ def _swarm(ax: "Axes", row: OrchardRow, place: int, as_ratio: bool, most: float,
         style.back_transformed(row.y, as_ratio),
         place + _ABOVE + height,
         s=diameter**2,
-        color=style.SKY,
-        edgecolor=style.BLUE,
-        linewidth=0.4,
-        alpha=0.6,
+        color=colour,
+        edgecolor="white",
+        linewidth=0.5,
+        alpha=0.7,
         zorder=2,
     )
 
@@ -300,22 +329,15 @@ def _legend(ax: "Axes", rows: list[OrchardRow], prob: float, tree: xr.DataTree) 
     word = "credible" if schema.POSTERIOR in tree.children else "confidence"
     lines = [
         Line2D([], [], color=style.INK, linewidth=3.2, label=f"{percent(prob)} {word}"),
-        Line2D([], [], color=style.INK, linewidth=1.0, label="prediction: the same" if same else "prediction"),
+        Line2D(
+            [], [], color=style.INK, linewidth=1.0, label=f"{percent(prob)} prediction{': the same' if same else ''}"
+        ),
     ]
     for text in dict.fromkeys(f"{value:.2g}" for value in (low, high)):
-        point = Line2D([], [], marker="o", linestyle="", color=style.SKY, markeredgecolor=style.BLUE, alpha=0.6)
+        point = Line2D([], [], marker="o", linestyle="", color=style.MUTED, markeredgecolor="white", alpha=0.7)
         point.set(markersize=float(_diameters(np.array([float(text)]), high)[0]), label=f"1/SE = {text}")
         lines.append(point)
-    ax.legend(
-        handles=lines,
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
-        ncols=2,
-        fontsize=style.SMALL,
-        frameon=False,
-        borderpad=0,
-        columnspacing=1.2,
-    )
+    words.legend_beside(ax, [(str(line.get_label()), line) for line in lines])
 
 
 def swarm(x: FloatArray, radius: FloatArray) -> FloatArray:

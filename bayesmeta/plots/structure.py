@@ -40,6 +40,8 @@ _HINTING = 1.12
 _INSIDE = 8  # groups drawn in a group where there is room, and half the number of units
 _SMALLEST = 0.85  # factor by which a diagram may be reduced to fit the user's own axes
 _KEY, _LINE = 0.32, 0.17  # inches: width of the column of symbols, and height of a line of the key
+_SLACK = 1.25  # of the number of groups asked for: not worth a line about one more
+_NARROWEST = 2.5  # inches
 _FILLS = ("#efefef", "#ffffff", "#e3e3e3")  # of the boxes of levels, outer to inner
 
 
@@ -53,7 +55,8 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     ax : matplotlib Axes, optional
         Axes to draw into, at least 3 inches wide; by default new ones, as wide as a page.
     most : int, default 12
-        Number of outer groups to draw; a line says how many more there are.
+        Number of outer groups to draw; a line says how many more there are. A quarter more are drawn where these are
+        all.
 
     Returns
     -------
@@ -87,7 +90,8 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     key = key_lines(spec)
     if ax is None:
         boxes, rest, high = _arranged(spec, most, style.PAGE)
-        width, height, scale = style.PAGE, high + _key_height(key, style.PAGE), 1.0
+        width = _width(boxes, rest, key)
+        height, scale = high + _key_height(key, width), 1.0
         panel = only_axes(None, height, width)
         _no_margins(panel)
     else:
@@ -100,6 +104,14 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     _text(panel, 0, high - 0.1, rest, LETTERS * scale, style.INK)
     _draw_key(panel, key, high + 0.12, width, scale)
     return panel
+
+
+def _width(boxes: "Sequence[Place]", rest: str, key: Sequence[tuple[str, str]]) -> float:
+    """Inches of a new figure: as wide as its boxes and the lines of its key, at most a page."""
+    texts = max(text_width(text, LETTERS) for text in (rest, *(text for _, text in key)) if text)
+    return float(
+        np.clip(max(max(box.x + box.width for box in boxes), 1.06 * texts + _KEY) + 0.1, _NARROWEST, style.PAGE)
+    )
 
 
 def _specification(spec: Spec | xr.DataTree) -> Spec:
@@ -298,11 +310,12 @@ def flowing(boxes: Sequence[Place], width: float) -> float:
 
 def _arranged(spec: Spec, most: int, width: float) -> tuple[list[Place], str, float]:
     """Boxes of the first outer groups within a width, the text about the others, and the height of all."""
+    outer = spec.levels[0]
+    most = outer.n_groups if outer.n_groups <= _SLACK * most else most
     for inside in range(_INSIDE, 0, -1):
         boxes = [placed(group) for group in groups_of(spec, most, inside)]
         if max(box.width for box in boxes) <= width:
             break
-    outer = spec.levels[0]
     left = outer.n_groups - len(boxes)
     rest = f"... and {left} more group{'s' * (left > 1)} of {outer.name}" if left else ""
     return boxes, plain(rest), flowing(boxes, width) + (0.2 if rest else 0.0)
@@ -329,16 +342,16 @@ def key_lines(spec: Spec) -> list[tuple[str, str]]:
         groups = f"{level.n_groups} group{'s' * (level.n_groups > 1)}{' inside these' if depth else ''}"
         if level.name == schema.UNIT and spec.design.parsed.group_columns == ():
             groups = f"{level.n_groups} groups, each row of the data its own"
-        effects = f"random effects (Z) {listing(level.effects, 6)}; Psi {level.structure.name}"
+        effects = f"random effects {listing(level.effects, 6)}"
+        if level.dim > 1 or not level.n_free:  # a single free variance has no structure
+            effects += f", covariance {level.structure.name}"
         lines.append((f"level {depth}", f"{level.name}: {groups}; {effects if level.dim else 'no random effects'}"))
     k, n = len(spec.outcomes), int(spec.kept.sum())
     outcomes = f"outcome {spec.outcomes[0]}" if k == 1 else f"outcomes, from the top: {listing(spec.outcomes, 8)}"
     dropped = len(spec.kept) - n
     lines.append(("unit", f"unit, a row of the data: {n}{f' ({dropped} more dropped)' if dropped else ''}; {outcomes}"))
-    missing = n * k - len(spec.y)
-    lines.append(("observed", f"observed: {len(spec.y)}"))
-    if missing:
-        lines.append(("missing", f"missing: {missing}"))
+    if missing := n * k - len(spec.y):
+        lines += [("observed", f"observed: {len(spec.y)}"), ("missing", f"missing: {missing}")]
     first, second = (spec.row[pair] for pair in coupled_pairs(spec))
     if (first == second).any():
         lines.append(("within", "S couples the sampling errors of the outcomes of a unit"))

@@ -101,6 +101,7 @@ def new_axes(
     *,
     sharey: bool = False,
     width_ratios: Sequence[float] | None = None,
+    height_ratios: Sequence[float] | None = None,
 ) -> tuple["Figure", "NDArray[Any]"]:
     """A figure of width x height inches with (rows, columns) axes, also where no window can be opened.
 
@@ -118,7 +119,9 @@ def new_axes(
             figure: Figure = plt.figure(**layout)  # type: ignore[arg-type]
         except ImportError:  # what matplotlib raises for an interactive backend without a display
             figure = Figure(**layout)  # type: ignore[arg-type]
-        axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios)
+        axes = figure.subplots(
+            rows, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios, height_ratios=height_ratios
+        )
     for ax in axes.flat:
         tidy(ax)
     return figure, axes

@@ -10,6 +10,7 @@ import xarray as xr
 from bayesmeta._typing import FloatArray
 from bayesmeta.display.tables import percent
 from bayesmeta.plots import style
+from bayesmeta.plots.panels import plain
 from bayesmeta.plots.predictor import Estimates
 from bayesmeta.tree.posterior_draws import is_posterior
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _HANDLE = 6  # width of a legend's sample line, in letters
 _LINE = 0.14  # height of a line of text in inches
 _MOST_LINES = 4  # of a category's name
+_BESIDE = 26  # letters of a line in a legend beside the axes
+WIDE = style.COLUMN + 1.3  # inches of a figure with such a legend
+NOTES = "notes"  # by which the artist is known
 _LETTERS = 0.5  # width of a letter in units of its size, on average
 
 
@@ -46,10 +50,46 @@ def legend_above(ax: "Axes", handles: Sequence[tuple[str, Any]]) -> int:
     return -(-sum(map(len, lines)) // columns)
 
 
+def legend_beside(ax: "Axes", handles: Sequence[tuple[str, Any]]) -> None:
+    """A legend to the right of the axes, where it hides no data and leaves the place of a title free."""
+    if named := [(plain(textwrap.fill(label, _BESIDE)), handle) for label, handle in handles if label]:
+        ax.legend(
+            [handle for _, handle in named],
+            [text for text, _ in named],
+            loc="upper left",
+            bbox_to_anchor=(1.02, 1),
+            borderaxespad=0,
+            frameon=False,
+            fontsize=style.SMALL,
+            handlelength=2.0,
+            handletextpad=0.6,
+            labelspacing=0.4,
+        )
+
+
 def label_below(ax: "Axes", label: str, notes: Sequence[str]) -> int:
-    """The label of the x axis with notes below it, each once; returns the number of lines of the notes."""
-    lines = [textwrap.fill(note, _characters(ax, style.TEXT)) for note in dict.fromkeys(notes) if note]
-    ax.set_xlabel("\n".join([label, *lines]), fontsize=style.TEXT)
+    """The label of the x axis, and notes below it, each once; returns the number of lines of the notes."""
+    ax.set_xlabel(label, fontsize=style.TEXT)
+    return notes_below(ax, notes)
+
+
+def notes_below(ax: "Axes", notes: Sequence[str]) -> int:
+    """Notes below the label of the x axis, whatever it is later set to; returns the number of their lines."""
+    lines = [textwrap.fill(note, _characters(ax, style.SMALL)) for note in dict.fromkeys(notes) if note]
+    if lines:
+        ax.annotate(
+            "\n".join(lines),
+            (0.5, 0),
+            xycoords=ax.xaxis.label,
+            xytext=(0, -2),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=style.SMALL,
+            color=style.MUTED,
+            annotation_clip=False,
+            gid=NOTES,
+        )
     return "".join(lines).count("\n") + len(lines)
 
 

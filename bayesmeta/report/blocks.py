@@ -1,7 +1,7 @@
 """What a report is made of: sections with paragraphs, notes, formulas, tables, pictures and code."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from markupsafe import Markup
 
@@ -62,12 +62,17 @@ Block = Paragraphs | Notes | Equations | Code | Picture | Facts | Table
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its content; `of` distinguishes sections of several models with the same title."""
+    """A heading with its content.
+
+    of : distinguishes sections of several models with the same title. folded : whether readers see the heading alone
+        until they open it; paper has what is open.
+    """
 
     title: str
     blocks: tuple[Block, ...] = ()
     sections: tuple["Section", ...] = ()
     of: str = ""
+    folded: bool = False
     anchor: str = field(default="", compare=False)
 
 
@@ -81,13 +86,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class ReportPage:
-    """A whole report."""
+    """A whole report.
+
+    findings : of every model, by its name. lead : the pictures beside those of the first.
+    """
 
     title: str
     citation: str
     findings: tuple[tuple[str, tuple[Finding, ...]], ...]
     sections: tuple[Section, ...]
     written: str
+    lead: tuple[Block, ...] = ()
 
 
 def blocks(*candidates: Block | None) -> tuple[Block, ...]:
@@ -108,6 +117,6 @@ def paragraphs(*sentences: str) -> Paragraphs | None:
 def numbered(sections: Iterable[Section], prefix: str = "s") -> tuple[Section, ...]:
     """The same sections with anchors that contain no text of the user's."""
     return tuple(
-        Section(each.title, each.blocks, numbered(each.sections, f"{prefix}{i}-"), each.of, f"{prefix}{i}")
+        replace(each, sections=numbered(each.sections, f"{prefix}{i}-"), anchor=f"{prefix}{i}")
         for i, each in enumerate(sections, 1)
     )

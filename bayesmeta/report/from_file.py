@@ -1,7 +1,9 @@
 """The report of a file: a model file, whose models are fitted and sampled, or a file of saved results."""
 
+import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,15 +11,20 @@ from typing import Any
 
 import xarray as xr
 
+from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import sample
+from bayesmeta.bayes.waiting import several
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.model.respecify import homogeneous
+from bayesmeta.model.spec import Spec
 from bayesmeta.model_files.figure_files import is_declared
 from bayesmeta.model_files.figures import KINDS, Figure, draw
 from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
+from bayesmeta.priors.defaults import resolve
+from bayesmeta.priors.prior import Priors
 from bayesmeta.report.blocks import Code
 from bayesmeta.report.chapters import Chapter, chapters_of
 from bayesmeta.report.page import page
@@ -26,7 +33,10 @@ from bayesmeta.report.render import Report, render
 from bayesmeta.report.sections.other_priors import other_priors
 from bayesmeta.report.sections.python_code import code_of
 from bayesmeta.tree import files
+from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.specification import spec_attrs
 
+LOGGER = logging.getLogger("bayesmeta")
 BAYES = "bayes"
 _NOT_ASKED = "Not requested for this page; without --no-sensitivity, the command makes it."
 _OF_ONE = "Shown for model {}; use --sensitivity for all models, or --model for another one."
@@ -98,14 +108,15 @@ def _of_models(
     chosen = _chosen(list(analysis.models), options.model, analysis.path)
     one = for_priors(analysis, chosen)
     with_priors = chosen if options.sensitivity else [one] if options.sensitivity is None else []
-    chapters = []
-    for name in chosen:
-        try:
-            chapters.append(_chapter(analysis.models[name], options, prob, name in with_priors, one))
-        except BayesmetaError as error:
-            if failures is None:
-                raise
-            failures[name] = error
+    chapters, saved = [], saved_posteriors(analysis.path) if options.bayes else []
+    with several(len(chosen)):
+        for name in chosen:
+            try:
+                chapters.append(_chapter(analysis.models[name], options, prob, name in with_priors, one, saved))
+            except BayesmetaError as error:
+                if failures is None:
+                    raise
+                failures[name] = error
     if failures and not chapters:
         raise next(iter(failures.values()))
     trees = {chapter.name: next(iter(chapter.trees.values())) for chapter in chapters}
@@ -116,7 +127,7 @@ def _of_models(
     }
     codes = (_command(analysis.path, out, options), _python(analysis, chapters, out, options))
     figures = [drawing for figure in analysis.figures.values() for drawing in _declared(figure, analysis, trees)]
-    return render(page(analysis.title, analysis.citation, chapters, codes, prob, tables, figures))
+    return render(page(analysis.title, analysis.citation, chapters, codes, prob, tables, figures, one))
 
 
 def _declared(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> Iterator[Drawing]:
@@ -158,14 +169,37 @@ def for_priors(analysis: Analysis, chosen: Sequence[str]) -> str:
     return listed[-1] if listed else (random or list(chosen))[0]
 
 
-def _chapter(model: Model, options: ReportOptions, prob: float, with_priors: bool, one: str) -> Chapter:
+def saved_posteriors(path: Path) -> list[xr.DataTree]:
+    """The posteriors that `bayesmeta compare` and `sample` of a model file have left in this folder."""
+    kept: list[xr.DataTree] = []
+    for file in (Path(f"{path.stem}_{command}{files.NETCDF}") for command in ("compare", "sample")):
+        with suppress(BayesmetaError):  # what cannot be read is made again
+            kept += [tree for tree in files.read(file).values() if is_posterior(tree)] if file.is_file() else []
+    return kept
+
+
+def _as_asked(tree: xr.DataTree, spec: Spec, priors: Priors | None, options: ReportOptions) -> bool:
+    """Whether a posterior is of this specification, with these priors, draws and seed."""
+    attributes = {**spec_attrs(spec), "priors": resolve(spec, priors).to_json(), "seed": str(options.seed)}
+    attributes |= {"tune": str(options.tune)}
+    sizes = tree[schema.POSTERIOR].sizes
+    as_long = (sizes[schema.DRAW], sizes[schema.CHAIN]) == (options.draws, options.chains)
+    return as_long and all(tree.attrs.get(name) == value for name, value in attributes.items())
+
+
+def _chapter(
+    model: Model, options: ReportOptions, prob: float, with_priors: bool, one: str, saved: Sequence[xr.DataTree]
+) -> Chapter:
     method = options.method or model.method
     trees = {method: fit(model.spec, method=method)}
     chapter = Chapter(model.name, trees, model.what, _plain(model.settings.get("S", {"se": model.settings.get("se")})))
     if not options.bayes:
         return chapter
     spec = homogeneous(model.spec) if method_named(method).zero_psi else model.spec
-    trees[BAYES] = sample(spec, model.priors, **options.sampler)
+    reused = next((tree for tree in saved if _as_asked(tree, spec, model.priors, options)), None)
+    if reused is not None:
+        LOGGER.info("%s: the posterior is the saved one", model.name)
+    trees[BAYES] = sample(spec, model.priors, **options.sampler) if reused is None else reused
     if not with_priors:
         reason = _NOT_ASKED if options.sensitivity is False else _OF_ONE.format(one)
         return replace(chapter, no_priors=reason)
@@ -189,7 +223,7 @@ def _of_results(path: Path, out: Path, options: ReportOptions, prob: float) -> R
         trees = {name: trees[name] for name in _chosen(list(trees), options.model, path)}
     named = {name or str(tree.attrs["method"]): tree for name, tree in trees.items()}
     chapters = chapters_of(named, no_priors=_SAVED)
-    opened = f"xr.open_datatree({path.as_posix()!r})"
+    opened = f"bm.load({path.as_posix()!r})"
     return render(page(path.stem, "", chapters, (_command(path, out, options), code_of(named, opened)), prob))
 
 

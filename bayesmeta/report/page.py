@@ -18,7 +18,7 @@ from bayesmeta.report.sections.diagnostics import diagnostics
 from bayesmeta.report.sections.model import equations, facts, levels, of_tree
 from bayesmeta.report.sections.opening import findings
 from bayesmeta.report.sections.other_priors import sensitivity_blocks
-from bayesmeta.report.sections.provenance import provenance
+from bayesmeta.report.sections.provenance import made, provenance
 from bayesmeta.report.sections.results import Trees
 from bayesmeta.summaries.compare import compare
 
@@ -31,13 +31,19 @@ def page(
     prob: float,
     tables: Mapping[str, Trees] | None = None,
     figures: Sequence[Drawing] = (),
+    main: str = "",
 ) -> ReportPage:
-    """The whole page; tables : results to be shown side by side, across models. figures : those of the file."""
+    """The whole page.
+
+    tables : results to be shown side by side, across models. figures : those of the file. main : the chapter that the
+    page begins with; by default the first.
+    """
     several = len(chapters) > 1
+    chapters = sorted(chapters, key=lambda chapter: chapter.name != main) if main else chapters
     seen: dict[object, str] = {}
     parts: list[Section] = []
     for chapter in chapters:
-        sections = chapter_sections(chapter, prob, seen)
+        sections = chapter_sections(chapter, prob, seen, short=chapter is not chapters[0])
         if several:
             intro = blocks(paragraphs(chapter.summary))
             parts.append(Section(f"Model {chapter.name}", intro, tuple(replace(s, of=chapter.name) for s in sections)))
@@ -47,10 +53,16 @@ def page(
     across = [Section("Models side by side", (), tuple(side))] if side else []
     drawn = [Section("Figures", _drawn(figures))] if figures else []
     trees = {_name(chapter, name): tree for chapter in chapters for name, tree in chapter.trees.items()}
-    last = Section("How to reproduce this page", provenance(trees, codes, citation))
     opening = tuple((chapter.name if several else "", findings(chapter.trees, prob)) for chapter in chapters)
     written = max(str(tree.attrs["created_at"]) for tree in trees.values())[:10]
-    return ReportPage(title, citation, opening, numbered([*across, *parts, *drawn, last]), written)
+    sections_ = numbered([*across, *parts, *drawn, *_last(trees, codes, citation)])
+    return ReportPage(title, citation, opening, sections_, written, _drawn([d.first(chapters[0].trees, prob)]))
+
+
+def _last(trees: Trees, codes: tuple[Code, ...], citation: str) -> list[Section]:
+    """How to make the page again, and what to cite."""
+    makers = Section("How the results were made", made(trees), folded=True)
+    return [Section("How to reproduce this page", provenance(trees, codes, citation), (makers,))]
 
 
 def _name(chapter: Chapter, name: str) -> str:
@@ -62,23 +74,38 @@ def _side_by_side(trees: Trees, prob: float) -> tuple[Block, ...]:
     return (results.without_empty(comparison.estimates_table()), *map(results.readable, comparison.criteria_blocks()))
 
 
-def chapter_sections(chapter: Chapter, prob: float, seen: dict[object, str]) -> tuple[Section, ...]:
-    """The sections of one chapter; seen : data tables already on the page, with the name of their chapter."""
+def chapter_sections(
+    chapter: Chapter, prob: float, seen: dict[object, str], short: bool = False
+) -> tuple[Section, ...]:
+    """The sections of one chapter: the answer and its pictures, then what is behind it, folded.
+
+    seen : data tables already on the page, with the name of their chapter. short : whether pictures are folded too.
+    """
     trees = chapter.trees
     first = next(iter(trees.values()))
     bayes = d.posteriors(trees)
     chains = [drawing for tree in bayes.values() for drawing in of_chains(tree)]
     checks = [drawing for tree in bayes.values() for drawing in d.of_posterior(tree)]
     diagnosed = tuple(block for name, tree in trees.items() for block in diagnostics(tree, name))
+    shown, others = d.drawings(trees, prob)
+    open_, folded = ([], [*shown, *others]) if short else (shown, others)
     return (
-        _specification(chapter, first),
-        Section("Data", _data(chapter, first, seen)),
         Section("Estimates", results.estimates(trees, prob)),
         Section("Heterogeneity", results.heterogeneity(trees, prob)),
-        Section("Pictures", _drawn([*d.drawings(trees, prob), *checks])),
-        Section("Convergence", (*diagnosed, *_drawn(chains))),
-        *([Section("Sensitivity to priors", _sensitivity(chapter))] if bayes else []),
+        *([Section("Pictures", _drawn(open_))] if open_ else []),
+        *([Section("Sensitivity to priors", _sensitivity(chapter))] if chapter.priors is not None else []),
+        Section("Tests and criteria", results.tests_and_criteria(trees, prob), folded=short),
+        replace(_specification(chapter, first), folded=True),
+        Section("Data", _data(chapter, first, seen), folded=True),
+        Section("More pictures" if open_ else "Pictures", _drawn([*folded, *checks]), folded=True),
+        Section("Convergence", (*diagnosed, *_drawn(chains), *_no_priors(chapter, bool(bayes))), folded=True),
     )
+
+
+def _no_priors(chapter: Chapter, bayes: bool) -> tuple[Block, ...]:
+    """Why there is no sensitivity to priors, where there could be."""
+    reason = chapter.no_priors if bayes and chapter.priors is None else ""
+    return blocks(paragraphs(f"Sensitivity to priors: {reason[:1].lower()}{reason[1:]}" if reason else ""))
 
 
 def _specification(chapter: Chapter, first: xr.DataTree) -> Section:
@@ -107,7 +134,7 @@ def _drawn(drawings: Sequence[Drawing]) -> tuple[Block, ...]:
 
 def _sensitivity(chapter: Chapter) -> tuple[Block, ...]:
     if (dataset := chapter.priors) is None:
-        return blocks(paragraphs(chapter.no_priors))
+        return ()
     drawing = Drawing(
         "Estimates by prior",
         f"Every parameter with its interval under {dataset.sizes['prior']} priors; the numbers are in the table above.",

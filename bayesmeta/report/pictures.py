@@ -15,9 +15,10 @@ from bayesmeta.report.blocks import Picture
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_POINTS, _PIXELS = 72, 96  # to the inch: of SVG, and of CSS
-_LARGEST = 400_000  # bytes of an SVG; beyond, a PNG is smaller
-_DPI = 140  # of a PNG: one as wide as the page has about as many pixels as the screen
+_PIXELS = 96  # of CSS, to the inch
+_DPI = 2 * _PIXELS  # sharp on screens of twice the pixels, and in print
+_SMALL = 24_000  # bytes of an SVG, which is sharp at any size
+_SHADES = 48  # colours; more cannot be told apart in plots
 
 
 @dataclass(frozen=True)
@@ -65,21 +66,32 @@ def figure_of(drawn: Any) -> "Figure":
 
 
 def image(figure: "Figure", title: str) -> str:
-    """A data URI: SVG, or PNG where the SVG would be large."""
+    """A data URI: SVG, or pixels where an SVG would be large, and larger than those."""
     from matplotlib import rc_context
 
-    buffer = BytesIO()
+    drawn, traced = BytesIO(), BytesIO()
     with rc_context({"svg.hashsalt": title, "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None, "Title": title})
-    if buffer.tell() <= _LARGEST:
-        return _uri("image/svg+xml", buffer)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white", dpi=_DPI, metadata={"Title": title})
-    return _uri("image/png", buffer)
+        figure.savefig(traced, format="svg", facecolor="white", metadata={"Date": None, "Title": title})
+    figure.savefig(drawn, format="png", facecolor="white", dpi=_DPI)
+    pixels = _few_colours(drawn)
+    if traced.tell() <= max(_SMALL, len(pixels)):
+        return _uri("image/svg+xml", traced.getvalue())
+    return _uri("image/webp", pixels)
 
 
-def _uri(kind: str, content: BytesIO) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
+def _few_colours(picture: BytesIO) -> bytes:
+    """The same picture as WebP without loss but of colours, half as large as a PNG of all colours."""
+    from PIL import Image
+
+    small = BytesIO()
+    with Image.open(picture) as image:
+        few = image.convert("RGB").quantize(_SHADES, dither=Image.Dither.NONE).convert("RGB")
+    few.save(small, format="webp", lossless=True, method=6)
+    return small.getvalue()
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import xarray as xr
 
 from bayesmeta._validation import check_type
 from bayesmeta.errors import SpecError
+from bayesmeta.measures import measure
 from bayesmeta.report.chapters import Chapter, chapters_of
 from bayesmeta.report.page import page
 from bayesmeta.report.render import Report, check_page, render
@@ -89,12 +90,20 @@ def report(
     chapters = chapters_of(by_name, no_priors="Not passed to bm.report; bm.sensitivity makes it.")
     if sensitivity is not None:
         chapters = [_with_priors(chapters, sensitivity)]
-    outcomes = dict.fromkeys(outcome for tree in by_name.values() for outcome in json.loads(tree.attrs["outcomes"]))
-    title = title or f"Meta-analysis of {', '.join(outcomes)}"
-    rendered = render(page(title, citation, chapters, (code_of(by_name),), prob))
+    rendered = render(page(title or default_title(by_name), citation, chapters, (code_of(by_name),), prob))
     if path is not None:
         rendered.save(path)
     return rendered
+
+
+def default_title(trees: Mapping[str, xr.DataTree]) -> str:
+    """What is analysed: the effect measure in words where there is one outcome, or the names of the outcomes."""
+    outcomes = dict.fromkeys(outcome for tree in trees.values() for outcome in json.loads(tree.attrs["outcomes"]))
+    labels = {measure(tree.attrs["measure"]).response_label for tree in trees.values() if tree.attrs["measure"]}
+    if len(outcomes) == len(labels) == 1:
+        label = labels.pop()
+        return f"Meta-analysis: {label if label[1:2].isupper() else label[:1].lower() + label[1:]}"
+    return f"Meta-analysis of {', '.join(outcomes)}"
 
 
 def _with_priors(chapters: Sequence[Chapter], sensitivity: xr.Dataset) -> Chapter:

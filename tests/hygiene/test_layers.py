@@ -37,7 +37,7 @@ OUTSIDE = {
         "bayes": "jax arviz arviz_stats nutpie",
         "plots": "matplotlib",
         "simulation": "filelock",
-        "report": "jinja2 markupsafe",
+        "report": "jinja2 markupsafe PIL",
         "cli": "typer",
     }.items()
     for package in packages.split()

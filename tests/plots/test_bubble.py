@@ -11,7 +11,7 @@ import pytest
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
 from bayesmeta.plots.bubble import bubble_widths
-from tests.support.drawn import LONG, assert_tidy, bars, fitted, legend, line, lines, study_data
+from tests.support.drawn import LONG, assert_tidy, bars, fitted, legend, line, lines, notes, study_data
 from tests.support.posteriors import make_posterior
 
 
@@ -45,7 +45,7 @@ def test_lines_are_those_of_predict(formula: str, posterior: bool) -> None:
     np.testing.assert_allclose(confidence(ax), [expected["confidence"][end] for end in ("lower", "upper")], rtol=1e-12)
     for found, end in zip(lines(ax, "_prediction"), ("lower", "upper"), strict=True):
         np.testing.assert_allclose(found.get_ydata(), expected["prediction"][end], rtol=1e-12)
-    assert legend(ax) == ["mean", f"90% {'credible' if posterior else 'confidence'}", "90% prediction"]
+    assert legend(ax)[1:] == ["mean", f"90% {'credible' if posterior else 'confidence'}", "90% prediction"]
 
 
 def test_the_line_is_the_regression() -> None:
@@ -53,10 +53,11 @@ def test_the_line_is_the_regression() -> None:
     ax = bm.plots.bubble(tree, "ablat", interval=None)
     a, b = tree["estimate"]["beta"].values
     x = line(ax, "mean").get_xdata()
-    assert (x[0], x[-1]) == (13, 55)
+    assert x[[0, -1]] == pytest.approx(ax.get_xlim())
+    assert x[0] < 13 < 55 < x[-1]
     np.testing.assert_allclose(line(ax, "mean").get_ydata(), np.exp(a + b * x), rtol=1e-12)
     assert not lines(ax, "_prediction")
-    assert legend(ax) == ["mean"]
+    assert legend(ax) == ["studies (width: 1 / SE)", "mean"]
     assert ax.get_yscale() == "log"
 
 
@@ -104,7 +105,7 @@ def test_categories_have_points_beside_their_bubbles() -> None:
         np.testing.assert_allclose(line(ax, "mean").get_ydata(), expected["mean"])
         assert (found[:, 0] > [0, 1, 2]).all()
     assert [text.get_text().replace("\n", " ") for text in ax.get_xticklabels()] == arms
-    assert "age = 40" in ax.get_xlabel()
+    assert "age = 40" in notes(ax)
     assert_tidy(ax)
 
 
@@ -112,7 +113,7 @@ def test_categories_have_points_beside_their_bubbles() -> None:
 def test_numbers_as_categories(formula: str) -> None:
     ax = bm.plots.bubble(fitted(formula, study_data(6)), "time", interval="prediction")
     assert set(bubbles(ax).get_offsets()[:, 0]) == {6, 12, 24}
-    assert legend(ax) == ["mean", "95% prediction"]
+    assert legend(ax)[1:] == ["mean", "95% prediction"]
 
 
 def test_what_is_held_is_said() -> None:
@@ -124,14 +125,14 @@ def test_what_is_held_is_said() -> None:
     x = line(ax, "mean").get_xdata()
     expected = bm.predict(tree, pd.DataFrame({"x": x, **held}))["mean"].isel(outcome=0)
     np.testing.assert_allclose(line(ax, "mean").get_ydata(), expected)
-    told = ax.get_xlabel().replace("\n", " ")
+    told = notes(ax)
     assert f"age = {held['age']:.4g} (mean); arm = {held['arm']} (most frequent)" in told
 
 
 def test_predictors_of_the_random_part_are_held_for_predictions() -> None:
     tree = fitted("y ~ x", study_data(9), random="0 + age | study")
-    assert "age" in bm.plots.bubble(tree, "x").get_xlabel()
-    assert "age" not in bm.plots.bubble(tree, "x", interval="confidence").get_xlabel()
+    assert "age" in notes(bm.plots.bubble(tree, "x"))
+    assert "age" not in notes(bm.plots.bubble(tree, "x", interval="confidence"))
 
 
 def test_one_of_several_outcomes() -> None:
@@ -141,6 +142,27 @@ def test_one_of_several_outcomes() -> None:
     np.testing.assert_allclose(np.sort(bubbles(ax).get_offsets()[:, 1]), np.sort(data["z"]))
     with pytest.raises(SpecError, match="this model has 2 outcomes: y, z"):
         bm.plots.bubble(tree, "x")
+
+
+def test_outliers_have_names() -> None:
+    data = bm.datasets.load("bcg")
+    tree = bm.fit(bm.specify("logor ~ ablat", data, S="logorvar", measure="logor"))
+    names = [f"{author}, {year}" for author, year in zip(data["author"], data["year"], strict=True)]
+    ax = bm.plots.bubble(tree, "ablat", label="outliers", labels=names)
+    assert [text.get_text() for text in ax.texts] == ["Vandiviere et al, 1973", "Comstock et al, 1976"]
+    everything = bm.plots.bubble(tree, "ablat", label="all", labels=names)
+    assert [text.get_text() for text in everything.texts] == names
+    assert not bm.plots.bubble(tree, "ablat").texts
+    with pytest.raises(SpecError, match="label is 'some'"):
+        bm.plots.bubble(tree, "ablat", label="some")  # type: ignore[arg-type]
+
+
+def test_a_title_and_a_label_compose() -> None:
+    ax = bm.plots.bubble(fitted("y ~ x + arm", study_data(9)), "x")
+    ax.set_title("A title")
+    ax.set_xlabel("Dose in mg")
+    assert "arm = " in notes(ax)
+    assert_tidy(ax)
 
 
 @pytest.mark.parametrize("n", [3, 60])

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
+from tests.support.drawn import notes
 from tests.support.pictures import crowded
 from tests.support.posteriors import make_posterior, stacked
 from tests.support.trials import bcg, berkey, school, trial_spec, trials
@@ -69,6 +70,27 @@ def test_readable_with_few_and_with_many(make, n: int, long: bool) -> None:
         assert min(t.get_fontsize() for t in ax.get_yticklabels()) >= 5
 
 
+def test_each_level_has_the_height_that_its_groups_need() -> None:
+    districts, studies = bm.plots.caterpillar(bm.fit(school()))
+    assert districts.get_position().height < 0.3 * studies.get_position().height
+    assert districts.get_ylabel() == "District"
+    assert crowded(districts.figure) == []
+
+
+def test_rows_have_names_and_random_effects_are_ratios_on_request() -> None:
+    data = bm.datasets.load("bcg")
+    fit = bm.fit(bm.specify("logor ~ 1", data.set_index("author"), S="logorvar", measure="logor"))
+    ax = bm.plots.caterpillar(fit, ratio=True)[0]
+    assert ax.get_title() == ax.get_ylabel() == ""
+    assert ax.get_xlabel() == "Ratio of odds ratios, 95% interval"
+    assert ax.get_yticklabels()[-1].get_text() == "TPT Madras"
+    expected = np.sort(np.exp(bm.ranef(fit)["unit"]["mean"].values[:, 0]))
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), expected)
+    blups = bm.plots.caterpillar(fit, kind="blup")[0]
+    pooled = [line.get_xdata()[0] for line in blups.lines if line.get_label() == "pooled"]
+    assert pooled == pytest.approx([np.exp(fit["estimate"]["beta"].item())])
+
+
 def test_small_axes_that_were_given_hide_labels_and_say_so() -> None:
     axes = plt.subplots(1, 2, figsize=(7, 2), layout="constrained")[1]
     found = bm.plots.caterpillar(bm.fit(trial_spec(60)), axes=axes[1])
@@ -80,7 +102,7 @@ def test_no_heterogeneity_is_said() -> None:
     data = trials(6).assign(y=0.2)
     fit = bm.fit(bm.specify("y ~ 1", data, S="v", random="1 | study"))
     ax = bm.plots.caterpillar(fit)[0]
-    assert "all are 0, as their SD is 0" in ax.get_xlabel()
+    assert "all are 0, as their SD is 0" in notes(ax)
     assert not ax.lines[1].get_xdata().any()
     assert crowded(ax.figure) == []
 

@@ -15,7 +15,7 @@ from scipy.interpolate import BSpline
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
 from bayesmeta.plots.dose_response import dose_curve
-from tests.support.drawn import LONG, assert_tidy, fitted, legend, line, lines, study_data
+from tests.support.drawn import LONG, assert_tidy, fitted, legend, line, lines, notes, study_data
 from tests.support.posteriors import make_posterior, stacked
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -86,7 +86,7 @@ def test_figure_2_looks_right(alcohol: Any) -> None:
     ax = bm.plots.dose_response(alcohol, "dose")
     assert ax.get_yscale() == "log"
     assert ax.get_ylabel() == "Risk ratio against reference dose"
-    assert ax.get_xlabel().splitlines() == ["dose", "bands: 95% confidence intervals"]
+    assert (ax.get_xlabel(), notes(ax)) == ("dose", "bands: 95% confidence intervals")
     assert legend(ax) == ["L2", "NL1", "studies"]
     assert len(lines(ax, "_studies")) == 1
     assert_tidy(ax)
@@ -110,7 +110,7 @@ def test_a_reference_is_where_a_band_has_no_width(alcohol: Any, doses: np.ndarra
     at = np.interp(12, x, lines(ax, "_NL1 edge")[1].get_ydata())
     assert at == pytest.approx(1, abs=0.002)
     assert ax.get_ylabel() == "Risk ratio against dose = 12"
-    assert "no data above dose = 60.6" in ax.get_xlabel()
+    assert "no data above dose = 60.6" in notes(ax)
     assert legend(ax)[-1] == "doses of the studies"  # their effects are not against 12
     np.testing.assert_array_equal(line(ax, "_doses").get_xdata(), np.unique(doses))
 
@@ -129,7 +129,7 @@ def test_a_posterior(alcohol: Any) -> None:
     np.testing.assert_allclose(line(ax, "estimate").get_ydata(), np.exp(draws.mean(0)), rtol=1e-9)
     for found, q in zip(lines(ax, "_estimate edge"), (0.1, 0.9), strict=True):
         np.testing.assert_allclose(found.get_ydata(), np.exp(np.quantile(draws, q, axis=0)), rtol=1e-9)
-    assert "80% credible intervals" in ax.get_xlabel()
+    assert "80% credible intervals" in notes(ax)
     with_reference = dose_curve(tree, "dose", reference=20, prob=0.8).effects
     draws = np.multiply.outer(stacked(tree, "posterior", "beta")[:, 0], with_reference.x - 20)
     np.testing.assert_allclose(with_reference.upper, np.quantile(draws, 0.9, axis=0), rtol=1e-9, atol=1e-12)
@@ -143,7 +143,7 @@ def test_of_a_model_with_an_intercept_the_reference_is_zero() -> None:
     np.testing.assert_allclose(line(ax, "estimate").get_ydata(), slope * x, atol=1e-12)
     assert x[0] == 0
     assert ax.get_ylabel().replace("\n", " ") == "Standardised mean difference against x = 0"
-    assert "age = 30" in ax.get_xlabel()
+    assert "age = 30" in notes(ax)
 
 
 def test_curves_begin_where_the_data_do_unless_that_is_near_zero() -> None:

@@ -15,7 +15,7 @@ import bayesmeta as bm
 from bayesmeta.errors import BoundaryWarning, SpecError
 from bayesmeta.plots.funnel import funnel_points
 from bayesmeta.tree.specification import data_hash
-from tests.support.drawn import assert_tidy, fitted, legend, line, lines, study_data
+from tests.support.drawn import assert_tidy, fitted, legend, line, lines, notes, study_data
 from tests.support.edited import unhashed
 from tests.support.posteriors import make_posterior
 
@@ -43,7 +43,7 @@ def test_effects_and_the_region_about_the_pooled_estimate(posterior: bool) -> No
     tree, data = bcg(), bm.datasets.load("bcg")
     tree = make_posterior(bm.Spec.from_tree(tree)) if posterior else tree
     pooled = tree["posterior"]["beta"].mean().item() if posterior else tree["estimate"]["beta"].item()
-    ax = bm.plots.funnel(tree, prob=0.9)
+    ax = bm.plots.funnel(tree, prob=0.9, contours=())
     seen = line(ax, "_observations")
     np.testing.assert_allclose(seen.get_xdata(), np.exp(data["logor"]))
     np.testing.assert_allclose(seen.get_ydata(), np.sqrt(data["logorvar"]))
@@ -66,7 +66,7 @@ def test_contours_are_where_the_p_value_is(y: str) -> None:
         inside = se > 0
         p = 2 * norm.sf(np.abs(np.log(corners[inside, 0])) / se[inside])
         np.testing.assert_allclose(p, 1 - float(level), atol=1e-9)
-    assert legend(ax)[:3] == ["p > 0.1", "p 0.01 to 0.1", "p < 0.01"]
+    assert legend(ax)[:3] == ["p > 0.1", "0.01 < p < 0.1", "p < 0.01"]
     assert ax.yaxis_inverted() == (y != "precision")
     assert_tidy(ax)
 
@@ -84,7 +84,8 @@ def test_shades_are_told_apart_and_lighter_outwards() -> None:
 def test_without_contours() -> None:
     ax = bm.plots.funnel(bcg(), contours=())
     assert not ax.collections
-    assert legend(ax) == ["pooled estimate", "95% by sampling error"]
+    assert legend(ax) == ["pooled estimate", "no effect", "95% by sampling error"]
+    assert not lines(bm.plots.funnel(bcg()), "_region")  # one funnel at a time
     assert ax.get_facecolor()[0] == 1
 
 
@@ -96,10 +97,8 @@ def test_residuals_about_fitted_values_have_no_contours() -> None:
         np.log(line(ax, "_observations").get_xdata()), data["logor"] - a - b * data["ablat"], atol=1e-12
     )
     assert not ax.collections
-    assert ax.get_xlabel().splitlines() == [
-        "Odds ratio: observed over fitted",
-        "no contours, since these are residuals",
-    ]
+    assert ax.get_xlabel() == "Odds ratio: observed over fitted"
+    assert notes(ax) == "no contours, since these are residuals"
     assert legend(ax) == ["fitted value", "95% by sampling error"]
     ax = bm.plots.funnel(tree, ratio=False, contours=())
     assert ax.get_xlabel() == "Log odds ratio: observed minus fitted"
@@ -126,7 +125,7 @@ def test_few_outer_groups_have_their_own_marks() -> None:
     marks = [line(ax, label) for label in ("North", "South, with a long name of its own")]
     np.testing.assert_allclose(marks[1].get_xdata(), data["y"][9:])
     assert len({mark.get_marker() for mark in marks}) == 2
-    assert legend(ax)[-2:] == ["North", "South, with a long name of its own"]
+    assert [text.replace("\n", " ") for text in legend(ax)][-2:] == ["North", "South, with a long name of its own"]
     assert_tidy(ax)
     many = bm.plots.funnel(fitted("y ~ 1", study_data(9)))
     assert len(line(many, "_observations").get_xdata()) == 27
@@ -156,10 +155,21 @@ def test_equal_variances_and_one_study(y: str) -> None:
         assert_tidy(ax)
 
 
+def test_outliers_have_names() -> None:
+    data = bm.datasets.load("bcg")
+    ax = bm.plots.funnel(bcg("logor ~ ablat"), label="outliers", labels=data["author"])
+    named = [text.get_text() for text in ax.texts if text.get_gid() != "notes"]
+    assert named == ["Vandiviere et al", "Comstock et al"]
+    ax = bm.plots.funnel(bcg(), label="all", labels=data["author"])
+    assert [text.get_text() for text in ax.texts] == data["author"].tolist()
+    ax.set_title("A title")
+    assert_tidy(ax)
+
+
 def test_all_variances_zero() -> None:
     tree = without_error(fitted("y ~ 1", study_data(3), random=None))
     ax = bm.plots.funnel(tree)
-    assert "all standard errors are 0" in ax.get_xlabel()
+    assert "all standard errors are 0" in notes(ax)
     assert set(line(ax, "_observations").get_ydata()) == {0}
     assert_tidy(ax)
     with pytest.raises(SpecError, match="9 effects have no sampling error, so their precision is infinite\n  y='se'"):

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
 from bayesmeta.plots.orchard import orchard_rows, swarm
+from tests.support.drawn import notes
 from tests.support.pictures import crowded
 from tests.support.posteriors import make_posterior
 from tests.support.trials import LONG, bcg, berkey, school, trial_spec, trials
@@ -75,16 +76,24 @@ def test_other_predictors_are_held_and_said() -> None:
     assert held == f"year = {year:.4g}"
     expected = bm.predict(fit, {"year": year, "alloc": "random"}, "confidence")
     assert rows[0].mean == pytest.approx(expected["mean"].item())
-    assert "at year = " in bm.plots.orchard(fit, by="alloc").get_xlabel()
+    assert "at year = " in notes(bm.plots.orchard(fit, by="alloc"))
     rows, held = orchard_rows(fit, by="alloc", at={"year": 1950})
     assert held == "year = 1950"
     assert rows[0].mean == pytest.approx(bm.predict(fit, {"year": 1950, "alloc": "random"})["mean"].item())
 
 
+def test_means_have_numbers_and_no_effect_a_line() -> None:
+    ax = bm.plots.orchard(bm.fit(bcg()))
+    assert "0.47 [0.33, 0.68]" in [text.get_text() for text in ax.texts]
+    assert [line.get_xdata()[0] for line in ax.lines if line.get_label() == "no effect"] == [1]
+    ax.set_title("A title")
+    assert crowded(ax.figure) == []
+
+
 def test_without_heterogeneity_the_prediction_interval_is_said_to_be_the_same() -> None:
     texts = [t.get_text() for t in bm.plots.orchard(bm.fit(bcg(), method="fixed")).get_legend().get_texts()]
-    assert "prediction: the same" in texts
-    assert "prediction" in [t.get_text() for t in bm.plots.orchard(bm.fit(bcg())).get_legend().get_texts()]
+    assert "95% prediction: the same" in texts
+    assert "95% prediction" in [t.get_text() for t in bm.plots.orchard(bm.fit(bcg())).get_legend().get_texts()]
 
 
 @pytest.mark.parametrize("make", [bm.fit, make_posterior])

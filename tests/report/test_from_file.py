@@ -1,6 +1,7 @@
 """`bayesmeta report` as a user types it, on model files and on saved results."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from typer.testing import CliRunner
 
 import bayesmeta as bm
 from bayesmeta.cli.app import app
-from bayesmeta.report.from_file import ReportOptions, for_priors
+from bayesmeta.report import from_file
+from bayesmeta.report.from_file import ReportOptions, for_priors, report_file
 from bayesmeta.tree import files
 from tests.support.posteriors import make_posterior
 
@@ -69,12 +71,31 @@ def test_saved_results_say_what_the_trees_hold(directory: Path) -> None:
     said = text_of(directory / "found.html")
     page = bm.compare({"ml": bm.fit(spec, "ml")}).estimates_table()
     assert all(row[1] in said for row in page.rows)
-    assert "xr.open_datatree('found.nc')" in said
-    assert "Not part of saved results" in said
+    assert "trees = bm.load('found.nc')" in said
+    assert "Sensitivity to priors: not part of saved results" in said
     assert "Model district" not in said  # one model needs no chapters
     files.save({"one": bm.fit(spec, "ml")}, Path("one.zarr"))
     assert RUN.invoke(app, ["report", "one.zarr"]).exit_code == 0
     assert "pooled standardised mean difference" in text_of(directory / "one.html")
+
+
+def test_a_posterior_that_was_saved_is_not_sampled_again(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same model, priors, draws and seed; anything else is sampled."""
+    model = bm.load_analysis("bcg").models["ml"]
+    post = make_posterior(model.spec)
+    del post.attrs["group_hashes"]  # of a posterior without a number of tuning draws
+    post.attrs["tune"] = "50"
+    files.save({"ml_ml": bm.fit(model.spec, "ml"), "ml_bayes": post}, Path("bcg_compare.nc"))
+    sampled: list[bm.Spec] = []
+    monkeypatch.setattr(from_file, "sample", lambda spec, *rest, **options: sampled.append(spec) or post)
+    options = ReportOptions("ml", draws=100, tune=50, chains=2, seed=1, sensitivity=False)
+    report_file(Path("bcg"), Path("page.html"), options)
+    assert sampled == []
+    assert from_file._as_asked(post, model.spec, None, options)
+    assert not from_file._as_asked(post, model.spec, bm.Priors(tau=bm.priors.half_normal(3)), options)
+    assert not from_file._as_asked(post, bm.load_analysis("bcg").models["ml_ablat"].spec, None, options)
+    for changed in ({"draws": 99}, {"seed": 2}, {"tune": 7}, {"chains": 3}):
+        assert not from_file._as_asked(post, model.spec, None, replace(options, **changed)), changed
 
 
 @pytest.mark.parametrize(

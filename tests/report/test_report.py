@@ -15,8 +15,8 @@ from bayesmeta.errors import DataError, SpecError
 from tests.support.posteriors import make_posterior
 
 SECTIONS = [
-    *("Contents", "In short", "Specification", "Data", "Estimates", "Heterogeneity", "Pictures", "Convergence"),
-    *("Sensitivity to priors", "How to reproduce this page"),
+    *("Contents", "In short", "Estimates", "Heterogeneity", "Pictures", "Tests and criteria"),
+    *("Specification", "Data", "More pictures", "Convergence", "How to reproduce this page"),
 ]
 EVIL = "<script>alert('x')</script>"
 
@@ -46,7 +46,7 @@ def headings(html: str) -> list[tuple[int, str]]:
 
 
 def test_sections_in_their_order(html):
-    assert headings(html) == [(1, "BCG"), *((2, title) for title in SECTIONS)]
+    assert headings(html) == [(1, "BCG"), *((2, title) for title in SECTIONS), (3, "How the results were made")]
     assert html.count("Somebody (2026)") == 2
     assert 'lang="en"' in html
 
@@ -61,7 +61,29 @@ def test_numbers_are_those_of_compare_and_summary(html, trees):
         for row in bm.summary(tree).fixed_table().rows:
             assert " ".join(row) in said
     het = bm.heterogeneity(trees["reml"])
-    assert f"I² {float(het['I2']):.1f}%, Q {float(het['Q']):.1f} on {int(het['df'])} degrees of freedom" in said
+    assert f"I² {float(het['I2_tau2']):.1f}%, Q {float(het['Q']):.1f} on {int(het['df'])} degrees of freedom" in said
+
+
+def test_the_first_screen_is_the_answer_and_one_picture(html):
+    first = html.partition('<section class="summary"')[2].partition("</section>")[0]
+    assert first.count("<img") == 1
+    assert "Forest plot" in first
+    assert "prediction interval)" in first
+
+
+def test_what_is_behind_the_answer_is_folded(html):
+    folded = re.findall(r"<details><summary>\s*<h[234][^>]*>(.*?)</h", html)
+    assert folded == ["Specification", "Data", "More pictures", "Convergence", "How the results were made"]
+
+
+def test_many_rows_are_one_swarm_on_the_first_screen():
+    school = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study", measure="smd")
+    html = bm.report(bm.fit(school)).html
+    first = html.partition('<section class="summary"')[2].partition("</section>")[0]
+    assert "Orchard plot of 56 observations" in first
+    assert "Forest plot of 56 observations" in html
+    assert "<h1>Meta-analysis: standardised mean difference</h1>" in html
+    assert len(html) < 500_000
 
 
 def test_the_opening_says_the_result_as_a_ratio(html, trees):

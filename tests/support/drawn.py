@@ -32,13 +32,21 @@ def legend(ax: Axes) -> list[str]:
     return [] if ax.get_legend() is None else [text.get_text() for text in ax.get_legend().get_texts()]
 
 
+def notes(ax: Axes) -> str:
+    """The notes below the label of the x axis, on one line."""
+    return " ".join(text.get_text() for text in ax.texts if text.get_gid() == "notes").replace("\n", " ")
+
+
 def assert_tidy(ax: Axes) -> None:
-    """No text on another or cut off, and room for the data."""
+    """No text on another or cut off, and room for the data, beside the legend too."""
     figure = ax.figure
     assert crowded(figure) == []
     box = ax.get_window_extent()
     assert box.height > 0.4 * figure.bbox.height
-    assert box.width > 0.6 * figure.bbox.width
+    named = ax.get_legend()
+    beside = 0.0 if named is None or named.get_window_extent().x0 < box.x1 else named.get_window_extent().width
+    assert box.width > 0.6 * (figure.bbox.width - beside)
+    assert box.width > 0.45 * figure.bbox.width
 
 
 def study_data(n: int, seed: int = 1) -> pd.DataFrame:

@@ -113,7 +113,8 @@ def forest(
         large as its texts need.
     labels : str or sequence, optional
         One text for each row of the data, or the name of a column that the formulas used. By default the labels of the
-        innermost level where the rows of the data are only numbered, else the index of the data.
+        specification (`bm.specify(labels=)`), else those of the innermost level where the rows of the data are only
+        numbered, else the index of the data.
     columns : DataFrame, mapping or sequence of str, optional
         Numbers to be shown beside the labels, such as events and totals: names of columns that the formulas used, a
         data frame with the rows of the data, or a dict of headings to values by row or such names. A dict within it,
@@ -143,9 +144,11 @@ def forest(
     limits : pair of float, optional
         Limits of the axis as drawn: ratios as ratios. By default all is visible, except for intervals many times wider
         than the others.
-    favours : pair of str, optional
+    favours : pair of str or bool, optional
         What is favoured left and right of no effect, such as ("vaccination", "no vaccination"); "Favours" is put before
-        it.
+        it. True takes the arms of the specification, the first on the left, as where the outcome is not wanted. By
+        default the axis says on which side the outcome is lower in which arm, which holds for any outcome; False leaves
+        that out.
     common : bool, default False
         Whether to add the pooled estimate that assumes one effect common to all studies, an open diamond.
     statistics : bool, default True

@@ -14,6 +14,7 @@ from bayesmeta.plots import style
 from bayesmeta.plots.forest.axis import LABEL_PAD, PAD, TICK, broken
 from bayesmeta.plots.forest.spacing import GAP, Panel, width
 from bayesmeta.plots.forest.table import beside
+from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,18 +63,21 @@ class Foot:
 def favours_texts(tree: xr.DataTree, favours: Favours) -> tuple[str, str]:
     """The texts left and right of no effect; empty where nothing is known about the arms."""
     measure = measures.measure(tree.attrs.get("measure"))
-    if favours is None or favours is False:
+    arms = spec_from_tree(tree).arms
+    if favours is False or (favours is None and (arms is None or measure.null is None)):
         return "", ""
     if measure.null is None:
         raise SpecError(
             f"favours={shown(favours)}: a {measure.label} has no value that means no effect, so no side of it favours "
             "anybody\n  leave favours out"
         )
-    if favours is True:
-        raise SpecError(
-            "favours=True takes the names of the arms, which these results do not have\n"
-            '  give both sides: favours=("treatment", "control"), the left one first'
-        )
+    if favours is None or favours is True:
+        if arms is None:
+            raise SpecError(
+                "favours=True takes the names of the arms, which these results do not have\n"
+                '  give both sides: favours=("treatment", "control"), the left one first'
+            )
+        return tuple(f"{'Favours' if favours else 'Lower in'} {arm}" for arm in arms)  # type: ignore[return-value]
     if not isinstance(favours, Sequence) or isinstance(favours, str) or len(favours) != 2:
         raise SpecError(
             f'favours={shown(favours)}; give what is favoured left and right of no effect: favours=("treatment", '

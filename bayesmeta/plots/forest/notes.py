@@ -101,7 +101,7 @@ def _q_profile(tree: xr.DataTree, prob: float) -> tuple[float, ...]:
             table = confint(tree, "qprofile", ["tau2"], prob=prob)
     except BayesmetaError:
         return ()
-    lower, upper = (float(table[name].sel(parameter="tau2")) for name in ("lower", "upper"))
+    lower, upper = (table[name].item() for name in ("lower", "upper"))
     return () if np.isnan([lower, upper]).any() else (lower, upper)
 
 

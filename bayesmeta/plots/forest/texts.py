@@ -80,7 +80,7 @@ class Counts:
 
 
 def row_labels(spec: Spec, labels: ByRow | None = None) -> Labels:
-    """The user's labels, else those of the innermost level where rows are only numbered, else those of the rows."""
+    """The labels that the user gives, else those of the specification, of the innermost level, or of the rows."""
     if labels is not None:
         column = by_row(spec, labels, "labels")
         row_texts = [
@@ -88,6 +88,8 @@ def row_labels(spec: Spec, labels: ByRow | None = None) -> Labels:
             for x, row in zip(column, spec.row_labels, strict=True)
         ]
         return Labels(heading(column.name if isinstance(column.name, str) else "Study"), row_texts)
+    if spec.labels is not None:
+        return Labels(_heading_of(spec), list(spec.labels))
     index, inner = spec.data.index, spec.levels[-1]
     numbered = isinstance(index, pd.RangeIndex) and index.equals(pd.RangeIndex(len(index)))
     if numbered and inner.name in spec.data and len(set(spec.row)) == len({*inner.index}):
@@ -95,6 +97,14 @@ def row_labels(spec: Spec, labels: ByRow | None = None) -> Labels:
     name = "" if index.name is None else str(index.name)
     above = inner.name if inner.name in spec.data else "Row"
     return Labels(heading(name or above), [named(name or "row", x) for x in spec.row_labels], numbered)
+
+
+def _heading_of(spec: Spec) -> str:
+    """The name of the column or index that holds the labels of a specification, "Study" where neither does."""
+    assert spec.labels is not None
+    columns = [(spec.data.index.name, spec.data.index), *((name, spec.data[name]) for name in spec.data)]
+    names = [name for name, values in columns if name and [*map(str, values)] == list(spec.labels)]
+    return heading(str(names[0])) if names else "Study"
 
 
 def named(kind: str, label: object) -> str:

@@ -8,6 +8,7 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta.plots.style import COLOURS, LINES, PAGE, SMALL, TEXT
 from bayesmeta.report.pictures import Drawing
+from bayesmeta.tree.parameters import effects
 from bayesmeta.tree.specification import group
 
 MOST_PANELS = 12
@@ -40,7 +41,7 @@ def of_chains(tree: xr.DataTree) -> list[Drawing]:
 
 def by_parameter(tree: xr.DataTree, most: int = MOST_PANELS) -> xr.Dataset:
     """Draws (chain, draw) of every parameter by its label; of more than `most`, those with the largest R-hat."""
-    draws = {label: values for name, variable in _variables(tree) for label, values in _split(name, variable)}
+    draws = {label: values for name, variable in _variables(tree) for label, values in _split(tree, name, variable)}
     if len(draws) > most and schema.DIAGNOSTICS in tree.children:
         r_hat = group(tree, schema.DIAGNOSTICS)["r_hat"].to_series().fillna(-np.inf)
         worst = set(sorted(draws, key=lambda label: -r_hat.get(label, -np.inf))[:most])
@@ -53,15 +54,16 @@ def _variables(tree: xr.DataTree) -> list[tuple[str, xr.DataArray]]:
 
 
 def _number(tree: xr.DataTree) -> int:
-    return sum(len(_split(name, values)) for name, values in _variables(tree))
+    return sum(len(_split(tree, name, values)) for name, values in _variables(tree))
 
 
-def _split(name: str, values: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
+def _split(tree: xr.DataTree, name: str, values: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
     """Every entry of a variable with its label, such as `tau[unit, Intercept]`, as in summaries."""
     kind, _, level = name.partition("_")
     rest = [dim for dim in values.dims if dim not in (schema.CHAIN, schema.DRAW)]
-    if not rest:
-        return [(f"{kind}[{level}]", values)]
+    if not rest:  # of the only effect of a level, or one number for all of its effects
+        labels = effects(tree, level)
+        return [(f"{kind}[{', '.join([level, *labels[: len(labels) == 1]])}]", values)]
     (dim,) = rest
     labels = [str(label) for label in values[dim].values]
     return [

@@ -17,21 +17,24 @@ from bayesmeta.report.sections.results import Trees
 from bayesmeta.tree.posterior_draws import is_posterior
 
 _MOST_PREDICTORS = 2
+_MOST_ROWS = 40  # of a forest plot on the first screen
 
 
-def drawings(trees: Trees, prob: float) -> list[Drawing]:
-    """Plots of one model, in reading order."""
-    first = next(iter(trees.values()))
-    spec = of_tree(first)
-    name = next(iter(trees))
-    return [
-        _structure(spec),
-        _forest(first, spec, name, prob),
-        *_over_predictors(trees, spec),
-        _funnel(first, spec, name),
-        *_caterpillars(first, spec, name),
-        *([_compared(trees)] if len(trees) > 1 else []),
-    ]
+def first(trees: Trees, prob: float) -> Drawing:
+    """The picture of the answer: a forest plot, or with many rows all effects in one swarm."""
+    name, tree = next(iter(trees.items()))
+    spec = of_tree(tree)
+    return _forest(tree, spec, name, prob) if len(spec.y) <= _MOST_ROWS else _orchard(tree, spec, name, prob)
+
+
+def drawings(trees: Trees, prob: float) -> tuple[list[Drawing], list[Drawing]]:
+    """Plots of one model in reading order: those that everybody looks at, without `first`, and the others."""
+    name, tree = next(iter(trees.items()))
+    spec = of_tree(tree)
+    compared = [_compared(trees)] if len(trees) > 1 else []
+    forest = [_forest(tree, spec, name, prob)] if len(spec.y) > _MOST_ROWS else []
+    others = [_funnel(tree, spec, name), *_caterpillars(tree, spec, name), _structure(spec)]
+    return [*_over_predictors(trees, spec), *compared], [*forest, *others]
 
 
 def _structure(spec: Spec) -> Drawing:
@@ -48,8 +51,18 @@ def _forest(tree: xr.DataTree, spec: Spec, name: str, prob: float) -> Drawing:
     return Drawing(
         "Forest plot",
         f"Forest plot of {len(spec.y)} observations by {name}. {effects_in_words(tree, prob)}",
-        "Estimates with their intervals, and beside them the predictions of the model.",
+        "Estimates with their intervals, the pooled estimate, and how much the studies differ.",
         lambda: plots.forest(tree, prob=prob),
+    )
+
+
+def _orchard(tree: xr.DataTree, spec: Spec, name: str, prob: float) -> Drawing:
+    return Drawing(
+        "Effects and their mean",
+        f"Orchard plot of {len(spec.y)} observations by {name}. {effects_in_words(tree, prob)}",
+        "Every circle is an estimate, larger where it is more precise; below are the mean with its interval, and the "
+        "interval for the true effect in a new group.",
+        lambda: plots.orchard(tree, prob=prob),
     )
 
 

@@ -8,7 +8,9 @@ from bayesmeta import tree_schema as schema
 from bayesmeta.bayes.chains import count, worst
 from bayesmeta.display import remarks
 from bayesmeta.display.tables import fixed, number, percent, pvalue
-from bayesmeta.plots.style import effect_label, is_ratio
+from bayesmeta.errors import DataError
+from bayesmeta.inference.predict import predict
+from bayesmeta.plots.style import back_transformed, effect_label, is_ratio
 from bayesmeta.report.blocks import Finding
 from bayesmeta.report.sections.model import of_tree, varying
 from bayesmeta.report.sections.results import Trees, cell_means, pooled
@@ -22,7 +24,9 @@ _MOST = 3  # coefficients that a sentence names
 def findings(trees: Trees, prob: float) -> tuple[Finding, ...]:
     """Sentences from the numbers of one model's trees."""
     names = titles(trees)
-    sentences = [Finding(f"{names[name]}: {effects_in_words(tree, prob)}") for name, tree in trees.items()]
+    sentences = [
+        Finding(f"{names[name]}: {effects_in_words(tree, prob)}{new_group(tree, prob)}") for name, tree in trees.items()
+    ]
     sentences.append(Finding(differences(trees, prob)))
     for name, tree in trees.items():
         alarms = remarks.alarms(tree)
@@ -89,13 +93,16 @@ def differences(trees: Trees, prob: float) -> str:
     """How much true effects differ, in one sentence."""
     first = next(iter(trees.values()))
     overall = (
-        group(first, schema.HETEROGENEITY).isel({schema.OUTCOME: 0}) if schema.HETEROGENEITY in first.children else None
+        group(first, schema.HETEROGENEITY).isel({schema.OUTCOME: 0}, missing_dims="ignore")
+        if schema.HETEROGENEITY in first.children
+        else None
     )
     words = []
     if overall is not None and np.isfinite(float(overall["I2"])):
         p = pvalue(float(overall["pvalue"]))
+        share = "I2_tau2" if "I2_tau2" in overall and np.isfinite(float(overall["I2_tau2"])) else "I2"
         words.append(
-            f"I² {fixed(float(overall['I2']), 1)}%, Q {fixed(float(overall['Q']), 1)} on {int(overall['df'])} "
+            f"I² {fixed(float(overall[share]), 1)}%, Q {fixed(float(overall['Q']), 1)} on {int(overall['df'])} "
             f"degrees of freedom (p {p.replace('<', '< ') if p.startswith('<') else f'= {p}'})"
         )
     for name, tree in trees.items():
@@ -106,6 +113,22 @@ def differences(trees: Trees, prob: float) -> str:
     if not varying(of_tree(first)):
         words.append("the model assumes that true effects are the same")
     return "Differences between studies: " + "; ".join(words or ["not estimated"]) + "."
+
+
+def new_group(tree: xr.DataTree, prob: float) -> str:
+    """A sentence with the interval of the true effect in a new group, where it is one for all; "" elsewhere."""
+    spec = of_tree(tree)
+    if not pooled(spec) or len(spec.outcomes) > 1 or not varying(spec):
+        return ""
+    try:
+        row = predict(tree, pd.DataFrame(index=[0]), "prediction", prob).isel({schema.ROW: 0, schema.OUTCOME: 0})
+    except DataError:
+        return ""
+    lower, upper = (float(back_transformed(row[part], is_ratio(tree))) for part in ("lower", "upper"))
+    se = float(row["se"]) * (float(np.exp(row["mean"])) if is_ratio(tree) else 1)
+    if not np.isfinite(lower):
+        return ""
+    return f" Effect in a new group: {number(lower, se)} to {number(upper, se)} ({percent(prob)} prediction interval)."
 
 
 def _taus(tree: xr.DataTree, prob: float) -> pd.DataFrame:

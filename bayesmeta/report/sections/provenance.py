@@ -29,10 +29,14 @@ def provenance(trees: Mapping[str, xr.DataTree], codes: tuple[Code, ...], citati
         paragraphs("The results were saved by another version of bayesmeta than the one that wrote this page.")
         if several
         else None,
-        _trees(trees),
         Facts(_versions(), "Versions that wrote this page"),
         Facts(_citations(citation), "To cite"),
     )
+
+
+def made(trees: Mapping[str, xr.DataTree]) -> tuple[Block, ...]:
+    """The seeds, settings, times and hashes of all results on the page."""
+    return (_trees(trees),)
 
 
 def _versions() -> tuple[tuple[str, str], ...]:

@@ -12,25 +12,24 @@ from bayesmeta.tree.parameters import effects, level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
+_SAVED = "bm.load('results.nc')"
+
 
 def code_of(trees: Mapping[str, xr.DataTree], opened: str = "") -> Code:
     """Calls with the settings, seeds and priors of every tree.
 
-    opened : an expression that reads the trees by name from a file.
+    opened : an expression that reads the trees by name from a file; without it, that file is yet to be saved.
     """
-    lines = ["import bayesmeta as bm"]
-    lines += ["import xarray as xr", "", f"trees = {opened}"] if opened else ["", f"# trees is {{{_keys(trees)}}}"]
+    several = opened or len(trees) > 1
+    saved = f"# bm.save({'trees' if several else 'tree'}, 'results.nc') has kept the results with their data"
+    lines = ["import bayesmeta as bm", "", *([] if opened else [saved]), f"trees = {opened or _SAVED}"]
     for name, tree in trees.items():
-        lines += ["", f"spec = bm.Spec.from_tree({_part(name, len(trees), opened)})", *_made(tree)]
+        lines += ["", f"spec = bm.Spec.from_tree({_part(name, len(trees))})", *_made(tree)]
     return Code("In Python", "\n".join(lines), "python")
 
 
-def _keys(trees: Mapping[str, xr.DataTree]) -> str:
-    return ", ".join(f"{name!r}: .." for name in trees)
-
-
-def _part(name: str, many: int, opened: str) -> str:
-    return "trees" if opened and many == 1 else f"trees[{name!r}]"
+def _part(name: str, many: int) -> str:
+    return "trees" if many == 1 else f"trees[{name!r}]"
 
 
 def _made(tree: xr.DataTree) -> list[str]:

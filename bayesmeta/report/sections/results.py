@@ -25,14 +25,19 @@ _MOST_PLACES = 6  # combinations of predictors for which predictions are listed
 
 
 def estimates(trees: Trees, prob: float) -> tuple[Block, ...]:
-    """All parameters side by side, ratios where effects are log ratios, tests of every tree, and criteria."""
+    """All parameters side by side, and ratios where effects are log ratios."""
     comparison = compare(dict(trees), prob=prob)
+    ratio = [ratios(comparison.dataset, tree, prob) for tree in list(trees.values())[:1] if is_ratio(tree)]
+    return (without_empty(comparison.estimates_table()), *ratio)
+
+
+def tests_and_criteria(trees: Trees, prob: float) -> tuple[Block, ...]:
+    """The tests of every tree's coefficients, and its criteria."""
     tests = [_titled(summary(tree, prob).fixed_table(), name) for name, tree in trees.items()]
     criteria = [
         _titled(block, name) for name, tree in trees.items() for block in compare({name: tree}).criteria_blocks()
     ]
-    ratio = [ratios(comparison.dataset, tree, prob) for tree in list(trees.values())[:1] if is_ratio(tree)]
-    return (without_empty(comparison.estimates_table()), *ratio, *tests, *criteria)
+    return (*tests, *criteria)
 
 
 def without_empty(table: Table) -> Table:

@@ -45,10 +45,13 @@ def test_decimals_show_two_figures_of_the_standard_error(se: list[float], places
 
 
 def test_labels_are_those_given_else_of_the_level_else_of_the_rows() -> None:
-    assert texts.row_labels(spec(DATA)).texts == ["row 0", "row 1", "row 2"]
+    nameless = DATA.drop(columns="trial")
+    assert texts.row_labels(spec(DATA)).texts == ["a", "b", "c"]
+    assert texts.row_labels(spec(DATA, labels=["x", "y", "z"])) == texts.Labels("Study", ["x", "y", "z"])
+    assert texts.row_labels(spec(nameless)).texts == ["row 0", "row 1", "row 2"]
     assert texts.row_labels(spec(DATA.set_index("trial"))) == texts.Labels("Trial", ["a", "b", "c"])
     assert texts.row_labels(spec(DATA, random="1 | trial")) == texts.Labels("Trial", ["a", "b", "c"])
-    assert texts.row_labels(spec(DATA, random="1 | n")).texts == ["n 1", "n 2", "n 3"]
+    assert texts.row_labels(spec(nameless, random="1 | n")).texts == ["n 1", "n 2", "n 3"]
     assert texts.row_labels(spec(DATA), ["x", None, " "]) == texts.Labels("Study", ["x", "row 1", "row 2"])
     assert texts.row_labels(spec(DATA, random="1 | trial"), "trial").texts == ["a", "b", "c"]
 
