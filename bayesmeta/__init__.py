@@ -107,7 +107,11 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'{_advice(name)}")
-    globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    try:
+        globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    except ModuleNotFoundError:
+        import_module(f"{__name__}._validation").check_bayes(f"bm.{name}")
+        raise
     import_module(f"{__name__}._validation.calls").explain(globals(), [name], "bm.")
     return globals()[name]
 

@@ -5,6 +5,7 @@ Each check says which argument is wrong, its value and what would be right, and 
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from math import isfinite
 from numbers import Integral, Real
 from os import PathLike, fspath
@@ -13,6 +14,7 @@ from typing import Any
 
 from bayesmeta.errors import BayesmetaError, SpecError
 
+BAYES = ("pymc", "pytensor", "arviz", "arviz_stats")  # packages of the extra that no fit needs
 LONGEST_PATH = 4096  # characters
 MOST_COUNT = 10**15  # of draws, data sets ...: more has no figure in bytes that anyone could read
 MOST_MEMORY = 16e9  # bytes of one result: more than a laptop has is a slip of the keyboard
@@ -342,6 +344,16 @@ def check_size(size: float, what: str, most: float = MOST_MEMORY, remedy: str = 
     """
     if size > most:
         raise SpecError(f"{what} need {size / 1e9:,.0f} GB of memory; at most {most / 1e9:,.0f} GB are used{remedy}")
+
+
+def check_bayes(what: str) -> None:
+    """That the packages of full Bayes are installed, which a frequentist analysis does not need."""
+    missing = [package for package in BAYES if find_spec(package) is None]
+    if missing:
+        raise SpecError(
+            f"{what} needs {listing(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed\n"
+            '  pip install "bayesmeta[bayes]"'
+        )
 
 
 def check_keys(table: Mapping[str, Any], known: Collection[str], where: str, required: Iterable[str] = ()) -> None:

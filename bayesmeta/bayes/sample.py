@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bayesmeta._validation import check_booleans, check_count, check_integer, check_probability, check_size
+from bayesmeta._validation import check_bayes, check_booleans, check_count, check_integer, check_probability, check_size
 from bayesmeta.bayes.waiting import announce
 from bayesmeta.errors import keeps_old_names
 from bayesmeta.model.identification import warn_without_effects
@@ -98,6 +98,7 @@ def sample(
     check_spec(spec, "sample")
     check_settings(draws, tune, chains, target_accept, spec)
     check_booleans(random_effects=random_effects, progress=progress)
+    check_bayes("sample")
     warn_without_effects(spec.levels)
     announce(progress)
     from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds

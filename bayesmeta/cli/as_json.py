@@ -9,7 +9,7 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._version import __version__
 from bayesmeta.display import remarks
-from bayesmeta.tree.parameters import parameters
+from bayesmeta.inference.estimates import estimates
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
@@ -33,7 +33,7 @@ def tree_record(tree: xr.DataTree) -> dict[str, Any]:
     record: dict[str, Any] = {name: tree.attrs[name] for name in _ATTRIBUTES if tree.attrs.get(name)}
     record |= {"random": remarks.random(tree), "psi": remarks.structure(tree), "data": remarks.counts(tree)}
     record |= {"warnings": remarks.alarms(tree), "notes": remarks.notes(tree)}
-    record["estimates"] = parameters(tree).rename_axis("parameter").reset_index().to_dict("records")
+    record["estimates"] = estimates(tree).reset_index().to_dict("records")
     record["heterogeneity"] = _rows(group(tree, schema.HETEROGENEITY))
     if is_posterior(tree):
         record["diagnostics"] = _rows(group(tree, schema.DIAGNOSTICS)[["r_hat", "ess_bulk", "ess_tail"]])

@@ -117,6 +117,20 @@ def show(
 
 
 @command
+def estimates(
+    file: Annotated[Path, typer.Argument(help="Saved results, netCDF or Zarr.")],
+    model: OneModel = None,
+    scale: Annotated[
+        Literal["model", "response"], typer.Option(help="response: odds ratios of log odds ratios, and the like.")
+    ] = "model",
+    prob: Annotated[float, typer.Option(help="Probability of the intervals, between 0 and 1.")] = 0.95,
+    json: AsJson = False,
+) -> None:
+    """Print every estimate of saved results as CSV, one a row, or as JSON."""
+    work.presentation.print_estimates(file, model, scale, prob, json)
+
+
+@command
 def plot(
     files: Annotated[
         list[Path], typer.Argument(help="Model files or names of bundled ones, saved results, or a simulation study.")

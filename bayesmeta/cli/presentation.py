@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import pandas as pd
+import xarray as xr
 
 from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import check_seed, check_settings
@@ -11,15 +14,33 @@ from bayesmeta.cli.app import FAILED, echo, fail, remark
 from bayesmeta.cli.as_json import json_text, tree_record
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.methods import method_named
+from bayesmeta.inference.estimates import estimates
 from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files
 
 
-def show(file: Path, model: str | None, json: bool) -> None:
+def _read(file: Path, model: str | None) -> dict[str, xr.DataTree]:
+    """The results of a file by model, or those of one."""
     trees = files.read(file)
-    if model is not None:
-        check_name(model, trees, f"{file}: no model", "models")
-        trees = {model: trees[model]}
+    if model is None:
+        return trees
+    check_name(model, trees, f"{file}: no model", "models")
+    return {model: trees[model]}
+
+
+def print_estimates(
+    file: Path, model: str | None, scale: Literal["model", "response"], prob: float, json: bool
+) -> None:
+    tables = {name: estimates(tree, prob, scale).reset_index() for name, tree in _read(file, model).items()}
+    if json:
+        rows = {name: table.to_dict("records") for name, table in tables.items()}
+        echo(json_text({"file": str(file), "prob": prob, "scale": scale, "results": rows}))
+        return
+    echo(pd.concat(tables, names=["model"]).droplevel(1).reset_index().to_csv(index=False).rstrip())
+
+
+def show(file: Path, model: str | None, json: bool) -> None:
+    trees = _read(file, model)
     if json:
         echo(json_text({"file": str(file), "results": {name: tree_record(tree) for name, tree in trees.items()}}))
         return

@@ -11,6 +11,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.heterogeneity import heterogeneity_table
+from bayesmeta.tree.raw_data import table_of
 from bayesmeta.tree.single_entries import over_effects
 from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
 
@@ -56,7 +57,7 @@ def _estimate(spec: Spec, estimate: Estimate, random_effects: bool) -> xr.Datase
         for level, b in zip(spec.levels, predicted, strict=True):
             variables |= _random_effects(level, b)
     free = pd.Index(estimate.free, dtype=object)
-    return xr.Dataset(variables, {**spec.coords, schema.FREE: free, schema.bis(schema.FREE): free})
+    return table_of(variables, {**spec.coords, schema.FREE: free, schema.bis(schema.FREE): free})
 
 
 def _covariance(level: Level, psi: np.ndarray) -> Variables:
@@ -94,7 +95,7 @@ def _criteria(spec: Spec, estimate: Estimate) -> xr.Dataset:
         "nobs": n,
         "rank": len(spec.coef),
     }
-    return xr.Dataset({name: ((), value) for name, value in values.items()})
+    return table_of({name: ((), value) for name, value in values.items()}, {})
 
 
 def _optimizer(free: tuple[str, ...], search: "Optimizer") -> xr.Dataset:
@@ -116,4 +117,4 @@ def _optimizer(free: tuple[str, ...], search: "Optimizer") -> xr.Dataset:
             schema.MODE_XI: ((schema.MODE, schema.FREE), search.modes.xi),
             schema.MODE_START: ((schema.MODE, schema.FREE), search.modes.start),
         }
-    return xr.Dataset(variables, {schema.FREE: pd.Index(free, dtype=object)}, {"message": search.message})
+    return table_of(variables, {schema.FREE: pd.Index(free, dtype=object)}, {"message": search.message})

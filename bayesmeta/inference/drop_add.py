@@ -107,7 +107,7 @@ def add1(
     try:
         models = list(FixedPart.of(spec.terms, columns).more(terms))
     except SpecError as error:
-        hint = "\n  a column that the model did not use comes with data=" if "no column" in str(error) else ""
+        hint = "\n  a column that the tree does not hold comes with data=" if "no column" in str(error) else ""
         raise SpecError(f"add1: {error}{hint if data is None else ''}") from None
     if not models:
         raise SpecError(f"add1: nothing to add in {shown(terms)}")

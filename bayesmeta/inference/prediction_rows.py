@@ -99,7 +99,7 @@ def _mention_unknown(frame: pd.DataFrame, spec: Spec) -> None:
     """Warn of columns that the model does not use, unless the outcomes are there: then it is a whole data set."""
     if spec.outcomes and set(spec.outcomes) & set(frame.columns):
         return
-    known = list(spec.data.columns)
+    known = list(spec.design.parsed.columns)
     unknown = [str(name) for name in frame.columns if name not in known]
     if unknown:
         hint = did_you_mean(unknown[0], known) if len(unknown) == 1 else ""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._validation import check_booleans, check_is, check_probability, listing
+from bayesmeta._validation import check_bayes, check_booleans, check_is, check_probability, listing
 from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
 from bayesmeta.bayes.waiting import announce
 from bayesmeta.display.posterior_remarks import prior_facts
@@ -103,6 +103,7 @@ def sensitivity(
     for name, each in priors.items():
         if each is not None:
             check_is(each, Priors, f"priors[{name!r}]", "a bm.Priors")
+    check_bayes("sensitivity")
     announce(progress)
     seed, progress = check_seed(random_seed), shown(progress)
     from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds

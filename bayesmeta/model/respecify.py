@@ -78,20 +78,22 @@ def homogeneous(spec: Spec) -> Spec:
 
 
 def _extended(spec: Spec, data: Any) -> pd.DataFrame:
-    """The columns of the specification, and those of `data` beside them."""
+    """The columns of the specification, of which `data` may change those that its formulas do not use, and more."""
     frame = as_frame(data, "data").rename(columns=str)
     if tuple(map(str, frame.index.tolist())) != spec.row_labels:
         raise DataError(
             f"data has other rows ({len(frame)}) than the data of the fit ({len(spec.row_labels)})\n"
             "  give the data frame that the model was specified with"
         )
-    for column in frame.columns.intersection(spec.data.columns):
-        differs = _different(frame[column], spec.data[column])
+    used = spec.data[list(spec.design.parsed.columns)]
+    for column in frame.columns.intersection(used.columns):
+        differs = _different(frame[column], used[column])
         if differs.any():
             labels = listing(np.array(spec.row_labels)[differs])
             raise DataError(f"column '{column}' of data differs from that of the fit in row {labels}")
-    new = [column for column in frame.columns if column not in spec.data.columns]
-    return pd.concat([spec.data, frame[new].set_axis(spec.data.index)], axis=1)
+    new = [column for column in frame.columns if column not in used.columns]
+    own = spec.data.drop(columns=[column for column in new if column in spec.data.columns])
+    return pd.concat([own, frame[new].set_axis(own.index)], axis=1)
 
 
 def _different(values: pd.Series, known: pd.Series) -> BoolArray:

@@ -16,6 +16,7 @@ from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Terms, parse
+from bayesmeta.model import card
 from bayesmeta.structures.base import Structure
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Level:
         return self.n_free > 0 or self.never_zero
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spec:
     """One meta-analytical model with its data; what `fit` and `sample` both take. Made by `bayesmeta.specify`.
 
@@ -145,7 +146,7 @@ class Spec:
     dropped : tuple of str
         For every row the reason why it is not, "" where it is kept.
     data : DataFrame
-        The raw columns that the formulas used, all rows, untouched.
+        The columns of the input, all rows, untouched.
     terms : Terms
         The formulas as written.
     measure : str, optional
@@ -194,6 +195,12 @@ class Spec:
                 raise SpecError(f"design of level '{level.name}' has shape {level.Z.shape}, expected {(n, level.dim)}")
             level.structure.check(level.dim)
         freeze(self, "y", "X", "offset", "row", "outcome_index", "kept")
+
+    def __repr__(self) -> str:
+        return card.text(self)
+
+    def _repr_html_(self) -> str:
+        return card.html(self)
 
     @cached_property
     def design(self) -> Design:

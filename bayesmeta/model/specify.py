@@ -17,6 +17,7 @@ from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.model import doubts
 from bayesmeta.model.descriptions import arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
+from bayesmeta.model.input_columns import kept_columns
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
 from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
@@ -59,6 +60,7 @@ def specify(
     se: Any = None,
     labels: str | Sequence[Any] | None = None,
     arms: tuple[str, str] | None = None,
+    keep: str | Sequence[str] | None = None,
 ) -> Spec:
     """A meta-analytical model with its data, checked and frozen; what `fit` and `sample` take.
 
@@ -111,11 +113,14 @@ def specify(
     arms : (str, str), optional
         What the effects compare, such as ("vaccine", "control"): the first arm with the second. By default what a
         function of `bm.effects` kept in the data frame's `attrs`.
+    keep : str or list of str, optional
+        Columns that no formula uses and that results trees keep all the same, so that plots and later questions find
+        them by name. By default all up to a million cells of `data`, beyond which none are; [] keeps none.
 
     Returns
     -------
     Spec
-        The specification: arrays, labels and the raw columns that the formulas use.
+        The specification: arrays, labels and the raw columns.
 
     Raises
     ------
@@ -128,8 +133,9 @@ def specify(
     -----
     AssumptionWarning
         When covariances between outcomes are taken as zero, or levels that may have been meant to cross as nested; when
-        labels differ only by case or blanks, or one of them may stand for a missing value. When the data look like a
-        mistake: standard errors in place of variances, ratios in place of logarithms, a few labels that recur.
+        labels differ only by case or blanks, or one of them may stand for a missing value; when a column that no
+        formula uses cannot be stored. When the data look like a mistake: standard errors in place of variances, ratios
+        in place of logarithms, a few labels that recur.
     BoundaryWarning
         When the data cannot identify a variance.
 
@@ -149,7 +155,8 @@ def specify(
     frame, offset_column = _with_offset(frame, offset)
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
-    raw = frame[list(parsed.columns)].copy()
+    columns, lost = kept_columns(frame, parsed.columns, keep)
+    raw = columns[list(parsed.columns)]
     _check_storable(raw)
     response = parsed.response(raw)
     dropped = _dropped(parsed, raw, response)
@@ -159,7 +166,7 @@ def specify(
     grouping = _grouping(parsed, raw, row_labels)
     names, unnamed = row_names(labels, frame, row_labels, parsed.group_columns)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)
-    rows = raw[observations.kept]
+    rows = raw if observations.kept.all() else raw[observations.kept]
     design = Design(parsed, rows)
     psis = _structures(psi, {level: design.effects(level) for level in parsed.levels})
     check_free(psis, {level: design.effects(level) for level in parsed.levels})
@@ -185,7 +192,7 @@ def specify(
     check_effects(levels, sampling.variances, observations.place)
     flat = unidentified(levels, X, basis)
     notes = (*notes, *nothing_varies(levels))
-    for note in notes:
+    for note in (*lost, *notes):
         warn(note, AssumptionWarning)
     for note in flat:
         warn(note, BoundaryWarning)
@@ -202,7 +209,7 @@ def specify(
         row_labels=row_labels,
         kept=observations.kept,
         dropped=tuple(dropped),
-        data=raw,
+        data=columns,
         terms=parsed.terms,
         measure=measure,
         notes=(*notes, *_without_effects(parsed), *flat),

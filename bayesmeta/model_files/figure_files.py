@@ -268,12 +268,15 @@ def save(
 
 
 def _saved(drawing: Drawing, path: Path) -> tuple[str, ...]:
-    """Draw and save one picture; the warnings that its making gave."""
+    """Draw and save one picture, its letters as text that can be searched and edited; the warnings it gave."""
+    from matplotlib import rc_context
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BayesmetaWarning)
         picture = drawing.make()
         content = BytesIO()
-        picture.savefig(content, format=path.suffix[1:], dpi=_DPI)
+        with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
+            picture.savefig(content, format=path.suffix[1:], dpi=_DPI)
     _close(picture)
     write_file(path, content.getvalue())
     return tuple(str(warning.message) for warning in caught)

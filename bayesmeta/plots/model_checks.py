@@ -9,7 +9,7 @@ from scipy.special import ndtr, softmax
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import ObjectArray
-from bayesmeta._validation import check_probability
+from bayesmeta._validation import check_bayes, check_probability
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.plots.compare import compare
@@ -73,6 +73,7 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     >>> ax.get_xlabel()
     'LOO-PIT of 13 observations'
     """
+    check_bayes("plots.loo_pit")
     import arviz
     from arviz_stats.ecdf_utils import ecdf_pit
 

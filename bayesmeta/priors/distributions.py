@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_name, did_you_mean, listing
+from bayesmeta._validation import check_bayes, check_name, did_you_mean, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.priors.prior import Prior
 
@@ -21,6 +21,7 @@ IMPROPER = ("Flat", "HalfFlat")
 @cache
 def families() -> dict[str, Any]:
     """PyMC's univariate continuous distributions by name."""
+    check_bayes("a prior")
     from pymc.distributions import continuous, distribution
 
     def usable(member: Any) -> bool:

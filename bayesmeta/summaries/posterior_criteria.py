@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_bayes, listing
 from bayesmeta.inference.same_data import in_order, same_observations
 from bayesmeta.tree.parameters import level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
@@ -86,6 +86,7 @@ def bad_k_note(criteria: pd.DataFrame) -> str:
 
 
 def _loo(tree: xr.DataTree) -> Any:
+    check_bayes("elpd_loo")
     import arviz  # half a second and more, and only here
 
     with warnings.catch_warnings():

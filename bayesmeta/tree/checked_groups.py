@@ -25,7 +25,7 @@ from bayesmeta.tree.schema_check import (
     problem,
     written_hashes,
 )
-from bayesmeta.tree.single_entries import one_effect, with_dimensions
+from bayesmeta.tree.single_entries import OF_ONE_EFFECT, one_effect, with_dimensions
 
 _SPECIFICATION = (schema.OBSERVED, schema.CONSTANT, schema.RAW, schema.HETEROGENEITY)
 _SMALL = 100_000  # bytes of a group whose values are compared with their hashes at every reading
@@ -93,7 +93,7 @@ def checked_group(tree: xr.DataTree, name: str) -> xr.Dataset:
     seen.groups[name], seen.numbers[name] = variables, numbers
     if straight is table:
         seen.ordered.add(name)
-    if name not in (schema.ESTIMATE, schema.HETEROGENEITY):
+    if name not in (*OF_ONE_EFFECT, schema.HETEROGENEITY):
         return straight
     return with_dimensions(name, straight, one_effect(tree, seen.about.levels))
 

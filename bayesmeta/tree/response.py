@@ -17,7 +17,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.errors import SpecError
 from bayesmeta.measures import MEASURES, Measure, measure
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, no_tree
 
 Scale = Literal["model", "response"]
 EFFECT, DIFFERENCE = "effect", "difference"
@@ -26,6 +26,8 @@ _ROUNDING = 1e-8
 
 def measure_of(tree: xr.DataTree) -> Measure:
     """The effect measure of a results tree; that of "generic" where none was named."""
+    if not isinstance(tree, xr.DataTree):
+        raise no_tree(tree)
     return measure(str(tree.attrs.get("measure", "")))
 
 

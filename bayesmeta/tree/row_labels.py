@@ -37,7 +37,9 @@ def has_row_labels(spec: Spec) -> bool:
 
 def _of_groups(spec: Spec) -> tuple[str, ...] | None:
     """The groups of the innermost level, where each is one row of the data; with those around it, where they recur."""
-    inner = spec.levels[-1]
+    inner, terms = spec.levels[-1], spec.terms
+    if terms.random is None and terms.groups is None:
+        return None  # the level is the row itself, whatever column has its name
     if inner.name not in spec.data or len(np.unique(spec.row)) > inner.n_groups:
         return None
     above = [level.name for level in spec.levels[:-1] if level.name in spec.data]

@@ -72,14 +72,19 @@ def without_dimensions(name: str, table: xr.Dataset, one: Mapping[str, str]) -> 
 
 
 def with_dimensions(name: str, table: xr.Dataset, one: Mapping[str, str]) -> xr.Dataset:
-    """A group of a fit, or its tests, with its single entries over their dimension."""
+    """A group with its single entries over their dimension."""
     if name == schema.HETEROGENEITY:
         return table if schema.OUTCOME in table.dims else table.expand_dims(schema.OUTCOME)
-    if name != schema.ESTIMATE:  # draws of one SD have no dimension either where a structure holds all SDs equal
-        return table
-    arrays = {}
-    for level in one:
-        for variable in (each(level) for each in OF_ONE_EFFECT[name]):
-            if variable in table.variables and not table.variables[variable].ndim:
-                arrays[variable] = (schema.effect(level), np.atleast_1d(table.variables[variable].values))
+    arrays: dict[str, Any] = {}
+    for level, label in one.items():
+        effect = schema.effect(level)
+        for variable in (each(level) for each in OF_ONE_EFFECT.get(name, ())):
+            own = table.variables.get(variable)
+            if own is None or effect in own.dims:
+                continue
+            if name != schema.ESTIMATE and EFFECT not in own.attrs:  # draws of one SD for all effects
+                continue
+            arrays[variable] = (*own.dims, effect), own.values[..., None]
+            if effect not in table.indexes:
+                arrays[effect] = effect, np.array([label], dtype=object)
     return table.assign(arrays) if arrays else table

@@ -39,7 +39,7 @@ _READ: ContextVar[dict[tuple[int, str], tuple[xr.DataTree, xr.Dataset]] | None] 
 def group(tree: xr.DataTree, name: str) -> xr.Dataset:
     """A group of a results tree; SpecError for anything that has none of this name."""
     if not isinstance(tree, xr.DataTree):
-        raise _no_tree(tree)
+        raise no_tree(tree)
     if name not in tree.children:
         raise missing_group(tree, name)
     known = _READ.get()
@@ -64,7 +64,7 @@ def reading_once() -> Iterator[None]:
         _READ.reset(token)
 
 
-def _no_tree(value: object) -> SpecError:
+def no_tree(value: object) -> SpecError:
     """The error about anything else in place of a results tree, with the line that makes one."""
     line = "bm.fit(spec)" if isinstance(value, Spec) else 'bm.fit(bm.specify("y ~ 1", data, S="v"))'
     return SpecError(
@@ -135,8 +135,8 @@ def _spec_tables(spec: Spec) -> dict[str, xr.Dataset]:
         schema.OUTCOME: (schema.OBS, np.array(spec.outcomes)[spec.outcome_index]),
     }
     return {
-        schema.OBSERVED: xr.Dataset({"y": (schema.OBS, spec.y)}, obs),
-        schema.CONSTANT: xr.Dataset(_constant_variables(spec), obs | _constant_labels(spec)),
+        schema.OBSERVED: raw_data.table_of({"y": (schema.OBS, spec.y)}, obs),
+        schema.CONSTANT: raw_data.table_of(_constant_variables(spec), obs | _constant_labels(spec)),
         schema.RAW: raw_data.to_dataset(spec.data, spec.row_labels, spec.kept, spec.dropped, spec.labels),
     }
 

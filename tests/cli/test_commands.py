@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 import bayesmeta as bm
 from bayesmeta.cli.app import EXIT_CODES, app
 from bayesmeta.model_files.model_file import load_analysis
-from bayesmeta.tree.parameters import parameters
 
 RUN = CliRunner()
 COMMANDS = sorted(str(command.name) for command in app.registered_commands)
@@ -93,7 +92,7 @@ def test_json_has_the_numbers_of_the_trees_in_full(directory: Path) -> None:
     assert record["failures"] == {}
     assert record["saved"] == "school.nc"
     for name, tree in trees.items():
-        rows, expected = record["results"][name]["estimates"], parameters(tree)
+        rows, expected = record["results"][name]["estimates"], bm.estimates(tree)
         assert [row["parameter"] for row in rows] == list(expected.index)
         for row, (_, theirs) in zip(rows, expected.iterrows(), strict=True):
             for column in ("estimate", "se", "lower", "upper"):
@@ -101,6 +100,21 @@ def test_json_has_the_numbers_of_the_trees_in_full(directory: Path) -> None:
                 assert row[column] == (value if math.isfinite(value) else None)
     shown = json.loads(RUN.invoke(app, ["show", "school.nc", "--model", "year", "--json"]).stdout)
     assert shown["results"] == {"year": record["results"]["year"]}
+
+
+def test_estimates_are_those_of_the_function(directory: Path) -> None:
+    assert RUN.invoke(app, ["fit", "bcg", "--model", "ml"]).exit_code == 0
+    tree = bm.load("bcg.nc")
+    assert not isinstance(tree, dict)
+    for scale in ("model", "response"):
+        expected = bm.estimates(tree, prob=0.9, scale=scale)
+        line = ["estimates", "bcg.nc", "--scale", scale, "--prob", "0.9"]
+        header, *rows = (row.split(",") for row in RUN.invoke(app, line).stdout.splitlines())
+        assert header == ["model", "parameter", *expected.columns]
+        assert float(rows[0][header.index("upper")]) == expected["upper"].iloc[0]
+        record = json.loads(RUN.invoke(app, [*line, "--json"]).stdout)
+        assert [row["parameter"] for row in record["results"][""]] == list(expected.index)
+    assert RUN.invoke(app, ["estimates", "bcg.nc", "--prob", "95"]).exit_code == 2
 
 
 def test_json_names_what_failed(directory: Path) -> None:

@@ -218,6 +218,16 @@ CALLS: dict[str, Call] = {
         },
     ),
     "summary": Call(_TREE, {**_FIT, "tree": RESULT, "components": words("sd", "variance")}),
+    "estimates": Call(
+        _TREE,
+        {
+            **_FIT,
+            "tree": RESULT,
+            "scale": optional(words("model")),
+            "vcov": optional(Kind(lambda _: False, ("'HC3'",))),
+            "df": optional(Kind(lambda _: False, ("4",))),
+        },
+    ),
     "confint": Call(
         _TREE,
         {**_FIT, "tree": RESULT, "method": words("wald", "qprofile", "profile"), "parameters": optional(names(*KNOWN))},

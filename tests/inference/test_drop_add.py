@@ -171,8 +171,8 @@ def test_refusals() -> None:
     tree = bcg("logor ~ 1")
     with pytest.raises(SpecError, match="nothing to drop, the fixed part of 'logor ~ 1' has intercepts only"):
         bm.drop1(tree)
-    with pytest.raises(SpecError, match=r"add1: formula 'year': no column 'year'(.|\n)*comes with data="):
-        bm.add1(tree, "year")
+    with pytest.raises(SpecError, match=r"add1: formula 'years': no column 'years'(.|\n)*comes with data="):
+        bm.add1(tree, "years")
     with pytest.raises(SpecError, match="nothing to add"):
         bm.add1(tree, "1")
     with pytest.raises(SpecError, match="no group /criteria"):

@@ -208,3 +208,8 @@ def test_names_in_a_tree_that_was_edited_are_noticed():
     tree["data"]["row_name"].values[0] = "Somebody else"
     with pytest.raises(bm.SpecError, match="row_name"):
         bm.Spec.from_tree(tree)
+
+
+def test_a_column_that_is_called_as_the_level_of_rows_names_nothing():
+    data = pd.DataFrame({"unit": [7, 8, 9], "y": [1.0, 2.0, 4.0], "v": 1.0})
+    assert row_labels(bm.specify("y ~ unit", data, S="v")) == ("row 0", "row 1", "row 2")

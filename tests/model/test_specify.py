@@ -195,10 +195,10 @@ def test_the_callers_objects_are_left_alone_and_cannot_change_the_specification(
         spec.y = np.zeros(3)
 
 
-def test_raw_columns_are_those_that_the_formulas_use():
+def test_raw_columns_are_those_of_the_input():
     spec = specify("A + B ~ x", random="1 | region", offset="off")
-    assert set(spec.data.columns) == {"A", "B", "x", "region", "off"}
-    pd.testing.assert_frame_equal(spec.data, trials()[list(spec.data.columns)])
+    pd.testing.assert_frame_equal(spec.data, trials())
+    assert set(spec.design.parsed.columns) == {"A", "B", "x", "region", "off"}
 
 
 def test_terms_hold_the_formulas_as_given():

@@ -196,6 +196,12 @@ def test_one_picture_by_the_suffix_of_its_name(directory, suffix):
     assert pictures(directory) == {f"picture{suffix}"}
 
 
+def test_letters_of_drawings_are_text(directory):
+    ran = plot("bcg.toml", "--kind", "caterpillar", "-o", "picture.svg")
+    assert ran.exit_code == 0
+    assert "Random effect" in Path("picture.svg").read_text()
+
+
 @pytest.mark.parametrize("suffix", HEADS)
 def test_all_pictures_in_a_directory(directory, suffix):
     Path("figures").mkdir()

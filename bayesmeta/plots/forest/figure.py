@@ -112,16 +112,16 @@ def forest(
         of the axes, in the largest font from 7 to 5 points that fits. By default the axes of a new figure, which is as
         large as its texts need.
     labels : str or sequence, optional
-        One text for each row of the data, or the name of a column that the formulas used. By default the labels of the
+        One text for each row of the data, or the name of a column of the data. By default the labels of the
         specification (`bm.specify(labels=)`), else those of the innermost level where the rows of the data are only
         numbered, else the index of the data.
     columns : DataFrame, mapping or sequence of str, optional
-        Numbers to be shown beside the labels, such as events and totals: names of columns that the formulas used, a
+        Numbers to be shown beside the labels, such as events and totals: names of columns of the data, a
         data frame with the rows of the data, or a dict of headings to values by row or such names. A dict within it,
         as in {"Vaccinated": {"TB": ..., "all": ...}}, puts "TB" and "all" below "Vaccinated"; so does a heading that is
         a pair ("Vaccinated", "TB").
     subgroup : str or sequence, optional
-        One value for each row, or the name of a column that the formulas used: rows are grouped under headings. Below
+        One value for each row, or the name of a column of the data: rows are grouped under headings. Below
         each group is its mean, if the model's predictors give all of its rows the same one, as `logrr ~ alloc` does for
         `subgroup="alloc"`. Where the model does not distinguish them, it is fitted to each subgroup on its own, and
         below the means stands the heterogeneity within; of a posterior, which would have to be sampled anew, there are

@@ -40,7 +40,7 @@ def by_row(spec: Spec, column: ByRow, argument: str) -> pd.Series:
         if column not in spec.data:
             raise SpecError(
                 f"{argument}={column!r} is not a column in this tree{did_you_mean(column, spec.data.columns)}\n"
-                f"  it holds those that the formulas used: {listing(spec.data.columns, 20)}\n"
+                f"  it holds: {listing(spec.data.columns, 20)}\n"
                 f"  for another column give the values: {argument}=data[{column!r}]"
             )
         return spec.data[column].reset_index(drop=True)

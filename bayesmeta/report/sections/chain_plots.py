@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
+from bayesmeta._validation import check_bayes
 from bayesmeta.plots.style import COLOURS, LINES, PAGE, SMALL, TEXT
 from bayesmeta.report.pictures import Drawing
 from bayesmeta.tree.parameters import effects
@@ -17,8 +18,6 @@ _THIN = 0.7  # points of a line
 
 
 def of_chains(tree: xr.DataTree) -> list[Drawing]:
-    import arviz
-
     draws = by_parameter(tree)
     many = group(tree, schema.POSTERIOR).sizes[schema.CHAIN]
     which = f"{len(draws)} parameters" if len(draws) > 1 else "the parameter"
@@ -28,13 +27,13 @@ def of_chains(tree: xr.DataTree) -> list[Drawing]:
             "Traces",
             f"Draws of {which} in their order, {many} chains overlaid.",
             "Chains that mix well look alike and move through the whole range." + rest,
-            lambda: _drawn(arviz.plot_trace, draws, xlabel=False),
+            lambda: _drawn("plot_trace", draws, xlabel=False),
         ),
         Drawing(
             "Ranks",
             f"For {which}, how far the ranks of each of {many} chains among all draws are from uniform.",
             "Chains that agree stay near zero; a p-value below α is evidence that they do not." + rest,
-            lambda: _drawn(arviz.plot_rank, draws, xlabel=False),
+            lambda: _drawn("plot_rank", draws, xlabel=False),
         ),
     ]
 
@@ -72,10 +71,13 @@ def _split(tree: xr.DataTree, name: str, values: xr.DataArray) -> list[tuple[str
     ]
 
 
-def _drawn(plot: Any, draws: xr.Dataset, **visuals: Any) -> Any:
+def _drawn(plot: str, draws: xr.Dataset, **visuals: Any) -> Any:
     rows, many = -(-len(draws) // _COLUMNS), draws.sizes[schema.CHAIN]
     size = {"figsize": (PAGE, _HEIGHT * rows + 0.2), "layout": "constrained"}
-    collection = plot(
+    check_bayes("a picture of chains")
+    import arviz
+
+    collection = getattr(arviz, plot)(
         xr.DataTree.from_dict({"posterior": draws}),
         backend="matplotlib",
         visuals=visuals,

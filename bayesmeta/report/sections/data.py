@@ -58,7 +58,7 @@ def _estimates(spec: Spec, shown: int) -> list[tuple[str, list[str]]]:
 def _raw(spec: Spec, shown: int) -> list[tuple[str, list[str]]]:
     """Columns of the data that the formulas used, other than outcomes and groups."""
     elsewhere = {*spec.outcomes, *(level.name for level in spec.levels)}
-    names = [name for name in spec.data.columns if name not in elsewhere]
+    names = [name for name in spec.design.parsed.columns if name not in elsewhere]
     return [(str(name), [_cell(value) for value in spec.data[name].iloc[:shown]]) for name in names]
 
 

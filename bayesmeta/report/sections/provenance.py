@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import xarray as xr
 
@@ -40,7 +41,7 @@ def made(trees: Mapping[str, xr.DataTree]) -> tuple[Block, ...]:
 
 
 def _versions() -> tuple[tuple[str, str], ...]:
-    others = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    others = ", ".join(f"{name} {version(name)}" for name in PACKAGES if find_spec(name))
     return (("bayesmeta", __version__), ("Python", platform.python_version()), ("Packages", others))
 
 
