@@ -24,7 +24,7 @@ def row_labels(source: Spec | xr.DataTree) -> tuple[str, ...]:
     >>> import bayesmeta as bm
     >>> spec = bm.specify("PD ~ 1", bm.datasets.load("berkey98"), S="var_PD")
     >>> row_labels(spec)[:2]
-    ('Pihlstrom', 'Lindhe')
+    ('Pihlstrom et al.', 'Lindhe et al.')
     """
     spec = source if isinstance(source, Spec) else spec_from_tree(source)
     return spec.labels or _of_groups(spec) or tuple(named("row", label) for label in spec.row_labels)

@@ -100,7 +100,8 @@ def differences(trees: Trees, prob: float) -> str:
     words = []
     if overall is not None and np.isfinite(float(overall["I2"])):
         p = pvalue(float(overall["pvalue"]))
-        share = "I2_tau2" if "I2_tau2" in overall and np.isfinite(float(overall["I2_tau2"])) else "I2"
+        by_tau2 = "I2_tau2" in overall and np.isfinite(float(overall["I2_tau2"])) and varying(of_tree(first))
+        share = "I2_tau2" if by_tau2 else "I2"
         words.append(
             f"I² {fixed(float(overall[share]), 1)}%, Q {fixed(float(overall['Q']), 1)} on {int(overall['df'])} "
             f"degrees of freedom (p {p.replace('<', '< ') if p.startswith('<') else f'= {p}'})"
