@@ -50,7 +50,7 @@ class Page(ABC):
         """The parts of the page, in order."""
 
     def __repr__(self) -> str:
-        return tables.text(self.blocks())
+        return tables.text(self.blocks(), tables.page_width())
 
     def _repr_html_(self) -> str:
         return tables.html(self.blocks())

@@ -9,6 +9,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.bayes.chains import count, worst
+from bayesmeta.display.prior_effect import prior_effect
 from bayesmeta.display.tables import Facts, fixed
 from bayesmeta.priors.correlations import rho_draws as prior_draws
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
@@ -39,8 +40,10 @@ def prior_facts(tree: xr.DataTree) -> tuple[tuple[str, str], ...]:
 
 def page(tree: xr.DataTree, name: str = "", notes: bool = False) -> list[Facts]:
     """Priors and diagnostics of a posterior, which has no criteria; name : of the tree, where there are several."""
-    facts = [("Diagnostics", diagnostics(tree))] if schema.DIAGNOSTICS in tree.children else []
-    facts += [("note", note) for note in priors(tree).notes] if notes else []
+    known = priors(tree)
+    facts = [("The priors", moved)] if (moved := prior_effect(tree, known)) else []
+    facts += [("Diagnostics", diagnostics(tree))] if schema.DIAGNOSTICS in tree.children else []
+    facts += [("note", note) for note in known.notes] if notes else []
     title = f"Priors, {name}" if name else "Priors"
     return [Facts(prior_facts(tree), title), *([Facts(tuple(facts))] if facts else [])]
 

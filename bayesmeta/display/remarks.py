@@ -14,6 +14,7 @@ from bayesmeta.estimation.methods import method_of
 from bayesmeta.tree import raw_data
 from bayesmeta.tree.parameters import effects, free_of_levels, level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import has_predictors
 from bayesmeta.tree.row_labels import row_labels
 from bayesmeta.tree.specification import group
 
@@ -26,6 +27,31 @@ def method(tree: xr.DataTree) -> str:
     if is_posterior(tree):
         return posterior_remarks.method(tree)
     return method_of(tree).label
+
+
+def model_name(tree: xr.DataTree) -> str:
+    """As in "Random-effects model (k = 13)"; k counts the rows with an effect estimate."""
+    constant = group(tree, schema.CONSTANT)
+    outcomes = len(set(constant["outcome_index"].to_numpy().tolist()))
+    k = len(set(constant["row_index"].to_numpy().tolist()))
+    several = f", {outcomes} outcomes" if outcomes > 1 else ""
+    kind = " ".join(word for word in ("multivariate" * (outcomes > 1), _variation(tree)) if word)
+    what = "meta-regression" if has_predictors(tree) else "model"
+    return f"{kind[:1].upper()}{kind[1:]} {what} (k = {k}{several})"
+
+
+def varies(tree: xr.DataTree) -> bool:
+    """Whether true effects may differ between groups."""
+    return not method_of(tree).zero_psi and any(effects(tree, level) for level in level_structures(tree))
+
+
+def _variation(tree: xr.DataTree) -> str:
+    if not is_posterior(tree) and not varies(tree):
+        return "fixed-effects"
+    levels = [level for level in level_structures(tree) if effects(tree, level)]
+    if not levels:
+        return "fixed-effects"
+    return "multilevel random-effects" if len(levels) > 1 else "random-effects"
 
 
 def formula(tree: xr.DataTree) -> str:
@@ -63,12 +89,17 @@ def structure(tree: xr.DataTree) -> str:
 
 def counts(tree: xr.DataTree) -> str:
     """Rows given and used, observations, groups of every level."""
+    constant = group(tree, schema.CONSTANT)
+    groups = ", ".join(f"{level} {constant.sizes[schema.group(level)]}" for level in level_structures(tree))
+    return f"{observations(tree)}; groups: {groups}"
+
+
+def observations(tree: xr.DataTree) -> str:
+    """Rows given and used, and observations."""
     kept, outcomes = group(tree, schema.RAW)[raw_data.KEPT].values, _outcomes(tree)
     used = "all used" if kept.all() else f"{kept.sum()} used"
     several = f" of {len(outcomes)} outcomes" if len(outcomes) > 1 else ""
-    constant = group(tree, schema.CONSTANT)
-    groups = ", ".join(f"{level} {constant.sizes[schema.group(level)]}" for level in level_structures(tree))
-    return f"{len(kept)} rows, {used}; {constant.sizes[schema.OBS]} observations{several}; groups: {groups}"
+    return f"{len(kept)} rows, {used}; {group(tree, schema.CONSTANT).sizes[schema.OBS]} observations{several}"
 
 
 def alarms(tree: xr.DataTree) -> list[str]:

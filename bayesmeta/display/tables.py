@@ -1,14 +1,17 @@
 """Numbers and tables as people read them: enough digits, aligned at the decimal point, never wider than the page."""
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from shutil import get_terminal_size
 from textwrap import wrap
 from typing import NamedTuple
 
 WIDTH = 100
 NOTHING = "-"
+_NARROWEST = 60  # below, tables would have a column or two a line
 _GAP = 2
 _MOST_DECIMALS, _LARGE = 8, 1e9  # beyond, numbers are written with an exponent
 _LABEL, _HEADING = 0.4, 24  # the part of the page for labels, and the characters for a heading, that are never denied
@@ -116,6 +119,13 @@ class Table:
 
 
 Block = Facts | Table
+
+
+def page_width() -> int:
+    """Characters of a line: those of a page, or fewer in a narrow terminal."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return min(WIDTH, max(get_terminal_size().columns, _NARROWEST))
 
 
 def text(blocks: Sequence[Block], width: int = WIDTH) -> str:

@@ -7,11 +7,14 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
+from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.nesting import Model, outside, same_random
 from bayesmeta.inference.same_data import same_observations
 from bayesmeta.model.spec import Spec
+from bayesmeta.tree.parameters import free_of_levels
 from bayesmeta.tree.specification import group, spec_from_tree
-from bayesmeta.tree.variance_shares import between_variances, typical_variances
+from bayesmeta.tree.variance_shares import between_variances, mean_squares, typical_variances
 
 LEVEL, SAMPLING, TOTAL = "level", "sampling", "total"
 
@@ -82,14 +85,16 @@ def variance_partition(tree: xr.DataTree) -> xr.Dataset:
     )
 
 
-def r_squared(tree: xr.DataTree, simpler: xr.DataTree) -> xr.Dataset:
+def r_squared(tree: xr.DataTree, simpler: xr.DataTree | None = None) -> xr.Dataset:
     """Share of the between-group variance of a simpler model that the predictors of a larger one explain.
 
     Parameters
     ----------
-    tree, simpler : DataTree
-        Fits of the same data by the same method with the same random part, of which the fixed part of `simpler` is a
-        special case; usually `simpler` has the intercepts alone.
+    tree : DataTree
+        Results tree of `fit`, of the larger model.
+    simpler : DataTree, optional
+        Fit of the same data by the same method with the same random part, whose fixed part is a special case of that of
+        `tree`. By default the model with the means of the outcomes alone, which is fitted here.
 
     Returns
     -------
@@ -113,17 +118,38 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree) -> xr.Dataset:
     --------
     >>> import bayesmeta as bm
     >>> bcg = bm.datasets.load("bcg")
-    >>> fits = [bm.fit(bm.specify(f"logor ~ {x}", bcg, S="logorvar")) for x in ("ablat", "1")]
-    >>> bm.r_squared(*fits)["R2"].sel(level="total").round(1).item()
+    >>> fit = bm.fit(bm.specify("logor ~ ablat", bcg, S="logorvar"))
+    >>> bm.r_squared(fit)["R2"].sel(level="total").round(1).item()
     85.1
     """
     spec = spec_from_tree(tree)
+    if simpler is None:
+        simpler = fit(without_predictors(spec), method=tree.attrs["method"])
     _check_comparable(tree, simpler)
     after, before = (_with_total(_between(each, spec_from_tree(each))) for each in (tree, simpler))
     explained = np.divide(before - after, before, out=np.full_like(before, np.nan), where=before > 0)
     dims = (schema.OUTCOME, LEVEL)
     values = {"variance": after, "variance_simpler": before, "R2": 100 * np.maximum(explained, 0)}
     return xr.Dataset({name: (dims, value) for name, value in values.items()}, _labels(spec, TOTAL))
+
+
+def excess_error(tree: xr.DataTree) -> float:
+    """SE of the variance between groups in units of the typical sampling variance, of one outcome and all levels.
+
+    By the delta method from the free parameters, with the typical sampling variance known; NaN where they have none.
+    """
+    spec, estimate, free = spec_from_tree(tree), group(tree, schema.ESTIMATE), free_of_levels(tree)
+    xi, cov = estimate["xi"].to_numpy(), estimate["xi_cov"].to_numpy()
+    gradients = [
+        level.structure.pullback(xi[free[level.name]], squares[0], level.dim) if level.dim else np.zeros(0)
+        for level, squares in zip(spec.levels, mean_squares(spec), strict=True)
+        if level.dim == 0 or free[level.name] != slice(0)
+    ]
+    gradient = np.concatenate(gradients) if gradients else np.zeros(0)
+    used = np.flatnonzero(gradient)
+    if len(gradient) != len(xi) or not len(used):
+        return float("nan")
+    return float(np.sqrt(gradient[used] @ cov[np.ix_(used, used)] @ gradient[used]) / typical_variances(spec)[0])
 
 
 def _check_comparable(tree: xr.DataTree, simpler: xr.DataTree) -> None:

@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import ndtr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
@@ -15,16 +14,25 @@ from bayesmeta._validation import check_choice
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
-from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent, pvalue
+from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.inference.estimates import estimates
-from bayesmeta.tree.parameters import BETA, RHO, TAU, effects, level_structures, parameters
-from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised, tau_draws, unless_constant
-from bayesmeta.tree.specification import group
+from bayesmeta.summaries.coefficients import Coefficients
+from bayesmeta.summaries.fit_remarks import criteria, moderators_and_fit
+from bayesmeta.summaries.variation import tests, variances_table
+from bayesmeta.tree.parameters import RHO, TAU, TAU2, effects, level_structures, parameters
+from bayesmeta.tree.posterior_draws import is_posterior, summarised, tau_draws, unless_constant
+from bayesmeta.tree.response import Scale, measure_of, on_response
+from bayesmeta.tree.specification import group, reading_once
 
 _LONGEST_HEADING = 14
 
 
-def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "variance"] = "sd") -> "Summary":
+def summary(
+    tree: xr.DataTree,
+    prob: float = 0.95,
+    components: Literal["sd", "variance"] = "sd",
+    scale: Scale | None = None,
+) -> "Summary":
     """One page about a results tree; prints in a terminal and shows as tables in a notebook.
 
     Parameters
@@ -34,7 +42,11 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
     components : {"sd", "variance"}, default "sd"
-        "sd" shows the between-group part as standard deviations, "variance" as variances.
+        "sd" shows the between-group part of levels with several random effects as standard deviations, "variance" as
+        variances; of levels with one both are shown.
+    scale : {"model", "response"}, optional
+        Whether coefficients are shown on the scale of the model or on that on which people read the measure, such as
+        odds ratios. By default both, side by side.
 
     Returns
     -------
@@ -45,7 +57,15 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
     Raises
     ------
     SpecError
-        When `tree` is not a results tree, `prob` is not a probability or `components` is unknown.
+        When `tree` is not a results tree, `prob` is not a probability, `components` or `scale` is unknown, or the
+        measure of the model is not read on another scale.
+
+    Notes
+    -----
+    Intervals of tau2, tau, I2 and H2 are Q-profile for one outcome with one random effect for each row, else Wald,
+    which the table says; those of the profile likelihood are slower: `bm.confint(tree, "profile")`. I2 and H2 are those
+    from tau2, see `bm.heterogeneity`. The prediction interval holds the true effect of a new study. Of a posterior all
+    are made from the draws.
 
     Examples
     --------
@@ -59,7 +79,9 @@ def summary(tree: xr.DataTree, prob: float = 0.95, components: Literal["sd", "va
     tau2[district, Intercept]    0.0749  0.0341
     """
     check_choice(components, ("sd", "variance"), "components")
-    return Summary(tree, parameters(tree, prob), prob, components == "variance")
+    with reading_once():
+        on_response(tree, scale)
+        return Summary(tree, parameters(tree, prob), prob, components == "variance", scale)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -70,21 +92,11 @@ class Summary(Page):
     table: pd.DataFrame
     prob: float
     variances: bool
+    scale: Scale | None = None
 
     def to_dataframe(self) -> pd.DataFrame:
         """Every parameter, as `bm.estimates` has them."""
-        return estimates(self.tree, self.prob)
-
-    def _coefficients(self) -> pd.DataFrame:
-        """Over coefficients: estimate, se, z, pvalue, lower, upper; of a posterior p_positive for z and pvalue."""
-        rows = self.table[self.table["kind"] == BETA].set_index("term").rename_axis(schema.COEF)
-        frame = rows[["estimate", "se", "lower", "upper"]].astype(float)
-        if is_posterior(self.tree):
-            frame.insert(2, "p_positive", (beta_draws(self.tree) > 0).mean(0))
-            return frame
-        frame.insert(2, "z", frame["estimate"] / frame["se"])
-        frame.insert(3, "pvalue", 2 * ndtr(-frame["z"].abs()))
-        return frame
+        return estimates(self.tree, self.prob, self.scale)
 
     def components(self) -> pd.DataFrame:
         """Between-group part over (level, effect): `tau` or `variance`, se, lower, upper, and correlations.
@@ -107,45 +119,56 @@ class Summary(Page):
 
     def blocks(self) -> list[Block]:
         """The parts of the page, in order."""
+        with reading_once():
+            return self._blocks()
+
+    def _blocks(self) -> list[Block]:
         tree = self.tree
-        head = [("WARNING", alarm) for alarm in remarks.alarms(tree)]
-        head += [("Formula", remarks.formula(tree)), ("Random", remarks.random(tree))]
-        head += [("Psi", remarks.structure(tree)), ("Data", remarks.counts(tree))]
+        alarms = [("WARNING", alarm) for alarm in remarks.alarms(tree)]
         notes = tuple(("note", note) for note in remarks.notes(tree))
         return [
-            Facts(tuple(head), f"Meta-analysis by {remarks.method(tree)}"),
+            Facts((*alarms, *self._model()), remarks.model_name(tree)),
             self.fixed_table(),
-            *self._between(),
-            *heterogeneity_tables(tree),
-            *(posterior_remarks.page(tree) if is_posterior(tree) else _criteria(tree)),
+            *self._coefficients.note(),
+            *moderators_and_fit(tree),
+            *(self._between() if is_posterior(tree) or remarks.varies(tree) else []),
+            *tests(tree, self.prob),
+            *(posterior_remarks.page(tree) if is_posterior(tree) else criteria(tree)),
             *([Facts(notes)] if notes else []),
         ]
 
     def fixed_table(self) -> Table:
-        """Every coefficient with its test, or with its probability of being positive."""
-        title, rows = f"Fixed effects ({percent(self.prob)} intervals)", []
-        for coef, row in self._coefficients().iterrows():
-            estimate, se, *interval = _cells(row, "estimate")
-            if is_posterior(self.tree):
-                rows.append((str(coef), estimate, se, *interval, fixed(row["p_positive"], 4)))
-                continue
-            rows.append((str(coef), estimate, se, fixed(row["z"], 2), pvalue(row["pvalue"]), *interval))
-        header = ("estimate", "se", "z", "p-value", "lower", "upper")
-        of_draws = ("mean", "sd", "lower", "upper", "P(>0)")
-        return Table(title, of_draws if is_posterior(self.tree) else header, tuple(rows))
+        """Every coefficient with its test, or with the probability on which side of no effect it lies."""
+        return self._coefficients.table()
+
+    @property
+    def _coefficients(self) -> Coefficients:
+        return Coefficients(self.tree, self.table, self.prob, self.scale)
+
+    def _model(self) -> list[tuple[str, str]]:
+        """What was fitted to what; random part and structure where there is something to say about them."""
+        tree, record = self.tree, measure_of(self.tree)
+        head = [("Method", remarks.method(tree)), ("Formula", remarks.formula(tree))]
+        if tree.attrs["random"] or tree.attrs["groups"]:
+            head.append(("Random", remarks.random(tree)))
+        if remarks.varies(tree) and any(len(effects(tree, level)) > 1 for level in level_structures(tree)):
+            head.append(("Psi", remarks.structure(tree)))
+        levels = bool(tree.attrs["random"] or tree.attrs["groups"])
+        head.append(("Data", remarks.counts(tree) if levels else remarks.observations(tree)))
+        return [*head, *([("Measure", record.label)] if record.name != "generic" else [])]
 
     def _between(self) -> list[Table]:
         """One table of all levels where each has one effect, else one per level."""
+        dims = [len(effects(self.tree, level)) for level in level_structures(self.tree)]
+        if max(dims, default=0) <= 1:
+            return [variances_table(self.tree, self.prob)] if any(dims) else []
         frame, size = self.components(), "variance" if self.variances else "tau"
-        title = f"Between-group {'variances' if self.variances else 'standard deviations'}"
-        header = (size, self._spread, "lower", "upper")
         parts = {str(level): part.droplevel("level") for level, part in frame.groupby(level="level", sort=False)}
-        if all(len(part) == 1 for part in parts.values()):
-            rows = tuple((_name(level, part.index[0]), *_cells(part.iloc[0], size)) for level, part in parts.items())
-            return [Table(title, header, rows)] if rows else []
         few, many = self._level, self._large_level
+        of = f"{percent(self.prob)} intervals{'' if is_posterior(self.tree) else ', Wald'}"
+        title = f"Between-group {'variances' if self.variances else 'standard deviations'}"
         return [
-            few(part, size, f"{title}, {level}") if len(part) <= MOST_EFFECTS else many(level, part, size)
+            few(level, part, size, f"{title}, {level} ({of})") if len(part) <= MOST_EFFECTS else many(level, part, size)
             for level, part in parts.items()
         ]
 
@@ -163,7 +186,7 @@ class Summary(Page):
         title = f"Between-group {what}, {level}: the free parameters of {len(frame)} effects (components() has all)"
         return Table(title, (size, self._spread, "lower", "upper"), tuple(rows))
 
-    def _level(self, frame: pd.DataFrame, size: str, title: str) -> Table:
+    def _level(self, level: str, frame: pd.DataFrame, size: str, title: str) -> Table:
         labels = [str(label) for label in frame.index]
         triangle = frame.reindex(columns=[f"rho[{label}]" for label in labels[:-1]])
         short = max(map(len, labels)) <= _LONGEST_HEADING
@@ -172,7 +195,8 @@ class Summary(Page):
         rows = []
         for i, (label, row) in enumerate(frame.iterrows()):
             cells = [fixed(x, 4) if j < i else "" for j, x in enumerate(triangle.iloc[i])]
-            name = str(label) if short or not correlated else f"{headings[i]} {label}"
+            name = f"{TAU2 if self.variances else TAU}[{level}, {label}]"
+            name = name if short or not correlated else f"{headings[i]} {name}"
             rows.append((name, *_cells(row, size), *(cells if correlated else [])))
         correlations = [f"corr {heading}" for heading in headings[:-1] if correlated]
         return Table(title, (size, self._spread, "lower", "upper", *correlations), tuple(rows))
@@ -207,33 +231,6 @@ class Summary(Page):
                             yield level, effect, other, float(rho[pair])
 
 
-def _name(level: str, effect: str) -> str:
-    return level if effect == schema.INTERCEPT else f"{level}, {effect}"
-
-
 def _cells(row: pd.Series, size: str) -> tuple[str, ...]:
     """Estimate, SE and interval, all with the decimals that the SE deserves."""
     return tuple(number(row[name], row["se"]) for name in (size, "se", "lower", "upper"))
-
-
-def heterogeneity_tables(tree: xr.DataTree) -> list[Table]:
-    """Cochran's Q and what follows from it; none for a tree without them."""
-    if schema.HETEROGENEITY not in tree.children:
-        return []
-    frame = group(tree, schema.HETEROGENEITY).to_dataframe()
-    rows = frame.iloc[:1] if len(frame) == 2 else frame  # of one outcome, the overall row says it all
-    cells = tuple(
-        (str(o), fixed(r["Q"], 2), fixed(r["df"], 0), pvalue(r["pvalue"]), fixed(r["I2"], 1), fixed(r["H2"], 2))
-        for o, r in rows.iterrows()
-    )
-    return [Table("Heterogeneity (Cochran's Q)", ("Q", "df", "p-value", "I2 (%)", "H2"), cells)]
-
-
-def _criteria(tree: xr.DataTree) -> list[Table]:
-    if schema.CRITERIA not in tree.children or not np.isfinite(group(tree, schema.CRITERIA)["loglik"]):
-        return []
-    values = {str(name): float(value) for name, value in group(tree, schema.CRITERIA).items()}
-    logs = [fixed(values[name], 3) for name in ("loglik", "aic", "aicc", "bic")]
-    sizes = [fixed(values[name], 0) for name in ("df", "df_fixed", "df_random", "nobs")]
-    header = ("logLik", "AIC", "AICc", "BIC", "df", "fixed", "random", "nobs")
-    return [Table("Criteria", header, (("", *logs, *sizes),))]

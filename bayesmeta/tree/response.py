@@ -99,26 +99,36 @@ def reading(tree: xr.DataTree, scale: Scale | None, role: str = EFFECT) -> Readi
 
 def roles(tree: xr.DataTree) -> dict[str, str]:
     """Of every coefficient whether it is an "effect" or a "difference"; empty for what is neither."""
+    coefs = group(tree, schema.CONSTANT)[schema.COEF].values
+    return {str(coef): _role(moves) for coef, moves in zip(coefs, constant_steps(tree), strict=True)}
+
+
+def constant_steps(tree: xr.DataTree) -> FloatArray:
+    """(coefficients, constants) how the coefficients move when one is added to every effect of an outcome.
+
+    A constant for every outcome whose mean the fixed part can take up, else one for all outcomes together.
+    """
     constant = group(tree, schema.CONSTANT)
     X, outcome = constant["X"].to_numpy(), constant["outcome_index"].to_numpy()
-    moves = np.full((int(outcome.max()) + 1, X.shape[1]), np.nan)
-    for k in range(len(moves)):
-        own = X[outcome == k]
-        touched = own.any(axis=0)
-        ones = np.ones(len(own))
-        step = np.linalg.lstsq(own[:, touched], ones, rcond=None)[0]
-        constant_fits = np.abs(own[:, touched] @ step - ones).max() < _ROUNDING
-        moves[k, touched] = step if constant_fits else 0.0
-    return {str(coef): _role(column) for coef, column in zip(constant[schema.COEF].values, moves.T, strict=True)}
+    of_outcomes = (outcome[:, None] == np.unique(outcome)).astype(float)
+    for constants in (of_outcomes, np.ones((len(X), 1))):
+        steps = np.linalg.lstsq(X, constants, rcond=None)[0]
+        fits = (np.abs(X @ steps - constants) < _ROUNDING).all(axis=0)
+        if fits.any():
+            return np.asarray(steps[:, fits])
+    return np.zeros((X.shape[1], 0))
+
+
+def has_predictors(tree: xr.DataTree) -> bool:
+    """Whether means differ between the rows of an outcome."""
+    steps = constant_steps(tree)
+    return steps.shape[1] == 0 or len(steps) > steps.shape[1]
 
 
 def _role(moves: FloatArray) -> str:
-    """From how far a coefficient moves with the outcomes that it touches, NaN for the others."""
-    moves = moves[~np.isnan(moves)]
-    for role, step in ((EFFECT, 1.0), (DIFFERENCE, 0.0)):
-        if len(moves) and (np.abs(moves - step) < _ROUNDING).all():
-            return role
-    return ""
+    if (np.abs(moves) < _ROUNDING).all():
+        return DIFFERENCE
+    return EFFECT if abs(moves.sum() - 1) < _ROUNDING and abs(moves.max() - 1) < _ROUNDING else ""
 
 
 def is_read_elsewhere(record: Measure, role: str) -> bool:

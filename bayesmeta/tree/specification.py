@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -31,13 +33,35 @@ _TABLES: WeakKeyDictionary[Spec, dict[str, xr.Dataset]] = WeakKeyDictionary()
 _HASHES: WeakKeyDictionary[Spec, dict[str, dict[str, str]]] = WeakKeyDictionary()
 
 
+_READ: ContextVar[dict[tuple[int, str], tuple[xr.DataTree, xr.Dataset]] | None] = ContextVar("read", default=None)
+
+
 def group(tree: xr.DataTree, name: str) -> xr.Dataset:
     """A group of a results tree; SpecError for anything that has none of this name."""
     if not isinstance(tree, xr.DataTree):
         raise no_tree(tree)
     if name not in tree.children:
         raise missing_group(tree, name)
-    return checked_group(tree, name)
+    known = _READ.get()
+    if known is None:
+        return checked_group(tree, name)
+    key = id(tree), name
+    if key not in known:
+        known[key] = tree, checked_group(tree, name)
+    return known[key][1]
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Inside, every group of a tree is checked at first use only: for a page that asks for the same ones many times.
+
+    Nothing inside may change a tree or what `group` returns.
+    """
+    token = _READ.set(_READ.get() or {})
+    try:
+        yield
+    finally:
+        _READ.reset(token)
 
 
 def no_tree(value: object) -> SpecError:

@@ -16,15 +16,15 @@ def between_variances(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
 
     psi : (..., a, a) for every level.
     """
-    n = _by_outcome(spec, np.ones(len(spec.y)))
-    parts = []
-    for level, own_psi in zip(spec.levels, psi, strict=True):
-        squares = np.zeros((len(spec.outcomes), level.dim, level.dim))
-        for outcome in range(len(spec.outcomes)):
-            Z = level.Z[spec.outcome_index == outcome]
-            squares[outcome] = Z.T @ Z / n[outcome]
-        parts.append(np.einsum("...ij,kij->...k", own_psi, squares))
-    return np.stack(parts, axis=-1)
+    squares = mean_squares(spec)
+    return np.stack([np.einsum("...ij,kij->...k", *each) for each in zip(psi, squares, strict=True)], axis=-1)
+
+
+def mean_squares(spec: Spec) -> list[FloatArray]:
+    """Of every level (outcomes, a, a) mean of z z' over the observations of every outcome."""
+    n, outcomes = _by_outcome(spec, np.ones(len(spec.y))), range(len(spec.outcomes))
+    rows = [spec.outcome_index == outcome for outcome in outcomes]
+    return [np.stack([level.Z[rows[k]].T @ level.Z[rows[k]] / n[k] for k in outcomes]) for level in spec.levels]
 
 
 def precision_and_df(spec: Spec) -> tuple[FloatArray, FloatArray]:

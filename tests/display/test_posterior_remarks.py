@@ -27,7 +27,8 @@ def page(tree: xr.DataTree, **options: object) -> str:
 
 def test_the_head_says_how(tree: xr.DataTree):
     assert remarks.method(tree) == "full Bayes (MCMC, 4 chains of 100 draws, nutpie)"
-    assert str(bm.summary(tree)).startswith("Meta-analysis by full Bayes (MCMC, 4 chains of 100 draws, nutpie)\n")
+    head = "Multivariate random-effects model (k = 24, 3 outcomes)\nMethod   full Bayes (MCMC, 4 chains of 100 draws"
+    assert str(bm.summary(tree)).startswith(head)
     assert "1 chain of 5 draws" in remarks.method(make_posterior(no_effects(), draws=5, chains=1))
 
 
@@ -35,8 +36,10 @@ def test_fixed_effects(tree: xr.DataTree):
     frame, beta = bm.summary(tree).to_dataframe(), stacked(tree, "posterior", "beta")
     np.testing.assert_allclose(frame["estimate"][frame["kind"] == "beta"], beta.mean(0), rtol=1e-12)
     text = page(tree)
-    assert "Fixed effects (95% intervals) mean sd lower upper P(>0) yB.Intercept" in text
-    assert "p-value" not in text.partition("Heterogeneity")[0]
+    assert "Fixed effects (95% intervals) mean sd lower upper odds ratio lower upper probability beta[yB" in text
+    share = (beta[:, 0] > 0).mean()
+    assert f"P(OR {'>' if share > 0.5 else '<'} 1) {max(share, 1 - share):.4f}" in text
+    assert "p-value" not in text
     assert "50% intervals" in page(tree, prob=0.5)
 
 

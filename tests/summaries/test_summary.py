@@ -30,7 +30,7 @@ def words(page: list[str], start: str) -> list[str]:
 
 
 def below(page: list[str], title: str) -> list[str]:
-    return page[page.index(title) + 1 :]
+    return page[next(i for i, line in enumerate(page) if line.startswith(title)) + 1 :]
 
 
 def test_fixed_effects_of_smoking(smoking, reference):
@@ -52,7 +52,7 @@ def test_small_p_values_do_not_underflow(z, p):
     data = pd.DataFrame({"y": [z, z], "v": [2.0, 2.0]})
     summary = bm.summary(bm.fit(bm.specify("y ~ 1", data, S="v"), method="fixed"))
     assert summary.to_dataframe()["pvalue"].iloc[0] == pytest.approx(p, rel=1e-10)
-    assert "<0.0001" in words(str(summary).splitlines(), "Intercept")
+    assert "<0.0001" in words(str(summary).splitlines(), "beta[Intercept]")
 
 
 def test_between_group_frame(smoking):
@@ -73,24 +73,22 @@ def test_variances_are_squares_and_carry_their_errors(school):
     np.testing.assert_allclose(variance["variance"], sd["tau"] ** 2, rtol=1e-14)
     np.testing.assert_allclose(variance["se"], 2 * sd["tau"] * sd["se"], rtol=1e-14)
     np.testing.assert_allclose(variance["upper"], sd["upper"] ** 2, rtol=1e-14)
-    page = lines(school, components="variance")
-    rows = below(page, "Between-group variances")
-    assert words(rows, "district")[0] == "0.0577"  # Sera et al. 2019, Table 2: 0.058
-    assert words(rows, "study")[0] == "0.0329"  # 0.033
+    rows = below(lines(school), "Heterogeneity (95% intervals, Wald)")
+    assert words(rows, "tau2[district, Intercept]")[0] == "0.0577"  # Sera et al. 2019, Table 2: 0.058
+    assert words(rows, "tau2[study, Intercept]")[0] == "0.0329"  # 0.033
 
 
 def test_the_page_of_school(school):
     page = lines(school)
-    assert page[0] == "Meta-analysis by maximum likelihood (ML)"
+    assert page[0] == "Multilevel random-effects model (k = 56)"
+    assert page[1] == "Method   maximum likelihood (ML)"
     assert words(page, "Formula") == ["effect", "~", "1"]
     assert words(page, "Random") == ["1", "|", "district/study"]
-    assert words(page, "Psi") == ["unstr"]
+    assert not any(line.startswith(("Psi", "Measure")) for line in page)
     assert "Data     56 rows, all used; 56 observations; groups: district 11, study 56" in page
-    assert words(page, "Intercept")[:4] == ["0.1845", "0.0805", "2.29", "0.0219"]
-    assert words(page, "overall") == ["578.86", "55", "<0.0001", "90.5", "10.52"]
-    criteria = below(page, "Criteria")
-    assert criteria[0].split() == ["logLik", "AIC", "AICc", "BIC", "df", "fixed", "random", "nobs"]
-    assert criteria[1].split() == ["-8.395", "22.790", "23.251", "28.866", "3", "1", "2", "56"]
+    assert words(page, "beta[Intercept]")[:4] == ["0.1845", "0.0805", "2.29", "0.0219"]
+    assert "Test of heterogeneity  Q = 578.86, df 55, p < 0.0001" in page
+    assert "Criteria  logLik -8.395, AIC 22.790, AICc 23.251, BIC 28.866 (df 3, n 56)" in page
     assert not any(line.startswith(("note", "WARNING")) for line in page)
 
 
@@ -98,7 +96,7 @@ def test_correlations_stand_in_a_lower_triangle(smoking):
     rows = below(lines(smoking), "Between-group standard deviations, unit")
     assert rows[0].split() == ["tau", "se", "lower", "upper", "corr", "yB", "corr", "yC"]
     shown = bm.summary(smoking).components()
-    assert len(rows[1].split()) == 5
+    assert len(rows[1].split()) == 6  # tau[unit, yB] is two words
     assert rows[2].split()[-1] == f"{shown['rho[yB]'].iloc[1]:.4f}"
     assert rows[3].split()[-2:] == [f"{shown['rho[yB]'].iloc[2]:.4f}", f"{shown['rho[yC]'].iloc[2]:.4f}"]
 
@@ -113,17 +111,20 @@ def test_a_diagonal_structure_shows_no_correlations():
 def test_every_outcome_has_its_heterogeneity(smoking):
     rows = below(lines(smoking), "Heterogeneity (Cochran's Q)")
     assert [row.split()[0] for row in rows[1:5]] == ["overall", "yB", "yC", "yD"]
-    assert rows[1].split()[1:] == ["204.22", "28", "<0.0001", "86.3", "7.29"]
+    assert rows[0].split() == ["Q", "df", "p-value", "I2", "(%,", "from", "tau2)", "H2", "(from", "tau2)"]
+    assert rows[1].split()[1:4] == ["204.22", "28", "<0.0001"]
+    own = bm.heterogeneity(smoking)
+    assert rows[1].split()[4:] == [f"{own[name].values[0]:.2f}" for name in ("I2_tau2", "H2_tau2")]
 
 
 def test_levels_with_one_effect_share_a_table_with_their_effect_named():
     data = bm.datasets.load("school").assign(year=lambda d: d.year - 1990)
     random = {"district": "0 + year", "study": "1"}
     rows = below(
-        lines(bm.fit(bm.specify("effect ~ 1", data, S="var", random=random))), "Between-group standard deviations"
+        lines(bm.fit(bm.specify("effect ~ 1", data, S="var", random=random))), "Heterogeneity (95% intervals, Wald)"
     )
-    assert rows[1].startswith("district, year  ")
-    assert rows[2].startswith("study  ")
+    names = ["tau2[district, year]", "tau[district, year]", "tau2[study, Intercept]", "tau[study, Intercept]"]
+    assert [row.startswith(name) for row, name in zip(rows[1:5], names, strict=True)] == [True] * 4
 
 
 def test_long_effects_are_numbered():
@@ -134,8 +135,8 @@ def test_long_effects_are_numbered():
     tree = bm.fit(bm.specify("a_long_name_of_an_outcome + another_long_name ~ 1", data, S=S))
     rows = below(lines(tree), "Between-group standard deviations, unit")
     assert rows[0].split()[-2:] == ["corr", "[1]"]
-    assert rows[1].startswith("[1] a_long_name_of_an_outcome  ")
-    assert rows[2].startswith("[2] another_long_name  ")
+    assert rows[1].startswith("[1] tau[unit, a_long_name_of_an_outcome]  ")
+    assert rows[2].startswith("[2] tau[unit, another_long_name]  ")
 
 
 def test_small_coefficients_keep_their_digits():
@@ -143,7 +144,7 @@ def test_small_coefficients_keep_their_digits():
     tree = bm.fit(bm.specify("y ~ dose + I(dose**2)", data, S="v"), method="fixed")
     page, frame = lines(tree), bm.summary(tree).to_dataframe().set_index("term")
     for coef in ("dose", "I(dose ** 2)"):
-        shown, row = [float(cell) for cell in words(page, coef)[:2]], frame.loc[coef]
+        shown, row = [float(cell) for cell in words(page, f"beta[{coef}]")[:2]], frame.loc[coef]
         assert shown[1] == pytest.approx(row["se"], rel=5e-3)
         assert shown[0] == pytest.approx(row["estimate"], abs=5e-3 * row["se"])
 

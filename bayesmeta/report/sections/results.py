@@ -16,7 +16,8 @@ from bayesmeta.plots.style import back_transformed, effect_label, is_ratio
 from bayesmeta.report.blocks import Block, Notes
 from bayesmeta.report.sections.model import of_tree
 from bayesmeta.summaries.compare import compare
-from bayesmeta.summaries.summary import heterogeneity_tables, summary
+from bayesmeta.summaries.summary import summary
+from bayesmeta.summaries.variation import heterogeneity_tables
 from bayesmeta.tree.parameters import BETA, TAU
 
 Trees = Mapping[str, xr.DataTree]

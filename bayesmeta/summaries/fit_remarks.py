@@ -1,0 +1,66 @@
+"""What a summary says of a fit as a whole in a line each: test of the predictors, R2, and the criteria."""
+
+import warnings
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta import tree_schema as schema
+from bayesmeta.display.remarks import varies
+from bayesmeta.display.tables import Facts, fixed, pvalue
+from bayesmeta.errors import BayesmetaError, BayesmetaWarning
+from bayesmeta.estimation.methods import method_of
+from bayesmeta.inference.moderators import WaldTest, all_effects, omnibus
+from bayesmeta.inference.partition import TOTAL, r_squared
+from bayesmeta.tree.parameters import effects, level_structures
+from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.specification import group
+
+_MOST_ROWS = 200  # beyond, R2 takes longer than a page may: it fits the model without predictors
+
+
+def moderators_and_fit(tree: xr.DataTree) -> list[Facts]:
+    """The omnibus test of the predictors with R2, or of the effects of several outcomes; nothing for a posterior."""
+    if is_posterior(tree):
+        return []
+    pairs = []
+    if (test := omnibus(tree)) is not None:
+        pairs.append(("Test of moderators", _words("QM", test)))
+        if explained := _explained(tree):
+            pairs.append(("R2", explained))
+    elif (test := all_effects(tree)) is not None:
+        pairs.append(("Test that all effects are zero", _words("chi2", test)))
+    return [Facts(tuple(pairs))] if pairs else []
+
+
+def _words(name: str, test: WaldTest) -> str:
+    p = pvalue(test.pvalue)
+    return f"{name} = {fixed(test.statistic, 2)}, df {test.df}, p {p.replace('<', '< ') if '<' in p else f'= {p}'}"
+
+
+def _explained(tree: xr.DataTree) -> str:
+    """Share of the variance between groups that the predictors explain, for one outcome with one effect per level."""
+    one = all(len(effects(tree, level)) <= 1 for level in level_structures(tree))
+    small = group(tree, schema.CONSTANT).sizes[schema.OBS] <= _MOST_ROWS
+    if not (varies(tree) and one and small):
+        return ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BayesmetaWarning)
+            total = float(r_squared(tree)["R2"].sel(level=TOTAL).values[0])
+    except BayesmetaError:
+        return ""
+    return f"{fixed(total, 2)}% of the variance of true effects explained by the predictors" * bool(np.isfinite(total))
+
+
+def criteria(tree: xr.DataTree) -> list[Facts]:
+    """Log-likelihood and information criteria in one line; none where the method has no likelihood."""
+    if schema.CRITERIA not in tree.children or not np.isfinite(group(tree, schema.CRITERIA)["loglik"]):
+        return []
+    values = {str(name): float(value) for name, value in group(tree, schema.CRITERIA).items()}
+    names = {"logLik": "loglik", "AIC": "aic", "AICc": "aicc", "BIC": "bic"}
+    words = ", ".join(f"{name} {fixed(values[key], 3)}" for name, key in names.items())
+    n, rank = f"{values['nobs']:.0f}", int(values["df_fixed"])
+    if method_of(tree).likelihood == "restricted":  # which counts what the coefficients leave
+        n += f" = {values['nobs'] + rank:.0f} - {rank} coefficient{'s' * (rank != 1)}"
+    return [Facts((("Criteria", f"{words} (df {values['df']:.0f}, n {n})"),))]
