@@ -107,7 +107,8 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree | None = None) -> xr.Datas
     Raises
     ------
     SpecError
-        When the trees are of different data, methods or random parts, or one is not a special case of the other.
+        When the trees are of different data, methods or random parts, or one is not a special case of the other; for
+        one tree of a model without predictors.
 
     References
     ----------
@@ -124,7 +125,13 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree | None = None) -> xr.Datas
     """
     spec = spec_from_tree(tree)
     if simpler is None:
-        simpler = fit(without_predictors(spec), method=tree.attrs["method"])
+        means = without_predictors(spec)
+        if means.coef == spec.coef:
+            raise SpecError(
+                "the model has no predictors that could explain variance; "
+                "the fit with them comes first: bm.r_squared(fit, plain)"
+            )
+        simpler = fit(means, method=tree.attrs["method"])
     _check_comparable(tree, simpler)
     after, before = (_with_total(_between(each, spec_from_tree(each))) for each in (tree, simpler))
     explained = np.divide(before - after, before, out=np.full_like(before, np.nan), where=before > 0)

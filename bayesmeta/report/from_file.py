@@ -34,7 +34,7 @@ from bayesmeta.report.sections.other_priors import other_priors
 from bayesmeta.report.sections.python_code import code_of
 from bayesmeta.tree import files
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.specification import spec_attrs
+from bayesmeta.tree.specification import group, spec_attrs
 
 LOGGER = logging.getLogger("bayesmeta")
 BAYES = "bayes"
@@ -182,7 +182,7 @@ def _as_asked(tree: xr.DataTree, spec: Spec, priors: Priors | None, options: Rep
     """Whether a posterior is of this specification, with these priors, draws and seed."""
     attributes = {**spec_attrs(spec), "priors": resolve(spec, priors).to_json(), "seed": str(options.seed)}
     attributes |= {"tune": str(options.tune)}
-    sizes = tree[schema.POSTERIOR].sizes
+    sizes = group(tree, schema.POSTERIOR).sizes
     as_long = (sizes[schema.DRAW], sizes[schema.CHAIN]) == (options.draws, options.chains)
     return as_long and all(tree.attrs.get(name) == value for name, value in attributes.items())
 

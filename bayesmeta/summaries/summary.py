@@ -151,7 +151,7 @@ class Summary(Page):
         head = [("Method", remarks.method(tree)), ("Formula", remarks.formula(tree))]
         if tree.attrs["random"] or tree.attrs["groups"]:
             head.append(("Random", remarks.random(tree)))
-        if remarks.varies(tree) and any(len(effects(tree, level)) > 1 for level in level_structures(tree)):
+        if remarks.varies(tree) and any(len(effects(tree, level)) != 1 for level in level_structures(tree)):
             head.append(("Psi", remarks.structure(tree)))
         levels = bool(tree.attrs["random"] or tree.attrs["groups"])
         head.append(("Data", remarks.counts(tree) if levels else remarks.observations(tree)))

@@ -237,7 +237,7 @@ def test_few_draws_are_complained_of_where_the_user_stands(simple: xr.DataTree) 
 
 def test_the_least_that_can_be_asked_for() -> None:
     tree = sampled(bcg(), HALF_NORMAL, draws=1, tune=1, chains=1)
-    assert dict(tree["posterior"].sizes) == {"chain": 1, "draw": 1, "coef": 1, "effect_unit": 1}
+    assert dict(tree["posterior"].sizes) == {"chain": 1, "draw": 1, "coef": 1}
     assert tree["diagnostics"]["r_hat"].isnull().all()
 
 

@@ -451,4 +451,4 @@ def test_sidik_jonkman_is_zero_only_for_equal_effects() -> None:
 def test_page_names_the_estimator() -> None:
     spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
     for method in TAU2:
-        assert f"({method.upper()})" in str(bm.summary(bm.fit(spec, method))).splitlines()[0]
+        assert f"({method.upper()})" in str(bm.summary(bm.fit(spec, method))).splitlines()[1]

@@ -74,7 +74,7 @@ def test_bounds_at_the_edge_and_constants() -> None:
 
 
 def test_an_estimate_of_zero_has_an_upper_bound() -> None:
-    data = bm.datasets.load("bcg").assign(y=lambda rows: 0.3 * np.sqrt(rows.logorvar) * np.sin(np.arange(len(rows))))
+    data = bm.datasets.load("bcg").assign(y=lambda rows: 1.1 * np.sqrt(rows.logorvar) * np.sin(np.arange(len(rows))))
     fit = bm.fit(bm.specify("y ~ 1", data, S="logorvar"))
     assert fit["estimate"]["tau_unit"].item() == 0
     found = bm.confint(fit, "profile", "tau")

@@ -20,6 +20,7 @@ from bayesmeta.plots.forest.numbers import has_random_effects
 from bayesmeta.plots.forest.weights import covariances
 from bayesmeta.tree.heterogeneity import heterogeneity
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
+from bayesmeta.tree.specification import group
 
 _KEPT_TOGETHER = "\N{NO-BREAK SPACE}"
 _SAME = 1e-9  # of the largest value: differences below are rounding
@@ -132,7 +133,7 @@ def _moderators(tree: xr.DataTree, spec: Spec) -> str:
         own = spec.X[spec.outcome_index == j]
         constant |= (np.ptp(own, axis=0) == 0) & (own[0] != 0)
     tested = ~constant
-    estimate = tree[schema.ESTIMATE]
+    estimate = group(tree, schema.ESTIMATE)
     beta, cov = estimate["beta"].to_numpy()[tested], estimate["beta_cov"].to_numpy()[np.ix_(tested, tested)]
     Q, df = _wald(beta, cov)
     return together(f"Moderators: Q = {Q:.2f}, df = {df}, p {_p(float(chdtrc(df, Q)))}") if df else ""

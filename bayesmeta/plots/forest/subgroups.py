@@ -19,6 +19,7 @@ from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.notes import between_note, heterogeneity_note
 from bayesmeta.plots.forest.numbers import ForestNumbers, has_random_effects, shared, stacked
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.specification import group
 
 _ONE_MODEL, _SEPARATE = "one model", "separate fits"
 
@@ -110,6 +111,6 @@ def _between_one(tree: xr.DataTree, spec: Spec, of_code: dict[int, IntArray], ou
         return ""
     first = [np.flatnonzero((spec.outcome_index == outcome) & np.isin(spec.row, rows)) for rows in of_code.values()]
     X = spec.X[[own[0] for own in first if len(own)]]
-    estimate = tree[schema.ESTIMATE]
+    estimate = group(tree, schema.ESTIMATE)
     means = X @ estimate["beta"].to_numpy()
     return between_note(means, X @ estimate["beta_cov"].to_numpy() @ X.T, _ONE_MODEL) if len(X) > 1 else ""
