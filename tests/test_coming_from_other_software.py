@@ -132,7 +132,7 @@ MISTAKES: list[tuple[str, type[Exception], str, str]] = [
         'bm.predict(bm.fit(bm.specify("y ~ x", data, S="v")), newdata={"x": [0, 1]})',
     ),
     ("bm.summary(fit, level=95)", bm.SpecError, "prob=0.95", "bm.summary(fit, prob=0.95)"),
-    ("bm.summary(fit, exp=True)", bm.SpecError, 'scale="response"', 'bm.estimates(fit, scale="response")'),
+    ("bm.summary(fit, exp=True)", bm.SpecError, 'scale="response"', 'bm.summary(fit, scale="response")'),
     ("bm.summary(spec)", bm.SpecError, "bm.fit(spec)", "bm.summary(bm.fit(spec))"),
     ("bm.compare(fit, small, level=95)", bm.SpecError, "prob=0.95", "bm.compare(fit, small, prob=0.95)"),
     (

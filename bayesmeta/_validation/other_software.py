@@ -93,10 +93,6 @@ _OWN: Mapping[str, Mapping[str, str]] = {  # of one function alone
         "data": 'the data frame comes second: bm.specify("y ~ 1", data, S="v")',
         "formula": 'the formula comes first: bm.specify("y ~ 1", data, S="v")',
     },
-    "bm.summary": dict.fromkeys(
-        ("transf", "atransf", "backtransf", "exp", "exponentiate", "scale"),
-        'the natural scale is that of bm.estimates(fit, scale="response")',
-    ),
     "bm.Priors": {
         **dict.fromkeys(("mu", "Intercept", "intercept", "fixed"), 'of the coefficients: beta=bm.Prior("Normal", ...)'),
         **dict.fromkeys(("sd", "sigma", "heterogeneity"), "of the SDs between groups: tau=bm.priors.half_normal(0.5)"),

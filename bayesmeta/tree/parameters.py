@@ -63,10 +63,8 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     prob = check_probability(prob)
     z = float(ndtri(0.5 + prob / 2))
     records = _of_draws(tree, prob) if is_posterior(tree) else [*_fixed(tree, z), *_between(tree, z)]
-    rows = pd.DataFrame(records, columns=list(COLUMNS))
-    rows.index = pd.Index([_label(*row) for row in rows[["kind", "level", "term"]].itertuples(index=False)])
     order = [BETA, TAU, RHO]
-    return rows.rename_axis("parameter").sort_values("kind", key=lambda kind: kind.map(order.index), kind="stable")
+    return _labelled(records).sort_values("kind", key=lambda kind: kind.map(order.index), kind="stable")
 
 
 def covariances(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
@@ -83,13 +81,10 @@ def covariances(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     prob = check_probability(prob)
     z = float(ndtri(0.5 + prob / 2))
     records = _psi_of_draws(tree, prob) if is_posterior(tree) else _psi(tree, z)
-    rows = pd.DataFrame(list(records), columns=list(COLUMNS))
+    rows = _labelled(records)
     of_pair = [name != TAU2 for name in rows["kind"]]
-    rows.index = pd.Index(
-        [_label(*row) for row in rows[["kind", "level", "term"]].itertuples(index=False)], dtype=object
-    )
     rows["kind"] = PSI
-    return rows.rename_axis("parameter").iloc[np.argsort(of_pair, kind="stable")]
+    return rows.iloc[np.argsort(of_pair, kind="stable")]
 
 
 def check_parameter(name: str, labels: Iterable[object], kinds: Iterable[str] = ()) -> None:
@@ -147,6 +142,13 @@ def level_structures(tree: xr.DataTree) -> dict[str, Structure]:
 def effects(tree: xr.DataTree, level: str) -> list[str]:
     """Labels of the random effects of a level; none for a level that only groups."""
     return [str(effect) for effect in group(tree, schema.CONSTANT)[schema.effect(level)].values]
+
+
+def _labelled(records: Iterable[tuple[object, ...]]) -> pd.DataFrame:
+    """Rows of the columns above, indexed by the names of the parameters."""
+    rows = pd.DataFrame(list(records), columns=list(COLUMNS))
+    labels = [_label(*row) for row in rows[["kind", "level", "term"]].itertuples(index=False)]
+    return rows.set_axis(pd.Index(labels, name="parameter", dtype=object))
 
 
 def _label(kind: str, level: str, term: str) -> str:
