@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.estimates import estimates as estimates
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
+    from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
     from bayesmeta.inference.predict import blup as blup
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.profile import profile as profile
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
+    from bayesmeta.inference.wald import wald_test as wald_test
     from bayesmeta.model.specify import specify as specify
     from bayesmeta.model_files.model_file import load_analysis as load_analysis
     from bayesmeta.priors import Prior as Prior
@@ -83,6 +85,7 @@ _NAMES = {
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),
+    "inference.means": ("contrast",),
     "inference.partition": ("variance_partition", "r_squared"),
     "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
@@ -91,6 +94,7 @@ _NAMES = {
     "bayes.sample": ("sample",),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
+    "inference.wald": ("wald_test",),
     "tree": ("Spec",),
     "tree.files": ("load", "save"),
     "model.specify": ("specify",),
