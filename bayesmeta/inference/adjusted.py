@@ -179,13 +179,13 @@ class KenwardRoger(Satterthwaite):
         A2 = float(np.einsum("rs,rij,sji->", terms.theta_cov, moved, moved))
         if A2 <= _NEARLY:
             return np.inf, 1.0
-        m, scale = _moments_of_f(q, A1, A2)
+        m, scale = moments_of_f(q, A1, A2)
         if not (m > 0 and scale > 0):
             raise NoTestError(f"no F distribution fits the {q} contrasts: df {m:.2g}, factor {scale:.2g}")
         return m, scale
 
 
-def _moments_of_f(q: int, A1: float, A2: float) -> tuple[float, float]:
+def moments_of_f(q: int, A1: float, A2: float) -> tuple[float, float]:
     """m and lambda with lambda F ~ F(q, m)."""
     B = (A1 + 6 * A2) / (2 * q)
     g = ((q + 1) * A1 - (q + 4) * A2) / ((q + 2) * A2)
