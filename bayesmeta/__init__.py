@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import add1 as add1
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.estimates import estimates as estimates
+    from bayesmeta.inference.exceedance import exceedance as exceedance
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
     from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
@@ -82,6 +83,7 @@ _NAMES = {
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),
     "inference.estimates": ("estimates",),
+    "inference.exceedance": ("exceedance",),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),

@@ -20,6 +20,7 @@ from bayesmeta.tree.specification import group, spec_from_tree
 
 Adjusted = tuple[FloatArray, Calibration]  # covariance of the coefficients, and their distribution
 _NEARLY = 1e-12
+_ZERO = 1e-6  # differences of numbers of the size of one, which the search for Psi gives some eight digits
 
 
 def residual_df(spec: Spec) -> int:
@@ -186,18 +187,17 @@ class KenwardRoger(Satterthwaite):
 
 
 def moments_of_f(q: int, A1: float, A2: float) -> tuple[float, float]:
-    """m and lambda with lambda F ~ F(q, m)."""
+    """m and lambda with lambda F ~ F(q, m), from the sums of Kenward and Roger (1997), section 3."""
     B = (A1 + 6 * A2) / (2 * q)
     g = ((q + 1) * A1 - (q + 4) * A2) / ((q + 2) * A2)
     h = 3 * q + 2 * (1 - g)
     c1, c2, c3 = g / h, (q - g) / h, (q + 2 - g) / h
     over, under = 1 - A2 / q, 1 - c2 * B
-    near = abs(over) < _NEARLY and abs(under) < _NEARLY
-    r = 1.0 if near else over / under
+    r = 1.0 if max(abs(over), abs(under)) < _ZERO else over / under
     a, d = r**2 * (1 + c1 * B), 1 - c3 * B
     m = (4 * a + (q - 2) * d) / (a - d)
     below = 2 * a + q * d
-    if abs(over) < _NEARLY and abs(below) < _NEARLY:
+    if max(abs(over), abs(below)) < _ZERO:  # m = 2, where both vanish together
         return m, 1 - B * (q - 2 - g) / h
     return m, over * (4 * a + (q - 2) * d) / below
 

@@ -102,7 +102,7 @@ def estimates(
     numbers = ["estimate", "se", "lower", "upper"]
     frame[numbers] = frame[numbers].astype(float)
     frame = on_scale(frame, tree, prob, scale)[list(COLUMNS)]
-    frame.attrs = {"prob": prob, "scale": scale or "model"} | (used.attrs if used else {})
+    frame.attrs = {"prob": prob, "scale": scale or "model", **(used.attrs if used else {})}
     return frame
 
 

@@ -89,10 +89,11 @@ def contrast(
     used, spec = reference_of_fit(tree, vcov, df, "bm.contrast"), spec_from_tree(tree)
     grid = _grid(spec, at)
     pairs = _pairs(grid, by)
-    X = np.stack([_mean_design(spec, row) for row in grid.to_dict("records")])  # (values, outcomes, P)
+    values: list[dict[str, Any]] = [dict(zip(grid, row, strict=True)) for row in grid.itertuples(index=False)]
+    X = np.stack([_mean_design(spec, row) for row in values])  # (values, outcomes, P)
     made = _Means(X, pairs, used, prob, adjust)
     to_read = reading(tree, scale), Reading(measure_of(tree), DIFFERENCE, response)
-    labels = [", ".join(f"{name}={label(value)}" for name, value in row.items()) for row in grid.to_dict("records")]
+    labels = [", ".join(f"{name}={label(value)}" for name, value in row.items()) for row in values]
     coords: dict[str, Any] = {
         AT: pd.Index(labels, dtype=object),
         f"{AT}_bis": pd.Index(labels, dtype=object),

@@ -51,6 +51,12 @@ def test_the_same_sampling_covariance_everywhere_is_hotelling(m):
     assert test["statistic"] == pytest.approx((nu - q + 1) / (nu * q) * T2, rel=1e-5)
 
 
+@pytest.mark.parametrize(("q", "nu"), [(q, nu) for q in (2, 3, 5) for nu in (*range(q, 12), 30)])
+def test_moments_of_hotelling(q, nu):
+    """A covariance with nu degrees of freedom: A1 = 2 q / nu, A2 = q (q + 1) / nu; m = 2 and m = 4 are among them."""
+    assert moments_of_f(q, 2 * q / nu, q * (q + 1) / nu) == pytest.approx((nu - q + 1, (nu - q + 1) / nu), rel=1e-10)
+
+
 def test_a_balanced_layout_has_groups_less_one():
     rng = np.random.default_rng(3)
     data = pd.DataFrame({"g": np.repeat(np.arange(8), 3), "v": 0.1})
@@ -175,7 +181,7 @@ def test_the_ad_hoc_variant_never_shrinks():
 
 
 def test_no_degrees_of_freedom_are_left():
-    with pytest.warns(bm.BoundaryWarning):
+    with pytest.warns(bm.BayesmetaWarning):
         fit = bm.fit(bm.specify("y ~ x", one(2), S="v"))
     with pytest.raises(bm.SpecError, match="leave no degrees of freedom"):
         bm.estimates(fit, df="residual")
