@@ -102,7 +102,9 @@ def estimates(
     numbers = ["estimate", "se", "lower", "upper"]
     frame[numbers] = frame[numbers].astype(float)
     frame = on_scale(frame, tree, prob, scale)[list(COLUMNS)]
-    frame.attrs = {"prob": prob, "scale": scale or "model", **(used.attrs if used else {})}
+    frame.attrs = {"prob": prob, "scale": scale or "model"}
+    if used is not None:
+        frame.attrs |= used.attrs
     return frame
 
 

@@ -121,7 +121,7 @@ def _variance_of(tree: xr.DataTree, spec: Spec, Z: list[FloatArray]) -> FloatArr
     slopes = np.zeros((n, k, len(xi)))
     for level, z in zip(spec.levels, Z, strict=True):
         place = places[level.name]
-        if place.start != place.stop:
+        if len(xi[place]):
             for i, j in np.ndindex(n, k):
                 bar = np.outer(z[i, j], z[i, j])
                 slopes[i, j, place] = level.structure.pullback(xi[place], bar, level.dim)

@@ -89,7 +89,7 @@ def contrast(
     used, spec = reference_of_fit(tree, vcov, df, "bm.contrast"), spec_from_tree(tree)
     grid = _grid(spec, at)
     pairs = _pairs(grid, by)
-    values: list[dict[str, Any]] = [dict(zip(grid, row, strict=True)) for row in grid.itertuples(index=False)]
+    values: list[dict[str, Any]] = [dict(zip(map(str, grid), row, strict=True)) for row in grid.itertuples(index=False)]
     X = np.stack([_mean_design(spec, row) for row in values])  # (values, outcomes, P)
     made = _Means(X, pairs, used, prob, adjust)
     to_read = reading(tree, scale), Reading(measure_of(tree), DIFFERENCE, response)
