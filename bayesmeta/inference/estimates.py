@@ -103,8 +103,8 @@ def estimates(
     frame[numbers] = frame[numbers].astype(float)
     frame = on_scale(frame, tree, prob, scale)[list(COLUMNS)]
     frame.attrs = {"prob": prob, "scale": scale or "model"}
-    if used is not None:
-        frame.attrs |= used.attrs
+    for name, value in ({} if used is None else used.attrs).items():
+        frame.attrs[name] = value
     return frame
 
 
