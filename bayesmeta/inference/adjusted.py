@@ -1,5 +1,6 @@
 """Reference distributions of the fixed part that rest on the model: t with some degrees of freedom, and corrections."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -11,12 +12,41 @@ from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.estimation.tau2 import study_of
-from bayesmeta.inference.distributions import Calibration, Constant, NoTestError
 from bayesmeta.kernel.small_sample import SmallSample
 from bayesmeta.kernel.weighting import Weighting
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import free_of_levels
 from bayesmeta.tree.specification import group, spec_from_tree
+
+
+class NoTestError(Exception):
+    """There is no test of these contrasts, for the reason in the message."""
+
+
+class Calibration(ABC):
+    """Reference distribution of contrasts of the coefficients."""
+
+    @abstractmethod
+    def single(self, contrast: FloatArray) -> float:
+        """Degrees of freedom of t for one contrast (P,), infinite for the normal distribution."""
+
+    @abstractmethod
+    def joint(self, contrasts: FloatArray) -> tuple[float, float]:
+        """Denominator degrees of freedom of F for contrasts (P, q), and the factor of the Wald statistic over q."""
+
+
+class Constant(Calibration):
+    """The same degrees of freedom for all contrasts."""
+
+    def __init__(self, df: float) -> None:
+        self.df = df
+
+    def single(self, contrast: FloatArray) -> float:
+        return self.df
+
+    def joint(self, contrasts: FloatArray) -> tuple[float, float]:
+        return self.df, 1.0
+
 
 Adjusted = tuple[FloatArray, Calibration]  # covariance of the coefficients, and their distribution
 _NEARLY = 1e-12

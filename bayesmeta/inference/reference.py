@@ -16,7 +16,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_keys, check_mapping
 from bayesmeta.errors import BoundaryWarning, SpecError, warn
 from bayesmeta.inference import adjusted, robust
-from bayesmeta.inference.distributions import Calibration, NoTestError
+from bayesmeta.inference.adjusted import Calibration, NoTestError
 from bayesmeta.kernel.sandwich import KINDS
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group

@@ -11,8 +11,7 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_name, listing, shown
 from bayesmeta.columns import group_labels
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.inference.adjusted import weighting_of
-from bayesmeta.inference.distributions import Calibration, NoTestError
+from bayesmeta.inference.adjusted import Calibration, NoTestError, weighting_of
 from bayesmeta.kernel.sandwich import ABSORBED, UNEQUAL, Clusters, Sandwich
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import group, spec_from_tree
