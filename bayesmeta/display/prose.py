@@ -4,13 +4,13 @@ import math
 import re
 from collections.abc import Sequence
 
-import numpy as np
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta.display.tables import fixed, number, pvalue
 
 _MOST_DECIMALS = 7
+MINUS = "\N{MINUS SIGN}"
 STUDY = "study"  # what a row is where nothing else groups it
 
 
@@ -93,23 +93,43 @@ def p_equals(p: float) -> str:
     return f"p < {words[1:]}" if words.startswith("<") else f"p = {words}"
 
 
-def figures(values: Sequence[float], least: int = 0, size: float = math.nan, se: float = math.nan) -> tuple[str, ...]:
+def decimal(x: float, places: int) -> str:
+    """A number with its decimals and the minus sign of print.
+
+    >>> decimal(-0.745, 2)
+    '−0.74'
+    """
+    return fixed(x, places).replace("-", MINUS)
+
+
+def figures(
+    values: Sequence[float], positive: bool = False, least: int = 0, se: float = math.nan
+) -> tuple[str, str, str]:
     """An estimate and its bounds with the same decimals: two digits of the width of the interval.
 
-    least : decimals that are always shown. size : a number that shows two digits whatever the width. se : the standard
-    error, for an estimate without bounds.
+    positive : whether they are ratios or sizes, of which the estimate shows two digits whatever the width, and none is
+    rounded to zero. least : decimals that are always shown. se : the standard error, for an estimate without bounds.
 
-    >>> figures([0.4746, 0.3296, 0.6835]), figures([123.4, 98.2, 150.1]), figures([0.0577, 0.0203, 0.1639], size=0.0577)
-    (('0.47', '0.33', '0.68'), ('123.4', '98.2', '150.1'), ('0.058', '0.020', '0.164'))
+    >>> figures([0.4746, 0.3296, 0.6835]), figures([123.4, 98.2, 150.1])
+    (('0.47', '0.33', '0.68'), ('123.4', '98.2', '150.1'))
+    >>> figures([0.0577, 0.0203, 0.1639], positive=True), figures([0.12, 0.0026, 5.2], positive=True, least=2)
+    (('0.058', '0.020', '0.164'), ('0.12', '0.003', '5.20'))
     """
-    estimate, lower, upper = values
-    width = upper - lower if np.isfinite([lower, upper]).all() else 4 * se
-    decimals = [_decimals(x) for x in (width, abs(size)) if np.isfinite(x) and x > 0]
-    if not decimals or not np.isfinite(width):
-        return number(estimate, se), "", ""
-    places = max(*decimals, least)
-    write = (lambda x: f"{x:.2g}") if places > _MOST_DECIMALS else (lambda x: fixed(x, places))
-    return write(estimate), *(write(x) if np.isfinite(x) else "" for x in (lower, upper))
+    estimate, lower, upper = map(float, values)
+    bounded = math.isfinite(lower) and math.isfinite(upper)
+    width = upper - lower if bounded else 4 * se
+    wanted = [_decimals(x) for x in (width, abs(estimate) if positive else math.nan) if math.isfinite(x) and x > 0]
+    places = max([*wanted, least])
+
+    def written(x: float) -> str:
+        digits = f"{x:.2g}" if places > _MOST_DECIMALS else decimal(x, places)
+        return f"{x:.1g}" if positive and x > 0 and not float(digits.replace(MINUS, "-")) else digits
+
+    if estimate == 0 and positive and not bounded:
+        return "0", "", ""
+    if not wanted and not least:
+        return number(estimate, se).replace("-", MINUS), "", ""
+    return written(estimate), written(lower) * bounded, written(upper) * bounded
 
 
 def _decimals(x: float) -> int:
@@ -120,10 +140,10 @@ def _decimals(x: float) -> int:
 def with_interval(shown: Sequence[str], kind: str, more: Sequence[str] = (), unit: str = "") -> str:
     """An estimate with what stands in parentheses after it.
 
-    >>> with_interval(("0.47", "0.33", "0.68"), "95% CI", ["p < 0.0001"]), with_interval(("0", "", ""), "95% CI")
-    ('0.47 (95% CI 0.33 to 0.68; p < 0.0001)', '0')
+    >>> with_interval(("0.47", "0.33", "0.68"), "95% CI", ["z = 2", "p < 0.1"]), with_interval(("0", "", ""), "95% CI")
+    ('0.47 (95% CI 0.33 to 0.68; z = 2, p < 0.1)', '0')
     """
     estimate, lower, upper = shown
     interval = [f"{kind} {lower}{unit} to {upper}{unit}".strip()] if lower and upper else []
-    inside = "; ".join([*interval, *more])
+    inside = "; ".join([*interval, *([", ".join(more)] if more else [])])
     return f"{estimate}{unit} ({inside})" if inside else f"{estimate}{unit}"

@@ -120,8 +120,21 @@ def alarms(tree: xr.DataTree) -> list[str]:
 
 def notes(tree: xr.DataTree) -> list[str]:
     """What was dropped, is missing, was assumed, or lies at a boundary."""
-    own = posterior_remarks.notes(tree) if is_posterior(tree) else [*_boundary(tree), *_other_modes(tree)]
-    return [*_dropped(tree), *_missing(tree), *json.loads(tree.attrs["notes"]), *own]
+    at_boundary = [] if is_posterior(tree) else _boundary(tree)
+    return [*_dropped(tree), *_missing(tree), *_assumed(tree), *at_boundary, *_of_the_method(tree)]
+
+
+def assumptions(tree: xr.DataTree) -> list[str]:
+    """The notes that are neither about rows and outcomes nor about boundaries."""
+    return [*_assumed(tree), *_of_the_method(tree)]
+
+
+def _assumed(tree: xr.DataTree) -> list[str]:
+    return [str(note) for note in json.loads(tree.attrs["notes"])]
+
+
+def _of_the_method(tree: xr.DataTree) -> list[str]:
+    return posterior_remarks.notes(tree) if is_posterior(tree) else _other_modes(tree)
 
 
 def dropped_rows(tree: xr.DataTree) -> dict[str, list[str]]:

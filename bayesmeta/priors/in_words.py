@@ -21,7 +21,7 @@ _WORDS = {
     ("Gamma", ("mu", "sigma")): "gamma with mean {mu} and SD {sigma}",
     ("InverseGamma", ("alpha", "beta")): "inverse gamma with shape {alpha} and scale {beta}",
     ("Beta", ("alpha", "beta")): "beta with parameters {alpha} and {beta}",
-    ("LKJ", ("eta",)): "LKJ with η = {eta}",
+    ("LKJ", ("eta",)): "LKJ with shape {eta}",
     ("Flat", ()): "improper and flat",
 }
 
@@ -34,7 +34,7 @@ def in_words(prior: Prior) -> str:
     >>> in_words(Prior("SkewNormal", mu=0, sigma=1, alpha=2))
     'SkewNormal with mu = 0, sigma = 1, alpha = 2'
     """
-    numbers = {name: f"{value:.4g}" for name, value in prior.params.items()}
+    numbers = {name: f"{value:.4g}".replace("-", "\N{MINUS SIGN}") for name, value in prior.params.items()}
     words = _WORDS.get((prior.name, tuple(sorted(numbers))))
     if words is not None:
         return words.format(**numbers)
