@@ -30,7 +30,8 @@ def methods_paragraphs(about: Numbers, cite: Bibliography) -> list[str]:
 def _model(about: Numbers, cite: Bibliography) -> str:
     """What was analysed, by what kind of model, and how it was fitted."""
     tree, several_outcomes = about.tree, len(about.spec.outcomes) > 1
-    kind = " ".join(word for word in ("multivariate" * several_outcomes, remarks.variation(tree)) if word)
+    variation = remarks.variation(tree) if about.varies else "fixed-effects"
+    kind = " ".join(word for word in ("multivariate" * several_outcomes, variation) if word)
     what = f"meta-regression (formula {remarks.formula(tree)})" if about.regression else "meta-analysis"
     verb = "modelled" if about.regression else "pooled"
     return f"We {verb} {_data(about)} in a {kind} {what}{cite.cite(ref.FRAMEWORK)}{_fitted(about, cite)}."
@@ -54,20 +55,23 @@ def _data(about: Numbers) -> str:
 
 
 def _fitted(about: Numbers, cite: Bibliography) -> str:
+    """By what, and what is assumed where nothing varies between groups."""
     method, inner = about.method, about.kind(about.spec.levels[-1].name)
-    if about.bayes:
-        return ", fitted by full Bayes"
     source = cite.cite(method.reference)
+    assumed = ""
+    if not about.varies:
+        same = f"all {several(inner)} share one true effect"
+        assumed = f", which assumes that {'true effects differ by the predictors alone' if about.regression else same}"
+    if about.bayes:
+        return f", fitted by full Bayes{assumed}"
     if method.zero_psi:
         how = "by generalised least squares" if _correlated(about) else "with inverse-variance weights"
-        same = f"all {several(inner)} share one true effect"
-        assumed = "true effects differ by the predictors alone" if about.regression else same
-        return f", fitted {how}, which assumes that {assumed}{source}"
+        return f", fitted {how}{assumed}{source}"
     if method.likelihood is not None or not about.varies:
-        return f", fitted by {method.label}{source}"
+        return f", fitted by {method.label}{source}{assumed}"
     many = any(level.dim > 1 for level in about.varying)
-    covariance = f"{'covariance matrix' if many else 'variance'}"
-    return f", with the {among(inner, covariance)} estimated by {method.label}{source}"
+    covariance = among(inner, "covariance matrix" if many else "variance")
+    return f", with the {covariance} estimated by {method.label}{source}"
 
 
 def _random_part(about: Numbers) -> Iterator[str]:
@@ -233,5 +237,5 @@ def _priors(about: Numbers, cite: Bibliography) -> str:
 
 def _software(about: Numbers) -> str:
     attrs = about.tree.attrs
-    others = f" with {attrs['software']}" if attrs.get("software") else ""
-    return f"The analysis was done in Python by bayesmeta {attrs['bayesmeta_version']}{others}."
+    others = f", {attrs['software']}" if attrs.get("software") else ""
+    return f"The analysis was done in Python with bayesmeta {attrs['bayesmeta_version']}{others}."

@@ -158,8 +158,9 @@ class Numbers:
     @cached_property
     def I2(self) -> dict[str, list[float]]:
         """I2 with its bounds, NaN where there are none, from the fitted variances; by outcome, "overall" first."""
-        if not self.varies:
-            return {}
+        return {outcome: own for outcome, own in self._shares().items() if np.isfinite(own[0])} if self.varies else {}
+
+    def _shares(self) -> dict[str, list[float]]:
         if self.bayes:
             own = dict(shares(self.tree, self.prob))
             return {
@@ -184,7 +185,9 @@ class Numbers:
         if self.bayes or schema.HETEROGENEITY not in self.tree.children:
             return None
         frame = group(self.tree, schema.HETEROGENEITY).to_dataframe()
-        return frame.iloc[:1] if len(frame) == 2 else frame
+        frame = frame.iloc[:1] if len(frame) == 2 else frame  # of one outcome, the overall row says it all
+        testable = frame[frame["df"] > 0]
+        return testable if len(testable) else None
 
     @cached_property
     def moderators(self) -> WaldTest | None:

@@ -174,11 +174,9 @@ def _correlation(about: Numbers, row: pd.Series, first: bool) -> str:
 def _shares(about: Numbers) -> Iterator[str]:
     items: list[str] = []
     for outcome, values in about.I2.items():
-        if np.isfinite(values[0]):
-            shown = [fixed(value, 1) if np.isfinite(value) else "" for value in values]
-            text = with_interval(shown, about.interval * (not items), unit="%")
-            several = len(about.I2) > 1
-            items.append(text + (f" {outcome}" if outcome == schema.OVERALL else f" for {outcome}") * several)
+        shown = [fixed(value, 1) if np.isfinite(value) else "" for value in values]
+        text = with_interval(shown, about.interval * (not items), unit="%")
+        items.append(text + (f" {outcome}" if outcome == schema.OVERALL else f" for {outcome}") * (len(about.I2) > 1))
     if items:
         yield f"{'Residual ' * about.regression}I² was {together(items)}."
 

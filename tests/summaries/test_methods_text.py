@@ -204,7 +204,9 @@ def test_the_sentence_of_a_paper() -> None:
     )
     assert text.results.startswith("The pooled odds ratio was 0.47 (95% CI 0.33 to 0.68; z = −4.01, p < 0.0001).")
     assert "The variance τ² between studies was 0.34 (95% CI 0.13 to 1.18)" in text.results
-    assert "I² was 92.1% (95% CI 81.9% to 97.7%)" in text.results
+    I2 = bm.confint(bcg(), "qprofile", "I2").isel(parameter=0)
+    shown = (f"{float(I2[name]):.1f}%" for name in ("estimate", "lower", "upper"))
+    assert "I² was {} (95% CI {} to {})".format(*shown) in text.results
 
 
 def test_counts_are_in_words_that_fit() -> None:
@@ -218,6 +220,21 @@ def test_counts_are_in_words_that_fit() -> None:
     assert "40 log risk ratios from 8 groups of id" in dose.methods
     assert "Groups of id had a normally distributed random effect (dose)." in dose.methods
     assert "per unit of dose" in dose.results
+
+
+def test_what_does_not_vary_is_assumed_to_be_the_same() -> None:
+    alone = "which assumes that true effects differ by the predictors alone"
+    assert f"fitted by maximum likelihood (ML) [2], {alone}." in bm.methods_text(fit_of("alcohol", "NL3")).methods
+    spec = bm.specify("logor ~ 1", BCG, S="logorvar", psi=bm.structures.Fixed([[0.0]]), measure="logor")
+    text = bm.methods_text(make_posterior(spec, draws=20))
+    assert "in a fixed-effects meta-analysis [1], fitted by full Bayes, which assumes that all studies" in text.methods
+    assert "τ" not in text.results
+
+
+def test_one_study_has_no_test_of_heterogeneity() -> None:
+    text = bm.methods_text(bm.fit(bm.specify("y ~ 1", {"y": [0.2], "v": [0.1]}, S="v"), "fixed"))
+    assert "Cochran" not in str(text)
+    assert text.results == "The pooled effect was 0.20 (95% CI −0.42 to 0.82; z = 0.63, p = 0.5271)."
 
 
 def test_arms_dropped_rows_and_missing_outcomes_are_told() -> None:
@@ -281,9 +298,9 @@ def test_the_sampler_is_named_with_its_versions() -> None:
     post = bm.sample(spec_of("bcg", "ml"), draws=50, tune=50, chains=2, random_seed=1, progress=False)
     methods = bm.methods_text(post).methods
     assert "2 chains of 50 draws after 50 for tuning" in methods
-    assert re.search(rf"by bayesmeta {re.escape(bm.__version__)} with nutpie [\d.]+ and PyMC [\d.]+\.", methods)
+    assert re.search(rf"with bayesmeta {re.escape(bm.__version__)}, nutpie [\d.]+ and PyMC [\d.]+\.", methods)
     del post.attrs["software"]
-    assert "with nutpie" not in bm.methods_text(make_posterior(spec_of("bcg", "ml"))).methods
+    assert ", nutpie 0" not in bm.methods_text(make_posterior(spec_of("bcg", "ml"))).methods
 
 
 def test_it_prints_wrapped_and_pastes_whole() -> None:
