@@ -136,6 +136,7 @@ class CompoundSymmetry(Exchangeable):
     name = "cs"
     synonyms = ("compound symmetry", "exchangeable")
     meaning = "one variance and one correlation"
+    phrase = "a compound-symmetric covariance matrix (one variance, one correlation)"
     any_order = True
     pair = "equal"
     members = (Identity,)
@@ -155,6 +156,7 @@ class HetCompoundSymmetry(Exchangeable):
     name = "hcs"
     synonyms = ("csh", "heterogeneous compound symmetry")
     meaning = "a variance for each, one correlation"
+    phrase = "a heterogeneous compound-symmetric covariance matrix (a variance for each, one correlation)"
     any_order = loses_effects = True
     pair = "any"
     members = (CompoundSymmetry, Diagonal, Identity)
@@ -174,6 +176,7 @@ class AR1(Autoregressive):
     name = "ar1"
     synonyms = ("ar", "autoregressive")
     meaning = "first-order autoregression with one variance"
+    phrase = "a first-order autoregressive covariance matrix with one variance"
     pair = "equal"
     members = (Identity,)
     common = True
@@ -192,6 +195,7 @@ class HetAR1(Autoregressive):
     name = "har1"
     synonyms = ("har", "heterogeneous ar(1)")
     meaning = "first-order autoregression with a variance for each"
+    phrase = "a first-order autoregressive covariance matrix with a variance for each"
     loses_effects = True
     pair = "any"
     members = (AR1, Diagonal, Identity)

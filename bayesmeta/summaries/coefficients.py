@@ -43,7 +43,7 @@ class Coefficients:
         both = self.scale is None and record.has_response
         model = self.parameters[self.parameters["kind"] == BETA]
         blocks, rows = [], [str(label) for label in model.index]
-        new = _new_effects(tree, self.prob)
+        new = new_effects(tree, self.prob)
         rows += [f"prediction, {outcome}" if len(new) > 1 else "prediction interval" for outcome in new]
         if self.scale != "response":
             blocks.append(self._on_model(model, list(new.values())))
@@ -51,7 +51,7 @@ class Coefficients:
             response = on_scale(model, tree, self.prob, "response")
             blocks.append(self._on_response(response, [record.to_response(new[outcome]) for outcome in new]))
         if is_posterior(tree):
-            blocks.append((("probability",), [*([cell] for cell in self._probabilities()), *[[""]] * len(new)]))
+            blocks.append((("probability",), [*([cell] for cell in self.probabilities()), *[[""]] * len(new)]))
         header = tuple(name for names, _ in blocks for name in names)
         cells = [tuple(cell for _, block in blocks for cell in block[i]) for i in range(len(rows))]
         title = f"Fixed effects ({percent(self.prob)} intervals)"
@@ -96,7 +96,7 @@ class Coefficients:
         record = measure_of(self.tree)
         return {coef: label_of(record, role) for coef, role in roles(self.tree).items()}
 
-    def _probabilities(self) -> list[str]:
+    def probabilities(self) -> list[str]:
         """On which side of no effect a posterior lies, in words such as P(OR < 1)."""
         record, of_coef = measure_of(self.tree), roles(self.tree)
         words = []
@@ -118,7 +118,7 @@ def _digits(row: pd.Series) -> float:
     return float(row["upper"] - row["lower"]) / 8
 
 
-def _new_effects(tree: xr.DataTree, prob: float) -> dict[str, FloatArray]:
+def new_effects(tree: xr.DataTree, prob: float) -> dict[str, FloatArray]:
     """Of every outcome the bounds for the true effect of a new study; none where there is no one interval."""
     if not varies(tree) or has_predictors(tree) or tree.attrs["offset"] or not _same_designs(tree):
         return {}
