@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from bayesmeta.simulation.run import run_study as run_study
     from bayesmeta.simulation.run import study_table as study_table
     from bayesmeta.summaries.compare import compare as compare
+    from bayesmeta.summaries.methods_text import methods_text as methods_text
     from bayesmeta.summaries.summary import summary as summary
     from bayesmeta.tree import Spec as Spec
     from bayesmeta.tree.files import load as load
@@ -102,6 +103,7 @@ _NAMES = {
     "model.specify": ("specify",),
     "simulation.declaration": ("load_study",),
     "simulation.run": ("run_study", "study_table"),
+    "summaries.methods_text": ("methods_text",),
     "summaries.summary": ("summary",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

@@ -75,6 +75,8 @@ class Measure:
     synonyms : tuple of str, default ()
         Other words for it, of other software or of the literature, that `specify` takes as well, in any case; the
         labels are understood without being listed.
+    plural : str, default ""
+        The label of several, where it is not the label with an s.
 
     References
     ----------
@@ -99,6 +101,12 @@ class Measure:
     published_prior: str = ""
     response: Response | None = None
     synonyms: tuple[str, ...] = ()
+    plural: str = ""
+
+    @property
+    def label_of_several(self) -> str:
+        """Several of them, on the scale of the model, as in "log odds ratios"."""
+        return self.plural or f"{self.label}s"
 
     @property
     def has_response(self) -> bool:
@@ -218,7 +226,7 @@ for _measure in (
     Measure("logrr", "log risk ratio", "log RR", True, unit_information_sd=2.0, synonyms=("relative risk",)),
     Measure("loghr", "log hazard ratio", "log HR", True, unit_information_sd=2.0),
     Measure("logirr", "log incidence rate ratio", "log IRR", True, unit_information_sd=2.0, synonyms=("rate ratio",)),
-    Measure("logrom", "log ratio of means", "log RoM", True),
+    Measure("logrom", "log ratio of means", "log RoM", True, plural="log ratios of means"),
     Measure("rd", "risk difference", "RD"),
     Measure("md", "mean difference", "MD", synonyms=("raw mean difference", "weighted mean difference", "wmd")),
     Measure(
@@ -235,18 +243,21 @@ for _measure in (
         unit_information_sd=1.0,
         response=Response("correlation", np.tanh),
         synonyms=("z transformed correlation",),
+        plural="values of Fisher's z",
     ),
     Measure(
         *("logit", "logit of a proportion"),
         null=None,
         response=Response("proportion", _expit, "odds ratio"),
         synonyms=("plo", "logit proportion"),
+        plural="logits of proportions",
     ),
     Measure(
         *("arcsine", "arcsine of the root of a proportion"),
         null=None,
         response=Response("proportion", _squared_sine),
         synonyms=("pas", "arcsine proportion"),
+        plural="arcsines of the roots of proportions",
     ),
     Measure("lograte", "log incidence rate", "log IR", True, null=None, synonyms=("irln",)),
     Measure("mean", "mean", null=None, synonyms=("mn",)),

@@ -33,6 +33,11 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(directory.glob("*.toml"))}
 
 
+def is_declared(path: Path) -> bool:
+    """Whether a path is read as a model file, or is the name of a bundled one; anything else is saved results."""
+    return path.suffix in (".toml", *TABLES) or (not path.exists() and str(path) in bundled())
+
+
 def locate(name: str | Path) -> Path:
     """The path of a file, or of the bundled file of that name; a path takes precedence.
 

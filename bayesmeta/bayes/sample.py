@@ -67,7 +67,7 @@ def sample(
         psi_L; densities `/log_likelihood` of the outer groups, `/log_likelihood_conditional` of every observation given
         all others, `/log_prior` by block; `/prior`, `/prior_predictive`; `/posterior_predictive`, y of the same groups
         given their random effects, and `/posterior_predictive_new`, y of new groups; `/diagnostics`; and the
-        specification. ArviZ works on it as it is.
+        specification. ArviZ works on it as it is. The page docs/results_tree.md says what is where.
 
     Raises
     ------

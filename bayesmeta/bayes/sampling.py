@@ -5,6 +5,7 @@ Importing this file loads PyMC; `sample` does so when it is called.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,7 @@ import xarray as xr
 from bayesmeta.bayes.chains import alarms
 from bayesmeta.bayes.posterior import Draws, posterior_tree
 from bayesmeta.bayes.pymc_model import build
-from bayesmeta.bayes.samplers import Nutpie, Sampler, Settings, by_pymc, sampler_named, start, statistics
+from bayesmeta.bayes.samplers import SAMPLERS, Nutpie, Sampler, Settings, by_pymc, sampler_named, start, statistics
 from bayesmeta.bayes.vicinity import vicinity
 from bayesmeta.errors import ConvergenceWarning, warn
 from bayesmeta.model.spec import Spec
@@ -68,6 +69,12 @@ class _Seeds:
         return replace(settings, seed=self.chains)
 
 
+def _software(sampler: str) -> str:
+    """What drew the chains, with versions, as a paper names it: "nutpie 0.15.2 and PyMC 5.25.1"."""
+    packages = dict.fromkeys((*SAMPLERS[sampler].needs, "pymc"))
+    return " and ".join(f"{package.replace('pymc', 'PyMC')} {version(package)}" for package in packages)
+
+
 def _tree(
     spec: Spec,
     priors: ModelPriors,
@@ -78,7 +85,7 @@ def _tree(
 ) -> xr.DataTree:
     """The results tree of what a sampler returned; warns of chains that are not to be trusted."""
     about = {"sampler": sampler, "seed": str(settings.seed), "tune": str(settings.tune)}
-    about["target_accept"] = str(settings.target_accept)
+    about |= {"target_accept": str(settings.target_accept), "software": _software(sampler)}
     draws, seeds = Draws.of(spec, raw["posterior"].to_dataset()), _Seeds.of(settings.seed)
     tree = posterior_tree(spec, priors, draws, statistics(raw), about, seeds.rest, random_effects)
     for sentence in alarms(tree):

@@ -131,6 +131,23 @@ def estimates(
 
 
 @command
+def methods(
+    file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
+    model: OneModel = None,
+    scale: Annotated[
+        Literal["model", "response"] | None,
+        typer.Option(help="response, the default where a measure has one: odds ratios of log odds ratios."),
+    ] = None,
+    prob: Annotated[float, typer.Option(help="Probability of the intervals, between 0 and 1.")] = 0.95,
+    form: Annotated[Literal["text", "markdown", "latex"], typer.Option("--format", help="Form of the text.")] = "text",
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Print the methods and results sections of a paper with references, of saved results or of models it fits."""
+    work.paper_text.methods(file, model, scale, prob, form, json, allow_outside)
+
+
+@command
 def plot(
     files: Annotated[
         list[Path], typer.Argument(help="Model files or names of bundled ones, saved results, or a simulation study.")

@@ -19,7 +19,7 @@ from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files
 
 
-def _read(file: Path, model: str | None) -> dict[str, xr.DataTree]:
+def read_results(file: Path, model: str | None) -> dict[str, xr.DataTree]:
     """The results of a file by model, or those of one."""
     trees = files.read(file)
     if model is None:
@@ -31,7 +31,7 @@ def _read(file: Path, model: str | None) -> dict[str, xr.DataTree]:
 def print_estimates(
     file: Path, model: str | None, scale: Literal["model", "response"], prob: float, json: bool
 ) -> None:
-    tables = {name: estimates(tree, prob, scale).reset_index() for name, tree in _read(file, model).items()}
+    tables = {name: estimates(tree, prob, scale).reset_index() for name, tree in read_results(file, model).items()}
     if json:
         rows = {name: table.to_dict("records") for name, table in tables.items()}
         echo(json_text({"file": str(file), "prob": prob, "scale": scale, "results": rows}))
@@ -40,7 +40,7 @@ def print_estimates(
 
 
 def show(file: Path, model: str | None, json: bool) -> None:
-    trees = _read(file, model)
+    trees = read_results(file, model)
     if json:
         echo(json_text({"file": str(file), "results": {name: tree_record(tree) for name, tree in trees.items()}}))
         return

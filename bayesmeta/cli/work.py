@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bayesmeta.cli import from_csv as from_csv
+    from bayesmeta.cli import paper_text as paper_text
     from bayesmeta.cli import presentation as presentation
     from bayesmeta.cli import replication as replication
     from bayesmeta.cli import run_models as run_models
 
-_MODULES = ("presentation", "replication", "run_models", "from_csv")
+_MODULES = ("paper_text", "presentation", "replication", "run_models", "from_csv")
 
 
 def __getattr__(name: str) -> ModuleType:

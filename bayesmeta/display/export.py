@@ -1,28 +1,11 @@
 """Pages as text, HTML, Markdown and LaTeX: the same blocks and the same digits, each with its own escapes."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from bayesmeta.display import tables
+from bayesmeta.display.escapes import for_latex, for_markdown, latex_row
 from bayesmeta.display.tables import Block, Facts, Table
-
-# what Markdown would read as markup; brackets only where they could begin a link, a footnote or a citation
-_MARKDOWN = re.compile(r"[\\`*_<>|~$&]|\](?=[(\[{:])|\[(?=[\^@])")
-_LATEX = str.maketrans(
-    {
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "`": r"\textasciigrave{}",
-        "|": r"\textbar{}",
-        "<": "$<$",
-        ">": "$>$",
-    }
-)
-_MINUS = re.compile(r"(?<![\w)\].])-(?=\d|inf)")
-_LIGATURE = re.compile(r"-(?=-)")
 
 
 class Page(ABC):
@@ -91,59 +74,42 @@ def latex(blocks: Iterable[Block]) -> str:
 
 
 def _markdown_facts(facts: Facts) -> str:
-    items = [f"- **{_for_markdown(label)}**: {_for_markdown(value)}" for label, value in facts.pairs]
+    items = [f"- **{for_markdown(label)}**: {for_markdown(value)}" for label, value in facts.pairs]
     return "\n".join([*_bold(facts.title), *items])
 
 
 def _markdown_table(table: Table) -> str:
-    head = _piped(map(_for_markdown, ("", *table.header)))
-    rows = [_piped(map(_for_markdown, row)) for row in table.rows]
+    head = _piped(map(for_markdown, ("", *table.header)))
+    rows = [_piped(map(for_markdown, row)) for row in table.rows]
     return "\n".join([*_bold(table.title), head, _piped([":--", *["--:"] * len(table.header)]), *rows])
 
 
 def _bold(title: str) -> list[str]:
-    return [f"**{_for_markdown(title)}**", ""] if title else []
+    return [f"**{for_markdown(title)}**", ""] if title else []
 
 
 def _piped(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _for_markdown(text: str) -> str:
-    return _MARKDOWN.sub(lambda match: "\\" + match[0], " ".join(text.split()))
-
-
 def _latex_facts(facts: Facts) -> str:
-    title = [rf"\noindent\textbf{{{_for_latex(facts.title)}}}"] if facts.title else []
-    items = [rf"\item[{{{_for_latex(label)}}}] {_for_latex(value)}" for label, value in facts.pairs]
+    title = [rf"\noindent\textbf{{{for_latex(facts.title)}}}"] if facts.title else []
+    items = [rf"\item[{{{for_latex(label)}}}] {for_latex(value)}" for label, value in facts.pairs]
     return "\n".join([*title, r"\begin{description}", *items, r"\end{description}"])
 
 
 def _latex_table(table: Table) -> str:
-    caption = [rf"\caption{{{_for_latex(table.title)}}}"] if table.title else []
+    caption = [rf"\caption{{{for_latex(table.title)}}}"] if table.title else []
     return "\n".join(
         [
             *(r"\begin{table}", r"\centering", *caption),
             *(
                 rf"\begin{{tabular}}{{l{'r' * len(table.header)}}}",
                 r"\toprule",
-                _line(("", *table.header)),
+                latex_row(("", *table.header)),
                 r"\midrule",
             ),
-            *map(_line, table.rows),
+            *map(latex_row, table.rows),
             *(r"\bottomrule", r"\end{tabular}", r"\end{table}"),
         ]
     )
-
-
-def _line(cells: Iterable[str]) -> str:
-    line = " & ".join(map(_for_latex, cells)) + r" \\"
-    # after the end of a row, a bracket or a star would be an argument of that end
-    return "{}" + line if line.startswith(("[", "*")) else line
-
-
-def _for_latex(text: str) -> str:
-    if text == tables.NOTHING:
-        return "--"
-    escaped = _LIGATURE.sub("-{}", " ".join(text.split()).translate(_LATEX))
-    return _MINUS.sub("$-$", escaped)

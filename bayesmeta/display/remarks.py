@@ -35,7 +35,7 @@ def model_name(tree: xr.DataTree) -> str:
     outcomes = len(set(constant["outcome_index"].to_numpy().tolist()))
     k = len(set(constant["row_index"].to_numpy().tolist()))
     several = f", {outcomes} outcomes" if outcomes > 1 else ""
-    kind = " ".join(word for word in ("multivariate" * (outcomes > 1), _variation(tree)) if word)
+    kind = " ".join(word for word in ("multivariate" * (outcomes > 1), variation(tree)) if word)
     what = "meta-regression" if has_predictors(tree) else "model"
     return f"{kind[:1].upper()}{kind[1:]} {what} (k = {k}{several})"
 
@@ -45,7 +45,8 @@ def varies(tree: xr.DataTree) -> bool:
     return not method_of(tree).zero_psi and any(effects(tree, level) for level in level_structures(tree))
 
 
-def _variation(tree: xr.DataTree) -> str:
+def variation(tree: xr.DataTree) -> str:
+    """Whether true effects vary between groups, and of how many levels: "multilevel random-effects"."""
     if not is_posterior(tree) and not varies(tree):
         return "fixed-effects"
     levels = [level for level in level_structures(tree) if effects(tree, level)]
@@ -119,44 +120,71 @@ def alarms(tree: xr.DataTree) -> list[str]:
 
 def notes(tree: xr.DataTree) -> list[str]:
     """What was dropped, is missing, was assumed, or lies at a boundary."""
-    own = posterior_remarks.notes(tree) if is_posterior(tree) else [*_boundary(tree), *_other_modes(tree)]
-    return [*_dropped(tree), *_missing(tree), *json.loads(tree.attrs["notes"]), *own]
+    at_boundary = [] if is_posterior(tree) else _boundary(tree)
+    return [*_dropped(tree), *_missing(tree), *_assumed(tree), *at_boundary, *_of_the_method(tree)]
+
+
+def assumptions(tree: xr.DataTree) -> list[str]:
+    """The notes that are neither about rows and outcomes nor about boundaries."""
+    return [*_assumed(tree), *_of_the_method(tree)]
+
+
+def _assumed(tree: xr.DataTree) -> list[str]:
+    return [str(note) for note in json.loads(tree.attrs["notes"])]
+
+
+def _of_the_method(tree: xr.DataTree) -> list[str]:
+    return posterior_remarks.notes(tree) if is_posterior(tree) else _other_modes(tree)
+
+
+def dropped_rows(tree: xr.DataTree) -> dict[str, list[str]]:
+    """The names of the rows that are not in the model, by reason."""
+    reasons = group(tree, schema.RAW)[raw_data.DROPPED].values.astype(str)
+    rows: dict[str, list[str]] = {}
+    if reasons.astype(bool).any():
+        for label, reason in zip(row_labels(tree), reasons, strict=True):
+            if reason:
+                rows.setdefault(str(reason), []).append(label)
+    return rows
 
 
 def _dropped(tree: xr.DataTree) -> list[str]:
-    raw = group(tree, schema.RAW)
-    reasons = raw[raw_data.DROPPED].values.astype(str)
-    if not reasons.astype(bool).any():
-        return []
-    rows: dict[str, list[str]] = {}
-    for label, reason in zip(row_labels(tree), reasons, strict=True):
-        if reason:
-            rows.setdefault(str(reason), []).append(label)
+    n = group(tree, schema.RAW).sizes[schema.ROW]
     return [
-        f"{len(labels)} of {raw.sizes[schema.ROW]} rows dropped: {reason} ({listing(labels)})"
-        for reason, labels in rows.items()
+        f"{len(labels)} of {n} rows dropped: {reason} ({listing(labels)})"
+        for reason, labels in dropped_rows(tree).items()
     ]
 
 
-def _missing(tree: xr.DataTree) -> list[str]:
+def missing_outcomes(tree: xr.DataTree) -> tuple[int, dict[str, int]]:
+    """How many outcomes the used rows could have, and how many of each are missing, of those that lack any."""
     used = int(group(tree, schema.RAW)[raw_data.KEPT].sum())
     seen = group(tree, schema.OBSERVED)[schema.OUTCOME].values.astype(str)
     lacking = {outcome: used - int(np.sum(seen == outcome)) for outcome in _outcomes(tree)}
-    if not (total := sum(lacking.values())):
+    return used * len(lacking), {outcome: count for outcome, count in lacking.items() if count}
+
+
+def _missing(tree: xr.DataTree) -> list[str]:
+    possible, lacking = missing_outcomes(tree)
+    if not lacking:
         return []
-    each = listing([f"{outcome} {count}" for outcome, count in lacking.items() if count], most=12)
-    return [f"{total} of {used * len(lacking)} outcomes missing ({each}), taken as {method_of(tree).missing}"]
+    each = listing([f"{outcome} {count}" for outcome, count in lacking.items()], most=12)
+    return [f"{sum(lacking.values())} of {possible} outcomes missing ({each}), taken as {method_of(tree).missing}"]
+
+
+def boundaries(tree: xr.DataTree) -> dict[str, str]:
+    """The levels whose covariance is estimated at the edge of its range, and what lies there, in words."""
+    if schema.OPTIMIZER not in tree.children:
+        return {}
+    flags = group(tree, schema.OPTIMIZER)["at_boundary"].values.astype(bool)
+    return {level: _edge(tree, level) for level, free in free_of_levels(tree).items() if flags[free].any()}
 
 
 def _boundary(tree: xr.DataTree) -> list[str]:
-    if schema.OPTIMIZER not in tree.children:
-        return []
-    flags = group(tree, schema.OPTIMIZER)["at_boundary"].values.astype(bool)
-    levels = [level for level, free in free_of_levels(tree).items() if flags[free].any()]
     return [
-        f"between-group covariance of {level} at its boundary: {_edge(tree, level)}; "
+        f"between-group covariance of {level} at its boundary: {edge}; "
         "standard errors and Wald intervals of this level are not valid there"
-        for level in levels
+        for level, edge in boundaries(tree).items()
     ]
 
 

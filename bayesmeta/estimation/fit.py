@@ -63,7 +63,8 @@ def fit(
     Returns
     -------
     DataTree
-        The results tree, which contains the specification: every later question takes it alone.
+        The results tree, which contains the specification: every later question takes it alone. The page
+        docs/results_tree.md says what is where.
 
     Raises
     ------

@@ -46,5 +46,7 @@ register(
         likelihood="full",
         zero_psi=True,
         synonyms=("fe", "ee", "ce", "fixed effect", "fixed effects", "equal effects", "common effect", "common"),
+        reference="Rice K, Higgins JPT, Lumley T (2018). A re-evaluation of fixed effect(s) meta-analysis. Journal of "
+        "the Royal Statistical Society, Series A 181:205-227.",
     )
 )

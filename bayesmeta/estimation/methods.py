@@ -43,6 +43,8 @@ class Method:
         `estimate` for many data sets at once, see `fit_many`; None to take them one by one.
     synonyms : tuple of str
         Other words for it, of other software or of the literature, that are taken as well, in any case.
+    reference : str
+        The publication that a paper cites for it, as in a list of references; empty where there is none to cite.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Method:
     missing: str = "missing at random"
     together: Callable[..., Any] | None = None
     synonyms: tuple[str, ...] = ()
+    reference: str = ""
 
     @property
     def searches(self) -> bool:

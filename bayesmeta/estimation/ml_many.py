@@ -103,6 +103,8 @@ register(
         options=OPTIONS,
         likelihood="restricted",
         together=partial(fit_likelihood_many, restricted=True),
+        reference="Harville DA (1977). Maximum likelihood approaches to variance component estimation and to related "
+        "problems. Journal of the American Statistical Association 72:320-338.",
     )
 )
 register(
@@ -114,5 +116,7 @@ register(
         options=OPTIONS,
         likelihood="full",
         together=partial(fit_likelihood_many, restricted=False),
+        reference="Hardy RJ, Thompson SG (1996). A likelihood approach to meta-analysis with random effects. "
+        "Statistics in Medicine 15:619-629.",
     )
 )

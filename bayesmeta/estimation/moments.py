@@ -203,7 +203,17 @@ def lower_factor(psi: FloatArray) -> FloatArray:
 
 
 AT_RANDOM = "missing completely at random"
-register(Method("mm", "the method of moments", "moments", fit_mm, missing=AT_RANDOM))
+register(
+    Method(
+        name="mm",
+        label="the method of moments",
+        short="moments",
+        estimate=fit_mm,
+        missing=AT_RANDOM,
+        reference="Jackson D, White IR, Riley RD (2013). A matrix-based method of moments for fitting the multivariate "
+        "random effects model for meta-analysis and meta-regression. Biometrical Journal 55:231-245.",
+    )
+)
 register(
     Method(
         name="vc",
@@ -212,5 +222,7 @@ register(
         estimate=fit_vc,
         options=("vc_adjust", "max_iterations", "tolerance"),
         missing=AT_RANDOM,
+        reference="Berkey CS, Hoaglin DC, Antczak-Bouckoms A, Mosteller F, Colditz GA (1998). Meta-analysis of "
+        "multiple outcomes by regression with random effects. Statistics in Medicine 17:2537-2550.",
     )
 )

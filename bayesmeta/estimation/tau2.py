@@ -180,6 +180,21 @@ def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], toleranc
     return at_psi(spec, method, psi, np.array([se]), np.array([tau]), np.array([[variance]]), search)
 
 
+_REFERENCES = {
+    "dl": "DerSimonian R, Laird N (1986). Meta-analysis in clinical trials. Controlled Clinical Trials 7:177-188.",
+    "he": "Hedges LV (1983). A random effects model for effect sizes. Psychological Bulletin 93:388-395.",
+    "hs": "Hunter JE, Schmidt FL (1990). Methods of meta-analysis: correcting error and bias in research findings. "
+    "Thousand Oaks, CA: Sage.",
+    "sj": "Sidik K, Jonkman JN (2005). Simple heterogeneity variance estimation for meta-analysis. Journal of the "
+    "Royal Statistical Society, Series C 54:367-384.",
+    "eb": "Morris CN (1983). Parametric empirical Bayes inference: theory and applications. Journal of the American "
+    "Statistical Association 78:47-55.",
+    "pm": "Paule RC, Mandel J (1982). Consensus values and weighting factors. Journal of Research of the National "
+    "Bureau of Standards 87:377-385.",
+    "pmm": "Viechtbauer W (2021). Median-unbiased estimators for the amount of heterogeneity in meta-analysis. "
+    "European Congress of Methodology, Valencia, Spain.",
+}
+
 for _name, _label, _estimator, _options, _synonyms in (
     ("dl", "DerSimonian and Laird's method", dersimonian_laird, (), ("DerSimonian-Laird",)),
     ("he", "Hedges's method", hedges, (), ("Hedges", "Hedges-Olkin")),
@@ -191,4 +206,5 @@ for _name, _label, _estimator, _options, _synonyms in (
 ):
     _short = _name.upper()
     _estimate = partial(fit_tau2, method=_name, estimator=_estimator)
-    register(Method(_name, f"{_label} ({_short})", _short, _estimate, _options, synonyms=_synonyms))
+    _full, _source = f"{_label} ({_short})", _REFERENCES[_name]
+    register(Method(_name, _full, _short, _estimate, _options, synonyms=_synonyms, reference=_source))

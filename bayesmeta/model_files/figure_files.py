@@ -20,7 +20,7 @@ from bayesmeta.model_files.figures import KINDS, Figure, draw
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.simulation.declaration import declares_simulation, load_study
 from bayesmeta.simulation.run import RESULTS, study_table
-from bayesmeta.toml_files import TABLES, bundled, locate
+from bayesmeta.toml_files import is_declared, locate
 from bayesmeta.tree import files
 from bayesmeta.tree.files import check_place
 
@@ -54,11 +54,6 @@ class Drawing:
 
     path: Path
     make: Callable[[], "Picture"]
-
-
-def is_declared(path: Path) -> bool:
-    """Whether a path is read as a model file, or is the name of a bundled one; anything else is saved results."""
-    return path.suffix in (".toml", *TABLES) or (not path.exists() and str(path) in bundled())
 
 
 def is_study(path: Path) -> bool:

@@ -20,7 +20,6 @@ from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Spec
-from bayesmeta.model_files.figure_files import is_declared
 from bayesmeta.model_files.figures import KINDS, Figure, draw
 from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
 from bayesmeta.priors.defaults import resolve
@@ -32,6 +31,7 @@ from bayesmeta.report.pictures import Drawing
 from bayesmeta.report.render import Report, render
 from bayesmeta.report.sections.other_priors import other_priors
 from bayesmeta.report.sections.python_code import code_of
+from bayesmeta.toml_files import is_declared
 from bayesmeta.tree import files
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, spec_attrs

@@ -15,6 +15,7 @@ from bayesmeta.report.sections import results
 from bayesmeta.report.sections.chain_plots import of_chains
 from bayesmeta.report.sections.data import data_table
 from bayesmeta.report.sections.diagnostics import diagnostics
+from bayesmeta.report.sections.manuscript import manuscript
 from bayesmeta.report.sections.model import equations, facts, levels, of_tree
 from bayesmeta.report.sections.opening import findings
 from bayesmeta.report.sections.other_priors import sensitivity_blocks
@@ -99,6 +100,7 @@ def chapter_sections(
         Section("Data", _data(chapter, first, seen), folded=True),
         Section("More pictures" if open_ else "Pictures", _drawn([*folded, *checks]), folded=True),
         Section("Convergence", (*diagnosed, *_drawn(chains), *_no_priors(chapter, bool(bayes))), folded=True),
+        manuscript(trees, prob),
     )
 
 

@@ -74,6 +74,8 @@ class Structure(ABC):
     name : as users write it.
     synonyms : other words for it, of other software, that are taken as well, in any case.
     meaning : in a few words, for reports; by default the first sentence of the docstring.
+    phrase : what random effects of this family have, in a sentence of a paper: "an unstructured covariance matrix"; by
+        default made from the meaning.
     arguments : of the constructor, such as a matrix; a family without any can be named by its name alone.
     unrestricted : whether it holds every covariance matrix.
     uncorrelated : whether all correlations are zero.
@@ -86,6 +88,7 @@ class Structure(ABC):
     name: ClassVar[str]
     synonyms: ClassVar[tuple[str, ...]] = ()
     meaning: ClassVar[str] = ""
+    phrase: ClassVar[str] = ""
     arguments: ClassVar[tuple[str, ...]] = ()
     unrestricted: ClassVar[bool] = False
     uncorrelated: ClassVar[bool] = False
@@ -230,6 +233,15 @@ class Structure(ABC):
         if dim == 1 and not self.arguments:
             return "one variance"
         return self.meaning or (type(self).__doc__ or "").split(".")[0]
+
+    def in_a_sentence(self, dim: int) -> str:
+        """What `dim` effects of this family have, to go on after "with".
+
+        >>> from bayesmeta.structures import Unstructured
+        >>> Unstructured().in_a_sentence(2)
+        'an unstructured covariance matrix'
+        """
+        return self.phrase or f"a covariance matrix of the structure '{self.name}' ({self.describe(dim)})"
 
     def symbol(self, dim: int) -> str:
         """The letter for its matrix: a variance where there is one effect."""

@@ -142,6 +142,7 @@ class CompoundSymmetry(Exchangeable):
     name = "cs"
     synonyms = ("compound symmetry", "exchangeable")
     meaning = "one variance and one correlation"
+    phrase = "a compound-symmetric covariance matrix (one variance, one correlation)"
     any_order = True
     pair = "equal"
     members = (Identity,)
@@ -165,6 +166,7 @@ class HetCompoundSymmetry(Exchangeable):
     name = "hcs"
     synonyms = ("csh", "heterogeneous compound symmetry")
     meaning = "a variance for each, one correlation"
+    phrase = "a heterogeneous compound-symmetric covariance matrix (a variance for each, one correlation)"
     any_order = loses_effects = True
     pair = "any"
     members = (CompoundSymmetry, Diagonal, Identity)
@@ -184,6 +186,7 @@ class AR1(Autoregressive):
     name = "ar1"
     synonyms = ("ar", "autoregressive")
     meaning = "first-order autoregression with one variance"
+    phrase = "a first-order autoregressive covariance matrix with one variance"
     pair = "equal"
     members = (Identity,)
     common = True
@@ -202,6 +205,7 @@ class HetAR1(Autoregressive):
     name = "har1"
     synonyms = ("har", "heterogeneous ar(1)")
     meaning = "first-order autoregression with a variance for each"
+    phrase = "a first-order autoregressive covariance matrix with a variance for each"
     loses_effects = True
     pair = "any"
     members = (AR1, Diagonal, Identity)

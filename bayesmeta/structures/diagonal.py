@@ -153,6 +153,7 @@ class Identity(Scaled):
     name = "id"
     synonyms = ("identity",)
     meaning = "one variance for all, no correlation"
+    phrase = "one variance for all and no correlations"
     common = True
     uncorrelated = any_order = True
 
@@ -164,6 +165,7 @@ class Diagonal(Scaled):
     name = "diag"
     synonyms = ("diagonal",)
     meaning = "a variance for each, no correlation"
+    phrase = "a diagonal covariance matrix"
     common = False
     uncorrelated = any_order = loses_effects = True
     members = (Identity,)

@@ -77,6 +77,7 @@ class Proportional(WithMatrix, Scaled):
 
     name = "prop"
     meaning = "an unknown multiple of a given matrix"
+    phrase = "a covariance matrix that is known up to a factor"
     common = True
 
     def __init__(self, matrix: Any) -> None:
@@ -104,6 +105,7 @@ class KnownCorrelation(WithMatrix, Scaled):
 
     name = "cor"
     meaning = "a variance for each, given correlations"
+    phrase = "a variance for each and known correlations"
     common = False
 
     def __init__(self, matrix: Any) -> None:
@@ -132,6 +134,7 @@ class Fixed(WithMatrix):
 
     name = "fixed"
     meaning = "given, nothing to estimate"
+    phrase = "a known covariance matrix, of which nothing was estimated"
 
     def n_tau(self, dim: int) -> int:
         return 0

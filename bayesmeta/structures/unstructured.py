@@ -71,6 +71,7 @@ class Unstructured(Structure):
     name = "unstr"
     synonyms = ("un", "unstructured")
     meaning = "any covariance matrix"
+    phrase = "an unstructured covariance matrix"
     unrestricted = any_order = loses_effects = True
     pair = "any"
 

@@ -47,7 +47,7 @@ class Coefficients:
         both = self.scale is None and record.has_response
         model = self.parameters[self.parameters["kind"] == BETA]
         blocks, rows = [], [str(label) for label in model.index]
-        new = _new_effects(tree, self.prob, self.asked)
+        new = new_effects(tree, self.prob, self.asked)
         rows += [f"prediction, {outcome}" if len(new) > 1 else "prediction interval" for outcome in new]
         if self.scale != "response":
             blocks.append(self._on_model(model, list(new.values())))
@@ -55,7 +55,7 @@ class Coefficients:
             response = on_scale(model, tree, self.prob, "response")
             blocks.append(self._on_response(response, [record.to_response(new[outcome]) for outcome in new]))
         if is_posterior(tree):
-            blocks.append((("probability",), [*([cell] for cell in self._probabilities()), *[[""]] * len(new)]))
+            blocks.append((("probability",), [*([cell] for cell in self.probabilities()), *[[""]] * len(new)]))
         header = tuple(name for names, _ in blocks for name in names)
         cells = [tuple(cell for _, block in blocks for cell in block[i]) for i in range(len(rows))]
         title = f"Fixed effects ({percent(self.prob)} intervals)"
@@ -102,7 +102,7 @@ class Coefficients:
         record = measure_of(self.tree)
         return {coef: label_of(record, role) for coef, role in roles(self.tree).items()}
 
-    def _probabilities(self) -> list[str]:
+    def probabilities(self) -> list[str]:
         """On which side of no effect a posterior lies, in words such as P(OR < 1)."""
         record, of_coef = measure_of(self.tree), roles(self.tree)
         words = []
@@ -124,12 +124,15 @@ def _digits(row: pd.Series) -> float:
     return float(row["upper"] - row["lower"]) / 8
 
 
-def _new_effects(tree: xr.DataTree, prob: float, asked: Mapping[str, Any]) -> dict[str, FloatArray]:
-    """Of every outcome the bounds for the true effect of a new study; none where there is no one interval."""
+def new_effects(tree: xr.DataTree, prob: float, asked: Mapping[str, Any] | None = None) -> dict[str, FloatArray]:
+    """Of every outcome the bounds for the true effect of a new study; none where there is no one interval.
+
+    asked : the arguments `vcov` and `df` of `bm.predict`.
+    """
     if not varies(tree) or has_predictors(tree) or tree.attrs["offset"] or not _same_designs(tree):
         return {}
     try:
-        predicted = predict(tree, {}, "prediction", prob, **asked)
+        predicted = predict(tree, {}, "prediction", prob, **(asked or {}))
     except DataError:  # the random part asks for predictors, though they are the same in all rows
         return {}
     bounds = np.stack([predicted[bound].to_numpy()[0] for bound in _BOUNDS], axis=-1)

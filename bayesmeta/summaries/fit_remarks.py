@@ -26,8 +26,8 @@ def moderators_and_fit(tree: xr.DataTree, used: Reference | None) -> list[Facts]
     pairs = []
     if (test := omnibus(tree, used)) is not None:
         pairs.append(("Test of moderators", _words("QM", test)))
-        if explained := _explained(tree):
-            pairs.append(("R2", explained))
+        if (share := explained(tree)) is not None:
+            pairs.append(("R2", f"{fixed(share, 2)}% of the variance of true effects explained by the predictors"))
     elif (test := all_effects(tree, used)) is not None:
         pairs.append(("Test that all effects are zero", _words("chi2", test)))
     return [Facts(tuple(pairs))] if pairs else []
@@ -43,19 +43,19 @@ def _words(name: str, test: JointTest) -> str:
     return f"{letter} = {fixed(test.statistic, 2)}, df {df}, p {p.replace('<', '< ') if '<' in p else f'= {p}'}"
 
 
-def _explained(tree: xr.DataTree) -> str:
-    """Share of the variance between groups that the predictors explain, for one outcome with one effect per level."""
+def explained(tree: xr.DataTree) -> float | None:
+    """R2 in percent, for one outcome with one effect per level; None where there is none, or it takes too long."""
     one = all(len(effects(tree, level)) <= 1 for level in level_structures(tree))
     small = group(tree, schema.CONSTANT).sizes[schema.OBS] <= _MOST_ROWS
     if not (varies(tree) and one and small):
-        return ""
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BayesmetaWarning)
             total = float(r_squared(tree)["R2"].sel(level=TOTAL).values[0])
     except BayesmetaError:
-        return ""
-    return f"{fixed(total, 2)}% of the variance of true effects explained by the predictors" * bool(np.isfinite(total))
+        return None
+    return total if np.isfinite(total) else None
 
 
 def criteria(tree: xr.DataTree) -> list[Facts]:

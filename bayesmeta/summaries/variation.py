@@ -22,6 +22,7 @@ from bayesmeta.tree.specification import group, spec_from_tree
 from bayesmeta.tree.variance_shares import excess
 
 I2, H2 = "I2 (%, from tau2)", "H2 (from tau2)"
+Q_PROFILE = "by Q-profile"  # the intervals, else Wald
 _MOST_ROWS = 2_000  # beyond, the Q-profile takes longer than a page may
 _NUMBERS = ["estimate", "se", "lower", "upper"]
 
@@ -33,7 +34,7 @@ def title(tree: xr.DataTree) -> str:
 
 def variances_table(tree: xr.DataTree, prob: float) -> Table:
     """tau2 and tau of every level, and I2 and H2 for one outcome; for levels with one random effect each."""
-    rows, interval = _with_intervals(tree, prob)
+    rows, interval = variances(tree, prob)
     cells = [(str(label), *_numbers(str(label), row)) for label, row in rows.iterrows()]
     of_draws = is_posterior(tree)
     kind = "" if of_draws else f", {interval}"
@@ -49,15 +50,15 @@ def _numbers(label: str, row: pd.Series) -> tuple[str, ...]:
     return tuple(number(value, row["se"]) for value in row[_NUMBERS])
 
 
-def _with_intervals(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
-    """The rows of the table, and how their intervals came about."""
+def variances(tree: xr.DataTree, prob: float) -> tuple[pd.DataFrame, str]:
+    """tau2 and tau of every level, one after the other, then I2 and H2; and how their intervals came about."""
     if not is_posterior(tree) and (exact := _q_profile(tree, prob)) is not None:
-        return exact, "by Q-profile"
+        return exact, Q_PROFILE
     frame = estimates(tree, prob)
     squares, sds = frame[frame["kind"] == PSI], frame[frame["kind"] == TAU]
     pairs = [label for square, sd in zip(squares.index, sds.index, strict=True) for label in (square, sd)]
     rows = frame.loc[pairs, _NUMBERS]
-    return pd.concat([rows, pd.DataFrame(dict(_shares(tree, prob)), _NUMBERS).T]), "Wald"
+    return pd.concat([rows, pd.DataFrame(dict(shares(tree, prob)), _NUMBERS).T]), "Wald"
 
 
 def _q_profile(tree: xr.DataTree, prob: float) -> pd.DataFrame | None:
@@ -73,7 +74,7 @@ def _q_profile(tree: xr.DataTree, prob: float) -> pd.DataFrame | None:
     return exact.rename(index={"I2": I2, "H2": H2})[_NUMBERS]
 
 
-def _shares(tree: xr.DataTree, prob: float) -> Iterator[tuple[str, list[float]]]:
+def shares(tree: xr.DataTree, prob: float) -> Iterator[tuple[str, list[float]]]:
     """I2 and H2, of a fit the estimates of one outcome, of a posterior what its draws say of each outcome."""
     if not is_posterior(tree):
         table = group(tree, schema.HETEROGENEITY) if schema.HETEROGENEITY in tree.children else xr.Dataset()
@@ -104,9 +105,9 @@ def _wald_shares(tree: xr.DataTree, relative: float, prob: float) -> Iterator[tu
 
 def tests(tree: xr.DataTree, prob: float) -> list[Table | Facts]:
     """Cochran's Q, in a line for one outcome; of a posterior I2 and H2, where they are not among the variances."""
-    together = _one_effect_each(tree)
+    together = one_effect_each(tree)
     if is_posterior(tree):
-        rows = tuple((label, *(fixed(value, 2) for value in values)) for label, values in _shares(tree, prob))
+        rows = tuple((label, *(fixed(value, 2) for value in values)) for label, values in shares(tree, prob))
         shown = bool(rows) and not together
         return [Table(f"{title(tree)} ({percent(prob)} intervals)", ("mean", "sd", "lower", "upper"), rows)] * shown
     if schema.HETEROGENEITY not in tree.children:
@@ -123,7 +124,8 @@ def tests(tree: xr.DataTree, prob: float) -> list[Table | Facts]:
     return [Facts(((f"Test of {title(tree).lower()}", words),))]
 
 
-def _one_effect_each(tree: xr.DataTree) -> bool:
+def one_effect_each(tree: xr.DataTree) -> bool:
+    """Whether no level has several random effects, so that variances stand for all there is."""
     return max((len(effects(tree, level)) for level in level_structures(tree)), default=0) <= 1
 
 

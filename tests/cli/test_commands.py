@@ -256,3 +256,43 @@ def test_arguments_of_a_plot_need_no_kind_where_there_is_one(directory: Path) ->
     ran = RUN.invoke(app, ["plot", "bcg", "--set", "prob=0.9"])
     assert ran.exit_code == 2
     assert "name one with --kind: forest, bubble, funnel" in ran.stderr
+
+
+def test_methods_reads_model_files_and_results(directory: Path) -> None:
+    assert RUN.invoke(app, ["fit", "bcg"]).exit_code == 0
+    declared, saved = (RUN.invoke(app, ["methods", file]) for file in ("bcg", "bcg.nc"))
+    assert declared.exit_code == saved.exit_code == 0
+    assert declared.output == saved.output
+    trees = bm.load("bcg.nc")
+    assert isinstance(trees, dict)
+    for name, tree in trees.items():
+        assert f"== {name}\n\n{bm.methods_text(tree)}\n" in saved.output
+    one = RUN.invoke(app, ["methods", "bcg", "--model", "ml_ablat", "--prob", "0.9", "--scale", "model"])
+    assert one.output.rstrip() == str(bm.methods_text(trees["ml_ablat"], 0.9, "model"))
+
+
+def test_methods_as_json_markdown_and_latex(directory: Path) -> None:
+    text = bm.methods_text(bm.fit(load_analysis("bcg").models["ml"].spec, "ml"))
+    line = ["methods", "bcg", "--model", "ml"]
+    record = json.loads(RUN.invoke(app, [*line, "--json"]).output)
+    assert record["failures"] == {}
+    assert record["results"]["ml"]["results"] == text.results
+    assert record["results"]["ml"]["references"] == list(text.references)
+    for form, written in (("markdown", text.to_markdown()), ("latex", text.to_latex())):
+        assert RUN.invoke(app, [*line, "--format", form]).output.rstrip() == written
+
+
+def test_methods_that_fail_are_told(directory: Path) -> None:
+    ran = RUN.invoke(app, ["methods", "bcg", "--scale", "response"])
+    assert ran.exit_code == 1
+    assert "== ml\n" in ran.stdout
+    assert ran.stderr.startswith("Error: 1 failed\nbivariate_ml: no scale=")
+    for line in (
+        ["nothing.nc"],
+        ["bcg", "--prob", "95"],
+        ["bcg", "--model", "lm"],
+        ["thrombolytic", "--scale=response"],
+    ):
+        ran = RUN.invoke(app, ["methods", *line])
+        assert (ran.exit_code, ran.stdout) == (2, "")
+        assert ran.stderr.startswith("Error: ")

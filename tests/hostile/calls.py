@@ -218,6 +218,7 @@ CALLS: dict[str, Call] = {
         },
     ),
     "summary": Call(_TREE, {**_FIT, "tree": RESULT, "components": words("sd", "variance")}),
+    "methods_text": Call(_TREE, {**_FIT, "tree": RESULT, "scale": optional(words("model"))}),
     "estimates": Call(
         _TREE,
         {

@@ -16,7 +16,7 @@ from tests.support.posteriors import make_posterior
 
 SECTIONS = [
     *("Contents", "In short", "Estimates", "Heterogeneity", "Pictures", "Tests and criteria"),
-    *("Specification", "Data", "More pictures", "Convergence", "How to reproduce this page"),
+    *("Specification", "Data", "More pictures", "Convergence", "Text for a paper", "How to reproduce this page"),
 ]
 EVIL = "<script>alert('x')</script>"
 
@@ -46,7 +46,10 @@ def headings(html: str) -> list[tuple[int, str]]:
 
 
 def test_sections_in_their_order(html):
-    assert headings(html) == [(1, "BCG"), *((2, title) for title in SECTIONS), (3, "How the results were made")]
+    *before, last = SECTIONS
+    of_trees = [(3, "Restricted maximum likelihood (REML)"), (3, "Full Bayes")]
+    last_two = [(2, last), (3, "How the results were made")]
+    assert headings(html) == [(1, "BCG"), *((2, title) for title in before), *of_trees, *last_two]
     assert html.count("Somebody (2026)") == 2
     assert 'lang="en"' in html
 
@@ -73,7 +76,14 @@ def test_the_first_screen_is_the_answer_and_one_picture(html):
 
 def test_what_is_behind_the_answer_is_folded(html):
     folded = re.findall(r"<details><summary>\s*<h[234][^>]*>(.*?)</h", html)
-    assert folded == ["Specification", "Data", "More pictures", "Convergence", "How the results were made"]
+    assert folded == [
+        "Specification",
+        "Data",
+        "More pictures",
+        "Convergence",
+        "Text for a paper",
+        "How the results were made",
+    ]
 
 
 def test_many_rows_are_one_swarm_on_the_first_screen():

@@ -10,13 +10,10 @@ import xarray as xr
 from bayesmeta._version import __version__
 from bayesmeta.display.tables import Facts, Table
 from bayesmeta.report.blocks import Block, Code, blocks, paragraphs
+from bayesmeta.summaries.references import FRAMEWORK
 from bayesmeta.tree.posterior_draws import is_posterior
 
 PACKAGES = ("numpy", "scipy", "pandas", "xarray", "formulaic", "pymc", "nutpie", "arviz", "matplotlib")
-_METHOD = (
-    "Sera F, Armstrong B, Blangiardo M, Gasparrini A (2019). An extended mixed-effects framework for meta-analysis. "
-    "Statistics in Medicine 38:5429-5444."
-)
 
 
 def provenance(trees: Mapping[str, xr.DataTree], codes: tuple[Code, ...], citation: str) -> tuple[Block, ...]:
@@ -70,5 +67,5 @@ def _made(tree: xr.DataTree) -> tuple[str, ...]:
 def _citations(citation: str) -> tuple[tuple[str, str], ...]:
     sources = [("Analysis", citation)] if citation else []
     if "Sera F" not in citation:
-        sources.append(("Method", _METHOD))
+        sources.append(("Method", FRAMEWORK))
     return (*sources, ("Software", f"bayesmeta, version {__version__}. Python package for meta-analysis."))

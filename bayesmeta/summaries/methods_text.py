@@ -1,0 +1,183 @@
+"""Text for a paper: what was done and what came of it, in paragraphs with references, from a results tree alone."""
+
+from dataclasses import dataclass
+from html import escape
+from textwrap import fill
+
+import xarray as xr
+
+from bayesmeta._validation import check_probability
+from bayesmeta.display import remarks
+from bayesmeta.display.escapes import for_latex, for_markdown
+from bayesmeta.display.tables import page_width
+from bayesmeta.summaries.paper_methods import methods_paragraphs
+from bayesmeta.summaries.paper_numbers import numbers_of
+from bayesmeta.summaries.paper_results import results_paragraphs
+from bayesmeta.summaries.references import Bibliography
+from bayesmeta.tree.response import Scale
+from bayesmeta.tree.specification import reading_once
+
+_BREAK = "\n\n"  # between paragraphs
+_REFERENCES, _NOTES = "References", "Notes for the authors"
+
+
+def methods_text(tree: xr.DataTree, prob: float = 0.95, scale: Scale | None = None) -> "MethodsText":
+    """Paragraphs for the methods and the results section of a paper, with the references that they cite.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results tree of `bm.fit` or `bm.sample`, also one read back from a file.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    scale : {"model", "response"}, optional
+        Whether effects are given on the scale of the model or on that on which people read the measure, such as odds
+        ratios of log odds ratios. By default the latter, where the measure has one.
+
+    Returns
+    -------
+    MethodsText
+        Prints as text; `str()` is the whole of it. `methods` and `results`, texts with an empty line between
+        paragraphs; `references`, a tuple of texts, numbered as they are cited; `warnings`, reasons not to publish the
+        numbers, which stand at the top; `notes`, what was assumed, at the end; `to_markdown()` and `to_latex()`.
+
+    Raises
+    ------
+    SpecError
+        When `tree` is not a results tree with estimates, `prob` is not a probability, or the measure of the model is
+        not read on another scale.
+
+    See Also
+    --------
+    bayesmeta.summary : The same numbers, with more digits, in tables.
+
+    Notes
+    -----
+    Numbers are those of `bm.summary`, rounded to two digits of the width of their interval. The text knows what the
+    tree knows: how studies were sought and selected, where effect estimates come from and what they mean is for the
+    authors to say.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
+    >>> text = bm.methods_text(fit)
+    >>> text.results[:76]
+    'The pooled odds ratio was 0.47 (95% CI 0.33 to 0.68; z = −4.01, p < 0.0001).'
+    >>> len(text.references), text.references[0][:24]
+    (7, 'Sera F, Armstrong B, Bla')
+    """
+    prob = check_probability(prob)
+    with reading_once():
+        about, cite = numbers_of(tree, prob, scale), Bibliography()
+        methods, results = methods_paragraphs(about, cite), results_paragraphs(about)
+        return MethodsText(
+            methods=_BREAK.join(methods),
+            results=_BREAK.join(results),
+            references=cite.entries,
+            warnings=tuple(remarks.alarms(tree)),
+            notes=tuple(remarks.assumptions(tree)),
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class MethodsText:
+    """Paragraphs for a paper, as `bm.methods_text` returns them.
+
+    Parameters
+    ----------
+    methods, results : str
+        The two sections; paragraphs are parted by an empty line.
+    references : tuple of str
+        What they cite, in the order of the numbers.
+    warnings : tuple of str
+        Reasons not to publish these numbers.
+    notes : tuple of str
+        What was assumed, for the authors to judge.
+
+    Examples
+    --------
+    >>> print(MethodsText("We pooled them [1].", "It was 0.", ("A (2001).",)))
+    Methods
+    <BLANKLINE>
+    We pooled them [1].
+    <BLANKLINE>
+    Results
+    <BLANKLINE>
+    It was 0.
+    <BLANKLINE>
+    References
+    <BLANKLINE>
+    1. A (2001).
+    """
+
+    methods: str
+    results: str
+    references: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def sections(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Headings with their paragraphs, in order; references and notes without their numbers and dashes."""
+        parts = [
+            ("Do not publish these numbers", self.warnings),
+            ("Methods", tuple(self.methods.split(_BREAK))),
+            ("Results", tuple(self.results.split(_BREAK))),
+            (_REFERENCES, self.references),
+            (_NOTES, self.notes),
+        ]
+        return [(title, paragraphs) for title, paragraphs in parts if paragraphs]
+
+    def __str__(self) -> str:
+        width, blocks = page_width(), []
+        for title, paragraphs in self.sections():
+            blocks.append(title)
+            marks = _marks(title, len(paragraphs))
+            lines = [_filled(text, mark, width) for mark, text in zip(marks, paragraphs, strict=True)]
+            blocks += ["\n".join(lines)] if any(marks) else lines
+        return _BREAK.join(blocks)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for title, paragraphs in self.sections():
+            parts.append(f"<p><b>{escape(title)}</b></p>")
+            kind = {_REFERENCES: "ol", _NOTES: "ul"}.get(title)
+            tag = "li" if kind else "p"
+            items = "".join(f"<{tag}>{escape(text)}</{tag}>" for text in paragraphs)
+            parts.append(f"<{kind}>{items}</{kind}>" if kind else items)
+        return f"<div style='max-width:50em'>{''.join(parts)}</div>"
+
+    def to_markdown(self) -> str:
+        """The text in Markdown, a heading above every part."""
+        blocks = []
+        for title, paragraphs in self.sections():
+            blocks.append(f"## {title}")
+            marks = _marks(title, len(paragraphs))
+            lines = [mark + for_markdown(text) for mark, text in zip(marks, paragraphs, strict=True)]
+            blocks += ["\n".join(lines)] if any(marks) else lines
+        return _BREAK.join(blocks)
+
+    def to_latex(self) -> str:
+        """The text in LaTeX, an unnumbered section for every part."""
+        blocks = []
+        for title, paragraphs in self.sections():
+            blocks.append(rf"\section*{{{for_latex(title)}}}")
+            texts = [for_latex(text) for text in paragraphs]
+            kind = {_REFERENCES: "enumerate", _NOTES: "itemize"}.get(title)
+            if kind:
+                texts = [
+                    "\n".join([rf"\begin{{{kind}}}", *(rf"\item {{}}{text}" for text in texts), rf"\end{{{kind}}}"])
+                ]
+            blocks += texts
+        return _BREAK.join(blocks)
+
+
+def _marks(title: str, n: int) -> list[str]:
+    """What stands before every paragraph of a part."""
+    return [f"{i}. " for i in range(1, n + 1)] if title == _REFERENCES else ["- " if title == _NOTES else ""] * n
+
+
+def _filled(text: str, mark: str, width: int) -> str:
+    return fill(text, width, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False)
