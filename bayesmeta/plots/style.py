@@ -8,8 +8,9 @@ import xarray as xr
 
 from bayesmeta import measures
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean
 from bayesmeta.errors import SpecError
+from bayesmeta.tree.response import EFFECT, Reading, Scale, is_read_elsewhere
+from bayesmeta.tree.response import reading as reading_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,24 +142,38 @@ def measure_of(tree: xr.DataTree) -> measures.Measure:
     return measures.measure(tree.attrs.get("measure"))
 
 
-def is_ratio(tree: xr.DataTree, ratio: bool | None = None) -> bool:
-    """Whether effects are drawn as ratios: as requested, else according to the measure of the specification."""
-    return measure_of(tree).is_ratio if ratio is None else check_boolean(ratio, "ratio")
+def is_ratio(tree: xr.DataTree) -> bool:
+    """Whether effects are read as ratios, according to the measure of the specification."""
+    return measure_of(tree).is_ratio
+
+
+def reading(tree: xr.DataTree, scale: Scale | None = None, role: str = EFFECT) -> Reading:
+    """How effects are drawn: on the scale asked for, else on that on which people read the measure.
+
+    Raises
+    ------
+    SpecError
+        When the scale is unknown, or "response" is asked for where there is none.
+    """
+    if scale is None:
+        record = measure_of(tree)
+        return Reading(record, role, is_read_elsewhere(record, role))
+    return reading_of(tree, scale, role)
 
 
 def effect_label(tree: xr.DataTree, ratio: bool) -> str:
-    """The label of an axis of effects, such as "Odds ratio" or "Standardised mean difference"."""
+    """What effects are, such as "Odds ratio" or "Standardised mean difference", for sentences."""
     label = measure_of(tree).label_of(ratio)
     return label[:1].upper() + label[1:]
 
 
 def back_transformed(effects: Any, ratio: bool) -> FloatArray:
-    """Effects on the scale of the axis: exponentials where they are drawn as ratios."""
+    """Effects, exponentials where they are shown as ratios."""
     values = np.asarray(effects, dtype=float)
     return np.exp(values) if ratio else values
 
 
-def effect_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, which: Literal["x", "y"] = "x") -> None:
+def effect_axis(ax: "Axes", reading: Reading, which: Literal["x", "y"] = "x") -> None:
     """Label the x (or y) axis of an effect; for ratios make it logarithmic, with round numbers as ticks.
 
     To be called after everything is drawn, because the ticks depend on the limits.
@@ -166,8 +181,8 @@ def effect_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, which: Literal["x", 
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_label_text(effect_label(tree, ratio), fontsize=TEXT)
-    if not ratio:
+    axis.set_label_text(reading.label, fontsize=TEXT)
+    if not reading.log:
         return
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     low, high = ax.get_xlim() if which == "x" else ax.get_ylim()

@@ -10,6 +10,7 @@ from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.rows import ForestContent
 from bayesmeta.plots.forest.spacing import LineHeights
+from bayesmeta.tree.response import Reading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +27,8 @@ class Marks:
     limits : of the axis, on the scale of the model.  pitch : height of a line in points.
     """
 
-    def __init__(self, ax: "Axes", limits: tuple[float, float], ratio: bool, pitch: float) -> None:
-        self.ax, self.low, self.high, self.ratio, self.pitch = ax, *limits, ratio, pitch
+    def __init__(self, ax: "Axes", limits: tuple[float, float], reading: Reading, pitch: float) -> None:
+        self.ax, self.low, self.high, self.reading, self.pitch = ax, *limits, reading, pitch
 
     def draw(self, content: ForestContent, outcome: int, heights: LineHeights, null: float | None) -> None:
         cells, at = content.cells(outcome), np.asarray(heights.at)
@@ -114,7 +115,7 @@ class Marks:
                     self._arrow(marker, end, y, style.INK if kind == "mean" else BLUP)
 
     def _x(self, values: Any) -> FloatArray:
-        return style.back_transformed(values, self.ratio)
+        return self.reading.values(values)
 
 
 def legend_handles(words: Sequence[str], kinds: Sequence[str]) -> list[Any]:

@@ -20,6 +20,7 @@ from bayesmeta.plots.forest.numbers import has_random_effects
 from bayesmeta.plots.forest.weights import covariances
 from bayesmeta.tree.heterogeneity import heterogeneity
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
+from bayesmeta.tree.response import Reading
 from bayesmeta.tree.specification import group
 
 _KEPT_TOGETHER = "\N{NO-BREAK SPACE}"
@@ -27,7 +28,7 @@ _SAME = 1e-9  # of the largest value: differences below are rounding
 
 
 def outcome_notes(
-    tree: xr.DataTree, spec: Spec, outcome: int, pooled: bool, ratio: bool, prob: float
+    tree: xr.DataTree, spec: Spec, outcome: int, pooled: bool, reading: Reading, prob: float
 ) -> tuple[str, ...]:
     """Sentences about one outcome; parts that belong on one line are held together by no-break spaces.
 
@@ -35,7 +36,7 @@ def outcome_notes(
     """
     kind = "Heterogeneity: " if pooled else "Residual heterogeneity: "
     spread = heterogeneity_note(tree, spec, outcome, prob)
-    sentences = [kind + spread if spread else "", _overall(tree, spec, outcome, ratio) if pooled else ""]
+    sentences = [kind + spread if spread else "", _overall(tree, spec, outcome, reading) if pooled else ""]
     return tuple(sentence for sentence in sentences if sentence)
 
 
@@ -106,7 +107,7 @@ def _q_profile(tree: xr.DataTree, prob: float) -> tuple[float, ...]:
     return () if np.isnan([lower, upper]).any() else (lower, upper)
 
 
-def _overall(tree: xr.DataTree, spec: Spec, outcome: int, ratio: bool) -> str:
+def _overall(tree: xr.DataTree, spec: Spec, outcome: int, reading: Reading) -> str:
     """The test of the pooled estimate, or the posterior probability that it lies below no effect."""
     null = style.measure_of(tree).null
     if null is None:
@@ -114,9 +115,9 @@ def _overall(tree: xr.DataTree, spec: Spec, outcome: int, ratio: bool) -> str:
     if is_posterior(tree):
         own = np.flatnonzero(spec.outcome_index == outcome)[0]
         draws = beta_draws(tree) @ spec.X[own] + spec.offset[own]
-        word = style.measure_of(tree).short_label_of(ratio) or "effect"
         below = float(np.mean(draws < null))
-        return together(f"Overall effect: P({word} < {1 if ratio else 0}) = {_probability(below, len(draws))}")
+        side = f"P({reading.short_label} < {float(reading.values(null)):g})"
+        return together(f"Overall effect: {side} = {_probability(below, len(draws))}")
     table = predict(tree)
     row = np.flatnonzero(spec.kept)[0]
     mean, se = (float(table[name][row, outcome]) for name in ("mean", "se"))

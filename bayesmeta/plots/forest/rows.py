@@ -21,9 +21,10 @@ from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.notes import moderators_notes, outcome_notes
 from bayesmeta.plots.forest.numbers import ForestNumbers, Interval, shared, stacked
 from bayesmeta.plots.forest.subgroups import Subgroups, subgroups
+from bayesmeta.tree.response import Scale
 from bayesmeta.tree.specification import spec_from_tree
 
-SORTS = ("estimate", "weight", "label")
+ORDERS = ("estimate", "weight", "label")
 NOT_REPORTED, NOT_USED = "not reported", "Not in the model"
 
 
@@ -95,11 +96,11 @@ def forest_content(
     blup: bool = True,
     prediction: bool = True,
     weights: bool = True,
-    sort: texts.ByRow | None = None,
+    order: texts.ByRow | None = None,
     prob: float = 0.95,
     common: bool = False,
     statistics: bool = True,
-    ratio: bool | None = None,
+    scale: Scale | None = None,
 ) -> ForestContent:
     """The lines of `bm.plots.forest`; its arguments."""
     spec = spec_from_tree(tree)
@@ -118,12 +119,12 @@ def forest_content(
         prediction=f"{percent(prob)} prediction interval" if prediction else "",
     )
     levels = list(_levels(source))
-    lines = _section(source, _sorted(source, sort), [*by, *levels], 0)
+    lines = _section(source, _ordered(source, order), [*by, *levels], 0)
     lines += _left_out(source)
     lines += _common(tree, source, prob) if common else []
     lines += _results(source, source.kept, texts.pooled_label(tree), 0, numbers.pooled)
     below = [
-        outcome_notes(tree, spec, j, numbers.pooled[j], style.is_ratio(tree, ratio), prob) if statistics else ()
+        outcome_notes(tree, spec, j, numbers.pooled[j], style.reading(tree, scale), prob) if statistics else ()
         for j in source.outcomes
     ]
     if groups and groups.between and statistics:
@@ -304,20 +305,20 @@ def _left_out(source: _Source) -> list[Line]:
     return lines
 
 
-def _sorted(source: _Source, sort: texts.ByRow | None) -> list[int]:
+def _ordered(source: _Source, order: texts.ByRow | None) -> list[int]:
     """Kept rows in the requested order, for the first outcome; those without a value last."""
-    if sort is None:
+    if order is None:
         return source.kept
     first, n, data = source.outcomes[0], source.numbers, source.spec.data
-    if isinstance(sort, str) and sort in SORTS:
+    if isinstance(order, str) and order in ORDERS:
         values = {"estimate": n.observed[0, :, first], "weight": -n.size[:, first], "label": source.labels.texts}
-        keys = pd.Series(values[sort])
-    elif isinstance(sort, str) and sort not in data:
+        keys = pd.Series(values[order])
+    elif isinstance(order, str) and order not in data:
         raise SpecError(
-            f"sort={shown(sort)} is neither one of {listing(SORTS)} nor a column in this tree"
-            f"{did_you_mean(sort, [*SORTS, *data.columns])}\n"
-            f"  columns: {listing(data.columns, 20)}; for another one give the values: sort=data[{shown(sort)}]"
+            f"order={shown(order)} is neither one of {listing(ORDERS)} nor a column in this tree"
+            f"{did_you_mean(order, [*ORDERS, *data.columns])}\n"
+            f"  columns: {listing(data.columns, 20)}; for another one give the values: order=data[{shown(order)}]"
         )
     else:
-        keys = texts.by_row(source.spec, sort, "sort")
+        keys = texts.by_row(source.spec, order, "order")
     return keys.loc[source.kept].sort_values(kind="stable", na_position="last").index.tolist()

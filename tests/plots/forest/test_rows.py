@@ -145,14 +145,14 @@ def test_missing_outcomes_are_called_so() -> None:
 
 def test_sorting(bcg: pd.DataFrame, school: bm.Spec) -> None:
     tree = logrr(bcg)
-    by_estimate = [cell.observed.estimate for cell in forest_content(tree, sort="estimate").cells(0) if cell.observed]
+    by_estimate = [cell.observed.estimate for cell in forest_content(tree, order="estimate").cells(0) if cell.observed]
     assert by_estimate == sorted(by_estimate)
-    weights = [cell.weight for cell in forest_content(tree, sort="weight").cells(0) if cell.observed]
+    weights = [cell.weight for cell in forest_content(tree, order="weight").cells(0) if cell.observed]
     assert weights == sorted(weights, reverse=True)
-    by_year = forest_content(tree, sort=bcg["year"], labels=bcg["year"])
+    by_year = forest_content(tree, order=bcg["year"], labels=bcg["year"])
     assert labels(by_year, "row") == [str(year) for year in sorted(bcg["year"])]
-    assert labels(forest_content(tree, sort="label", labels=bcg["author"]), "row") == sorted(bcg["author"])
-    nested = forest_content(school, sort="estimate")
+    assert labels(forest_content(tree, order="label", labels=bcg["author"]), "row") == sorted(bcg["author"])
+    nested = forest_content(school, order="estimate")
     depth, groups = [line.depth for line in nested.lines], labels(nested, "heading")
     assert len(groups) == len(set(groups)) == 11
     assert depth[:2] == [0, 1]
@@ -160,8 +160,8 @@ def test_sorting(bcg: pd.DataFrame, school: bm.Spec) -> None:
 
 def test_unknown_names_are_refused_with_what_is_known(bcg: pd.DataFrame) -> None:
     tree = logrr(bcg)
-    with pytest.raises(bm.SpecError, match="sort='autor' is neither one of estimate, weight, label"):
-        forest_content(tree, sort="autor")
+    with pytest.raises(bm.SpecError, match="order='autor' is neither one of estimate, weight, label"):
+        forest_content(tree, order="autor")
     with pytest.raises(bm.SpecError, match=r"no outcome 'logr'; did you mean 'logrr'\?"):
         forest_content(tree, outcome="logr")
     with pytest.raises(bm.SpecError, match="outcome is empty"):
