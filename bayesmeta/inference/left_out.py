@@ -27,7 +27,7 @@ from bayesmeta.tree.response import Reading, Scale, is_read_elsewhere, measure_o
 from bayesmeta.tree.row_labels import ByRow, by_row, row_labels
 from bayesmeta.tree.specification import group, spec_from_tree
 
-LEFT_OUT, ADDED, ORDER = "left_out", "added", "order"
+LEFT_OUT, ADDED, ORDER, BY = "left_out", "added", "order", "by"
 _NUMBERS = ("estimate", "se", "lower", "upper", "statistic", "pvalue")
 _TESTS = {"I2": "I2_tau2", "H2": "H2_tau2", "Q": "Q", "Q_df": "df", "Q_pvalue": "pvalue"}
 
@@ -59,7 +59,7 @@ def leave_one_out(
         and `pvalue` of the coefficient; `tau2`, the variance of the true effects, of models with several levels as
         "tau2[district]" for each, and with random slopes "tau2[study, x]"; `I2` in percent and `H2`, from tau2;
         Cochran's `Q` with `Q_df` and `Q_pvalue`; `converged`. All is NaN where the remaining rows do not identify the
-        coefficients, which a warning says.
+        coefficients, which a warning says. Attributes of the frame: `prob`, `scale`, and `by`, the level or column.
 
     Raises
     ------
@@ -228,7 +228,7 @@ class Refits:
         if unsure:
             warn(f"fits {without} {kind} {listing(unsure)} did not converge", ConvergenceWarning)
         frame = pd.DataFrame(rows)
-        frame.attrs = {"prob": self.prob, "scale": "response" if self.response else "model"}
+        frame.attrs = {"prob": self.prob, "scale": "response" if self.response else "model", BY: groups.kind or "row"}
         return frame
 
     def _fit(self, part: Spec) -> xr.DataTree | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # what each kind draws at once: one results tree, or several by label
 KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("forest", "funnel", "bubble", "caterpillar", "orchard", "structure"), "one"),
-    **dict.fromkeys(("profile", "prior_posterior", "loo_pit"), "one"),
+    **dict.fromkeys(("profile", "prior_posterior", "loo_pit", "cumulative", "leave_one_out"), "one"),
     **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
 }
 _OWN = ("kind", "models", "title", "method")

@@ -169,8 +169,7 @@ def draw_panel(ax: "Axes", values: xr.Dataset, label: str, reading: Reading) -> 
     draw_rows(ax, EstimateRows(height, estimate, lower, upper), 0.0 if values["kind"].item() == TAU else None)
     _numbers(ax, height, values, reading)
     if values["kind"].item() == BETA:
-        null = reading.record.null if reading.role == EFFECT else 0.0
-        _no_effect(ax, np.nan if null is None else float(reading.values(null)))
+        _no_effect(ax, np.nan if reading.null is None else float(reading.values(reading.null)))
     ax.set_title(plain(label), fontsize=style.TEXT)
     ax.set_yticks(height, _names(values), fontsize=style.SMALL)
     ax.tick_params("y", length=0)

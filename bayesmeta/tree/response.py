@@ -75,6 +75,11 @@ class Reading:
         return self.response and (self.record.is_ratio if self.role == EFFECT else self.record.has_difference_response)
 
     @property
+    def null(self) -> float | None:
+        """What means no effect, or no difference, on the scale of the model; None where nothing does."""
+        return self.record.null if self.role == EFFECT else 0.0
+
+    @property
     def label(self) -> str:
         """What they are, to begin the label of an axis with: "Odds ratio", or "Log odds ratio"."""
         model = self.record.label if self.role == EFFECT else f"difference in {self.record.label}"

@@ -176,7 +176,7 @@ def test_odds_ratios(fit: Any) -> None:
     assert (ratios["lower"] > np.exp(logs["lower"])).all()
     assert ratios["se"].isna().all()
     np.testing.assert_allclose(ratios["statistic"], logs["statistic"])
-    assert ratios.attrs == {"prob": 0.9, "scale": "response"}
+    assert ratios.attrs == {"prob": 0.9, "scale": "response", "by": "row"}
 
 
 def test_what_the_rows_that_are_left_do_not_identify_is_unknown(bcg: pd.DataFrame) -> None:

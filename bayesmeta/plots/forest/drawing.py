@@ -61,11 +61,10 @@ def draw(
     heights = spacing.line_heights(content, names)
     foot = Foot(reading.label, favours)
     axes, size = _new(panels, heights, foot) if own is None else (own, _font_size(own, panels, heights, foot))
-    measure = style.measure_of(tree)
-    look = _Look(tree, content, heights, foot, size, reading, measure.null, legend)
+    look = _Look(tree, content, heights, foot, size, reading, reading.null, legend)
     below = _foot_height(panels, foot, size)
     for j, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
-        needed = axis.limits(content.cells(j), measure.null, measure.is_ratio)
+        needed = axis.limits(content.cells(j), reading.null, reading.record.is_ratio)
         ends = needed if limits is None else _limits(limits, reading)
         _panel(ax, look, j, panel, ends, below)
     return axes

@@ -126,7 +126,8 @@ def forest(
     subgroup : str or sequence, optional
         One value for each row, or the name of a column of the data: rows are grouped under headings. Below
         each group is its mean, if the model's predictors give all of its rows the same one, as `logrr ~ alloc` does for
-        `subgroup="alloc"`. Where the model does not distinguish them, it is fitted to each subgroup on its own, and
+        `subgroup="alloc"`; the pooled estimate at the bottom and the weights are then those of a fit without
+        predictors. Where the model does not distinguish them, it is fitted to each subgroup on its own, and
         below the means stands the heterogeneity within; of a posterior, which would have to be sampled anew, there are
         headings only.
     outcome : str or sequence of str, optional

@@ -87,10 +87,10 @@ def _taus(tree: xr.DataTree, spec: Spec, outcome: int, prob: float, bounds: bool
         name = f"{'τ' if is_posterior(tree) else 'τ²'}{f' ({level.name})' if several else ''}"
         if is_posterior(tree):
             tails = np.quantile(np.sqrt(variance), [(1 - prob) / 2, (1 + prob) / 2])
-            numbers = (_small(x) for x in (np.sqrt(variance).mean(), *tails))
+            numbers = (small(x) for x in (np.sqrt(variance).mean(), *tails))
         else:
             profiled = _q_profile(tree, prob) if bounds and not several else ()
-            numbers = (_small(x) for x in (variance[0], *profiled))
+            numbers = (small(x) for x in (variance[0], *profiled))
         estimate, *ends = numbers
         yield f"{name} = {estimate}" + (f" [{together(', '.join(ends)).replace(' ', _KEPT_TOGETHER)}]" if ends else "")
 
@@ -173,7 +173,7 @@ def _signed(value: float) -> str:
     return texts.signed(value, 2)
 
 
-def _small(value: float) -> str:
+def small(value: float) -> str:
     """Two decimals, fewer above 10, and two significant digits below 0.1."""
     if not np.isfinite(value):
         return "∞"

@@ -1,7 +1,7 @@
 """The content of a forest plot, line by line and outcome by outcome, before anything is drawn."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -14,13 +14,14 @@ from bayesmeta._validation import did_you_mean, listing, shown
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.notes import moderators_notes, outcome_notes
 from bayesmeta.plots.forest.numbers import ForestNumbers, Interval, shared, stacked
-from bayesmeta.plots.forest.subgroups import Subgroups, subgroups
+from bayesmeta.plots.forest.subgroups import Overall, Subgroups, overall, subgroups
 from bayesmeta.tree.response import Scale
 from bayesmeta.tree.specification import spec_from_tree
 
@@ -35,7 +36,7 @@ class Cell:
     observed : effect estimate with its interval.  blup : prediction with the random effects, of a row or, in the line
     of a heading, of the group.  mean : fitted value of the fixed part.  prediction : interval for the true effect in a
     new group.  weight : share in the pooled estimate.  size : area of the square, 1 for the largest.  words : text in
-    place of numbers.
+    place of numbers.  extras : further texts beside them.
     """
 
     observed: Interval | None = None
@@ -45,6 +46,7 @@ class Cell:
     weight: float = np.nan
     size: float = np.nan
     words: str = ""
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class ForestContent:
     decimals : by outcome the number that its estimates need.
     weighted : whether there is a column of weights.  levels : those whose groups have headings.
     notes : by outcome the sentences below the plot.  general : those for all outcomes.
+    extras : headings of further columns of texts beside the numbers.
     """
 
     lines: tuple[Line, ...]
@@ -81,6 +84,7 @@ class ForestContent:
     levels: tuple[str, ...]
     notes: tuple[tuple[str, ...], ...]
     general: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
 
     def cells(self, outcome: int) -> list[Cell]:
         return [line.cells[outcome] for line in self.lines]
@@ -109,9 +113,11 @@ def forest_content(
     if subgroup is not None:
         groups = subgroups(tree, spec, numbers, texts.by_row(spec, subgroup, "subgroup"), prob)
     by = [] if groups is None else [_split(groups, statistics)]
+    whole = overall(tree, spec, groups, prob)
+    results = whole.numbers if whole else numbers
     source = _Source(
         spec=spec,
-        numbers=numbers,
+        numbers=replace(numbers, weight=results.weight, size=results.size),
         outcomes=texts.positions(spec, outcome),
         fitted=tuple(not any(shown) for shown in zip(numbers.pooled, *(split.means for split in by), strict=True)),
         labels=texts.row_labels(spec, labels),
@@ -121,12 +127,17 @@ def forest_content(
     levels = list(_levels(source))
     lines = _section(source, _ordered(source, order), [*by, *levels], 0)
     lines += _left_out(source)
-    lines += _common(tree, source, prob) if common else []
-    lines += _results(source, source.kept, texts.pooled_label(tree), 0, numbers.pooled)
+    lines += _common(source, results.pooled, prob) if common else []
+    lines += _results(source, source.kept, _overall_label(tree, whole), 0, results.pooled, results)
     below = [
         outcome_notes(tree, spec, j, numbers.pooled[j], style.reading(tree, scale), prob) if statistics else ()
         for j in source.outcomes
     ]
+    if whole and statistics:
+        of_all = [
+            outcome_notes(whole.tree, whole.spec, j, True, style.reading(tree, scale), prob) for j in source.outcomes
+        ]
+        below = [(*one, *two) for one, two in zip(of_all, below, strict=True)]
     if groups and groups.between and statistics:
         below = [
             (*own, between) if between else own
@@ -140,9 +151,9 @@ def forest_content(
         label_heading=source.labels.heading,
         headings=tuple(column.headings for column in source.counts),
         numeric=tuple(column.numeric for column in source.counts),
-        pooled=tuple(shared(numbers.mean, source.kept, j) for j in source.outcomes),
+        pooled=tuple(shared(results.mean, source.kept, j) for j in source.outcomes),
         decimals=tuple(texts.decimals(se[of_obs == j]) for j in source.outcomes),
-        weighted=weights and any(numbers.pooled[j] for j in source.outcomes),
+        weighted=weights and any(results.pooled[j] for j in source.outcomes),
         levels=tuple(split.name for split in levels),
         notes=tuple(below),
         general=moderators_notes(tree, spec) if moderators else (),
@@ -262,12 +273,11 @@ def _group_label(level: Level, code: int) -> str:
 
 
 def _results(
-    source: _Source, own: list[int], label: str, depth: int, drawn: Sequence[bool], split: _Split | None = None
+    source: _Source, own: list[int], label: str, depth: int, drawn: Sequence[bool], numbers: _Split | ForestNumbers
 ) -> list[Line]:
     """The mean of these rows and the prediction interval, for the outcomes where all of them share one."""
     if not any(drawn):
         return []
-    numbers = split or source.numbers
     assert numbers.mean is not None
     means = _shared(source, numbers.mean, own, drawn)
     weights = [
@@ -283,10 +293,17 @@ def _results(
     return lines if any(cell.mean for cell in lines[0].cells) else []
 
 
-def _common(tree: xr.DataTree, source: _Source, prob: float) -> list[Line]:
+def _overall_label(tree: xr.DataTree, whole: Overall | None) -> str:
+    """Of the pooled estimate, which says where it comes from another model than the subgroups."""
+    label = texts.pooled_label(tree)
+    return f"{label[:-1]}, without subgroups)" if whole else label
+
+
+def _common(source: _Source, pooled: Sequence[bool], prob: float) -> list[Line]:
     """The pooled estimate if all true effects were the same."""
-    common = stacked(predict(fit(source.spec, "fixed"), interval="confidence", prob=prob))
-    means = _shared(source, common, source.kept, source.numbers.pooled)
+    spec = source.spec if all(source.numbers.pooled) else without_predictors(source.spec)
+    common = stacked(predict(fit(spec, "fixed"), interval="confidence", prob=prob))
+    means = _shared(source, common, source.kept, pooled)
     return [Line("common", "Common effect", tuple(Cell(mean=x) for x in means))] if any(means) else []
 
 

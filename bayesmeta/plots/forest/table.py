@@ -56,6 +56,8 @@ def _right(content: ForestContent, outcome: int, heading: str, reading: Reading)
     numbers = [numbers_text(cell, content.decimals[outcome], reading) for cell in cells]
     colours = [_colour(line.kind, cell) for line, cell in zip(content.lines, cells, strict=True)]
     columns = [TextColumn(numbers, colours, heading, bold=[line.kind == "mean" for line in content.lines])]
+    for i, extra in enumerate(content.extras):
+        columns.append(TextColumn([cell.extras[i] if cell.extras else "" for cell in cells], colours, extra))
     if content.weighted:
         columns.append(TextColumn([_weight(cell) for cell in cells], colours, "Weight"))
     return tuple(columns)
