@@ -7,12 +7,15 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import check_choice, check_names
+from bayesmeta._validation import check_boolean, check_choice, check_names
 from bayesmeta.display.tables import percent
-from bayesmeta.errors import keeps_old_names
+from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.inference.moderators import omnibus
+from bayesmeta.inference.partition import TOTAL, r_squared
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.plots import style, words
+from bayesmeta.plots.forest.notes import heterogeneity_note, p_text
 from bayesmeta.plots.forest.texts import ByRow, row_labels
 from bayesmeta.plots.forest.weights import covariances, marginal_variances
 from bayesmeta.plots.panels import only_axes
@@ -60,6 +63,7 @@ def bubble(
     prob: float = 0.95,
     label: Labelled = None,
     labels: ByRow | None = None,
+    statistics: bool = False,
 ) -> "DrawnAxes":
     """Observed effects against one predictor, with the meta-regression on it.
 
@@ -90,6 +94,9 @@ def bubble(
         heterogeneity and sampling error included, or all. By default none.
     labels : str or sequence, optional
         Names of the rows, as for `bm.plots.forest`.
+    statistics : bool, default False
+        Whether to print below the axis the test of all predictors with R2 (`bm.r_squared`), and the residual
+        heterogeneity; of a posterior its SD.
 
     Returns
     -------
@@ -125,6 +132,7 @@ def bubble(
     >>> ax.get_ylabel(), ax.get_xlabel().splitlines()
     ('Odds ratio', ['ablat'])
     """
+    check_boolean(statistics, "statistics")
     intervals = _checked(interval)
     spec = spec_from_tree(tree)
     predictor = Predictor.of(spec, x, chosen_outcome(spec, outcome), "x", random="prediction" in intervals)
@@ -140,7 +148,8 @@ def bubble(
     mark_no_effect(panel, tree, reading)
     words.legend_beside(panel, [(f"studies ({size_note})", bubbles), *handles])
     beyond = words.not_drawn(list(curves.values()) if intervals else [], reading)
-    lines += words.label_below(panel, x, [predictor.held_text(held, at), beyond])
+    below = _statistics(tree, predictor, prob) if statistics else []
+    lines += words.label_below(panel, x, [predictor.held_text(held, at), beyond, *below])
     if ax is None:
         words.make_room(panel, lines)
     effects = reading.values(spec.y[predictor.obs])
@@ -148,6 +157,27 @@ def bubble(
     chosen = which(label, _outliers(tree, predictor, prob))
     name_points(panel, predictor.observed(), effects, names, chosen, widths / 2)
     return panel
+
+
+def _statistics(tree: xr.DataTree, predictor: Predictor, prob: float) -> list[str]:
+    """The test of the predictors, the share of the variance that they explain, and what is left."""
+    rest = heterogeneity_note(tree, predictor.spec, predictor.outcome, prob, bounds=False)
+    residual = [f"Residual heterogeneity: {rest}"] if rest else []
+    test = None if is_posterior(tree) else omnibus(tree)
+    if test is None:
+        return residual
+    moderators = f"Moderators: QM = {test.statistic:.2f}, df = {test.df}, p {p_text(test.pvalue)}"
+    explained = _explained(tree, predictor.outcome)
+    return [moderators + ("" if np.isnan(explained) else f"; R² = {explained:.1f}%"), *residual]
+
+
+def _explained(tree: xr.DataTree, outcome: int) -> float:
+    """R2 in percent, NaN where the model has no simpler one to be compared with."""
+    try:
+        shares = r_squared(tree)["R2"].sel(level=TOTAL).to_numpy()
+    except SpecError:
+        return np.nan
+    return float(shares[outcome if len(shares) > 1 else 0])
 
 
 def _outliers(tree: xr.DataTree, predictor: Predictor, prob: float) -> BoolArray:

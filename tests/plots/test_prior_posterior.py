@@ -14,7 +14,7 @@ from tests.support.posteriors import make_posterior
 from tests.support.trials import bcg, berkey, school, trial_spec
 from tests.tree.test_posterior_draws import no_effects
 
-TAU = "tau[unit, Intercept]"
+TAU, TAU_OUTER = "tau[unit, Intercept]", "tau[district, Intercept]"
 
 
 def half_normal(sigma: float) -> bm.Priors:
@@ -90,7 +90,7 @@ def test_readable(n: int) -> None:
 
 
 def test_refusals() -> None:
-    post, fit, sd = make_posterior(school()), bm.fit(school()), "tau[district, Intercept]"
+    post, fit = make_posterior(school()), bm.fit(school())
     for call, message in [
         (lambda: bm.plots.prior_posterior(fit), r"has no posterior, and a fit has no priors\n  bm\.sample\(spec\)"),
         (

@@ -53,7 +53,7 @@ def heterogeneity_note(tree: xr.DataTree, spec: Spec, outcome: int, prob: float,
         name = spec.outcomes[outcome] if len(spec.outcomes) > 1 else schema.OVERALL
         table = heterogeneity(tree)
         Q, df, p, I2 = (_of_outcome(table[each], name) for each in ("Q", "df", "pvalue", _i2(table)))
-        tested = f"Q = {Q:.2f}, df = {df:.0f}" + ("" if np.isnan(p) else f", p {_p(p)}")
+        tested = f"Q = {Q:.2f}, df = {df:.0f}" + ("" if np.isnan(p) else f", p {p_text(p)}")
         parts = [tested, *([] if np.isnan(I2) else [f"I² = {I2:.1f}%"]), *parts]
     return together("; ".join(parts))
 
@@ -70,7 +70,7 @@ def between_note(means: FloatArray, cov: FloatArray, how: str) -> str:
     Q, df = _wald(differences @ means, differences @ cov @ differences.T)
     if not df:
         return ""
-    return together(f"Subgroup differences ({how}): Q = {Q:.2f}, df = {df}, p {_p(float(chdtrc(df, Q)))}")
+    return together(f"Subgroup differences ({how}): Q = {Q:.2f}, df = {df}, p {p_text(float(chdtrc(df, Q)))}")
 
 
 def _taus(tree: xr.DataTree, spec: Spec, outcome: int, prob: float, bounds: bool) -> Iterator[str]:
@@ -124,7 +124,7 @@ def _overall(tree: xr.DataTree, spec: Spec, outcome: int, reading: Reading) -> s
     if not se > 0:
         return ""
     z = (mean - null) / se
-    return together(f"Overall effect: z = {_signed(z)}, p {_p(2 * float(ndtr(-abs(z))))}")
+    return together(f"Overall effect: z = {_signed(z)}, p {p_text(2 * float(ndtr(-abs(z))))}")
 
 
 def _moderators(tree: xr.DataTree, spec: Spec) -> str:
@@ -137,7 +137,7 @@ def _moderators(tree: xr.DataTree, spec: Spec) -> str:
     estimate = group(tree, schema.ESTIMATE)
     beta, cov = estimate["beta"].to_numpy()[tested], estimate["beta_cov"].to_numpy()[np.ix_(tested, tested)]
     Q, df = _wald(beta, cov)
-    return together(f"Moderators: Q = {Q:.2f}, df = {df}, p {_p(float(chdtrc(df, Q)))}") if df else ""
+    return together(f"Moderators: Q = {Q:.2f}, df = {df}, p {p_text(float(chdtrc(df, Q)))}") if df else ""
 
 
 def _wald(estimate: FloatArray, cov: FloatArray) -> tuple[float, int]:
@@ -159,7 +159,8 @@ def _of_outcome(values: xr.DataArray, outcome: str) -> float:
     return float(values.sel({schema.OUTCOME: outcome}) if schema.OUTCOME in values.dims else values)
 
 
-def _p(p: float) -> str:
+def p_text(p: float) -> str:
+    """ "= 0.012", or "< 0.0001"."""
     text = pvalue(p)
     return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
