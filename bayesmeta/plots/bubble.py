@@ -217,7 +217,7 @@ def _bubbles(ax: "Axes", predictor: Predictor, reading: Reading) -> tuple[Any, F
     se = np.sqrt(spec.S.variances[predictor.obs])
     widths, note = bubble_widths(se)
     effects = reading.values(spec.y[predictor.obs])
-    fill, edge = (0.37, 0.37, 0.37, 0.45), (0.1, 0.1, 0.1, 1.0)  # the outline of each is seen through those above it
+    fill, edge = (style.MUTED, 0.45), (style.INK, 1.0)  # the outline of each is seen through those above it
     order = np.argsort(se, kind="stable")  # large bubbles first, so that none is hidden
     look: dict[str, Any] = {"facecolor": fill, "edgecolor": edge, "linewidth": 0.7}
     ax.scatter(predictor.observed()[order], effects[order], s=widths[order] ** 2, zorder=3.5, label="_studies", **look)
@@ -275,7 +275,7 @@ def _points(
     look: dict[str, Any] = {
         "marker": "D",
         "markersize": 4,
-        "markeredgecolor": "white",
+        "markeredgecolor": style.PAPER,
         "markeredgewidth": 0.6,
         "color": colour,
     }

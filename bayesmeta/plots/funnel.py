@@ -243,7 +243,7 @@ def _shade(
     """Regions between contours around no effect, white inside; the region outside all of them is the background."""
     from matplotlib.patches import Patch
 
-    greys = [str(grey) for grey in (1.0, *np.linspace(_DARKEST, _LIGHTEST, len(levels)))]
+    greys = [style.grey(grey) for grey in (1.0, *np.linspace(_DARKEST, _LIGHTEST, len(levels)))]
     ax.set_facecolor(greys[-1])
     for level, grey in reversed(list(zip(levels, greys, strict=False))):
         lower, upper = (reading.values(null + sign * quantile(level) * se) for sign in (-1, 1))
@@ -283,7 +283,7 @@ def _marks(ax: "Axes", points: FunnelPoints, vertical: PrecisionAxis, reading: R
     x, y = reading.values(points.effect), vertical.of(points.se)
     few = 2 <= len(points.groups) <= _MOST_GROUPS and len(points.groups) < len(x)
     size = float(np.clip(30 / np.sqrt(len(x)), 3.5, 5.5))
-    look: dict[str, Any] = {"linestyle": "none", "markersize": size, "markeredgecolor": "white", "clip_on": False}
+    look: dict[str, Any] = {"linestyle": "none", "markersize": size, "markeredgecolor": style.PAPER, "clip_on": False}
     look |= {"markeredgewidth": 0.5, "zorder": 4}
     if not few:
         ax.plot(x, y, marker="o", color=style.BLUE, label="_observations", **look)

@@ -283,7 +283,7 @@ def _swarm(ax: "Axes", row: OrchardRow, place: int, reading: Reading, most: floa
         place + _ABOVE + height,
         s=diameter**2,
         color=colour,
-        edgecolor="white",
+        edgecolor=style.PAPER,
         linewidth=0.5,
         alpha=0.7,
         zorder=2,
@@ -336,7 +336,7 @@ def _legend(ax: "Axes", rows: list[OrchardRow], prob: float, tree: xr.DataTree) 
         ),
     ]
     for text in dict.fromkeys(f"{value:.2g}" for value in (low, high)):
-        point = Line2D([], [], marker="o", linestyle="", color=style.MUTED, markeredgecolor="white", alpha=0.7)
+        point = Line2D([], [], marker="o", linestyle="", color=style.MUTED, markeredgecolor=style.PAPER, alpha=0.7)
         point.set(markersize=float(_diameters(np.array([float(text)]), high)[0]), label=f"1/SE = {text}")
         lines.append(point)
     words.legend_beside(ax, [(str(line.get_label()), line) for line in lines])

@@ -32,7 +32,7 @@ POINTS = 241  # of a curve; 240 steps, so that curves over 60 or 24 units pass t
 ESTIMATE = "estimate"  # label of the curve of a single model
 _IN_C = re.compile(r"\bC\s*\(\s*(\w+)")
 _MOST_LOG = 100.0  # of a ratio: 43 digits
-_MOST_TREES = len(style.COLOURS)
+_MOST_TREES = len(style.LINES)
 _MARGIN = 0.05  # of the height of an axis
 
 
@@ -309,7 +309,7 @@ def draw_points(ax: "Axes", estimates: Estimates, reading: Reading, look: int, n
     colour = style.COLOURS[look]
     mean, lower, upper = (drawable(values, reading) for values in (estimates.mean, estimates.lower, estimates.upper))
     ax.vlines(estimates.x, lower, upper, color=colour, linewidth=1.2, zorder=4, label=f"_{name} intervals")
-    marker: dict[str, Any] = {"marker": style.MARKERS[look], "markersize": 4, "markeredgecolor": "white"}
+    marker: dict[str, Any] = {"marker": style.MARKERS[look], "markersize": 4, "markeredgecolor": style.PAPER}
     line: dict[str, Any] = {"color": colour, "linestyle": style.LINES[look], "linewidth": 1}
     return ax.plot(estimates.x, mean, zorder=6, label=name, **line, **marker)[0]
 

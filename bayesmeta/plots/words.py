@@ -150,5 +150,7 @@ def _characters(ax: "Axes", size: float) -> int:
     """How many letters of this size fit side by side under the axes, less the labels beside them."""
     place = ax.get_subplotspec()
     columns = place.get_gridspec().ncols if place is not None else 1
-    inches = ax.figure.get_figwidth() / columns - 0.7  # type: ignore[union-attr]
+    wide = float(ax.figure.get_figwidth())  # type: ignore[union-attr]
+    wide = style.COLUMN + 0.3 if wide == WIDE else wide  # beside a legend axes are no wider than a column
+    inches = wide / columns - 0.7
     return max(12, int(inches * 72 / (_LETTERS * size)))

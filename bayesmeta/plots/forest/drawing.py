@@ -86,6 +86,8 @@ def _panel(ax: "Axes", look: _Look, outcome: int, panel: Panel, ends: tuple[floa
     ax.set_axes_locator(Inset(ax, left, right))
     style.tidy(ax)
     ax.spines["left"].set_visible(False)
+    ax.patch.set_visible(False)  # texts beside it belong to the same picture, whatever the style
+    ax.grid(False)
     ax.spines["bottom"].set_position(("data", heights.bottom))
     ax.set_yticks([])
     if look.reading.log:

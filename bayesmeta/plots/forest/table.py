@@ -7,7 +7,6 @@ import numpy as np
 
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
-from bayesmeta.plots.forest.marks import BLUP
 from bayesmeta.plots.forest.rows import Cell, ForestContent
 from bayesmeta.plots.forest.spacing import GAP, LineHeights, Panel, TextColumn, spans
 from bayesmeta.tree.response import Reading
@@ -65,7 +64,7 @@ def _right(content: ForestContent, outcome: int, heading: str, reading: Reading)
 
 def _colour(kind: str, cell: Cell) -> str:
     """Numbers of a group have the colour of its mark."""
-    return style.MUTED if cell.words else BLUP if kind == "heading" else style.INK
+    return style.MUTED if cell.words else style.BLUE if kind == "heading" else style.INK
 
 
 def numbers_text(cell: Cell, places: int, reading: Reading) -> str:
