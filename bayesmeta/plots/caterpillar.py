@@ -124,7 +124,11 @@ def caterpillar(
     """
     panels = group_effects(tree, level, effect, kind, prob)
     titles = [f"{panel.level}: {panel.term}" for panel in panels]
-    reading = style.reading(tree, scale) if kind == "blup" else style.reading(tree, scale or "model", DIFFERENCE)
+    reading = (
+        style.reading(tree, scale)
+        if kind == "blup"
+        else style.reading(tree, "model" if scale is None else scale, DIFFERENCE)
+    )
     drawn = _axes(axes, panels, titles)
     for ax, panel, title in zip(drawn, panels, titles, strict=True):
         null = (style.measure_of(tree).null or 0.0) if kind == "blup" else 0.0

@@ -214,7 +214,7 @@ def _readings(results: Any, scale: Scale | None) -> dict[str, Reading]:
     """How coefficients are drawn, by label, where all results have one measure and it is read on another scale."""
     trees = list((results.trees if isinstance(results, Comparison) else results).values())
     if not all(isinstance(tree, xr.DataTree) for tree in trees) or len({tree.attrs["measure"] for tree in trees}) != 1:
-        check_choice(scale or "model", ("model", "response"), "scale")
+        check_choice("model" if scale is None else scale, ("model", "response"), "scale")
         if scale == "response":
             raise SpecError('no scale="response": these results do not share a measure\n  leave scale out')
         return {}

@@ -307,7 +307,7 @@ def _reading(tree: xr.DataTree, scale: Scale | None, residual: bool) -> Reading:
     if record.is_ratio:
         return style.reading(tree, scale)
     role = DIFFERENCE if residual and scale == "response" else EFFECT
-    return style.reading(tree, scale or "model", role)
+    return style.reading(tree, "model" if scale is None else scale, role)
 
 
 def _label(residual: bool, reading: Reading) -> str:

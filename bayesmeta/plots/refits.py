@@ -129,8 +129,20 @@ def cumulative(
         By default as in the data.
     by : str or sequence, optional
         What is added at a time, as for `bm.cumulative`: a level or a column; by default each group of the outer level.
-    outcome, term, prob, scale, limits, favours, statistics
+    outcome : str or sequence of str, optional
+        One or several of the tree's outcomes; by default all, side by side.
+    term : str, optional
+        The coefficient to draw, such as "ablat"; required for a model with predictors.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    scale : {"model", "response"}, optional
         As for `bm.plots.leave_one_out`.
+    limits : pair of float, optional
+        Limits of the axis as drawn.
+    favours : pair of str or bool, optional
+        As for `bm.plots.forest`.
+    statistics : bool, default True
+        Whether to print tau2 and I2 of every fit.
 
     Returns
     -------
@@ -177,12 +189,15 @@ def _terms(tree: xr.DataTree, outcome: str | Sequence[str] | None, term: str | N
     """The coefficient that is drawn, by outcome."""
     spec, frame = spec_from_tree(tree), estimates(tree)
     coefs = frame[frame["kind"] == BETA]
+    outcomes = [spec.outcomes[j] for j in texts.positions(spec, outcome)]
     if term is not None:
         check_name(term, coefs["term"], "term: no coefficient", "coefficients")
         own = str(coefs.loc[coefs["term"] == term, "outcome"].item())
+        if own and own not in outcomes:
+            raise SpecError(f"term={term!r} belongs to outcome {own}, not to {listing(outcomes)}\n  leave outcome out")
         return {own: term}
     chosen = {}
-    for name in (spec.outcomes[j] for j in texts.positions(spec, outcome)):
+    for name in outcomes:
         of_outcome = coefs.loc[coefs["outcome"].isin([name, ""]), "term"].tolist()
         if len(of_outcome) != 1:
             raise SpecError(

@@ -302,6 +302,16 @@ CALLS: dict[str, Call] = {
             "random_seed": SEED,
         },
     ),
+    "leave_one_out": Call(_TREE, {"tree": FIT, "by": BY_ROW, "prob": PROBABILITY, "scale": optional(words("model"))}),
+    "cumulative": Call(
+        _TREE,
+        {
+            "tree": FIT,
+            **dict.fromkeys(("order", "by"), BY_ROW),
+            "prob": PROBABILITY,
+            "scale": optional(words("model")),
+        },
+    ),
     "drop1": Call({"tree": "TML"}, {"tree": FIT}),
     "add1": Call(
         {"tree": "NULL", "terms": "'x'", "data": "D"},
@@ -444,6 +454,24 @@ CALLS: dict[str, Call] = {
             ),
         },
     ),
+    **{
+        f"plots.{name}": Call(
+            {"tree": "T", "term": "'x'"},
+            {
+                **_PLOT,
+                "tree": FIT,
+                **dict.fromkeys(rows, BY_ROW),
+                "outcome": optional(names("y")),
+                "term": words("Intercept", "x"),
+                "statistics": BOOLEAN,
+                "limits": Kind(
+                    lambda value: value is None or (numbers((2,)).admits(value) and value[0] < value[1]),
+                    ("(1,)", "(2, 1)", "('a', 'b')", "(1, True)"),
+                ),
+            },
+        )
+        for name, rows in (("leave_one_out", ("by",)), ("cumulative", ("by", "order")))
+    },
     "plots.funnel": Call(
         _TREE,
         {
