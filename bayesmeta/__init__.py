@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import add1 as add1
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.estimates import estimates as estimates
+    from bayesmeta.inference.left_out import cumulative as cumulative
+    from bayesmeta.inference.left_out import leave_one_out as leave_one_out
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
@@ -81,6 +83,7 @@ _NAMES = {
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),
     "inference.estimates": ("estimates",),
+    "inference.left_out": ("leave_one_out", "cumulative"),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),

@@ -14,7 +14,7 @@ import xarray as xr
 from bayesmeta import plots
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type, listing
 from bayesmeta.columns import find_column
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, with_new_names
 from bayesmeta.estimation import methods
 from bayesmeta.inference.profile import profile as profile_of
 from bayesmeta.model_files.argument_types import check_argument_types
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # what each kind draws at once: one results tree, or several by label
 KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("forest", "funnel", "bubble", "caterpillar", "orchard", "structure"), "one"),
-    **dict.fromkeys(("profile", "prior_posterior", "loo_pit"), "one"),
+    **dict.fromkeys(("profile", "prior_posterior", "loo_pit", "cumulative", "leave_one_out"), "one"),
     **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
 }
 _OWN = ("kind", "models", "title", "method")
@@ -56,6 +56,7 @@ class Figure:
         return replace(self, models={label: self.models[label] for label in labels})
 
     def with_arguments(self, arguments: Mapping[str, Any]) -> "Figure":
+        arguments = with_new_names(drawer(self.kind), arguments)
         check_arguments(self.kind, arguments, f"--set, for {self.kind}")
         return replace(self, arguments={**self.arguments, **arguments})
 
@@ -72,7 +73,8 @@ def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Fig
     check_choice(table["kind"], KINDS, f"{where}: kind")
     check_type(table.get("title", ""), str, f"{where}: title")
     method = methods.method_named(table["method"], f"{where}: method").name if "method" in table else None
-    arguments = {key: value for key, value in table.items() if key not in _OWN}
+    own = {key: value for key, value in table.items() if key not in _OWN}
+    arguments = with_new_names(drawer(table["kind"]), own)
     check_arguments(table["kind"], arguments, where, _OWN)
     shown = _models(table.get("models", list(models)), list(models), f"{where}: models")
     return Figure(name, table["kind"], shown, table.get("title", ""), method, arguments)

@@ -26,7 +26,7 @@ fit = bm.fit(spec)
 trees = {"REML": fit, "ML": bm.fit(spec, "ml")}
 
 # one panel: axes with a figure that can be saved
-ax = bm.plots.forest(fit, labels=trials["author"], columns=trials[["tpos", "cpos"]], sort="weight")
+ax = bm.plots.forest(fit, labels=trials["author"], columns=trials[["tpos", "cpos"]], order="weight")
 ax.set_title("BCG")
 ax.figure.savefig("forest.png", dpi=200)
 bm.plots.forest(fit, columns={("Vaccinated", "TB"): trials["tpos"]}, subgroup="alloc").figure.savefig("forest.png")
