@@ -17,7 +17,7 @@ from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.model import doubts
 from bayesmeta.model.descriptions import arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
-from bayesmeta.model.input_columns import kept_columns
+from bayesmeta.model.input_columns import kept_columns, taken
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
 from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
@@ -156,7 +156,7 @@ def specify(
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
     columns, lost = kept_columns(frame, parsed.columns, keep)
-    raw = columns[list(parsed.columns)]
+    raw = taken(columns, parsed.columns)
     _check_storable(raw)
     response = parsed.response(raw)
     dropped = _dropped(parsed, raw, response)
@@ -248,7 +248,7 @@ def _frame(data: Any) -> pd.DataFrame:
         raise DataError(
             f"the data have names of columns in {frame.columns.nlevels} rows\n  join them into one name for each column"
         )
-    return frame.rename(columns=str)
+    return frame if all(type(name) is str for name in frame.columns) else frame.rename(columns=str)
 
 
 def _check_storable(raw: pd.DataFrame) -> None:

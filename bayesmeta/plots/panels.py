@@ -14,6 +14,7 @@ from bayesmeta.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from bayesmeta.plots.style import AxesLike, DrawnAxes
 
@@ -21,6 +22,8 @@ ROW = 0.14  # inches from one line of text of size style.SMALL to the next
 TALLEST = 9.0  # inches: a figure as high as a page
 _LINE = 1.2  # points: width of an interval
 LEAST_LETTERS = 4.5  # points; smaller labels cannot be read
+_POINTS = 72  # to the inch
+_LETTER, _LINE_HEIGHT = 0.6, 1.25  # width of a letter, on average, and height of a line, to the size of letters
 
 
 def panel_axes(
@@ -177,3 +180,22 @@ def label_rows(ax: "Axes", place: FloatArray, labels: Sequence[str], title: str,
 def height_in_inches(ax: "Axes") -> float:
     """The current height of axes, before a layout engine moves them."""
     return float(ax.get_position().height * style.root_figure(ax).get_size_inches()[1])
+
+
+def titled(axes: Any, title: str) -> "Figure":
+    """The picture with a title above everything else; its height grows accordingly."""
+    picture: Figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
+    if not title:
+        return picture
+    lines = textwrap.wrap(title, int(picture.get_figwidth() * _POINTS / (_LETTER * style.TEXT)))
+    before = picture.get_figheight()
+    height = before + (len(lines) + 0.5) * _LINE_HEIGHT * style.TEXT / _POINTS
+    picture.set_figheight(height)
+    if picture.get_constrained_layout():
+        picture.suptitle("\n".join(lines), fontsize=style.TEXT)
+        return picture
+    for ax in picture.axes:  # which nothing moves out of the way
+        box = ax.get_position()
+        ax.set_position((box.x0, box.y0 * before / height, box.width, box.height * before / height))
+    picture.suptitle("\n".join(lines), fontsize=style.TEXT, y=1 - _LINE_HEIGHT * style.TEXT / 4 / _POINTS / height)
+    return picture
