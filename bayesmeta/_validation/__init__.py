@@ -348,11 +348,28 @@ def check_size(size: float, what: str, most: float = MOST_MEMORY, remedy: str = 
 
 def check_bayes(what: str) -> None:
     """That the packages of full Bayes are installed, which a frequentist analysis does not need."""
-    missing = [package for package in BAYES if find_spec(package) is None]
+    _check_extra(what, BAYES, "bayes")
+
+
+def check_tables(what: str, *packages: str) -> None:
+    """That packages are installed that write tables, of an extra that no analysis needs.
+
+    >>> check_tables("to_word", "docx")
+    """
+    _check_extra(what, packages, "tables")
+
+
+def check_marginaleffects(what: str) -> None:
+    """That the package is installed that takes results on to predictions, comparisons and slopes of its own."""
+    _check_extra(what, ("marginaleffects",), "marginaleffects")
+
+
+def _check_extra(what: str, packages: Iterable[str], extra: str) -> None:
+    missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise SpecError(
             f"{what} needs {listing(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed\n"
-            '  pip install "bayesmeta[bayes]"'
+            f'  pip install "bayesmeta[{extra}]"'
         )
 
 
