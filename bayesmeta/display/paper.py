@@ -36,6 +36,7 @@ _EXPONENT = re.compile(r"(?<=\d)e-(?=\d)")
 _SQUARES = re.compile(r"\b(tau|chi|I|H|R)2(?=\b|_)")
 _GREEK = re.compile(r"\b(tau|chi|rho|psi)(?=\b|²|\[)")
 _LETTERS = {"tau": "τ", "chi": "χ", "rho": "ρ", "psi": "ψ"}
+_WORDS = {NOTHING: DASH, "inf": "∞", "-inf": f"{MINUS}∞"}
 _BRACKETS = re.compile(r"\[([^\[\],]+), ([^\[\],]+)\]")
 _PARAMETER = re.compile(r"(beta|tau2?|rho|psi)\[(.*)\]")
 _PROBABILITY = re.compile(r" \([\d.]+% intervals(?:, (.*))?\)$")  # in titles of pages; papers have it in headings
@@ -215,8 +216,8 @@ def typeset(cell: str) -> str:
     >>> typeset("-0.74 (0.19)"), typeset("[-1.11, -0.38]"), typeset("-"), typeset("6.100e-12"), typeset("2-5 years")
     ('−0.74 (0.19)', '(−1.11 to −0.38)', '–', '6.100e−12', '2-5 years')
     """
-    if cell == NOTHING:
-        return DASH
+    if cell in _WORDS:
+        return _WORDS[cell]
     return _EXPONENT.sub(f"e{MINUS}", _NEGATIVE.sub(MINUS, _BRACKETS.sub(rf"(\1{TO}\2)", cell)))
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._typing import AnyArray, FloatArray
+from bayesmeta._typing import AnyArray
 from bayesmeta._validation import check_name, check_names, did_you_mean, listing
 from bayesmeta.arrays import check_labels
+from bayesmeta.display.effect_texts import MINUS, ratio_text, signed
+from bayesmeta.display.effect_texts import decimals as decimals
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
@@ -20,8 +22,7 @@ from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.tree.posterior_draws import is_posterior
 
-_MINUS, _MISSING = "−", "–"
-_LARGE = 1e5  # larger ratios are written as ">100,000"
+_MISSING = "–"
 
 type ByRow = str | Sequence[Any] | AnyArray | pd.Series | pd.Index | pd.Categorical
 """One value for each row of the data, or the name of a column in the tree."""
@@ -122,7 +123,7 @@ def plain(value: object) -> str:
     if value is None or value is pd.NA or value != value:
         return _MISSING
     if isinstance(value, float | np.floating):
-        return f"{value:.6g}".replace("-", _MINUS)
+        return f"{value:.6g}".replace("-", MINUS)
     return str(value)
 
 
@@ -168,37 +169,12 @@ def effect_heading(tree: xr.DataTree, ratio: bool, prob: float) -> str:
     return f"{word} [{percent(prob)} {'interval' if is_posterior(tree) else 'CI'}]"
 
 
-def decimals(se: FloatArray) -> int:
-    """Number of decimals that show two significant digits of the typical standard error."""
-    typical = float(np.median(se)) if len(se) else 0.1
-    return int(np.clip(1 - np.floor(np.log10(typical)), 0, 6))
-
-
 def interval_text(interval: Interval, places: int, ratio: bool, only_bounds: bool = False) -> str:
     """An estimate with its interval, such as "0.41 [0.13, 1.26]"."""
-    written = partial(_ratio, places=max(places, 2)) if ratio else partial(signed, places=places)
+    written = partial(ratio_text, places=max(places, 2)) if ratio else partial(signed, places=places)
     texts = [written(x) for x in (interval.estimate, interval.lower, interval.upper)]
     bounds = "[no interval]" if np.isnan([interval.lower, interval.upper]).any() else f"[{texts[1]}, {texts[2]}]"
     return bounds if only_bounds else f"{texts[0]} {bounds}"
-
-
-def signed(value: float, places: int) -> str:
-    if np.isinf(value):
-        return f"{_MINUS if value < 0 else ''}∞"
-    text = f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.2e}"
-    return text.replace("-", "" if not float(text) else _MINUS)
-
-
-def _ratio(log: float, places: int) -> str:
-    """A ratio with as many significant digits as one near 1 has; bounds near 0 or in the thousands are abbreviated."""
-    if np.isinf(log):
-        return "∞" if log > 0 else "0"
-    if log >= np.log(_LARGE):
-        return f">{_LARGE:,.0f}"
-    value, digits = float(np.exp(log)), max(0, int(np.floor(log / np.log(10))))
-    if value < 0.5 * 10.0**-places:
-        return f"<{10.0**-places:.{places}f}"
-    return f"{value:.{max(0, places - digits)}f}"
 
 
 def positions(spec: Spec, outcome: str | Sequence[str] | None) -> list[int]:
