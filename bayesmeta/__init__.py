@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.estimates import estimates as estimates
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
+    from bayesmeta.inference.marginal_model import to_marginaleffects as to_marginaleffects
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
     from bayesmeta.inference.predict import blup as blup
@@ -86,6 +87,7 @@ _NAMES = {
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),
     "inference.partition": ("variance_partition", "r_squared"),
+    "inference.marginal_model": ("to_marginaleffects",),
     "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "bayes.pymc_model": ("to_pymc",),
@@ -113,8 +115,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'{_advice(name)}")
     try:
         globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    except ModuleNotFoundError:
-        import_module(f"{__name__}._validation").check_bayes(f"bm.{name}")
+    except ModuleNotFoundError as error:
+        import_module(f"{__name__}._validation").check_extra_with(f"bm.{name}", error.name)
         raise
     import_module(f"{__name__}._validation.calls").explain(globals(), [name], "bm.")
     return globals()[name]

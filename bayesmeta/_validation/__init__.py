@@ -15,6 +15,7 @@ from typing import Any
 from bayesmeta.errors import BayesmetaError, SpecError
 
 BAYES = ("pymc", "pytensor", "arviz", "arviz_stats")  # packages of the extra that no fit needs
+MARGINAL = ("marginaleffects", "polars")  # likewise of the adapter for that package
 LONGEST_PATH = 4096  # characters
 MOST_COUNT = 10**15  # of draws, data sets ...: more has no figure in bytes that anyone could read
 MOST_MEMORY = 16e9  # bytes of one result: more than a laptop has is a slip of the keyboard
@@ -359,9 +360,10 @@ def check_tables(what: str, *packages: str) -> None:
     _check_extra(what, packages, "tables")
 
 
-def check_marginaleffects(what: str) -> None:
-    """That the package is installed that takes results on to predictions, comparisons and slopes of its own."""
-    _check_extra(what, ("marginaleffects",), "marginaleffects")
+def check_extra_with(what: str, package: str | None) -> None:
+    """That the packages are installed without one of which a module of ours could not be loaded."""
+    marginal = (package or "").split(".")[0] in MARGINAL
+    _check_extra(what, MARGINAL if marginal else BAYES, "marginaleffects" if marginal else "bayes")
 
 
 def _check_extra(what: str, packages: Iterable[str], extra: str) -> None:
