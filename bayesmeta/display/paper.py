@@ -150,7 +150,8 @@ def _of_table(table: Table, interval: str, label: Callable[[str], str]) -> Paper
     groups = [(j, j + 1) if j in at else (j,) for j in range(len(table.header)) if j - 1 not in at]
     header = tuple(interval if len(group) > 1 else heading(table.header[group[0]]) for group in groups)
     rows = tuple((label(row[0]), *(_cell([row[j + 1] for j in group]) for group in groups)) for row in table.rows)
-    title, notes = symbols(table.title), ()
+    title = symbols(table.title)
+    notes: tuple[str, ...] = ()
     if at and (match := _PROBABILITY.search(title)):
         title = title[: match.start()]
         notes = (f"{title}: {_METHOD_OF_INTERVALS.get(match[1], match[1])}.",) if match[1] else ()

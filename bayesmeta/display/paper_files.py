@@ -1,6 +1,7 @@
 """Tables of a paper in files: the extension of the path says which kind."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ _WRITERS: Mapping[str, Writer] = {
     ".html": paper_html,
     ".tex": lambda tables, _: paper_latex(tables) + "\n",
     ".md": lambda tables, _: paper_markdown(tables) + "\n",
-    **{suffix: lambda tables, what, suffix=suffix: paper_image(tables, suffix, what) for suffix in IMAGES},
+    **{suffix: partial(paper_image, suffix=suffix) for suffix in IMAGES},
 }
 _WORDS = (
     ".docx (Word), .html, .tex (LaTeX), .md (Markdown), or by a headless Chrome or Chromium .png, .jpg, .webp, .pdf"

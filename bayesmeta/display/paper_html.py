@@ -135,7 +135,7 @@ def _on_page(html: str, name: str, caption: str) -> str:
     return html[:at].replace("<div ", region, 1) + table
 
 
-def paper_image(tables: Sequence[PaperTable], suffix: str, what: str) -> bytes:
+def paper_image(tables: Sequence[PaperTable], what: str, suffix: str) -> bytes:
     """A picture of all tables, by a headless Chrome or Chromium.
 
     Raises
@@ -149,6 +149,7 @@ def paper_image(tables: Sequence[PaperTable], suffix: str, what: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"table{suffix}")
         try:
+            nokap.find_chrome()
             nokap.from_html(paper_html(tables, what), path, selector="main", expand=8, zoom=3)
         except (nokap.NokapError, RuntimeError, OSError) as error:
             raise BayesmetaError(

@@ -183,8 +183,8 @@ class MarginalModel(ModelAbstract):
             raise SpecError(
                 "marginaleffects has no exact derivative for this and takes finite differences, by steps too small for "
                 "standard errors that are right\n"
-                "  slopes: give eps_vcov=1.0, which is exact since means are linear in the coefficients;\n"
-                "  elasticities and functions of your own: eps_vcov=1e-6"
+                "  slopes, and hypotheses that are linear: give eps_vcov=1.0, which is exact, as means are linear too;\n"
+                f"  elasticities and functions of your own: eps_vcov={10 * _LEAST_STEP * se.max():.0e}"
             )
         means = newdata @ params
         return pl.DataFrame({"rowid": np.arange(len(means), dtype=np.int32), "estimate": means})

@@ -104,7 +104,9 @@ class _Effects:
         """The mean and, where effects vary, the interval of a new one, by label."""
         mean = predict(self.tree, interval="confidence", prob=self.prob)
         total = fixed(100 * float(np.nansum(self._weight[:, self.outcome])), 1)
-        lines = {"Mean": (self._text(*(self._of_first(mean, name) for name in ("mean", *_BOUNDS))), total)}
+        lines: dict[str, tuple[str, ...]] = {
+            "Mean": (self._text(*(self._of_first(mean, name) for name in ("mean", *_BOUNDS))), total)
+        }
         if remarks.varies(self.tree):
             new = predict(self.tree, interval="prediction", prob=self.prob)
             bounds = [self._number(self._of_first(new, name)) for name in _BOUNDS]

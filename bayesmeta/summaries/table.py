@@ -1,6 +1,6 @@
 """Results and data as tables that a paper takes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,10 +12,9 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_choice, check_probability, shown
 from bayesmeta.columns import as_frame
 from bayesmeta.display import remarks
-from bayesmeta.display.escapes import NOTHING
 from bayesmeta.display.export import Page
 from bayesmeta.display.paper import ALARM, DASH, PaperTable, Section, heading, interval_text, symbols, typeset
-from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent, pvalue
+from bayesmeta.display.tables import NOTHING, Block, Facts, Table, fixed, number, percent, pvalue
 from bayesmeta.errors import SpecError
 from bayesmeta.summaries.studies import Columns, studies_table
 from bayesmeta.summaries.summary import summary
@@ -30,7 +29,8 @@ _TWO_DECIMALS = ("Q", "I2", "H2", "I2_tau2", "H2_tau2", "share", "statistic")
 _FROM_TAU2 = {"I2_tau2": "I² (%, from τ²)", "H2_tau2": "H² (from τ²)"}
 _FROM_Q = {"I2": "I² (%, from Q)", "H2": "H² (from Q)"}  # beside those from tau2; alone they need no such words
 _ABOUT = {"interval": "Interval", "method": "Method", "kind": "Kind", "label": "Effects", "scale": "Scale", "se": "SE"}
-_WHOLE = 1e-9
+_SCALED = ("estimate", "mean", "median", "se", "sd", *_BOUNDS)  # have the digits that their errors deserve
+_FEW, _ROUNDING = 4, 1e-9
 
 
 def table(
@@ -89,12 +89,12 @@ def table(
     >>> trials = bm.datasets.load("bcg").head(3)
     >>> trials = bm.effects.odds_ratio(trials, ("tpos", "cpos"), no_events=("tneg", "cneg"), arms=("BCG", "control"))
     >>> bm.table(bm.fit(bm.specify("y ~ 1", trials, S="v"), "fixed")).to_frame()
-                                 BCG, n/N control, n/N          OR (95% CI) Weight (%)
+                     BCG, n/N control, n/N          OR (95% CI) Weight (%)
     Study
-    Aronson                         4/123       11/139  0.39 (0.12 to 1.26)       20.7
-    Ferguson & Simes                6/306       29/303  0.19 (0.08 to 0.46)       35.6
-    Rosenthal et al                 3/231       11/220  0.25 (0.07 to 0.91)       18.3
-    ...
+    Aronson             4/123       11/139  0.39 (0.12 to 1.26)       28.2
+    Ferguson & Simes    6/306       29/303  0.19 (0.08 to 0.46)       48.5
+    Rosenthal et al     3/231       11/220  0.25 (0.07 to 0.91)       23.3
+    Mean                                    0.25 (0.13 to 0.46)      100.0
     """
     if isinstance(source, Page):
         _refuse(of, columns, prob, scale, "what prints itself has these already")
@@ -277,16 +277,22 @@ def _numbers(frame: pd.DataFrame, name: str, scale: pd.Series) -> list[str]:
     values = frame[name]
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return [_cell(value) for value in values]
-    floats = values.astype(float).to_numpy(na_value=np.nan)
+    floats: list[float] = values.astype(float).to_numpy(na_value=np.nan).tolist()
     if name == "pvalue":
         return [pvalue(x) if np.isfinite(x) else NOTHING for x in floats]
-    finite = floats[np.isfinite(floats)]
-    if len(finite) and np.abs(finite - finite.round()).max() < _WHOLE and name not in _TWO_DECIMALS:
-        return [f"{x:.0f}" if np.isfinite(x) else _cell(float(x)) for x in floats]
     if name in _TWO_DECIMALS:
         return [fixed(x, 2) for x in floats]
-    own = scale if name in ("estimate", "mean", "se", "sd", "median", *_BOUNDS) else scale * np.nan
-    return [number(x, s) for x, s in zip(floats, own.to_numpy(), strict=True)]
+    scaled = name in _SCALED and scale.notna().any()
+    if not scaled and (places := _decimals(floats)) is not None:
+        return [fixed(x, places) for x in floats]
+    own = scale if scaled else scale * np.nan
+    return [number(x, s) for x, s in zip(floats, own.to_list(), strict=True)]
+
+
+def _decimals(values: Sequence[float]) -> int | None:
+    """The few decimals with which all values are written whole; None where they have more."""
+    finite = [x for x in values if np.isfinite(x)]
+    return next((d for d in range(_FEW) if all(abs(x - round(x, d)) < _ROUNDING for x in finite)), None)
 
 
 def _cell(value: Any) -> str:
