@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from bayesmeta.simulation.run import study_table as study_table
     from bayesmeta.summaries.compare import compare as compare
     from bayesmeta.summaries.methods_text import methods_text as methods_text
+    from bayesmeta.summaries.paper_table import table as table
     from bayesmeta.summaries.summary import summary as summary
-    from bayesmeta.summaries.table import table as table
     from bayesmeta.tree import Spec as Spec
     from bayesmeta.tree.files import load as load
     from bayesmeta.tree.files import save as save
@@ -102,7 +102,7 @@ _NAMES = {
     "simulation.run": ("run_study", "study_table"),
     "summaries.methods_text": ("methods_text",),
     "summaries.summary": ("summary",),
-    "summaries.table": ("table",),
+    "summaries.paper_table": ("table",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted((*_MODULES, *_HOME))

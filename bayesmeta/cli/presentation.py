@@ -16,8 +16,8 @@ from bayesmeta.display.paper_files import check_table_path, write_tables
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.estimates import estimates
+from bayesmeta.summaries.paper_table import TablePage, table
 from bayesmeta.summaries.summary import summary
-from bayesmeta.summaries.table import TablePage, table
 from bayesmeta.tree import files
 
 

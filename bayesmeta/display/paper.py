@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bayesmeta.display.tables import NOTHING, Block, Facts, Table
+from bayesmeta.display.tables import MINUS, NOTHING, Block, Facts, Table
 
 ALARM = "WARNING"  # the label of a sentence that says not to trust the numbers
 FIGURE_SPACE, POINT_SPACE = "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}"  # as wide as a digit, and as a point
-MINUS, DASH, TO = "\N{MINUS SIGN}", "\N{EN DASH}", " to "
+DASH, TO = "\N{EN DASH}", " to "
 _BOUNDS = ("lower", "upper")
 _HEADINGS = {
     "estimate": "Estimate",

@@ -183,7 +183,7 @@ class MarginalModel(ModelAbstract):
             raise SpecError(
                 "marginaleffects has no exact derivative for this and takes finite differences, by steps too small for "
                 "standard errors that are right\n"
-                "  slopes, and hypotheses that are linear: give eps_vcov=1.0, which is exact, as means are linear too;\n"
+                "  slopes and linear hypotheses: give eps_vcov=1.0, which is exact, since means are linear too;\n"
                 f"  elasticities and functions of your own: eps_vcov={10 * _LEAST_STEP * se.max():.0e}"
             )
         means = newdata @ params

@@ -11,9 +11,8 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, check_names, shown
 from bayesmeta.display import remarks
-from bayesmeta.display.effect_texts import decimals, ratio_text, signed
 from bayesmeta.display.paper import ALARM, DASH, TO, PaperTable, Section, typeset
-from bayesmeta.display.tables import fixed, percent
+from bayesmeta.display.tables import decimals, fixed, percent, ratio_text, signed
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.predict import predict

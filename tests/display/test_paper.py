@@ -18,7 +18,6 @@ from bayesmeta.display.export import Page
 from bayesmeta.display.paper import (
     DASH,
     FIGURE_SPACE,
-    MINUS,
     POINT_SPACE,
     PaperTable,
     Section,
@@ -27,7 +26,7 @@ from bayesmeta.display.paper import (
     symbols,
     typeset,
 )
-from bayesmeta.display.tables import Block, Facts, Table
+from bayesmeta.display.tables import MINUS, Block, Facts, Table
 from tests.support.posteriors import make_posterior
 
 AWKWARD = r"<b>a</b> & \x_1^2 {c} 100% $ # ~ | * `d` [e](f) é"

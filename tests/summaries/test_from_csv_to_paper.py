@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from bayesmeta._typing import FloatArray
-from bayesmeta.display.paper import MINUS
+from bayesmeta.display.tables import MINUS
 from tests.display.test_paper import cells_of
 from tests.support.pictures import drawn_texts
 from tests.support.reference import read_reference

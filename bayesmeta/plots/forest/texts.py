@@ -12,10 +12,9 @@ import xarray as xr
 from bayesmeta._typing import AnyArray
 from bayesmeta._validation import check_name, check_names, did_you_mean, listing
 from bayesmeta.arrays import check_labels
-from bayesmeta.display.effect_texts import MINUS, ratio_text
-from bayesmeta.display.effect_texts import decimals as decimals
-from bayesmeta.display.effect_texts import signed as signed
-from bayesmeta.display.tables import percent
+from bayesmeta.display.tables import MINUS, percent, ratio_text
+from bayesmeta.display.tables import decimals as decimals
+from bayesmeta.display.tables import signed as signed
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.model.spec import Spec
