@@ -67,8 +67,8 @@ def odds_ratio(
     -------
     DataFrame
         The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
-        `attrs` hold `measure`, "logor" here, `columns`, the measure of every new column, and `arms`, which
-        `bm.specify` reads.
+        `attrs` hold `measure`, "logor" here, `columns`, the measure of every new column, `arms`, and `arm_columns`, the
+        columns that it was made from, which `bm.specify` reads.
 
     Raises
     ------
