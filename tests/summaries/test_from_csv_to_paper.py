@@ -39,6 +39,7 @@ bm.summary(fit).save("summary.docx")
 bm.summary(fit).save("summary.html")
 bm.table(fit).save("studies.docx")
 bm.table(fit).save("studies.html")
+text = str(bm.methods_text(fit))
 """
 NUMBER = re.compile(rf"{MINUS}?\d+(?:\.\d+)?")
 Cells = dict[str, list[str]]
@@ -145,6 +146,22 @@ def test_the_table_of_studies_has_the_numbers_of_metafor(made: Any, theirs: Any,
         same(weight, [theirs["weights"][i]])
     same(rows["Mean"][2], [response[name] for name in ("estimate", "lower", "upper")])
     same(rows["Prediction interval"][2], [new["lower"], new["upper"]])
+
+
+def test_the_text_for_the_paper_has_the_numbers_of_metafor(made: Any, theirs: Any) -> None:
+    text = " ".join(made[1]["text"].partition("Results")[2].partition("References")[0].split())
+    response, beta, new, q = (theirs[name] for name in ("response", "beta", "prediction", "heterogeneity"))
+    (pooled,) = re.findall(r"odds ratio was (\S+) \(95% CI (\S+) to (\S+); z = (\S+), p", text)
+    same(" ".join(pooled), [*response.values(), beta["z"]])
+    (bounds,) = re.findall(r"prediction interval was (\S+) to (\d\.\d+)", text)
+    same(" ".join(bounds), [new["lower"], new["upper"]])
+    (test,) = re.findall(r"Q was (\S+) on (\d+) degrees", text)
+    same(" ".join(test), [q["Q"], q["df"]])
+    tau2, tau, share, _ = theirs["q_profile"]["values"]
+    shown = re.search(r"τ² .*? was (.*?)\), the standard deviation τ (.*?)\)\. I² was (.*?)\)\.", text)
+    assert shown is not None
+    for part, values in zip(shown.groups(), (tau2, tau, share), strict=True):
+        same(part.replace("95% CI", ""), values)
 
 
 def test_the_forest_plot_has_the_numbers_of_metafor(made: Any, theirs: Any) -> None:
