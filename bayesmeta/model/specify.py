@@ -15,7 +15,7 @@ from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, Spec
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.model import doubts
-from bayesmeta.model.descriptions import arms_of, measure_of, row_names
+from bayesmeta.model.descriptions import arm_columns_of, arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
 from bayesmeta.model.input_columns import kept_columns, taken
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
@@ -163,6 +163,7 @@ def specify(
     row_labels = tuple(map(str, raw.index.tolist()))
     stated, measure = measure, measure_of(measure, data, parsed.outcomes)
     arms = arms_of(arms, data, parsed.outcomes, measure)
+    behind = arm_columns_of(data, parsed.outcomes, columns.columns)
     grouping = _grouping(parsed, raw, row_labels)
     names, unnamed = row_names(labels, frame, row_labels, parsed.group_columns)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)
@@ -215,6 +216,7 @@ def specify(
         notes=(*notes, *_without_effects(parsed), *flat),
         labels=names,
         arms=arms,
+        arm_columns=behind,
     )
 
 

@@ -14,10 +14,10 @@ from bayesmeta.inference.moderators import omnibus
 from bayesmeta.inference.partition import TOTAL, r_squared
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.inference.weights import covariances, marginal_variances
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.notes import heterogeneity_note, p_text
 from bayesmeta.plots.forest.texts import ByRow, row_labels
-from bayesmeta.plots.forest.weights import covariances, marginal_variances
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.point_labels import Labelled, name_points, which
 from bayesmeta.plots.predictor import (

@@ -13,11 +13,11 @@ from bayesmeta.display.tables import pvalue
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.inference.confint import confint
 from bayesmeta.inference.predict import predict
+from bayesmeta.inference.weights import covariances
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.numbers import has_random_effects
-from bayesmeta.plots.forest.weights import covariances
 from bayesmeta.tree.heterogeneity import heterogeneity
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
 from bayesmeta.tree.response import Reading

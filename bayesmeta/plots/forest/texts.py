@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, check_names
-from bayesmeta.display.tables import percent
+from bayesmeta.display.tables import MINUS, percent, ratio_text
+from bayesmeta.display.tables import decimals as decimals
+from bayesmeta.display.tables import signed as signed
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.model.spec import Spec
@@ -20,8 +21,7 @@ from bayesmeta.tree.response import Reading
 from bayesmeta.tree.row_labels import ByRow as ByRow
 from bayesmeta.tree.row_labels import by_row as by_row
 
-_MINUS, _MISSING = "−", "–"
-_LARGE = 1e5  # larger ratios are written as ">100,000"
+_MISSING = "–"
 
 type Columns = pd.DataFrame | Mapping[Any, ByRow | Mapping[Any, ByRow]] | Sequence[str]
 """Columns with one value for each row of the data, under their headings, or the names of columns in the tree."""
@@ -88,7 +88,7 @@ def plain(value: object) -> str:
     if value is None or value is pd.NA or value != value:
         return _MISSING
     if isinstance(value, float | np.floating):
-        return f"{value:.6g}".replace("-", _MINUS)
+        return f"{value:.6g}".replace("-", MINUS)
     return str(value)
 
 
@@ -133,12 +133,6 @@ def effect_heading(tree: xr.DataTree, reading: Reading, prob: float) -> str:
     return f"{reading.short_label} [{percent(prob)} {'interval' if is_posterior(tree) else 'CI'}]"
 
 
-def decimals(se: FloatArray) -> int:
-    """Number of decimals that show two significant digits of the typical standard error."""
-    typical = float(np.median(se)) if len(se) else 0.1
-    return int(np.clip(1 - np.floor(np.log10(typical)), 0, 6))
-
-
 def interval_text(interval: Interval, places: int, reading: Reading, only_bounds: bool = False) -> str:
     """An estimate with its interval, such as "0.41 [0.13, 1.26]"."""
     texts = [_written(x, places, reading) for x in (interval.estimate, interval.lower, interval.upper)]
@@ -146,31 +140,12 @@ def interval_text(interval: Interval, places: int, reading: Reading, only_bounds
     return bounds if only_bounds else f"{texts[0]} {bounds}"
 
 
-def signed(value: float, places: int) -> str:
-    if np.isinf(value):
-        return f"{_MINUS if value < 0 else ''}∞"
-    text = f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.2e}"
-    return text.replace("-", "" if not float(text) else _MINUS)
-
-
 def _written(effect: float, places: int, reading: Reading) -> str:
     """A number as it is read; what is no ratio, such as a rate, in three digits, since its size is its own."""
     if reading.log and reading.record.null is not None:
-        return _ratio(effect, max(places, 2))
+        return ratio_text(effect, max(places, 2))
     value = float(reading.values(effect))
     return f"{value:.3g}".replace("inf", "∞") if reading.log else signed(value, max(places, 2 * reading.response))
-
-
-def _ratio(log: float, places: int) -> str:
-    """A ratio with as many significant digits as one near 1 has; bounds near 0 or in the thousands are abbreviated."""
-    if np.isinf(log):
-        return "∞" if log > 0 else "0"
-    if log >= np.log(_LARGE):
-        return f">{_LARGE:,.0f}"
-    value, digits = float(np.exp(log)), max(0, int(np.floor(log / np.log(10))))
-    if value < 0.5 * 10.0**-places:
-        return f"<{10.0**-places:.{places}f}"
-    return f"{value:.{max(0, places - digits)}f}"
 
 
 def positions(spec: Spec, outcome: str | Sequence[str] | None) -> list[int]:
