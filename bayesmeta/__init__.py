@@ -43,7 +43,10 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.estimates import estimates as estimates
     from bayesmeta.inference.exceedance import exceedance as exceedance
+    from bayesmeta.inference.left_out import cumulative as cumulative
+    from bayesmeta.inference.left_out import leave_one_out as leave_one_out
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
+    from bayesmeta.inference.marginal_model import to_marginaleffects as to_marginaleffects
     from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from bayesmeta.simulation.run import study_table as study_table
     from bayesmeta.summaries.compare import compare as compare
     from bayesmeta.summaries.methods_text import methods_text as methods_text
+    from bayesmeta.summaries.paper_table import table as table
     from bayesmeta.summaries.summary import summary as summary
     from bayesmeta.tree import Spec as Spec
     from bayesmeta.tree.files import load as load
@@ -85,11 +89,13 @@ _NAMES = {
     "inference.drop_add": ("drop1", "add1"),
     "inference.estimates": ("estimates",),
     "inference.exceedance": ("exceedance",),
+    "inference.left_out": ("leave_one_out", "cumulative"),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),
     "inference.means": ("contrast",),
     "inference.partition": ("variance_partition", "r_squared"),
+    "inference.marginal_model": ("to_marginaleffects",),
     "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "bayes.pymc_model": ("to_pymc",),
@@ -105,6 +111,7 @@ _NAMES = {
     "simulation.run": ("run_study", "study_table"),
     "summaries.methods_text": ("methods_text",),
     "summaries.summary": ("summary",),
+    "summaries.paper_table": ("table",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted((*_MODULES, *_HOME))
@@ -117,8 +124,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'{_advice(name)}")
     try:
         globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    except ModuleNotFoundError:
-        import_module(f"{__name__}._validation").check_bayes(f"bm.{name}")
+    except ModuleNotFoundError as error:
+        import_module(f"{__name__}._validation").check_extra_with(f"bm.{name}", error.name)
         raise
     import_module(f"{__name__}._validation.calls").explain(globals(), [name], "bm.")
     return globals()[name]

@@ -7,10 +7,10 @@ further lines say what would be right and where to look.
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from functools import wraps
 from inspect import signature
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _PACKAGE = os.path.dirname(__file__) + os.sep  # with the separator: a script bayesmeta_trials.py beside it is outside
 
@@ -63,17 +63,23 @@ def warn(message: str, category: type[Warning]) -> None:
 
 
 class Deprecation(NamedTuple):
-    """A public name, or a parameter of public functions, what to write instead, and the version that removes it."""
+    """A public name, or a parameter of public functions, what to write instead, and the version that removes it.
+
+    values : the new values of a parameter by its old ones, where they are others.
+    """
 
     old: str
     new: str
     removed: str
+    values: Mapping[object, object] = {}
 
 
 DEPRECATIONS = (
     Deprecation("seed", "random_seed", removed="0.3"),
     Deprecation("datasets.fetch", "datasets.load", removed="0.3"),
     Deprecation("found", "dataset", removed="0.3"),  # of plots.profile and plots.sensitivity
+    Deprecation("ratio", "scale", "0.3", {True: "response", False: "model"}),  # of plots
+    Deprecation("sort", "order", removed="0.3"),  # of plots.forest
 )
 
 
@@ -85,16 +91,22 @@ def warn_deprecated(old: str) -> None:
 
 def keeps_old_names[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """Decorator of a public function: parameters still go by their old names, with a DeprecationWarning."""
-    parameters = signature(function).parameters
-    renamed = {each.old: each.new for each in DEPRECATIONS if each.new in parameters}
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for old in renamed.keys() & kwargs.keys():
-            if renamed[old] in kwargs:
-                raise TypeError(f"{function.__name__}() got both '{renamed[old]}' and its old name '{old}'")
-            warn_deprecated(old)
-            kwargs[renamed[old]] = kwargs.pop(old)
-        return function(*args, **kwargs)
+        return function(*args, **with_new_names(function, kwargs))
 
     return call
+
+
+def with_new_names(function: Callable[..., object], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a public function by the names that its parameters have now, with warnings of the old ones."""
+    parameters, named = signature(function).parameters, dict(arguments)
+    for entry in DEPRECATIONS:
+        if entry.old in named and entry.old not in parameters and entry.new in parameters:
+            value = named.pop(entry.old)
+            if entry.new in named:
+                raise TypeError(f"{function.__name__}() got both '{entry.new}' and its old name '{entry.old}'")
+            warn_deprecated(entry.old)
+            named[entry.new] = entry.values.get(value, value) if isinstance(value, Hashable) else value
+    return named

@@ -130,6 +130,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "psi": "covariance structure of every level, outer to inner (JSON)",
     "measure": 'the effect measure, such as "logor", or ""',
     "arms": 'names of the two arms that effects compare (JSON), or ""',
+    "arm_columns": 'of every outcome of `bm.effects` the columns that it was made from (JSON), or ""',
     "notes": "what was assumed when the model was specified (JSON)",
     "created_at": "when it was computed, UTC",
     "data_hash": "SHA-256 of y, offset, X, S, Z and groups",

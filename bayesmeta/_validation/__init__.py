@@ -15,6 +15,7 @@ from typing import Any
 from bayesmeta.errors import BayesmetaError, SpecError
 
 BAYES = ("pymc", "pytensor", "arviz", "arviz_stats")  # packages of the extra that no fit needs
+MARGINAL = ("marginaleffects", "polars")  # likewise of the adapter for that package
 LONGEST_PATH = 4096  # characters
 MOST_COUNT = 10**15  # of draws, data sets ...: more has no figure in bytes that anyone could read
 MOST_MEMORY = 16e9  # bytes of one result: more than a laptop has is a slip of the keyboard
@@ -348,11 +349,29 @@ def check_size(size: float, what: str, most: float = MOST_MEMORY, remedy: str = 
 
 def check_bayes(what: str) -> None:
     """That the packages of full Bayes are installed, which a frequentist analysis does not need."""
-    missing = [package for package in BAYES if find_spec(package) is None]
+    _check_extra(what, BAYES, "bayes")
+
+
+def check_tables(what: str, *packages: str) -> None:
+    """That packages are installed that write tables, of an extra that no analysis needs.
+
+    >>> check_tables("to_word", "docx")
+    """
+    _check_extra(what, packages, "tables")
+
+
+def check_extra_with(what: str, package: str | None) -> None:
+    """That the packages are installed without one of which a module of ours could not be loaded."""
+    marginal = (package or "").split(".")[0] in MARGINAL
+    _check_extra(what, MARGINAL if marginal else BAYES, "marginaleffects" if marginal else "bayes")
+
+
+def _check_extra(what: str, packages: Iterable[str], extra: str) -> None:
+    missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise SpecError(
             f"{what} needs {listing(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed\n"
-            '  pip install "bayesmeta[bayes]"'
+            f'  pip install "bayesmeta[{extra}]"'
         )
 
 

@@ -67,6 +67,13 @@ Out = Annotated[
     ),
 ]
 
+TableOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="Save tables as journals print them instead: a .docx, .html, .tex, .md, .png or .pdf file."
+    ),
+]
+
 
 def versions() -> str:
     """Versions of bayesmeta, of Python and of the packages that results depend on, one a line."""

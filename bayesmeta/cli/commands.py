@@ -16,6 +16,7 @@ from bayesmeta.cli.app import (
     Outside,
     Sampler,
     Seed,
+    TableOut,
     TargetAccept,
     Tune,
     command,
@@ -110,10 +111,15 @@ def compare(
 def show(
     file: Annotated[Path, typer.Argument(help="Saved results, netCDF or Zarr.")],
     model: OneModel = None,
+    of: Annotated[
+        Literal["summary", "studies", "heterogeneity"],
+        typer.Option(help="studies: each with its counts, estimate, interval and weight; heterogeneity: Q, I2 and H2."),
+    ] = "summary",
+    out: TableOut = None,
     json: AsJson = False,
 ) -> None:
-    """Print saved results."""
-    work.presentation.show(file, model, json)
+    """Print saved results, or save them as tables of a paper."""
+    work.presentation.show(file, model, of, out, json)
 
 
 @command
@@ -124,10 +130,11 @@ def estimates(
         Literal["model", "response"], typer.Option(help="response: odds ratios of log odds ratios, and the like.")
     ] = "model",
     prob: Annotated[float, typer.Option(help="Probability of the intervals, between 0 and 1.")] = 0.95,
+    out: TableOut = None,
     json: AsJson = False,
 ) -> None:
-    """Print every estimate of saved results as CSV, one a row, or as JSON."""
-    work.presentation.print_estimates(file, model, scale, prob, json)
+    """Print every estimate of saved results as CSV, one a row, or as JSON, or save them as a table of a paper."""
+    work.presentation.print_estimates(file, model, scale, prob, out, json)
 
 
 @command

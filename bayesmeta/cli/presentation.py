@@ -1,6 +1,6 @@
 """Showing results: what show, plot and report do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,11 @@ from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.cli.app import FAILED, echo, fail, remark
 from bayesmeta.cli.as_json import json_text, tree_record
-from bayesmeta.errors import BayesmetaError
+from bayesmeta.display.paper_files import check_table_path, write_tables
+from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.estimates import estimates
+from bayesmeta.summaries.paper_table import TablePage, table
 from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files
 
@@ -29,9 +31,14 @@ def read_results(file: Path, model: str | None) -> dict[str, xr.DataTree]:
 
 
 def print_estimates(
-    file: Path, model: str | None, scale: Literal["model", "response"], prob: float, json: bool
+    file: Path, model: str | None, scale: Literal["model", "response"], prob: float, out: Path | None, json: bool
 ) -> None:
-    tables = {name: estimates(tree, prob, scale).reset_index() for name, tree in read_results(file, model).items()}
+    _check_out(out, json)
+    frames = {name: estimates(tree, prob, scale) for name, tree in read_results(file, model).items()}
+    if out is not None:
+        _save({name: table(frame) for name, frame in frames.items()}, out)
+        return
+    tables = {name: frame.reset_index() for name, frame in frames.items()}
     if json:
         rows = {name: table.to_dict("records") for name, table in tables.items()}
         echo(json_text({"file": str(file), "prob": prob, "scale": scale, "results": rows}))
@@ -39,13 +46,40 @@ def print_estimates(
     echo(pd.concat(tables, names=["model"]).droplevel(1).reset_index().to_csv(index=False).rstrip())
 
 
-def show(file: Path, model: str | None, json: bool) -> None:
+def show(
+    file: Path, model: str | None, of: Literal["summary", "studies", "heterogeneity"], out: Path | None, json: bool
+) -> None:
+    _check_out(out, json)
+    if json and of != "summary":
+        raise SpecError(f"--json has the whole of the results, not only --of {of}\n  leave --of out")
     trees = read_results(file, model)
+    if out is not None:
+        _save({name: table(tree, of) for name, tree in trees.items()}, out)
+        return
     if json:
         echo(json_text({"file": str(file), "results": {name: tree_record(tree) for name, tree in trees.items()}}))
         return
     for name, tree in trees.items():
-        echo(f"\n== {name}\n\n{summary(tree)}" if name else str(summary(tree)))
+        page = summary(tree) if of == "summary" else table(tree, of)
+        echo(f"\n== {name}\n\n{page}" if name else str(page))
+
+
+def _check_out(out: Path | None, json: bool) -> None:
+    if out is None:
+        return
+    if json:
+        raise SpecError("--json and --out exclude each other: --out saves tables for people to read")
+    check_table_path(out)
+
+
+def _save(pages: Mapping[str, TablePage], out: Path) -> None:
+    """All tables in one file, those of several models with their names."""
+    named = [
+        replace(each, caption=": ".join(filter(None, (name, each.caption))))
+        for name, page in pages.items()
+        for each in page.paper()
+    ]
+    echo(f"Table saved in {write_tables(named, out)}")
 
 
 def plot(

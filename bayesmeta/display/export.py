@@ -1,11 +1,22 @@
-"""Pages as text, HTML, Markdown and LaTeX: the same blocks and the same digits, each with its own escapes."""
+"""Pages as text, HTML, Markdown and LaTeX, and as tables of a paper: the same digits, each with its own escapes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bayesmeta.display import tables
 from bayesmeta.display.escapes import for_latex, for_markdown, latex_row
+from bayesmeta.display.paper import PaperTable, paper_tables
+from bayesmeta.display.paper_files import write_tables
+from bayesmeta.display.paper_html import great_tables, paper_html
+from bayesmeta.display.paper_word import paper_word
 from bayesmeta.display.tables import Block, Facts, Table
+
+if TYPE_CHECKING:
+    from docx.document import Document
+    from great_tables import GT
 
 
 class Page(ABC):
@@ -45,6 +56,57 @@ class Page(ABC):
     def to_latex(self) -> str:
         r"""The page in LaTeX: a floating `table` with its caption for every table; needs `\usepackage{booktabs}`."""
         return latex(self.blocks())
+
+    def paper(self) -> list[PaperTable]:
+        """The tables of the page as journals print them, which `save` and the methods below it write."""
+        return paper_tables(self.blocks())
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Save the tables as journals print them: captions above, notes below, no vertical lines.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Its extension says what is written: .docx (Word), .html, .tex (LaTeX, needs the package booktabs), .md
+            (Markdown); or by a headless Chrome or Chromium .png, .jpg, .webp, .pdf. A file that is there already is
+            replaced, whole or not at all.
+
+        Returns
+        -------
+        Path
+            The path.
+
+        Raises
+        ------
+        SpecError
+            For another extension, and where the packages of the extra `bayesmeta[tables]` are missing, without which
+            there are .tex and .md alone.
+        DataError
+            Where there is no such folder, or the file cannot be written.
+        BayesmetaError
+            Where no browser can draw a picture.
+
+        Examples
+        --------
+        >>> import bayesmeta as bm, tempfile
+        >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bm.summary(fit).save(f"{folder}/table1.docx").name
+        'table1.docx'
+        """
+        return write_tables(self.paper(), path)
+
+    def to_html(self) -> str:
+        """The tables as journals print them: a whole page of HTML, made by great_tables, that needs no network."""
+        return paper_html(self.paper(), "to_html")
+
+    def to_great_tables(self) -> "list[GT]":
+        """The tables as journals print them, each one of great_tables, to go on with."""
+        return great_tables(self.paper(), "to_great_tables")
+
+    def to_word(self) -> "Document":
+        """The tables as journals print them: a document of python-docx, to go on with; `save` writes it."""
+        return paper_word(self.paper(), "to_word")
 
 
 def markdown(blocks: Iterable[Block]) -> str:

@@ -96,11 +96,18 @@ def arm_names(arms: Any, columns: Arms) -> tuple[str, str] | None:
 
 
 def with_estimates(
-    frame: pd.DataFrame, measure: str, estimate: Estimate, names: Sequence[str], arms: tuple[str, str] | None
+    frame: pd.DataFrame,
+    measure: str,
+    estimate: Estimate,
+    names: Sequence[str],
+    arms: tuple[str, str] | None,
+    **reported: Arms | None,
 ) -> pd.DataFrame:
     """The data with the estimates, NaN and a warning where there is none with a positive variance.
 
     Their attributes tell `specify` what the estimates are, column by column, and `measure` and `arms` of the last call.
+
+    reported : the columns of the two arms that the estimates were made from, by what they hold.
     """
     ours = frame.attrs.get("columns", {})  # written by earlier calls, and the same call may be run again
     if not is_pair(names) or names[0] == names[1] or not all(name.strip() for name in names):
@@ -115,7 +122,9 @@ def with_estimates(
     table = frame.assign(**{names[0]: np.where(usable, y, np.nan), names[1]: np.where(usable, v, np.nan)})
     compared = frame.attrs.get("column_arms", {}) | {names[0]: arms}
     table.attrs = {**frame.attrs, "measure": measure, "columns": ours | dict.fromkeys(names, measure)}
-    table.attrs |= {"arms": arms, "column_arms": compared}
+    made_from = {what: list(columns) for what, columns in reported.items() if columns is not None}
+    behind = frame.attrs.get("arm_columns", {}) | {names[0]: made_from}
+    table.attrs |= {"arms": arms, "column_arms": compared, "arm_columns": behind}
     if not usable.all():
         _report(frame.index, np.isnan(y) & np.isnan(v), usable)
     return table

@@ -67,8 +67,8 @@ def odds_ratio(
     -------
     DataFrame
         The rows of the data, in order and with their index, and the new columns; NaN where there is no estimate. Its
-        `attrs` hold `measure`, "logor" here, `columns`, the measure of every new column, and `arms`, which
-        `bm.specify` reads.
+        `attrs` hold `measure`, "logor" here, `columns`, the measure of every new column, `arms`, and `arm_columns`, the
+        columns that it was made from, which `bm.specify` reads.
 
     Raises
     ------
@@ -334,7 +334,8 @@ def mean_difference(
     """
     frame = frame_of(data)
     (m1, m2), (sd1, sd2), (n1, n2) = groups(frame, mean, sd, n)
-    return with_estimates(frame, "md", (m1 - m2, sd1**2 / n1 + sd2**2 / n2), names, arm_names(arms, mean))
+    estimate = m1 - m2, sd1**2 / n1 + sd2**2 / n2
+    return with_estimates(frame, "md", estimate, names, arm_names(arms, mean), mean=mean, sd=sd, n=n)
 
 
 def hedges_g(
@@ -411,7 +412,8 @@ def hedges_g(
     scale = np.maximum(sd1, sd2)
     pooled = scale * np.sqrt(((n1 - 1) * (sd1 / scale) ** 2 + (n2 - 1) * (sd2 / scale) ** 2) / df)
     g = _bias_factor(df, correction) * (m1 - m2) / pooled
-    return with_estimates(frame, "smd", (g, 1 / n1 + 1 / n2 + g**2 / (2 * (n1 + n2))), names, arm_names(arms, mean))
+    estimate = g, 1 / n1 + 1 / n2 + g**2 / (2 * (n1 + n2))
+    return with_estimates(frame, "smd", estimate, names, arm_names(arms, mean), mean=mean, sd=sd, n=n)
 
 
 def _bias_factor(df: FloatArray, correction: Correction) -> FloatArray:
@@ -436,4 +438,5 @@ def _of_counts(
     tables = zeros.applied(read(frame, events, total, no_events), frame.index)
     with np.errstate(divide="ignore", invalid="ignore"):  # of cells that stay empty; with_estimates says so
         estimate = ESTIMATES[measure](tables)
-    return with_estimates(frame, measure, estimate, names, arm_names(arms, events))
+    reported = {"events": events, "total": total, "no_events": no_events}
+    return with_estimates(frame, measure, estimate, names, arm_names(arms, events), **reported)

@@ -19,8 +19,8 @@ from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.units import LIKELIHOOD, at_psi, check_rows_are_groups, check_unstructured
 from bayesmeta.model.spec import Spec
 
-UPPER = 100.0  # where the search for a root in tau2 begins; ten times as far until the root lies below
-EXACT = 1e-300  # absolute tolerance of such a root: the relative one, four units of rounding, decides
+ROUNDING = 4 * np.finfo(float).eps
+UPPER = 100.0  # where other software begins to search a root in tau2; ten times as far until the root lies below
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +41,29 @@ class Study:
         left = root * self.y
         for _ in range(2):  # the second pass removes the rounding of the first, which is relative to y
             left = left - basis @ (basis.T @ left)
-        return Weighted(w, basis, float(left @ left))
+        return Weighted(w, basis, float(left @ left), float(w @ left**2))
 
     def Q(self, tau2: float) -> float:
         """Generalised Q: the residual sum of squares with the weights 1 / (v + tau2)."""
         return self.weighted(1 / (self.v + tau2)).rss
 
-    def tau2_at(self, Q: float, tolerance: float = EXACT) -> float:
-        """The tau2 at which the generalised Q, which falls in tau2, has a given value; NaN where even Q(0) is less."""
+    def tau2_at(self, Q: float) -> float:
+        """The tau2 at which the generalised Q, which falls in tau2, has a given value; NaN where even Q(0) is less.
+
+        Q is a sum of z^2 / (l + tau2) over error contrasts with variances l. Its reciprocal is concave, so that Newton
+        steps on it, from zero, come to the root from below.
+        """
+        if self.Q(0.0) < Q:
+            return np.nan
+        tau2, step = 0.0, np.inf
+        while step > ROUNDING * tau2:
+            fit = self.weighted(1 / (self.v + tau2))
+            step = fit.rss / fit.fall * (fit.rss / Q - 1)
+            tau2 += max(step, 0.0)
+        return tau2
+
+    def tau2_near(self, Q: float, tolerance: float) -> float:
+        """The same with an error up to the tolerance, by Brent's method in the range that other software searches."""
         from scipy.optimize import brentq
 
         if self.Q(0.0) < Q:
@@ -66,11 +81,15 @@ class Study:
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    """A weighted least-squares fit: weights w (n,), orthonormal basis (n, P) of W^(1/2) X, residual sum of squares."""
+    """A weighted least-squares fit: weights w (n,), orthonormal basis (n, P) of W^(1/2) X, residual sum of squares.
+
+    fall : y'PPy, by which the residual sum of squares falls with tau2 where the weights are 1 / (v + tau2).
+    """
 
     w: FloatArray
     basis: FloatArray
     rss: float
+    fall: float
 
     def trace(self, m: FloatArray) -> float:
         """tr(P M) for the diagonal matrix M."""
@@ -137,18 +156,18 @@ def sidik_jonkman(study: Study) -> Moment:
     return Moment(crude * fit.rss / study.df, crude / study.df, fit)
 
 
-def at_quantile(study: Study, Q: float, tolerance: float) -> Moment:
+def at_quantile(study: Study, Q: float, tolerance: float | None) -> Moment:
     """The tau2 whose generalised Q has a given value."""
-    tau2 = study.tau2_at(Q, tolerance)
+    tau2 = study.tau2_at(Q) if tolerance is None else study.tau2_near(Q, tolerance)
     fit = study.weighted(1 / (study.v + np.nan_to_num(tau2)))
     return Moment(tau2, len(study.y) / (study.df * float(fit.w.sum())), fit)
 
 
-def paule_mandel(study: Study, tolerance: float = EXACT) -> Moment:
+def paule_mandel(study: Study, tolerance: float | None = None) -> Moment:
     return at_quantile(study, float(study.df), tolerance)
 
 
-def median_unbiased(study: Study, tolerance: float = EXACT) -> Moment:
+def median_unbiased(study: Study, tolerance: float | None = None) -> Moment:
     from scipy.special import chdtri
 
     return at_quantile(study, float(chdtri(study.df, 0.5)), tolerance)

@@ -14,6 +14,7 @@ from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.specification import spec_from_tree
 
 Variances = list[int | None]
+FIXED_APART = "the fixed effects of the smaller model are no linear combinations of those of the larger one"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ def outside(small: Model, big: Model) -> str:
     if not np.array_equal(small.S, big.S):
         return "they take different sampling covariances S as known"
     if not within(big.X, small.X):
-        return "the fixed effects of the smaller model are no linear combinations of those of the larger one"
+        return FIXED_APART
     if not within(big.X, (small.offset - big.offset)[:, None]):
         return "their offsets differ"
     return ""

@@ -7,10 +7,10 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
-from bayesmeta.estimation.fit import fit
+from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.moderators import without_predictors
-from bayesmeta.inference.nesting import Model, outside, same_random
-from bayesmeta.inference.same_data import same_observations
+from bayesmeta.inference.nesting import FIXED_APART, Model, outside, same_random
+from bayesmeta.inference.same_data import same_observations, within
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import free_of_levels
 from bayesmeta.tree.specification import group, spec_from_tree
@@ -125,15 +125,11 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree | None = None) -> xr.Datas
     """
     spec = spec_from_tree(tree)
     if simpler is None:
-        means = without_predictors(spec)
-        if means.coef == spec.coef:
-            raise SpecError(
-                "the model has no predictors that could explain variance; "
-                "the fit with them comes first: bm.r_squared(fit, plain)"
-            )
-        simpler = fit(means, method=tree.attrs["method"])
-    _check_comparable(tree, simpler)
-    after, before = (_with_total(_between(each, spec_from_tree(each))) for each in (tree, simpler))
+        before = _of_means(spec, str(tree.attrs["method"]))
+    else:
+        _check_comparable(tree, simpler)
+        before = _between(simpler, spec_from_tree(simpler))
+    after, before = _with_total(_between(tree, spec)), _with_total(before)
     explained = np.divide(before - after, before, out=np.full_like(before, np.nan), where=before > 0)
     dims = (schema.OUTCOME, LEVEL)
     values = {"variance": after, "variance_simpler": before, "R2": 100 * np.maximum(explained, 0)}
@@ -157,6 +153,19 @@ def excess_error(tree: xr.DataTree) -> float:
     if len(gradient) != len(xi) or not len(used):
         return float("nan")
     return float(np.sqrt(gradient[used] @ cov[np.ix_(used, used)] @ gradient[used]) / typical_variances(spec)[0])
+
+
+def _of_means(spec: Spec, method: str) -> FloatArray:
+    """(outcomes, levels) of the model with the means of the outcomes alone, of which no tree is made."""
+    means = without_predictors(spec)
+    if means.coef == spec.coef:
+        raise SpecError(
+            "the model has no predictors that could explain variance; "
+            "the fit with them comes first: bm.r_squared(fit, plain)"
+        )
+    if not within(spec.X, means.X):
+        raise SpecError(f"no R2: {FIXED_APART}\n  give the fit of a simpler model: bm.r_squared(fit, simpler)")
+    return between_variances(means, method_named(method).estimate(means).psi)
 
 
 def _check_comparable(tree: xr.DataTree, simpler: xr.DataTree) -> None:

@@ -49,6 +49,26 @@ def arms_of(explicit: Any, data: Any, outcomes: Sequence[str], measure: str | No
     return check_arms(first, measure)
 
 
+def arm_columns_of(data: Any, outcomes: Sequence[str], columns: Collection[str]) -> dict[str, dict[str, list[str]]]:
+    """Of every outcome that `bm.effects` computed, the columns of the two arms that it was made from, where kept."""
+    behind = getattr(data, "attrs", {}).get("arm_columns")
+    if not isinstance(behind, Mapping):
+        return {}
+    own = {outcome: behind[outcome] for outcome in outcomes if is_label(outcome) and outcome in behind}
+    return {
+        outcome: {str(what): list(pair) for what, pair in reported.items()}
+        for outcome, reported in own.items()
+        if isinstance(reported, Mapping) and all(is_stored_pair(pair, columns) for pair in reported.values())
+    }
+
+
+def is_stored_pair(pair: object, columns: Collection[str] | None = None) -> bool:
+    """Whether this is a list of the names of two columns, which are among these."""
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(name, str) for name in pair):
+        return False
+    return columns is None or all(name in columns for name in pair)
+
+
 def check_arms(arms: Any, measure: str | None) -> tuple[str, str]:
     """Two names, of the first arm and the second; SpecError also where the measure compares nothing.
 

@@ -1,8 +1,6 @@
 """What must hold for a sampling covariance: positive variances, symmetry, independent groups, positive definiteness."""
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import listing
@@ -99,6 +97,9 @@ def check_positive_definite(S: SamplingCovariance, observations: Observations, s
     coupled = S.row != S.col
     if not coupled.any():
         return
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n = len(S.variances)
     graph = coo_array((np.ones(coupled.sum()), (S.row[coupled], S.col[coupled])), shape=(n, n))
     n_sets, of_set = connected_components(graph, directed=False)

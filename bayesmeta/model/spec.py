@@ -1,6 +1,6 @@
 """The frozen records of a specification: arrays and labels, and nothing that can fit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, combinations
@@ -157,6 +157,9 @@ class Spec:
         Names of all rows of the input, all different, for tables and plots; None where the data have none.
     arms : tuple of str, optional
         Names of the two arms, the first compared with the second.
+    arm_columns : mapping
+        Of every outcome that `bm.effects` computed the columns of the data that it was made from, by what they hold:
+        pairs, of the first arm and the second, under "events", "total", "no_events", "mean", "sd" and "n".
     """
 
     y: FloatArray
@@ -177,6 +180,7 @@ class Spec:
     notes: tuple[str, ...] = field(default=())
     labels: tuple[str, ...] | None = None
     arms: tuple[str, str] | None = None
+    arm_columns: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     # the specification that a results tree holds; set by `tree.specification`, which lies further out
     from_tree: ClassVar[Callable[["xr.DataTree"], "Spec"]]

@@ -15,9 +15,9 @@ from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, Spec
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.model import doubts
-from bayesmeta.model.descriptions import arms_of, measure_of, row_names
+from bayesmeta.model.descriptions import arm_columns_of, arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
-from bayesmeta.model.input_columns import kept_columns
+from bayesmeta.model.input_columns import kept_columns, taken
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
 from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
@@ -156,13 +156,14 @@ def specify(
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
     columns, lost = kept_columns(frame, parsed.columns, keep)
-    raw = columns[list(parsed.columns)]
+    raw = taken(columns, parsed.columns)
     _check_storable(raw)
     response = parsed.response(raw)
     dropped = _dropped(parsed, raw, response)
     row_labels = tuple(map(str, raw.index.tolist()))
     stated, measure = measure, measure_of(measure, data, parsed.outcomes)
     arms = arms_of(arms, data, parsed.outcomes, measure)
+    behind = arm_columns_of(data, parsed.outcomes, columns.columns)
     grouping = _grouping(parsed, raw, row_labels)
     names, unnamed = row_names(labels, frame, row_labels, parsed.group_columns)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)
@@ -215,6 +216,7 @@ def specify(
         notes=(*notes, *_without_effects(parsed), *flat),
         labels=names,
         arms=arms,
+        arm_columns=behind,
     )
 
 
@@ -248,7 +250,7 @@ def _frame(data: Any) -> pd.DataFrame:
         raise DataError(
             f"the data have names of columns in {frame.columns.nlevels} rows\n  join them into one name for each column"
         )
-    return frame.rename(columns=str)
+    return frame if all(type(name) is str for name in frame.columns) else frame.rename(columns=str)
 
 
 def _check_storable(raw: pd.DataFrame) -> None:

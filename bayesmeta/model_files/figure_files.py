@@ -158,13 +158,15 @@ def results_of(study: Path) -> Path:
 
 
 def places(planned: Sequence[Drawing], out: Path | None) -> list[Path]:
-    """The paths of the pictures: their own names in a directory, or the one file that the user names."""
+    """The paths of the pictures: their own names in a directory, or the one file that the user names.
+
+    A directory that is not there yet is made when the first picture is saved (`save`), once all has been checked.
+    """
     if out is None or out.is_dir():
         return [(out or Path()) / drawing.path for drawing in planned]
     if is_stream(out):
         raise SpecError(f"{out} is a device; pictures are saved in files ({listing(SUFFIXES)}) or in a directory")
     if not out.suffix and not out.exists() and out.parent.is_dir():
-        out.mkdir()
         return [out / drawing.path for drawing in planned]
     if not out.suffix:
         raise DataError(f"no directory {out} for the pictures")
@@ -249,7 +251,8 @@ def save(
     if twice := [path for path in paths if paths.count(path) > 1]:
         raise SpecError(f"two pictures have the same name {twice[0]}\n  draw the files one by one")
     for path in paths:
-        check_picture(path, files)
+        if path.parent != out or out.exists():  # in a directory to be made nothing can be in the way
+            check_picture(path, files)
     if notes:
         yield Saved(notes=tuple(notes))
     matplotlib.use("agg")
@@ -273,8 +276,17 @@ def _saved(drawing: Drawing, path: Path) -> tuple[str, ...]:
         with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
             picture.savefig(content, format=path.suffix[1:], dpi=_DPI)
     _close(picture)
+    _make_directory(path.parent)
     write_file(path, content.getvalue())
     return tuple(str(warning.message) for warning in caught)
+
+
+def _make_directory(path: Path) -> None:
+    """The directory that the user names, beside those that are there."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DataError(f"no directory {path} for the pictures: {error.strerror}") from None
 
 
 def _close(picture: "Picture") -> None:

@@ -1,24 +1,22 @@
 """Figures that a model file declares: a kind of plot, the models it shows, and its arguments; read, checked, drawn."""
 
 import inspect
-import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import plots
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type, listing
 from bayesmeta.columns import find_column
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, with_new_names
 from bayesmeta.estimation import methods
 from bayesmeta.inference.profile import profile as profile_of
 from bayesmeta.model_files.argument_types import check_argument_types
-from bayesmeta.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -26,14 +24,12 @@ if TYPE_CHECKING:
 # what each kind draws at once: one results tree, or several by label
 KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("forest", "funnel", "bubble", "caterpillar", "orchard", "structure"), "one"),
-    **dict.fromkeys(("profile", "prior_posterior", "loo_pit"), "one"),
+    **dict.fromkeys(("profile", "prior_posterior", "loo_pit", "cumulative", "leave_one_out"), "one"),
     **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
 }
 _OWN = ("kind", "models", "title", "method")
 _FROM_US = ("ax", "axes")  # arguments of plots that no file can give
 _OF_DATA = ("labels", "columns", "subgroup")  # arguments that name columns of the data, also such that no model uses
-_POINTS = 72  # to the inch
-_LETTER, _LINE = 0.6, 1.25  # width of a letter, on average, and height of a line, to the size of letters
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,7 @@ class Figure:
         return replace(self, models={label: self.models[label] for label in labels})
 
     def with_arguments(self, arguments: Mapping[str, Any]) -> "Figure":
+        arguments = with_new_names(drawer(self.kind), arguments)
         check_arguments(self.kind, arguments, f"--set, for {self.kind}")
         return replace(self, arguments={**self.arguments, **arguments})
 
@@ -72,7 +69,8 @@ def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Fig
     check_choice(table["kind"], KINDS, f"{where}: kind")
     check_type(table.get("title", ""), str, f"{where}: title")
     method = methods.method_named(table["method"], f"{where}: method").name if "method" in table else None
-    arguments = {key: value for key, value in table.items() if key not in _OWN}
+    own = {key: value for key, value in table.items() if key not in _OWN}
+    arguments = with_new_names(drawer(table["kind"]), own)
     check_arguments(table["kind"], arguments, where, _OWN)
     shown = _models(table.get("models", list(models)), list(models), f"{where}: models")
     return Figure(name, table["kind"], shown, table.get("title", ""), method, arguments)
@@ -100,11 +98,16 @@ def check_arguments(kind: str, arguments: Mapping[str, Any], where: str, own: It
 
 def drawer(kind: str) -> Callable[..., Any]:
     """The function that draws a results tree, or several by label."""
-    return _profile if kind == "profile" else getattr(plots, kind)
+    return _profile if kind == "profile" else getattr(_plots(), kind)
+
+
+def _plots() -> ModuleType:
+    """The plots, which load with the first figure: a file without any is fitted without them."""
+    return import_module("bayesmeta.plots")
 
 
 def _profile(tree: xr.DataTree, parameters: str | list[str] | None = None, prob: float = 0.95) -> Any:
-    return plots.profile(profile_of(tree, parameters, prob=prob))
+    return _plots().profile(profile_of(tree, parameters, prob=prob))
 
 
 def draw(figure: Figure, trees: Mapping[str, xr.DataTree], data: pd.DataFrame | None = None) -> dict[str, "Picture"]:
@@ -131,8 +134,9 @@ def draw(figure: Figure, trees: Mapping[str, xr.DataTree], data: pd.DataFrame | 
     if data is not None:
         named = {key: arguments[key] for key in _OF_DATA if key in arguments}
         arguments |= {key: _of_data(value, data, f"figure {figure.name}: {key}") for key, value in named.items()}
+    titled = _plots().panels.titled
     shown = {"": trees} if KINDS[figure.kind] == "several" else trees
-    return {label: _titled(function(results, **arguments), figure.title) for label, results in shown.items()}
+    return {label: titled(function(results, **arguments), figure.title) for label, results in shown.items()}
 
 
 def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
@@ -149,25 +153,6 @@ def _of_data(value: Any, data: pd.DataFrame, where: str) -> Any:
         else:
             columns[heading] = find_column(data, below, where)
     return columns
-
-
-def _titled(axes: Any, title: str) -> "Picture":
-    """The picture with a title above everything else; its height grows accordingly."""
-    picture: Picture = np.ravel(np.asarray(axes, dtype=object))[0].figure
-    if not title:
-        return picture
-    lines = textwrap.wrap(title, int(picture.get_figwidth() * _POINTS / (_LETTER * style.TEXT)))
-    before = picture.get_figheight()
-    height = before + (len(lines) + 0.5) * _LINE * style.TEXT / _POINTS
-    picture.set_figheight(height)
-    if picture.get_constrained_layout():
-        picture.suptitle("\n".join(lines), fontsize=style.TEXT)
-        return picture
-    for ax in picture.axes:  # which nothing moves out of the way
-        box = ax.get_position()
-        ax.set_position((box.x0, box.y0 * before / height, box.width, box.height * before / height))
-    picture.suptitle("\n".join(lines), fontsize=style.TEXT, y=1 - _LINE * style.TEXT / 4 / _POINTS / height)
-    return picture
 
 
 def setting(written: str) -> tuple[str, Any]:

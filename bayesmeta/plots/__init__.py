@@ -19,6 +19,8 @@ from bayesmeta.plots.model_checks import sensitivity as sensitivity
 from bayesmeta.plots.orchard import orchard as orchard
 from bayesmeta.plots.prior_posterior import prior_posterior as prior_posterior
 from bayesmeta.plots.profile import profile as profile
+from bayesmeta.plots.refits import cumulative as cumulative
+from bayesmeta.plots.refits import leave_one_out as leave_one_out
 from bayesmeta.plots.simulation import simulation as simulation
 from bayesmeta.plots.structure import structure as structure
 
@@ -26,9 +28,11 @@ __all__ = [
     "bubble",
     "caterpillar",
     "compare",
+    "cumulative",
     "dose_response",
     "forest",
     "funnel",
+    "leave_one_out",
     "longitudinal",
     "loo_pit",
     "loo_pit_values",

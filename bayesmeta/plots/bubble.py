@@ -7,13 +7,18 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import check_choice, check_names
+from bayesmeta._validation import check_boolean, check_choice, check_names
 from bayesmeta.display.tables import percent
+from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.inference.moderators import omnibus
+from bayesmeta.inference.partition import TOTAL, r_squared
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.inference.reference import reference
+from bayesmeta.inference.weights import covariances, marginal_variances
 from bayesmeta.plots import style, words
+from bayesmeta.plots.forest.notes import heterogeneity_note, p_text
 from bayesmeta.plots.forest.texts import ByRow, row_labels
-from bayesmeta.plots.forest.weights import covariances, marginal_variances
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.point_labels import Labelled, name_points, which
 from bayesmeta.plots.predictor import (
@@ -26,6 +31,7 @@ from bayesmeta.plots.predictor import (
     predictions,
 )
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import Reading, Scale
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
@@ -45,6 +51,7 @@ _MOST_TICKS = 8
 _BEYOND = 0.06  # of the range of the predictor, from the outermost study to the end of the axis
 
 
+@keeps_old_names
 def bubble(
     tree: xr.DataTree,
     x: str,
@@ -53,10 +60,11 @@ def bubble(
     at: Mapping[str, Any] | None = None,
     outcome: str | None = None,
     interval: IntervalKind | Sequence[IntervalKind] | None = _INTERVALS,
-    ratio: bool | None = None,
+    scale: Scale | None = None,
     prob: float = 0.95,
     label: Labelled = None,
     labels: ByRow | None = None,
+    statistics: bool = False,
 ) -> "DrawnAxes":
     """Observed effects against one predictor, with the meta-regression on it.
 
@@ -77,8 +85,9 @@ def bubble(
     interval : {"confidence", "prediction"}, sequence of these, or None, default both
         "confidence" is the interval for the mean (shaded), "prediction" that for the true effect of a new unit in a new
         group (dashed).
-    ratio : bool, optional
-        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    scale : {"model", "response"}, optional
+        "response", the default where the measure has one, draws effects as people read them: odds ratios of log odds
+        ratios, on a logarithmic axis, correlations of Fisher's z, proportions of logits; "model" as they are modelled.
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
     label : {"outliers", "all"}, optional
@@ -86,6 +95,9 @@ def bubble(
         heterogeneity and sampling error included, or all. By default none.
     labels : str or sequence, optional
         Names of the rows, as for `bm.plots.forest`.
+    statistics : bool, default False
+        Whether to print below the axis the test of all predictors with R2 (`bm.r_squared`), and the residual
+        heterogeneity; of a posterior its SD.
 
     Returns
     -------
@@ -121,29 +133,53 @@ def bubble(
     >>> ax.get_ylabel(), ax.get_xlabel().splitlines()
     ('Odds ratio', ['ablat'])
     """
+    check_boolean(statistics, "statistics")
     intervals = _checked(interval)
     spec = spec_from_tree(tree)
     predictor = Predictor.of(spec, x, chosen_outcome(spec, outcome), "x", random="prediction" in intervals)
-    held, as_ratio = predictor.held(at), style.is_ratio(tree, ratio)
+    held, reading = predictor.held(at), style.reading(tree, scale)
     curves = regression(tree, predictor, held, intervals, prob)
     panel = only_axes(ax, width=_width(predictor))
-    bubbles, widths, size_note = _bubbles(panel, predictor, as_ratio)
+    bubbles, widths, size_note = _bubbles(panel, predictor, reading)
     kind = "credible" if is_posterior(tree) else "confidence"
-    handles = (_points if predictor.categories else _lines)(panel, curves, as_ratio, f"{percent(prob)} ", kind)
+    handles = (_points if predictor.categories else _lines)(panel, curves, reading, f"{percent(prob)} ", kind)
     lines = _ticks(panel, predictor) if predictor.categories else 0
-    style.effect_axis(panel, tree, as_ratio, "y")
+    style.effect_axis(panel, reading, "y")
     panel.set_ylabel(words.y_label(panel.get_ylabel()), fontsize=style.TEXT)
-    mark_no_effect(panel, tree, as_ratio)
+    mark_no_effect(panel, tree, reading)
     words.legend_beside(panel, [(f"studies ({size_note})", bubbles), *handles])
-    beyond = words.not_drawn(list(curves.values()) if intervals else [], as_ratio)
-    lines += words.label_below(panel, x, [predictor.held_text(held, at), beyond])
+    beyond = words.not_drawn(list(curves.values()) if intervals else [], reading)
+    below = _statistics(tree, predictor, prob) if statistics else []
+    lines += words.label_below(panel, x, [predictor.held_text(held, at), beyond, *below])
     if ax is None:
         words.make_room(panel, lines)
-    effects = style.back_transformed(spec.y[predictor.obs], as_ratio)
+    effects = reading.values(spec.y[predictor.obs])
     names = [row_labels(spec, labels).texts[row] for row in spec.row[predictor.obs]]
     chosen = which(label, _outliers(tree, predictor, prob))
     name_points(panel, predictor.observed(), effects, names, chosen, widths / 2)
     return panel
+
+
+def _statistics(tree: xr.DataTree, predictor: Predictor, prob: float) -> list[str]:
+    """The test of the predictors, the share of the variance that they explain, and what is left."""
+    rest = heterogeneity_note(tree, predictor.spec, predictor.outcome, prob, bounds=False)
+    residual = [f"Residual heterogeneity: {rest}"] if rest else []
+    used = reference(tree)
+    test = None if used is None else omnibus(tree, used)
+    if test is None:
+        return residual
+    moderators = f"Moderators: QM = {test.statistic:.2f}, df = {test.df1}, p {p_text(test.pvalue)}"
+    explained = _explained(tree, predictor.outcome)
+    return [moderators + ("" if np.isnan(explained) else f"; R² = {explained:.1f}%"), *residual]
+
+
+def _explained(tree: xr.DataTree, outcome: int) -> float:
+    """R2 in percent, NaN where the model has no simpler one to be compared with."""
+    try:
+        shares = r_squared(tree)["R2"].sel(level=TOTAL).to_numpy()
+    except SpecError:
+        return np.nan
+    return float(shares[outcome if len(shares) > 1 else 0])
 
 
 def _outliers(tree: xr.DataTree, predictor: Predictor, prob: float) -> BoolArray:
@@ -175,15 +211,15 @@ def regression(
     return {name: predictions(tree, x, rows, predictor.outcome, kind, prob).sorted() for name, kind in kinds.items()}
 
 
-def _bubbles(ax: "Axes", predictor: Predictor, ratio: bool) -> tuple[Any, FloatArray, str]:
+def _bubbles(ax: "Axes", predictor: Predictor, reading: Reading) -> tuple[Any, FloatArray, str]:
     """Draw the observed effects; returns a mark for the legend, the widths of bubbles and a note on them."""
     from matplotlib.lines import Line2D
 
     spec = predictor.spec
     se = np.sqrt(spec.S.variances[predictor.obs])
     widths, note = bubble_widths(se)
-    effects = style.back_transformed(spec.y[predictor.obs], ratio)
-    fill, edge = (0.37, 0.37, 0.37, 0.45), (0.1, 0.1, 0.1, 1.0)  # the outline of each is seen through those above it
+    effects = reading.values(spec.y[predictor.obs])
+    fill, edge = (style.MUTED, 0.45), (style.INK, 1.0)  # the outline of each is seen through those above it
     order = np.argsort(se, kind="stable")  # large bubbles first, so that none is hidden
     look: dict[str, Any] = {"facecolor": fill, "edgecolor": edge, "linewidth": 0.7}
     ax.scatter(predictor.observed()[order], effects[order], s=widths[order] ** 2, zorder=3.5, label="_studies", **look)
@@ -205,24 +241,28 @@ def bubble_widths(se: FloatArray) -> tuple[FloatArray, str]:
     return widths, "width: 1 / SE" + (f"; the largest for {exact} without error" * bool(exact))
 
 
-def _lines(ax: "Axes", curves: Mapping[str, Estimates], ratio: bool, prob: str, kind: str) -> list[tuple[str, Any]]:
+def _lines(
+    ax: "Axes", curves: Mapping[str, Estimates], reading: Reading, prob: str, kind: str
+) -> list[tuple[str, Any]]:
     from matplotlib.patches import Patch
 
     first, colour = next(iter(curves.values())), style.COLOURS[0]
     handles: list[tuple[str, Any]] = []
-    mean = drawable(first.mean, ratio)
+    mean = drawable(first.mean, reading)
     handles.append(("mean", ax.plot(first.x, mean, color=colour, linewidth=1.6, zorder=5, label="mean")[0]))
     if band := curves.get("confidence"):
-        ends = drawable(band.lower, ratio), drawable(band.upper, ratio)
+        ends = drawable(band.lower, reading), drawable(band.upper, reading)
         ax.fill_between(band.x, *ends, color=colour, alpha=0.25, linewidth=0, zorder=2, label="_confidence")
         handles.append((prob + kind, Patch(color=colour, alpha=0.25)))
     if band := curves.get("prediction"):
         look = {"color": colour, "linestyle": style.LINES[1], "linewidth": 0.9}
-        handles.append((prob + "prediction", draw_edges(ax, band, ratio, "_prediction", **look)))
+        handles.append((prob + "prediction", draw_edges(ax, band, reading, "_prediction", **look)))
     return handles
 
 
-def _points(ax: "Axes", curves: Mapping[str, Estimates], ratio: bool, prob: str, kind: str) -> list[tuple[str, Any]]:
+def _points(
+    ax: "Axes", curves: Mapping[str, Estimates], reading: Reading, prob: str, kind: str
+) -> list[tuple[str, Any]]:
     from matplotlib.lines import Line2D
 
     x, colour = next(iter(curves.values())).x, style.COLOURS[0]
@@ -230,14 +270,14 @@ def _points(ax: "Axes", curves: Mapping[str, Estimates], ratio: bool, prob: str,
     handles: list[tuple[str, Any]] = []
     for name, label, width in (("prediction", "prediction", 0.9), ("confidence", kind, 2.2)):
         if bars := curves.get(name):
-            ends = drawable(bars.lower, ratio), drawable(bars.upper, ratio)
+            ends = drawable(bars.lower, reading), drawable(bars.upper, reading)
             ax.vlines(bars.x + beside, *ends, color=colour, linewidth=width, zorder=4, label=f"_{name}")
             handles.append((prob + label, Line2D([], [], color=colour, linewidth=width)))
-    mean = drawable(next(iter(curves.values())).mean, ratio)
+    mean = drawable(next(iter(curves.values())).mean, reading)
     look: dict[str, Any] = {
         "marker": "D",
         "markersize": 4,
-        "markeredgecolor": "white",
+        "markeredgecolor": style.PAPER,
         "markeredgewidth": 0.6,
         "color": colour,
     }

@@ -9,9 +9,9 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_booleans, check_choice, check_name, check_probability
+from bayesmeta._validation import check_choice, check_name, check_probability
 from bayesmeta.display.tables import percent
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.inference.predict import blup, predict, ranef
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots import style
@@ -29,6 +29,7 @@ from bayesmeta.plots.panels import (
     shortened,
 )
 from bayesmeta.plots.words import label_below
+from bayesmeta.tree.response import DIFFERENCE, Reading, Scale
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class GroupEffects:
     upper: FloatArray
 
 
+@keeps_old_names
 def caterpillar(
     tree: xr.DataTree,
     level: str | None = None,
@@ -67,7 +69,7 @@ def caterpillar(
     *,
     kind: EffectKind = "ranef",
     prob: float = 0.95,
-    ratio: bool | None = None,
+    scale: Scale | None = None,
 ) -> style.AxesArray:
     """Predicted random effects of the groups, sorted, with intervals: which groups stand out, and how clearly.
 
@@ -86,9 +88,10 @@ def caterpillar(
         the random effects of the level and of those outside it (`bm.blup`).
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
-    ratio : bool, optional
-        Whether effects of kind "blup" are drawn as ratios on a logarithmic axis; by default, where the measure is a log
-        ratio. Random effects are drawn on the scale of the model unless it is True, as ratios of effects to their mean.
+    scale : {"model", "response"}, optional
+        "response", the default for kind "blup" where the measure has one, draws effects as people read them: odds
+        ratios of log odds ratios, on a logarithmic axis, proportions of logits. Random effects are drawn on the scale
+        of the model unless it is asked for: as ratios of effects to their mean.
 
     Returns
     -------
@@ -119,21 +122,24 @@ def caterpillar(
     >>> [label.get_text() for label in axes[0].get_yticklabels()][-2:]
     ['27', '71']
     """
-    check_booleans(ratio=ratio)
     panels = group_effects(tree, level, effect, kind, prob)
     titles = [f"{panel.level}: {panel.term}" for panel in panels]
+    reading = (
+        style.reading(tree, scale)
+        if kind == "blup"
+        else style.reading(tree, "model" if scale is None else scale, DIFFERENCE)
+    )
     drawn = _axes(axes, panels, titles)
     for ax, panel, title in zip(drawn, panels, titles, strict=True):
-        as_ratio = _as_ratio(tree, panel, kind, ratio)
         null = (style.measure_of(tree).null or 0.0) if kind == "blup" else 0.0
-        _draw(ax, panel, null, as_ratio)
+        _draw(ax, panel, null, reading)
         if kind == "blup":
-            _mark_pooled(ax, tree, panel, as_ratio)
+            _mark_pooled(ax, tree, panel, reading)
         if len(panels) > 1:
             ax.set_title(shortened(title, 34), fontsize=style.TEXT)
-        if as_ratio or kind == "blup":
-            style.effect_axis(ax, tree, as_ratio)
-        label_below(ax, f"{_quantity(ax, tree, kind, as_ratio)}, {percent(prob)} interval", [_all_zero(panel)])
+        if reading.log or kind == "blup":
+            style.effect_axis(ax, reading)
+        label_below(ax, f"{_quantity(ax, tree, kind, reading)}, {percent(prob)} interval", [_all_zero(panel)])
     return drawn
 
 
@@ -153,27 +159,21 @@ def _axes(axes: "AxesLike | None", panels: Sequence[GroupEffects], titles: Seque
     return style.AxesArray.of(grid.ravel())
 
 
-def _as_ratio(tree: xr.DataTree, panel: GroupEffects, kind: EffectKind, ratio: bool | None) -> bool:
-    """Whether a panel is drawn as ratios: true effects as the measure is read, random effects on request."""
-    return style.is_ratio(tree, ratio) if kind == "blup" else bool(ratio)
-
-
-def _quantity(ax: "Axes", tree: xr.DataTree, kind: EffectKind, as_ratio: bool) -> str:
+def _quantity(ax: "Axes", tree: xr.DataTree, kind: EffectKind, reading: Reading) -> str:
     measure = style.measure_of(tree)
     if kind == "blup":
         return ax.get_xlabel()
-    if as_ratio:
-        words = measure.difference_label if measure.has_difference_response else f"exp({measure.label})"
-        return words[:1].upper() + words[1:]
+    if reading.response:
+        return reading.label
     return f"Random effect ({measure.short_label or measure.label})" if measure.name != "generic" else "Random effect"
 
 
-def _mark_pooled(ax: "Axes", tree: xr.DataTree, panel: GroupEffects, as_ratio: bool) -> None:
+def _mark_pooled(ax: "Axes", tree: xr.DataTree, panel: GroupEffects, reading: Reading) -> None:
     """A line at the pooled estimate, where all groups have the same mean."""
     spec = spec_from_tree(tree)
     mean = shared_mean(tree, spec, spec.outcomes.index(panel.term))
     if mean is not None:
-        at = float(style.back_transformed(mean, as_ratio))
+        at = float(reading.values(mean))
         ax.axvline(at, color=style.BLUE, linewidth=0.8, linestyle=":", zorder=0, label="pooled")
 
 
@@ -250,14 +250,14 @@ def _sorted(level: str, term: str, labels: list[Any], *values: FloatArray) -> Gr
     return GroupEffects(level, term, tuple(str(labels[i]) for i in order), *(each[order] for each in values))
 
 
-def _draw(ax: "Axes", panel: GroupEffects, null: float, as_ratio: bool) -> None:
+def _draw(ax: "Axes", panel: GroupEffects, null: float, reading: Reading) -> None:
     n = len(panel.labels)
     place = np.arange(n, dtype=float)
-    if as_ratio:
+    if reading.log:
         ax.set_xscale("log")
-    line = float(style.back_transformed(null, as_ratio))
+    line = float(reading.values(null))
     ax.axvline(line, color=style.MUTED, linewidth=0.8, linestyle="--", zorder=0)
-    mean, lower, upper = (style.back_transformed(values, as_ratio) for values in (panel.mean, panel.lower, panel.upper))
+    mean, lower, upper = (reading.values(values) for values in (panel.mean, panel.lower, panel.upper))
     draw_rows(ax, EstimateRows(place, mean, lower, upper), dense=n > _MOST_LABELLED)
     labels = [shortened(label, _LONGEST) for label in panel.labels]
     title = "" if panel.level == schema.UNIT else plain(panel.level[:1].upper() + panel.level[1:])

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmeta import measures
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean, check_names, check_probability
+from bayesmeta._validation import check_choice, check_names, check_probability
 from bayesmeta.display.tables import percent
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.texts import decimals, interval_text
@@ -27,6 +28,7 @@ from bayesmeta.plots.panels import (
 from bayesmeta.summaries.compare import Comparison
 from bayesmeta.tree.parameters import BETA, RHO, TAU, check_parameter
 from bayesmeta.tree.parameters import parameters as parameters_of
+from bayesmeta.tree.response import EFFECT, Reading, Scale, is_read_elsewhere, roles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,13 +40,14 @@ _WRAPPED = 20  # up to this many results, names may take two lines each
 _DRAWN = ("estimate", "lower", "upper")
 
 
+@keeps_old_names
 def compare(
     results: Mapping[str, xr.DataTree] | xr.Dataset | Comparison,
     parameters: str | Sequence[str] | None = None,
     axes: "AxesLike | None" = None,
     *,
     prob: float | None = None,
-    ratio: bool | None = None,
+    scale: Scale | None = None,
 ) -> style.AxesArray:
     """Estimates and intervals of every parameter by several methods, models or priors, one below the other.
 
@@ -59,9 +62,11 @@ def compare(
         As many matplotlib axes as there are parameters; by default new ones, up to three side by side.
     prob : float, optional
         Probability of the intervals, between 0 and 1; by default 0.95, or that of the dataset or comparison.
-    ratio : bool, optional
-        Whether coefficients are drawn as ratios on logarithmic axes; by default, where the measure of all results is
-        the same log ratio. The result of `bm.sensitivity` does not record its measure and is drawn as it is.
+    scale : {"model", "response"}, optional
+        "response", the default where all results have one measure that is read on another scale, draws coefficients as
+        people read them: log odds ratios as odds ratios, their differences as ratios of odds ratios, on logarithmic
+        axes; "model" as they are modelled. The result of `bm.sensitivity` does not record its measure and is drawn as
+        it is.
 
     Returns
     -------
@@ -88,11 +93,11 @@ def compare(
     ['beta[Intercept]', 'tau[unit, Intercept]']
     """
     estimates = estimates_of(results, prob)
-    measured = _tree_of_ratios(results, ratio)
+    readings = _readings(results, scale)
     labels = chosen_parameters(estimates, parameters)
     panels = panel_axes(axes, labels, _height(estimates), sharey=axes is None)
     for ax, label in zip(panels, labels, strict=True):
-        draw_panel(ax, estimates.sel(parameter=label), label, measured)
+        draw_panel(ax, estimates.sel(parameter=label), label, readings.get(label, _AS_MODELLED))
     return panels
 
 
@@ -155,34 +160,33 @@ def _varies(values: xr.Dataset) -> bool:
     return values["kind"].item() != RHO or bool(values["se"].notnull().any() or (np.abs(values["estimate"]) > 0).any())
 
 
-def draw_panel(ax: "Axes", values: xr.Dataset, label: str, measured: xr.DataTree | None = None) -> None:
-    """One parameter; measured : a tree with the measure of ratios, where coefficients are drawn as such."""
-    as_ratio = measured is not None and values["kind"].item() == BETA
+def draw_panel(ax: "Axes", values: xr.Dataset, label: str, reading: Reading) -> None:
+    """One parameter.  reading : how it is drawn."""
     height = np.arange(values.sizes[RESULT])[::-1].astype(float)
-    if as_ratio:
+    if reading.log:
         ax.set_xscale("log")
-    estimate, lower, upper = (style.back_transformed(values[name].values, as_ratio) for name in _DRAWN)
+    estimate, lower, upper = (reading.values(values[name].values) for name in _DRAWN)
     draw_rows(ax, EstimateRows(height, estimate, lower, upper), 0.0 if values["kind"].item() == TAU else None)
-    _numbers(ax, height, values, as_ratio)
+    _numbers(ax, height, values, reading)
     if values["kind"].item() == BETA:
-        _no_effect(ax, 1.0 if as_ratio else 0.0)
+        _no_effect(ax, np.nan if reading.null is None else float(reading.values(reading.null)))
     ax.set_title(plain(label), fontsize=style.TEXT)
     ax.set_yticks(height, _names(values), fontsize=style.SMALL)
     ax.tick_params("y", length=0)
-    if as_ratio and measured is not None:
-        style.effect_axis(ax, measured, True)
-    quantity = ax.get_xlabel() if as_ratio else "Estimate"
+    if reading.response:
+        style.effect_axis(ax, reading)
+    quantity = reading.label if reading.response else "Estimate"
     ax.set_xlabel(f"{quantity}, {percent(values.attrs['prob'])} interval", fontsize=style.SMALL)
 
 
-def _numbers(ax: "Axes", height: FloatArray, values: xr.Dataset, as_ratio: bool) -> None:
+def _numbers(ax: "Axes", height: FloatArray, values: xr.Dataset, reading: Reading) -> None:
     """Estimate and interval above every row, where there are few."""
     if len(height) > _WRAPPED:
         return
     se = float(np.nanmedian(values["se"])) if "se" in values and values["se"].notnull().any() else 0.1
     for y, *numbers in zip(height, *(values[name].values for name in _DRAWN), strict=True):
         if np.isfinite(numbers).all():
-            text = interval_text(Interval(*map(float, numbers)), decimals(np.array([se])), as_ratio)
+            text = interval_text(Interval(*map(float, numbers)), decimals(np.array([se])), reading)
             look: dict[str, Any] = {"textcoords": "offset points", "xycoords": ax.get_yaxis_transform()}
             ax.annotate(text, (0.5, y), (0, 3), ha="center", va="bottom", fontsize=style.SMALL - 1, **look)
     ax.set_ylim(height.min() - 0.5, height.max() + 0.8)
@@ -206,11 +210,18 @@ def _names(estimates: xr.Dataset) -> list[str]:
     return [wrapped(name) if len(names) <= _WRAPPED else shortened(name) for name in names]
 
 
-def _tree_of_ratios(results: Any, ratio: bool | None) -> xr.DataTree | None:
-    """A tree with the measure that all results share, where their coefficients are to be drawn as ratios."""
+def _readings(results: Any, scale: Scale | None) -> dict[str, Reading]:
+    """How coefficients are drawn, by label, where all results have one measure and it is read on another scale."""
     trees = list((results.trees if isinstance(results, Comparison) else results).values())
-    if not all(isinstance(tree, xr.DataTree) for tree in trees):
-        trees = []
-    same = trees and len({tree.attrs["measure"] for tree in trees}) == 1
-    as_ratio = bool(same and style.is_ratio(trees[0])) if ratio is None else check_boolean(ratio, "ratio")
-    return (trees[0] if same else xr.DataTree(xr.Dataset(attrs={"measure": ""}))) if as_ratio else None
+    if not all(isinstance(tree, xr.DataTree) for tree in trees) or len({tree.attrs["measure"] for tree in trees}) != 1:
+        check_choice("model" if scale is None else scale, ("model", "response"), "scale")
+        if scale == "response":
+            raise SpecError('no scale="response": these results do not share a measure\n  leave scale out')
+        return {}
+    style.reading(trees[0], scale)  # raises where there is no such scale
+    of_coef = {coef: role for tree in trees for coef, role in roles(tree).items()}
+    read = {f"{BETA}[{coef}]": Reading(style.measure_of(trees[0]), role, True) for coef, role in of_coef.items()}
+    return {} if scale == "model" else {k: r for k, r in read.items() if is_read_elsewhere(r.record, r.role)}
+
+
+_AS_MODELLED = Reading(measures.measure(None), EFFECT, False)

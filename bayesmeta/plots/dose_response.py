@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean, check_booleans, check_number, shown
-from bayesmeta.errors import DataError, SpecError
+from bayesmeta._validation import check_boolean, check_number, shown
+from bayesmeta.errors import DataError, SpecError, keeps_old_names
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.predictor import (
@@ -26,6 +26,7 @@ from bayesmeta.plots.predictor import (
     named_trees,
     predictions,
 )
+from bayesmeta.tree.response import DIFFERENCE, EFFECT, Reading, Scale
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class DoseCurve:
     held: str
 
 
+@keeps_old_names
 def dose_response(
     trees: xr.DataTree | Mapping[str, xr.DataTree],
     dose: str,
@@ -62,7 +64,7 @@ def dose_response(
     at: Mapping[str, Any] | None = None,
     upto: float | None = None,
     outcome: str | None = None,
-    ratio: bool | None = None,
+    scale: Scale | None = None,
     prob: float = 0.95,
     studies: bool = True,
 ) -> "DrawnAxes":
@@ -88,8 +90,9 @@ def dose_response(
         at the reference, whichever is lower, and at 0 where the lowest dose is less than a tenth of the highest.
     outcome : str, optional
         The outcome to draw; required for a model with several.
-    ratio : bool, optional
-        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    scale : {"model", "response"}, optional
+        "response", the default where the measure has one, draws effects as people read them: odds ratios of log odds
+        ratios, on a logarithmic axis, correlations of Fisher's z, proportions of logits; "model" as they are modelled.
     prob : float, default 0.95
         Probability of the bands, between 0 and 1.
     studies : bool, default True
@@ -135,38 +138,38 @@ def dose_response(
     'Risk ratio against reference dose'
     """
     check_boolean(studies, "studies")
-    check_booleans(ratio=ratio)
     by_name = named_trees(trees, "plots.dose_response")
     curves = {name: dose_curve(tree, dose, reference, at, upto, outcome, prob) for name, tree in by_name.items()}
     first = next(iter(by_name.values()))
-    as_ratio = style.is_ratio(first, ratio)
+    record = style.measure_of(first)
+    reading = style.reading(first, scale, EFFECT if record.is_ratio or not record.has_response else DIFFERENCE)
     panel = only_axes(ax)
     handles = [
-        (name, draw_curve(panel, each.effects, as_ratio, i, name)) for i, (name, each) in enumerate(curves.items())
+        (name, draw_curve(panel, each.effects, reading, i, name)) for i, (name, each) in enumerate(curves.items())
     ]
-    beyond = _studies(panel, curves, as_ratio, handles) if studies else ""
-    style.effect_axis(panel, first, as_ratio, "y")
-    mark_no_effect(panel, first, as_ratio)
+    beyond = _studies(panel, curves, reading, handles) if studies else ""
+    style.effect_axis(panel, reading, "y")
+    mark_no_effect(panel, first, reading)
     own_references = reference is None and None in {each.reference for each in curves.values()}
     against = "reference dose" if own_references else f"{dose} = {next(iter(curves.values())).reference:g}"
-    panel.set_ylabel(words.y_label(f"{style.effect_label(first, as_ratio)} against {against}"), fontsize=style.TEXT)
+    panel.set_ylabel(words.y_label(f"{reading.label} against {against}"), fontsize=style.TEXT)
     lines = words.legend_above(panel, handles) - 1
     notes = [words.interval_note(by_name.values(), prob), *words.by_name({n: c.held for n, c in curves.items()})]
-    notes += [*_extrapolated(curves), beyond, words.not_drawn([each.effects for each in curves.values()], as_ratio)]
+    notes += [*_extrapolated(curves), beyond, words.not_drawn([each.effects for each in curves.values()], reading)]
     lines += words.label_below(panel, dose, notes) - 1
     if ax is None:
         words.make_room(panel, lines)
     return panel
 
 
-def _studies(ax: "Axes", curves: Mapping[str, DoseCurve], ratio: bool, handles: list[tuple[str, Any]]) -> str:
+def _studies(ax: "Axes", curves: Mapping[str, DoseCurve], reading: Reading, handles: list[tuple[str, Any]]) -> str:
     """Draw the studies' effects, or only their doses, and add them to the legend; returns a note on those outside."""
     if not all(each.comparable for each in curves.values()):
         handles.append(("doses of the studies", _rug(ax, curves)))
         return ""
     sources = distinct_data(each.dose for each in curves.values())
-    handles.append(("studies", draw_studies(ax, sources, ratio)))
-    return focus(ax, [each.effects for each in curves.values()], sources, ratio)
+    handles.append(("studies", draw_studies(ax, sources, reading)))
+    return focus(ax, [each.effects for each in curves.values()], sources, reading)
 
 
 def dose_curve(

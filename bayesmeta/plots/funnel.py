@@ -13,15 +13,16 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_choice, check_probability, shown
 from bayesmeta.arrays import as_numbers
 from bayesmeta.display.tables import percent
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.inference.weights import covariances, marginal_variances
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.texts import ByRow, row_labels
-from bayesmeta.plots.forest.weights import covariances, marginal_variances
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.point_labels import Labelled, name_points, which
 from bayesmeta.plots.predictor import chosen_outcome
+from bayesmeta.tree.response import DIFFERENCE, EFFECT, Reading, Scale
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class FunnelPoints:
     names: tuple[str, ...]
 
 
+@keeps_old_names
 def funnel(
     tree: xr.DataTree,
     ax: "Axes | None" = None,
@@ -78,7 +80,7 @@ def funnel(
     outcome: str | None = None,
     contours: Sequence[float] = (0.9, 0.95, 0.99),
     y: PrecisionMeasure = "se",
-    ratio: bool | None = None,
+    scale: Scale | None = None,
     prob: float = 0.95,
     label: Labelled = None,
     labels: ByRow | None = None,
@@ -99,8 +101,10 @@ def funnel(
         Residuals have no contours, as these apply to effects.
     y : {"se", "variance", "precision"}, default "se"
         The measure on the y axis; precision is 1 / standard error.
-    ratio : bool, optional
-        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    scale : {"model", "response"}, optional
+        "response", the default for log ratios, draws effects as people read them: odds ratios of log odds ratios, on a
+        logarithmic axis, correlations of Fisher's z, proportions of logits, whose contours are curved; "model" as they
+        are modelled.
     prob : float, default 0.95
         Probability of the region around the pooled estimate, between 0 and 1.
     label : {"outliers", "all"}, optional
@@ -149,27 +153,28 @@ def funnel(
     check_choice(y, PRECISION_AXES, "y")
     z = quantile(prob)
     levels = _levels(contours)
-    points, as_ratio = funnel_points(tree, outcome, labels), style.is_ratio(tree, ratio)
-    scale, se = PRECISION_AXES[y], _contour_se(points, y)
+    points = funnel_points(tree, outcome, labels)
+    reading = _reading(tree, scale, points.residual)
+    vertical, se = PRECISION_AXES[y], _contour_se(points, y)
     panel = only_axes(ax, height=2.7, width=words.WIDE)
     handles: list[tuple[str, Any]] = []
     null = style.measure_of(tree).null
     shades = () if points.residual or null is None else levels
-    _limits(panel, points, scale, se, z, [null] if shades and null is not None else [], as_ratio)
+    _limits(panel, points, vertical, se, z, [null] if shades and null is not None else [], reading)
     if shades and null is not None:
-        handles += _shade(panel, scale.of(se), se, shades, null, as_ratio)
-    handles += _lines(panel, points, None if points.residual else null, as_ratio)
+        handles += _shade(panel, vertical.of(se), se, shades, null, reading)
+    handles += _lines(panel, points, None if points.residual else null, reading)
     if not shades:
-        handles += _region(panel, points, scale.of(se), se, z, prob, as_ratio)
-    handles += _marks(panel, points, scale, as_ratio)
-    style.effect_axis(panel, tree, as_ratio, "x")
-    lines = words.label_below(panel, _label(tree, points.residual, as_ratio), _notes(points, bool(levels)))
-    panel.set_ylabel(scale.label, fontsize=style.TEXT)
+        handles += _region(panel, points, vertical.of(se), se, z, prob, reading)
+    handles += _marks(panel, points, vertical, reading)
+    style.effect_axis(panel, reading, "x")
+    lines = words.label_below(panel, _label(points.residual, reading), _notes(points, bool(levels)))
+    panel.set_ylabel(vertical.label, fontsize=style.TEXT)
     words.legend_beside(panel, handles)
     if ax is None:
         words.make_room(panel, lines)
     outliers = np.abs(points.effect - points.centre) > z * points.spread
-    at = style.back_transformed(points.effect, as_ratio), scale.of(points.se)
+    at = reading.values(points.effect), vertical.of(points.se)
     name_points(panel, *at, points.names, which(label, outliers))
     return panel
 
@@ -214,34 +219,34 @@ def _contour_se(points: FunnelPoints, y: PrecisionMeasure) -> FloatArray:
 def _limits(
     ax: "Axes",
     points: FunnelPoints,
-    scale: PrecisionAxis,
+    vertical: PrecisionAxis,
     se: FloatArray,
     z: float,
     nulls: Sequence[float],
-    ratio: bool,
+    reading: Reading,
 ) -> None:
     """Set limits that show all points, the region around the centre, and the contours except the outermost."""
     widest = z * se[-1] * np.array([-1, 1])
     extent = [points.effect, points.centre + widest] + [null + widest for null in nulls]
     low, high = np.min(np.concatenate(extent)), np.max(np.concatenate(extent))
     margin = 0.04 * (high - low)
-    if ratio:
+    if reading.log:
         ax.set_xscale("log")
-    ax.set_xlim(*style.back_transformed([low - margin, high + margin], ratio))
-    least, most = sorted(scale.of(se[[0, -1]]))
-    ax.set_ylim(*((least, most) if scale.upward else (most, least - 0.03 * (most - least))))
+    ax.set_xlim(*reading.values([low - margin, high + margin]))
+    least, most = sorted(vertical.of(se[[0, -1]]))
+    ax.set_ylim(*((least, most) if vertical.upward else (most, least - 0.03 * (most - least))))
 
 
 def _shade(
-    ax: "Axes", y: FloatArray, se: FloatArray, levels: Sequence[float], null: float, ratio: bool
+    ax: "Axes", y: FloatArray, se: FloatArray, levels: Sequence[float], null: float, reading: Reading
 ) -> list[tuple[str, Any]]:
     """Regions between contours around no effect, white inside; the region outside all of them is the background."""
     from matplotlib.patches import Patch
 
-    greys = [str(grey) for grey in (1.0, *np.linspace(_DARKEST, _LIGHTEST, len(levels)))]
+    greys = [style.grey(grey) for grey in (1.0, *np.linspace(_DARKEST, _LIGHTEST, len(levels)))]
     ax.set_facecolor(greys[-1])
     for level, grey in reversed(list(zip(levels, greys, strict=False))):
-        lower, upper = (style.back_transformed(null + sign * quantile(level) * se, ratio) for sign in (-1, 1))
+        lower, upper = (reading.values(null + sign * quantile(level) * se) for sign in (-1, 1))
         ax.fill_betweenx(y, lower, upper, color=grey, linewidth=0, zorder=0, label=f"_contour {level:g}")
     p = [f"{1 - level:.4g}" for level in levels]
     between = [f"{low} < p < {high}" for high, low in pairwise(p)]
@@ -251,21 +256,21 @@ def _shade(
 
 
 def _region(
-    ax: "Axes", points: FunnelPoints, y: FloatArray, se: FloatArray, z: float, prob: float, ratio: bool
+    ax: "Axes", points: FunnelPoints, y: FloatArray, se: FloatArray, z: float, prob: float, reading: Reading
 ) -> list[tuple[str, Any]]:
     """The lines that contain `prob` of effects around the centre if there is no heterogeneity."""
     for sign in (-1, 1):
-        edge = style.back_transformed(points.centre + sign * z * se, ratio)
+        edge = reading.values(points.centre + sign * z * se)
         look: dict[str, Any] = {"color": style.INK, "linestyle": style.LINES[1], "linewidth": 0.8, "zorder": 2}
         line = ax.plot(edge, y, label="_region", **look)[0]
     return [(f"{percent(prob)} by sampling error", line)]
 
 
-def _lines(ax: "Axes", points: FunnelPoints, null: float | None, ratio: bool) -> list[tuple[str, Any]]:
+def _lines(ax: "Axes", points: FunnelPoints, null: float | None, reading: Reading) -> list[tuple[str, Any]]:
     """The centre, and no effect."""
     label = "fitted value" if points.residual else "pooled estimate"
-    centre = ax.axvline(float(style.back_transformed(points.centre, ratio)), color=style.BLUE, linewidth=1.2, zorder=2)
-    x = np.nan if null is None else float(style.back_transformed(null, ratio))
+    centre = ax.axvline(float(reading.values(points.centre)), color=style.BLUE, linewidth=1.2, zorder=2)
+    x = np.nan if null is None else float(reading.values(null))
     low, high = ax.get_xlim()
     if not low <= x <= high:
         return [(label, centre)]
@@ -273,12 +278,12 @@ def _lines(ax: "Axes", points: FunnelPoints, null: float | None, ratio: bool) ->
     return [(label, centre), ("no effect", ax.axvline(x, label="_null", **look))]
 
 
-def _marks(ax: "Axes", points: FunnelPoints, scale: PrecisionAxis, ratio: bool) -> list[tuple[str, Any]]:
+def _marks(ax: "Axes", points: FunnelPoints, vertical: PrecisionAxis, reading: Reading) -> list[tuple[str, Any]]:
     """The observations, marked by outer group where a few groups have several observations."""
-    x, y = style.back_transformed(points.effect, ratio), scale.of(points.se)
+    x, y = reading.values(points.effect), vertical.of(points.se)
     few = 2 <= len(points.groups) <= _MOST_GROUPS and len(points.groups) < len(x)
     size = float(np.clip(30 / np.sqrt(len(x)), 3.5, 5.5))
-    look: dict[str, Any] = {"linestyle": "none", "markersize": size, "markeredgecolor": "white", "clip_on": False}
+    look: dict[str, Any] = {"linestyle": "none", "markersize": size, "markeredgecolor": style.PAPER, "clip_on": False}
     look |= {"markeredgewidth": 0.5, "zorder": 4}
     if not few:
         ax.plot(x, y, marker="o", color=style.BLUE, label="_observations", **look)
@@ -293,9 +298,21 @@ def _marks(ax: "Axes", points: FunnelPoints, scale: PrecisionAxis, ratio: bool) 
     return handles
 
 
-def _label(tree: xr.DataTree, residual: bool, ratio: bool) -> str:
-    label = style.effect_label(tree, ratio)
-    return label if not residual else f"{label}: observed {'over' if ratio else 'minus'} fitted"
+def _reading(tree: xr.DataTree, scale: Scale | None, residual: bool) -> Reading:
+    """How effects or residuals are drawn: contours are straight on the scale of the model, and as log ratios.
+
+    Residuals of correlations and proportions are differences, which have no place on the scale of these.
+    """
+    record = style.measure_of(tree)
+    if record.is_ratio:
+        return style.reading(tree, scale)
+    role = DIFFERENCE if residual and scale == "response" else EFFECT
+    return style.reading(tree, "model" if scale is None else scale, role)
+
+
+def _label(residual: bool, reading: Reading) -> str:
+    label = reading.label
+    return label if not residual else f"{label}: observed {'over' if reading.log else 'minus'} fitted"
 
 
 def _notes(points: FunnelPoints, contours: bool) -> list[str]:

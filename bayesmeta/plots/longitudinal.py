@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean, check_booleans, listing
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import check_boolean, listing
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.predictor import (
@@ -25,6 +25,7 @@ from bayesmeta.plots.predictor import (
     named_trees,
     predictions,
 )
+from bayesmeta.tree.response import Reading, Scale
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class TimeCourse:
     held: str
 
 
+@keeps_old_names
 def longitudinal(
     trees: xr.DataTree | Mapping[str, xr.DataTree],
     time: str,
@@ -52,7 +54,7 @@ def longitudinal(
     *,
     at: Mapping[str, Any] | None = None,
     outcome: str | None = None,
-    ratio: bool | None = None,
+    scale: Scale | None = None,
     prob: float = 0.95,
     studies: bool = True,
 ) -> "DrawnAxes":
@@ -72,8 +74,9 @@ def longitudinal(
         category; the label of the x axis says so.
     outcome : str, optional
         The outcome to draw; required for a model with several.
-    ratio : bool, optional
-        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    scale : {"model", "response"}, optional
+        "response", the default where the measure has one, draws effects as people read them: odds ratios of log odds
+        ratios, on a logarithmic axis, correlations of Fisher's z, proportions of logits; "model" as they are modelled.
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
     studies : bool, default True
@@ -117,25 +120,24 @@ def longitudinal(
     ['times', 'linear', 'studies']
     """
     check_boolean(studies, "studies")
-    check_booleans(ratio=ratio)
     by_name = named_trees(trees, "plots.longitudinal")
     courses = {name: course(tree, time, at, outcome, prob) for name, tree in by_name.items()}
     positions, labels = _categories(courses)
     first = next(iter(by_name.values()))
-    as_ratio = style.is_ratio(first, ratio)
+    reading = style.reading(first, scale)
     panel = only_axes(ax)
     shift = _shifts(courses, positions)
     handles = [
-        (name, _draw(panel, each, shift.get(name), as_ratio, i, name)) for i, (name, each) in enumerate(courses.items())
+        (name, _draw(panel, each, shift.get(name), reading, i, name)) for i, (name, each) in enumerate(courses.items())
     ]
     beyond = ""
     if studies:
         sources = distinct_data(each.time for each in courses.values())
-        handles.append(("studies", draw_studies(panel, sources, as_ratio)))
-        beyond = focus(panel, [each.effects for each in courses.values()], sources, as_ratio)
-    style.effect_axis(panel, first, as_ratio, "y")
-    mark_no_effect(panel, first, as_ratio)
-    panel.set_ylabel(words.y_label(style.effect_label(first, as_ratio)), fontsize=style.TEXT)
+        handles.append(("studies", draw_studies(panel, sources, reading)))
+        beyond = focus(panel, [each.effects for each in courses.values()], sources, reading)
+    style.effect_axis(panel, reading, "y")
+    mark_no_effect(panel, first, reading)
+    panel.set_ylabel(words.y_label(reading.label), fontsize=style.TEXT)
     lines = words.legend_above(panel, handles) - 1
     if len(positions) and (labels or len(positions) <= _MOST_TICKS):
         lines += words.categories_axis(panel, positions, labels or [f"{position:g}" for position in positions])
@@ -144,7 +146,7 @@ def longitudinal(
         words.interval_note(by_name.values(), prob, shape),
         *words.by_name({n: c.held for n, c in courses.items()}),
     ]
-    notes += [beyond, words.not_drawn([each.effects for each in courses.values()], as_ratio)]
+    notes += [beyond, words.not_drawn([each.effects for each in courses.values()], reading)]
     lines += words.label_below(panel, time, notes) - 1
     if ax is None:
         words.make_room(panel, lines)
@@ -169,11 +171,11 @@ def course(
     return TimeCourse(predictor, effects.sorted(), predictor.held_text(held, at))
 
 
-def _draw(ax: "Axes", each: TimeCourse, shift: float | None, ratio: bool, look: int, name: str) -> Any:
+def _draw(ax: "Axes", each: TimeCourse, shift: float | None, reading: Reading, look: int, name: str) -> Any:
     """Points moved by `shift`; a curve where that is None."""
     if shift is None:
-        return draw_curve(ax, each.effects, ratio, look, name)
-    return draw_points(ax, each.effects.shifted(shift), ratio, look, name)
+        return draw_curve(ax, each.effects, reading, look, name)
+    return draw_points(ax, each.effects.shifted(shift), reading, look, name)
 
 
 def _categories(courses: Mapping[str, TimeCourse]) -> tuple[FloatArray, tuple[str, ...]]:

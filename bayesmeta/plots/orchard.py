@@ -13,13 +13,14 @@ from bayesmeta._typing import BoolArray, FloatArray, ObjectArray
 from bayesmeta._validation import check_mapping, check_name, check_probability, listing, shown
 from bayesmeta.columns import is_categorical, label
 from bayesmeta.display.tables import percent
-from bayesmeta.errors import DataError, SpecError
+from bayesmeta.errors import DataError, SpecError, keeps_old_names
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.texts import decimals, interval_text
 from bayesmeta.plots.panels import height_in_inches, only_axes, wrapped
+from bayesmeta.tree.response import Reading, Scale
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class OrchardRow:
     prediction: tuple[float, float]
 
 
+@keeps_old_names
 def orchard(
     tree: xr.DataTree,
     ax: "Axes | None" = None,
@@ -58,7 +60,7 @@ def orchard(
     by: str | None = None,
     at: Mapping[str, Any] | None = None,
     outcome: str | None = None,
-    ratio: bool | None = None,
+    scale: Scale | None = None,
     prob: float = 0.95,
 ) -> "DrawnAxes":
     """Observed effects as swarms of points, with the mean, its confidence interval and the prediction interval.
@@ -77,8 +79,9 @@ def orchard(
         over the rows in the model.
     outcome : str, optional
         One of several outcomes; by default each outcome has its rows.
-    ratio : bool, optional
-        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    scale : {"model", "response"}, optional
+        "response", the default where the measure has one, draws effects as people read them: odds ratios of log odds
+        ratios, on a logarithmic axis, correlations of Fisher's z, proportions of logits; "model" as they are modelled.
     prob : float, default 0.95
         Probability of both intervals, between 0 and 1.
 
@@ -119,45 +122,44 @@ def orchard(
     'random\\nk = 7'
     """
     rows, held = orchard_rows(tree, by, at, outcome, prob)
-    as_ratio = style.is_ratio(tree, ratio)
+    reading = style.reading(tree, scale)
     panel = only_axes(ax, 0.7 + 0.8 * len(rows), words.WIDE)
-    if as_ratio:
+    if reading.log:
         panel.set_xscale("log")
     else:
         panel.locator_params("x", nbins=6)
-    _limits(panel, rows, as_ratio)
+    _limits(panel, rows, reading)
     for place, row in zip(range(len(rows))[::-1], rows, strict=True):
         colour = style.COLOURS[(len(rows) - 1 - place) % len(style.COLOURS)] if len(rows) > 1 else style.BLUE
-        _swarm(panel, row, place, as_ratio, max(_precision(rows)), len(rows), colour)
-        _intervals(panel, row, place - _BELOW, as_ratio)
-        _numbers(panel, row, place - _BELOW, as_ratio)
+        _swarm(panel, row, place, reading, max(_precision(rows)), len(rows), colour)
+        _intervals(panel, row, place - _BELOW, reading)
+        _numbers(panel, row, place - _BELOW, reading)
     labels = [_label(row, spec_from_tree(tree).levels[0].name) for row in rows]
     panel.set_yticks(range(len(rows))[::-1], labels, fontsize=style.SMALL)
     panel.tick_params("y", length=0)
-    style.effect_axis(panel, tree, as_ratio)
-    _no_effect(panel, tree, as_ratio)
+    style.effect_axis(panel, reading)
+    _no_effect(panel, tree, reading)
     words.label_below(panel, panel.get_xlabel(), [f"at {held}" if held else ""])
     _legend(panel, rows, prob, tree)
     return panel
 
 
-def _no_effect(ax: "Axes", tree: xr.DataTree, as_ratio: bool) -> None:
+def _no_effect(ax: "Axes", tree: xr.DataTree, reading: Reading) -> None:
     """A line at no effect where this lies within the axis."""
     null = style.measure_of(tree).null
-    at = np.nan if null is None else float(style.back_transformed(null, as_ratio))
+    at = np.nan if null is None else float(reading.values(null))
     low, high = ax.get_xlim()
     if low <= at <= high:
         ax.axvline(at, color=style.MUTED, linewidth=0.7, zorder=0, label="no effect")
 
 
-def _numbers(ax: "Axes", row: OrchardRow, place: float, as_ratio: bool) -> None:
+def _numbers(ax: "Axes", row: OrchardRow, place: float, reading: Reading) -> None:
     """The mean and its interval, below the lines that show them."""
     if not np.isfinite([row.mean, *row.confidence]).all():
         return
-    text = interval_text(Interval(row.mean, *row.confidence), decimals(row.se), as_ratio)
-    low, high = ax.get_xlim()
-    x = float(style.back_transformed(row.mean, as_ratio))
-    fraction = (np.log(x / low) / np.log(high / low)) if as_ratio else (x - low) / (high - low)
+    text = interval_text(Interval(row.mean, *row.confidence), decimals(row.se), reading)
+    x = float(reading.values(row.mean))
+    fraction = ax.transAxes.inverted().transform(ax.transData.transform((x, place)))[0]
     side = "left" if fraction < _NEAR else "right" if fraction > 1 - _NEAR else "center"
     ax.annotate(
         text, (x, place), (0, -5), textcoords="offset points", ha=side, va="top", fontsize=style.SMALL - 1, zorder=5
@@ -258,30 +260,30 @@ def _precision(rows: list[OrchardRow]) -> Iterator[float]:
     yield from (float(p) for row in rows for p in 1 / row.se)
 
 
-def _limits(ax: "Axes", rows: list[OrchardRow], as_ratio: bool) -> None:
+def _limits(ax: "Axes", rows: list[OrchardRow], reading: Reading) -> None:
     """Set the limits first, because positions in a swarm depend on them; arrows will mark infinite ends."""
     ends = np.concatenate([[*row.y, row.mean, *row.confidence, *row.prediction] for row in rows])
     ends = ends[np.isfinite(ends)]
     margin = 0.06 * (np.ptp(ends) or 1.0)
-    ax.set_xlim(*style.back_transformed([ends.min() - margin, ends.max() + margin], as_ratio))
+    ax.set_xlim(*reading.values([ends.min() - margin, ends.max() + margin]))
     ax.set_ylim(-0.6, len(rows) - 0.4)
 
 
-def _swarm(ax: "Axes", row: OrchardRow, place: int, as_ratio: bool, most: float, n_rows: int, colour: str) -> None:
+def _swarm(ax: "Axes", row: OrchardRow, place: int, reading: Reading, most: float, n_rows: int, colour: str) -> None:
     inches = ax.get_position().width * style.root_figure(ax).get_size_inches()[0]
     wide = 0.8 * 72 * inches  # labels take some of it
     high = 0.75 * 72 * height_in_inches(ax) / n_rows
-    low, top = np.log(ax.get_xlim()) if as_ratio else ax.get_xlim()
+    low, top = np.log(ax.get_xlim()) if reading.log else ax.get_xlim()
     diameter = _diameters(1 / row.se, most)
-    height = swarm((row.y - low) / (top - low) * wide, diameter / 2) / high
+    height = swarm((reading.along(row.y) - low) / (top - low) * wide, diameter / 2) / high
     if height.size and np.abs(height).max() > _HALF:
         height *= _HALF / np.abs(height).max()
     ax.scatter(
-        style.back_transformed(row.y, as_ratio),
+        reading.values(row.y),
         place + _ABOVE + height,
         s=diameter**2,
         color=colour,
-        edgecolor="white",
+        edgecolor=style.PAPER,
         linewidth=0.5,
         alpha=0.7,
         zorder=2,
@@ -292,18 +294,18 @@ def _diameters(precision: FloatArray, most: float) -> FloatArray:
     return np.maximum(_LARGEST * np.sqrt(precision / most), _LEAST)
 
 
-def _intervals(ax: "Axes", row: OrchardRow, place: float, as_ratio: bool) -> None:
+def _intervals(ax: "Axes", row: OrchardRow, place: float, reading: Reading) -> None:
     """The mean with both intervals, below the swarm."""
     limits = ax.get_xlim()
     for (low, high), width in ((row.prediction, 1.0), (row.confidence, 3.2)):
         if np.isnan(low) or np.isnan(high):
             continue
-        ends = np.clip(style.back_transformed([low, high], as_ratio), *limits)
+        ends = np.clip(reading.values([low, high]), *limits)
         ax.hlines([place], *ends, color=style.INK, linewidth=width, zorder=3)
         for end, bound, shape in zip(ends, (low, high), "<>", strict=True):
             if np.isinf(bound):
                 ax.plot([end], [place], shape, color=style.INK, markersize=4, clip_on=False, zorder=3)
-    mean = style.back_transformed([row.mean], as_ratio)
+    mean = reading.values([row.mean])
     ax.plot(mean, [place], "o", color=style.ORANGE, markeredgecolor=style.INK, markersize=6, zorder=4)
     if np.isnan(row.prediction).any():
         ax.annotate(
@@ -334,7 +336,7 @@ def _legend(ax: "Axes", rows: list[OrchardRow], prob: float, tree: xr.DataTree) 
         ),
     ]
     for text in dict.fromkeys(f"{value:.2g}" for value in (low, high)):
-        point = Line2D([], [], marker="o", linestyle="", color=style.MUTED, markeredgecolor="white", alpha=0.7)
+        point = Line2D([], [], marker="o", linestyle="", color=style.MUTED, markeredgecolor=style.PAPER, alpha=0.7)
         point.set(markersize=float(_diameters(np.array([float(text)]), high)[0]), label=f"1/SE = {text}")
         lines.append(point)
     words.legend_beside(ax, [(str(line.get_label()), line) for line in lines])

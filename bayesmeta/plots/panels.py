@@ -14,13 +14,16 @@ from bayesmeta.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from bayesmeta.plots.style import AxesLike, DrawnAxes
 
 ROW = 0.14  # inches from one line of text of size style.SMALL to the next
 TALLEST = 9.0  # inches: a figure as high as a page
-_LINE: dict[str, Any] = {"color": style.INK, "linewidth": 1.2}
+_LINE = 1.2  # points: width of an interval
 LEAST_LETTERS = 4.5  # points; smaller labels cannot be read
+_POINTS = 72  # to the inch
+_LETTER, _LINE_HEIGHT = 0.6, 1.25  # width of a letter, on average, and height of a line, to the size of letters
 
 
 def panel_axes(
@@ -105,13 +108,13 @@ def draw_rows(ax: "Axes", rows: EstimateRows, start: float | None = None, dense:
     start : where the axis begins, if that is known. dense : smaller points and thinner lines, for hundreds of rows.
     The limits are set here, so nothing wider may be drawn afterwards.
     """
-    size, line = (1.2, {"color": style.FAINT, "linewidth": 0.4}) if dense else (3.5, _LINE)
+    size, colour, wide = (1.2, style.FAINT, 0.4) if dense else (3.5, style.INK, _LINE)
     known = np.isfinite(rows.estimate)
     finite = [(y, *_finite(low, high)) for y, low, high in rows.segments()]
     ax.plot(rows.estimate[known], rows.height[known], "o", color=style.BLUE, markersize=size, clip_on=False, zorder=3)
     whole = [(y, low, high) for y, low, high in finite if low is not None and high is not None]
     ends = [x for _, *bounds in finite for x in bounds if x is not None]
-    ax.hlines(*np.reshape(whole, (-1, 3)).T, **line)
+    ax.hlines(*np.reshape(whole, (-1, 3)).T, color=colour, linewidth=wide)
     if ends:
         ax.update_datalim([(x, rows.height[0]) for x in ends])
         ax.autoscale_view()
@@ -132,7 +135,7 @@ def _finite(low: float, high: float) -> tuple[float | None, float | None]:
 def _arrows(ax: "Axes", y: float, low: float | None, high: float | None) -> None:
     left, right = ax.get_xlim()
     ends = left if low is None else low, right if high is None else high
-    ax.hlines([y], *ends, **_LINE)
+    ax.hlines([y], *ends, color=style.INK, linewidth=_LINE)
     for is_open, at, shape in ((low is None, left, "<"), (high is None, right, ">")):
         if is_open:
             ax.plot([at], [y], shape, color=style.INK, markersize=4, clip_on=False)
@@ -177,3 +180,22 @@ def label_rows(ax: "Axes", place: FloatArray, labels: Sequence[str], title: str,
 def height_in_inches(ax: "Axes") -> float:
     """The current height of axes, before a layout engine moves them."""
     return float(ax.get_position().height * style.root_figure(ax).get_size_inches()[1])
+
+
+def titled(axes: Any, title: str) -> "Figure":
+    """The picture with a title above everything else; its height grows accordingly."""
+    picture: Figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
+    if not title:
+        return picture
+    lines = textwrap.wrap(title, int(picture.get_figwidth() * _POINTS / (_LETTER * style.TEXT)))
+    before = picture.get_figheight()
+    height = before + (len(lines) + 0.5) * _LINE_HEIGHT * style.TEXT / _POINTS
+    picture.set_figheight(height)
+    if picture.get_constrained_layout():
+        picture.suptitle("\n".join(lines), fontsize=style.TEXT)
+        return picture
+    for ax in picture.axes:  # which nothing moves out of the way
+        box = ax.get_position()
+        ax.set_position((box.x0, box.y0 * before / height, box.width, box.height * before / height))
+    picture.suptitle("\n".join(lines), fontsize=style.TEXT, y=1 - _LINE_HEIGHT * style.TEXT / 4 / _POINTS / height)
+    return picture

@@ -21,6 +21,7 @@ from bayesmeta.inference.prediction_rows import normal, quadratic, quantile
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
+from bayesmeta.tree.response import Reading
 from bayesmeta.tree.specification import group, spec_from_tree
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ POINTS = 241  # of a curve; 240 steps, so that curves over 60 or 24 units pass t
 ESTIMATE = "estimate"  # label of the curve of a single model
 _IN_C = re.compile(r"\bC\s*\(\s*(\w+)")
 _MOST_LOG = 100.0  # of a ratio: 43 digits
-_MOST_TREES = len(style.COLOURS)
+_MOST_TREES = len(style.LINES)
 _MARGIN = 0.05  # of the height of an axis
 
 
@@ -206,15 +207,15 @@ class Estimates:
         order = np.argsort(self.x, kind="stable")
         return Estimates(self.x[order], self.mean[order], self.lower[order], self.upper[order])
 
-    def without_interval(self, ratio: bool) -> int:
+    def without_interval(self, reading: Reading) -> int:
         """The number of intervals that cannot be drawn."""
-        return int((np.isnan(drawable(self.lower, ratio)) | np.isnan(drawable(self.upper, ratio))).sum())
+        return int((np.isnan(drawable(self.lower, reading)) | np.isnan(drawable(self.upper, reading))).sum())
 
 
-def drawable(effects: FloatArray, ratio: bool) -> FloatArray:
+def drawable(effects: FloatArray, reading: Reading) -> FloatArray:
     """Effects on the scale of the axis; NaN where infinite or, for ratios, beyond what a logarithmic axis can hold."""
-    beyond = ~np.isfinite(effects) | (np.abs(effects) > _MOST_LOG if ratio else False)
-    return style.back_transformed(np.where(beyond, np.nan, effects), ratio)
+    beyond = ~np.isfinite(effects) | (np.abs(effects) > _MOST_LOG if reading.log else False)
+    return reading.values(np.where(beyond, np.nan, effects))
 
 
 def predictions(
@@ -281,53 +282,53 @@ def distinct_data(predictors: Iterable[Predictor]) -> list[Predictor]:
     return list(by_data.values())
 
 
-def draw_curve(ax: "Axes", estimates: Estimates, ratio: bool, look: int, name: str) -> "Artist":
+def draw_curve(ax: "Axes", estimates: Estimates, reading: Reading, look: int, name: str) -> "Artist":
     """A line labelled `name` and its band, with edges in the same style; returns the line.
 
     `look` selects the line's colour and style. A single model has no name, and its line is labelled `ESTIMATE`.
     """
     name = name or ESTIMATE
     colour, line = style.COLOURS[look], style.LINES[look]
-    lower, upper = drawable(estimates.lower, ratio), drawable(estimates.upper, ratio)
+    lower, upper = drawable(estimates.lower, reading), drawable(estimates.upper, reading)
     ax.fill_between(estimates.x, lower, upper, color=colour, alpha=0.18, linewidth=0, zorder=2, label=f"_{name} band")
-    draw_edges(ax, estimates, ratio, f"_{name} edge", color=colour, linestyle=line, linewidth=0.6)
-    mean = drawable(estimates.mean, ratio)
+    draw_edges(ax, estimates, reading, f"_{name} edge", color=colour, linestyle=line, linewidth=0.6)
+    mean = drawable(estimates.mean, reading)
     return ax.plot(estimates.x, mean, color=colour, linestyle=line, linewidth=1.6, zorder=5, label=name)[0]
 
 
-def draw_edges(ax: "Axes", estimates: Estimates, ratio: bool, name: str, **look: Any) -> "Artist":
+def draw_edges(ax: "Axes", estimates: Estimates, reading: Reading, name: str, **look: Any) -> "Artist":
     """Both ends of the intervals as lines; returns one."""
     for edge in (estimates.lower, estimates.upper):
-        line = ax.plot(estimates.x, drawable(edge, ratio), zorder=3, label=name, **look)[0]
+        line = ax.plot(estimates.x, drawable(edge, reading), zorder=3, label=name, **look)[0]
     return line
 
 
-def draw_points(ax: "Axes", estimates: Estimates, ratio: bool, look: int, name: str) -> "Artist":
+def draw_points(ax: "Axes", estimates: Estimates, reading: Reading, look: int, name: str) -> "Artist":
     """Points labelled `name`, joined by a line, with their intervals as bars; returns the line."""
     name = name or ESTIMATE
     colour = style.COLOURS[look]
-    mean, lower, upper = (drawable(values, ratio) for values in (estimates.mean, estimates.lower, estimates.upper))
+    mean, lower, upper = (drawable(values, reading) for values in (estimates.mean, estimates.lower, estimates.upper))
     ax.vlines(estimates.x, lower, upper, color=colour, linewidth=1.2, zorder=4, label=f"_{name} intervals")
-    marker: dict[str, Any] = {"marker": style.MARKERS[look], "markersize": 4, "markeredgecolor": "white"}
+    marker: dict[str, Any] = {"marker": style.MARKERS[look], "markersize": 4, "markeredgecolor": style.PAPER}
     line: dict[str, Any] = {"color": colour, "linestyle": style.LINES[look], "linewidth": 1}
     return ax.plot(estimates.x, mean, zorder=6, label=name, **line, **marker)[0]
 
 
-def mark_no_effect(ax: "Axes", tree: xr.DataTree, ratio: bool) -> None:
+def mark_no_effect(ax: "Axes", tree: xr.DataTree, reading: Reading) -> None:
     """A thin horizontal line at no effect where this lies within the limits, which stay as they are."""
     null = style.measure_of(tree).null
     low, high = sorted(ax.get_ylim())
-    if null is not None and low <= (value := float(style.back_transformed(null, ratio))) <= high:
+    if null is not None and low <= (value := float(reading.values(null))) <= high:
         ax.axhline(value, color=style.MUTED, linewidth=0.6, zorder=1)
 
 
-def draw_studies(ax: "Axes", predictors: Sequence[Predictor], ratio: bool) -> "Artist":
+def draw_studies(ax: "Axes", predictors: Sequence[Predictor], reading: Reading) -> "Artist":
     """Observed effects, faint, those of one group joined: a line with gaps for each predictor; returns the last."""
     joined = [trajectories(predictor) for predictor in predictors]
     look: dict[str, Any] = {"color": style.FAINT, "linewidth": 0.5, "marker": ".", "markersize": 2.5, "zorder": 1}
     look["alpha"] = float(np.clip(20 / sum(len(np.unique(index)) for index in joined), 0.4, 0.7))
     for predictor, index in zip(predictors, joined, strict=True):
-        x, y = predictor.observed(), style.back_transformed(predictor.spec.y[predictor.obs], ratio)
+        x, y = predictor.observed(), reading.values(predictor.spec.y[predictor.obs])
         order = np.lexsort((x, index))
         gaps = np.flatnonzero(np.diff(index[order])) + 1
         x, y = (np.insert(values[order], gaps, np.nan) for values in (x, y))
@@ -335,13 +336,13 @@ def draw_studies(ax: "Axes", predictors: Sequence[Predictor], ratio: bool) -> "A
     return line
 
 
-def focus(ax: "Axes", curves: Sequence[Estimates], predictors: Sequence[Predictor], ratio: bool) -> str:
+def focus(ax: "Axes", curves: Sequence[Estimates], predictors: Sequence[Predictor], reading: Reading) -> str:
     """Keep distant studies from flattening the curves: the axis ends at most one range of the curves beyond them.
 
     Returns a note on the observed effects that lie outside, "" for none.
     """
     inside = np.concatenate([np.concatenate([each.lower, each.mean, each.upper]) for each in curves])
-    inside = inside[np.isfinite(drawable(inside, ratio))]
+    inside = inside[np.isfinite(drawable(inside, reading))]
     y = np.concatenate([predictor.spec.y[predictor.obs] for predictor in predictors])
     if len(inside) == 0 or (span := float(np.ptp(inside))) == 0:
         return ""
@@ -351,5 +352,5 @@ def focus(ax: "Axes", curves: Sequence[Estimates], predictors: Sequence[Predicto
     outside = int(((y < low - margin) | (y > high + margin)).sum())
     if not outside:
         return ""
-    ax.set_ylim(*style.back_transformed([low - margin, high + margin], ratio))
+    ax.set_ylim(*reading.values([low - margin, high + margin]))
     return f"beyond the axis: {outside} of {len(y)} effects of studies"

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from scipy.interpolate import Akima1DInterpolator
 from scipy.special import chdtri
 
 from bayesmeta._typing import FloatArray
@@ -125,6 +124,8 @@ def _smooth(own: xr.Dataset, fitted: float, exact: dict[float, float]) -> tuple[
     x, y = np.array(sorted(points.items())).T
     if len(x) < _FEW:
         return x, y
+    from scipy.interpolate import Akima1DInterpolator
+
     fine = np.unique(np.concatenate([x, np.linspace(x[0], x[-1], _POINTS)]))
     return fine, np.asarray(Akima1DInterpolator(x, y, method="makima")(fine))
 

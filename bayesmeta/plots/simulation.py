@@ -111,7 +111,7 @@ def _series(ax: "Axes", rows: pd.DataFrame, place: "FloatArray", at: int, label:
         place,
         style.MARKERS[at % len(style.MARKERS)],
         color=colour,
-        markerfacecolor="white" if at % 2 else colour,
+        markerfacecolor=style.PAPER if at % 2 else colour,
         markersize=3.5,
         label=label,
     )

@@ -42,7 +42,7 @@ _SMALLEST = 0.85  # factor by which a diagram may be reduced to fit the user's o
 _KEY, _LINE = 0.32, 0.17  # inches: width of the column of symbols, and height of a line of the key
 _SLACK = 1.25  # of the number of groups asked for: not worth a line about one more
 _NARROWEST = 2.5  # inches
-_FILLS = ("#efefef", "#ffffff", "#e3e3e3")  # of the boxes of levels, outer to inner
+_FILLS = (0.937, 1.0, 0.89)  # lightness of the boxes of levels, outer to inner
 
 
 def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int = 12) -> "DrawnAxes":
@@ -394,7 +394,7 @@ def _box(ax: "Axes", x: float, y: float, width: float, height: float, depth: int
     from matplotlib.patches import FancyBboxPatch
 
     box = FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.03")
-    box.set(facecolor=_FILLS[depth % len(_FILLS)], edgecolor=style.MUTED if depth else style.INK)
+    box.set(facecolor=style.grey(_FILLS[depth % len(_FILLS)]), edgecolor=style.MUTED if depth else style.INK)
     box.set_linewidth(0.5 if depth else 0.8)
     ax.add_patch(box)
 
@@ -415,7 +415,7 @@ def _side(ax: "Axes", x: float, top: float, bottom: float) -> None:
 def _cell(ax: "Axes", x: float, y: float, observed: bool) -> None:
     from matplotlib.patches import Rectangle
 
-    colour = style.BLUE if observed else "white"
+    colour = style.BLUE if observed else style.PAPER
     ax.add_patch(Rectangle((x, y), CELL, CELL, facecolor=colour, edgecolor=style.INK, linewidth=0.5))
 
 

@@ -8,8 +8,9 @@ import xarray as xr
 
 from bayesmeta import measures
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean
 from bayesmeta.errors import SpecError
+from bayesmeta.tree.response import EFFECT, Reading, Scale, is_read_elsewhere
+from bayesmeta.tree.response import reading as reading_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,14 +33,86 @@ SMALL, TEXT = 7.0, 8.0  # font sizes in points
 
 # Okabe and Ito (2008), Color Universal Design: distinct with every kind of colour blindness; in the order in which
 # luminance differs most, so that neighbours are distinct in grey too
-BLACK, BLUE, ORANGE, GREEN, PURPLE, SKY = "#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
-COLOURS = (BLUE, ORANGE, BLACK, SKY, GREEN, PURPLE)
+ORANGE, GREEN, PURPLE = "#E69F00", "#009E73", "#CC79A7"
+_LIGHT = {"INK": "#1a1a1a", "MUTED": "#5f5f5f", "FAINT": "#b0b0b0", "PAPER": "white", "BLUE": "#0072B2"}
+_LIGHT |= {"BLACK": "#000000", "SKY": "#56B4E9"}
+_DARK = {"INK": "#ededed", "MUTED": "#b4b4b4", "FAINT": "#707070", "BLUE": "#56B4E9"}  # PAPER is the background
+_DARK |= {"BLACK": "#ffffff", "SKY": "#0072B2"}
+_ON_GREY = {"MUTED": "#474747", "BLUE": "#004C7A"}
+_ORDER = ("BLUE", "ORANGE", "BLACK", "SKY", "GREEN", "PURPLE")
+_DIM, _BRIGHT = 0.35, 0.7  # luminance of backgrounds: below, they are dark, and above, as good as white
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))  # one for each colour, for black and white print
 MARKERS = ("o", "s", "^", "D", "v", "P")
-INK, MUTED, FAINT = "#1a1a1a", "#5f5f5f", "#b0b0b0"
 
 _NICE = (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 _FEWEST, _MOST = 3, 7  # ticks of an axis
+
+
+if TYPE_CHECKING:  # as they are in the style of matplotlib in use, see `__getattr__`
+    INK: str
+    MUTED: str
+    FAINT: str
+    PAPER: str
+    BLUE: str
+    BLACK: str
+    SKY: str
+    COLOURS: tuple[str, ...]
+
+
+def __getattr__(name: str) -> Any:
+    """The colours of texts and marks, which depend on whether matplotlib's style has a dark background."""
+    if name == "COLOURS":
+        return tuple(globals().get(each) or __getattr__(each) for each in _ORDER)
+    if name not in _LIGHT:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not is_dark():
+        return (_LIGHT | (_ON_GREY if is_grey() else {}))[name]
+    return _background() if name == "PAPER" else _DARK[name]
+
+
+def is_dark() -> bool:
+    """Whether the style of matplotlib in use draws on a dark background."""
+    from matplotlib.colors import to_rgb
+
+    return luminance(to_rgb(_background())) < _DIM
+
+
+def is_grey() -> bool:
+    """Whether it draws on a grey one, in the axes or beside them, on which pale texts could not be read."""
+    from matplotlib.colors import to_rgb
+
+    return min(luminance(to_rgb(each)) for each in _backgrounds()) < _BRIGHT
+
+
+def _background() -> Any:
+    return _backgrounds()[0]
+
+
+def _backgrounds() -> list[Any]:
+    """Those of axes and figure, of what is not transparent."""
+    from matplotlib import rcParams
+
+    shown = [rcParams[name] for name in ("axes.facecolor", "figure.facecolor") if rcParams[name] != "none"]
+    return shown or ["white"]
+
+
+def luminance(rgb: Sequence[float]) -> float:
+    """Relative luminance of an sRGB colour, 0 for black and 1 for white (WCAG 2.1).
+
+    >>> luminance((1.0, 1.0, 1.0))
+    1.0
+    """
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb[:3]]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def grey(lightness: float) -> str:
+    """A grey between ink (0) and white paper (1), and between the same on a dark background."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    paper, ink = ((1.0,) * 3, (0.0,) * 3) if not is_dark() else (to_rgb(_background()), (1.0,) * 3)
+    r, g, b = (lightness * p + (1 - lightness) * i for p, i in zip(paper, ink, strict=True))
+    return to_hex((r, g, b))
 
 
 class AxesArray(np.ndarray[Any, np.dtype[Any]]):
@@ -141,24 +214,38 @@ def measure_of(tree: xr.DataTree) -> measures.Measure:
     return measures.measure(tree.attrs.get("measure"))
 
 
-def is_ratio(tree: xr.DataTree, ratio: bool | None = None) -> bool:
-    """Whether effects are drawn as ratios: as requested, else according to the measure of the specification."""
-    return measure_of(tree).is_ratio if ratio is None else check_boolean(ratio, "ratio")
+def is_ratio(tree: xr.DataTree) -> bool:
+    """Whether effects are read as ratios, according to the measure of the specification."""
+    return measure_of(tree).is_ratio
+
+
+def reading(tree: xr.DataTree, scale: Scale | None = None, role: str = EFFECT) -> Reading:
+    """How effects are drawn: on the scale asked for, else on that on which people read the measure.
+
+    Raises
+    ------
+    SpecError
+        When the scale is unknown, or "response" is asked for where there is none.
+    """
+    if scale is None:
+        record = measure_of(tree)
+        return Reading(record, role, is_read_elsewhere(record, role))
+    return reading_of(tree, scale, role)
 
 
 def effect_label(tree: xr.DataTree, ratio: bool) -> str:
-    """The label of an axis of effects, such as "Odds ratio" or "Standardised mean difference"."""
+    """What effects are, such as "Odds ratio" or "Standardised mean difference", for sentences."""
     label = measure_of(tree).label_of(ratio)
     return label[:1].upper() + label[1:]
 
 
 def back_transformed(effects: Any, ratio: bool) -> FloatArray:
-    """Effects on the scale of the axis: exponentials where they are drawn as ratios."""
+    """Effects, exponentials where they are shown as ratios."""
     values = np.asarray(effects, dtype=float)
     return np.exp(values) if ratio else values
 
 
-def effect_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, which: Literal["x", "y"] = "x") -> None:
+def effect_axis(ax: "Axes", reading: Reading, which: Literal["x", "y"] = "x") -> None:
     """Label the x (or y) axis of an effect; for ratios make it logarithmic, with round numbers as ticks.
 
     To be called after everything is drawn, because the ticks depend on the limits.
@@ -166,8 +253,8 @@ def effect_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, which: Literal["x", 
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_label_text(effect_label(tree, ratio), fontsize=TEXT)
-    if not ratio:
+    axis.set_label_text(reading.label, fontsize=TEXT)
+    if not reading.log:
         return
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     low, high = ax.get_xlim() if which == "x" else ax.get_ylim()

@@ -13,6 +13,7 @@ from bayesmeta.plots import style
 from bayesmeta.plots.panels import plain
 from bayesmeta.plots.predictor import Estimates
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import Reading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,9 +130,9 @@ def by_name(notes: Mapping[str, str]) -> list[str]:
     return [f"{name}: {note}" for name, note in notes.items() if note]
 
 
-def not_drawn(curves: Sequence[Estimates], ratio: bool) -> str:
+def not_drawn(curves: Sequence[Estimates], reading: Reading) -> str:
     """A note on intervals that cannot be drawn."""
-    missing, total = sum(each.without_interval(ratio) for each in curves), sum(len(each.x) for each in curves)
+    missing, total = sum(each.without_interval(reading) for each in curves), sum(len(each.x) for each in curves)
     return f"no finite interval at {missing} of {total} values" if missing else ""
 
 
@@ -149,5 +150,7 @@ def _characters(ax: "Axes", size: float) -> int:
     """How many letters of this size fit side by side under the axes, less the labels beside them."""
     place = ax.get_subplotspec()
     columns = place.get_gridspec().ncols if place is not None else 1
-    inches = ax.figure.get_figwidth() / columns - 0.7  # type: ignore[union-attr]
+    wide = float(ax.figure.get_figwidth())  # type: ignore[union-attr]
+    wide = style.COLUMN + 0.3 if wide == WIDE else wide  # beside a legend axes are no wider than a column
+    inches = wide / columns - 0.7
     return max(12, int(inches * 72 / (_LETTERS * size)))

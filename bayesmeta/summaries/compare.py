@@ -15,11 +15,13 @@ from bayesmeta._validation.calls import no_argument
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import to_print
+from bayesmeta.display.paper import PaperTable, paper_tables, parameter_label
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.estimates import calibrated, on_scale
 from bayesmeta.inference.reference import Vcov, reference
 from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
+from bayesmeta.summaries.paper_notes import interval_name
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
@@ -171,6 +173,17 @@ class Comparison(Page):
             for facts in posterior_remarks.page(tree, name, notes=True)
         ]
         return [Facts((*alarms, *models), "Models"), self.estimates_table(), *draws, *self.criteria_blocks()]
+
+    def paper(self) -> list[PaperTable]:
+        """A table of the estimates and one of the criteria."""
+        trees = list(self.trees.values())
+        notes = [
+            f"In parentheses below the estimates: {interval_name(self.prob, trees)}.",
+            "τ, between-group standard deviation.",
+        ]
+        return paper_tables(
+            self.blocks(), interval_name(self.prob, trees), notes, parameter_label, "Comparison of models"
+        )
 
     def estimates_table(self) -> Table:
         """Every parameter of every tree; of levels with many effects those that are free."""

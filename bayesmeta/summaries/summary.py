@@ -14,11 +14,13 @@ from bayesmeta._validation import check_choice
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
+from bayesmeta.display.paper import PaperTable, paper_tables
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.inference.estimates import calibrated, estimates
 from bayesmeta.inference.reference import NORMAL, WORDS, Reference, Vcov, reference
 from bayesmeta.summaries.coefficients import Coefficients
 from bayesmeta.summaries.fit_remarks import criteria, moderators_and_fit
+from bayesmeta.summaries.paper_notes import as_rows_are_called, interval_name, measured, reading_notes, row_label
 from bayesmeta.summaries.variation import tests, variances_table
 from bayesmeta.tree.parameters import RHO, TAU, TAU2, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import is_posterior, summarised, tau_draws, unless_constant
@@ -147,6 +149,14 @@ class Summary(Page):
             *(posterior_remarks.page(tree) if is_posterior(tree) else criteria(tree)),
             *([Facts(notes)] if notes else []),
         ]
+
+    def paper(self) -> list[PaperTable]:
+        """One table of coefficients and heterogeneity, and further ones where these have columns of their own."""
+        tree = self.tree
+        with reading_once():
+            caption, notes = f"{remarks.model_name(tree)}{measured(tree)}", reading_notes(tree, self.scale)
+            tables = paper_tables(self._blocks(), interval_name(self.prob, [tree]), notes, row_label(tree), caption)
+        return [as_rows_are_called(tree, table) for table in tables]
 
     def fixed_table(self) -> Table:
         """Every coefficient with its test, or with the probability on which side of no effect it lies."""

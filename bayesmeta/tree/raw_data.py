@@ -76,7 +76,7 @@ def to_dataset(
 
 
 def table_of(
-    variables: Mapping[str, Any], coords: Mapping[str, Any], attrs: Mapping[str, str] | None = None
+    variables: Mapping[str, Any], coords: Mapping[Any, Any], attrs: Mapping[str, str] | None = None
 ) -> xr.Dataset:
     """A dataset of arrays, for whose checks xarray would need half of the time that writing a tree takes.
 
@@ -148,12 +148,14 @@ def _encode(column: pd.Series) -> _Stored:
 def _encode_objects(column: pd.Series, absent: BoolArray) -> _Stored:
     """Texts as they are; cells of other types as JSON, and as their text where JSON has no word for them."""
     cells = column.to_numpy(dtype=object)
-    is_text = all(isinstance(cell, str) for cell in cells[~absent])
-    stored = np.full(len(cells), "", dtype=object)
-    stored[~absent] = [cell if is_text else json.dumps(_plain(cell)) for cell in cells[~absent]]
-    missing = np.zeros(len(cells), np.uint8)
-    missing[absent] = [_NONE if c is None else _NA if c is pd.NA else _NAN for c in cells[absent]]
     is_string = isinstance(column.dtype, pd.StringDtype)
+    is_text = is_string or all(isinstance(cell, str) for cell in cells[~absent])
+    stored, missing = cells.copy(), np.zeros(len(cells), np.uint8)
+    if not is_text:
+        stored[~absent] = [json.dumps(_plain(cell)) for cell in cells[~absent]]
+    if absent.any():
+        stored[absent] = ""
+        missing[absent] = [_NONE if c is None else _NA if c is pd.NA else _NAN for c in cells[absent]]
     return _Stored("text" if is_text else "json", str(column.dtype) if is_string else "object", stored, missing)
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
@@ -22,6 +23,7 @@ from bayesmeta.tree.specification import group, no_tree
 Scale = Literal["model", "response"]
 EFFECT, DIFFERENCE = "effect", "difference"
 _ROUNDING = 1e-8
+_FARTHEST, _HALVINGS = 600.0, 80  # effects on the scale of the model: exp(600) is still a number
 
 
 def measure_of(tree: xr.DataTree) -> Measure:
@@ -60,12 +62,53 @@ class Reading:
     role: str
     response: bool
 
-    def values(self, effects: FloatArray) -> FloatArray:
-        return to_response(self.record, self.role, effects) if self.response else effects
+    def values(self, effects: ArrayLike) -> FloatArray:
+        return to_response(self.record, self.role, effects) if self.response else np.asarray(effects, dtype=float)
 
     def bounds(self, statistics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Mean and bounds of a normal distribution there, where a standard error has no counterpart."""
         return {name: self.values(values) for name, values in statistics.items() if name != "se" or not self.response}
+
+    @property
+    def log(self) -> bool:
+        """Whether they are read as ratios, which belong on a logarithmic axis."""
+        return self.response and (self.record.is_ratio if self.role == EFFECT else self.record.has_difference_response)
+
+    @property
+    def null(self) -> float | None:
+        """What means no effect, or no difference, on the scale of the model; None where nothing does."""
+        return self.record.null if self.role == EFFECT else 0.0
+
+    @property
+    def label(self) -> str:
+        """What they are, to begin the label of an axis with: "Odds ratio", or "Log odds ratio"."""
+        model = self.record.label if self.role == EFFECT else f"difference in {self.record.label}"
+        label = label_of(self.record, self.role) if self.response else model
+        return label[:1].upper() + label[1:]
+
+    @property
+    def short_label(self) -> str:
+        """The same for the heading of a column: "OR", or "log OR"; "Estimate" where the measure has no word for it."""
+        short = self.record.short_label
+        if self.role != EFFECT:
+            return self.label if self.response else "Estimate"
+        if not self.response or (self.record.is_ratio and short):
+            return short.removeprefix("log ") if self.response else short or "Estimate"
+        return self.label
+
+    def along(self, effects: ArrayLike) -> FloatArray:
+        """Their places along an axis, in units of its length: logs on a logarithmic one."""
+        return np.asarray(effects, dtype=float) if self.log else self.values(effects)
+
+    def inverse(self, value: float) -> float:
+        """The effect that is read as this value; the nearest one for values that none is read as."""
+        if not self.response:
+            return value
+        low, high = -_FARTHEST, _FARTHEST
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.values(np.asarray(middle)) < value else (low, middle)
+        return (low + high) / 2
 
     def of_draws(self, statistics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Statistics of draws that are read there already, without their SD as for fits."""
@@ -136,11 +179,11 @@ def is_read_elsewhere(record: Measure, role: str) -> bool:
     return record.has_response if role == EFFECT else role == DIFFERENCE and record.has_difference_response
 
 
-def to_response(record: Measure, role: str, values: FloatArray) -> FloatArray:
+def to_response(record: Measure, role: str, values: ArrayLike) -> FloatArray:
     """Coefficients of one role on the scale on which people read them; as they are, where there is none."""
     if role == EFFECT:
         return record.to_response(values)
-    return record.difference_to_response(values) if role == DIFFERENCE else values
+    return record.difference_to_response(values) if role == DIFFERENCE else np.asarray(values, dtype=float)
 
 
 def label_of(record: Measure, role: str) -> str:

@@ -80,6 +80,8 @@ def check_attributes(tree: xr.DataTree) -> About:
         raise problem("attribute outcomes", "names none, or one twice")
     if attrs.get("arms", "") and not _is_pair(_json(attrs, "arms")):
         raise problem("attribute arms", "is not a list of two names")
+    if attrs.get("arm_columns", "") and not _are_columns(_json(attrs, "arm_columns")):
+        raise problem("attribute arm_columns", "is not a table of pairs of columns by outcome")
     if not isinstance(psi, dict) or not psi:
         raise problem("attribute psi", "is not a table of structures by level")
     if backend == "sample":
@@ -90,6 +92,11 @@ def check_attributes(tree: xr.DataTree) -> About:
 
 def _is_pair(arms: object) -> bool:
     return isinstance(arms, list) and len(arms) == 2 and all(isinstance(name, str) for name in arms)
+
+
+def _are_columns(behind: object) -> bool:
+    tables = behind.values() if isinstance(behind, dict) else [None]
+    return all(isinstance(table, dict) and all(map(_is_pair, table.values())) for table in tables)
 
 
 def _check_sampled(attrs: Mapping[Any, Any]) -> None:

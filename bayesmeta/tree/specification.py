@@ -101,6 +101,7 @@ def spec_attrs(spec: Spec) -> dict[str, str]:
         "psi": json.dumps({level.name: level.structure.to_json() for level in spec.levels}),
         "measure": spec.measure or "",
         "arms": json.dumps(spec.arms) if spec.arms else "",
+        "arm_columns": json.dumps(spec.arm_columns) if spec.arm_columns else "",
         "notes": json.dumps(spec.notes),
         "data_hash": data_hash(spec),
     }
@@ -192,6 +193,7 @@ def spec_from_tree(tree: xr.DataTree) -> Spec:
         notes=tuple(json.loads(tree.attrs["notes"])),
         labels=_labels(raw[raw_data.ROW_NAME]) if raw_data.ROW_NAME in raw else None,
         arms=_arms(tree.attrs.get("arms")),
+        arm_columns=json.loads(tree.attrs.get("arm_columns") or "{}"),
     )
     if data_hash(spec) != tree.attrs["data_hash"]:
         raise SpecError(

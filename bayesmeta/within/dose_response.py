@@ -4,11 +4,11 @@ A_x cases and N_x subjects or person-time at dose x, B_x = N_x - A_x, 0 the refe
 log ratios y_i. Both methods find a table of counts that reproduces what is reported, and take the correlations from it.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from bayesmeta._typing import FloatArray
@@ -209,7 +209,7 @@ def counts_of_kept_margins(study: Study) -> tuple[FloatArray, FloatArray]:
     if study.design == "cc":
         center = logit(total / N.sum())
         low, high = center - y.max() - 1e-6, center - y.min() + 1e-6
-        A = N * expit(brentq(lambda t: N @ expit(t + y) - total, low, high, xtol=1e-13) + y)
+        A = N * expit(_root(lambda t: N @ expit(t + y) - total, low, high, 1e-13) + y)
     else:
         A = total * N * np.exp(y) / (N @ np.exp(y))
     if study.design == "ci" and not (A < N).all():
@@ -236,10 +236,17 @@ def counts_of_kept_ratios(study: Study) -> tuple[FloatArray, FloatArray]:
 
     if excess(EDGE) * excess(1 - EDGE) > 0:
         raise _no_table(study)
-    A, rest = cells(brentq(excess, EDGE, 1 - EDGE, xtol=1e-15))
+    A, rest = cells(_root(excess, EDGE, 1 - EDGE, 1e-15))
     if not ((A > 0).all() and (rest > 0).all() and np.isclose(rest.sum(), ratio * A.sum(), rtol=1e-8)):
         raise _no_table(study)
     return A, A + rest if study.design == "cc" else rest
+
+
+def _root(function: Callable[[float], float], low: float, high: float, within: float) -> float:
+    """Where a function that changes sign between two values is zero."""
+    from scipy.optimize import brentq  # heavy, and no fit of other data needs it
+
+    return float(brentq(function, low, high, xtol=within))
 
 
 def _cells(design: str, w: FloatArray, r: FloatArray, ratio: float) -> tuple[FloatArray, FloatArray]:

@@ -10,7 +10,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta.bayes.pymc_model import to_pymc
 from bayesmeta.bayes.sample import sample
 
-DRAWS = 4000
+FEW, MANY = 1500, 4000  # draws of each of four chains
 FAR = 4.5  # Monte Carlo standard errors of the difference; several hundred are looked at
 
 
@@ -30,13 +30,13 @@ def two_outcomes() -> tuple[bm.Spec, bm.Priors]:
     return spec, bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1), tau=bm.priors.half_normal(0.5))
 
 
-def explicit(spec: bm.Spec, priors: bm.Priors) -> dict[str, np.ndarray]:
+def explicit(spec: bm.Spec, priors: bm.Priors, draws: int) -> dict[str, np.ndarray]:
     """Chains of the model with explicit random effects."""
     import nutpie
 
     wanted = ["beta", *(schema.b(level.name) for level in spec.levels)]
     compiled = nutpie.compile_pymc_model(to_pymc(spec, priors, parameterization="noncentered"), var_names=wanted)
-    chains = nutpie.sample(compiled, draws=DRAWS, tune=1000, chains=4, seed=4, target_accept=0.95, progress_bar=False)
+    chains = nutpie.sample(compiled, draws=draws, tune=1000, chains=4, seed=4, target_accept=0.95, progress_bar=False)
     return {name: chains["posterior"][name].to_numpy() for name in wanted}
 
 
@@ -60,12 +60,13 @@ def products(b: np.ndarray, beta: np.ndarray) -> np.ndarray:
     return (b[..., :, None] * beta[..., None, :]).reshape(*b.shape[:2], -1)
 
 
+@pytest.mark.parametrize("draws", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", [school, two_outcomes])
-def test_effects_have_the_explicit_posterior(model):
+def test_effects_have_the_explicit_posterior(model, draws):
     spec, priors = model()
-    tree = sample(spec, priors, draws=DRAWS, random_seed=3, progress=False, random_effects=True)
+    tree = sample(spec, priors, draws=draws, random_seed=3, progress=False, random_effects=True)
     ours = {name: values.to_numpy() for part in ("posterior", "random_effects") for name, values in tree[part].items()}
-    theirs = explicit(spec, priors)
+    theirs = explicit(spec, priors, draws)
     b, other = flat(ours, spec), flat(theirs, spec)
     agree(b, other, "mean")
     agree(b, other, "sd")

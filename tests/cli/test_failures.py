@@ -16,6 +16,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.model_files.figures import KINDS, drawer
 from bayesmeta.model_files.reproduce import rows_of
 from bayesmeta.toml_files import bundled
+from bayesmeta.tree import files
 
 RUN = CliRunner()
 THREE = """
@@ -160,7 +161,11 @@ ODD = ['"banana"', "true", "-1", "nan", "[]", "[-1, 1]", '["banana"]', "{banana 
 
 
 @pytest.mark.parametrize(("kind", "name"), arguments())
-def test_no_value_of_any_argument_is_a_traceback(kind: str, name: str, saved: Path, directory: Path) -> None:
+def test_no_value_of_any_argument_is_a_traceback(
+    kind: str, name: str, saved: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = files.read(saved)  # which takes longer than most pictures, and is the same for every value
+    monkeypatch.setattr(files, "read", lambda path: trees)
     for value in ODD:
         needed = [NEEDED[kind]] if kind in NEEDED and not NEEDED[kind].startswith(f"{name}=") else []
         settings = [part for text in [*needed, f"{name}={value}"] for part in ("--set", text)]

@@ -254,6 +254,7 @@ def test_rows_order_index_and_columns_are_kept():
         "columns": {"logodds": "logor", "variance": "logor"},
         "arms": None,
         "column_arms": {"logodds": None},
+        "arm_columns": {"logodds": {"events": list(EVENTS), "no_events": list(OTHERS)}},
     }
     assert not trials.attrs
 

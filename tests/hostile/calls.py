@@ -101,7 +101,7 @@ UNUSED_COLUMNS = ("np", "D")
 
 _TREE = {"tree": "T"}
 _FIT = {"tree": FIT, "prob": PROBABILITY}
-_PLOT = {"tree": RESULT, "ax": AXES, "ratio": optional(BOOLEAN), "prob": PROBABILITY}
+_PLOT = {"tree": RESULT, "ax": AXES, "scale": optional(words("model")), "prob": PROBABILITY}
 _SAMPLER = {
     "draws": whole(1),
     "tune": whole(1),
@@ -302,6 +302,16 @@ CALLS: dict[str, Call] = {
             "random_seed": SEED,
         },
     ),
+    "leave_one_out": Call(_TREE, {"tree": FIT, "by": BY_ROW, "prob": PROBABILITY, "scale": optional(words("model"))}),
+    "cumulative": Call(
+        _TREE,
+        {
+            "tree": FIT,
+            **dict.fromkeys(("order", "by"), BY_ROW),
+            "prob": PROBABILITY,
+            "scale": optional(words("model")),
+        },
+    ),
     "drop1": Call({"tree": "TML"}, {"tree": FIT}),
     "add1": Call(
         {"tree": "NULL", "terms": "'x'", "data": "D"},
@@ -437,13 +447,31 @@ CALLS: dict[str, Call] = {
             ),
             "outcome": optional(names("y")),
             **dict.fromkeys(("blup", "prediction", "weights"), BOOLEAN),
-            "sort": Kind(lambda value: BY_ROW.admits(value) or value in ("estimate", "weight", "label")),
+            "order": Kind(lambda value: BY_ROW.admits(value) or value in ("estimate", "weight", "label")),
             "limits": Kind(
                 lambda value: value is None or (numbers((2,)).admits(value) and value[0] < value[1]),
                 ("(1,)", "(2, 1)", "('a', 'b')", "(1, True)", "(-1, np.nan)", "'ab'", "(-1, 2)"),
             ),
         },
     ),
+    **{
+        f"plots.{name}": Call(
+            {"tree": "T", "term": "'x'"},
+            {
+                **_PLOT,
+                "tree": FIT,
+                **dict.fromkeys(rows, BY_ROW),
+                "outcome": optional(names("y")),
+                "term": words("Intercept", "x"),
+                "statistics": BOOLEAN,
+                "limits": Kind(
+                    lambda value: value is None or (numbers((2,)).admits(value) and value[0] < value[1]),
+                    ("(1,)", "(2, 1)", "('a', 'b')", "(1, True)"),
+                ),
+            },
+        )
+        for name, rows in (("leave_one_out", ("by",)), ("cumulative", ("by", "order")))
+    },
     "plots.funnel": Call(
         _TREE,
         {
@@ -481,7 +509,7 @@ CALLS: dict[str, Call] = {
         _TREE,
         {
             "tree": RESULT,
-            "ratio": optional(BOOLEAN),
+            "scale": optional(words("model")),
             "prob": PROBABILITY,
             "level": optional(words("g")),
             "effect": optional(words("Intercept")),
@@ -495,7 +523,7 @@ CALLS: dict[str, Call] = {
             "trees": RESULTS,
             "dose": words("x"),
             "ax": AXES,
-            "ratio": optional(BOOLEAN),
+            "scale": optional(words("model")),
             "prob": PROBABILITY,
             "reference": optional(real()),
             "upto": optional(real()),
@@ -510,7 +538,7 @@ CALLS: dict[str, Call] = {
             "trees": RESULTS,
             "time": words("x"),
             "ax": AXES,
-            "ratio": optional(BOOLEAN),
+            "scale": optional(words("model")),
             "prob": PROBABILITY,
             "at": Kind(lambda value: value is None or is_empty(value), AT.own),
             "outcome": optional(words("y")),
@@ -524,7 +552,7 @@ CALLS: dict[str, Call] = {
             "parameters": optional(names(*COEF, "tau[g, Intercept]")),
             "axes": AXES,
             "prob": optional(PROBABILITY),
-            "ratio": optional(BOOLEAN),
+            "scale": optional(words("model")),
         },
     ),
     "plots.structure": Call(

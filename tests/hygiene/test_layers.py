@@ -35,6 +35,8 @@ OUTSIDE = {
         "priors": "pymc pytensor",
         "estimation": "joblib threadpoolctl rich",
         "bayes": "jax arviz arviz_stats nutpie",
+        "display": "great_tables docx nokap",
+        "inference": "marginaleffects polars",
         "plots": "matplotlib",
         "simulation": "filelock",
         "report": "jinja2 markupsafe PIL",

@@ -323,3 +323,28 @@ def test_curves_of_figures_2_and_3_are_those_of_the_reference(stem, kind, x, ref
         found = np.array([curve(place) for place in at], dtype=float)
         np.testing.assert_allclose(found, np.array(expected["predict"])[:, 0], atol=1e-4)
     plt.close(picture)
+
+
+def test_a_new_directory_is_made_when_there_is_something_to_put_in(directory, monkeypatch):
+    ran = RUN.invoke(app, ["plot", "plain.toml", "--set", "outcome=nothing", "-o", "new"])
+    assert ran.exit_code != 0
+    assert not Path("new").exists()
+    monkeypatch.setattr(figure_files, "check_picture", lambda *_: (_ for _ in ()).throw(bm.DataError("in the way")))
+    ran = RUN.invoke(app, ["plot", "plain.toml", "plain.toml", "-o", "new"])
+    assert "two pictures have the same name" in ran.stderr
+    assert not Path("new").exists()
+    monkeypatch.undo()
+    os.chdir(directory)
+    ran = RUN.invoke(app, ["plot", "plain.toml", "--kind", "forest", "--model", "ml", "-o", "new"])
+    assert ran.exit_code == 0, ran.output
+    assert [path.name for path in Path("new").iterdir()] == ["plain_forest.png"]
+
+
+def test_a_directory_that_cannot_be_made(directory, monkeypatch):
+    def refused(self, *_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    ran = RUN.invoke(app, ["plot", "plain.toml", "--model", "ml", "-o", "new"])
+    assert ran.exit_code != 0
+    assert "no directory new for the pictures: Permission denied" in ran.stderr

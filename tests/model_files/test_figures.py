@@ -105,7 +105,7 @@ def test_a_model_file_declares_figures(tmp_path: Path):
         ("x=ablat", ("x", "ablat")),
         ('x="ablat"', ("x", "ablat")),
         ("at=[0, 12.5]", ("at", [0, 12.5])),
-        ("ratio=false", ("ratio", False)),
+        ("scale=model", ("scale", "model")),
         ("x=I(time - 15) = 1", ("x", "I(time - 15) = 1")),
     ],
 )

@@ -220,3 +220,33 @@ def test_bubbles_of_bcg() -> Any:
 def test_bad_input(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError, match=says):
         bm.plots.bubble(fitted("y ~ x + arm", study_data(4)), **arguments)
+
+
+def test_statistics_below_are_those_of_the_summary() -> None:
+    data = bm.datasets.load("bcg")
+    tree = bm.fit(bm.specify("logor ~ ablat + year", data, S="logorvar", measure="logor"))
+    ax = bm.plots.bubble(tree, "ablat", statistics=True)
+    said, summary = " ".join(notes(ax).split()).replace("\xa0", " "), str(bm.summary(tree))
+    assert "year = 1966 (mean)" in said
+    assert ax.get_xlabel() == "ablat"
+    R2 = float(bm.r_squared(tree)["R2"].sel(level="total").item())
+    assert f"R² = {R2:.1f}%" in said
+    assert f"{R2:.2f}%" in summary or f"{R2:.1f}%" in summary
+    assert "Moderators: QM = " in said
+    assert said.split("QM = ")[1].split(",")[0] in summary
+    assert "Residual heterogeneity: Q = " in said
+    assert_tidy(ax)
+    at = bm.plots.bubble(tree, "ablat", at={"year": 1950})
+    assert "year = 1950" in notes(at)
+    rows = {"ablat": line(at, "mean").get_xdata(), "year": [1950] * len(line(at, "mean").get_xdata())}
+    np.testing.assert_allclose(line(at, "mean").get_ydata(), np.exp(bm.predict(tree, rows)["mean"].values[:, 0]))
+
+
+def test_statistics_of_a_posterior_and_refusals() -> None:
+    tree = fitted("y ~ x", study_data(7))
+    post = make_posterior(bm.Spec.from_tree(tree), draws=50)
+    said = notes(bm.plots.bubble(post, "x", statistics=True))
+    assert "Residual heterogeneity: τ" in said.replace("\n", " ").replace("\xa0", " ")
+    assert "Moderators" not in said
+    with pytest.raises(SpecError, match="statistics"):
+        bm.plots.bubble(tree, "x", statistics="yes")  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def test_true_effects_are_ratios_of_the_blups() -> None:
     assert ax.get_xscale() == "log"
     assert ax.get_xlabel() == "Odds ratio, 95% interval"
     assert ax.lines[0].get_xdata() == [1, 1]
-    plain = bm.plots.caterpillar(fit, kind="blup", ratio=False)[0]
+    plain = bm.plots.caterpillar(fit, kind="blup", scale="model")[0]
     np.testing.assert_allclose(plain.lines[1].get_xdata(), np.log(expected))
 
 
@@ -80,7 +80,7 @@ def test_each_level_has_the_height_that_its_groups_need() -> None:
 def test_rows_have_names_and_random_effects_are_ratios_on_request() -> None:
     data = bm.datasets.load("bcg")
     fit = bm.fit(bm.specify("logor ~ 1", data.set_index("author"), S="logorvar", measure="logor"))
-    ax = bm.plots.caterpillar(fit, ratio=True)[0]
+    ax = bm.plots.caterpillar(fit, scale="response")[0]
     assert ax.get_title() == ax.get_ylabel() == ""
     assert ax.get_xlabel() == "Ratio of odds ratios, 95% interval"
     assert ax.get_yticklabels()[-1].get_text() == "TPT Madras"

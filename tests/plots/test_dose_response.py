@@ -161,7 +161,7 @@ def test_few_and_many_studies_with_long_names(n: int, posterior: bool) -> None:
     second = make_posterior(bm.Spec.from_tree(tree), draws=40) if posterior else tree
     ax = bm.plots.dose_response({LONG.format("A"): tree, LONG.format("B"): second}, "x")
     assert_tidy(ax)
-    assert_tidy(bm.plots.dose_response(second, "x", reference=5, ratio=False, studies=False))
+    assert_tidy(bm.plots.dose_response(second, "x", reference=5, scale="model", studies=False))
 
 
 def test_axes_that_are_given_are_used(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_residuals_about_fitted_values_have_no_contours() -> None:
     assert ax.get_xlabel() == "Odds ratio: observed over fitted"
     assert notes(ax) == "no contours, since these are residuals"
     assert legend(ax) == ["fitted value", "95% by sampling error"]
-    ax = bm.plots.funnel(tree, ratio=False, contours=())
+    ax = bm.plots.funnel(tree, scale="model", contours=())
     assert ax.get_xlabel() == "Log odds ratio: observed minus fitted"
 
 

@@ -151,7 +151,7 @@ def test_few_and_many_studies_with_long_names(n: int, formula: str) -> None:
     tree = fitted(formula, study_data(n), measure="logrom")
     both = {LONG.format("A"): tree, LONG.format("B"): make_posterior(bm.Spec.from_tree(tree), draws=40)}
     assert_tidy(bm.plots.longitudinal(both, "time"))
-    assert_tidy(bm.plots.longitudinal(tree, "time", ratio=False))
+    assert_tidy(bm.plots.longitudinal(tree, "time", scale="model"))
 
 
 def test_an_unknown_variance_is_said_in_words() -> None:

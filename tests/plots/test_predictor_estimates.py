@@ -6,6 +6,7 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
+from bayesmeta.measures import measure
 from bayesmeta.plots.predictor import (
     Estimates,
     Predictor,
@@ -16,8 +17,11 @@ from bayesmeta.plots.predictor import (
     predictions,
     trajectories,
 )
+from bayesmeta.tree.response import EFFECT, Reading
 from tests.support.drawn import fitted, study_data
 from tests.support.posteriors import make_posterior, stacked
+
+PLAIN, RATIOS = (Reading(measure("logor"), EFFECT, response) for response in (False, True))
 
 DATA = study_data(8)
 ROWS, REFERENCE = pd.DataFrame({"x": [0.0, 10.0, 40.0]}), pd.DataFrame({"x": [10.0]})
@@ -62,9 +66,9 @@ def test_predictions_of_an_outcome() -> None:
 
 def test_order_place_and_intervals_that_are_not_known() -> None:
     result = Estimates(np.array([3.0, 1.0]), np.array([1.0, 2.0]), np.array([0.0, np.nan]), np.array([np.inf, 3.0]))
-    assert result.without_interval(ratio=False) == 2
-    np.testing.assert_array_equal(drawable(np.array([np.inf, 0, 101, -101]), True), [np.nan, 1, np.nan, np.nan])
-    np.testing.assert_array_equal(drawable(np.array([np.inf, 0, 101, -101]), False), [np.nan, 0, 101, -101])
+    assert result.without_interval(PLAIN) == 2
+    np.testing.assert_array_equal(drawable(np.array([np.inf, 0, 101, -101]), RATIOS), [np.nan, 1, np.nan, np.nan])
+    np.testing.assert_array_equal(drawable(np.array([np.inf, 0, 101, -101]), PLAIN), [np.nan, 0, 101, -101])
     np.testing.assert_array_equal(result.sorted().mean, [2, 1])
     np.testing.assert_array_equal(result.shifted(0.5).x, [3.5, 1.5])
 

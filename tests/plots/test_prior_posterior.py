@@ -14,6 +14,8 @@ from tests.support.posteriors import make_posterior
 from tests.support.trials import bcg, berkey, school, trial_spec
 from tests.tree.test_posterior_draws import no_effects
 
+TAU, TAU_OUTER = "tau[unit, Intercept]", "tau[district, Intercept]"
+
 
 def half_normal(sigma: float) -> bm.Priors:
     return bm.Priors(tau=bm.priors.half_normal(sigma))
@@ -21,8 +23,8 @@ def half_normal(sigma: float) -> bm.Priors:
 
 def test_the_curves_are_the_prior_and_the_density_of_the_draws() -> None:
     tree = make_posterior(bcg(), draws=2000, priors=half_normal(0.5))
-    ax = bm.plots.prior_posterior(tree)[0]
-    posterior, prior = ax.lines
+    ax = bm.plots.prior_posterior(tree, TAU)[0]
+    posterior, prior = ax.lines[:2]
     x = prior.get_xdata()
     np.testing.assert_allclose(prior.get_ydata(), halfnorm.pdf(x, scale=0.5), rtol=1e-6)
     draws = tree["posterior"]["tau_unit"].values.ravel()
@@ -30,6 +32,7 @@ def test_the_curves_are_the_prior_and_the_density_of_the_draws() -> None:
     cumulated = np.cumsum(posterior.get_ydata()) * x[1]
     assert np.abs(cumulated - np.searchsorted(np.sort(draws), x) / len(draws)).max() < 0.03
     assert ax.get_xlim()[0] == 0
+    np.testing.assert_allclose(ax.lines[2].get_xdata(), np.quantile(draws, [0.025, 0.975]))
     assert x[0] == 0
     assert ax.get_title() == "Prior: HalfNormal(sigma=0.5)"
 
@@ -45,14 +48,14 @@ def test_a_density_is_reflected_at_its_ends() -> None:
 
 
 def test_a_prior_that_ends_and_one_that_lies_beyond_the_axis() -> None:
-    uniform = densities(make_posterior(bcg(), priors=bm.Priors(tau=bm.Prior("Uniform", lower=0, upper=0.9))))[0]
+    uniform = densities(make_posterior(bcg(), priors=bm.Priors(tau=bm.Prior("Uniform", lower=0, upper=0.9))), TAU)[0]
     assert uniform.x[-1] > 0.9
     assert not uniform.posterior[uniform.x > 0.9].any()
-    wide = densities(make_posterior(bcg(), priors=half_normal(3.0)))[0]
+    wide = densities(make_posterior(bcg(), priors=half_normal(3.0)), TAU)[0]
     assert wide.beyond == pytest.approx(halfnorm.sf(wide.x[-1], scale=3.0), abs=1e-3)
-    ax = bm.plots.prior_posterior(make_posterior(bcg(), priors=half_normal(3.0)))[0]
+    ax = bm.plots.prior_posterior(make_posterior(bcg(), priors=half_normal(3.0)), TAU)[0]
     assert f"{100 * wide.beyond:.0f}% of the prior lies beyond the axis" in ax.get_title()
-    steep = bm.plots.prior_posterior(make_posterior(bcg(), priors=half_normal(0.01)))[0]
+    steep = bm.plots.prior_posterior(make_posterior(bcg(), priors=half_normal(0.01)), TAU)[0]
     assert steep.get_ylim()[1] < 4 * steep.lines[0].get_ydata().max()
 
 
@@ -60,8 +63,10 @@ def test_every_sd_has_a_panel_and_fits_are_marked() -> None:
     spec = school()
     fit = bm.fit(spec)
     panels = bm.plots.prior_posterior(make_posterior(spec), fit=fit)
-    assert [ax.get_xlabel() for ax in panels] == ["tau[district, Intercept]", "tau[study, Intercept]"]
-    for ax, level in zip(panels, ("district", "study"), strict=True):
+    sds = ["tau[district, Intercept]", "tau[study, Intercept]"]
+    assert [ax.get_xlabel() for ax in panels] == ["beta[Intercept]", *sds]
+    assert panels[0].lines[-1].get_xdata() == [fit["estimate"]["beta"].item()]
+    for ax, level in zip(panels[1:], ("district", "study"), strict=True):
         assert ax.lines[-1].get_xdata() == [fit["estimate"][f"tau_{level}"].item()]
         assert ax.get_legend().get_texts()[-1].get_text() == "estimate, REML"
     assert crowded(panels[0].figure) == []
@@ -72,11 +77,11 @@ def test_every_sd_has_a_panel_and_fits_are_marked() -> None:
 def test_one_sd_of_several_effects() -> None:
     spec = berkey("cs")
     fit = bm.fit(spec)
-    ax = bm.plots.prior_posterior(make_posterior(spec), fit=fit)[0]
+    ax = bm.plots.prior_posterior(make_posterior(spec), "tau[unit]", fit=fit)[0]
     assert ax.get_xlabel() == "tau[unit]"
     assert ax.lines[-1].get_xdata() == pytest.approx(fit["estimate"]["tau_unit"].values[:1])
     two = bm.plots.prior_posterior(make_posterior(berkey()))
-    assert [a.get_xlabel() for a in two] == ["tau[unit, PD]", "tau[unit, AL]"]
+    assert [a.get_xlabel() for a in two][-2:] == ["tau[unit, PD]", "tau[unit, AL]"]
 
 
 @pytest.mark.parametrize("n", [3, 60])
@@ -90,16 +95,61 @@ def test_refusals() -> None:
         (lambda: bm.plots.prior_posterior(fit), r"has no posterior, and a fit has no priors\n  bm\.sample\(spec\)"),
         (
             lambda: bm.plots.prior_posterior(post, ["tau[unit]"]),
-            r"no parameter 'tau\[unit\]'.*\n  known: tau\[district",
+            r"no parameter 'tau\[unit\]'.*\n  known: beta\[Intercept\], tau\[district",
         ),
-        (lambda: bm.plots.prior_posterior(post, axes=plt.gca()), "1 axes for 2 panels"),
-        (lambda: bm.plots.prior_posterior(post, fit=bm.fit(bcg())), r"the fit lacks tau\[district, Intercept\]"),
+        (lambda: bm.plots.prior_posterior(post, axes=plt.gca()), "1 axes for 3 panels"),
+        (
+            lambda: bm.plots.prior_posterior(post, "tau[district, Intercept]", fit=bm.fit(bcg())),
+            r"the fit lacks tau\[district, Intercept\]",
+        ),
         (lambda: bm.plots.prior_posterior(post, fit=post), "fit is a posterior"),
-        (lambda: bm.plots.prior_posterior(make_posterior(no_effects())), "no SD of random effects"),
+        (lambda: bm.plots.prior_posterior(make_posterior(no_effects()), "tau[unit]"), "no parameter"),
+        (lambda: bm.plots.prior_posterior(post, prob=95), "prob"),
+        (lambda: bm.plots.prior_posterior(post, scale="response"), "no scale="),
         (lambda: bm.plots.prior_posterior(school()), "has no posterior"),
     ]:
         with pytest.raises(SpecError, match=message):
             call()
+
+
+def test_a_coefficient_is_drawn_as_ratios_of_whose_logs_it_is_the_density() -> None:
+    tree = make_posterior(bcg(), draws=2000)
+    ratios, logs = (bm.plots.prior_posterior(tree, "beta[Intercept]", scale=s)[0] for s in (None, "model"))
+    assert (ratios.get_xscale(), ratios.get_xlabel()) == ("log", "beta[Intercept], odds ratio")
+    for one, two in zip(ratios.lines[:2], logs.lines[:2], strict=True):
+        np.testing.assert_allclose(one.get_xdata(), np.exp(two.get_xdata()))
+        np.testing.assert_allclose(one.get_ydata(), two.get_ydata())
+    prior = logs.lines[1]
+    np.testing.assert_allclose(prior.get_ydata(), norm.pdf(prior.get_xdata(), 0, 1), rtol=1e-6)
+    draws = tree["posterior"]["beta"].values.ravel()
+    np.testing.assert_allclose(np.log(ratios.lines[2].get_xdata()), np.quantile(draws, [0.025, 0.975]))
+
+
+def test_a_proportion_has_a_density_of_its_own() -> None:
+    data = {"y": [-1.0, -0.4, -1.3, -0.2], "v": [0.1, 0.2, 0.1, 0.3]}
+    tree = make_posterior(bm.specify("y ~ 1", data, S="v", measure="logit"), draws=2000)
+    ax = bm.plots.prior_posterior(tree, "beta[Intercept]", scale="response")[0]
+    posterior = ax.lines[0]
+    assert ax.get_xlabel() == "beta[Intercept], proportion"
+    assert np.trapezoid(posterior.get_ydata(), posterior.get_xdata()) == pytest.approx(0.996, abs=0.01)
+
+
+def test_a_default_prior_of_an_intercept_is_that_at_the_mean_of_the_predictors() -> None:
+    spec = bm.specify("logor ~ ablat", bm.datasets.load("bcg"), S="logorvar", measure="logor")
+    tree, fit = make_posterior(spec, draws=500), bm.fit(spec)
+    own = {each.label: each for each in densities(tree)}
+    weights = own["beta[Intercept]"].combination
+    np.testing.assert_allclose(weights, [1, bm.datasets.load("bcg")["ablat"].mean()])
+    ax = bm.plots.prior_posterior(tree, "beta[Intercept]", fit=fit)[0]
+    assert ax.get_xlabel().endswith("at the mean of the predictors")
+    assert np.log(ax.lines[-1].get_xdata()[0]) == pytest.approx(float(fit["estimate"]["beta"].values @ weights))
+
+
+def test_an_improper_prior_has_no_curve() -> None:
+    tree = make_posterior(bcg(), priors=bm.Priors(beta=bm.Prior("Flat")))
+    ax = bm.plots.prior_posterior(tree, "beta[Intercept]")[0]
+    assert "prior" not in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert ax.get_title() == "Prior: Flat()"
 
 
 @pytest.mark.mpl_image_compare(

@@ -33,14 +33,15 @@ def test_an_axis_of_ratios_is_logarithmic_and_named() -> None:
     figure, axes = style.new_axes()
     ax = axes[0, 0]
     assert style.is_ratio(tree)
-    ax.plot(style.back_transformed([-1.5, 0.5], True), [0, 1])
-    style.effect_axis(ax, tree, True)
+    reading = style.reading(tree)
+    ax.plot(reading.values([-1.5, 0.5]), [0, 1])
+    style.effect_axis(ax, reading)
     assert ax.get_xscale() == "log"
     assert ax.get_xlabel() == "Odds ratio"
     assert 1.0 in ax.xaxis.get_majorticklocs()
     assert not crowded(figure)
     plt.close(figure)
-    assert style.effect_label(tree, ratio=False) == "Log odds ratio"
+    assert style.reading(tree, "model").label == "Log odds ratio"
 
 
 def test_a_figure_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,14 @@ import pytest
 from matplotlib.lines import Line2D
 
 import bayesmeta as bm
+from bayesmeta.measures import measure
 from bayesmeta.plots import style, words
 from bayesmeta.plots.predictor import Estimates
+from bayesmeta.tree.response import EFFECT, Reading
 from tests.support.drawn import LONG, assert_tidy, fitted, legend, notes, study_data
 from tests.support.posteriors import make_posterior
+
+PLAIN, RATIOS = (Reading(measure("logor"), EFFECT, response) for response in (False, True))
 
 
 @pytest.fixture
@@ -71,9 +75,9 @@ def test_words_on_intervals() -> None:
     assert words.interval_note([post], 0.95, "bars") == "bars: 95% credible intervals"
     assert words.interval_note([post, fit], 0.95) == "bands: 95% confidence and credible intervals"
     gap = Estimates(*(np.array([0.0, 1.0]) for _ in range(3)), np.array([np.inf, 1.0]))
-    assert words.not_drawn([gap, gap], False) == "no finite interval at 2 of 4 values"
-    assert words.not_drawn([], True) == ""
-    assert words.not_drawn([Estimates(*np.full((4, 1), 101.0))], True) == "no finite interval at 1 of 1 values"
+    assert words.not_drawn([gap, gap], PLAIN) == "no finite interval at 2 of 4 values"
+    assert words.not_drawn([], RATIOS) == ""
+    assert words.not_drawn([Estimates(*np.full((4, 1), 101.0))], RATIOS) == "no finite interval at 1 of 1 values"
 
 
 def test_words_on_each_model() -> None:

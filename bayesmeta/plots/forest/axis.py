@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.rows import Cell
 from bayesmeta.plots.forest.spacing import GAP, width
+from bayesmeta.tree.response import Reading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,13 +69,13 @@ def _array(intervals: Sequence[Interval]) -> FloatArray:
     return np.array([[x.estimate, x.lower, x.upper] for x in intervals], float).reshape(-1, 3).T
 
 
-def draw_axis(ax: "Axes", tree: xr.DataTree, ratio: bool, size: float, points: float) -> None:
+def draw_axis(ax: "Axes", reading: Reading, size: float, points: float) -> None:
     """Label and ticks of an axis that is `points` wide and has its limits."""
-    style.effect_axis(ax, tree, ratio)
+    style.effect_axis(ax, reading)
     ax.tick_params(axis="x", labelsize=size, length=TICK, pad=PAD)
     ax.xaxis.set_label_text(broken(ax.get_xlabel(), size, points + 2 * GAP * size), fontsize=size)
     ax.xaxis.labelpad = LABEL_PAD
-    if ratio:
+    if reading.log:
         _fewer_ratio_ticks(ax, size, points)
     else:
         _fewer_ticks(ax, size, points)

@@ -18,6 +18,7 @@ from bayesmeta.plots.forest.rows import ForestContent
 from bayesmeta.plots.forest.spacing import Inset, LineHeights, Panel
 from bayesmeta.plots.forest.table import beside, draw_texts, panels_of
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import Reading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ class _Look:
     heights: LineHeights
     foot: Foot
     size: float
-    ratio: bool
+    reading: Reading
     null: float | None
     legend: dict[str, str]
 
@@ -47,7 +48,7 @@ def draw(
     tree: xr.DataTree,
     content: ForestContent,
     own: Sequence["DrawnAxes"] | None,
-    ratio: bool,
+    reading: Reading,
     prob: float,
     limits: tuple[float, float] | None,
     favours: tuple[str, str],
@@ -55,18 +56,16 @@ def draw(
     """Every outcome into the user's own axes, or into those of a new figure."""
     names, legend = _names(content), _legend(tree, content)
     labelled = _labelled(own, len(content.outcomes))
-    heading = texts.effect_heading(tree, ratio, prob)
-    panels = panels_of(content, names, heading, ratio, labelled, list(legend.values()))
+    heading = texts.effect_heading(tree, reading, prob)
+    panels = panels_of(content, names, heading, reading, labelled, list(legend.values()))
     heights = spacing.line_heights(content, names)
-    foot = Foot(style.effect_label(tree, ratio), favours)
+    foot = Foot(reading.label, favours)
     axes, size = _new(panels, heights, foot) if own is None else (own, _font_size(own, panels, heights, foot))
-    measure = style.measure_of(tree)
-    look = _Look(tree, content, heights, foot, size, ratio, measure.null, legend)
+    look = _Look(tree, content, heights, foot, size, reading, reading.null, legend)
     below = _foot_height(panels, foot, size)
     for j, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
-        ends = (
-            axis.limits(content.cells(j), measure.null, measure.is_ratio) if limits is None else _limits(limits, ratio)
-        )
+        needed = axis.limits(content.cells(j), reading.null, reading.record.is_ratio)
+        ends = needed if limits is None else _limits(limits, reading)
         _panel(ax, look, j, panel, ends, below)
     return axes
 
@@ -87,19 +86,22 @@ def _panel(ax: "Axes", look: _Look, outcome: int, panel: Panel, ends: tuple[floa
     ax.set_axes_locator(Inset(ax, left, right))
     style.tidy(ax)
     ax.spines["left"].set_visible(False)
+    ax.patch.set_visible(False)  # texts beside it belong to the same picture, whatever the style
+    ax.grid(False)
     ax.spines["bottom"].set_position(("data", heights.bottom))
     ax.set_yticks([])
-    if look.ratio:
+    if look.reading.log:
         ax.set_xscale("log")
-    ax.set_xlim(*style.back_transformed(ends, look.ratio))
+    ax.set_xlim(*look.reading.values(ends))
     pitch = (box.height - below) / heights.units
     ax.set_ylim(heights.bottom + below / pitch, -heights.head - 0.5)
-    Marks(ax, ends, look.ratio, pitch).draw(look.content, outcome, heights, look.null)
+    Marks(ax, ends, look.reading, pitch).draw(look.content, outcome, heights, look.null)
     draw_texts(ax, panel, heights, size)
     plot = box.width - left - right
-    axis.draw_axis(ax, look.tree, look.ratio, size, plot)
+    axis.draw_axis(ax, look.reading, size, plot)
     if any(look.foot.favours) and look.null is not None:
-        at = (look.null - ends[0]) / (ends[1] - ends[0]), heights.bottom
+        null, low, high = look.reading.along([look.null, *ends])
+        at = (null - low) / (high - low), heights.bottom
         draw_favours(ax, look.foot.favours, at, size, plot, look.foot.drop(size, plot))
     drop = draw_notes(ax, look.foot, panel, heights.bottom, size, plot)
     if panel.legend:
@@ -202,12 +204,12 @@ def _labelled(axes: Sequence["Axes"] | None, k: int) -> list[bool]:
     return [True] + [not np.allclose(one, two) for one, two in zip(heights[1:], heights[:-1], strict=True)]
 
 
-def _limits(limits: tuple[float, float], ratio: bool) -> tuple[float, float]:
+def _limits(limits: tuple[float, float], reading: Reading) -> tuple[float, float]:
     ends = as_numbers(limits, "limits", SpecError)
     if ends.shape != (2,):
         raise SpecError(f"limits is {shown(limits)}; give two numbers, the lower and the upper end of the axis")
     low, high = ends.tolist()
-    if not (np.isfinite([low, high]).all() and low < high and (low > 0 or not ratio)):
-        rule = "two ratios above zero" if ratio else "two numbers"
+    if not (np.isfinite([low, high]).all() and low < high and (low > 0 or not reading.log)):
+        rule = "two ratios above zero" if reading.log else "two numbers"
         raise SpecError(f"limits={shown(limits)}; give {rule}, the smaller one first")
-    return (float(np.log(low)), float(np.log(high))) if ratio else (low, high)
+    return reading.inverse(low), reading.inverse(high)

@@ -7,11 +7,13 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._validation import check_boolean
+from bayesmeta.errors import keeps_old_names
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.drawing import draw, own_axes
 from bayesmeta.plots.forest.foot import Favours, favours_texts
 from bayesmeta.plots.forest.rows import forest_content
+from bayesmeta.tree.response import Scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +36,8 @@ def forest(
     blup: bool = False,
     prediction: bool = True,
     weights: bool = True,
-    sort: SortKey | None = None,
-    ratio: bool | None = None,
+    order: SortKey | None = None,
+    scale: Scale | None = None,
     prob: float = 0.95,
     limits: tuple[float, float] | None = None,
     favours: Favours = None,
@@ -54,8 +56,8 @@ def forest(
     blup: bool = False,
     prediction: bool = True,
     weights: bool = True,
-    sort: SortKey | None = None,
-    ratio: bool | None = None,
+    order: SortKey | None = None,
+    scale: Scale | None = None,
     prob: float = 0.95,
     limits: tuple[float, float] | None = None,
     favours: Favours = None,
@@ -74,14 +76,15 @@ def forest(
     blup: bool = False,
     prediction: bool = True,
     weights: bool = True,
-    sort: SortKey | None = None,
-    ratio: bool | None = None,
+    order: SortKey | None = None,
+    scale: Scale | None = None,
     prob: float = 0.95,
     limits: tuple[float, float] | None = None,
     favours: Favours = None,
     common: bool = False,
     statistics: bool = True,
 ) -> style.AxesArray: ...
+@keeps_old_names
 def forest(
     tree: xr.DataTree,
     ax: "AxesLike | None" = None,
@@ -93,8 +96,8 @@ def forest(
     blup: bool = False,
     prediction: bool = True,
     weights: bool = True,
-    sort: SortKey | None = None,
-    ratio: bool | None = None,
+    order: SortKey | None = None,
+    scale: Scale | None = None,
     prob: float = 0.95,
     limits: tuple[float, float] | None = None,
     favours: Favours = None,
@@ -123,7 +126,8 @@ def forest(
     subgroup : str or sequence, optional
         One value for each row, or the name of a column of the data: rows are grouped under headings. Below
         each group is its mean, if the model's predictors give all of its rows the same one, as `logrr ~ alloc` does for
-        `subgroup="alloc"`. Where the model does not distinguish them, it is fitted to each subgroup on its own, and
+        `subgroup="alloc"`; the pooled estimate at the bottom and the weights are then those of a fit without
+        predictors. Where the model does not distinguish them, it is fitted to each subgroup on its own, and
         below the means stands the heterogeneity within; of a posterior, which would have to be sampled anew, there are
         headings only.
     outcome : str or sequence of str, optional
@@ -134,16 +138,17 @@ def forest(
         Whether to draw the prediction interval for the true effect of a new group.
     weights : bool, default True
         Whether to print weights.
-    sort : {"estimate", "weight", "label"}, str or sequence, optional
-        "estimate", smallest first; "weight", largest first; "label"; or a column to sort by, as for `labels`. Rows are
-        sorted within their groups, which keep the order of their first rows. By default the order of the data.
-    ratio : bool, optional
-        Whether effects are drawn as ratios on a logarithmic axis; by default, where the measure is a log ratio.
+    order : {"estimate", "weight", "label"}, str or sequence, optional
+        "estimate", smallest first; "weight", largest first; "label"; or a column to order by, as for `labels`. Rows are
+        ordered within their groups, which keep the order of their first rows. By default as in the data.
+    scale : {"model", "response"}, optional
+        "response", the default where the measure has one, draws effects as people read them: odds ratios of log odds
+        ratios, on a logarithmic axis, correlations of Fisher's z, proportions of logits; "model" as they are modelled.
     prob : float, default 0.95
         Probability of all intervals, between 0 and 1.
     limits : pair of float, optional
-        Limits of the axis as drawn: ratios as ratios. By default all is visible, except for intervals many times wider
-        than the others.
+        Limits of the axis as drawn: odds ratios as odds ratios. By default all is visible, except for intervals many
+        times wider than the others.
     favours : pair of str or bool, optional
         What is favoured left and right of no effect, such as ("vaccination", "no vaccination"); "Favours" is put before
         it. True takes the arms of the specification, the first on the left, as where the outcome is not wanted. By
@@ -218,13 +223,13 @@ def forest(
         blup=blup,
         prediction=prediction,
         weights=weights,
-        sort=sort,
+        order=order,
         prob=prob,
         common=common,
         statistics=statistics,
-        ratio=ratio,
+        scale=scale,
     )
-    as_ratio = style.is_ratio(tree, ratio)
-    axes = draw(tree, content, own_axes(ax, content), as_ratio, prob, limits, favours_texts(tree, favours))
+    reading = style.reading(tree, scale)
+    axes = draw(tree, content, own_axes(ax, content), reading, prob, limits, favours_texts(tree, favours))
     several = len(axes) > 1 or not (outcome is None or isinstance(outcome, str))
     return style.AxesArray.of(axes) if several or isinstance(ax, list | tuple | np.ndarray) else axes[0]

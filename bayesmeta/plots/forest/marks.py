@@ -10,11 +10,11 @@ from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.rows import ForestContent
 from bayesmeta.plots.forest.spacing import LineHeights
+from bayesmeta.tree.response import Reading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUP = style.BLUE
 _APART = 0.19  # distance of a study's two marks from the middle of the line
 _SQUARE, _LEAST_SQUARE, _CIRCLE = 0.46, 2.2, 0.3  # sides of the largest square and of circles in lines; points
 _DIAMOND, _GROUP, _FITTED = 0.34, 0.26, 0.44  # half heights
@@ -26,8 +26,8 @@ class Marks:
     limits : of the axis, on the scale of the model.  pitch : height of a line in points.
     """
 
-    def __init__(self, ax: "Axes", limits: tuple[float, float], ratio: bool, pitch: float) -> None:
-        self.ax, self.low, self.high, self.ratio, self.pitch = ax, *limits, ratio, pitch
+    def __init__(self, ax: "Axes", limits: tuple[float, float], reading: Reading, pitch: float) -> None:
+        self.ax, self.low, self.high, self.reading, self.pitch = ax, *limits, reading, pitch
 
     def draw(self, content: ForestContent, outcome: int, heights: LineHeights, null: float | None) -> None:
         cells, at = content.cells(outcome), np.asarray(heights.at)
@@ -47,7 +47,7 @@ class Marks:
             if cell.observed:
                 self._interval(cell.observed, y - shift, style.INK, linewidth=0.9)
             if cell.blup and is_row:
-                self._interval(cell.blup, y + shift, BLUP, linewidth=0.9)
+                self._interval(cell.blup, y + shift, style.BLUE, linewidth=0.9)
         self._squares([(y - shift, c.observed, c.size) for y, c in zip(at, cells, strict=True) if c.observed])
         self._circles([(y + shift, c.blup) for y, c, row in zip(at, cells, of_row, strict=True) if c.blup and row])
 
@@ -94,16 +94,16 @@ class Marks:
         inside = [(y, x.estimate) for y, x in predictions if self.low <= x.estimate <= self.high]
         if inside:
             y, x = (np.array(column) for column in zip(*inside, strict=True))
-            look: dict[str, Any] = {"facecolor": "white", "edgecolor": BLUP, "linewidths": 0.9}
+            look: dict[str, Any] = {"facecolor": style.PAPER, "edgecolor": style.BLUE, "linewidths": 0.9}
             self.ax.scatter(self._x(x), y, (_CIRCLE * self.pitch) ** 2, label="BLUP", zorder=6, **look)
 
     def _diamond(self, interval: Interval, y: float, kind: str) -> None:
         lower, upper = np.nan_to_num([interval.lower, interval.upper], nan=interval.estimate)
         looks: dict[str, tuple[float, dict[str, Any]]] = {
-            "fitted": (_FITTED, {"facecolor": "#d9d9d9", "edgecolor": style.FAINT, "zorder": 2}),
-            "common": (_DIAMOND, {"facecolor": "white", "edgecolor": style.INK, "zorder": 4}),
+            "fitted": (_FITTED, {"facecolor": style.grey(0.851), "edgecolor": style.FAINT, "zorder": 2}),
+            "common": (_DIAMOND, {"facecolor": style.PAPER, "edgecolor": style.INK, "zorder": 4}),
             "mean": (_DIAMOND, {"facecolor": style.INK, "edgecolor": style.INK, "zorder": 4}),
-            "group": (_GROUP, {"facecolor": "white", "edgecolor": BLUP, "zorder": 4}),
+            "group": (_GROUP, {"facecolor": style.PAPER, "edgecolor": style.BLUE, "zorder": 4}),
         }
         half, look = looks[kind]
         x = self._x(np.clip([lower, interval.estimate, upper, interval.estimate], self.low, self.high))
@@ -111,20 +111,21 @@ class Marks:
         if kind != "fitted":
             for marker, beyond, end in (("<", lower < self.low, self.low), (">", upper > self.high, self.high)):
                 if beyond:
-                    self._arrow(marker, end, y, style.INK if kind == "mean" else BLUP)
+                    self._arrow(marker, end, y, style.INK if kind == "mean" else style.BLUE)
 
     def _x(self, values: Any) -> FloatArray:
-        return style.back_transformed(values, self.ratio)
+        return self.reading.values(values)
 
 
 def legend_handles(words: Sequence[str], kinds: Sequence[str]) -> list[Any]:
     """The kinds of marks with the words that explain them."""
     from matplotlib.lines import Line2D
 
+    lone: dict[str, Any] = {"markersize": 4, "linestyle": ""}
     looks: dict[str, dict[str, Any]] = {
         "observed": {"marker": "s", "color": style.INK, "markersize": 3.5},
-        "blup": {"marker": "o", "color": BLUP, "markerfacecolor": "white", "markersize": 3.2},
-        "group": {"marker": "d", "color": BLUP, "markerfacecolor": "white", "markersize": 4, "linestyle": ""},
-        "fitted": {"marker": "D", "color": style.FAINT, "markerfacecolor": "#d9d9d9", "markersize": 4, "linestyle": ""},
+        "blup": {"marker": "o", "color": style.BLUE, "markerfacecolor": style.PAPER, "markersize": 3.2},
+        "group": lone | {"marker": "d", "color": style.BLUE, "markerfacecolor": style.PAPER},
+        "fitted": lone | {"marker": "D", "color": style.FAINT, "markerfacecolor": style.grey(0.851)},
     }
     return [Line2D([], [], linewidth=0.9, label=word, **looks[kind]) for word, kind in zip(words, kinds, strict=True)]

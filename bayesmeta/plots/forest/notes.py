@@ -13,13 +13,14 @@ from bayesmeta.display.tables import pvalue
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.inference.confint import confint
 from bayesmeta.inference.predict import predict
+from bayesmeta.inference.weights import covariances
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.numbers import has_random_effects
-from bayesmeta.plots.forest.weights import covariances
 from bayesmeta.tree.heterogeneity import heterogeneity
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
+from bayesmeta.tree.response import Reading
 from bayesmeta.tree.specification import group
 
 _KEPT_TOGETHER = "\N{NO-BREAK SPACE}"
@@ -27,7 +28,7 @@ _SAME = 1e-9  # of the largest value: differences below are rounding
 
 
 def outcome_notes(
-    tree: xr.DataTree, spec: Spec, outcome: int, pooled: bool, ratio: bool, prob: float
+    tree: xr.DataTree, spec: Spec, outcome: int, pooled: bool, reading: Reading, prob: float
 ) -> tuple[str, ...]:
     """Sentences about one outcome; parts that belong on one line are held together by no-break spaces.
 
@@ -35,7 +36,7 @@ def outcome_notes(
     """
     kind = "Heterogeneity: " if pooled else "Residual heterogeneity: "
     spread = heterogeneity_note(tree, spec, outcome, prob)
-    sentences = [kind + spread if spread else "", _overall(tree, spec, outcome, ratio) if pooled else ""]
+    sentences = [kind + spread if spread else "", _overall(tree, spec, outcome, reading) if pooled else ""]
     return tuple(sentence for sentence in sentences if sentence)
 
 
@@ -52,7 +53,7 @@ def heterogeneity_note(tree: xr.DataTree, spec: Spec, outcome: int, prob: float,
         name = spec.outcomes[outcome] if len(spec.outcomes) > 1 else schema.OVERALL
         table = heterogeneity(tree)
         Q, df, p, I2 = (_of_outcome(table[each], name) for each in ("Q", "df", "pvalue", _i2(table)))
-        tested = f"Q = {Q:.2f}, df = {df:.0f}" + ("" if np.isnan(p) else f", p {_p(p)}")
+        tested = f"Q = {Q:.2f}, df = {df:.0f}" + ("" if np.isnan(p) else f", p {p_text(p)}")
         parts = [tested, *([] if np.isnan(I2) else [f"I² = {I2:.1f}%"]), *parts]
     return together("; ".join(parts))
 
@@ -69,7 +70,7 @@ def between_note(means: FloatArray, cov: FloatArray, how: str) -> str:
     Q, df = _wald(differences @ means, differences @ cov @ differences.T)
     if not df:
         return ""
-    return together(f"Subgroup differences ({how}): Q = {Q:.2f}, df = {df}, p {_p(float(chdtrc(df, Q)))}")
+    return together(f"Subgroup differences ({how}): Q = {Q:.2f}, df = {df}, p {p_text(float(chdtrc(df, Q)))}")
 
 
 def _taus(tree: xr.DataTree, spec: Spec, outcome: int, prob: float, bounds: bool) -> Iterator[str]:
@@ -86,10 +87,10 @@ def _taus(tree: xr.DataTree, spec: Spec, outcome: int, prob: float, bounds: bool
         name = f"{'τ' if is_posterior(tree) else 'τ²'}{f' ({level.name})' if several else ''}"
         if is_posterior(tree):
             tails = np.quantile(np.sqrt(variance), [(1 - prob) / 2, (1 + prob) / 2])
-            numbers = (_small(x) for x in (np.sqrt(variance).mean(), *tails))
+            numbers = (small(x) for x in (np.sqrt(variance).mean(), *tails))
         else:
             profiled = _q_profile(tree, prob) if bounds and not several else ()
-            numbers = (_small(x) for x in (variance[0], *profiled))
+            numbers = (small(x) for x in (variance[0], *profiled))
         estimate, *ends = numbers
         yield f"{name} = {estimate}" + (f" [{together(', '.join(ends)).replace(' ', _KEPT_TOGETHER)}]" if ends else "")
 
@@ -106,7 +107,7 @@ def _q_profile(tree: xr.DataTree, prob: float) -> tuple[float, ...]:
     return () if np.isnan([lower, upper]).any() else (lower, upper)
 
 
-def _overall(tree: xr.DataTree, spec: Spec, outcome: int, ratio: bool) -> str:
+def _overall(tree: xr.DataTree, spec: Spec, outcome: int, reading: Reading) -> str:
     """The test of the pooled estimate, or the posterior probability that it lies below no effect."""
     null = style.measure_of(tree).null
     if null is None:
@@ -114,16 +115,16 @@ def _overall(tree: xr.DataTree, spec: Spec, outcome: int, ratio: bool) -> str:
     if is_posterior(tree):
         own = np.flatnonzero(spec.outcome_index == outcome)[0]
         draws = beta_draws(tree) @ spec.X[own] + spec.offset[own]
-        word = style.measure_of(tree).short_label_of(ratio) or "effect"
         below = float(np.mean(draws < null))
-        return together(f"Overall effect: P({word} < {1 if ratio else 0}) = {_probability(below, len(draws))}")
+        side = f"P({reading.short_label} < {float(reading.values(null)):g})"
+        return together(f"Overall effect: {side} = {_probability(below, len(draws))}")
     table = predict(tree)
     row = np.flatnonzero(spec.kept)[0]
     mean, se = (float(table[name][row, outcome]) for name in ("mean", "se"))
     if not se > 0:
         return ""
     z = (mean - null) / se
-    return together(f"Overall effect: z = {_signed(z)}, p {_p(2 * float(ndtr(-abs(z))))}")
+    return together(f"Overall effect: z = {_signed(z)}, p {p_text(2 * float(ndtr(-abs(z))))}")
 
 
 def _moderators(tree: xr.DataTree, spec: Spec) -> str:
@@ -136,7 +137,7 @@ def _moderators(tree: xr.DataTree, spec: Spec) -> str:
     estimate = group(tree, schema.ESTIMATE)
     beta, cov = estimate["beta"].to_numpy()[tested], estimate["beta_cov"].to_numpy()[np.ix_(tested, tested)]
     Q, df = _wald(beta, cov)
-    return together(f"Moderators: Q = {Q:.2f}, df = {df}, p {_p(float(chdtrc(df, Q)))}") if df else ""
+    return together(f"Moderators: Q = {Q:.2f}, df = {df}, p {p_text(float(chdtrc(df, Q)))}") if df else ""
 
 
 def _wald(estimate: FloatArray, cov: FloatArray) -> tuple[float, int]:
@@ -158,7 +159,8 @@ def _of_outcome(values: xr.DataArray, outcome: str) -> float:
     return float(values.sel({schema.OUTCOME: outcome}) if schema.OUTCOME in values.dims else values)
 
 
-def _p(p: float) -> str:
+def p_text(p: float) -> str:
+    """ "= 0.012", or "< 0.0001"."""
     text = pvalue(p)
     return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
@@ -172,7 +174,7 @@ def _signed(value: float) -> str:
     return texts.signed(value, 2)
 
 
-def _small(value: float) -> str:
+def small(value: float) -> str:
     """Two decimals, fewer above 10, and two significant digits below 0.1."""
     if not np.isfinite(value):
         return "∞"

@@ -11,8 +11,8 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.predict import blup, predict
 from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.inference.weights import by_row, covariances, gls_weights, marginal_variances, pooled_weights
 from bayesmeta.model.spec import Spec
-from bayesmeta.plots.forest.weights import covariances, gls_weights, marginal_variances
 
 _SAME = 1e-9  # of the largest value: differences below are rounding
 
@@ -57,10 +57,10 @@ class ForestNumbers:
         mean = stacked(predict(tree, interval="confidence", prob=prob))
         kept = np.flatnonzero(spec.kept)
         pooled = tuple(shared(mean, kept, j) is not None for j in range(len(spec.outcomes)))
-        weight = _weights(spec, gls_weights(spec, psi), pooled)
-        precision = _by_row(spec, 1 / marginal_variances(spec, psi))
+        weight = pooled_weights(spec, gls_weights(spec, psi), pooled)
+        precision = by_row(spec, 1 / marginal_variances(spec, psi))
         return cls(
-            observed=np.stack([_by_row(spec, values) for values in (spec.y, spec.y - half, spec.y + half)]),
+            observed=np.stack([by_row(spec, values) for values in (spec.y, spec.y - half, spec.y + half)]),
             mean=mean,
             blups={v.name: stacked(blup(tree, level=v.name, prob=prob)) for v in spec.levels}
             if random and blups
@@ -90,23 +90,6 @@ def shared(values: FloatArray, rows: Sequence[int] | IntArray, outcome: int) -> 
         return None
     scale = float(np.nanmax(np.abs(own[:, 0])))
     return first if np.allclose(own, own[:, :1], rtol=0, atol=_SAME * scale, equal_nan=True) else None
-
-
-def _weights(spec: Spec, W: FloatArray, pooled: Sequence[bool]) -> FloatArray:
-    """(n_rows, k) weights of every outcome's observations in the mean of this outcome."""
-    weight = np.full((len(spec.kept), len(spec.outcomes)), np.nan)
-    for j in np.flatnonzero(pooled):
-        own = np.flatnonzero(spec.outcome_index == j)
-        if len(own):
-            weight[spec.row[own], j] = spec.X[own[0]] @ W[:, own]
-    return weight
-
-
-def _by_row(spec: Spec, values: FloatArray) -> FloatArray:
-    """(n_rows, k) array of one value for every observation."""
-    table = np.full((len(spec.kept), len(spec.outcomes)), np.nan)
-    table[spec.row, spec.outcome_index] = values
-    return table
 
 
 def stacked(table: xr.Dataset) -> FloatArray:

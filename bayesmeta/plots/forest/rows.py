@@ -1,7 +1,7 @@
 """The content of a forest plot, line by line and outcome by outcome, before anything is drawn."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -14,16 +14,18 @@ from bayesmeta._validation import did_you_mean, listing, shown
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.notes import moderators_notes, outcome_notes
 from bayesmeta.plots.forest.numbers import ForestNumbers, Interval, shared, stacked
-from bayesmeta.plots.forest.subgroups import Subgroups, subgroups
+from bayesmeta.plots.forest.subgroups import Overall, Subgroups, overall, subgroups
+from bayesmeta.tree.response import Scale
 from bayesmeta.tree.specification import spec_from_tree
 
-SORTS = ("estimate", "weight", "label")
+ORDERS = ("estimate", "weight", "label")
 NOT_REPORTED, NOT_USED = "not reported", "Not in the model"
 
 
@@ -34,7 +36,7 @@ class Cell:
     observed : effect estimate with its interval.  blup : prediction with the random effects, of a row or, in the line
     of a heading, of the group.  mean : fitted value of the fixed part.  prediction : interval for the true effect in a
     new group.  weight : share in the pooled estimate.  size : area of the square, 1 for the largest.  words : text in
-    place of numbers.
+    place of numbers.  extras : further texts beside them.
     """
 
     observed: Interval | None = None
@@ -44,6 +46,7 @@ class Cell:
     weight: float = np.nan
     size: float = np.nan
     words: str = ""
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class ForestContent:
     decimals : by outcome the number that its estimates need.
     weighted : whether there is a column of weights.  levels : those whose groups have headings.
     notes : by outcome the sentences below the plot.  general : those for all outcomes.
+    extras : headings of further columns of texts beside the numbers.
     """
 
     lines: tuple[Line, ...]
@@ -80,6 +84,7 @@ class ForestContent:
     levels: tuple[str, ...]
     notes: tuple[tuple[str, ...], ...]
     general: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
 
     def cells(self, outcome: int) -> list[Cell]:
         return [line.cells[outcome] for line in self.lines]
@@ -95,11 +100,11 @@ def forest_content(
     blup: bool = True,
     prediction: bool = True,
     weights: bool = True,
-    sort: texts.ByRow | None = None,
+    order: texts.ByRow | None = None,
     prob: float = 0.95,
     common: bool = False,
     statistics: bool = True,
-    ratio: bool | None = None,
+    scale: Scale | None = None,
 ) -> ForestContent:
     """The lines of `bm.plots.forest`; its arguments."""
     spec = spec_from_tree(tree)
@@ -108,9 +113,11 @@ def forest_content(
     if subgroup is not None:
         groups = subgroups(tree, spec, numbers, texts.by_row(spec, subgroup, "subgroup"), prob)
     by = [] if groups is None else [_split(groups, statistics)]
+    whole = overall(tree, spec, groups, prob)
+    results = whole.numbers if whole else numbers
     source = _Source(
         spec=spec,
-        numbers=numbers,
+        numbers=replace(numbers, weight=results.weight, size=results.size),
         outcomes=texts.positions(spec, outcome),
         fitted=tuple(not any(shown) for shown in zip(numbers.pooled, *(split.means for split in by), strict=True)),
         labels=texts.row_labels(spec, labels),
@@ -118,14 +125,19 @@ def forest_content(
         prediction=f"{percent(prob)} prediction interval" if prediction else "",
     )
     levels = list(_levels(source))
-    lines = _section(source, _sorted(source, sort), [*by, *levels], 0)
+    lines = _section(source, _ordered(source, order), [*by, *levels], 0)
     lines += _left_out(source)
-    lines += _common(tree, source, prob) if common else []
-    lines += _results(source, source.kept, texts.pooled_label(tree), 0, numbers.pooled)
+    lines += _common(source, results.pooled, prob) if common else []
+    lines += _results(source, source.kept, _overall_label(tree, whole), 0, results.pooled, results)
     below = [
-        outcome_notes(tree, spec, j, numbers.pooled[j], style.is_ratio(tree, ratio), prob) if statistics else ()
+        outcome_notes(tree, spec, j, numbers.pooled[j], style.reading(tree, scale), prob) if statistics else ()
         for j in source.outcomes
     ]
+    if whole and statistics:
+        of_all = [
+            outcome_notes(whole.tree, whole.spec, j, True, style.reading(tree, scale), prob) for j in source.outcomes
+        ]
+        below = [(*one, *two) for one, two in zip(of_all, below, strict=True)]
     if groups and groups.between and statistics:
         below = [
             (*own, between) if between else own
@@ -139,9 +151,9 @@ def forest_content(
         label_heading=source.labels.heading,
         headings=tuple(column.headings for column in source.counts),
         numeric=tuple(column.numeric for column in source.counts),
-        pooled=tuple(shared(numbers.mean, source.kept, j) for j in source.outcomes),
+        pooled=tuple(shared(results.mean, source.kept, j) for j in source.outcomes),
         decimals=tuple(texts.decimals(se[of_obs == j]) for j in source.outcomes),
-        weighted=weights and any(numbers.pooled[j] for j in source.outcomes),
+        weighted=weights and any(results.pooled[j] for j in source.outcomes),
         levels=tuple(split.name for split in levels),
         notes=tuple(below),
         general=moderators_notes(tree, spec) if moderators else (),
@@ -261,12 +273,11 @@ def _group_label(level: Level, code: int) -> str:
 
 
 def _results(
-    source: _Source, own: list[int], label: str, depth: int, drawn: Sequence[bool], split: _Split | None = None
+    source: _Source, own: list[int], label: str, depth: int, drawn: Sequence[bool], numbers: _Split | ForestNumbers
 ) -> list[Line]:
     """The mean of these rows and the prediction interval, for the outcomes where all of them share one."""
     if not any(drawn):
         return []
-    numbers = split or source.numbers
     assert numbers.mean is not None
     means = _shared(source, numbers.mean, own, drawn)
     weights = [
@@ -282,10 +293,17 @@ def _results(
     return lines if any(cell.mean for cell in lines[0].cells) else []
 
 
-def _common(tree: xr.DataTree, source: _Source, prob: float) -> list[Line]:
+def _overall_label(tree: xr.DataTree, whole: Overall | None) -> str:
+    """Of the pooled estimate, which says where it comes from another model than the subgroups."""
+    label = texts.pooled_label(tree)
+    return f"{label[:-1]}, without subgroups)" if whole else label
+
+
+def _common(source: _Source, pooled: Sequence[bool], prob: float) -> list[Line]:
     """The pooled estimate if all true effects were the same."""
-    common = stacked(predict(fit(source.spec, "fixed"), interval="confidence", prob=prob))
-    means = _shared(source, common, source.kept, source.numbers.pooled)
+    spec = source.spec if all(source.numbers.pooled) else without_predictors(source.spec)
+    common = stacked(predict(fit(spec, "fixed"), interval="confidence", prob=prob))
+    means = _shared(source, common, source.kept, pooled)
     return [Line("common", "Common effect", tuple(Cell(mean=x) for x in means))] if any(means) else []
 
 
@@ -304,20 +322,20 @@ def _left_out(source: _Source) -> list[Line]:
     return lines
 
 
-def _sorted(source: _Source, sort: texts.ByRow | None) -> list[int]:
+def _ordered(source: _Source, order: texts.ByRow | None) -> list[int]:
     """Kept rows in the requested order, for the first outcome; those without a value last."""
-    if sort is None:
+    if order is None:
         return source.kept
     first, n, data = source.outcomes[0], source.numbers, source.spec.data
-    if isinstance(sort, str) and sort in SORTS:
+    if isinstance(order, str) and order in ORDERS:
         values = {"estimate": n.observed[0, :, first], "weight": -n.size[:, first], "label": source.labels.texts}
-        keys = pd.Series(values[sort])
-    elif isinstance(sort, str) and sort not in data:
+        keys = pd.Series(values[order])
+    elif isinstance(order, str) and order not in data:
         raise SpecError(
-            f"sort={shown(sort)} is neither one of {listing(SORTS)} nor a column in this tree"
-            f"{did_you_mean(sort, [*SORTS, *data.columns])}\n"
-            f"  columns: {listing(data.columns, 20)}; for another one give the values: sort=data[{shown(sort)}]"
+            f"order={shown(order)} is neither one of {listing(ORDERS)} nor a column in this tree"
+            f"{did_you_mean(order, [*ORDERS, *data.columns])}\n"
+            f"  columns: {listing(data.columns, 20)}; for another one give the values: order=data[{shown(order)}]"
         )
     else:
-        keys = texts.by_row(source.spec, sort, "sort")
+        keys = texts.by_row(source.spec, order, "order")
     return keys.loc[source.kept].sort_values(kind="stable", na_position="last").index.tolist()

@@ -12,6 +12,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.subset import of_rows
 from bayesmeta.model.spec import Spec
@@ -31,6 +32,7 @@ class Subgroups:
     codes : (n_rows,) subgroup of every row.  mean, prediction : (3, n_rows, k), every row that of its own subgroup, NaN
     where it has none.  drawn : by outcome whether subgroups have means.  notes : by code the heterogeneity within.
     between : the test of differences, by outcome.
+    source : what the means come from.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Subgroups:
     drawn: tuple[bool, ...]
     notes: dict[int, str] = field(default_factory=dict)
     between: tuple[str, ...] = ()
+    source: str = ""
 
     def label(self, code: int) -> str:
         return texts.named(self.name, self.categories[code])
@@ -59,7 +62,25 @@ def subgroups(tree: xr.DataTree, spec: Spec, numbers: ForestNumbers, column: pd.
         all(shared(numbers.mean, rows, j) is not None for rows in of_code.values()) for j in range(len(spec.outcomes))
     )
     between = tuple(_between_one(tree, spec, of_code, j) if own else "" for j, own in enumerate(drawn))
-    return replace(groups, drawn=drawn, between=between)
+    return replace(groups, drawn=drawn, between=between, source=_ONE_MODEL)
+
+
+@dataclass(frozen=True, eq=False)
+class Overall:
+    """All subgroups together: the model without its predictors, fitted to all of them, and its numbers."""
+
+    tree: xr.DataTree
+    spec: Spec
+    numbers: ForestNumbers
+
+
+def overall(tree: xr.DataTree, spec: Spec, groups: Subgroups | None, prob: float) -> Overall | None:
+    """The pooled estimate beside subgroups that a model distinguishes, which has none itself."""
+    if groups is None or not any(groups.drawn) or _ONE_MODEL not in groups.source or is_posterior(tree):
+        return None
+    common = without_predictors(spec)
+    own = _fitted(common, str(tree.attrs["method"]))
+    return None if own is None else Overall(own, common, ForestNumbers.of(own, common, prob, blups=False))
 
 
 def _separate(
@@ -88,7 +109,9 @@ def _separate(
             notes[code] = heterogeneity_note(own, part, 0, prob, bounds=False)
     first = [rows[0] for rows in of_code.values()]
     between = tuple(_between_separate(mean[0, first, j], se[first, j]) for j in range(len(spec.outcomes)))
-    return replace(groups, mean=mean, prediction=prediction, drawn=pooled, notes=notes, between=between)
+    return replace(
+        groups, mean=mean, prediction=prediction, drawn=pooled, notes=notes, between=between, source=_SEPARATE
+    )
 
 
 def _fitted(spec: Spec, method: str) -> xr.DataTree | None:

@@ -7,9 +7,9 @@ import numpy as np
 
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
-from bayesmeta.plots.forest.marks import BLUP
 from bayesmeta.plots.forest.rows import Cell, ForestContent
 from bayesmeta.plots.forest.spacing import GAP, LineHeights, Panel, TextColumn, spans
+from bayesmeta.tree.response import Reading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ def panels_of(
     content: ForestContent,
     labels: Sequence[str],
     heading: str,
-    ratio: bool,
+    reading: Reading,
     labelled: Sequence[bool],
     legend: Sequence[str],
 ) -> list[Panel]:
@@ -30,7 +30,7 @@ def panels_of(
     return [
         Panel(
             left=_left(content, labels) if labelled[j] else (),
-            right=_right(content, j, heading, ratio),
+            right=_right(content, j, heading, reading),
             title=content.outcomes[j] if several else "",
             legend=tuple(legend) if j == first else (),
             notes=content.notes[j] + (content.general if j == first else ()),
@@ -50,11 +50,13 @@ def _left(content: ForestContent, labels: Sequence[str]) -> tuple[TextColumn, ..
     return tuple(columns)
 
 
-def _right(content: ForestContent, outcome: int, heading: str, ratio: bool) -> tuple[TextColumn, ...]:
+def _right(content: ForestContent, outcome: int, heading: str, reading: Reading) -> tuple[TextColumn, ...]:
     cells = content.cells(outcome)
-    numbers = [numbers_text(cell, content.decimals[outcome], ratio) for cell in cells]
+    numbers = [numbers_text(cell, content.decimals[outcome], reading) for cell in cells]
     colours = [_colour(line.kind, cell) for line, cell in zip(content.lines, cells, strict=True)]
     columns = [TextColumn(numbers, colours, heading, bold=[line.kind == "mean" for line in content.lines])]
+    for i, extra in enumerate(content.extras):
+        columns.append(TextColumn([cell.extras[i] if cell.extras else "" for cell in cells], colours, extra))
     if content.weighted:
         columns.append(TextColumn([_weight(cell) for cell in cells], colours, "Weight"))
     return tuple(columns)
@@ -62,15 +64,15 @@ def _right(content: ForestContent, outcome: int, heading: str, ratio: bool) -> t
 
 def _colour(kind: str, cell: Cell) -> str:
     """Numbers of a group have the colour of its mark."""
-    return style.MUTED if cell.words else BLUP if kind == "heading" else style.INK
+    return style.MUTED if cell.words else style.BLUE if kind == "heading" else style.INK
 
 
-def numbers_text(cell: Cell, places: int, ratio: bool) -> str:
+def numbers_text(cell: Cell, places: int, reading: Reading) -> str:
     """The numbers of a line: the observed ones of a study, those of the group in a heading, those of a result."""
     if cell.prediction:
-        return texts.interval_text(cell.prediction, places, ratio, only_bounds=True)
+        return texts.interval_text(cell.prediction, places, reading, only_bounds=True)
     interval = cell.observed or (cell.mean if not cell.words else None) or (cell.blup if not cell.words else None)
-    return texts.interval_text(interval, places, ratio) if interval else cell.words
+    return texts.interval_text(interval, places, reading) if interval else cell.words
 
 
 def _weight(cell: Cell) -> str:

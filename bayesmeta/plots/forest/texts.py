@@ -2,63 +2,29 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._typing import AnyArray, FloatArray
-from bayesmeta._validation import check_name, check_names, did_you_mean, listing
-from bayesmeta.arrays import check_labels
-from bayesmeta.display.tables import percent
+from bayesmeta._validation import check_name, check_names
+from bayesmeta.display.tables import MINUS, percent, ratio_text
+from bayesmeta.display.tables import decimals as decimals
+from bayesmeta.display.tables import signed as signed
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.model.spec import Spec
-from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import Reading
+from bayesmeta.tree.row_labels import ByRow as ByRow
+from bayesmeta.tree.row_labels import by_row as by_row
 
-_MINUS, _MISSING = "−", "–"
-_LARGE = 1e5  # larger ratios are written as ">100,000"
+_MISSING = "–"
 
-type ByRow = str | Sequence[Any] | AnyArray | pd.Series | pd.Index | pd.Categorical
-"""One value for each row of the data, or the name of a column in the tree."""
 type Columns = pd.DataFrame | Mapping[Any, ByRow | Mapping[Any, ByRow]] | Sequence[str]
 """Columns with one value for each row of the data, under their headings, or the names of columns in the tree."""
-
-
-def by_row(spec: Spec, column: ByRow, argument: str) -> pd.Series:
-    """A column by row of the data: one in the tree by its name, or the values themselves.
-
-    A pandas Series is put in the order of the data by its index, which holds the labels of their rows; anything else
-    is matched by position.
-    """
-    n = len(spec.row_labels)
-    if isinstance(column, str):
-        if column not in spec.data:
-            raise SpecError(
-                f"{argument}={column!r} is not a column in this tree{did_you_mean(column, spec.data.columns)}\n"
-                f"  it holds: {listing(spec.data.columns, 20)}\n"
-                f"  for another column give the values: {argument}=data[{column!r}]"
-            )
-        return spec.data[column].reset_index(drop=True)
-    if not isinstance(column, Sequence | np.ndarray | pd.Series | pd.Index | pd.Categorical):
-        raise SpecError(f"{argument} is a {type(column).__name__}; give one value for each of the {n} rows of the data")
-    if getattr(column, "ndim", 1) != 1 or len(column) != n:
-        raise SpecError(
-            f"{argument} has {len(column) if getattr(column, 'ndim', 1) else 1} values, but the data have {n} rows\n"
-            f"  give one for every row, also for the {int((~spec.kept).sum())} that are not in the model"
-        )
-    if not isinstance(column, pd.Series):
-        return pd.Series(list(column))
-    labels = column.index.map(str)
-    if labels.is_unique and set(labels) == set(spec.row_labels):
-        column = column.set_axis(labels).loc[list(spec.row_labels)]
-    else:
-        check_labels(labels, spec.row_labels, argument, unlabelled=False)
-    return column.reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -122,7 +88,7 @@ def plain(value: object) -> str:
     if value is None or value is pd.NA or value != value:
         return _MISSING
     if isinstance(value, float | np.floating):
-        return f"{value:.6g}".replace("-", _MINUS)
+        return f"{value:.6g}".replace("-", MINUS)
     return str(value)
 
 
@@ -162,43 +128,24 @@ def pooled_label(tree: xr.DataTree) -> str:
     return f"Pooled ({method})"
 
 
-def effect_heading(tree: xr.DataTree, ratio: bool, prob: float) -> str:
+def effect_heading(tree: xr.DataTree, reading: Reading, prob: float) -> str:
     """Heading of the numbers, such as "OR [95% CI]"; "interval" for a posterior, since pooled ones are credible."""
-    word = style.measure_of(tree).short_label_of(ratio)
-    return f"{word} [{percent(prob)} {'interval' if is_posterior(tree) else 'CI'}]"
+    return f"{reading.short_label} [{percent(prob)} {'interval' if is_posterior(tree) else 'CI'}]"
 
 
-def decimals(se: FloatArray) -> int:
-    """Number of decimals that show two significant digits of the typical standard error."""
-    typical = float(np.median(se)) if len(se) else 0.1
-    return int(np.clip(1 - np.floor(np.log10(typical)), 0, 6))
-
-
-def interval_text(interval: Interval, places: int, ratio: bool, only_bounds: bool = False) -> str:
+def interval_text(interval: Interval, places: int, reading: Reading, only_bounds: bool = False) -> str:
     """An estimate with its interval, such as "0.41 [0.13, 1.26]"."""
-    written = partial(_ratio, places=max(places, 2)) if ratio else partial(signed, places=places)
-    texts = [written(x) for x in (interval.estimate, interval.lower, interval.upper)]
+    texts = [_written(x, places, reading) for x in (interval.estimate, interval.lower, interval.upper)]
     bounds = "[no interval]" if np.isnan([interval.lower, interval.upper]).any() else f"[{texts[1]}, {texts[2]}]"
     return bounds if only_bounds else f"{texts[0]} {bounds}"
 
 
-def signed(value: float, places: int) -> str:
-    if np.isinf(value):
-        return f"{_MINUS if value < 0 else ''}∞"
-    text = f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.2e}"
-    return text.replace("-", "" if not float(text) else _MINUS)
-
-
-def _ratio(log: float, places: int) -> str:
-    """A ratio with as many significant digits as one near 1 has; bounds near 0 or in the thousands are abbreviated."""
-    if np.isinf(log):
-        return "∞" if log > 0 else "0"
-    if log >= np.log(_LARGE):
-        return f">{_LARGE:,.0f}"
-    value, digits = float(np.exp(log)), max(0, int(np.floor(log / np.log(10))))
-    if value < 0.5 * 10.0**-places:
-        return f"<{10.0**-places:.{places}f}"
-    return f"{value:.{max(0, places - digits)}f}"
+def _written(effect: float, places: int, reading: Reading) -> str:
+    """A number as it is read; what is no ratio, such as a rate, in three digits, since its size is its own."""
+    if reading.log and reading.record.null is not None:
+        return ratio_text(effect, max(places, 2))
+    value = float(reading.values(effect))
+    return f"{value:.3g}".replace("inf", "∞") if reading.log else signed(value, max(places, 2 * reading.response))
 
 
 def positions(spec: Spec, outcome: str | Sequence[str] | None) -> list[int]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import bayesmeta as bm
+from bayesmeta.plots import style
 from bayesmeta.plots.forest.axis import broken, draw_axis, limits
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.rows import Cell
@@ -68,7 +69,7 @@ def test_ticks_have_room_and_keep_no_effect(ratio: bool, inches: float, ends: tu
     if ratio:
         ax.set_xscale("log")
     ax.set_xlim(*(np.exp(ends) if ratio else ends))
-    draw_axis(ax, tree, ratio, 7, 72 * inches)
+    draw_axis(ax, style.reading(tree, "response" if ratio else "model"), 7, 72 * inches)
     assert crowded(figure) == []
     inside = [tick for tick in ax.get_xticks() if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]]
     assert any(np.isclose(inside, float(ratio)))

@@ -126,7 +126,7 @@ def test_the_same_on_a_posterior(bcg: pd.DataFrame) -> None:
 
 
 def test_logs_where_ratios_are_not_wanted(trials: xr.DataTree, bcg: pd.DataFrame) -> None:
-    ax = bm.plots.forest(trials, ratio=False)
+    ax = bm.plots.forest(trials, scale="model")
     assert offsets(ax, "observed")[:, 0] == pytest.approx(bcg["logrr"])
     assert ax.get_xscale() == "linear"
     assert "log RR [95% CI]" in texts(ax)
@@ -298,7 +298,7 @@ def test_it_can_be_saved(trials: xr.DataTree, suffix: str) -> None:
 @pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})
 def test_picture_of_bcg(trials: xr.DataTree, bcg: pd.DataFrame) -> Figure:
     columns = {("Vaccinated", "TB"): bcg["tpos"], ("Vaccinated", "all"): bcg["tpos"] + bcg["tneg"]}
-    return figure_of(bm.plots.forest(trials, labels=bcg["author"], columns=columns, sort="weight"))
+    return figure_of(bm.plots.forest(trials, labels=bcg["author"], columns=columns, order="weight"))
 
 
 @pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})

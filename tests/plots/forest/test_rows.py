@@ -80,12 +80,37 @@ def test_a_subgroup_in_the_model_has_its_mean(bcg: pd.DataFrame) -> None:
     tree = logrr(bcg, "logrr ~ alloc")
     said = forest_content(tree, subgroup="alloc")
     assert labels(said, "heading") == ["random", "alternate", "systematic"]
-    assert labels(said, "mean") == ["Mean, random", "Mean, alternate", "Mean, systematic"]
+    whole = "Pooled (REML, without subgroups)"
+    assert labels(said, "mean") == ["Mean, random", "Mean, alternate", "Mean, systematic", whole]
     predicted = bm.predict(tree, {"alloc": ["random", "alternate", "systematic"]}, interval="confidence")
-    means = [line.cells[0].mean for line in said.lines if line.kind == "mean"]
+    means = [line.cells[0].mean for line in said.lines if line.kind == "mean" and line.depth]
     assert [mean.lower for mean in means if mean] == pytest.approx(predicted["lower"].values[:, 0])
     assert not any(line.cells[0].mean for line in said.lines if line.kind == "row")
-    assert not said.weighted
+    assert said.weighted
+
+
+def test_the_pooled_estimate_beside_subgroups_of_one_model(bcg: pd.DataFrame) -> None:
+    """It is that of the model without predictors, as are the weights; the means stay those of the one model."""
+    tree, plain = logrr(bcg, "logrr ~ alloc"), logrr(bcg)
+    content, alone = forest_content(tree, subgroup="alloc"), forest_content(plain)
+    (whole,) = (line for line in content.lines if line.kind == "mean" and line.depth == 0)
+    assert whole.label == "Pooled (REML, without subgroups)"
+    assert whole.cells[0].mean == next(line for line in alone.lines if line.kind == "mean").cells[0].mean
+    ours = {line.row: line.cells[0].weight for line in content.lines if line.kind == "row"}
+    assert ours == {line.row: line.cells[0].weight for line in alone.lines if line.kind == "row"}
+    assert content.pooled == alone.pooled
+    means = [line.cells[0] for line in content.lines if line.kind == "mean" and line.depth]
+    assert sum(cell.weight for cell in means) == pytest.approx(1)
+    random = bm.predict(tree, {"alloc": ["random"]})["mean"].item()
+    assert means[0].mean is not None
+    assert means[0].mean.estimate == pytest.approx(random)
+    said = " ".join(content.notes[0]).replace("\xa0", " ")
+    assert said.startswith("Heterogeneity: Q = 152.23")
+    assert "Residual heterogeneity: Q = 132.37" in said
+    assert "Subgroup differences (one model)" in said
+    assert [line.kind for line in forest_content(tree, subgroup="alloc", common=True).lines][-3:][0] == "common"
+    two = logrr(bcg, "logrr ~ alloc + ablat")
+    assert not [line for line in forest_content(two, subgroup="alloc").lines if line.kind == "mean"]
 
 
 def test_groups_of_one_row_within_a_subgroup_have_no_headings() -> None:
@@ -95,7 +120,7 @@ def test_groups_of_one_row_within_a_subgroup_have_no_headings() -> None:
     assert labels(said, "heading") == ["time 6", "time 12", "time 18", "time 24", "Not in the model"]
     assert labels(said, "row")[:2] == ["study 1", "study 2"]
     assert said.label_heading == "Study"
-    assert len(labels(said, "mean")) == 4
+    assert len(labels(said, "mean")) == 5
     by_study = forest_content(tree)
     assert labels(by_study, "row")[:2] == ["row 0", "row 1"]
     assert labels(by_study, "heading")[0] == "study 1"
@@ -145,14 +170,14 @@ def test_missing_outcomes_are_called_so() -> None:
 
 def test_sorting(bcg: pd.DataFrame, school: bm.Spec) -> None:
     tree = logrr(bcg)
-    by_estimate = [cell.observed.estimate for cell in forest_content(tree, sort="estimate").cells(0) if cell.observed]
+    by_estimate = [cell.observed.estimate for cell in forest_content(tree, order="estimate").cells(0) if cell.observed]
     assert by_estimate == sorted(by_estimate)
-    weights = [cell.weight for cell in forest_content(tree, sort="weight").cells(0) if cell.observed]
+    weights = [cell.weight for cell in forest_content(tree, order="weight").cells(0) if cell.observed]
     assert weights == sorted(weights, reverse=True)
-    by_year = forest_content(tree, sort=bcg["year"], labels=bcg["year"])
+    by_year = forest_content(tree, order=bcg["year"], labels=bcg["year"])
     assert labels(by_year, "row") == [str(year) for year in sorted(bcg["year"])]
-    assert labels(forest_content(tree, sort="label", labels=bcg["author"]), "row") == sorted(bcg["author"])
-    nested = forest_content(school, sort="estimate")
+    assert labels(forest_content(tree, order="label", labels=bcg["author"]), "row") == sorted(bcg["author"])
+    nested = forest_content(school, order="estimate")
     depth, groups = [line.depth for line in nested.lines], labels(nested, "heading")
     assert len(groups) == len(set(groups)) == 11
     assert depth[:2] == [0, 1]
@@ -160,8 +185,8 @@ def test_sorting(bcg: pd.DataFrame, school: bm.Spec) -> None:
 
 def test_unknown_names_are_refused_with_what_is_known(bcg: pd.DataFrame) -> None:
     tree = logrr(bcg)
-    with pytest.raises(bm.SpecError, match="sort='autor' is neither one of estimate, weight, label"):
-        forest_content(tree, sort="autor")
+    with pytest.raises(bm.SpecError, match="order='autor' is neither one of estimate, weight, label"):
+        forest_content(tree, order="autor")
     with pytest.raises(bm.SpecError, match=r"no outcome 'logr'; did you mean 'logrr'\?"):
         forest_content(tree, outcome="logr")
     with pytest.raises(bm.SpecError, match="outcome is empty"):

@@ -5,8 +5,13 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
+from bayesmeta.measures import measure
+from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.numbers import Interval
+from bayesmeta.tree.response import EFFECT, Reading
+
+PLAIN = Reading(measure("logor"), EFFECT, False)
 
 
 def spec(data: pd.DataFrame | dict[str, object], **options: object) -> bm.Spec:
@@ -32,11 +37,11 @@ DATA = pd.DataFrame({"y": [0.1, 0.3, 0.2], "v": 0.1, "trial": ["a", "b", "c"], "
     ],
 )
 def test_intervals_as_texts(found: Interval, places: int, ratio: bool, expected: str) -> None:
-    assert texts.interval_text(found, places, ratio) == expected
+    assert texts.interval_text(found, places, Reading(measure("logor"), EFFECT, ratio)) == expected
 
 
 def test_bounds_alone() -> None:
-    assert texts.interval_text(Interval(0, -1, 1), 1, False, only_bounds=True) == "[−1.0, 1.0]"
+    assert texts.interval_text(Interval(0, -1, 1), 1, PLAIN, only_bounds=True) == "[−1.0, 1.0]"
 
 
 @pytest.mark.parametrize(("se", "places"), [([0.2, 0.3, 9.0], 2), ([3.0], 1), ([0.03], 3), ([40], 0), ([1e-9], 6)])
@@ -98,9 +103,10 @@ def test_columns_that_do_not_fit_are_refused() -> None:
 
 def test_headings_say_the_measure_and_the_probability() -> None:
     tree = bm.fit(spec(DATA, measure="logor"))
-    assert texts.effect_heading(tree, True, 0.9) == "OR [90% CI]"
-    assert texts.effect_heading(tree, False, 0.95) == "log OR [95% CI]"
-    assert texts.effect_heading(bm.fit(spec(DATA)), False, 0.95) == "Estimate [95% CI]"
+    assert texts.effect_heading(tree, style.reading(tree), 0.9) == "OR [90% CI]"
+    assert texts.effect_heading(tree, style.reading(tree, "model"), 0.95) == "log OR [95% CI]"
+    plain = bm.fit(spec(DATA))
+    assert texts.effect_heading(plain, style.reading(plain), 0.95) == "Estimate [95% CI]"
     assert texts.pooled_label(tree) == "Pooled (REML)"
     assert texts.pooled_label(bm.fit(spec(DATA), method="fixed")) == "Pooled (common effect)"
     assert texts.pooled_label(bm.fit(spec(DATA), method="dl")) == "Pooled (DL)"

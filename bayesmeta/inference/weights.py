@@ -47,6 +47,23 @@ def marginal_variances(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
     return variances
 
 
+def pooled_weights(spec: Spec, W: FloatArray, pooled: Sequence[bool]) -> FloatArray:
+    """(n_rows, k) weights of every outcome's observations in the mean of this outcome."""
+    weight = np.full((len(spec.kept), len(spec.outcomes)), np.nan)
+    for j in np.flatnonzero(pooled):
+        own = np.flatnonzero(spec.outcome_index == j)
+        if len(own):
+            weight[spec.row[own], j] = spec.X[own[0]] @ W[:, own]
+    return weight
+
+
+def by_row(spec: Spec, values: FloatArray) -> FloatArray:
+    """(n_rows, k) array of one value for every observation."""
+    table = np.full((len(spec.kept), len(spec.outcomes)), np.nan)
+    table[spec.row, spec.outcome_index] = values
+    return table
+
+
 def covariances(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
     """For every level the draws (B, a, a) of Psi; for a fit its estimate, with B = 1."""
     if is_posterior(tree):

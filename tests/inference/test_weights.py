@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.plots.forest.weights import covariances, gls_weights, marginal_variances
+from bayesmeta.inference.weights import covariances, gls_weights, marginal_variances
 from tests.support.posteriors import make_posterior, stacked
 
 
