@@ -42,10 +42,12 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import add1 as add1
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.estimates import estimates as estimates
+    from bayesmeta.inference.exceedance import exceedance as exceedance
     from bayesmeta.inference.left_out import cumulative as cumulative
     from bayesmeta.inference.left_out import leave_one_out as leave_one_out
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
     from bayesmeta.inference.marginal_model import to_marginaleffects as to_marginaleffects
+    from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
     from bayesmeta.inference.predict import blup as blup
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.profile import profile as profile
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
+    from bayesmeta.inference.wald import wald_test as wald_test
     from bayesmeta.model.specify import specify as specify
     from bayesmeta.model_files.model_file import load_analysis as load_analysis
     from bayesmeta.priors import Prior as Prior
@@ -85,10 +88,12 @@ _NAMES = {
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),
     "inference.estimates": ("estimates",),
+    "inference.exceedance": ("exceedance",),
     "inference.left_out": ("leave_one_out", "cumulative"),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),
+    "inference.means": ("contrast",),
     "inference.partition": ("variance_partition", "r_squared"),
     "inference.marginal_model": ("to_marginaleffects",),
     "inference.predict": ("predict", "blup", "ranef"),
@@ -98,6 +103,7 @@ _NAMES = {
     "bayes.sample": ("sample",),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
+    "inference.wald": ("wald_test",),
     "tree": ("Spec",),
     "tree.files": ("load", "save"),
     "model.specify": ("specify",),

@@ -110,7 +110,12 @@ MISTAKES: list[tuple[str, type[Exception], str, str]] = [
         "bm.specify takes it: measure='OR'",
         'bm.specify("y ~ 1", data, S="v", measure="OR")',
     ),
-    ('bm.fit(spec, test="knha")', bm.SpecError, "Knapp and Hartung's test is not in bayesmeta yet", "bm.fit(spec)"),
+    (
+        'bm.fit(spec, test="knha")',
+        bm.SpecError,
+        'bm.summary(bm.fit(spec), df="knapp-hartung")',
+        'bm.summary(bm.fit(spec), df="knapp-hartung")',
+    ),
     ("bm.fit(spec, draws=2000)", bm.SpecError, "bm.sample takes it: draws=2000", ""),
     (
         'bm.sample(spec, {"tau": "halfnormal"})',

@@ -40,7 +40,7 @@ _ESTIMATION: Mapping[str, str] = {  # arguments of bm.fit
     ),
     **dict.fromkeys(
         ("test", "knha", "hakn", "small_sample"),
-        "Knapp and Hartung's test is not in bayesmeta yet: tests and intervals are normal (Wald)",
+        'tests are asked of the fit: bm.summary(bm.fit(spec), df="knapp-hartung")',
     ),
     **dict.fromkeys(("control", "verbose", "maxiter", "optimizer"), "the search takes max_iterations= and tolerance="),
     **dict.fromkeys(("tau2", "sigma2", "tau_preset"), "a known value is psi=bm.structures.Fixed([[0.1]])"),
@@ -56,6 +56,10 @@ _ANSWERS: Mapping[str, str] = {  # what other software asks of every function
     **dict.fromkeys(("level", "conf_level", "ci", "hdi_prob", "alpha", "conf"), "intervals have prob=0.95"),
     **dict.fromkeys(
         ("transf", "atransf", "backtransf", "exp", "exponentiate"), 'the natural scale is scale="response"'
+    ),
+    **dict.fromkeys(("test", "ddf", "dfs"), 'tests are df="knapp-hartung" or df="kenward-roger"'),
+    **dict.fromkeys(
+        ("cluster", "clusters", "robust"), 'robust covariances are vcov={{"kind": "CR2", "cluster": {value}}}'
     ),
     **dict.fromkeys(("digits", "decimals"), "round what it returns, such as bm.predict(fit).round(2)"),
     **dict.fromkeys(("seed", "random_state", "rng"), "the seed is random_seed={value}"),
@@ -110,6 +114,9 @@ _NAMES: Mapping[str, str] = {  # functions of other software
     **dict.fromkeys(("forest", "funnel", "caterpillar", "orchard"), "bm.plots.{name}(fit)"),
     **dict.fromkeys(("regplot", "bubble"), 'bm.plots.bubble(fit, "x")'),
     **dict.fromkeys(("anova", "lrtest"), "bm.lr_test(small, big)"),
+    **dict.fromkeys(("robust", "vcovCR", "coef_test"), 'bm.summary(fit, vcov="CR2")'),
+    **dict.fromkeys(("Wald_test", "waldtest", "linearHypothesis"), 'bm.wald_test(fit, contrast="x = 0")'),
+    **dict.fromkeys(("emmeans", "emmprep", "contrasts"), 'bm.contrast(fit, {{"x": [0, 1]}})'),
     **dict.fromkeys(("coef", "fixef", "print", "summarize"), "bm.summary(fit)"),
     "I2": "bm.heterogeneity(fit)",
 }

@@ -59,6 +59,14 @@ class Design:
         if not self.coef:
             raise SpecError(f"the formula '{parsed.terms.fixed}' has no coefficients")
 
+    @property
+    def terms(self) -> dict[str, tuple[int, ...]]:
+        """Positions of the coefficients of every term of the fixed part, of all outcomes; "1" is the intercept."""
+        places: dict[str, list[int]] = {}
+        for c, (predictor, outcome) in enumerate(self._places):
+            places.setdefault(self._matrices[self._text(outcome)].term_of(predictor), []).append(c)
+        return {term: tuple(of) for term, of in places.items()}
+
     def effects(self, level: str) -> tuple[str, ...]:
         """Labels of the random effects of a level; the outcomes' names where there is only an intercept for each."""
         predictors = self._random(level).labels
@@ -142,6 +150,13 @@ class _Matrix:
                     f"'{part.readable(str(term.term))}' has no coefficient: a single category in the rows kept\n"
                     "  leave it out of the formula"
                 )
+
+    def term_of(self, label: str) -> str:
+        """The term, as written, that a column belongs to."""
+        if label == schema.INTERCEPT:
+            return INTERCEPT_ALONE
+        column = self.spec.column_names[self.labels.index(label)]
+        return next(self.part.readable(str(t.term)) for t in self.spec.structure if column in t.columns)
 
     def __call__(self, frame: pd.DataFrame) -> FloatArray:
         """(n, q), NaN rows where a column is missing."""

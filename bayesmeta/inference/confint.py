@@ -11,14 +11,17 @@ from scipy.special import chdtri
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_names
-from bayesmeta.errors import BoundaryWarning, warn
+from bayesmeta.errors import BoundaryWarning, SpecError, warn
 from bayesmeta.estimation.tau2 import Study, study_of
+from bayesmeta.inference.estimates import calibrated
 from bayesmeta.inference.profile import profile
+from bayesmeta.inference.reference import Vcov, reference
 from bayesmeta.tree.parameters import PSI, TAU, TAU2, check_parameter, covariances, parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
 PARAMETER = "parameter"
 STATISTICS = ["estimate", "se", "lower", "upper"]
+NUMBERS = [*STATISTICS, "statistic", "df", "pvalue"]
 
 
 def confint(
@@ -26,6 +29,8 @@ def confint(
     method: Literal["wald", "qprofile", "profile"] = "wald",
     parameters: str | Sequence[str] | None = None,
     prob: float = 0.95,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> xr.Dataset:
     """Estimates with standard errors and confidence intervals.
 
@@ -46,6 +51,8 @@ def confint(
         default all, of "wald" without the variances and covariances "tau2" and "psi".
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients for "wald", see `bm.estimates`.
 
     Returns
     -------
@@ -85,14 +92,19 @@ def confint(
     tau[unit, Intercept]      0.581  0.154  0.361  1.087
     """
     check_choice(method, [*METHODS, "profile"], "method")
+    used = reference(tree, vcov, df) if method == "wald" else None
+    if method != "wald" and (vcov is not None or df is not None):
+        name = "df" if vcov is None else "vcov"
+        raise SpecError(f'{name} is for method="wald", the method is "{method}"; leave {name} out')
     if method == "profile":
         chosen, note = _profile(tree, prob, parameters)
     else:
         table, note = METHODS[method](tree, prob)
+        table = calibrated(table, used, prob) if used else table
         chosen = _by_default(table) if parameters is None else _chosen(table, parameters)
-    attrs = {"method": method, "prob": prob, "note": note}
+    attrs = {"method": method, "prob": prob, "note": note} | (used.attrs if used and (vcov or df) else {})
     variables = {name: (PARAMETER, chosen[name].to_numpy(dtype=float)) for name in STATISTICS}
-    about = {name: (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in STATISTICS}
+    about = {name: (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in NUMBERS}
     return xr.Dataset(variables, {PARAMETER: pd.Index(chosen.index, dtype=object), **about}, attrs)
 
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import ndtr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import shown
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import listing
+from bayesmeta.errors import BoundaryWarning, warn
+from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.tree.parameters import BETA, PSI, RHO, TAU, covariances, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
 from bayesmeta.tree.response import Scale, is_read_elsewhere, measure_of, on_response, roles, to_response
@@ -23,7 +23,11 @@ COLUMNS = (
 
 
 def estimates(
-    tree: xr.DataTree, prob: float = 0.95, scale: Scale | None = None, vcov: None = None, df: None = None
+    tree: xr.DataTree,
+    prob: float = 0.95,
+    scale: Scale | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> pd.DataFrame:
     """Every parameter of a results tree with its standard error, interval and test, one a row.
 
@@ -37,10 +41,15 @@ def estimates(
         "response" gives coefficients on the scale on which people read the measure: odds ratios of log odds ratios,
         correlations of Fisher's z, proportions of logits. The bounds of intervals are transformed, of a posterior every
         draw. By default the scale of the model.
-    vcov : None
-        For covariance matrices of the coefficients other than that of the model, which this version does not have.
-    df : None
-        For degrees of freedom of the tests and intervals, likewise; these are normal.
+    vcov : str or dict, optional
+        Covariance of the coefficients of a fit. By default that of the model; "CR0", "CR1", "CR1p", "CR1S", "CR2" or
+        "CR3" for one that holds whatever the covariances within the groups of the outer level, or a dict such as
+        `{"kind": "CR2", "cluster": "district"}` with a column in whose values these groups nest.
+    df : str, optional
+        Reference distribution of the coefficients of a fit: "z" normal; t with "residual" (observations, or clusters,
+        less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom; "knapp-hartung" or
+        "knapp-hartung-adhoc", which never shrinks standard errors, for one outcome with one random effect for each row.
+        By default "z", and "satterthwaite" with a `vcov`, which goes with "z" and "residual" as well.
 
     Returns
     -------
@@ -49,16 +58,27 @@ def estimates(
         "rho[unit, PD~AL]", "tau2[district, Intercept]", "psi[unit, PD~AL]". Columns: `term` (coefficient, effect, or
         pair of effects); `kind` ("beta" coefficients, "tau" standard deviations between groups, "rho" their
         correlations, "psi" variances and covariances between groups); `level` ("" for coefficients); `outcome` ("" for
-        what belongs to several); `estimate`, `se`, `lower`, `upper`; and of coefficients of a fit `statistic` (z), `df`
-        (inf: normal) and `pvalue` (two-sided). Of a posterior, mean, SD and equal-tailed interval of the draws. NaN
-        where there is nothing: standard errors have no counterpart on the response scale, so `se` is NaN there, while
-        the test is that on the scale of the model. The attributes `prob` and `scale` of the frame repeat the arguments.
+        what belongs to several); `estimate`, `se`, `lower`, `upper`; and of coefficients of a fit `statistic` (z or t),
+        `df` (inf: normal) and `pvalue` (two-sided). Of a posterior, mean, SD and equal-tailed interval of the draws.
+        NaN where there is nothing: standard errors have no counterpart on the response scale, so `se` is NaN there,
+        while the test is that on the scale of the model. The attributes of the frame say what was used: `prob`,
+        `scale`, and of a fit `vcov`, `df`, `cluster` and `n_clusters`.
 
     Raises
     ------
     SpecError
         When `tree` is not a results tree with estimates, `prob` is not a probability, the measure of the model is not
-        read on another scale, or `vcov` or `df` is not None.
+        read on another scale, or the model, its method of estimation or the clusters do not allow `vcov` or `df`.
+
+    Warns
+    -----
+    BoundaryWarning
+        When a coefficient has no test, or hardly a usable one with less than one degree of freedom.
+
+    References
+    ----------
+    Kenward and Roger (1997), Biometrics 53:983-997; Knapp and Hartung (2003), Stat. Med. 22:2693-2710; Bell and
+    McCaffrey (2002), Surv. Methodol. 28:169-181; Pustejovsky and Tipton (2018), J. Bus. Econ. Stat. 36:672-683.
 
     Examples
     --------
@@ -75,30 +95,47 @@ def estimates(
     parameter
     beta[Intercept]    0.4746 NaN  0.3296  0.6835
     """
-    for name, value in (("vcov", vcov), ("df", df)):
-        if value is not None:
-            raise SpecError(
-                f"{name} is {shown(value)}; this version has the model's own covariance and normal tests alone\n"
-                f"  leave {name} out"
-            )
     on_response(tree, scale)  # before anything is computed
-    frame = pd.concat([parameters(tree, prob), covariances(tree, prob)])
+    used = reference(tree, vcov, df)
+    frame = pd.concat([calibrated(parameters(tree, prob), used, prob), covariances(tree, prob)])
     frame.insert(3, "outcome", _outcomes(tree, frame))
     numbers = ["estimate", "se", "lower", "upper"]
     frame[numbers] = frame[numbers].astype(float)
-    _add_tests(frame, tree)
     frame = on_scale(frame, tree, prob, scale)[list(COLUMNS)]
     frame.attrs = {"prob": prob, "scale": scale or "model"}
+    for name, value in ({} if used is None else used.attrs).items():
+        frame.attrs[name] = value
     return frame
 
 
-def _add_tests(frame: pd.DataFrame, tree: xr.DataTree) -> None:
-    """z tests of the coefficients of a fit; a posterior has none."""
-    tested = (frame["kind"] == BETA).to_numpy() & (not is_posterior(tree))
-    z = (frame["estimate"] / frame["se"]).where(tested)
-    frame["statistic"] = z
-    frame["df"] = np.where(tested, np.inf, np.nan)
-    frame["pvalue"] = 2 * ndtr(-z.abs())
+def calibrated(frame: pd.DataFrame, used: Reference | None, prob: float) -> pd.DataFrame:
+    """Parameters, as `tree.parameters` has them, with errors, intervals and tests of the coefficients by a reference.
+
+    A posterior, which has none, has no tests.
+    """
+    frame = frame.assign(statistic=np.nan, df=np.nan, pvalue=np.nan)
+    if used is None:
+        return frame
+    at = (frame["kind"] == BETA).to_numpy()
+    tests = used.each(np.eye(len(used.beta)))
+    _mention_few(tests.df, [str(label) for label in frame.index[at]])
+    columns = {**tests._asdict(), **dict(zip(("lower", "upper"), tests.bounds(prob), strict=True))}
+    for name, values in columns.items():
+        frame.loc[at, name] = values
+    return frame
+
+
+def _mention_few(df: FloatArray, labels: list[str]) -> None:
+    """Warn of coefficients without a test, or with one that is hardly usable."""
+    for few, what in (
+        (np.isnan(df), "no test: too little in the data tells them apart, or one cluster determines them alone"),
+        (df < 1, "less than one degree of freedom: an interval is hardly usable"),
+    ):
+        if few.any():
+            warn(
+                f"{listing(label for label, is_few in zip(labels, few, strict=True) if is_few)}: {what}",
+                BoundaryWarning,
+            )
 
 
 def on_scale(frame: pd.DataFrame, tree: xr.DataTree, prob: float, scale: Scale | None) -> pd.DataFrame:

@@ -10,13 +10,18 @@ import xarray as xr
 from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice
+from bayesmeta._validation import check_choice, check_probability
+from bayesmeta.errors import SpecError
 from bayesmeta.inference import posterior_predict
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, quadratic, quantile, table
+from bayesmeta.inference.reference import Vcov, reference
+from bayesmeta.inference.reference import quantile as t_quantile
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import DIFFERENCE, EFFECT, Scale, reading
 from bayesmeta.tree.specification import group, spec_from_tree
+
+RILEY = "riley"
 
 
 def predict(
@@ -25,6 +30,8 @@ def predict(
     interval: Literal["confidence", "prediction"] | None = "confidence",
     prob: float = 0.95,
     scale: Scale | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> xr.Dataset:
     """Mean of every outcome at the given predictors: the fixed part of the model, offset included.
 
@@ -44,15 +51,20 @@ def predict(
     scale : {"model", "response"}, optional
         "response", on the scale on which people read the measure: odds ratios of log odds ratios, correlations of
         Fisher's z. By default the scale of the model.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`. A prediction interval
+        takes the degrees of freedom of its mean, and with `df="riley"` those of Higgins, Thompson and Spiegelhalter:
+        one less than "residual", with the covariance of the model.
 
     Returns
     -------
     Dataset
         Over (row, outcome): `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect
-        about `mean`; with an interval `lower` and `upper`, by normal quantiles. On the response scale the bounds are
-        transformed, of a posterior every draw, and there is no `se`, which has no counterpart. A row with a missing
-        predictor is NaN, as is a row of the data that was dropped because of its predictors; missing outcomes are
-        predicted. Of a posterior, mean and SD of the draws, and their quantiles as an equal-tailed interval.
+        about `mean`; with an interval `lower` and `upper`, by quantiles of the reference distribution. On the response
+        scale the bounds are transformed, of a posterior every draw, and there is no `se`, which has no counterpart. A
+        row with a missing predictor is NaN, as is a row of the data that was dropped because of its predictors; missing
+        outcomes are predicted. Of a posterior, mean and SD of the draws, and their quantiles as an equal-tailed
+        interval.
 
     Raises
     ------
@@ -88,23 +100,47 @@ def predict(
     """
     if interval is not None:
         check_choice(interval, ("confidence", "prediction"), "interval")
-    z, read = quantile(prob), reading(tree, scale)
-    if is_posterior(tree):
+    prob, read = check_probability(prob), reading(tree, scale)
+    riley = df == RILEY and not is_posterior(tree)
+    used = reference(tree, vcov, None if riley else df)
+    if used is None:
         return posterior_predict.predict(tree, newdata, interval, prob, read)
     estimate, spec = group(tree, schema.ESTIMATE), spec_from_tree(tree)
     rows = Rows.of(spec, newdata)
     X = spec.design.fixed(rows.frame)
-    mean = X @ estimate["beta"].to_numpy() + spec.design.offset(rows.frame)[:, None]
-    variance = quadratic(X, estimate["beta_cov"].to_numpy())
+    mean = X @ used.beta + spec.design.offset(rows.frame)[:, None]
+    variance = quadratic(X, used.cov)
     about = "standard error of the mean"
     if interval == "prediction":
         about = "standard deviation of the true effect of a new unit in a new group of every level"
         for level in spec.levels:
             Z, psi = spec.design.random(level.name, rows.frame), estimate[schema.psi(level.name)].to_numpy()
             variance += quadratic(Z, psi)
-    predicted = rows.table(spec.outcomes, read.bounds(normal(mean, np.sqrt(variance), z)))
-    predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} if interval else {}))
+    dfs = np.full(mean.shape, _riley(spec, interval, vcov)) if riley else used.dfs(X.reshape(-1, X.shape[-1]))
+    t = t_quantile(prob, dfs.reshape(mean.shape))
+    predicted = rows.table(spec.outcomes, read.bounds(normal(mean, np.sqrt(variance), t)))
+    how = (used.attrs | ({"df": RILEY} if riley else {})) if vcov is not None or df is not None else {}
+    predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} | how if interval else {}))
     return predicted if interval else predicted.drop_vars(["lower", "upper"])
+
+
+def _riley(spec: Spec, interval: str | None, vcov: Vcov | None) -> float:
+    """Degrees of freedom of the prediction interval of Higgins, Thompson and Spiegelhalter (2009), k - 2 for one mean.
+
+    J. R. Stat. Soc. A 172:137-159, section 3.2; Riley, Higgins and Deeks (2011), BMJ 342:d549.
+    """
+    if interval != "prediction" or vcov is not None:
+        raise SpecError(
+            f'df="{RILEY}" is for prediction intervals with the covariance of the model\n'
+            '  add interval="prediction" and leave vcov out, or take df="residual"'
+        )
+    free = sum(level.n_free for level in spec.levels)
+    if (left := len(spec.y) - len(spec.coef) - free) < 1:
+        raise SpecError(
+            f'df="{RILEY}": {len(spec.y)} observations leave no degrees of freedom for {len(spec.coef)} coefficients '
+            f'and {free} parameters of Psi\n  take df="z"'
+        )
+    return float(left)
 
 
 def blup(

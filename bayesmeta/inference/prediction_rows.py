@@ -110,7 +110,7 @@ def table(dims: tuple[str, str], statistics: Mapping[str, FloatArray], coords: M
     return xr.Dataset({name: (dims, values) for name, values in statistics.items()}, coords)
 
 
-def normal(mean: FloatArray, se: FloatArray, z: float) -> dict[str, FloatArray]:
+def normal(mean: FloatArray, se: FloatArray, z: FloatArray | float) -> dict[str, FloatArray]:
     """Statistics of a normal distribution, z the quantile of the upper end."""
     return {"mean": mean, "se": se, "lower": mean - z * se, "upper": mean + z * se}
 

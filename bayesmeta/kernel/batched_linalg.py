@@ -116,6 +116,11 @@ def solve_lower(L: np.ndarray, B: np.ndarray) -> np.ndarray:
     return X
 
 
+def solve_transposed(L: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """L'^-1 B for lower triangular L; batch axes broadcast."""
+    return solve_lower(L[::-1, ::-1].swapaxes(0, 1), B[::-1])[::-1]
+
+
 def inverse_lower(L: np.ndarray) -> np.ndarray:
     """Inverses of lower triangular L (matrices, rows, columns)."""
     if L.shape[1] < WIDE:

@@ -58,7 +58,7 @@ def _down(
         if len(drawn):
             z = _gather(effects[level], node.group[None])
             drawn = batched_linalg.product(_node_root(state, factors[level]), z) - batched_linalg.gram(state.T, drawn)
-            _scatter(effects[level], node.group[None], drawn)
+            scatter(effects[level], node.group[None], drawn)
         own.append(drawn)
     for chunk, leaf in zip(stats.chunks, up.leaves, strict=True):
         if chunk.a:
@@ -68,7 +68,7 @@ def _down(
             drawn = drawn + leaf_mean(chunk, leaf, leaf_psi(chunk, psi), own, top)
             for e, codes in reversed(own_levels):
                 rows = len(codes) * e.shape[2]
-                _scatter(e, codes, drawn[:rows])
+                scatter(e, codes, drawn[:rows])
                 drawn = drawn[rows:]
 
 
@@ -84,7 +84,7 @@ def _gather(effects: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return values.reshape(len(codes) * effects.shape[2], 1, *values.shape[2:])
 
 
-def _scatter(effects: np.ndarray, codes: np.ndarray, values: np.ndarray) -> None:
+def scatter(effects: np.ndarray, codes: np.ndarray, values: np.ndarray) -> None:
     """The reverse of `_gather`."""
     count, n = codes.shape
     effects[:, codes] = values.reshape(count, effects.shape[2], len(effects), n).transpose(2, 0, 3, 1)

@@ -80,12 +80,12 @@ def _given_others(
     B, batch = _n_draws(psi, beta), [matrix_first(p)[..., 0] for p in psi]
     residual = np.array(np.broadcast_to(y[:, None] - np.einsum("np,bp->nb", X, np.atleast_2d(beta)), (len(y), B)))
     for rows in _blocks(Z, groups, S):
-        known, between = _block_S(S, rows, len(y)), _block_designs(Z, groups, rows)
+        known, between = block_S(S, rows, len(y)), block_designs(Z, groups, rows)
         for part in pieces(B, 4 * known.size):
             some = [p[..., part] if p.shape[2] > 1 else p for p in batch]
             inverse = _by_lapack if len(rows) > BY_ROWS else _by_rows
             at = rows, part
-            yield at, *inverse(_marginal(known, between, some), residual[at])
+            yield at, *inverse(marginal(known, between, some), residual[at])
 
 
 def _blocks(
@@ -108,7 +108,7 @@ def _blocks(
             yield order[these[part] + np.arange(s)[:, None]]
 
 
-def _block_S(S: tuple[np.ndarray, np.ndarray, np.ndarray], rows: IntArray, n_obs: int) -> np.ndarray:
+def block_S(S: tuple[np.ndarray, np.ndarray, np.ndarray], rows: IntArray, n_obs: int) -> np.ndarray:
     """(s, s, n, 1) sampling covariances of the blocks."""
     value, row, col = S
     s, n = rows.shape
@@ -122,7 +122,7 @@ def _block_S(S: tuple[np.ndarray, np.ndarray, np.ndarray], rows: IntArray, n_obs
     return known
 
 
-def _block_designs(
+def block_designs(
     Z: Sequence[np.ndarray], groups: Sequence[np.ndarray], rows: IntArray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Per level (s, n, a) designs and (s, s, n, 1) whether two observations share the group."""
@@ -130,7 +130,7 @@ def _block_designs(
     return [(z[rows], (code[:, None] == code[None])[..., None]) for z, code in zip(Z, codes, strict=True)]
 
 
-def _marginal(
+def marginal(
     known: np.ndarray, between: Sequence[tuple[np.ndarray, np.ndarray]], psi: Sequence[np.ndarray]
 ) -> np.ndarray:
     """Sigma = S + Z Psi Z' (s, s, n, B)."""

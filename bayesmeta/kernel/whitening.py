@@ -26,6 +26,14 @@ class Whitener:
             result[rows] = _solve(C, W[rows])
         return result
 
+    def precision_times(self, W: np.ndarray) -> np.ndarray:
+        """S^-1 W for W (n_obs, columns, B)."""
+        result = self.whiten(W)
+        for rows, C in zip(self.rows, self.factors, strict=True):
+            white = np.moveaxis(result[rows], 1, -1)
+            result[rows] = np.moveaxis(batched_linalg.solve_transposed(C, white), -1, 1)
+        return result
+
     def whiten_part(self, W: np.ndarray, first: int, place: IntArray) -> np.ndarray:
         """The same for some whole components: observation `first + i` is row place[i] of W, where that is not -1."""
         result = np.empty(np.broadcast_shapes(W.shape, (1, 1, self.factors[0].shape[2])))

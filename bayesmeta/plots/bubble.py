@@ -14,6 +14,7 @@ from bayesmeta.inference.moderators import omnibus
 from bayesmeta.inference.partition import TOTAL, r_squared
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.inference.reference import reference
 from bayesmeta.inference.weights import covariances, marginal_variances
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.notes import heterogeneity_note, p_text
@@ -163,10 +164,11 @@ def _statistics(tree: xr.DataTree, predictor: Predictor, prob: float) -> list[st
     """The test of the predictors, the share of the variance that they explain, and what is left."""
     rest = heterogeneity_note(tree, predictor.spec, predictor.outcome, prob, bounds=False)
     residual = [f"Residual heterogeneity: {rest}"] if rest else []
-    test = None if is_posterior(tree) else omnibus(tree)
+    used = reference(tree)
+    test = None if used is None else omnibus(tree, used)
     if test is None:
         return residual
-    moderators = f"Moderators: QM = {test.statistic:.2f}, df = {test.df}, p {p_text(test.pvalue)}"
+    moderators = f"Moderators: QM = {test.statistic:.2f}, df = {test.df1}, p {p_text(test.pvalue)}"
     explained = _explained(tree, predictor.outcome)
     return [moderators + ("" if np.isnan(explained) else f"; R² = {explained:.1f}%"), *residual]
 

@@ -86,7 +86,7 @@ def report(
     for what, text in (("title", title), ("citation", citation)):
         check_type(text, str, what)
     check_named(report, named)
-    by_name = compare(*trees, names=names, prob=prob, scale=None, **named).trees
+    by_name = compare(*trees, names=names, prob=prob, scale=None, vcov=None, df=None, **named).trees
     chapters = chapters_of(by_name, no_priors="Not passed to bm.report; bm.sensitivity makes it.")
     if sensitivity is not None:
         chapters = [_with_priors(chapters, sensitivity)]

@@ -176,6 +176,15 @@ class Structure(ABC):
         slopes = self.pullback(xi[:, None, None], entry, dim)
         return slopes.transpose(1, 2, 0, *range(3, slopes.ndim))
 
+    def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(dim, dim, m) derivatives of Psi by its (co)variances and correlations at xi (n_free,).
+
+        Small-sample corrections need them where an SD is zero, and Psi has no slope in the SD. What has no derivative
+        there, as the variance of a zero effect that the family correlates with others, is left out.
+        """
+        slopes = self.directions(xi, dim)
+        return slopes if self.linear(dim) else slopes[:, :, slopes.any((0, 1))]
+
     def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
         """xi (n_free, n), in natural units, of members all over the family, from points (n_free, n) of the unit cube.
 

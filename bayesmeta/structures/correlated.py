@@ -34,6 +34,12 @@ class Correlated(Scaled):
         slope, bend = half * np.sin(xi[-1]), half * np.cos(xi[-1])
         return slope * first, bend * first + slope * slope * second
 
+    def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        s = np.broadcast_to(np.abs(xi[: self.n_tau(dim)]), dim)
+        by_rho = np.outer(s, s) * self.by_rho(self.rho_of(xi, dim)[0], dim)[0]
+        kept = [by_rho[:, :, None]] if by_rho.any() else []
+        return np.concatenate([super().variance_slopes(xi, dim), *kept], axis=2)
+
     def correlation_of(self, R: np.ndarray) -> float:
         """Rough value of the parameter for an empirical correlation matrix."""
         raise NotImplementedError
@@ -144,6 +150,10 @@ class CompoundSymmetry(Exchangeable):
 
     def check(self, dim: int) -> None:
         need_two_effects(self.name, dim)
+
+    def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """By the variance and the covariance, in which Psi is linear, also where both are zero."""
+        return np.stack([np.eye(dim), 1 - np.eye(dim)], axis=2)
 
 
 @register

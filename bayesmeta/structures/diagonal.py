@@ -103,6 +103,16 @@ class Scaled(Structure):
             return over_data_sets(M[:, :, None], xi)
         return over_data_sets(M[:, :, None] * np.eye(dim)[:, None, :], xi)
 
+    def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        if self.linear(dim):
+            return self.directions(xi, dim)
+        M = np.asarray(self.matrix(self.rho_of(xi, dim), dim))
+        if self.common:
+            return M[:, :, None]
+        s = np.abs(xi[:dim])
+        by_first = np.einsum("ij,ir,jr->ijr", M, np.eye(dim)[:, s > 0], s[:, None] / s[None, s > 0])
+        return np.asarray((by_first + by_first.swapaxes(0, 1)) / 2)
+
     def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
         if self.n_rho(dim):
             return super().rho_range(first, second, dim)

@@ -1,11 +1,12 @@
 """The table of coefficients of a summary: on the scale of the model and, where it has another, of the measure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import ndtr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
@@ -15,6 +16,7 @@ from bayesmeta.display.tables import Facts, Table, fixed, number, percent, pvalu
 from bayesmeta.errors import DataError
 from bayesmeta.inference.estimates import on_scale
 from bayesmeta.inference.predict import predict
+from bayesmeta.inference.reference import Reference
 from bayesmeta.tree.parameters import BETA, level_structures
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
 from bayesmeta.tree.response import EFFECT, Scale, has_predictors, label_of, measure_of, roles
@@ -28,14 +30,16 @@ _Block = tuple[tuple[str, ...], list[list[str]]]  # headings, and cells of every
 class Coefficients:
     """The table of one tree.
 
-    parameters : as `tree.parameters` has them, on the scale of the model. scale : that of the model, that of the
-    measure, or None for both side by side.
+    parameters : as `estimates.calibrated` has them, on the scale of the model. scale : that of the model, that of the
+    measure, or None for both side by side. used, asked : the reference of a fit, and the arguments that asked for it.
     """
 
     tree: xr.DataTree
     parameters: pd.DataFrame
     prob: float
     scale: Scale | None
+    used: Reference | None
+    asked: Mapping[str, Any]
 
     def table(self) -> Table:
         """Coefficients, and the prediction interval where there is one."""
@@ -43,7 +47,7 @@ class Coefficients:
         both = self.scale is None and record.has_response
         model = self.parameters[self.parameters["kind"] == BETA]
         blocks, rows = [], [str(label) for label in model.index]
-        new = new_effects(tree, self.prob)
+        new = new_effects(tree, self.prob, self.asked)
         rows += [f"prediction, {outcome}" if len(new) > 1 else "prediction interval" for outcome in new]
         if self.scale != "response":
             blocks.append(self._on_model(model, list(new.values())))
@@ -59,13 +63,15 @@ class Coefficients:
 
     def _on_model(self, model: pd.DataFrame, new: list[FloatArray]) -> _Block:
         """Estimates with their tests; of a posterior mean and SD."""
-        draws = is_posterior(self.tree)
-        names = ("mean", "sd", *_BOUNDS) if draws else ("estimate", "se", "z", "p-value", *_BOUNDS)
+        used = self.used
+        with_df = used is not None and bool(np.isfinite(model["df"].to_numpy(dtype=float)).any())
+        tests = () if used is None else (used.letter, *(("df",) if with_df else ()), "p-value")
+        names = ("mean", "sd", *_BOUNDS) if used is None else ("estimate", "se", *tests, *_BOUNDS)
         cells = []
         for _, row in model.iterrows():
             estimate, se, *bounds = (number(row[name], row["se"]) for name in ("estimate", "se", *_BOUNDS))
-            z = row["estimate"] / row["se"]
-            test = [] if draws else [fixed(z, 2), pvalue(2 * float(ndtr(-abs(z))))]
+            df = [fixed(row["df"], 1)] if with_df else []
+            test = [] if used is None else [fixed(row["statistic"], 2), *df, pvalue(row["pvalue"])]
             cells.append([estimate, se, *test, *bounds])
         largest, empty = float(model["se"].max()), [""] * (len(names) - 2)
         return names, [*cells, *([*empty, *(number(float(bound), largest) for bound in bounds)] for bounds in new)]
@@ -118,12 +124,15 @@ def _digits(row: pd.Series) -> float:
     return float(row["upper"] - row["lower"]) / 8
 
 
-def new_effects(tree: xr.DataTree, prob: float) -> dict[str, FloatArray]:
-    """Of every outcome the bounds for the true effect of a new study; none where there is no one interval."""
+def new_effects(tree: xr.DataTree, prob: float, asked: Mapping[str, Any] | None = None) -> dict[str, FloatArray]:
+    """Of every outcome the bounds for the true effect of a new study; none where there is no one interval.
+
+    asked : the arguments `vcov` and `df` of `bm.predict`.
+    """
     if not varies(tree) or has_predictors(tree) or tree.attrs["offset"] or not _same_designs(tree):
         return {}
     try:
-        predicted = predict(tree, {}, "prediction", prob)
+        predicted = predict(tree, {}, "prediction", prob, **(asked or {}))
     except DataError:  # the random part asks for predictors, though they are the same in all rows
         return {}
     bounds = np.stack([predicted[bound].to_numpy()[0] for bound in _BOUNDS], axis=-1)

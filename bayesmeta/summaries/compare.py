@@ -18,7 +18,8 @@ from bayesmeta.display.free_parameters import to_print
 from bayesmeta.display.paper import PaperTable, paper_tables, parameter_label
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.estimates import on_scale
+from bayesmeta.inference.estimates import calibrated, on_scale
+from bayesmeta.inference.reference import Vcov, reference
 from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
 from bayesmeta.summaries.paper_notes import interval_name
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
@@ -38,6 +39,8 @@ def compare(
     names: Sequence[str] | None = None,
     prob: float = 0.95,
     scale: Scale | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
     **named: xr.DataTree,
 ) -> "Comparison":
     """Estimates of several results trees side by side, with their criteria where these may be compared.
@@ -53,6 +56,9 @@ def compare(
     scale : {"model", "response"}, optional
         "response" has coefficients on the scale on which people read the measure, as odds ratios of log odds ratios;
         they have no standard errors there. By default the scale of the model.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of the fits, see `bm.estimates`; posteriors keep their
+        own intervals.
     **named : DataTree
         Further trees with their names, as in `compare(one=fit_1, two=fit_2)`.
 
@@ -84,8 +90,16 @@ def compare(
     chosen = _named(trees, names, named)
     if not chosen:
         raise SpecError("compare needs at least one results tree, got none")
-    tables = {name: on_scale(parameters(tree, prob), tree, prob, scale) for name, tree in chosen.items()}
+    tables = {name: _table(tree, prob, scale, vcov, df) for name, tree in chosen.items()}
     return Comparison(chosen, _dataset(tables), prob, scale == "response")
+
+
+def _table(tree: xr.DataTree, prob: float, scale: Scale | None, vcov: Vcov | None, df: str | None) -> pd.DataFrame:
+    """Estimates of one tree."""
+    frame = parameters(tree, prob)
+    if (vcov is not None or df is not None) and not is_posterior(tree):
+        frame = calibrated(frame, reference(tree, vcov, df), prob)
+    return on_scale(frame, tree, prob, scale)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

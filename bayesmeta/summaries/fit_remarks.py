@@ -10,32 +10,37 @@ from bayesmeta.display.remarks import varies
 from bayesmeta.display.tables import Facts, fixed, pvalue
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning
 from bayesmeta.estimation.methods import method_of
-from bayesmeta.inference.moderators import WaldTest, all_effects, omnibus
+from bayesmeta.inference.moderators import all_effects, omnibus
 from bayesmeta.inference.partition import TOTAL, r_squared
+from bayesmeta.inference.reference import JointTest, Reference
 from bayesmeta.tree.parameters import effects, level_structures
-from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
 _MOST_ROWS = 200  # beyond, R2 takes longer than a page may: it fits the model without predictors
 
 
-def moderators_and_fit(tree: xr.DataTree) -> list[Facts]:
+def moderators_and_fit(tree: xr.DataTree, used: Reference | None) -> list[Facts]:
     """The omnibus test of the predictors with R2, or of the effects of several outcomes; nothing for a posterior."""
-    if is_posterior(tree):
+    if used is None:
         return []
     pairs = []
-    if (test := omnibus(tree)) is not None:
+    if (test := omnibus(tree, used)) is not None:
         pairs.append(("Test of moderators", _words("QM", test)))
         if (share := explained(tree)) is not None:
             pairs.append(("R2", f"{fixed(share, 2)}% of the variance of true effects explained by the predictors"))
-    elif (test := all_effects(tree)) is not None:
+    elif (test := all_effects(tree, used)) is not None:
         pairs.append(("Test that all effects are zero", _words("chi2", test)))
     return [Facts(tuple(pairs))] if pairs else []
 
 
-def _words(name: str, test: WaldTest) -> str:
+def _words(name: str, test: JointTest) -> str:
+    """The chi-squared statistic by its name, or F with both degrees of freedom."""
+    if np.isnan(test.pvalue):
+        return "none: too few degrees of freedom"
     p = pvalue(test.pvalue)
-    return f"{name} = {fixed(test.statistic, 2)}, df {test.df}, p {p.replace('<', '< ') if '<' in p else f'= {p}'}"
+    by_normal = np.isinf(test.df2)
+    letter, df = (name, f"{test.df1:.0f}") if by_normal else ("F", f"{test.df1:.0f} and {test.df2:.4g}")
+    return f"{letter} = {fixed(test.statistic, 2)}, df {df}, p {p.replace('<', '< ') if '<' in p else f'= {p}'}"
 
 
 def explained(tree: xr.DataTree) -> float | None:

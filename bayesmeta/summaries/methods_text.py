@@ -10,6 +10,7 @@ from bayesmeta._validation import check_probability
 from bayesmeta.display import remarks
 from bayesmeta.display.escapes import for_latex, for_markdown
 from bayesmeta.display.tables import page_width
+from bayesmeta.inference.reference import Vcov
 from bayesmeta.summaries.paper_methods import methods_paragraphs
 from bayesmeta.summaries.paper_numbers import numbers_of
 from bayesmeta.summaries.paper_results import results_paragraphs
@@ -21,7 +22,13 @@ _BREAK = "\n\n"  # between paragraphs
 _REFERENCES, _NOTES = "References", "Notes for the authors"
 
 
-def methods_text(tree: xr.DataTree, prob: float = 0.95, scale: Scale | None = None) -> "MethodsText":
+def methods_text(
+    tree: xr.DataTree,
+    prob: float = 0.95,
+    scale: Scale | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
+) -> "MethodsText":
     """Paragraphs for the methods and the results section of a paper, with the references that they cite.
 
     Parameters
@@ -33,6 +40,8 @@ def methods_text(tree: xr.DataTree, prob: float = 0.95, scale: Scale | None = No
     scale : {"model", "response"}, optional
         Whether effects are given on the scale of the model or on that on which people read the measure, such as odds
         ratios of log odds ratios. By default the latter, where the measure has one.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`.
 
     Returns
     -------
@@ -69,7 +78,7 @@ def methods_text(tree: xr.DataTree, prob: float = 0.95, scale: Scale | None = No
     """
     prob = check_probability(prob)
     with reading_once():
-        about, cite = numbers_of(tree, prob, scale), Bibliography()
+        about, cite = numbers_of(tree, prob, scale, {"vcov": vcov, "df": df}), Bibliography()
         methods, results = methods_paragraphs(about, cite), results_paragraphs(about)
         return MethodsText(
             methods=_BREAK.join(methods),

@@ -10,6 +10,7 @@ from bayesmeta.display import remarks
 from bayesmeta.display.posterior_remarks import priors
 from bayesmeta.display.prose import among, counted, several, together
 from bayesmeta.display.tables import percent
+from bayesmeta.inference.reference import Reference
 from bayesmeta.model.spec import Level
 from bayesmeta.priors.in_words import in_words
 from bayesmeta.summaries import references as ref
@@ -130,12 +131,39 @@ def _left_out(about: Numbers) -> Iterator[str]:
         yield f"Of {possible:,} outcomes, {missing:,} {was} missing ({each}) and taken as {about.method.missing}."
 
 
+def _inference(used: Reference, cite: Bibliography) -> str:
+    """How coefficients are tested, in words."""
+    text, *sources = _INFERENCE[used.df]
+    if not used.cluster:
+        return f"{text}{cite.cite(*sources)}"
+    own = f"are based on a covariance that is robust to correlation within {used.n_clusters} clusters ({used.cluster})"
+    kind = f"{used.vcov}{cite.cite(ref.BELL_MCCAFFREY, ref.PUSTEJOVSKY_TIPTON)}"
+    return f"{own}, of kind {kind}, and {_CLUSTERED[used.df]}"
+
+
+_INFERENCE = {
+    "z": ("are based on the normal distribution (Wald)",),
+    "residual": ("are based on t distributions with observations less coefficients as degrees of freedom",),
+    "containment": ("are based on t distributions with containment degrees of freedom",),
+    "satterthwaite": ("are based on t distributions with Satterthwaite's degrees of freedom", ref.FAI_CORNELIUS),
+    "kenward-roger": ("use the covariance and degrees of freedom of Kenward and Roger", ref.KENWARD_ROGER),
+    "knapp-hartung": ("use the adjustment of Knapp and Hartung", ref.KNAPP_HARTUNG),
+    "knapp-hartung-adhoc": (
+        "use the adjustment of Knapp and Hartung, never with smaller standard errors than without",
+        ref.KNAPP_HARTUNG,
+    ),
+}
+_CLUSTERED = {
+    "z": "normal distributions",
+    "residual": "t distributions with clusters less coefficients as degrees of freedom",
+    "satterthwaite": "t distributions with Satterthwaite's degrees of freedom",
+}
+
+
 def _intervals(about: Numbers, cite: Bibliography) -> Iterator[str]:
     """Where the intervals and tests of a fit come from."""
-    yield (
-        f"{percent(about.prob)} confidence intervals (CI) and tests of coefficients are based on the normal "
-        "distribution (Wald)."
-    )
+    assert about.used is not None
+    yield f"{percent(about.prob)} confidence intervals (CI) and tests of coefficients {_inference(about.used, cite)}."
     if not about.varies or not about.with_bounds:
         return
     if about.by_q_profile:

@@ -1,8 +1,9 @@
 """What a paper says of one results tree in numbers: taken once from where the summary takes them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from bayesmeta.display.remarks import varies
 from bayesmeta.display.tables import percent
 from bayesmeta.estimation.methods import Method, method_of
 from bayesmeta.inference.estimates import estimates
-from bayesmeta.inference.moderators import WaldTest, all_effects, omnibus
+from bayesmeta.inference.moderators import all_effects, omnibus
+from bayesmeta.inference.reference import JointTest, Reference, reference
 from bayesmeta.measures import Measure
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.summaries.coefficients import Coefficients, new_effects
@@ -43,12 +45,18 @@ class Numbers:
     """Everything that the paragraphs ask of a tree.
 
     tree : of a fit or a posterior. prob : of the intervals. response : whether effects are given on the scale on which
-    people read the measure.
+    people read the measure. asked : the arguments `vcov` and `df`, for the coefficients of a fit.
     """
 
     tree: xr.DataTree
     prob: float
     response: bool
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def used(self) -> Reference | None:
+        """How tests and intervals of coefficients are made; None for a posterior."""
+        return reference(self.tree, **self.asked)
 
     @cached_property
     def spec(self) -> Spec:
@@ -97,14 +105,14 @@ class Numbers:
     @cached_property
     def coefficients(self) -> pd.DataFrame:
         """Of every coefficient `estimates`, what it is (`what`), and of a posterior the probability of its side."""
-        frame = estimates(self.tree, self.prob, "response") if self.response else self._estimates
+        frame = estimates(self.tree, self.prob, "response", **self.asked) if self.response else self._estimates
         frame = frame[frame["kind"] == BETA].copy()
         of_coef = roles(self.tree)
         frame["role"] = [of_coef[str(term)] for term in frame["term"]]
         frame["what"] = [self._what(role) for role in frame["role"]]
         words = [""] * len(frame)
         if self.bayes:
-            words = Coefficients(self.tree, self._estimates, self.prob, None).probabilities()
+            words = Coefficients(self.tree, self._estimates, self.prob, None, None, {}).probabilities()
         frame["probability"] = words
         return frame
 
@@ -116,12 +124,12 @@ class Numbers:
 
     @cached_property
     def _estimates(self) -> pd.DataFrame:
-        return estimates(self.tree, self.prob)
+        return estimates(self.tree, self.prob, **self.asked)
 
     @cached_property
     def new_effects(self) -> dict[str, FloatArray]:
         """By outcome the bounds of the prediction interval, where there is one for all."""
-        bounds = new_effects(self.tree, self.prob) if self.varies else {}
+        bounds = new_effects(self.tree, self.prob, self.asked) if self.varies else {}
         return {name: self.measure.to_response(own) if self.response else own for name, own in bounds.items()}
 
     @cached_property
@@ -190,14 +198,15 @@ class Numbers:
         return testable if len(testable) else None
 
     @cached_property
-    def moderators(self) -> WaldTest | None:
+    def moderators(self) -> JointTest | None:
         """The test of all predictors together, where there are several coefficients to test."""
-        test = None if self.bayes else omnibus(self.tree)
-        return test if test is not None and test.df > 1 else None
+        test = None if self.used is None else omnibus(self.tree, self.used)
+        return test if test is not None and test.df1 > 1 and np.isfinite(test.pvalue) else None
 
     @cached_property
-    def all_effects(self) -> WaldTest | None:
-        return None if self.bayes or self.regression else all_effects(self.tree)
+    def all_effects(self) -> JointTest | None:
+        test = None if self.used is None or self.regression else all_effects(self.tree, self.used)
+        return test if test is not None and np.isfinite(test.pvalue) else None
 
     @cached_property
     def explained(self) -> float | None:
@@ -206,8 +215,8 @@ class Numbers:
         return explained(self.tree) if known else None
 
 
-def numbers_of(tree: xr.DataTree, prob: float, scale: Scale | None) -> Numbers:
+def numbers_of(tree: xr.DataTree, prob: float, scale: Scale | None, asked: Mapping[str, Any]) -> Numbers:
     """The numbers of a tree; by default on the scale on which people read the measure, where it has one."""
     if scale is None:
-        return Numbers(tree, prob, measure_of(tree).has_response)
-    return Numbers(tree, prob, on_response(tree, scale))
+        return Numbers(tree, prob, measure_of(tree).has_response, asked)
+    return Numbers(tree, prob, on_response(tree, scale), asked)

@@ -14,6 +14,7 @@ from bayesmeta.display import remarks
 from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
 from bayesmeta.display.prose import MINUS, decimal, degrees, figures, p_equals, together, with_interval
 from bayesmeta.display.tables import fixed, percent
+from bayesmeta.inference.reference import JointTest
 from bayesmeta.model.spec import Level
 from bayesmeta.summaries.paper_numbers import NUMBERS, Numbers
 from bayesmeta.tree.parameters import PSI, RHO, TAU
@@ -58,12 +59,18 @@ def _coefficient(about: Numbers, row: pd.Series, named: bool, first: bool) -> st
     ratio = about.response and about.measure.is_ratio
     values = [float(row[name]) for name in NUMBERS]
     shown = figures(values, positive=ratio, least=2 * ratio, se=float(row["se"]))
-    if about.bayes:
-        more = [_probability(about, row)] if row["probability"] else []
-    else:
-        more = [f"z = {decimal(float(row['statistic']), 2)}", p_equals(float(row["pvalue"]))]
+    of_draws = [_probability(about, row)] if row["probability"] else []
+    more = of_draws if about.bayes else _test(row)
     known = np.isfinite(row["se"]) or np.isfinite(values[1])
     return with_interval(shown, about.interval * first, more if known else []) + _place(about, str(row["term"]), named)
+
+
+def _test(row: pd.Series) -> list[str]:
+    """z, or t with its degrees of freedom, and p; nothing where there is no test."""
+    if np.isnan(row["pvalue"]):
+        return []
+    letter = "z" if np.isinf(row["df"]) else f"t({decimal(float(row['df']), 1)})"
+    return [f"{letter} = {decimal(float(row['statistic']), 2)}", p_equals(float(row["pvalue"]))]
 
 
 def _probability(about: Numbers, row: pd.Series) -> str:
@@ -105,12 +112,20 @@ def _prediction(about: Numbers) -> Iterator[str]:
 
 def _predictors(about: Numbers) -> Iterator[str]:
     if (test := about.moderators) is not None:
-        yield f"The test of all predictors together gave {_chi_squared(test.statistic, test.df, test.pvalue)}."
+        yield f"The test of all predictors together gave {_joint(test)}."
     elif (test := about.all_effects) is not None:
-        yield f"The test that all effects are zero gave {_chi_squared(test.statistic, test.df, test.pvalue)}."
+        yield f"The test that all effects are zero gave {_joint(test)}."
     if about.explained is not None:
         what = "predictor" if about.moderators is None else "predictors"
         yield f"The {what} explained {fixed(about.explained, 1)}% of the variance of true effects (R²)."
+
+
+def _joint(test: JointTest) -> str:
+    """Chi-squared, or F with both degrees of freedom."""
+    if np.isinf(test.df2):
+        return _chi_squared(test.statistic, test.df1, test.pvalue)
+    df = f"{test.df1:.0f} and {decimal(test.df2, 1)} degrees of freedom"
+    return f"F = {fixed(test.statistic, 2)} on {df} ({p_equals(test.pvalue)})"
 
 
 def _chi_squared(statistic: float, df: float, p: float) -> str:

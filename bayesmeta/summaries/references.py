@@ -32,6 +32,27 @@ R_SQUARED = (
     "Foundation."
 )
 PINHEIRO_BATES = "Pinheiro JC, Bates DM (2000). Mixed-effects models in S and S-PLUS. New York: Springer."
+KNAPP_HARTUNG = (
+    "Knapp G, Hartung J (2003). Improved tests for a random effects meta-regression with a single covariate. "
+    "Statistics in Medicine 22:2693-2710."
+)
+KENWARD_ROGER = (
+    "Kenward MG, Roger JH (1997). Small sample inference for fixed effects from restricted maximum likelihood. "
+    "Biometrics 53:983-997."
+)
+FAI_CORNELIUS = (
+    "Fai AH, Cornelius PL (1996). Approximate F-tests of multiple degree of freedom hypotheses in generalized least "
+    "squares analyses of unbalanced split-plot experiments. Journal of Statistical Computation and Simulation "
+    "54:363-378."
+)
+BELL_MCCAFFREY = (
+    "Bell RM, McCaffrey DF (2002). Bias reduction in standard errors for linear regression with multi-stage samples. "
+    "Survey Methodology 28:169-181."
+)
+PUSTEJOVSKY_TIPTON = (
+    "Pustejovsky JE, Tipton E (2018). Small-sample methods for cluster-robust variance estimation and hypothesis "
+    "testing in fixed effects models. Journal of Business & Economic Statistics 36:672-683."
+)
 NUTS = (
     "Hoffman MD, Gelman A (2014). The No-U-Turn Sampler: adaptively setting path lengths in Hamiltonian Monte Carlo. "
     "Journal of Machine Learning Research 15:1593-1623."

@@ -1,8 +1,8 @@
 """What a results tree says, on one page: estimates, heterogeneity, criteria and every reservation."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,8 @@ from bayesmeta.display.export import Page
 from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
 from bayesmeta.display.paper import PaperTable, paper_tables
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
-from bayesmeta.inference.estimates import estimates
+from bayesmeta.inference.estimates import calibrated, estimates
+from bayesmeta.inference.reference import NORMAL, WORDS, Reference, Vcov, reference
 from bayesmeta.summaries.coefficients import Coefficients
 from bayesmeta.summaries.fit_remarks import criteria, moderators_and_fit
 from bayesmeta.summaries.paper_notes import as_rows_are_called, interval_name, measured, reading_notes, row_label
@@ -34,6 +35,8 @@ def summary(
     prob: float = 0.95,
     components: Literal["sd", "variance"] = "sd",
     scale: Scale | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "Summary":
     """One page about a results tree; prints in a terminal and shows as tables in a notebook.
 
@@ -49,6 +52,9 @@ def summary(
     scale : {"model", "response"}, optional
         Whether coefficients are shown on the scale of the model or on that on which people read the measure, such as
         odds ratios. By default both, side by side.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of a fit, for the table, the test of all predictors
+        and the prediction interval; see `bm.estimates`.
 
     Returns
     -------
@@ -83,7 +89,10 @@ def summary(
     check_choice(components, ("sd", "variance"), "components")
     with reading_once():
         on_response(tree, scale)
-        return Summary(tree, parameters(tree, prob), prob, components == "variance", scale)
+        used = reference(tree, vcov, df)
+        table = calibrated(parameters(tree, prob), used, prob)
+        asked = {"vcov": vcov, "df": df}
+        return Summary(tree, table, prob, components == "variance", scale, used, asked)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -95,10 +104,12 @@ class Summary(Page):
     prob: float
     variances: bool
     scale: Scale | None = None
+    used: Reference | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Every parameter, as `bm.estimates` has them."""
-        return estimates(self.tree, self.prob, self.scale)
+        return estimates(self.tree, self.prob, self.scale, **self.asked)
 
     def components(self) -> pd.DataFrame:
         """Between-group part over (level, effect): `tau` or `variance`, se, lower, upper, and correlations.
@@ -132,7 +143,7 @@ class Summary(Page):
             Facts((*alarms, *self._model()), remarks.model_name(tree)),
             self.fixed_table(),
             *self._coefficients.note(),
-            *moderators_and_fit(tree),
+            *moderators_and_fit(tree, self.used),
             *(self._between() if is_posterior(tree) or remarks.varies(tree) else []),
             *tests(tree, self.prob),
             *(posterior_remarks.page(tree) if is_posterior(tree) else criteria(tree)),
@@ -153,7 +164,7 @@ class Summary(Page):
 
     @property
     def _coefficients(self) -> Coefficients:
-        return Coefficients(self.tree, self.table, self.prob, self.scale)
+        return Coefficients(self.tree, self.table, self.prob, self.scale, self.used, self.asked)
 
     def _model(self) -> list[tuple[str, str]]:
         """What was fitted to what; random part and structure where there is something to say about them."""
@@ -165,7 +176,9 @@ class Summary(Page):
             head.append(("Psi", remarks.structure(tree)))
         levels = bool(tree.attrs["random"] or tree.attrs["groups"])
         head.append(("Data", remarks.counts(tree) if levels else remarks.observations(tree)))
-        return [*head, *([("Measure", record.label)] if record.name != "generic" else [])]
+        if record.name != "generic":
+            head.append(("Measure", record.label))
+        return [*head, *([("Inference", self.used.words)] if self.used and self.used.words != WORDS[NORMAL] else [])]
 
     def _between(self) -> list[Table]:
         """One table of all levels where each has one effect, else one per level."""

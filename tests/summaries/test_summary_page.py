@@ -10,7 +10,6 @@ import xarray as xr
 
 import bayesmeta as bm
 from bayesmeta.display.prior_effect import flat_prior_means
-from bayesmeta.inference.moderators import omnibus
 from bayesmeta.inference.partition import excess_error
 from bayesmeta.priors import Prior
 from bayesmeta.priors.model_priors import ModelPriors
@@ -93,7 +92,7 @@ def test_several_outcomes_have_a_joint_test() -> None:
     assert "Test that all effects are zero  chi2 = 108.86, df 2, p < 0.0001" in page
     assert [len(cells(page, f"prediction, {outcome}")) for outcome in ("PD", "AL")] == [2, 2]
     assert "Test of moderators" not in str(page)
-    assert omnibus(bm.fit(berkey("PD + AL ~ year"))).df == 2
+    assert bm.wald_test(bm.fit(berkey("PD + AL ~ year")))["df1"] == 2
 
 
 def test_a_fixed_effects_model_does_not_speak_of_tau() -> None:

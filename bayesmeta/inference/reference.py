@@ -1,0 +1,226 @@
+"""How statements about the fixed part are calibrated: the covariance of the coefficients, and their distribution.
+
+Everything that tests or brackets coefficients asks here, with the two arguments `vcov` and `df` as users write them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
+
+from bayesmeta import tree_schema as schema
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_choice, check_keys, check_mapping
+from bayesmeta.errors import BoundaryWarning, SpecError, warn
+from bayesmeta.inference import adjusted, robust
+from bayesmeta.inference.adjusted import Calibration, NoTestError
+from bayesmeta.kernel.sandwich import KINDS
+from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.specification import group
+
+Vcov = str | Mapping[str, Any]
+NORMAL = "z"
+WORDS = {
+    NORMAL: "normal",
+    "residual": "t with residual degrees of freedom",
+    "containment": "t with containment degrees of freedom",
+    "satterthwaite": "t with Satterthwaite degrees of freedom",
+    "kenward-roger": "Kenward-Roger",
+    "knapp-hartung": "Knapp-Hartung",
+    "knapp-hartung-adhoc": "Knapp-Hartung, never narrower than without",
+}
+MODEL = "model"
+
+
+class Tests(NamedTuple):
+    """Contrasts one by one: arrays (q,). df is infinite for the normal distribution, NaN where there is no test."""
+
+    estimate: FloatArray
+    se: FloatArray
+    statistic: FloatArray
+    df: FloatArray
+    pvalue: FloatArray
+
+    def bounds(self, prob: float) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper end of central intervals."""
+        half = quantile(prob, self.df) * self.se
+        return self.estimate - half, self.estimate + half
+
+
+class JointTest(NamedTuple):
+    """That several contrasts are zero: F, or chi-squared where df2 is infinite; NaN where there is no test."""
+
+    statistic: float
+    df1: float
+    df2: float
+    pvalue: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The fixed part of a fit with its covariance and its reference distribution; made by `reference`.
+
+    vcov, df : what was used, in words of the arguments; cluster : the clusters of a sandwich, "" without.
+    cov : (P, P) covariance for the standard errors.
+    """
+
+    vcov: str
+    df: str
+    beta: FloatArray
+    cov: FloatArray
+    calibration: Calibration
+    cluster: str = ""
+    n_clusters: int = 0
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What was used, as attributes of an output."""
+        used: dict[str, Any] = {"vcov": self.vcov, "df": self.df}
+        return used | ({"cluster": self.cluster, "n_clusters": self.n_clusters} if self.cluster else {})
+
+    @property
+    def words(self) -> str:
+        """How tests and intervals were made, in words."""
+        distribution = WORDS[self.df]
+        if not self.cluster:
+            return distribution
+        return f"{self.vcov} covariance by {self.n_clusters} clusters ({self.cluster}), {distribution}"
+
+    @property
+    def letter(self) -> str:
+        """Of the statistic of one contrast."""
+        return "z" if self.df == NORMAL else "t"
+
+    def each(self, contrasts: FloatArray, null: FloatArray | float = 0.0) -> Tests:
+        """Tests that single contrasts (q, P) of the coefficients have the values `null`."""
+        estimate = contrasts @ self.beta
+        se = np.sqrt(np.einsum("qp,pr,qr->q", contrasts, self.cov, contrasts))
+        df = self.dfs(contrasts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistic = (estimate - null) / se
+        return Tests(estimate, se, statistic, df, 2 * _lower_tail(-np.abs(statistic), df))
+
+    def joint(self, contrasts: FloatArray, null: FloatArray | float = 0.0) -> JointTest:
+        """Test that all contrasts (q, P), which are linearly independent, have the values `null`."""
+        q = len(contrasts)
+        away = contrasts @ self.beta - null
+        wald = float(away @ np.linalg.solve(contrasts @ self.cov @ contrasts.T, away))
+        try:
+            df2, scale = self.calibration.joint(contrasts.T)
+        except NoTestError as reason:
+            warn(f"no test: {reason}", BoundaryWarning)
+            return JointTest(np.nan, q, np.nan, np.nan)
+        if np.isinf(df2):
+            return JointTest(wald, q, df2, float(chdtrc(q, wald)))
+        F = scale * wald / q
+        return JointTest(F, q, df2, float(fdtrc(q, df2, F)))
+
+    def dfs(self, contrasts: FloatArray) -> FloatArray:
+        """Degrees of freedom (q,) of contrasts (q, P): infinite for the normal distribution, NaN without a test."""
+        different, of = np.unique(contrasts, axis=0, return_inverse=True)
+        return np.array([self._df(c) for c in different], dtype=float)[of.reshape(-1)]
+
+    def _df(self, contrast: FloatArray) -> float:
+        if np.isnan(contrast).any():
+            return np.nan
+        try:
+            return self.calibration.single(contrast)
+        except NoTestError:
+            return np.nan
+
+
+def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None) -> Reference | None:
+    """The reference of a fit; None for a posterior, whose intervals are its own.
+
+    Parameters
+    ----------
+    tree : results tree of `bm.fit`.
+    vcov : None, the covariance of the model; a kind of sandwich, such as "CR2", with the outer groups as clusters; or
+        a dict with "kind" and "cluster", a column in whose values the outer groups nest.
+    df : reference distribution. None is "z" with the model's covariance and "satterthwaite" with a sandwich.
+
+    Raises
+    ------
+    SpecError
+        When an argument is unknown, or the model, the method or the clusters do not allow what is asked for.
+    """
+    if is_posterior(tree):
+        _refuse(vcov, "vcov")
+        _refuse(df, "df")
+        return None
+    kind, cluster = _sandwich_of(vcov)
+    allowed = [NORMAL, *adjusted.KINDS] if kind == MODEL else [NORMAL, *robust.KINDS]
+    if df is not None and kind != MODEL and df in adjusted.KINDS and df not in allowed:
+        raise SpecError(
+            f'df="{df}" has no meaning with vcov="{kind}", which does not rest on the model\'s covariances\n'
+            '  take df="satterthwaite" or df="residual", or leave vcov out'
+        )
+    df = check_choice(df or (NORMAL if kind == MODEL else robust.DEFAULT), allowed, "df")
+    estimate = group(tree, schema.ESTIMATE)
+    beta, cov = estimate["beta"].to_numpy(), estimate["beta_cov"].to_numpy()
+    if kind != MODEL:
+        return _robust(tree, beta, cov, kind, cluster, df)
+    if df == NORMAL:
+        return Reference(MODEL, NORMAL, beta, cov, Normal())
+    cov, calibration = adjusted.KINDS[df](tree)
+    return Reference(MODEL, df, beta, cov, calibration)
+
+
+def reference_of_fit(tree: xr.DataTree, vcov: Vcov | None, df: str | None, what: str) -> Reference:
+    """The same where a posterior has no answer."""
+    made = reference(tree, vcov, df)
+    if made is None:
+        raise SpecError(f"{what} is for fits by bm.fit; of a posterior ask for intervals: bm.estimates(tree)")
+    return made
+
+
+def _refuse(value: object, name: str) -> None:
+    if value is not None:
+        raise SpecError(
+            f"{name} is for fits: the intervals of a posterior are its own\n"
+            f"  leave {name} out, or pass a tree of bm.fit"
+        )
+
+
+def _robust(tree: xr.DataTree, beta: FloatArray, cov: FloatArray, kind: str, cluster: str | None, df: str) -> Reference:
+    made, name = robust.sandwich_of(tree, kind, cluster)
+    calibration = Normal() if df == NORMAL else robust.KINDS[df](made)
+    return Reference(kind, df, beta, made.cov, calibration, name, made.clusters.n)
+
+
+def _sandwich_of(vcov: Vcov | None) -> tuple[str, str | None]:
+    """Kind of covariance and column of the clusters, None where they are the outer groups."""
+    if vcov is None:
+        return MODEL, None
+    if isinstance(vcov, str):
+        return check_choice(vcov, [MODEL, *KINDS], "vcov"), None
+    table = check_mapping(vcov, "vcov", 'a kind such as "CR2", or {"kind": "CR2", "cluster": "study"}')
+    check_keys(table, ("kind", "cluster"), "vcov", required=("kind",))
+    kind, cluster = check_choice(table["kind"], list(KINDS), "vcov['kind']"), table.get("cluster")
+    return kind, cluster
+
+
+class Normal(Calibration):
+    """The standard normal distribution, and chi-squared ones."""
+
+    def single(self, contrast: FloatArray) -> float:
+        return np.inf
+
+    def joint(self, contrasts: FloatArray) -> tuple[float, float]:
+        return np.inf, 1.0
+
+
+def quantile(prob: float, df: FloatArray | float) -> FloatArray:
+    """Of the upper end of a central interval: normal where df is infinite, NaN where it is."""
+    df = np.asarray(df, dtype=float)
+    finite = np.where(np.isfinite(df), df, 1.0)
+    t = np.where(np.isinf(df), ndtri(0.5 + prob / 2), stdtrit(finite, 0.5 + prob / 2))
+    return np.where(np.isnan(df), np.nan, t)
+
+
+def _lower_tail(t: FloatArray, df: FloatArray) -> FloatArray:
+    finite = np.where(np.isfinite(df), df, 1.0)
+    return np.where(np.isnan(df), np.nan, np.where(np.isinf(df), ndtr(t), stdtr(finite, t)))

@@ -1,0 +1,97 @@
+"""Wald tests of several coefficients, or combinations of them, at once."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta._validation import check_probability
+from bayesmeta.errors import SpecError
+from bayesmeta.inference.contrasts import Contrasts, of_terms, written
+from bayesmeta.inference.moderators import omnibus_contrasts
+from bayesmeta.inference.reference import Vcov, reference_of_fit
+from bayesmeta.tree.specification import spec_from_tree
+
+CONTRAST = "contrast"
+
+
+def wald_test(
+    tree: xr.DataTree,
+    terms: str | list[str] | None = None,
+    contrast: Any = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
+    prob: float = 0.95,
+) -> xr.Dataset:
+    """Test that several coefficients, or combinations of them, are zero or have other values.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results tree of `bm.fit`, also one read back from a file.
+    terms : str or list of str, optional
+        Terms of the fixed part, as "alloc", "C(alloc)" or "ablat:year", with all their coefficients, of all outcomes;
+        or coefficients, as "PD.year". Tested together.
+    contrast : str, dict, array or list of these, optional
+        Combinations of coefficients: text such as "ablat = 0, year = 2" or "PD.year - AL.year", weights by coefficient
+        such as `{"PD.year": 1, "AL.year": -1}`, or numbers (P,) or (q, P), one for each coefficient. By default, and
+        without `terms`, all predictors: that means do not depend on them (the QM of metafor), or, in a model without
+        predictors, that the means are zero.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients, see `bm.estimates`.
+    prob : float, default 0.95
+        Probability of the intervals of the single combinations, between 0 and 1.
+
+    Returns
+    -------
+    Dataset
+        Of all together `statistic`, `df1`, `df2`, `pvalue`: chi-squared with df1 degrees of freedom where df2 is
+        infinite, else F, for "kenward-roger" and for a sandwich with its factor; NaN where there is no test. Over
+        `contrast`, of each alone: `estimate`, `se`, `lower`, `upper`, `null` (the value that it is compared with) and
+        `contrast_pvalue`. The attributes say which `vcov` and `df` were used.
+
+    Raises
+    ------
+    SpecError
+        When a term or a coefficient is unknown, combinations have the wrong length or are linearly dependent, the tree
+        is not that of a fit, or `vcov` or `df` is not for it.
+
+    Warns
+    -----
+    BoundaryWarning
+        When there is no test, for the reason in the message.
+
+    References
+    ----------
+    Kenward and Roger (1997), Biometrics 53:983-997; Fai and Cornelius (1996), J. Stat. Comput. Simul. 54:363-378;
+    Tipton and Pustejovsky (2015), J. Educ. Behav. Stat. 40:604-634.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> fit = bm.fit(bm.specify("logor ~ alloc + ablat", bm.datasets.load("bcg"), S="logorvar"))
+    >>> test = bm.wald_test(fit, "alloc", df="residual")
+    >>> [round(test[name].item(), 4) for name in ("statistic", "df1", "df2", "pvalue")]
+    [0.5735, 2.0, 9.0, 0.5829]
+    """
+    if terms is not None and contrast is not None:
+        raise SpecError("wald_test takes terms or contrast, not both; write all as contrast")
+    prob = check_probability(prob)
+    used, spec = reference_of_fit(tree, vcov, df, "bm.wald_test"), spec_from_tree(tree)
+    if terms is not None:
+        made = of_terms(spec, terms)
+    elif contrast is not None:
+        made = written(spec, contrast)
+    else:
+        matrix = omnibus_contrasts(tree)
+        made = Contrasts(matrix, np.zeros(len(matrix)), written(spec, matrix).labels)
+    together, each = used.joint(made.matrix, made.null), used.each(made.matrix, made.null)
+    lower, upper = each.bounds(prob)
+    of_each = {"estimate": each.estimate, "se": each.se, "lower": lower, "upper": upper, "null": made.null}
+    return xr.Dataset(
+        {name: (CONTRAST, values) for name, values in (of_each | {"contrast_pvalue": each.pvalue}).items()}
+        | {name: float(value) for name, value in together._asdict().items()},
+        {CONTRAST: pd.Index(made.labels, dtype=object)},
+        used.attrs | {"prob": prob},
+    )
