@@ -67,6 +67,19 @@ Out = Annotated[
     ),
 ]
 
+Df = Annotated[
+    str | None,
+    typer.Option(
+        "--df",
+        help="Tests of coefficients of fits: z, residual, containment, satterthwaite, kenward-roger, knapp-hartung.",
+    ),
+]
+Vcov = Annotated[
+    str | None, typer.Option("--vcov", help="Robust covariance of the coefficients of fits: CR0 to CR3, best CR2.")
+]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", help="Column of the clusters for --vcov; by default the outer groups.")
+]
 TableOut = Annotated[
     Path | None,
     typer.Option(

@@ -28,12 +28,17 @@ def json_text(record: dict[str, Any]) -> str:
     return json.dumps({"bayesmeta": __version__, **_plain(record)}, indent=2, ensure_ascii=False)
 
 
-def tree_record(tree: xr.DataTree) -> dict[str, Any]:
-    """What a results tree says: the model, estimates with intervals, heterogeneity, and whether to trust it."""
+def tree_record(tree: xr.DataTree, **tested: Any) -> dict[str, Any]:
+    """What a results tree says: the model, estimates with intervals, heterogeneity, and whether to trust it.
+
+    tested : the arguments `vcov` and `df` of `bm.estimates`, which are then in the record.
+    """
     record: dict[str, Any] = {name: tree.attrs[name] for name in _ATTRIBUTES if tree.attrs.get(name)}
     record |= {"random": remarks.random(tree), "psi": remarks.structure(tree), "data": remarks.counts(tree)}
     record |= {"warnings": remarks.alarms(tree), "notes": remarks.notes(tree)}
-    record["estimates"] = estimates(tree).reset_index().to_dict("records")
+    frame = estimates(tree, **tested)
+    record |= {str(name): value for name, value in frame.attrs.items() if tested and name not in ("prob", "scale")}
+    record["estimates"] = frame.reset_index().to_dict("records")
     record["heterogeneity"] = _rows(group(tree, schema.HETEROGENEITY))
     if is_posterior(tree):
         record["diagnostics"] = _rows(group(tree, schema.DIAGNOSTICS)[["r_hat", "ess_bulk", "ess_tail"]])

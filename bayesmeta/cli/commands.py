@@ -9,6 +9,8 @@ from bayesmeta.cli import work
 from bayesmeta.cli.app import (
     AsJson,
     Chains,
+    Cluster,
+    Df,
     Draws,
     ModelFile,
     OneModel,
@@ -19,6 +21,7 @@ from bayesmeta.cli.app import (
     TableOut,
     TargetAccept,
     Tune,
+    Vcov,
     command,
 )
 
@@ -115,11 +118,14 @@ def show(
         Literal["summary", "studies", "heterogeneity"],
         typer.Option(help="studies: each with its counts, estimate, interval and weight; heterogeneity: Q, I2 and H2."),
     ] = "summary",
+    df: Df = None,
+    vcov: Vcov = None,
+    cluster: Cluster = None,
     out: TableOut = None,
     json: AsJson = False,
 ) -> None:
     """Print saved results, or save them as tables of a paper."""
-    work.presentation.show(file, model, of, out, json)
+    work.presentation.show(file, model, of, work.inference_options.Tested(df, vcov, cluster), out, json)
 
 
 @command
@@ -130,11 +136,15 @@ def estimates(
         Literal["model", "response"], typer.Option(help="response: odds ratios of log odds ratios, and the like.")
     ] = "model",
     prob: Annotated[float, typer.Option(help="Probability of the intervals, between 0 and 1.")] = 0.95,
+    df: Df = None,
+    vcov: Vcov = None,
+    cluster: Cluster = None,
     out: TableOut = None,
     json: AsJson = False,
 ) -> None:
     """Print every estimate of saved results as CSV, one a row, or as JSON, or save them as a table of a paper."""
-    work.presentation.print_estimates(file, model, scale, prob, out, json)
+    tested = work.inference_options.Tested(df, vcov, cluster)
+    work.presentation.print_estimates(file, model, scale, prob, tested, out, json)
 
 
 @command
@@ -146,12 +156,16 @@ def methods(
         typer.Option(help="response, the default where a measure has one: odds ratios of log odds ratios."),
     ] = None,
     prob: Annotated[float, typer.Option(help="Probability of the intervals, between 0 and 1.")] = 0.95,
+    df: Df = None,
+    vcov: Vcov = None,
+    cluster: Cluster = None,
     form: Annotated[Literal["text", "markdown", "latex"], typer.Option("--format", help="Form of the text.")] = "text",
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
     """Print the methods and results sections of a paper with references, of saved results or of models it fits."""
-    work.paper_text.methods(file, model, scale, prob, form, json, allow_outside)
+    tested = work.inference_options.Tested(df, vcov, cluster)
+    work.paper_text.methods(file, model, scale, prob, tested, form, json, allow_outside)
 
 
 @command

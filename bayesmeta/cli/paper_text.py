@@ -8,6 +8,7 @@ from typing import Literal
 from bayesmeta._validation import check_probability
 from bayesmeta.cli.app import FAILED, echo, fail
 from bayesmeta.cli.as_json import json_text
+from bayesmeta.cli.inference_options import Tested
 from bayesmeta.cli.presentation import read_results
 from bayesmeta.cli.run_models import chosen_models
 from bayesmeta.errors import BayesmetaError
@@ -21,13 +22,20 @@ Form = Literal["text", "markdown", "latex"]
 
 
 def methods(
-    file: Path, model: str | None, scale: Scale | None, prob: float, form: Form, json: bool, outside: bool
+    file: Path,
+    model: str | None,
+    scale: Scale | None,
+    prob: float,
+    tested: Tested,
+    form: Form,
+    json: bool,
+    outside: bool,
 ) -> None:
     """Print the text of every model; those of a model file are fitted by its methods."""
     check_probability(prob, "--prob")
     texts: dict[str, MethodsText] = {}
     failures: dict[str, BayesmetaError] = {}
-    for name, text in _texts(file, model, scale, prob, outside):
+    for name, text in _texts(file, model, scale, prob, tested, outside):
         if isinstance(text, BayesmetaError):
             failures[name] = text
         else:
@@ -45,18 +53,21 @@ def methods(
 
 
 def _texts(
-    file: Path, model: str | None, scale: Scale | None, prob: float, outside: bool
+    file: Path, model: str | None, scale: Scale | None, prob: float, tested: Tested, outside: bool
 ) -> Iterator[tuple[str, MethodsText | BayesmetaError]]:
     """Name and text of every model, or why there is none."""
     if not is_declared(file):
         trees = read_results(file, model)
-        yield from ((name, methods_text(tree, prob, scale)) for name, tree in trees.items())
+        tested.check(trees.values())
+        yield from ((name, methods_text(tree, prob, scale, **tested.of(tree))) for name, tree in trees.items())
         return
     analysis = load_analysis(file, allow_outside=outside)
     for name in chosen_models(analysis, model):
         declared = analysis.models[name]
         try:
-            yield name, methods_text(fit(declared.spec, method=declared.method), prob, scale)
+            tree = fit(declared.spec, method=declared.method)
+            tested.check([tree])
+            yield name, methods_text(tree, prob, scale, **tested.of(tree))
         except BayesmetaError as error:
             yield name, error
 

@@ -12,6 +12,7 @@ from bayesmeta._validation import check_name
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.cli.app import FAILED, echo, fail, remark
 from bayesmeta.cli.as_json import json_text, tree_record
+from bayesmeta.cli.inference_options import Tested
 from bayesmeta.display.paper_files import check_table_path, write_tables
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.methods import method_named
@@ -31,10 +32,18 @@ def read_results(file: Path, model: str | None) -> dict[str, xr.DataTree]:
 
 
 def print_estimates(
-    file: Path, model: str | None, scale: Literal["model", "response"], prob: float, out: Path | None, json: bool
+    file: Path,
+    model: str | None,
+    scale: Literal["model", "response"],
+    prob: float,
+    tested: Tested,
+    out: Path | None,
+    json: bool,
 ) -> None:
     _check_out(out, json)
-    frames = {name: estimates(tree, prob, scale) for name, tree in read_results(file, model).items()}
+    trees = read_results(file, model)
+    tested.check(trees.values())
+    frames = {name: estimates(tree, prob, scale, **tested.of(tree)) for name, tree in trees.items()}
     if out is not None:
         _save({name: table(frame) for name, frame in frames.items()}, out)
         return
@@ -47,20 +56,30 @@ def print_estimates(
 
 
 def show(
-    file: Path, model: str | None, of: Literal["summary", "studies", "heterogeneity"], out: Path | None, json: bool
+    file: Path,
+    model: str | None,
+    of: Literal["summary", "studies", "heterogeneity"],
+    tested: Tested,
+    out: Path | None,
+    json: bool,
 ) -> None:
     _check_out(out, json)
     if json and of != "summary":
         raise SpecError(f"--json has the whole of the results, not only --of {of}\n  leave --of out")
+    if tested and of != "summary":
+        raise SpecError(f"--df and --vcov are for the summary, not for --of {of}\n  leave them out")
     trees = read_results(file, model)
+    tested.check(trees.values())
     if out is not None:
-        _save({name: table(tree, of) for name, tree in trees.items()}, out)
+        pages = {name: summary(tree, **tested.of(tree)) if tested else tree for name, tree in trees.items()}
+        _save({name: table(page, None if tested else of) for name, page in pages.items()}, out)
         return
     if json:
-        echo(json_text({"file": str(file), "results": {name: tree_record(tree) for name, tree in trees.items()}}))
+        records = {name: tree_record(tree, **tested.of(tree)) for name, tree in trees.items()}
+        echo(json_text({"file": str(file), "results": records}))
         return
     for name, tree in trees.items():
-        page = summary(tree) if of == "summary" else table(tree, of)
+        page = summary(tree, **tested.of(tree)) if of == "summary" else table(tree, of)
         echo(f"\n== {name}\n\n{page}" if name else str(page))
 
 
