@@ -14,7 +14,7 @@ from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.tree.parameters import BETA, PSI, RHO, TAU, covariances, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
 from bayesmeta.tree.response import Scale, is_read_elsewhere, measure_of, on_response, roles, to_response
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, reading_once
 
 COLUMNS = (
     *("term", "kind", "level", "outcome", "estimate", "se", "lower", "upper"),
@@ -95,13 +95,14 @@ def estimates(
     parameter
     beta[Intercept]    0.4746 NaN  0.3296  0.6835
     """
-    on_response(tree, scale)  # before anything is computed
-    used = reference(tree, vcov, df)
-    frame = pd.concat([calibrated(parameters(tree, prob), used, prob), covariances(tree, prob)])
-    frame.insert(3, "outcome", _outcomes(tree, frame))
-    numbers = ["estimate", "se", "lower", "upper"]
-    frame[numbers] = frame[numbers].astype(float)
-    frame = on_scale(frame, tree, prob, scale)[list(COLUMNS)]
+    with reading_once():
+        on_response(tree, scale)  # before anything is computed
+        used = reference(tree, vcov, df)
+        frame = pd.concat([calibrated(parameters(tree, prob), used, prob), covariances(tree, prob)])
+        frame.insert(3, "outcome", _outcomes(tree, frame))
+        numbers = ["estimate", "se", "lower", "upper"]
+        frame[numbers] = frame[numbers].astype(float)
+        frame = on_scale(frame, tree, prob, scale)[list(COLUMNS)]
     frame.attrs = {"prob": prob, "scale": scale or "model"}
     for name, value in ({} if used is None else used.attrs).items():
         frame.attrs[name] = value

@@ -19,7 +19,7 @@ from bayesmeta.inference import adjusted, robust
 from bayesmeta.inference.adjusted import Calibration, NoTestError
 from bayesmeta.kernel.sandwich import KINDS
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, reading_once
 
 Vcov = str | Mapping[str, Any]
 NORMAL = "z"
@@ -159,14 +159,15 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
             '  take df="satterthwaite" or df="residual", or leave vcov out'
         )
     df = check_choice(df or (NORMAL if kind == MODEL else robust.DEFAULT), allowed, "df")
-    estimate = group(tree, schema.ESTIMATE)
-    beta, cov = estimate["beta"].to_numpy(), estimate["beta_cov"].to_numpy()
-    if kind != MODEL:
-        return _robust(tree, beta, cov, kind, cluster, df)
-    if df == NORMAL:
-        return Reference(MODEL, NORMAL, beta, cov, Normal())
-    cov, calibration = adjusted.KINDS[df](tree)
-    return Reference(MODEL, df, beta, cov, calibration)
+    with reading_once():
+        estimate = group(tree, schema.ESTIMATE)
+        beta, cov = estimate["beta"].to_numpy(), estimate["beta_cov"].to_numpy()
+        if kind != MODEL:
+            return _robust(tree, beta, cov, kind, cluster, df)
+        if df == NORMAL:
+            return Reference(MODEL, NORMAL, beta, cov, Normal())
+        cov, calibration = adjusted.KINDS[df](tree)
+        return Reference(MODEL, df, beta, cov, calibration)
 
 
 def reference_of_fit(tree: xr.DataTree, vcov: Vcov | None, df: str | None, what: str) -> Reference:
