@@ -101,7 +101,7 @@ def predict(
     if interval is not None:
         check_choice(interval, ("confidence", "prediction"), "interval")
     prob, read = check_probability(prob), reading(tree, scale)
-    riley = df == RILEY and not is_posterior(tree)
+    riley = isinstance(df, str) and df == RILEY and not is_posterior(tree)
     used = reference(tree, vcov, None if riley else df)
     if used is None:
         return posterior_predict.predict(tree, newdata, interval, prob, read)

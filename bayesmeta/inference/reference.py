@@ -153,12 +153,13 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
         return None
     kind, cluster = _sandwich_of(vcov)
     allowed = [NORMAL, *adjusted.KINDS] if kind == MODEL else [NORMAL, *robust.KINDS]
-    if df is not None and kind != MODEL and df in adjusted.KINDS and df not in allowed:
+    if kind != MODEL and isinstance(df, str) and df in adjusted.KINDS and df not in allowed:
         raise SpecError(
             f'df="{df}" has no meaning with vcov="{kind}", which does not rest on the model\'s covariances\n'
             '  take df="satterthwaite" or df="residual", or leave vcov out'
         )
-    df = check_choice(df or (NORMAL if kind == MODEL else robust.DEFAULT), allowed, "df")
+    default = NORMAL if kind == MODEL else robust.DEFAULT
+    df = default if df is None else check_choice(df, allowed, "df")
     with reading_once():
         estimate = group(tree, schema.ESTIMATE)
         beta, cov = estimate["beta"].to_numpy(), estimate["beta_cov"].to_numpy()

@@ -82,6 +82,12 @@ def are_numbers(values: object) -> bool:
     return all(each is None or is_number(each) for each in (values if isinstance(values, list) else [values]))
 
 
+def are_finite(values: object) -> bool:
+    """Of values to compare: at least one, and none missing."""
+    listed = list(values) if isinstance(values, list | tuple | np.ndarray | pd.Series) else [values]
+    return bool(listed) and all(is_number(each) for each in listed)
+
+
 JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
 BY_ROW = Kind(
     lambda value: (
@@ -99,6 +105,31 @@ AT = Kind(
 SEVERAL_FITS = Kind(is_fit, ("T2", "NULL", "SPEC"))
 UNUSED_COLUMNS = ("np", "D")
 
+SANDWICHES = ("model", "CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3")
+
+
+def is_vcov(value: object) -> bool:
+    """A kind, or a dict of a kind and a column of clusters."""
+    if isinstance(value, Mapping):
+        known = set(value) <= {"kind", "cluster"} and value.get("cluster") in (None, "g")
+        return known and value.get("kind") in SANDWICHES[1:]
+    return value is None or (isinstance(value, str) and value in SANDWICHES)
+
+
+def is_contrast(value: object) -> bool:
+    """Two weights, in numbers, of coefficients by name, or in words."""
+    if isinstance(value, Mapping):
+        return bool(value) and set(value) <= {"x", "Intercept"} and all(map(is_number, value.values()))
+    if isinstance(value, str):
+        return value in ("x = 0", "x - Intercept", "Intercept", "x")
+    return value is None or numbers((2,), (1, 2)).admits(value)
+
+
+VCOV = Kind(
+    is_vcov, ("'HC3'", "{'kind': 'CR2', 'cluster': 'zz'}", "{'kind': 'CR2', 'cluster': 3}", "{'cluster': 'g'}", "{}")
+)
+DF = optional(words("z", "residual", "containment", "satterthwaite", "kenward-roger", "knapp-hartung"))
+_TESTED = {"vcov": VCOV, "df": DF}
 _TREE = {"tree": "T"}
 _FIT = {"tree": FIT, "prob": PROBABILITY}
 _PLOT = {"tree": RESULT, "ax": AXES, "scale": optional(words("model")), "prob": PROBABILITY}
@@ -217,21 +248,47 @@ CALLS: dict[str, Call] = {
             ),
         },
     ),
-    "summary": Call(_TREE, {**_FIT, "tree": RESULT, "components": words("sd", "variance")}),
-    "methods_text": Call(_TREE, {**_FIT, "tree": RESULT, "scale": optional(words("model"))}),
-    "estimates": Call(
+    "summary": Call(_TREE, {**_FIT, "tree": RESULT, "components": words("sd", "variance"), **_TESTED}),
+    "methods_text": Call(_TREE, {**_FIT, "tree": RESULT, "scale": optional(words("model")), **_TESTED}),
+    "estimates": Call(_TREE, {**_FIT, "tree": RESULT, "scale": optional(words("model")), **_TESTED}),
+    "wald_test": Call(
+        _TREE,
+        {
+            **_FIT,
+            "terms": optional(names("x", "Intercept", "1")),
+            "contrast": Kind(
+                is_contrast, ("'x = '", "'x * x'", "[1, 2, 3]", "{'zz': 1}", "{'x': '1'}", "[[1, 0], [2, 0]]")
+            ),
+            **_TESTED,
+        },
+    ),
+    "contrast": Call(
+        {"tree": "T", "at": "{'x': [0, 1]}"},
+        {
+            **_FIT,
+            "at": Kind(
+                lambda value: isinstance(value, Mapping) and list(value) == ["x"] and are_finite(value["x"]),
+                ("{'x': None}", "{'x': []}", "{'x': ['a']}", "{'x': [True]}", "{'x': [1, np.inf]}", "{'zz': 1}", "{}"),
+            ),
+            "by": optional(words("x")),
+            "scale": optional(words("model")),
+            "adjust": words("none", "holm", "single-step"),
+            **_TESTED,
+        },
+    ),
+    "exceedance": Call(
+        {"tree": "T", "below": "0", "newdata": "{'x': 1}"},
+        {"tree": RESULT, "below": real(), "prob": PROBABILITY, **_TESTED},
+    ),
+    "confint": Call(
         _TREE,
         {
             **_FIT,
             "tree": RESULT,
-            "scale": optional(words("model")),
-            "vcov": optional(Kind(lambda _: False, ("'HC3'",))),
-            "df": optional(Kind(lambda _: False, ("4",))),
+            "method": words("wald", "qprofile", "profile"),
+            "parameters": optional(names(*KNOWN)),
+            **_TESTED,
         },
-    ),
-    "confint": Call(
-        _TREE,
-        {**_FIT, "tree": RESULT, "method": words("wald", "qprofile", "profile"), "parameters": optional(names(*KNOWN))},
     ),
     "profile": Call(
         {"tree": "T", "points": "3"},
@@ -253,7 +310,9 @@ CALLS: dict[str, Call] = {
             "progress": BOOLEAN,
         },
     ),
-    "compare": Call({"tree": "T"}, {"tree": RESULTS, "names": optional(texts(1)), "prob": PROBABILITY}, ("tree",)),
+    "compare": Call(
+        {"tree": "T"}, {"tree": RESULTS, "names": optional(texts(1)), "prob": PROBABILITY, **_TESTED}, ("tree",)
+    ),
     "predict": Call(
         _TREE,
         {
@@ -275,6 +334,7 @@ CALLS: dict[str, Call] = {
                 ),
             ),
             "interval": optional(words("confidence", "prediction")),
+            **_TESTED,
         },
     ),
     "blup": Call(
