@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_names, did_you_mean, listing, shown
+from bayesmeta._validation import check_names, check_number, did_you_mean, listing, shown
+from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
 
@@ -127,29 +129,18 @@ def _weights(spec: Spec, tables: Sequence[Mapping[Any, Any]]) -> Contrasts:
                 raise SpecError(
                     f"contrast: no coefficient {shown(name)}{hint}\n  coefficients: {listing(spec.coef, 20)}"
                 )
-            row[spec.coef.index(name)] = _finite(weight, f"contrast: weight of '{name}'")
+            row[spec.coef.index(name)] = check_number(weight, f"contrast: weight of '{name}'")
     return Contrasts(matrix, np.zeros(len(tables)), tuple(_text(row, spec.coef) for row in matrix))
-
-
-def _finite(value: Any, what: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise SpecError(f"{what} is {shown(value)}; it must be a number") from None
-    if not np.isfinite(number):
-        raise SpecError(f"{what} is {shown(value)}; it must be finite")
-    return number
 
 
 def _numbers(spec: Spec, values: Any) -> Contrasts:
     P = len(spec.coef)
-    try:
-        matrix = np.atleast_2d(np.asarray(values, dtype=float))
-    except (TypeError, ValueError):
+    if not isinstance(values, Sequence | np.ndarray | pd.Series | pd.DataFrame):
         raise SpecError(
             f"contrast is {shown(values)}; it must be text, weights by coefficient, or numbers\n"
             f'  as in "{spec.coef[-1]} = 0", {{"{spec.coef[-1]}": 1}} or {_example(P)}'
-        ) from None
+        )
+    matrix = np.atleast_2d(as_numbers(values, "contrast", SpecError))
     if matrix.ndim != 2 or matrix.shape[1] != P or not len(matrix):
         raise SpecError(
             f"contrast has shape {np.shape(values)}; it must have a weight for each of the {P} coefficients, as in "

@@ -14,6 +14,8 @@ def plain(value: Any) -> str:
         value, np.generic | np.ndarray | pd.Series | pd.Index | range
     ):
         return ""
+    if isinstance(value, pd.Series) and set(value.index) == set(range(len(value))):
+        value = value.sort_index()  # labels of rows bind, whatever their order
     python = list(value) if isinstance(value, range) else value.tolist()
     cells = python if isinstance(python, list) else [python]
     return repr(python) if all(isinstance(cell, str | bool | int | float) and cell == cell for cell in cells) else ""

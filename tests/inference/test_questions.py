@@ -71,7 +71,7 @@ WRONG = [
     ({"contrast": [0, 0, 0, np.inf]}, "not finite"),
     ({"contrast": [[0, 0, 0, 1], [0, 0, 0, 2]]}, "follows from the others"),
     ({"contrast": [0, 0, 0, 0]}, "no coefficient in it"),
-    ({"contrast": {"ablat": "x"}}, "must be a number"),
+    ({"contrast": {"ablat": "x"}}, "must be a finite number"),
     ({"contrast": {"latitude": 1}}, "no coefficient 'latitude'"),
     ({"contrast": object()}, "must be text, weights"),
     ({"terms": "allok"}, "did you mean 'alloc'"),
