@@ -6,12 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from shutil import get_terminal_size
+from statistics import median
 from textwrap import wrap
 from typing import NamedTuple
-
-import numpy as np
-
-from bayesmeta._typing import FloatArray
 
 WIDTH = 100
 NOTHING = "-"
@@ -73,14 +70,15 @@ def percent(prob: float) -> str:
     return f"{100 * prob:.6g}%"
 
 
-def decimals(se: FloatArray) -> int:
+def decimals(se: Iterable[float]) -> int:
     """Number of decimals that show two significant digits of the typical standard error."""
-    typical = float(np.median(se)) if len(se) else 0.1
-    return int(np.clip(1 - np.floor(np.log10(typical)), 0, 6))
+    errors = [float(each) for each in se]
+    typical = median(errors) if errors else 0.1
+    return min(max(1 - math.floor(math.log10(typical)), 0), 6) if typical > 0 else 6
 
 
 def signed(value: float, places: int) -> str:
-    if np.isinf(value):
+    if math.isinf(value):
         return f"{MINUS if value < 0 else ''}∞"
     text = f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.2e}"
     return text.replace("-", "" if not float(text) else MINUS)
@@ -88,11 +86,11 @@ def signed(value: float, places: int) -> str:
 
 def ratio_text(log: float, places: int) -> str:
     """A ratio with as many significant digits as one near 1 has; bounds near 0 or in the thousands are abbreviated."""
-    if np.isinf(log):
+    if math.isinf(log):
         return "∞" if log > 0 else "0"
-    if log >= np.log(_LARGE_RATIO):
+    if log >= math.log(_LARGE_RATIO):
         return f">{_LARGE_RATIO:,.0f}"
-    value, digits = float(np.exp(log)), max(0, int(np.floor(log / np.log(10))))
+    value, digits = math.exp(log), max(0, math.floor(log / math.log(10)))
     if value < 0.5 * 10.0**-places:
         return f"<{10.0**-places:.{places}f}"
     return f"{value:.{max(0, places - digits)}f}"

@@ -82,7 +82,7 @@ def contrast(
     >>> fit = bm.fit(bm.specify("logor ~ alloc + ablat", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
     >>> means = bm.contrast(fit, {"ablat": [13, 42]}, scale="response", df="knapp-hartung")
     >>> means["mean"].round(3).values[:, 0].tolist(), means["difference"].round(3).item()
-    ([0.876, 0.373], 0.426)
+    ([0.875, 0.373], 0.426)
     """
     check_choice(adjust, ADJUSTMENTS, "adjust")
     prob, response = check_probability(prob), on_response(tree, scale)

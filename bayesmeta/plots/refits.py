@@ -93,7 +93,7 @@ def leave_one_out(
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
     >>> ax = bm.plots.leave_one_out(fit)
     >>> [text.get_text() for text in ax.texts if text.get_text().startswith("0.51")]
-    ['0.51 [0.35, 0.73]', '0.51 [0.37, 0.71]', '0.51 [0.35, 0.73]']
+    ['0.51 [0.35, 0.73]']
     """
     check_boolean(statistics, "statistics")
     terms = _terms(tree, outcome, term)
@@ -165,7 +165,7 @@ def cumulative(
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
     >>> ax = bm.plots.cumulative(fit, order="year")
     >>> [text.get_text() for text in ax.texts if text.get_text().startswith("0.39")]
-    ['0.39 [0.12, 1.26]', '0.39 [0.26, 0.59]']
+    ['0.39 [0.12, 1.26]']
     """
     check_boolean(statistics, "statistics")
     terms = _terms(tree, outcome, term)

@@ -148,7 +148,7 @@ def _refuse(of: object, columns: object, prob: object, scale: object, why: str) 
 def _of_tree(
     tree: xr.DataTree, of: Of | None, columns: Columns | None, prob: float | None, scale: Scale | None
 ) -> list[PaperTable]:
-    of = of or "studies"
+    of = "studies" if of is None else of
     check_choice(of, _OF, "of")
     prob = check_probability(0.95 if prob is None else prob)
     if columns is not None and of != "studies":

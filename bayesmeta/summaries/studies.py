@@ -42,7 +42,8 @@ class _Column:
 def studies_table(tree: xr.DataTree, prob: float, scale: Scale | None, columns: Columns | None) -> PaperTable:
     """The rows that are in the model, and where they share one mean the pooled estimate.  scale : None is as read."""
     record = measure_of(tree)
-    read = reading(tree, scale or ("response" if record.has_response else "model"))
+    own: Scale = "response" if record.has_response else "model"
+    read = reading(tree, own if scale is None else scale)
     spec, z = spec_from_tree(tree), quantile(prob)
     pooled = not has_predictors(tree) and not tree.attrs["offset"]
     beside = _chosen(spec, columns) if columns is not None else _reported(spec)

@@ -276,6 +276,22 @@ CALLS: dict[str, Call] = {
             **_TESTED,
         },
     ),
+    "table": Call(
+        {"source": "T"},
+        {
+            "of": optional(words("studies", "summary", "heterogeneity")),
+            "columns": Kind(
+                lambda value: (
+                    value is None
+                    or (isinstance(value, list | tuple | Mapping | np.ndarray | pd.Series) and not len(value))
+                    or names("y", "v", "x", "g", "f").admits(value)
+                )
+            ),
+            "prob": optional(PROBABILITY),
+            "scale": optional(words("model")),
+            "caption": Kind(lambda value: value is None or isinstance(value, str)),
+        },
+    ),
     "exceedance": Call(
         {"tree": "T", "below": "0", "newdata": "{'x': 1}"},
         {"tree": RESULT, "below": real(), "prob": PROBABILITY, **_TESTED},
@@ -645,6 +661,7 @@ CALLS: dict[str, Call] = {
 }
 
 WITHOUT = {
+    "to_marginaleffects": "hands the data to marginaleffects, which does not know the newest polars",
     "estimation.register": "takes an object of ours that its own class checks",
     "measures.register": "takes an object of ours that its own class checks",
     "structures.register": "takes a class, checked by the contract tests",

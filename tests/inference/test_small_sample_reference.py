@@ -17,7 +17,7 @@ RELATIVE = 1e-5
 # the searches stop at slightly different Psi, which shows where its likelihood is flat
 LOOSE = {"berkey_un": 5e-5, "berkey_un_year_ml": 5e-5, "kalaian_un": 2e-4, "kalaian_hcs": 2e-4, "kalaian_cs": 5e-5}
 LOOSE |= {"kalaian_hours": 2e-4, "tannersmith_che": 5e-5}
-LOOSE |= {"bcg_intercept_pm": 1e-4}  # metafor iterates until tau2 changes by 1e-4
+LOOSE |= {"bcg_intercept_pm": 2e-4}  # metafor iterates until tau2 changes by 1e-4
 
 
 def correlated(table, group, rho):

@@ -89,26 +89,28 @@ def test_sandwich_covariances(cases):
         residual = dense.model.y - dense.hat @ dense.model.y
         of = clusters(case.spec.X, residual, code, case.weighted, dense.Phi)
         shares = of.shares()
-        if ((shares > 1 - 1e-6) & (shares < 1 - 1e-12)).any() or np.linalg.cond(dense.Sigma) > WELL_CONDITIONED:
+        if ((shares > 1 - 1e-4) & (shares < 1 - 1e-12)).any() or np.linalg.cond(dense.Sigma) > WELL_CONDITIONED:
             continue  # whether a cluster determines a coefficient alone is a matter of rounding
         L = case.rng.normal(size=(len(dense.Phi), int(case.rng.integers(1, len(dense.Phi) + 1))))
         for kind in KINDS:
             if kind != "CR3" or shares.max() < 1 - ABSORBED:
-                compare(sandwich(of, kind), dense, kind, L, case.name)
+                lost = 1e-15 * np.linalg.cond(dense.Sigma) ** 2 / (1 - shares[shares < 1 - ABSORBED].max())
+                compare(sandwich(of, kind), dense, kind, L, case.name, max(1e-8, lost * (kind == "CR2")))
                 checked[kind] += 1
     assert min(checked[kind] for kind in KINDS) > 40, checked
     assert checked["CR2"] > 100, checked
 
 
-def compare(own, dense, kind, L, name):
+def compare(own, dense, kind, L, name, tolerance):
+    """tolerance: to the root of CR2 both bring rounding errors that grow as the square of the condition."""
     expected = dense.covariance(kind)
     # a coefficient that one cluster determines has a variance of zero, which says nothing of its size
     size = np.sqrt(np.maximum(np.diag(expected), 1e-4 * np.diag(dense.Phi)))
-    assert (np.abs(own.cov - expected) / np.outer(size, size)).max() < 1e-8, (name, kind)
-    assert own.satterthwaite(L[:, 0]) == pytest.approx(dense.satterthwaite(kind, L[:, 0]), rel=1e-8), (name, kind)
+    assert (np.abs(own.cov - expected) / np.outer(size, size)).max() < tolerance, (name, kind)
+    assert own.satterthwaite(L[:, 0]) == pytest.approx(dense.satterthwaite(kind, L[:, 0]), rel=tolerance), (name, kind)
     eta = own.hotelling(L)
     if np.isfinite(eta):
-        assert eta == pytest.approx(dense.hotelling(kind, L), rel=1e-7), (name, kind)
+        assert eta == pytest.approx(dense.hotelling(kind, L), rel=10 * tolerance), (name, kind)
 
 
 def outer_or_joined(case):

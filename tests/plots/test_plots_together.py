@@ -36,6 +36,8 @@ PLOTS: dict[str, Callable[[int, str], Any]] = {
     "orchard": lambda n, backend: bm.plots.orchard(tree(n, backend, "y ~ kind"), by="kind"),
     "compare": lambda n, backend: bm.plots.compare({"REML": tree(n, "fit"), "the other": tree(n, backend)}),
     "structure": lambda n, backend: bm.plots.structure(tree(n, backend)),
+    "leave_one_out": lambda n, _: bm.plots.leave_one_out(tree(min(n, 12), "fit")),
+    "cumulative": lambda n, _: bm.plots.cumulative(tree(min(n, 12), "fit")),
     "profile": lambda n, _: bm.plots.profile(bm.profile(tree(n, "fit"), "tau")),
     "prior_posterior": lambda n, _: bm.plots.prior_posterior(tree(n, "posterior")),
 }
