@@ -1,6 +1,7 @@
 """How often a true effect of a new study lies beyond a threshold."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,9 @@ def exceedance(
     -------
     Dataset
         Over (row, outcome): `mean`, the probability, with `lower` and `upper`. Of a fit the interval is that of the
-        probit, by the delta method from the errors of beta and of Psi; NaN where nothing varies between the groups. Of
-        a posterior mean and quantiles of the probability over the draws; `mean` is then the probability that a new
-        effect lies beyond the threshold with all uncertainty taken in.
+        probit, by the delta method from the errors of beta and of Psi; NaN where nothing varies between the groups, and
+        where Psi lies at an edge and has no errors. Of a posterior mean and quantiles of the probability over the
+        draws; `mean` is then the probability that a new effect lies beyond the threshold with all uncertainty taken in.
 
     Raises
     ------
@@ -78,73 +79,67 @@ def exceedance(
     rows = Rows.of(spec, {} if newdata is None else newdata)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)[:, None]
     Z = [spec.design.random(level.name, rows.frame) for level in spec.levels]
+    asked = _Beyond(X, Z, offset - threshold, 1 if name == "above" else -1)
     if used is None:
-        statistics = _of_draws(tree, spec, X, offset, Z, threshold, name == "above", prob)
-        how: dict[str, Any] = {}
+        statistics, how = _of_draws(tree, spec, asked, prob), dict[str, Any]()
     else:
-        statistics, how = _of_fit(tree, spec, used, X, offset, Z, threshold, name == "above", prob), used.attrs
-    table = rows.table(spec.outcomes, statistics)
-    return table.assign_attrs({name: threshold, "prob": prob} | how)
+        statistics, how = _of_fit(tree, spec, used, asked, prob), used.attrs
+    return rows.table(spec.outcomes, statistics).assign_attrs({name: threshold, "prob": prob} | how)
 
 
-def _of_fit(
-    tree: xr.DataTree,
-    spec: Spec,
-    used: Reference,
-    X: FloatArray,
-    offset: FloatArray,
-    Z: list[FloatArray],
-    threshold: float,
-    above: bool,
-    prob: float,
-) -> dict[str, FloatArray]:
+@dataclass(frozen=True)
+class _Beyond:
+    """Rows that are asked about: designs X (n, k, P) and Z (n, k, a) per level, offset less threshold (n, 1), side."""
+
+    X: FloatArray
+    Z: list[FloatArray]
+    start: FloatArray
+    side: int
+
+    def share(self, away: FloatArray, variance: FloatArray) -> FloatArray:
+        """Probability beyond the threshold of N(away, variance); a step where nothing varies."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(variance > 0, ndtr(away / np.sqrt(variance)), np.where(away == 0, 0.5, away > 0))
+
+
+def _of_fit(tree: xr.DataTree, spec: Spec, used: Reference, asked: _Beyond, prob: float) -> dict[str, FloatArray]:
     """Statistics (n, k) by normal theory."""
-    estimate = group(tree, schema.ESTIMATE)
+    estimate, X = group(tree, schema.ESTIMATE), asked.X
     psi = [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
-    away = (X @ used.beta + offset - threshold) * (1 if above else -1)
-    variance = sum((quadratic(z, p) for z, p in zip(Z, psi, strict=True)), np.zeros(away.shape))
+    away = (X @ used.beta + asked.start) * asked.side
+    variance = sum((quadratic(z, p) for z, p in zip(asked.Z, psi, strict=True)), np.zeros(away.shape))
     with np.errstate(divide="ignore", invalid="ignore"):
         probit = away / np.sqrt(variance)
-        of_beta = quadratic(X, used.cov) / variance
-        of_psi = (probit / (2 * variance)) ** 2 * _variance_of(tree, spec, Z)
-    se = np.where(variance > 0, np.sqrt(of_beta + of_psi), np.nan)
+        of_psi = (probit / (2 * variance)) ** 2 * _variance_of(tree, spec, asked.Z)
+        se = np.where(variance > 0, np.sqrt(quadratic(X, used.cov) / variance + of_psi), np.nan)
     half = quantile(prob, used.dfs(X.reshape(-1, X.shape[-1])).reshape(away.shape)) * se
-    mean = np.where(variance > 0, ndtr(probit), np.where(away == 0, 0.5, away > 0))
-    return {"mean": mean, "lower": ndtr(probit - half), "upper": ndtr(probit + half)}
+    return {"mean": asked.share(away, variance), "lower": ndtr(probit - half), "upper": ndtr(probit + half)}
 
 
 def _variance_of(tree: xr.DataTree, spec: Spec, Z: list[FloatArray]) -> FloatArray:
-    """(n, k) sampling variance of the sum over levels of z Psi z', from that of the free parameters."""
+    """(n, k) sampling variance of the sum over levels of z Psi z', from that of the free parameters it depends on.
+
+    NaN where one of these has no standard error, as at an edge of its range.
+    """
     estimate, places = group(tree, schema.ESTIMATE), free_of_levels(tree)
-    xi, cov = estimate["xi"].to_numpy(), np.nan_to_num(estimate["xi_cov"].to_numpy())
-    n, k = Z[0].shape[:2]
-    slopes = np.zeros((n, k, len(xi)))
+    xi, cov = estimate["xi"].to_numpy(), estimate["xi_cov"].to_numpy()
+    slopes = np.zeros((*Z[0].shape[:2], len(xi)))
     for level, z in zip(spec.levels, Z, strict=True):
         place = places[level.name]
         if len(xi[place]):
-            for i, j in np.ndindex(n, k):
-                bar = np.outer(z[i, j], z[i, j])
-                slopes[i, j, place] = level.structure.pullback(xi[place], bar, level.dim)
-    return np.asarray(np.einsum("nkr,rs,nks->nk", slopes, cov, slopes))
+            for i, j in np.ndindex(*slopes.shape[:2]):
+                slopes[i, j, place] = level.structure.pullback(xi[place], np.outer(z[i, j], z[i, j]), level.dim)
+    known = np.isfinite(np.diag(cov))
+    total = np.einsum("nkr,rs,nks->nk", slopes[..., known], cov[np.ix_(known, known)], slopes[..., known])
+    return np.where(slopes[..., ~known].any(-1), np.nan, total)
 
 
-def _of_draws(
-    tree: xr.DataTree,
-    spec: Spec,
-    X: FloatArray,
-    offset: FloatArray,
-    Z: list[FloatArray],
-    threshold: float,
-    above: bool,
-    prob: float,
-) -> dict[str, FloatArray]:
+def _of_draws(tree: xr.DataTree, spec: Spec, asked: _Beyond, prob: float) -> dict[str, FloatArray]:
     """Statistics (n, k) of the probability over the draws."""
     beta, psi = beta_draws(tree), [psi_draws(tree, level.name) for level in spec.levels]
     rows = []
-    for i in range(len(X)):
-        away = (X[i] @ beta.T + offset[i] - threshold) * (1 if above else -1)  # (k, draws)
-        variance = sum((np.einsum("ka,bac,kc->kb", z[i], p, z[i]) for z, p in zip(Z, psi, strict=True)), np.zeros(1))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(variance > 0, ndtr(away / np.sqrt(variance)), np.where(away == 0, 0.5, away > 0))
+    for i, (x, start) in enumerate(zip(asked.X, asked.start, strict=True)):
+        of_levels = [np.einsum("ka,bac,kc->kb", z[i], p, z[i]) for z, p in zip(asked.Z, psi, strict=True)]
+        share = asked.share((x @ beta.T + start) * asked.side, sum(of_levels, np.zeros(1)))
         rows.append(summarised(share, prob, axis=-1))
     return {name: np.stack([row[name] for row in rows]) for name in ("mean", "lower", "upper")}

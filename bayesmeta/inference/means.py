@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_mapping, check_name, check_probability, check_size, listing, shown
+from bayesmeta._validation import check_choice, check_mapping, check_name, check_probability, check_size, shown
 from bayesmeta.columns import label
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.multiplicity import ADJUSTMENTS, comparison_factor, holm, largest, single_step
@@ -101,11 +101,8 @@ def contrast(
         schema.OUTCOME: pd.Index(list(spec.outcomes), dtype=object),
     }
     coords |= {str(name): (AT, grid[name].to_numpy(dtype=object)) for name in grid}
-    return xr.Dataset(made.variables(*to_read), coords, used.attrs | {"prob": prob, "adjust": adjust} | _scale(scale))
-
-
-def _scale(scale: Scale | None) -> dict[str, str]:
-    return {"scale": scale or "model"}
+    attrs = used.attrs | {"prob": prob, "adjust": adjust, "scale": scale or "model"}
+    return xr.Dataset(made.variables(*to_read), coords, attrs)
 
 
 @dataclass(frozen=True)
@@ -166,18 +163,15 @@ _OF_MEANS = ("mean", "se", "lower", "upper", "comparison_lower", "comparison_upp
 
 def _grid(spec: Spec, at: Any) -> pd.DataFrame:
     """One row for every combination of the values."""
-    columns = dict.fromkeys(name for name in _predictors(spec))
+    columns = _predictors(spec)
     table = check_mapping(at, "at", "predictors and their values")
     if not table:
-        raise SpecError(f"at is empty; name a predictor, as {{'{next(iter(columns), 'year')}': [0, 1]}}")
+        raise SpecError(f"at is empty; name a predictor, as {{'{[*columns, 'year'][0]}': [0, 1]}}")
     values = {}
-    for name, given in table.items():
+    for name, wished in table.items():
         check_name(name, columns, "at: no predictor", "predictors")
-        listed = (
-            list(given)
-            if isinstance(given, Sequence | np.ndarray | pd.Series) and not isinstance(given, str)
-            else [given]
-        )
+        several = isinstance(wished, Sequence | np.ndarray | pd.Series) and not isinstance(wished, str)
+        listed = list(wished) if several else [wished]
         if not listed:
             raise SpecError(f"at: '{name}' has no values")
         values[name] = [_checked(spec, name, value) for value in listed]
@@ -238,7 +232,5 @@ def _mean_design(spec: Spec, row: Mapping[str, Any]) -> FloatArray:
 def _mean(spec: Spec, column: str) -> float:
     values = pd.to_numeric(spec.data.loc[spec.kept, column], errors="coerce").to_numpy(dtype=float)
     if np.isnan(values).all():
-        raise SpecError(
-            f"at: '{column}' has no mean to be held at; name a value of it\n  predictors: {listing([column])}"
-        )
+        raise SpecError(f"at: '{column}' has no mean to be held at; name a value of it")
     return float(np.nanmean(values))

@@ -31,7 +31,7 @@ def sandwich_of(tree: xr.DataTree, kind: str, cluster: str | None) -> tuple[Sand
         raise SpecError(f'vcov="CR1p" needs more clusters than coefficients, there are {n} and {P}\n  take "CR2"')
     psi = [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
     residual = spec.y - spec.offset - spec.X @ estimate["beta"].to_numpy()
-    of = kernel.clusters(spec.X, residual, code, weighting_of(spec, psi), estimate["beta_cov"].to_numpy())
+    of = kernel.Clusters(spec.X, residual, code, weighting_of(spec, psi), estimate["beta_cov"].to_numpy())
     _check_roots(of, kind, spec, name)
     return kernel.sandwich(of, kind), name
 
@@ -83,18 +83,9 @@ def _check_roots(of: Clusters, kind: str, spec: Spec, name: str) -> None:
 
 
 def _determined(of: Clusters, spec: Spec) -> str:
-    alone = _absorbed_directions(of)
-    touched = [coef for coef, size in zip(spec.coef, np.abs(alone).max(0), strict=True) if size > _MOVED]
+    size = np.abs(of.absorbed()).max(0) / np.sqrt(np.diag(of.cov))
+    touched = [coef for coef, own in zip(spec.coef, size, strict=True) if own > _MOVED]
     return f"coefficient {listing(touched)}" if len(touched) == 1 else f"one of the coefficients {listing(touched)}"
-
-
-def _absorbed_directions(of: Clusters) -> FloatArray:
-    """(m, P) unit vectors of coefficients, in units of their standard errors, that one cluster determines alone."""
-    root = np.linalg.cholesky(of.cov)
-    share, axes = np.linalg.eigh(root.T @ of.information() @ root)
-    cluster, axis = np.nonzero(share > 1 - ABSORBED)
-    directions = axes[cluster, :, axis] @ root.T
-    return np.asarray(directions / np.sqrt(np.diag(of.cov)))
 
 
 class Bounded(Calibration):
@@ -102,7 +93,7 @@ class Bounded(Calibration):
 
     def __init__(self, made: Sandwich) -> None:
         self.made = made
-        self.alone = _absorbed_directions(made.clusters) * np.sqrt(np.diag(made.clusters.cov))
+        self.alone = made.clusters.absorbed()
 
     def check(self, contrasts: FloatArray) -> None:
         variance = np.einsum("pq,pr,rq->q", contrasts, self.made.clusters.cov, contrasts)

@@ -9,17 +9,17 @@ from bayesmeta.kernel.draws import conditional_draws, fresh_effects, linear_pred
 from bayesmeta.kernel.likelihood import Likelihood, likelihood, loglik_per_group
 from bayesmeta.kernel.pointwise import pointwise_loglik
 from bayesmeta.kernel.prediction import Prediction, RandomEffects, random_effects
-from bayesmeta.kernel.sandwich import clusters, sandwich
+from bayesmeta.kernel.sandwich import Clusters, sandwich
 from bayesmeta.kernel.small_sample import small_sample
 from bayesmeta.kernel.statistics import Statistics
 from bayesmeta.kernel.weighting import weighting
 
 __all__ = [
+    "Clusters",
     "Likelihood",
     "Prediction",
     "RandomEffects",
     "Statistics",
-    "clusters",
     "conditional_draws",
     "fresh_effects",
     "likelihood",

@@ -9,6 +9,7 @@ Bell and McCaffrey (2002), Surv. Methodol. 28:169-181; Pustejovsky and Tipton (2
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,14 +23,21 @@ UNEQUAL = 1e7  # ratio of the variances within a cluster from which the root of 
 
 @dataclass(frozen=True)
 class Clusters:
-    """What the sandwich is made of: X (n, P), residuals e (n,), cluster codes (n,), Phi (P, P) and U = Sigma^-1 X."""
+    """What the sandwich is made of: X (n, P), residuals e (n,), cluster codes (n,) and Phi (P, P).
+
+    Clusters are unions of outer groups, Sigma is that at the Psi of `weighted`.
+    """
 
     X: FloatArray
     residual: FloatArray
     code: IntArray
     weighted: Weighting
     cov: FloatArray
-    U: FloatArray
+
+    @cached_property
+    def U(self) -> FloatArray:
+        """(n, P) Sigma^-1 X."""
+        return self.weighted(self.X)
 
     @property
     def n(self) -> int:
@@ -45,10 +53,22 @@ class Clusters:
         np.add.at(total, self.code, values)
         return total
 
+    @cached_property
+    def _axes(self) -> tuple[FloatArray, FloatArray]:
+        """Principal axes of the information of every cluster, in coordinates in which that of all is the identity."""
+        root = np.linalg.cholesky(self.cov)
+        share, axes = np.linalg.eigh(root.T @ self.information() @ root)
+        return share, root @ axes
+
     def shares(self) -> FloatArray:
         """(m, P) shares of the information that each cluster has, ascending: 1 where it has all of a direction."""
-        root = np.linalg.cholesky(self.cov)
-        return np.asarray(np.linalg.eigvalsh(root.T @ self.information() @ root))
+        return self._axes[0]
+
+    def absorbed(self) -> FloatArray:
+        """(directions, P) of the coefficients that one cluster determines alone, of the size of their errors."""
+        share, axes = self._axes
+        cluster, axis = np.nonzero(share > 1 - ABSORBED)
+        return np.asarray(axes[cluster, :, axis])
 
     def blocks(self) -> Iterator[IntArray]:
         """Observations (s, m_s) of the clusters of one size, for every size."""
@@ -153,11 +173,6 @@ KINDS: dict[str, Callable[[Clusters], FloatArray]] = {
     "CR2": _unbiased,
     "CR3": _jackknife,
 }
-
-
-def clusters(X: FloatArray, residual: FloatArray, code: IntArray, weighted: Weighting, cov: FloatArray) -> Clusters:
-    """What the sandwich is made of, at the Psi of `weighted`; clusters are unions of outer groups."""
-    return Clusters(X, residual, code, weighted, cov, weighted(X))
 
 
 def sandwich(of: Clusters, kind: str) -> Sandwich:

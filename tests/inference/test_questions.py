@@ -185,6 +185,34 @@ def test_exceedance_of_a_fit():
     assert bm.exceedance(fit, above=0)["mean"].item() == pytest.approx(1 - made["mean"].item())
 
 
+@pytest.mark.parametrize("method", ["dl", "pm"])
+def test_exceedance_by_moments_has_the_error_of_tau2(method):
+    fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"), method)
+    estimate = fit["estimate"]
+    beta, tau2, error = float(estimate["beta"][0]), float(estimate["tau_unit"]) ** 2, float(estimate["tau2_unit_se"])
+    se = np.hypot(float(estimate["beta_se"][0]) / np.sqrt(tau2), beta / (2 * tau2**1.5) * error)
+    made = bm.exceedance(fit, below=0)
+    assert made["upper"].item() == pytest.approx(norm.cdf(-beta / np.sqrt(tau2) + norm.ppf(0.975) * se), rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["reml", "mm", "vc"])
+def test_exceedance_has_the_errors_of_the_free_parameters(method):
+    """The delta method again, by differences of the probit in beta and xi."""
+    fit = bm.fit(bm.specify("PD + AL ~ 1", bm.datasets.load("berkey98"), S=BERKEY), method)
+    estimate, structure = fit["estimate"], bm.structures.Unstructured()
+    beta, xi = estimate["beta"].to_numpy(), estimate["xi"].to_numpy()
+
+    def probit(b, x):
+        return b[1] / np.sqrt(structure.psi(x, 2)[1, 1])
+
+    steps = 1e-6 * np.eye(3)
+    slope = np.array([(probit(beta, xi + h) - probit(beta, xi - h)) / 2e-6 for h in steps])
+    tau = np.sqrt(structure.psi(xi, 2)[1, 1])
+    variance = (float(estimate["beta_se"][1]) / tau) ** 2 + slope @ estimate["xi_cov"].to_numpy() @ slope
+    upper = norm.cdf(probit(beta, xi) + norm.ppf(0.975) * np.sqrt(variance))
+    assert bm.exceedance(fit, above=0)["upper"].sel(outcome="AL").item() == pytest.approx(upper, rel=1e-6)
+
+
 def test_exceedance_with_predictors_levels_and_outcomes():
     slope = bm.exceedance(bcg("logor ~ ablat"), below=0, newdata={"ablat": [13, 55]})
     assert (np.diff(slope["mean"].to_numpy()[:, 0]) > 0).all()

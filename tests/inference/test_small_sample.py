@@ -1,11 +1,15 @@
 """Small-sample inference: exact special cases, what is invariant, and what is refused."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayesmeta as bm
 from bayesmeta.inference.adjusted import KINDS, moments_of_f
+from bayesmeta.kernel.sandwich import KINDS as SANDWICHES
 from tests.support.dense_corrections import Corrections, dense_model
 from tests.support.posteriors import make_posterior
 
@@ -252,6 +256,13 @@ def test_what_was_used_is_in_the_attributes():
     assert bm.confint(fit, df="residual").attrs["df"] == "residual"
     with pytest.raises(bm.SpecError, match='df is for method="wald"'):
         bm.confint(fit, "profile", df="residual")
+
+
+def test_the_page_runs_and_names_every_kind():
+    page = (Path(__file__).parents[2] / "docs/small_samples.md").read_text(encoding="utf-8")
+    for code in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+        exec(code, {})
+    assert {kind for kind in [*KINDS, *SANDWICHES] if f'"{kind}"' not in page} == set()
 
 
 def test_every_function_gives_the_same_intervals():

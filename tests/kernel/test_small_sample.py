@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.kernel.sandwich import ABSORBED, KINDS, clusters, sandwich
+from bayesmeta.kernel.sandwich import ABSORBED, KINDS, Clusters, sandwich
 from bayesmeta.kernel.small_sample import small_sample
 from bayesmeta.kernel.weighting import Weighting, weighting
 from tests.benchmarks.search import problems
@@ -87,7 +87,7 @@ def test_sandwich_covariances(cases):
             continue
         dense = Robust(dense_model(case.spec, case.psi), code)
         residual = dense.model.y - dense.hat @ dense.model.y
-        of = clusters(case.spec.X, residual, code, case.weighted, dense.Phi)
+        of = Clusters(case.spec.X, residual, code, case.weighted, dense.Phi)
         shares = of.shares()
         if ((shares > 1 - 1e-4) & (shares < 1 - 1e-12)).any() or np.linalg.cond(dense.Sigma) > WELL_CONDITIONED:
             continue  # whether a cluster determines a coefficient alone is a matter of rounding
