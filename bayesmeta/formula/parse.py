@@ -84,10 +84,14 @@ class Parsed:
     nested: tuple[bool, ...] = ()
 
     @property
+    def fixed_predictors(self) -> tuple[str, ...]:
+        """Raw columns of the fixed part, of all outcomes and common to them."""
+        return _columns(*self.fixed, *(() if self.common is None else (self.common,)))
+
+    @property
     def predictors(self) -> tuple[str, ...]:
         """Raw columns of the fixed, common and random predictors and of the offsets."""
-        common = () if self.common is None else (self.common,)
-        return _columns(*self.fixed, *common, *self.random, *self.offsets)
+        return tuple(dict.fromkeys((*self.fixed_predictors, *_columns(*self.random, *self.offsets))))
 
     @property
     def columns(self) -> tuple[str, ...]:

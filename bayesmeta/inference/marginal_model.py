@@ -13,8 +13,9 @@ from marginaleffects.utils import upcast
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_name, listing, shown
+from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import BayesmetaWarning, SpecError, warn
+from bayesmeta.inference.reference import reference_of_fit
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, spec_from_tree
@@ -101,7 +102,7 @@ def to_marginaleffects(tree: xr.DataTree, outcome: str | None = None) -> "Margin
         warn(
             "marginaleffects and polars, in the versions that are installed, cannot compare categories: "
             f"{listing(model.categories)}\n"
-            "  predictions and slopes work; for comparisons: pip install 'polars>=1.40,<2'",
+            "  predictions and slopes work; for comparisons: pip install 'polars>=1.44,<2'",
             BayesmetaWarning,
         )
     return model
@@ -147,15 +148,11 @@ class MarginalModel(ModelAbstract):
         return {"model_type": "linear", "family": None, "link": None}
 
     def get_vcov(self, vcov: Any = True) -> FloatArray | None:
-        """The covariance of the coefficients; None for False."""
+        """The covariance of the coefficients: the model's for True, that of a kind such as "CR2"; None for False."""
         if vcov is False or vcov is None:
             return None
-        if vcov is not True:
-            raise SpecError(
-                f"vcov is {shown(vcov)}; this version has the model's own covariance alone\n"
-                "  leave vcov out, or give a matrix"
-            )
-        return np.asarray(self.vault.vcov)
+        used = reference_of_fit(self.model, None if vcov is True else vcov, None, "to_marginaleffects")
+        return used.cov
 
     def get_exog(self, newdata: pl.DataFrame) -> FloatArray:
         """(n, coefficients) design of the outcome."""
@@ -192,9 +189,7 @@ class MarginalModel(ModelAbstract):
 
 def _predictors(spec: Spec) -> list[str]:
     """Raw columns of the fixed part, of all outcomes: designs are made for all at once."""
-    parsed = spec.design.parsed
-    parts = [*parsed.fixed, *([] if parsed.common is None else [parsed.common])]
-    names = list(dict.fromkeys(name for part in parts for name in part.columns))
+    names = list(spec.design.parsed.fixed_predictors)
     if reserved := [name for name in names if name in _RESERVED]:
         raise SpecError(
             f"the predictor '{reserved[0]}' has a name that marginaleffects keeps for its own columns\n"

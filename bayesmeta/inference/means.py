@@ -163,7 +163,7 @@ _OF_MEANS = ("mean", "se", "lower", "upper", "comparison_lower", "comparison_upp
 
 def _grid(spec: Spec, at: Any) -> pd.DataFrame:
     """One row for every combination of the values."""
-    columns = _predictors(spec)
+    columns = spec.design.parsed.fixed_predictors
     table = check_mapping(at, "at", "predictors and their values")
     if not table:
         raise SpecError(f"at is empty; name a predictor, as {{'{[*columns, 'year'][0]}': [0, 1]}}")
@@ -179,13 +179,6 @@ def _grid(spec: Spec, at: Any) -> pd.DataFrame:
     if size > MOST:
         raise SpecError(f"at has {size} combinations of values, more than {MOST}; take fewer")
     return pd.DataFrame(list(product(*values.values())), columns=list(values), dtype=object)
-
-
-def _predictors(spec: Spec) -> list[str]:
-    """Columns of the fixed part."""
-    parsed = spec.design.parsed
-    parts = (*parsed.fixed, *(() if parsed.common is None else (parsed.common,)))
-    return list(dict.fromkeys(column for part in parts for column in part.columns))
 
 
 def _known(spec: Spec, column: str) -> dict[str, Any]:
@@ -221,7 +214,7 @@ def _pairs(grid: pd.DataFrame, by: str | None) -> list[tuple[int, int]]:
 
 def _mean_design(spec: Spec, row: Mapping[str, Any]) -> FloatArray:
     """(outcomes, P) design at some values, averaged over the categories of the other predictors."""
-    others = [name for name in _predictors(spec) if name not in row]
+    others = [name for name in spec.design.parsed.fixed_predictors if name not in row]
     choices = {name: list(_known(spec, name).values()) or [_mean(spec, name)] for name in others}
     size = int(np.prod([len(each) for each in choices.values()])) if choices else 1
     check_size(8.0 * size * len(spec.coef), f"{size:,} combinations of categories")

@@ -180,6 +180,13 @@ def test_a_matrix_of_ones_own_is_used() -> None:
     )
 
 
+def test_a_sandwich_covariance_is_that_of_the_estimates() -> None:
+    tree = fitted("logor ~ ablat")
+    theirs = me.predictions(bm.to_marginaleffects(tree), vcov="CR2")
+    own = bm.predict(tree, vcov="CR2")["se"].to_numpy().ravel()
+    np.testing.assert_allclose(theirs["std_error"].to_numpy(), own, rtol=1e-10)
+
+
 @pytest.mark.skipif(COMPARES, reason="the warning is for versions that do not go together")
 @pytest.mark.filterwarnings("error")
 def test_versions_that_cannot_compare_categories_are_said() -> None:
