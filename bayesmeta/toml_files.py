@@ -149,11 +149,12 @@ def check_table(value: Any, known: Collection[str], place: Place, required: Iter
     return value
 
 
-def check_value(value: Any, kind: type[Any], place: Place) -> Any:
+def check_value(value: Any, kind: type[Any] | tuple[type[Any], ...], place: Place) -> Any:
     """A text, a list or a table."""
     if not isinstance(value, kind):
-        words = {"str": "a string", "list": "a list", "dict": "a table"}[kind.__name__]
-        raise place.error(f"is {shown(value)}; it must be {words}")
+        words = {"str": "a string", "list": "a list", "dict": "a table"}
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise place.error(f"is {shown(value)}; it must be {' or '.join(words[each.__name__] for each in kinds)}")
     return value
 
 

@@ -31,13 +31,13 @@ def json_text(record: dict[str, Any]) -> str:
 def tree_record(tree: xr.DataTree, **tested: Any) -> dict[str, Any]:
     """What a results tree says: the model, estimates with intervals, heterogeneity, and whether to trust it.
 
-    tested : the arguments `vcov` and `df` of `bm.estimates`, which are then in the record.
+    tested : the arguments `vcov` and `df` of `bm.estimates`; of a fit, what was used is in the record.
     """
     record: dict[str, Any] = {name: tree.attrs[name] for name in _ATTRIBUTES if tree.attrs.get(name)}
     record |= {"random": remarks.random(tree), "psi": remarks.structure(tree), "data": remarks.counts(tree)}
     record |= {"warnings": remarks.alarms(tree), "notes": remarks.notes(tree)}
     frame = estimates(tree, **tested)
-    record |= {str(name): value for name, value in frame.attrs.items() if tested and name not in ("prob", "scale")}
+    record |= {str(name): value for name, value in frame.attrs.items() if name not in ("prob", "scale")}
     record["estimates"] = frame.reset_index().to_dict("records")
     record["heterogeneity"] = _rows(group(tree, schema.HETEROGENEITY))
     if is_posterior(tree):

@@ -59,13 +59,17 @@ def fit(
         str | None,
         typer.Option(help="Fit by this method instead of the file's: reml, ml, fixed, dl, pm, mm ..."),
     ] = None,
+    df: Df = None,
+    vcov: Vcov = None,
+    cluster: Cluster = None,
     out: Out = None,
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
     """Fit the models of a file, or one of a CSV file, print them and save the results."""
     columns = work.from_csv.Typed(formula, variance or [], se or [], random or [], psi, measure, save_model)
-    work.run_models.fit(file, columns, model, method, out, json, allow_outside)
+    tested = work.inference_options.Tested(df, vcov, cluster)
+    work.run_models.fit(file, columns, model, method, tested, out, json, allow_outside)
 
 
 @command
@@ -98,6 +102,9 @@ def compare(
     seed: Seed = 1,
     sampler: Sampler = "auto",
     target_accept: TargetAccept = 0.9,
+    df: Df = None,
+    vcov: Vcov = None,
+    cluster: Cluster = None,
     out: Out = None,
     json: AsJson = False,
     allow_outside: Outside = False,
@@ -107,7 +114,8 @@ def compare(
     A model of the file with method = "fixed" has no between-group variance in either.
     """
     settings = work.run_models.Sampling(draws, tune, chains, seed, sampler, target_accept)
-    work.run_models.compare(file, model, method, settings, out, json, allow_outside)
+    tested = work.inference_options.Tested(df, vcov, cluster)
+    work.run_models.compare(file, model, method, settings, tested, out, json, allow_outside)
 
 
 @command
@@ -213,10 +221,14 @@ def report(
         bool | None,
         typer.Option("--sensitivity/--no-sensitivity", help="Sample under other priors too; by default for one model."),
     ] = None,
+    df: Df = None,
+    vcov: Vcov = None,
+    cluster: Cluster = None,
     allow_outside: Outside = False,
 ) -> None:
     """Write one self-contained HTML page about the models of a file or about saved results."""
-    settings = (model, method, draws, tune, chains, seed, bayes, sensitivity, allow_outside)
+    work.inference_options.Tested(df, vcov, cluster).check_pair()
+    settings = (model, method, draws, tune, chains, seed, bayes, sensitivity, allow_outside, df, vcov, cluster)
     work.presentation.report(file, out, settings)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import xarray as xr
 
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.reference import Asked, check_asked
 from bayesmeta.tree.posterior_draws import is_posterior
 
 
@@ -29,14 +30,24 @@ class Tested:
         SpecError
             When they do not, or all results are posteriors.
         """
-        if self.cluster is not None and self.vcov is None:
-            raise SpecError("--cluster belongs to --vcov; add --vcov CR2, or leave --cluster out")
+        self.check_pair()
         if self and all(map(is_posterior, trees)):
             raise SpecError("--df and --vcov are for fits: the intervals of posteriors are their own; leave them out")
+
+    def check_pair(self) -> None:
+        """That a column of clusters has a covariance that it is for."""
+        if self.cluster is not None and self.vcov is None:
+            raise SpecError("--cluster belongs to --vcov; add --vcov CR2, or leave --cluster out")
+
+    @property
+    def inference(self) -> Asked:
+        """As arguments of `bm.estimates`; SpecError for values that there are not."""
+        self.check_pair()
+        vcov = {"kind": self.vcov, "cluster": self.cluster} if self.cluster is not None else self.vcov
+        return check_asked(vcov, self.df)
 
     def of(self, tree: xr.DataTree) -> dict[str, Any]:
         """Arguments of `bm.estimates` and others for one tree; none for a posterior."""
         if not self or is_posterior(tree):
             return {}
-        vcov = {"kind": self.vcov, "cluster": self.cluster} if self.cluster is not None else self.vcov
-        return {"vcov": vcov, "df": self.df}
+        return self.inference._asdict()

@@ -15,10 +15,12 @@ from bayesmeta.bayes.waiting import several
 from bayesmeta.cli.app import FAILED, LOGGER, echo, fail
 from bayesmeta.cli.as_json import json_text, tree_record
 from bayesmeta.cli.from_csv import Typed, typed_analysis
+from bayesmeta.cli.inference_options import Tested
 from bayesmeta.display.export import Page
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit as fit_model
 from bayesmeta.estimation.methods import method_named
+from bayesmeta.inference.reference import asked
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
 from bayesmeta.summaries.compare import compare as compare_trees
@@ -52,7 +54,14 @@ class Sampling:
 
 
 def fit(
-    file: Path, typed: Typed, model: str | None, method: str | None, out: Path | None, json: bool, outside: bool
+    file: Path,
+    typed: Typed,
+    model: str | None,
+    method: str | None,
+    tested: Tested,
+    out: Path | None,
+    json: bool,
+    outside: bool,
 ) -> None:
     def run(model: Model) -> tuple[Trees, Page]:
         tree = fit_model(model.spec, method=model.method if method is None else method)
@@ -60,8 +69,9 @@ def fit(
 
     if method is not None:
         method_named(method, "--method")
+    inference = tested.inference
     analysis = typed_analysis(file, typed) or load_analysis(file, allow_outside=outside)
-    run_each(analysis, model, out or Path(f"{file.stem}.nc"), run, json, tables=True)
+    run_each(analysis.tested_by(inference), model, out or Path(f"{file.stem}.nc"), run, json, tables=True)
 
 
 def sample(file: Path, model: str | None, sampling: Sampling, out: Path | None, json: bool, outside: bool) -> None:
@@ -75,7 +85,14 @@ def sample(file: Path, model: str | None, sampling: Sampling, out: Path | None, 
 
 
 def compare(
-    file: Path, model: str | None, method: str, sampling: Sampling, out: Path | None, json: bool, outside: bool
+    file: Path,
+    model: str | None,
+    method: str,
+    sampling: Sampling,
+    tested: Tested,
+    out: Path | None,
+    json: bool,
+    outside: bool,
 ) -> None:
     def run(model: Model) -> tuple[Trees, Page]:
         fixed = method_named(model.method).zero_psi
@@ -86,7 +103,7 @@ def compare(
 
     method = method_named(method, "--method").name
     sampling.check()
-    analysis = load_analysis(file, allow_outside=outside)
+    analysis = load_analysis(file, allow_outside=outside).tested_by(tested.inference)
     run_each(analysis, model, out or Path(f"{file.stem}_compare.nc"), run, json, one_by_one=True)
 
 
@@ -133,7 +150,7 @@ def _run(names: Sequence[str], run: Run, done: "_Done", failures: dict[str, Baye
                 left = (time.monotonic() - start) * (len(names) - i) / i
                 LOGGER.info("%d of %d models done, about %.0f s left", i, len(names), left)
             try:
-                done.add(name, *run(done.analysis.models[name]))
+                done.add(name, run)
             except BayesmetaError as error:
                 failures[name] = error
             except KeyboardInterrupt:
@@ -167,18 +184,24 @@ def _not_specified(analysis: Analysis, names: Sequence[str]) -> dict[str, Bayesm
 
 @dataclass
 class _Done:
-    """What has been run: the trees, in the end all in one file, and the pages that are not printed yet."""
+    """What has been run: the trees, in the end all in one file, and pages or records that are not printed yet."""
 
     analysis: Analysis
     path: Path
     json: bool
     trees: Trees = field(default_factory=dict)
     pages: list[str] = field(default_factory=list)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, name: str, trees: Trees, page: Page) -> None:
+    def add(self, name: str, run: Run) -> None:
+        """Run a model; what is printed of it follows the file's own inference."""
+        model = self.analysis.models[name]
+        with asked(*model.inference):
+            trees, page = run(model)
+            printed = "" if self.json else str(page)
+            self.records |= {key: tree_record(tree) for key, tree in trees.items()} if self.json else {}
         self.trees |= trees
-        heading = f"{name}: {self.analysis.models[name].what}".rstrip(": ")
-        self.pages.append(f"\n== {heading}\n\n{page}")
+        self.pages.append(f"\n== {f'{name}: {model.what}'.rstrip(': ')}\n\n{printed}")
 
     def save_and_print(self) -> None:
         """Save before anything is printed, and only where there is something new."""
@@ -194,7 +217,7 @@ class _Done:
             "title": self.analysis.title,
             "citation": self.analysis.citation,
             "saved": str(self.path) if self.trees else None,
-            "results": {name: tree_record(tree) for name, tree in self.trees.items()},
+            "results": self.records,
         }
 
 
@@ -204,7 +227,8 @@ def _print_tables(analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> dict[
     for title, members in analysis.tables.items():
         if set(members) <= set(trees):
             try:
-                echo(f"\n== {title}\n\n{compare_trees({name: trees[name] for name in members})}")
+                with asked(*analysis.inference):
+                    echo(f"\n== {title}\n\n{compare_trees({name: trees[name] for name in members})}")
             except BayesmetaError as error:
                 failures[title] = error
     return failures

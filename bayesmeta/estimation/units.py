@@ -79,16 +79,26 @@ def check_rows_are_groups(spec: Spec, what: str, advice: str) -> None:
 
     what : needs this, and begins the error; advice : what to do instead.
     """
-    requirement = f"{what} needs one random effect for each row and outcome"
+    if otherwise := _otherwise(spec):
+        raise SpecError(f"{what} needs one random effect for each row and outcome, {otherwise}\n  {advice}")
+
+
+def one_effect_a_row(spec: Spec) -> bool:
+    """Whether there is one outcome with one random effect for each row."""
+    return len(spec.outcomes) == 1 and not _otherwise(spec)
+
+
+def _otherwise(spec: Spec) -> str:
+    """What keeps a specification from having one random effect for each row and outcome; empty where nothing does."""
     if len(spec.levels) > 1:
-        raise SpecError(f"{requirement}, the model has the levels {listing(v.name for v in spec.levels)}\n  {advice}")
+        return f"the model has the levels {listing(v.name for v in spec.levels)}"
     (level,) = spec.levels
     rows = len(distinct(spec.row))
     if level.n_groups != rows:
-        raise SpecError(f"{requirement}, level '{level.name}' joins {rows} rows in {level.n_groups} groups\n  {advice}")
+        return f"level '{level.name}' joins {rows} rows in {level.n_groups} groups"
     if not np.array_equal(level.Z, np.eye(len(spec.outcomes))[spec.outcome_index]):
-        effects = listing(level.effects) or "none"
-        raise SpecError(f"{requirement}, the random effects of level '{level.name}' are: {effects}\n  {advice}")
+        return f"the random effects of level '{level.name}' are: {listing(level.effects) or 'none'}"
+    return ""
 
 
 def check_unstructured(spec: Spec, method: str) -> None:

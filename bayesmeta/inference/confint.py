@@ -102,9 +102,7 @@ def confint(
         table, note = METHODS[method](tree, prob)
         table = calibrated(table, used, prob) if used else table
         chosen = _by_default(table) if parameters is None else _chosen(table, parameters)
-    attrs = {"method": method, "prob": prob, "note": note} | (
-        used.attrs if used and (vcov is not None or df is not None) else {}
-    )
+    attrs = {"method": method, "prob": prob, "note": note} | (used.attrs if used else {})
     variables = {name: (PARAMETER, chosen[name].to_numpy(dtype=float)) for name in STATISTICS}
     about = {name: (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in NUMBERS}
     return xr.Dataset(variables, {PARAMETER: pd.Index(chosen.index, dtype=object), **about}, attrs)

@@ -151,7 +151,7 @@ class MarginalModel(ModelAbstract):
         """The covariance of the coefficients: the model's for True, that of a kind such as "CR2"; None for False."""
         if vcov is False or vcov is None:
             return None
-        used = reference_of_fit(self.model, None if vcov is True else vcov, None, "to_marginaleffects")
+        used = reference_of_fit(self.model, None if vcov is True else vcov, "z", "to_marginaleffects")
         return used.cov
 
     def get_exog(self, newdata: pl.DataFrame) -> FloatArray:

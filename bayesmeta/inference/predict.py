@@ -102,7 +102,7 @@ def predict(
         check_choice(interval, ("confidence", "prediction"), "interval")
     prob, read = check_probability(prob), reading(tree, scale)
     riley = isinstance(df, str) and df == RILEY and not is_posterior(tree)
-    used = reference(tree, vcov, None if riley else df)
+    used = reference(tree, vcov, "z" if riley else df)
     if used is None:
         return posterior_predict.predict(tree, newdata, interval, prob, read)
     estimate, spec = group(tree, schema.ESTIMATE), spec_from_tree(tree)
@@ -119,7 +119,7 @@ def predict(
     dfs = np.full(mean.shape, _riley(spec, interval, vcov)) if riley else used.dfs(X.reshape(-1, X.shape[-1]))
     t = t_quantile(prob, dfs.reshape(mean.shape))
     predicted = rows.table(spec.outcomes, read.bounds(normal(mean, np.sqrt(variance), t)))
-    how = (used.attrs | ({"df": RILEY} if riley else {})) if vcov is not None or df is not None else {}
+    how = used.attrs | ({"df": RILEY} if riley else {})
     predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} | how if interval else {}))
     return predicted if interval else predicted.drop_vars(["lower", "upper"])
 

@@ -3,7 +3,9 @@
 Everything that tests or brackets coefficients asks here, with the two arguments `vcov` and `df` as users write them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,14 +17,16 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_keys, check_mapping
 from bayesmeta.errors import BoundaryWarning, SpecError, warn
+from bayesmeta.estimation.methods import method_of
+from bayesmeta.estimation.units import one_effect_a_row
 from bayesmeta.inference import adjusted, robust
 from bayesmeta.inference.adjusted import Calibration, NoTestError
 from bayesmeta.kernel.sandwich import KINDS
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.specification import group, reading_once
+from bayesmeta.tree.specification import group, reading_once, spec_from_tree
 
 Vcov = str | Mapping[str, Any]
-NORMAL = "z"
+NORMAL, ONE_LEVEL, SEVERAL = "z", "knapp-hartung-adhoc", "satterthwaite"
 WORDS = {
     NORMAL: "normal",
     "residual": "t with residual degrees of freedom",
@@ -33,6 +37,40 @@ WORDS = {
     "knapp-hartung-adhoc": "Knapp-Hartung, never narrower than without",
 }
 MODEL = "model"
+
+
+class Asked(NamedTuple):
+    """The two arguments as a user gives them; None where one is left out."""
+
+    vcov: Vcov | None = None
+    df: str | None = None
+
+
+_ASKED: ContextVar[Asked] = ContextVar("asked", default=Asked())
+
+
+@contextmanager
+def asked(vcov: Vcov | None = None, df: str | None = None) -> Iterator[None]:
+    """Within it, whatever is asked without `vcov` and `df` is asked with these.
+
+    For pages and pictures, which put many questions to a fit that are to be answered in one way.
+    """
+    if vcov is None and df is None:
+        yield
+        return
+    token = _ASKED.set(Asked(vcov, df))
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
+
+
+def check_asked(vcov: object, df: object) -> Asked:
+    """The two arguments, checked as far as possible without a fit; SpecError where they are none that there are."""
+    kind, _ = _sandwich_of(vcov)  # type: ignore[arg-type]
+    if df is not None:
+        _check_df(kind, df)
+    return Asked(vcov, df)  # type: ignore[arg-type]
 
 
 class Tests(NamedTuple):
@@ -64,7 +102,7 @@ class Reference:
     """The fixed part of a fit with its covariance and its reference distribution; made by `reference`.
 
     vcov, df : what was used, in words of the arguments; cluster : the clusters of a sandwich, "" without.
-    cov : (P, P) covariance for the standard errors.
+    cov : (P, P) covariance for the standard errors. by_column : whether the clusters are those of a column.
     """
 
     vcov: str
@@ -74,12 +112,19 @@ class Reference:
     calibration: Calibration
     cluster: str = ""
     n_clusters: int = 0
+    by_column: bool = False
 
     @property
     def attrs(self) -> dict[str, Any]:
         """What was used, as attributes of an output."""
         used: dict[str, Any] = {"vcov": self.vcov, "df": self.df}
         return used | ({"cluster": self.cluster, "n_clusters": self.n_clusters} if self.cluster else {})
+
+    @property
+    def arguments(self) -> Asked:
+        """As a user would ask for the same."""
+        vcov = {"kind": self.vcov, "cluster": self.cluster} if self.by_column else self.vcov
+        return Asked(None if vcov == MODEL else vcov, self.df)
 
     @property
     def words(self) -> str:
@@ -140,7 +185,9 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
     tree : results tree of `bm.fit`.
     vcov : None, the covariance of the model; a kind of sandwich, such as "CR2", with the outer groups as clusters; or
         a dict with "kind" and "cluster", a column in whose values the outer groups nest.
-    df : reference distribution. None is "z" with the model's covariance and "satterthwaite" with a sandwich.
+    df : reference distribution. None is "satterthwaite" with a sandwich; with the model's covariance
+        "knapp-hartung-adhoc" for one outcome with one random effect a row, else "satterthwaite" for fits by REML and
+        "z" for others and for those without variances to estimate.
 
     Raises
     ------
@@ -151,16 +198,11 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
         _refuse(vcov, "vcov")
         _refuse(df, "df")
         return None
+    if vcov is None and df is None:
+        vcov, df = _ASKED.get()
     kind, cluster = _sandwich_of(vcov)
-    allowed = [NORMAL, *adjusted.KINDS] if kind == MODEL else [NORMAL, *robust.KINDS]
-    if kind != MODEL and isinstance(df, str) and df in adjusted.KINDS and df not in allowed:
-        raise SpecError(
-            f'df="{df}" has no meaning with vcov="{kind}", which does not rest on the model\'s covariances\n'
-            '  take df="satterthwaite" or df="residual", or leave vcov out'
-        )
-    default = NORMAL if kind == MODEL else robust.DEFAULT
-    df = default if df is None else check_choice(df, allowed, "df")
     with reading_once():
+        df = _default_df(tree, kind) if df is None else _check_df(kind, df)
         estimate = group(tree, schema.ESTIMATE)
         beta, cov = estimate["beta"].to_numpy(), estimate["beta_cov"].to_numpy()
         if kind != MODEL:
@@ -169,6 +211,34 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
             return Reference(MODEL, NORMAL, beta, cov, Normal())
         cov, calibration = adjusted.KINDS[df](tree)
         return Reference(MODEL, df, beta, cov, calibration)
+
+
+def _default_df(tree: xr.DataTree, kind: str) -> str:
+    """What covers best where nothing is asked for, see docs/small_samples.md.
+
+    The normal distribution where nothing is estimated beside the coefficients, and by methods of estimation that have
+    no small-sample theory for this model.
+    """
+    if kind != MODEL:
+        return robust.DEFAULT
+    spec, method = spec_from_tree(tree), method_of(tree)
+    estimated = sum(level.n_free for level in spec.levels) and not method.zero_psi
+    if not estimated or len(spec.y) <= len(spec.coef):
+        return NORMAL
+    if one_effect_a_row(spec):
+        return ONE_LEVEL
+    return SEVERAL if method.likelihood == "restricted" else NORMAL
+
+
+def _check_df(kind: str, df: object) -> str:
+    """A reference distribution that goes with this kind of covariance."""
+    allowed = [NORMAL, *adjusted.KINDS] if kind == MODEL else [NORMAL, *robust.KINDS]
+    if kind != MODEL and isinstance(df, str) and df in adjusted.KINDS and df not in allowed:
+        raise SpecError(
+            f'df="{df}" has no meaning with vcov="{kind}", which does not rest on the model\'s covariances\n'
+            '  take df="satterthwaite" or df="residual", or leave vcov out'
+        )
+    return check_choice(df, allowed, "df")
 
 
 def reference_of_fit(tree: xr.DataTree, vcov: Vcov | None, df: str | None, what: str) -> Reference:
@@ -190,7 +260,7 @@ def _refuse(value: object, name: str) -> None:
 def _robust(tree: xr.DataTree, beta: FloatArray, cov: FloatArray, kind: str, cluster: str | None, df: str) -> Reference:
     made, name = robust.sandwich_of(tree, kind, cluster)
     calibration = Normal() if df == NORMAL else robust.KINDS[df](made)
-    return Reference(kind, df, beta, made.cov, calibration, name, made.clusters.n)
+    return Reference(kind, df, beta, made.cov, calibration, name, made.clusters.n, cluster is not None)
 
 
 def _sandwich_of(vcov: Vcov | None) -> tuple[str, str | None]:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from bayesmeta._validation import check_choice, check_keys, check_name, check_ty
 from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.estimation.methods import method_named
+from bayesmeta.inference.reference import Asked, check_asked
 from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
@@ -26,13 +27,16 @@ from bayesmeta.priors.prior import Prior, Priors
 from bayesmeta.toml_files import Place, check_table, check_value, locate, parsed, read_with_places, shortened
 from bayesmeta.tree.files import check_name_of_model
 
-_TYPES = {
+_TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
     **dict.fromkeys(("title", "citation", "data"), str),
     **dict.fromkeys(("derive", "tables", "priors", "model", "figure"), dict),
     "complete": list,
+    "df": str,
+    "vcov": (str, dict),
 }
 _PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure", "se", "labels", "arms")
-_MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper")
+_INFERENCE = ("vcov", "df")
+_MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper", *_INFERENCE)
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "ar1": within.ar1,
     "correlated": within.correlated,
@@ -93,6 +97,7 @@ class Model:
     name : its table's name. what : one line for readers. method : of `bayesmeta.fit`.
     settings : the arguments of `bayesmeta.specify` as written in the file.
     priors : of the model, those of the whole file where it has none of its own; None for the defaults.
+    inference : how coefficients of fits are tested, likewise.
     paper : the printed numbers it is held against.
     """
 
@@ -101,6 +106,7 @@ class Model:
     method: str
     settings: Mapping[str, Any]
     priors: Priors | None
+    inference: Asked
     paper: tuple[Printed, ...]
     source: Source
 
@@ -129,6 +135,7 @@ class Model:
 class Analysis:
     """A model file: `models` by name, `tables`, the lists of models to be set side by side, and `figures` by name.
 
+    inference : how coefficients of fits are tested, of models that say nothing else.
     path : as the user wrote it; the name of a bundled file is one too. inputs : files that are read, never written.
     """
 
@@ -139,6 +146,14 @@ class Analysis:
     tables: Mapping[str, tuple[str, ...]]
     figures: Mapping[str, Figure]
     inputs: tuple[Path, ...]
+    inference: Asked = Asked()
+
+    def tested_by(self, inference: Asked) -> "Analysis":
+        """The same analysis with coefficients tested in another way, where one is given."""
+        if inference == Asked():
+            return self
+        models = {name: replace(model, inference=inference) for name, model in self.models.items()}
+        return replace(self, models=MappingProxyType(models), inference=inference)
 
 
 def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
@@ -151,7 +166,7 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
         precedence. The file has `title`, `citation`, `data` (a name that `bayesmeta.datasets.load` knows, or a CSV file
         relative to the model file), and optionally `[derive]` (new columns, see `model_files.derive`), `complete`
         (columns without which a row is left out; constructed sampling covariances still see the whole table),
-        `[tables]` (models to be shown side by side) and `[priors]` (of all models).
+        `[tables]` (models to be shown side by side), and of all models `[priors]`, `df` and `vcov`.
     allow_outside : bool, default False
         Whether the data may be a file outside the folder of the model file.
 
@@ -170,8 +185,9 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     Notes
     -----
     Each model is a table `[model.NAME]` with the arguments of `bayesmeta.specify` but `data`, `what` (one line),
-    `method` ("reml" by default), `priors` (instead of those of the file) and `paper` (the printed numbers, see
-    `model_files.published`). `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`,
+    `method` ("reml" by default), `priors`, `df` and `vcov` (instead of those of the file) and `paper` (the printed
+    numbers, see `model_files.published`). `df` and `vcov` say how coefficients of fits are tested and bracketed wherever
+    the file is used, as in `bayesmeta.estimates`: `df = "z"`, `vcov = {kind = "CR2", cluster = "study"}`. `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`,
     `{fixed = [[..]]}`; `S` a column, several, `{se = "column"}`, or `{within = "ar1", ...}` with the arguments of that
     function of `bayesmeta.within` (ar1, correlated, greenland_longnecker or hamling).
 
@@ -215,10 +231,14 @@ def _analysis(
         check_value(column, str, root / "complete" / position)
     source = Source(content["data"], file.parent, MappingProxyType(derived), complete, _labels(content), allow_outside)
     priors = _priors(content["priors"], root / "priors") if "priors" in content else None
+    inference = _inference(content, root, Asked())
     if not content["model"]:
         raise (root / "model").error("is empty; there must be at least one table [model.NAME]")
     models = MappingProxyType(
-        {name: _model(name, table, source, priors, root.of("model", name)) for name, table in content["model"].items()}
+        {
+            name: _model(name, table, source, priors, inference, root.of("model", name))
+            for name, table in content["model"].items()
+        }
     )
     tables = {
         title: _table(title, names, models, root / "tables" / title)
@@ -237,6 +257,7 @@ def _analysis(
         MappingProxyType(tables),
         MappingProxyType(figures),
         inputs,
+        inference,
     )
 
 
@@ -253,7 +274,8 @@ def _labels(content: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name.strip(" `") for text in texts for name in text.rpartition("|")[2].split("/"))
 
 
-def _model(name: str, table: Any, source: Source, priors: Priors | None, place: Place) -> Model:
+def _model(name: str, table: Any, source: Source, priors: Priors | None, inference: Asked, place: Place) -> Model:
+    """One model; priors, inference : of the whole file."""
     check_name_of_model(name, str(place))
     check_table(table, _MODEL, place, required=("formula",))
     for key in ("what", "method", "offset", "common", "groups", "measure", "labels"):
@@ -277,7 +299,17 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None, place: 
     )
     settings = {key: value for key, value in table.items() if key in (*_PASSED, "psi", "S")}
     own = _priors(table["priors"], place / "priors") if "priors" in table else priors
-    return Model(name, table.get("what", ""), method, MappingProxyType(settings), own, printed, source)
+    tested = _inference(table, place, inference)
+    return Model(name, table.get("what", ""), method, MappingProxyType(settings), own, tested, printed, source)
+
+
+def _inference(table: Mapping[str, Any], place: Place, otherwise: Asked) -> Asked:
+    """How coefficients are tested by a table of the file; `otherwise` where it does not say."""
+    chosen = [key for key in _INFERENCE if key in table]
+    if not chosen:
+        return otherwise
+    with _placed(place / chosen[-1]):
+        return check_asked(table.get("vcov"), table.get("df"))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.estimates import estimates
 from bayesmeta.inference.predict import predict
+from bayesmeta.inference.reference import asked
 from bayesmeta.model_files.model_file import Analysis, load_analysis
 from bayesmeta.model_files.published import Printed, rounded
 from bayesmeta.tree.parameters import BETA
@@ -77,7 +78,8 @@ def rows_of(analysis: Analysis, name: str) -> list[Row]:
     if not model.paper:
         return []
     tree = fit(model.spec, method=model.method)
-    return [Row(analysis.path.stem, name, entry, quantity(tree, entry)) for entry in model.paper]
+    with asked(*model.inference):
+        return [Row(analysis.path.stem, name, entry, quantity(tree, entry)) for entry in model.paper]
 
 
 def quantity(tree: xr.DataTree, entry: Printed) -> float:

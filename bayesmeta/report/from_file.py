@@ -18,6 +18,7 @@ from bayesmeta.bayes.waiting import several
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
+from bayesmeta.inference.reference import Asked, check_asked
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Spec
 from bayesmeta.model_files.figures import KINDS, Figure, draw
@@ -48,6 +49,7 @@ class ReportOptions:
     """The options of the command.
 
     model, method : None for all models of the file, and for the method that it gives.
+    df, vcov, cluster : None for how the file tests coefficients.
     sensitivity : to priors, of all models; None for one of them (see `for_priors`), since it takes the longest.
     """
 
@@ -60,6 +62,15 @@ class ReportOptions:
     bayes: bool = True
     sensitivity: bool | None = None
     allow_outside: bool = False
+    df: str | None = None
+    vcov: str | None = None
+    cluster: str | None = None
+
+    @property
+    def inference(self) -> Asked:
+        """How coefficients of fits are tested, as typed."""
+        vcov = self.vcov if self.cluster is None else {"kind": self.vcov, "cluster": self.cluster}
+        return check_asked(vcov, self.df)
 
     @property
     def sampler(self) -> dict[str, Any]:
@@ -96,7 +107,8 @@ def report_file(
         If a model is unknown, or an option does not apply to saved results.
     """
     if is_declared(path):
-        return _of_models(load_analysis(path, allow_outside=options.allow_outside), out, options, prob, failures)
+        analysis = load_analysis(path, allow_outside=options.allow_outside).tested_by(options.inference)
+        return _of_models(analysis, out, options, prob, failures)
     if options.method or not options.bayes:
         raise SpecError(f"{path.name} holds results; --method and --no-bayes are for model files")
     return _of_results(path, out, options, prob)
@@ -127,7 +139,9 @@ def _of_models(
     }
     codes = (_command(analysis.path, out, options), _python(analysis, chapters, out, options))
     figures = [drawing for figure in analysis.figures.values() for drawing in _declared(figure, analysis, trees)]
-    return render(page(analysis.title, analysis.citation, chapters, codes, prob, tables, figures, one))
+    return render(
+        page(analysis.title, analysis.citation, chapters, codes, prob, tables, figures, one, analysis.inference)
+    )
 
 
 def _declared(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> Iterator[Drawing]:
@@ -192,7 +206,8 @@ def _chapter(
 ) -> Chapter:
     method = options.method or model.method
     trees = {method: fit(model.spec, method=method)}
-    chapter = Chapter(model.name, trees, model.what, _plain(model.settings.get("S", {"se": model.settings.get("se")})))
+    sampling = _plain(model.settings.get("S", {"se": model.settings.get("se")}))
+    chapter = Chapter(model.name, trees, model.what, sampling, inference=model.inference)
     if not options.bayes:
         return chapter
     spec = homogeneous(model.spec) if method_named(method).zero_psi else model.spec
@@ -222,9 +237,18 @@ def _of_results(path: Path, out: Path, options: ReportOptions, prob: float) -> R
     if options.model is not None:
         trees = {name: trees[name] for name in _chosen(list(trees), options.model, path)}
     named = {name or str(tree.attrs["method"]): tree for name, tree in trees.items()}
-    chapters = chapters_of(named, no_priors=_SAVED)
+    chapters = chapters_of(named, _SAVED, options.inference)
     opened = f"bm.load({path.as_posix()!r})"
-    return render(page(path.stem, "", chapters, (_command(path, out, options), code_of(named, opened)), prob))
+    return render(
+        page(
+            path.stem,
+            "",
+            chapters,
+            (_command(path, out, options), code_of(named, opened)),
+            prob,
+            inference=options.inference,
+        )
+    )
 
 
 def _chosen(models: Sequence[str], name: str | None, path: Path) -> list[str]:
@@ -256,5 +280,6 @@ def _python(analysis: Analysis, chapters: Sequence[Chapter], out: Path, options:
                 lines.append(f"{key} = bm.sample({model}.spec, {model}.priors, {settings})")
             else:
                 lines.append(f"{key} = bm.fit({model}.spec, method={tree.attrs['method']!r})")
-    lines.append(f"bm.report(trees, path={str(out)!r}, title={analysis.title!r})")
+    tested = "".join(f", {key}={value!r}" for key, value in analysis.inference._asdict().items() if value is not None)
+    lines.append(f"bm.report(trees, path={str(out)!r}, title={analysis.title!r}{tested})")
     return Code("In Python", "\n".join(lines), "python")

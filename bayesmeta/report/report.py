@@ -9,6 +9,7 @@ import xarray as xr
 
 from bayesmeta._validation import check_type
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.reference import Asked, Vcov
 from bayesmeta.measures import measure
 from bayesmeta.report.chapters import Chapter, chapters_of
 from bayesmeta.report.page import page
@@ -26,6 +27,8 @@ def report(
     names: Sequence[str] | None = None,
     sensitivity: xr.Dataset | None = None,
     prob: float = 0.95,
+    vcov: Vcov | None = None,
+    df: str | None = None,
     **named: xr.DataTree,
 ) -> Report:
     """One self-contained HTML page about results trees: specification, data, estimates, pictures, diagnostics.
@@ -48,6 +51,9 @@ def report(
         The result of `bm.sensitivity`, for trees of one specification.
     prob : float, default 0.95
         Probability of all intervals, between 0 and 1.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of the fits, everywhere on the page; see
+        `bm.estimates`.
     **named : DataTree
         Further trees with their names, as in `report(ml=fit, bayes=post)`.
 
@@ -86,11 +92,13 @@ def report(
     for what, text in (("title", title), ("citation", citation)):
         check_type(text, str, what)
     check_named(report, named)
-    by_name = compare(*trees, names=names, prob=prob, scale=None, vcov=None, df=None, **named).trees
-    chapters = chapters_of(by_name, no_priors="Not passed to bm.report; bm.sensitivity makes it.")
+    by_name = compare(*trees, names=names, prob=prob, scale=None, vcov=vcov, df=df, **named).trees
+    inference = Asked(vcov, df)
+    chapters = chapters_of(by_name, "Not passed to bm.report; bm.sensitivity makes it.", inference)
     if sensitivity is not None:
         chapters = [_with_priors(chapters, sensitivity)]
-    rendered = render(page(title or default_title(by_name), citation, chapters, (code_of(by_name),), prob))
+    heading = title or default_title(by_name)
+    rendered = render(page(heading, citation, chapters, (code_of(by_name),), prob, inference=inference))
     if path is not None:
         rendered.save(path)
     return rendered

@@ -96,10 +96,8 @@ def compare(
 
 def _table(tree: xr.DataTree, prob: float, scale: Scale | None, vcov: Vcov | None, df: str | None) -> pd.DataFrame:
     """Estimates of one tree."""
-    frame = parameters(tree, prob)
-    if (vcov is not None or df is not None) and not is_posterior(tree):
-        frame = calibrated(frame, reference(tree, vcov, df), prob)
-    return on_scale(frame, tree, prob, scale)
+    used = None if is_posterior(tree) else reference(tree, vcov, df)
+    return on_scale(calibrated(parameters(tree, prob), used, prob), tree, prob, scale)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

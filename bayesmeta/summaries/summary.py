@@ -17,7 +17,7 @@ from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
 from bayesmeta.display.paper import PaperTable, paper_tables
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.inference.estimates import calibrated, estimates
-from bayesmeta.inference.reference import NORMAL, WORDS, Reference, Vcov, reference
+from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.summaries.coefficients import Coefficients
 from bayesmeta.summaries.fit_remarks import criteria, moderators_and_fit
 from bayesmeta.summaries.paper_notes import as_rows_are_called, interval_name, measured, reading_notes, row_label
@@ -91,7 +91,7 @@ def summary(
         on_response(tree, scale)
         used = reference(tree, vcov, df)
         table = calibrated(parameters(tree, prob), used, prob)
-        asked = {"vcov": vcov, "df": df}
+        asked = {} if used is None else used.arguments._asdict()
         return Summary(tree, table, prob, components == "variance", scale, used, asked)
 
 
@@ -178,7 +178,7 @@ class Summary(Page):
         head.append(("Data", remarks.counts(tree) if levels else remarks.observations(tree)))
         if record.name != "generic":
             head.append(("Measure", record.label))
-        return [*head, *([("Inference", self.used.words)] if self.used and self.used.words != WORDS[NORMAL] else [])]
+        return [*head, *([("Inference", self.used.words)] if self.used else [])]
 
     def _between(self) -> list[Table]:
         """One table of all levels where each has one effect, else one per level."""

@@ -9,6 +9,7 @@ from bayesmeta.bayes.chains import count, worst
 from bayesmeta.display import remarks
 from bayesmeta.display.tables import fixed, number, percent, pvalue
 from bayesmeta.errors import DataError
+from bayesmeta.inference.estimates import estimates
 from bayesmeta.inference.predict import predict
 from bayesmeta.plots.style import back_transformed, effect_label, is_ratio
 from bayesmeta.report.blocks import Finding
@@ -50,7 +51,7 @@ def _method(tree: xr.DataTree) -> str:
 
 def effects_in_words(tree: xr.DataTree, prob: float) -> str:
     """The pooled effect of every outcome, the mean effect of every category, or the coefficients of the predictors."""
-    table = parameters(tree, prob)
+    table = estimates(tree, prob)
     rows, spec = table[table["kind"] == BETA], of_tree(tree)
     means, as_ratio = cell_means(spec), is_ratio(tree)
     if not means and len(rows) > 1:
