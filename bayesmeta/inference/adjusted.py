@@ -30,19 +30,32 @@ class Calibration(ABC):
     def single(self, contrast: FloatArray) -> float:
         """Degrees of freedom of t for one contrast (P,), infinite for the normal distribution."""
 
+    def each(self, contrasts: FloatArray) -> FloatArray:
+        """Degrees of freedom (q,) of contrasts (q, P) one by one, NaN where there is no test."""
+        return np.array([self._or_none(c) for c in contrasts], dtype=float)
+
+    def _or_none(self, contrast: FloatArray) -> float:
+        try:
+            return self.single(contrast) if np.isfinite(contrast).all() else np.nan
+        except NoTestError:
+            return np.nan
+
     @abstractmethod
     def joint(self, contrasts: FloatArray) -> tuple[float, float]:
         """Denominator degrees of freedom of F for contrasts (P, q), and the factor of the Wald statistic over q."""
 
 
 class Constant(Calibration):
-    """The same degrees of freedom for all contrasts."""
+    """The same degrees of freedom for all contrasts; infinite for the normal distribution, and chi-squared ones."""
 
     def __init__(self, df: float) -> None:
         self.df = df
 
     def single(self, contrast: FloatArray) -> float:
         return self.df
+
+    def each(self, contrasts: FloatArray) -> FloatArray:
+        return np.where(np.isfinite(contrasts).all(1), self.df, np.nan)
 
     def joint(self, contrasts: FloatArray) -> tuple[float, float]:
         return self.df, 1.0
@@ -171,12 +184,17 @@ class Satterthwaite(Calibration):
         self.terms = terms
 
     def single(self, contrast: FloatArray) -> float:
-        terms, L = self.terms, contrast[:, None]
-        _check_identified(terms, L)
-        moved = terms.changes(L)[:, 0, 0]
-        spread = float(moved @ terms.theta_cov @ moved)
-        variance = float(contrast @ terms.cov @ contrast)
-        return 2 * variance**2 / spread if spread > _NEARLY * variance**2 else np.inf
+        (df,) = self.each(contrast[None])
+        if np.isnan(df):
+            raise NoTestError(_NOT_IDENTIFIED)
+        return float(df)
+
+    def each(self, contrasts: FloatArray) -> FloatArray:
+        variance, moved, known = self.terms.variances(contrasts)
+        spread = np.einsum("rq,rs,sq->q", moved, self.terms.theta_cov, moved)
+        uncertain = spread > _NEARLY * variance**2
+        df = np.where(uncertain, 2 * variance**2 / np.where(uncertain, spread, 1.0), np.inf)
+        return np.where(known, df, np.nan)
 
     def joint(self, contrasts: FloatArray) -> tuple[float, float]:
         q = contrasts.shape[1]
@@ -203,7 +221,8 @@ class KenwardRoger(Satterthwaite):
         q, terms = contrasts.shape[1], self.terms
         if q == 1:
             return self.single(contrasts[:, 0]), 1.0
-        _check_identified(terms, contrasts)
+        if not terms.identified(contrasts):
+            raise NoTestError(_NOT_IDENTIFIED)
         moved = np.linalg.solve(contrasts.T @ terms.cov @ contrasts, terms.changes(contrasts))
         traces = np.trace(moved, axis1=1, axis2=2)
         A1 = float(traces @ terms.theta_cov @ traces)
@@ -232,11 +251,7 @@ def moments_of_f(q: int, A1: float, A2: float) -> tuple[float, float]:
     return m, over * (4 * a + (q - 2) * d) / below
 
 
-def _check_identified(terms: SmallSample, L: FloatArray) -> None:
-    if not terms.identified(L):
-        raise NoTestError(
-            "its variance rests on a variance between groups that the data cannot tell from the fixed part"
-        )
+_NOT_IDENTIFIED = "its variance rests on a variance between groups that the data cannot tell from the fixed part"
 
 
 KINDS: dict[str, Callable[[xr.DataTree], Adjusted]] = {

@@ -20,7 +20,7 @@ from bayesmeta.errors import BoundaryWarning, SpecError, warn
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.estimation.units import one_effect_a_row
 from bayesmeta.inference import adjusted, robust
-from bayesmeta.inference.adjusted import Calibration, NoTestError
+from bayesmeta.inference.adjusted import Calibration, Constant, NoTestError
 from bayesmeta.kernel.sandwich import KINDS
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, reading_once, spec_from_tree
@@ -46,7 +46,8 @@ class Asked(NamedTuple):
     df: str | None = None
 
 
-_ASKED: ContextVar[Asked] = ContextVar("asked", default=Asked())
+NOTHING = Asked()
+_ASKED: ContextVar[Asked] = ContextVar("asked", default=NOTHING)
 
 
 @contextmanager
@@ -166,15 +167,7 @@ class Reference:
     def dfs(self, contrasts: FloatArray) -> FloatArray:
         """Degrees of freedom (q,) of contrasts (q, P): infinite for the normal distribution, NaN without a test."""
         different, of = np.unique(contrasts, axis=0, return_inverse=True)
-        return np.array([self._df(c) for c in different], dtype=float)[of.reshape(-1)]
-
-    def _df(self, contrast: FloatArray) -> float:
-        if np.isnan(contrast).any():
-            return np.nan
-        try:
-            return self.calibration.single(contrast)
-        except NoTestError:
-            return np.nan
+        return self.calibration.each(different)[of.reshape(-1)]
 
 
 def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None) -> Reference | None:
@@ -208,7 +201,7 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
         if kind != MODEL:
             return _robust(tree, beta, cov, kind, cluster, df)
         if df == NORMAL:
-            return Reference(MODEL, NORMAL, beta, cov, Normal())
+            return Reference(MODEL, NORMAL, beta, cov, Constant(np.inf))
         cov, calibration = adjusted.KINDS[df](tree)
         return Reference(MODEL, df, beta, cov, calibration)
 
@@ -259,7 +252,7 @@ def _refuse(value: object, name: str) -> None:
 
 def _robust(tree: xr.DataTree, beta: FloatArray, cov: FloatArray, kind: str, cluster: str | None, df: str) -> Reference:
     made, name = robust.sandwich_of(tree, kind, cluster)
-    calibration = Normal() if df == NORMAL else robust.KINDS[df](made)
+    calibration = Constant(np.inf) if df == NORMAL else robust.KINDS[df](made)
     return Reference(kind, df, beta, made.cov, calibration, name, made.clusters.n, cluster is not None)
 
 
@@ -273,16 +266,6 @@ def _sandwich_of(vcov: Vcov | None) -> tuple[str, str | None]:
     check_keys(table, ("kind", "cluster"), "vcov", required=("kind",))
     kind, cluster = check_choice(table["kind"], list(KINDS), "vcov['kind']"), table.get("cluster")
     return kind, cluster
-
-
-class Normal(Calibration):
-    """The standard normal distribution, and chi-squared ones."""
-
-    def single(self, contrast: FloatArray) -> float:
-        return np.inf
-
-    def joint(self, contrasts: FloatArray) -> tuple[float, float]:
-        return np.inf, 1.0
 
 
 def quantile(prob: float, df: FloatArray | float) -> FloatArray:

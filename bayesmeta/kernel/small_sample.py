@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta.kernel.likelihood import likelihood
 from bayesmeta.kernel.statistics import Statistics
 from bayesmeta.kernel.weighting import Weighting, between_times
@@ -53,6 +53,14 @@ class SmallSample:
         """
         moved = np.tensordot(self.unseen, self.changes(L), 1)
         return bool(np.abs(moved).max(initial=0.0) <= MOVED * np.abs(L.T @ self.cov @ L).max(initial=0.0))
+
+    def variances(self, contrasts: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Of single contrasts (q, P) the variances (q,), their derivatives (K, q), and whether they are identified."""
+        to = contrasts @ self.cov
+        size = np.einsum("qp,qp->q", to, contrasts)
+        moved = np.array([-np.einsum("qp,qp->q", to @ P_r, to) for P_r in self.slopes]).reshape(-1, len(contrasts))
+        unseen = np.abs(self.unseen @ moved).max(0, initial=0.0)
+        return size, moved, unseen <= MOVED * np.abs(size)
 
 
 def small_sample(

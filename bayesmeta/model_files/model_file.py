@@ -16,7 +16,7 @@ from bayesmeta._validation import check_choice, check_keys, check_name, check_ty
 from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.estimation.methods import method_named
-from bayesmeta.inference.reference import Asked, check_asked
+from bayesmeta.inference.reference import NOTHING, Asked, check_asked
 from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
@@ -146,11 +146,11 @@ class Analysis:
     tables: Mapping[str, tuple[str, ...]]
     figures: Mapping[str, Figure]
     inputs: tuple[Path, ...]
-    inference: Asked = Asked()
+    inference: Asked = NOTHING
 
     def tested_by(self, inference: Asked) -> "Analysis":
         """The same analysis with coefficients tested in another way, where one is given."""
-        if inference == Asked():
+        if inference == NOTHING:
             return self
         models = {name: replace(model, inference=inference) for name, model in self.models.items()}
         return replace(self, models=MappingProxyType(models), inference=inference)
@@ -186,10 +186,12 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     -----
     Each model is a table `[model.NAME]` with the arguments of `bayesmeta.specify` but `data`, `what` (one line),
     `method` ("reml" by default), `priors`, `df` and `vcov` (instead of those of the file) and `paper` (the printed
-    numbers, see `model_files.published`). `df` and `vcov` say how coefficients of fits are tested and bracketed wherever
-    the file is used, as in `bayesmeta.estimates`: `df = "z"`, `vcov = {kind = "CR2", cluster = "study"}`. `psi` may be a name, a table by level, or `{prop = [[..]]}`, `{cor = [[..]]}`,
-    `{fixed = [[..]]}`; `S` a column, several, `{se = "column"}`, or `{within = "ar1", ...}` with the arguments of that
-    function of `bayesmeta.within` (ar1, correlated, greenland_longnecker or hamling).
+    numbers, see `model_files.published`). `psi` may be a name, a table by level, or `{prop = [[..]]}`,
+    `{cor = [[..]]}`, `{fixed = [[..]]}`; `S` a column, several, `{se = "column"}`, or `{within = "ar1", ...}` with the
+    arguments of that function of `bayesmeta.within` (ar1, correlated, greenland_longnecker or hamling).
+
+    `df` and `vcov` say how coefficients of fits are tested and bracketed wherever the file is used, as in
+    `bayesmeta.estimates`: `df = "z"`, `vcov = {kind = "CR2", cluster = "study"}`.
 
     Priors are tables `beta`, `tau` and `rho`, each a distribution as in `{name = "HalfNormal", sigma = 0.5}`, or
     several by coefficient or by level (and effect), see `bayesmeta.Priors`.
@@ -231,7 +233,7 @@ def _analysis(
         check_value(column, str, root / "complete" / position)
     source = Source(content["data"], file.parent, MappingProxyType(derived), complete, _labels(content), allow_outside)
     priors = _priors(content["priors"], root / "priors") if "priors" in content else None
-    inference = _inference(content, root, Asked())
+    inference = _inference(content, root, NOTHING)
     if not content["model"]:
         raise (root / "model").error("is empty; there must be at least one table [model.NAME]")
     models = MappingProxyType(

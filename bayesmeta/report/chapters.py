@@ -6,7 +6,7 @@ from itertools import takewhile
 
 import xarray as xr
 
-from bayesmeta.inference.reference import Asked
+from bayesmeta.inference.reference import NOTHING, Asked
 from bayesmeta.report.sections.model import same_model
 from bayesmeta.report.sections.results import Trees
 from bayesmeta.tree.posterior_draws import is_posterior
@@ -29,10 +29,10 @@ class Chapter:
     sampling: str = ""
     priors: xr.Dataset | None = None
     no_priors: str = ""
-    inference: Asked = Asked()
+    inference: Asked = NOTHING
 
 
-def chapters_of(trees: Mapping[str, xr.DataTree], no_priors: str = "", inference: Asked = Asked()) -> list[Chapter]:
+def chapters_of(trees: Mapping[str, xr.DataTree], no_priors: str = "", inference: Asked = NOTHING) -> list[Chapter]:
     """Chapters in order of first appearance, each with its fits followed by its posteriors.
 
     A chapter is named by the words that the names of its trees begin with, such as "year" for "year_ml" and

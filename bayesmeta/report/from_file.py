@@ -139,9 +139,8 @@ def _of_models(
     }
     codes = (_command(analysis.path, out, options), _python(analysis, chapters, out, options))
     figures = [drawing for figure in analysis.figures.values() for drawing in _declared(figure, analysis, trees)]
-    return render(
-        page(analysis.title, analysis.citation, chapters, codes, prob, tables, figures, one, analysis.inference)
-    )
+    about = (analysis.title, analysis.citation)
+    return render(page(*about, chapters, codes, prob, tables, figures, one, analysis.inference))
 
 
 def _declared(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> Iterator[Drawing]:
@@ -238,17 +237,8 @@ def _of_results(path: Path, out: Path, options: ReportOptions, prob: float) -> R
         trees = {name: trees[name] for name in _chosen(list(trees), options.model, path)}
     named = {name or str(tree.attrs["method"]): tree for name, tree in trees.items()}
     chapters = chapters_of(named, _SAVED, options.inference)
-    opened = f"bm.load({path.as_posix()!r})"
-    return render(
-        page(
-            path.stem,
-            "",
-            chapters,
-            (_command(path, out, options), code_of(named, opened)),
-            prob,
-            inference=options.inference,
-        )
-    )
+    codes = (_command(path, out, options), code_of(named, f"bm.load({path.as_posix()!r})"))
+    return render(page(path.stem, "", chapters, codes, prob, inference=options.inference))
 
 
 def _chosen(models: Sequence[str], name: str | None, path: Path) -> list[str]:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from bayesmeta import plots
 from bayesmeta.display import remarks
-from bayesmeta.inference.reference import Asked, asked
+from bayesmeta.inference.reference import NOTHING, Asked, asked
 from bayesmeta.report.blocks import Block, Code, Finding, ReportPage, Section, blocks, notes, numbered, paragraphs
 from bayesmeta.report.chapters import Chapter
 from bayesmeta.report.pictures import Drawing, pictures
@@ -34,7 +34,7 @@ def page(
     tables: Mapping[str, Trees] | None = None,
     figures: Sequence[Drawing] = (),
     main: str = "",
-    inference: Asked = Asked(),
+    inference: Asked = NOTHING,
 ) -> ReportPage:
     """The whole page.
 
