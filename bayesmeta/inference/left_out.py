@@ -8,15 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import ndtr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, IntArray
-from bayesmeta._validation import did_you_mean, listing, shown
+from bayesmeta._validation import check_probability, did_you_mean, listing, shown
 from bayesmeta.errors import AssumptionWarning, BayesmetaError, ConvergenceWarning, DataError, SpecError, warn
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.estimates import estimates
-from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.inference.reference import Tests, Vcov, asks_in_one_way, reference_of_fit
 from bayesmeta.inference.subset import of_rows
 from bayesmeta.model.identification import check_rank
 from bayesmeta.model.spec import Level, Spec
@@ -28,12 +27,19 @@ from bayesmeta.tree.row_labels import ByRow, by_row, row_labels
 from bayesmeta.tree.specification import group, spec_from_tree
 
 LEFT_OUT, ADDED, ORDER, BY = "left_out", "added", "order", "by"
-_NUMBERS = ("estimate", "se", "lower", "upper", "statistic", "pvalue")
+_NUMBERS = ("estimate", "se", "lower", "upper", "statistic", "df", "pvalue")
 _TESTS = {"I2": "I2_tau2", "H2": "H2_tau2", "Q": "Q", "Q_df": "df", "Q_pvalue": "pvalue"}
 
 
+@asks_in_one_way
 def leave_one_out(
-    tree: xr.DataTree, by: ByRow | None = None, *, prob: float = 0.95, scale: Scale | None = None
+    tree: xr.DataTree,
+    by: ByRow | None = None,
+    *,
+    prob: float = 0.95,
+    scale: Scale | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> pd.DataFrame:
     """Fit the model again without each group in turn: which study moves the result, and by how much.
 
@@ -50,16 +56,20 @@ def leave_one_out(
     scale : {"model", "response"}, optional
         "response" gives estimates and bounds on the scale on which people read the measure, such as odds ratios. By
         default the scale of the model.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients, see `bm.estimates`; by default what suits each of the
+        parts.
 
     Returns
     -------
     DataFrame
         A row for each group and coefficient: `left_out`, the group; `term` and `outcome`, the coefficient and what it
-        belongs to; `k`, the number of rows of the data that remain; `estimate`, `se`, `lower`, `upper`, `statistic` (z)
-        and `pvalue` of the coefficient; `tau2`, the variance of the true effects, of models with several levels as
-        "tau2[district]" for each, and with random slopes "tau2[study, x]"; `I2` in percent and `H2`, from tau2;
-        Cochran's `Q` with `Q_df` and `Q_pvalue`; `converged`. All is NaN where the remaining rows do not identify the
-        coefficients, which a warning says. Attributes of the frame: `prob`, `scale`, and `by`, the level or column.
+        belongs to; `k`, the number of rows of the data that remain; `estimate`, `se`, `lower`, `upper`, `statistic` (t,
+        or z), `df` (inf: normal) and `pvalue` of the coefficient; `tau2`, the variance of the true effects, of models
+        with several levels as "tau2[district]" for each, and with random slopes "tau2[study, x]"; `I2` in percent and
+        `H2`, from tau2; Cochran's `Q` with `Q_df` and `Q_pvalue`; `converged`. All is NaN where the remaining rows do
+        not identify the coefficients, which a warning says. Attributes of the frame: `prob`, `scale`, and `by`, the
+        level or column.
 
     Raises
     ------
@@ -97,6 +107,7 @@ def leave_one_out(
     return refits.table(LEFT_OUT, groups, [groups.codes != g for g in range(len(groups.names))], groups.names)
 
 
+@asks_in_one_way
 def cumulative(
     tree: xr.DataTree,
     order: ByRow | None = None,
@@ -104,6 +115,8 @@ def cumulative(
     *,
     prob: float = 0.95,
     scale: Scale | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> pd.DataFrame:
     """Fit the model to the first group, the first two, and so on: how the evidence has built up.
 
@@ -121,6 +134,8 @@ def cumulative(
         Probability of the intervals, between 0 and 1.
     scale : {"model", "response"}, optional
         As in `bm.leave_one_out`.
+    vcov, df : optional
+        Likewise.
 
     Returns
     -------
@@ -246,10 +261,11 @@ class Refits:
         """A row for each coefficient."""
         tests = None if own is None else heterogeneity(own)
         estimate = None if own is None else group(own, schema.ESTIMATE)
+        coefficients = None if own is None else self._tested(own)
         for i, coef in enumerate(part.coef):
             outcome = self.outcomes[coef]
             row: dict[str, object] = {"term": coef, "outcome": outcome, "k": int(part.kept.sum())}
-            row |= dict.fromkeys(_NUMBERS, np.nan) if estimate is None else self._coefficient(estimate, coef, i)
+            row |= dict.fromkeys(_NUMBERS, np.nan) if coefficients is None else coefficients[i]
             for column, variances in self.variances.items():
                 own_ones = [each for each in variances if outcome in (each.outcome, "") or not each.outcome]
                 row[column] = own_ones[0].of(estimate) if estimate is not None and len(own_ones) == 1 else np.nan
@@ -257,19 +273,29 @@ class Refits:
                 row[column] = np.nan if tests is None else _of_outcome(tests[name], outcome)
             yield row | {"converged": own is not None and _converged(own)}
 
-    def _coefficient(self, estimate: xr.Dataset, coef: str, i: int) -> dict[str, float]:
-        mean, se = float(estimate["beta"][i]), float(estimate["beta_se"][i])
-        z = mean / se
-        half = quantile(self.prob) * se
-        ends = np.array([mean, mean - half, mean + half])
-        if self.readings[coef].response:
-            ends, se = self.readings[coef].values(ends), np.nan
-        return dict(zip(_NUMBERS, (ends[0], se, ends[1], ends[2], z, 2 * float(ndtr(-abs(z)))), strict=True))
+    def _tested(self, own: xr.DataTree) -> list[dict[str, float]]:
+        """Estimate, interval and test of every coefficient; NaN where the part is too small for the test asked for."""
+        try:
+            each = reference_of_fit(own, None, None, "this").each(np.eye(len(self.spec.coef)))
+        except BayesmetaError:
+            estimate = group(own, schema.ESTIMATE)
+            mean, se = estimate["beta"].to_numpy(), estimate["beta_se"].to_numpy()
+            none = np.full(len(mean), np.nan)
+            each = Tests(mean, se, none, none, none)
+        rows = []
+        for i, (coef, lower, upper) in enumerate(zip(self.spec.coef, *each.bounds(self.prob), strict=True)):
+            reading, se = self.readings[coef], float(each.se[i])
+            ends = np.array([each.estimate[i], lower, upper])
+            if reading.response:
+                ends, se = reading.values(ends), np.nan
+            numbers = (ends[0], se, ends[1], ends[2], each.statistic[i], each.df[i], each.pvalue[i])
+            rows.append(dict(zip(_NUMBERS, map(float, numbers), strict=True)))
+        return rows
 
 
 def _refits(tree: xr.DataTree, prob: float, scale: Scale | None, what: str) -> Refits:
     """What refits of a tree need; SpecError for one that cannot be fitted again."""
-    quantile(prob)  # raises for anything else
+    check_probability(prob)
     if is_posterior(tree):
         raise SpecError(
             f"{what} fits the model again to parts of the data, and a posterior would be sampled anew for each\n"

@@ -3,10 +3,12 @@
 Everything that tests or brackets coefficients asks here, with the two arguments `vcov` and `df` as users write them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,6 +170,27 @@ class Reference:
         """Degrees of freedom (q,) of contrasts (q, P): infinite for the normal distribution, NaN without a test."""
         different, of = np.unique(contrasts, axis=0, return_inverse=True)
         return self.calibration.each(different)[of.reshape(-1)]
+
+
+def asks_in_one_way[**P, R](picture: Callable[P, R]) -> Callable[P, R]:
+    """A function of results trees whose arguments `vcov` and `df` hold for all that it asks of them."""
+    parameters = signature(picture)
+
+    @wraps(picture)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs.get("vcov") is None and kwargs.get("df") is None:
+            return picture(*args, **kwargs)
+        first = next(iter(parameters.bind(*args, **kwargs).arguments.values()))
+        several = isinstance(first, Mapping) and not isinstance(first, xr.DataTree)
+        trees = list(first.values()) if several else [first]
+        vcov, df = check_asked(kwargs.get("vcov"), kwargs.get("df"))
+        if all(isinstance(tree, xr.DataTree) and is_posterior(tree) for tree in trees):
+            _refuse(vcov, "vcov")
+            _refuse(df, "df")
+        with asked(vcov, df):
+            return picture(*args, **kwargs)
+
+    return drawn
 
 
 def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None) -> Reference | None:

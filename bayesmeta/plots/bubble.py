@@ -14,10 +14,10 @@ from bayesmeta.inference.moderators import omnibus
 from bayesmeta.inference.partition import TOTAL, r_squared
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
-from bayesmeta.inference.reference import reference
+from bayesmeta.inference.reference import Vcov, asks_in_one_way, reference
 from bayesmeta.inference.weights import covariances, marginal_variances
 from bayesmeta.plots import style, words
-from bayesmeta.plots.forest.notes import heterogeneity_note, p_text
+from bayesmeta.plots.forest.notes import heterogeneity_note
 from bayesmeta.plots.forest.texts import ByRow, row_labels
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.point_labels import Labelled, name_points, which
@@ -30,6 +30,7 @@ from bayesmeta.plots.predictor import (
     mark_no_effect,
     predictions,
 )
+from bayesmeta.summaries.fit_remarks import joint_in_words
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Reading, Scale
 from bayesmeta.tree.specification import spec_from_tree
@@ -52,6 +53,7 @@ _BEYOND = 0.06  # of the range of the predictor, from the outermost study to the
 
 
 @keeps_old_names
+@asks_in_one_way
 def bubble(
     tree: xr.DataTree,
     x: str,
@@ -65,6 +67,8 @@ def bubble(
     label: Labelled = None,
     labels: ByRow | None = None,
     statistics: bool = False,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "DrawnAxes":
     """Observed effects against one predictor, with the meta-regression on it.
 
@@ -98,6 +102,8 @@ def bubble(
     statistics : bool, default False
         Whether to print below the axis the test of all predictors with R2 (`bm.r_squared`), and the residual
         heterogeneity; of a posterior its SD.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of fits, for intervals and tests; see `bm.estimates`.
 
     Returns
     -------
@@ -168,7 +174,7 @@ def _statistics(tree: xr.DataTree, predictor: Predictor, prob: float) -> list[st
     test = None if used is None else omnibus(tree, used)
     if test is None:
         return residual
-    moderators = f"Moderators: QM = {test.statistic:.2f}, df = {test.df1}, p {p_text(test.pvalue)}"
+    moderators = f"Moderators: {joint_in_words('QM', test)}"
     explained = _explained(tree, predictor.outcome)
     return [moderators + ("" if np.isnan(explained) else f"; R² = {explained:.1f}%"), *residual]
 

@@ -12,6 +12,8 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_names, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.inference.estimates import calibrated
+from bayesmeta.inference.reference import Vcov, asks_in_one_way, reference
 from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.texts import decimals, interval_text
@@ -41,6 +43,7 @@ _DRAWN = ("estimate", "lower", "upper")
 
 
 @keeps_old_names
+@asks_in_one_way
 def compare(
     results: Mapping[str, xr.DataTree] | xr.Dataset | Comparison,
     parameters: str | Sequence[str] | None = None,
@@ -48,6 +51,8 @@ def compare(
     *,
     prob: float | None = None,
     scale: Scale | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> style.AxesArray:
     """Estimates and intervals of every parameter by several methods, models or priors, one below the other.
 
@@ -67,6 +72,8 @@ def compare(
         people read them: log odds ratios as odds ratios, their differences as ratios of odds ratios, on logarithmic
         axes; "model" as they are modelled. The result of `bm.sensitivity` does not record its measure and is drawn as
         it is.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of fits, for the intervals; see `bm.estimates`.
 
     Returns
     -------
@@ -92,6 +99,8 @@ def compare(
     >>> [ax.get_title() for ax in axes]
     ['beta[Intercept]', 'tau[unit, Intercept]']
     """
+    if (vcov is not None or df is not None) and isinstance(results, Comparison | xr.Dataset):
+        raise SpecError("vcov and df are for results trees, this has its intervals\n  give a dict of names and trees")
     estimates = estimates_of(results, prob)
     readings = _readings(results, scale)
     labels = chosen_parameters(estimates, parameters)
@@ -120,7 +129,7 @@ def estimates_of(results: Mapping[str, xr.DataTree] | xr.Dataset | Comparison, p
 
 def _of_trees(trees: Mapping[str, xr.DataTree], prob: float) -> xr.Dataset:
     """The parameters of all trees, coefficients first; NaN where a model does not have one."""
-    tables = {str(name): parameters_of(tree, prob) for name, tree in trees.items()}
+    tables = {str(name): calibrated(parameters_of(tree, prob), reference(tree), prob) for name, tree in trees.items()}
     kinds = pd.concat([table["kind"] for table in tables.values()])
     kinds = kinds[~kinds.index.duplicated()].sort_values(
         key=lambda kind: kind.map([BETA, TAU, RHO].index), kind="stable"

@@ -10,6 +10,7 @@ import xarray as xr
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, check_number, shown
 from bayesmeta.errors import DataError, SpecError, keeps_old_names
+from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.predictor import (
@@ -55,6 +56,7 @@ class DoseCurve:
 
 
 @keeps_old_names
+@asks_in_one_way
 def dose_response(
     trees: xr.DataTree | Mapping[str, xr.DataTree],
     dose: str,
@@ -67,6 +69,8 @@ def dose_response(
     scale: Scale | None = None,
     prob: float = 0.95,
     studies: bool = True,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "DrawnAxes":
     """Effect against dose, one curve with its band for every model.
 
@@ -98,6 +102,8 @@ def dose_response(
     studies : bool, default True
         Whether to draw, faintly, the effects that the studies report; where these are not relative to the reference of
         the curves, their doses are drawn as ticks on the axis.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of fits, for the intervals; see `bm.estimates`.
 
     Returns
     -------

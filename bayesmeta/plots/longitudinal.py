@@ -10,6 +10,7 @@ import xarray as xr
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, listing
 from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.predictor import (
@@ -47,6 +48,7 @@ class TimeCourse:
 
 
 @keeps_old_names
+@asks_in_one_way
 def longitudinal(
     trees: xr.DataTree | Mapping[str, xr.DataTree],
     time: str,
@@ -57,6 +59,8 @@ def longitudinal(
     scale: Scale | None = None,
     prob: float = 0.95,
     studies: bool = True,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "DrawnAxes":
     """Effect over time, by one model or by several side by side.
 
@@ -81,6 +85,8 @@ def longitudinal(
         Probability of the intervals, between 0 and 1.
     studies : bool, default True
         Whether to draw, faintly, the effects that the studies report, those of one study joined.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of fits, for the intervals; see `bm.estimates`.
 
     Returns
     -------

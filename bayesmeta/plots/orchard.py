@@ -15,6 +15,7 @@ from bayesmeta.columns import is_categorical, label
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import DataError, SpecError, keeps_old_names
 from bayesmeta.inference.predict import predict
+from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.numbers import Interval
@@ -53,6 +54,7 @@ class OrchardRow:
 
 
 @keeps_old_names
+@asks_in_one_way
 def orchard(
     tree: xr.DataTree,
     ax: "Axes | None" = None,
@@ -62,6 +64,8 @@ def orchard(
     outcome: str | None = None,
     scale: Scale | None = None,
     prob: float = 0.95,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "DrawnAxes":
     """Observed effects as swarms of points, with the mean, its confidence interval and the prediction interval.
 
@@ -84,6 +88,8 @@ def orchard(
         ratios, on a logarithmic axis, correlations of Fisher's z, proportions of logits; "model" as they are modelled.
     prob : float, default 0.95
         Probability of both intervals, between 0 and 1.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of fits, for the intervals; see `bm.estimates`.
 
     Returns
     -------

@@ -10,19 +10,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_mapping, check_name, did_you_mean, listing, shown
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
 from bayesmeta.inference.predict import predict
-from bayesmeta.inference.prediction_rows import normal, quadratic, quantile
+from bayesmeta.inference.reference import reference as reference_of
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
-from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
+from bayesmeta.tree.posterior_draws import beta_draws, summarised
 from bayesmeta.tree.response import Reading
-from bayesmeta.tree.specification import group, spec_from_tree
+from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -235,16 +234,16 @@ def differences(
     tree: xr.DataTree, x: FloatArray, rows: pd.DataFrame, reference: pd.DataFrame, outcome: int, prob: float
 ) -> Estimates:
     """Mean of the rows less that of the one row `reference`, with the interval of the difference."""
-    z, design = quantile(prob), spec_from_tree(tree).design
+    design = spec_from_tree(tree).design
     X = (design.fixed(rows) - design.fixed(reference))[:, outcome]
     offset = design.offset(rows) - design.offset(reference)
-    if is_posterior(tree):
+    if (used := reference_of(tree)) is None:
         values = summarised(X @ beta_draws(tree).T + offset[:, None], prob, axis=1)
-    else:
-        estimate = group(tree, schema.ESTIMATE)
-        variance = quadratic(X[:, None], estimate["beta_cov"].to_numpy())[:, 0]
-        values = normal(X @ estimate["beta"].to_numpy() + offset, np.sqrt(variance), z)
-    return Estimates(x, values["mean"], values["lower"], values["upper"])
+        return Estimates(x, values["mean"], values["lower"], values["upper"])
+    tests = used.each(X)
+    lower, upper = tests.bounds(prob)
+    zero = (X == 0).all(1)  # the reference itself, whose difference is known
+    return Estimates(x, tests.estimate + offset, *(np.where(zero, 0.0, end) + offset for end in (lower, upper)))
 
 
 def named_trees(trees: xr.DataTree | Mapping[str, xr.DataTree], call: str) -> dict[str, xr.DataTree]:

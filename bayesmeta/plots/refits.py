@@ -12,6 +12,7 @@ from bayesmeta._validation import check_boolean, check_name, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.inference import left_out
 from bayesmeta.inference.estimates import estimates
+from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.drawing import draw, own_axes
@@ -33,6 +34,7 @@ _SIZE = 0.3  # of the squares, all of which are alike: every row is a fit of its
 _UNKNOWN = "not identified"
 
 
+@asks_in_one_way
 def leave_one_out(
     tree: xr.DataTree,
     ax: "Axes | AxesLike | None" = None,
@@ -45,6 +47,8 @@ def leave_one_out(
     limits: tuple[float, float] | None = None,
     favours: Favours = None,
     statistics: bool = True,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "DrawnAxes | style.AxesArray":
     """The pooled estimate without each study in turn, and that of all: whether the result hangs on one of them.
 
@@ -72,6 +76,8 @@ def leave_one_out(
         As for `bm.plots.forest`.
     statistics : bool, default True
         Whether to print tau2 and I2 of every fit.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients, as in `bm.leave_one_out`.
 
     Returns
     -------
@@ -102,6 +108,7 @@ def leave_one_out(
     return _drawn(tree, content, ax, terms, (scale, prob, limits, favours))
 
 
+@asks_in_one_way
 def cumulative(
     tree: xr.DataTree,
     ax: "Axes | AxesLike | None" = None,
@@ -115,6 +122,8 @@ def cumulative(
     limits: tuple[float, float] | None = None,
     favours: Favours = None,
     statistics: bool = True,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "DrawnAxes | style.AxesArray":
     """The pooled estimate of the first study, the first two, and so on: how the evidence has built up.
 
@@ -143,6 +152,8 @@ def cumulative(
         As for `bm.plots.forest`.
     statistics : bool, default True
         Whether to print tau2 and I2 of every fit.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients, as in `bm.cumulative`.
 
     Returns
     -------

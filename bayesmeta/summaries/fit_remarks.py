@@ -25,15 +25,15 @@ def moderators_and_fit(tree: xr.DataTree, used: Reference | None) -> list[Facts]
         return []
     pairs = []
     if (test := omnibus(tree, used)) is not None:
-        pairs.append(("Test of moderators", _words("QM", test)))
+        pairs.append(("Test of moderators", joint_in_words("QM", test)))
         if (share := explained(tree)) is not None:
             pairs.append(("R2", f"{fixed(share, 2)}% of the variance of true effects explained by the predictors"))
     elif (test := all_effects(tree, used)) is not None:
-        pairs.append(("Test that all effects are zero", _words("chi2", test)))
+        pairs.append(("Test that all effects are zero", joint_in_words("chi2", test)))
     return [Facts(tuple(pairs))] if pairs else []
 
 
-def _words(name: str, test: JointTest) -> str:
+def joint_in_words(name: str, test: JointTest) -> str:
     """The chi-squared statistic by its name, or F with both degrees of freedom."""
     if np.isnan(test.pvalue):
         return "none: too few degrees of freedom"

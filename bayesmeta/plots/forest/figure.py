@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayesmeta._validation import check_boolean
 from bayesmeta.errors import keeps_old_names
+from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.drawing import draw, own_axes
@@ -43,6 +44,8 @@ def forest(
     favours: Favours = None,
     common: bool = False,
     statistics: bool = True,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "DrawnAxes": ...
 @overload
 def forest(
@@ -63,6 +66,8 @@ def forest(
     favours: Favours = None,
     common: bool = False,
     statistics: bool = True,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> style.AxesArray: ...
 @overload
 def forest(
@@ -83,8 +88,11 @@ def forest(
     favours: Favours = None,
     common: bool = False,
     statistics: bool = True,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> style.AxesArray: ...
 @keeps_old_names
+@asks_in_one_way
 def forest(
     tree: xr.DataTree,
     ax: "AxesLike | None" = None,
@@ -103,6 +111,8 @@ def forest(
     favours: Favours = None,
     common: bool = False,
     statistics: bool = True,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "DrawnAxes | style.AxesArray":
     """Every study's estimate and interval, what the model predicts for it, and the pooled result.
 
@@ -158,6 +168,9 @@ def forest(
         Whether to add the pooled estimate that assumes one effect common to all studies, an open diamond.
     statistics : bool, default True
         Whether to print heterogeneity and tests below the studies.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of fits, for pooled results and tests; see
+        `bm.estimates`.
 
     Returns
     -------

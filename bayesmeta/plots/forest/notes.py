@@ -5,26 +5,23 @@ from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
-from scipy.special import chdtrc, ndtr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._typing import FloatArray
 from bayesmeta.display.tables import pvalue
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.inference.confint import confint
-from bayesmeta.inference.predict import predict
+from bayesmeta.inference.reference import JointTest, reference_of_fit
 from bayesmeta.inference.weights import covariances
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.numbers import has_random_effects
+from bayesmeta.summaries.fit_remarks import joint_in_words
 from bayesmeta.tree.heterogeneity import heterogeneity
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
 from bayesmeta.tree.response import Reading
-from bayesmeta.tree.specification import group
 
 _KEPT_TOGETHER = "\N{NO-BREAK SPACE}"
-_SAME = 1e-9  # of the largest value: differences below are rounding
 
 
 def outcome_notes(
@@ -64,13 +61,9 @@ def together(text: str) -> str:
     return " ".join(piece.replace(" ", _KEPT_TOGETHER) for piece in pieces)
 
 
-def between_note(means: FloatArray, cov: FloatArray, how: str) -> str:
-    """The test of differences between means (G,) with this covariance (G, G)."""
-    differences = np.eye(len(means))[1:] - np.eye(len(means))[0]
-    Q, df = _wald(differences @ means, differences @ cov @ differences.T)
-    if not df:
-        return ""
-    return together(f"Subgroup differences ({how}): Q = {Q:.2f}, df = {df}, p {p_text(float(chdtrc(df, Q)))}")
+def between_note(test: JointTest, how: str) -> str:
+    """The test of differences between the means of subgroups."""
+    return together(f"Subgroup differences ({how}): {joint_in_words('Q', test)}")
 
 
 def _taus(tree: xr.DataTree, spec: Spec, outcome: int, prob: float, bounds: bool) -> Iterator[str]:
@@ -118,13 +111,13 @@ def _overall(tree: xr.DataTree, spec: Spec, outcome: int, reading: Reading) -> s
         below = float(np.mean(draws < null))
         side = f"P({reading.short_label} < {float(reading.values(null)):g})"
         return together(f"Overall effect: {side} = {_probability(below, len(draws))}")
-    table = predict(tree)
-    row = np.flatnonzero(spec.kept)[0]
-    mean, se = (float(table[name][row, outcome]) for name in ("mean", "se"))
-    if not se > 0:
+    used = reference_of_fit(tree, None, None, "the test of the pooled estimate")
+    row = np.flatnonzero(spec.outcome_index == outcome)[0]
+    test = used.each(spec.X[row][None], null - spec.offset[row])
+    if not test.se[0] > 0 or np.isnan(test.pvalue[0]):
         return ""
-    z = (mean - null) / se
-    return together(f"Overall effect: z = {_signed(z)}, p {p_text(2 * float(ndtr(-abs(z))))}")
+    letter = "z" if np.isinf(test.df[0]) else f"t({test.df[0]:.3g})"
+    return together(f"Overall effect: {letter} = {_signed(test.statistic[0])}, p {p_text(test.pvalue[0])}")
 
 
 def _moderators(tree: xr.DataTree, spec: Spec) -> str:
@@ -134,20 +127,10 @@ def _moderators(tree: xr.DataTree, spec: Spec) -> str:
         own = spec.X[spec.outcome_index == j]
         constant |= (np.ptp(own, axis=0) == 0) & (own[0] != 0)
     tested = ~constant
-    estimate = group(tree, schema.ESTIMATE)
-    beta, cov = estimate["beta"].to_numpy()[tested], estimate["beta_cov"].to_numpy()[np.ix_(tested, tested)]
-    Q, df = _wald(beta, cov)
-    return together(f"Moderators: Q = {Q:.2f}, df = {df}, p {p_text(float(chdtrc(df, Q)))}") if df else ""
-
-
-def _wald(estimate: FloatArray, cov: FloatArray) -> tuple[float, int]:
-    """The quadratic form of estimates in the inverse of their covariance, and its degrees of freedom."""
-    if not len(estimate) or not np.isfinite(cov).all():
-        return 0.0, 0
-    values, vectors = np.linalg.eigh(cov)
-    regular = values > _SAME * values.max()
-    rotated = vectors.T @ estimate
-    return float(np.sum(rotated[regular] ** 2 / values[regular])), int(regular.sum())
+    if not tested.any():
+        return ""
+    used = reference_of_fit(tree, None, None, "the test of predictors")
+    return together(f"Moderators: {joint_in_words('Q', used.joint(np.eye(len(tested))[tested]))}")
 
 
 def _i2(table: xr.Dataset) -> str:

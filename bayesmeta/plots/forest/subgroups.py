@@ -7,22 +7,23 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.special import chdtrc
 
-from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.predict import predict
+from bayesmeta.inference.reference import JointTest, reference_of_fit
 from bayesmeta.inference.subset import of_rows
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.notes import between_note, heterogeneity_note
 from bayesmeta.plots.forest.numbers import ForestNumbers, has_random_effects, shared, stacked
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.specification import group
 
 _ONE_MODEL, _SEPARATE = "one model", "separate fits"
+_SAME = 1e-9  # of the largest difference: smaller ones are rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,16 +125,22 @@ def _fitted(spec: Spec, method: str) -> xr.DataTree | None:
 
 
 def _between_separate(means: FloatArray, se: FloatArray) -> str:
+    """The chi-squared test that independent means are equal."""
     known = np.isfinite(means) & (se > 0)
-    return between_note(means[known], np.diag(se[known] ** 2), _SEPARATE) if known.sum() > 1 else ""
+    if known.sum() < 2:
+        return ""
+    weight, mean = 1 / se[known] ** 2, means[known]
+    Q, df = float(weight @ (mean - weight @ mean / weight.sum()) ** 2), int(known.sum()) - 1
+    return between_note(JointTest(Q, df, np.inf, float(chdtrc(df, Q))), _SEPARATE)
 
 
 def _between_one(tree: xr.DataTree, spec: Spec, of_code: dict[int, IntArray], outcome: int) -> str:
-    """The Wald test of equal means, with the covariance of the coefficients of the one model."""
+    """The test of equal means, with the covariance of the coefficients of the one model."""
     if is_posterior(tree):
         return ""
     first = [np.flatnonzero((spec.outcome_index == outcome) & np.isin(spec.row, rows)) for rows in of_code.values()]
     X = spec.X[[own[0] for own in first if len(own)]]
-    estimate = group(tree, schema.ESTIMATE)
-    means = X @ estimate["beta"].to_numpy()
-    return between_note(means, X @ estimate["beta_cov"].to_numpy() @ X.T, _ONE_MODEL) if len(X) > 1 else ""
+    _, size, axes = np.linalg.svd(X[1:] - X[:1], full_matrices=False)
+    apart = axes[size > _SAME * size.max(initial=0.0)]
+    used = reference_of_fit(tree, None, None, "the test between subgroups")
+    return between_note(used.joint(apart), _ONE_MODEL) if len(apart) else ""
