@@ -49,7 +49,9 @@ def estimates(
         Reference distribution of the coefficients of a fit: "z" normal; t with "residual" (observations, or clusters,
         less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom; "knapp-hartung" or
         "knapp-hartung-adhoc", which never shrinks standard errors, for one outcome with one random effect for each row.
-        By default "z", and "satterthwaite" with a `vcov`, which goes with "z" and "residual" as well.
+        By default what covers best in small samples: "knapp-hartung-adhoc" where it can be used, else "satterthwaite"
+        for fits by REML, and "z" for other methods and where no variance is estimated. With a `vcov` it is
+        "satterthwaite"; "z" and "residual" go with it too.
 
     Returns
     -------

@@ -279,16 +279,16 @@ class Refits:
             each = reference_of_fit(own, None, None, "this").each(np.eye(len(self.spec.coef)))
         except BayesmetaError:
             estimate = group(own, schema.ESTIMATE)
-            mean, se = estimate["beta"].to_numpy(), estimate["beta_se"].to_numpy()
-            none = np.full(len(mean), np.nan)
-            each = Tests(mean, se, none, none, none)
+            none = np.full(len(self.spec.coef), np.nan)
+            each = Tests(estimate["beta"].to_numpy(), estimate["beta_se"].to_numpy(), none, none, none)
         rows = []
         for i, (coef, lower, upper) in enumerate(zip(self.spec.coef, *each.bounds(self.prob), strict=True)):
-            reading, se = self.readings[coef], float(each.se[i])
-            ends = np.array([each.estimate[i], lower, upper])
+            reading = self.readings[coef]
+            ends, se = np.array([each.estimate[i], lower, upper]), each.se[i]
             if reading.response:
                 ends, se = reading.values(ends), np.nan
-            numbers = (ends[0], se, ends[1], ends[2], each.statistic[i], each.df[i], each.pvalue[i])
+            mean, low, high = ends
+            numbers = (mean, se, low, high, each.statistic[i], each.df[i], each.pvalue[i])
             rows.append(dict(zip(_NUMBERS, map(float, numbers), strict=True)))
         return rows
 

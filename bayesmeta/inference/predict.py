@@ -14,7 +14,7 @@ from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.errors import SpecError
 from bayesmeta.inference import posterior_predict
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, quadratic, quantile, table
-from bayesmeta.inference.reference import Vcov, reference
+from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.inference.reference import quantile as t_quantile
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
@@ -53,8 +53,8 @@ def predict(
         Fisher's z. By default the scale of the model.
     vcov, df : optional
         Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`. A prediction interval
-        takes the degrees of freedom of its mean, and with `df="riley"` those of Higgins, Thompson and Spiegelhalter:
-        one less than "residual", with the covariance of the model.
+        takes the degrees of freedom of its mean, also by default, and with `df="riley"` those of Higgins, Thompson and
+        Spiegelhalter: one less than "residual", with the covariance of the model.
 
     Returns
     -------
@@ -150,6 +150,8 @@ def blup(
     se: Literal["exact", "paper"] = "exact",
     prob: float = 0.95,
     scale: Scale | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> xr.Dataset:
     """Best linear unbiased prediction of the true effects behind every row of the data.
 
@@ -170,11 +172,15 @@ def blup(
     scale : {"model", "response"}, optional
         "response", on the scale on which people read the measure, as odds ratios of log odds ratios; of residuals,
         which are differences, as ratios of these. By default the scale of the model.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`, for the part of the
+        error that comes with them: an interval reaches sqrt(t^2 a'Var(beta)a + z^2 v) from its mean, with the error a
+        of the prediction for that of beta, and the variance v given beta. By default normal quantiles for all.
 
     Returns
     -------
     Dataset
-        Over (row, outcome): `mean`, `se`, `lower`, `upper`, by normal quantiles, for every row of the data. A row that
+        Over (row, outcome): `mean`, `se`, `lower`, `upper`, for every row of the data. A row that
         was dropped is NaN; a missing outcome is predicted from the other observations of its groups. Of a posterior,
         mean, SD and quantiles of the draws. On the response scale the bounds are transformed, of a posterior every
         draw, and there is no `se`.
@@ -197,7 +203,7 @@ def blup(
     """
     check_choice(kind, ("outcome", "residual"), "kind")
     check_choice(se, ("exact", "paper"), "se")
-    z, read = quantile(prob), reading(tree, scale, DIFFERENCE if kind == "residual" else EFFECT)
+    used, read = _asked(tree, vcov, df), reading(tree, scale, DIFFERENCE if kind == "residual" else EFFECT)
     if is_posterior(tree):
         return posterior_predict.blup(tree, level, kind, se, prob, read)
     spec, effects = _random_effects(tree)
@@ -209,10 +215,24 @@ def blup(
         X = spec.design.fixed(rows.frame)
         mean += X @ effects.beta + spec.design.offset(rows.frame)[:, None]
         with_beta += X @ effects.beta_factor
-    variance = np.sum(with_beta**2, axis=-1) + np.sum(conditional**2, axis=-1)
-    predicted = rows.table(spec.outcomes, read.bounds(normal(mean, np.sqrt(variance), z)))
-    predicted.attrs = read.attrs({"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob})
+    given_beta, of_beta = np.sum(conditional**2, axis=-1), np.sum(with_beta**2, axis=-1)
+    z, how = np.full(mean.shape, quantile(prob)), {}
+    if used is not None:
+        by_beta = np.linalg.solve(effects.beta_factor.T, with_beta[..., None])[..., 0]
+        of_beta = np.einsum("nkp,pq,nkq->nk", by_beta, used.cov, by_beta)
+        t = t_quantile(prob, used.dfs(by_beta.reshape(-1, by_beta.shape[-1]))).reshape(mean.shape)
+        spread = given_beta + of_beta
+        half = np.sqrt(z**2 * given_beta + np.where(of_beta > 0, t**2 * of_beta, 0.0))
+        z, how = half / np.sqrt(np.where(spread > 0, spread, 1.0)), used.attrs
+    predicted = rows.table(spec.outcomes, read.bounds(normal(mean, np.sqrt(given_beta + of_beta), z)))
+    about = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
+    predicted.attrs = read.attrs(about | how)
     return predicted
+
+
+def _asked(tree: xr.DataTree, vcov: Vcov | None, df: str | None) -> Reference | None:
+    """The reference that is asked for; None where none is."""
+    return None if vcov is None and df is None else reference(tree, vcov, df)
 
 
 def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
