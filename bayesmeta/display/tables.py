@@ -25,6 +25,9 @@ _RIGHT = "text-align:right;padding:0.1em 0 0.1em 0.8em;white-space:nowrap;font-v
 _BOLD, _PLAIN, _RULE = "font-weight:bold", "font-weight:normal", "border-bottom:1px solid"
 
 
+_MANY, _WHOLE = 1000, 1e-6  # degrees of freedom, and their distance from whole numbers by rounding
+
+
 def number(x: float, scale: float = math.nan) -> str:
     """A number with the decimals that its standard error deserves.
 
@@ -75,6 +78,15 @@ def decimals(se: Iterable[float]) -> int:
     errors = [float(each) for each in se]
     typical = median(errors) if errors else 0.1
     return min(max(1 - math.floor(math.log10(typical)), 0), 6) if typical > 0 else 6
+
+
+def df_text(df: float) -> str:
+    """Degrees of freedom with one decimal, without where they are whole or many.
+
+    >>> df_text(12.0), df_text(9.83), df_text(21711.3)
+    ('12', '9.8', '21,711')
+    """
+    return f"{df:,.0f}" if df >= _MANY or abs(df - round(df)) < _WHOLE else fixed(df, 1)
 
 
 def signed(value: float, places: int) -> str:

@@ -35,8 +35,8 @@ WORDS = {
     "containment": "t with containment degrees of freedom",
     "satterthwaite": "t with Satterthwaite degrees of freedom",
     "kenward-roger": "Kenward-Roger",
-    "knapp-hartung": "Knapp-Hartung",
-    "knapp-hartung-adhoc": "Knapp-Hartung, never narrower than without",
+    "knapp-hartung": "t with Knapp-Hartung standard errors",
+    "knapp-hartung-adhoc": "t with Knapp-Hartung standard errors, never smaller than without",
 }
 MODEL = "model"
 

@@ -12,7 +12,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.display.remarks import varies
-from bayesmeta.display.tables import Facts, Table, fixed, number, percent, pvalue
+from bayesmeta.display.tables import Facts, Table, df_text, fixed, number, percent, pvalue
 from bayesmeta.errors import DataError
 from bayesmeta.inference.estimates import on_scale
 from bayesmeta.inference.predict import predict
@@ -64,17 +64,25 @@ class Coefficients:
     def _on_model(self, model: pd.DataFrame, new: list[FloatArray]) -> _Block:
         """Estimates with their tests; of a posterior mean and SD."""
         used = self.used
-        with_df = used is not None and bool(np.isfinite(model["df"].to_numpy(dtype=float)).any())
+        with_df = used is not None and self.same_df is None
         tests = () if used is None else (used.letter, *(("df",) if with_df else ()), "p-value")
         names = ("mean", "sd", *_BOUNDS) if used is None else ("estimate", "se", *tests, *_BOUNDS)
         cells = []
         for _, row in model.iterrows():
             estimate, se, *bounds = (number(row[name], row["se"]) for name in ("estimate", "se", *_BOUNDS))
-            df = [fixed(row["df"], 1)] if with_df else []
+            df = [df_text(row["df"])] if with_df else []
             test = [] if used is None else [fixed(row["statistic"], 2), *df, pvalue(row["pvalue"])]
             cells.append([estimate, se, *test, *bounds])
         largest, empty = float(model["se"].max()), [""] * (len(names) - 2)
         return names, [*cells, *([*empty, *(number(float(bound), largest) for bound in bounds)] for bounds in new)]
+
+    @property
+    def same_df(self) -> str | None:
+        """The degrees of freedom of all coefficients, "" for the normal distribution; None where they differ."""
+        shown = {
+            "" if np.isinf(df) else df_text(df) for df in self.parameters.loc[self.parameters["kind"] == BETA, "df"]
+        }
+        return shown.pop() if len(shown) == 1 else None
 
     def _on_response(self, response: pd.DataFrame, new: list[FloatArray]) -> _Block:
         """The same estimates as people read them."""

@@ -7,7 +7,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta.display.remarks import varies
-from bayesmeta.display.tables import Facts, fixed, pvalue
+from bayesmeta.display.tables import Facts, df_text, fixed, pvalue
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.moderators import all_effects, omnibus
@@ -39,7 +39,7 @@ def joint_in_words(name: str, test: JointTest) -> str:
         return "none: too few degrees of freedom"
     p = pvalue(test.pvalue)
     by_normal = np.isinf(test.df2)
-    letter, df = (name, f"{test.df1:.0f}") if by_normal else ("F", f"{test.df1:.0f} and {test.df2:.4g}")
+    letter, df = (name, f"{test.df1:.0f}") if by_normal else ("F", f"{test.df1:.0f} and {df_text(test.df2)}")
     return f"{letter} = {fixed(test.statistic, 2)}, df {df}, p {p.replace('<', '< ') if '<' in p else f'= {p}'}"
 
 

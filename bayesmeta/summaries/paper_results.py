@@ -13,7 +13,7 @@ from bayesmeta.bayes.chains import count, worst
 from bayesmeta.display import remarks
 from bayesmeta.display.free_parameters import MOST_EFFECTS, to_print
 from bayesmeta.display.prose import MINUS, decimal, degrees, figures, p_equals, together, with_interval
-from bayesmeta.display.tables import fixed, percent
+from bayesmeta.display.tables import df_text, fixed, percent
 from bayesmeta.inference.reference import JointTest
 from bayesmeta.model.spec import Level
 from bayesmeta.summaries.paper_numbers import NUMBERS, Numbers
@@ -69,7 +69,7 @@ def _test(row: pd.Series) -> list[str]:
     """z, or t with its degrees of freedom, and p; nothing where there is no test."""
     if np.isnan(row["pvalue"]):
         return []
-    letter = "z" if np.isinf(row["df"]) else f"t({decimal(float(row['df']), 1)})"
+    letter = "z" if np.isinf(row["df"]) else f"t({df_text(float(row['df']))})"
     return [f"{letter} = {decimal(float(row['statistic']), 2)}", p_equals(float(row["pvalue"]))]
 
 
@@ -124,7 +124,7 @@ def _joint(test: JointTest) -> str:
     """Chi-squared, or F with both degrees of freedom."""
     if np.isinf(test.df2):
         return _chi_squared(test.statistic, test.df1, test.pvalue)
-    df = f"{test.df1:.0f} and {decimal(test.df2, 1)} degrees of freedom"
+    df = f"{test.df1:.0f} and {df_text(test.df2)} degrees of freedom"
     return f"F = {fixed(test.statistic, 2)} on {df} ({p_equals(test.pvalue)})"
 
 
@@ -203,7 +203,7 @@ def _tests(about: Numbers) -> Iterator[str]:
     items = []
     for outcome, row in _each(table):
         p = p_equals(float(row["pvalue"])) if np.isfinite(row["pvalue"]) else ""
-        text = f"{fixed(float(row['Q']), 2)} on {degrees(float(row['df']))}{f' ({p})' * bool(p)}"
+        text = f"{fixed(float(row['Q']), 2)} on {df_text(float(row['df']))}{f' ({p})' * bool(p)}"
         items.append(text + (f" {outcome}" if outcome == schema.OVERALL else f" for {outcome}") * (len(table) > 1))
     yield f"Cochran's Q was {together(items)}."
     share = float(table["I2"].iloc[0])

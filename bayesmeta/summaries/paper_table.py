@@ -16,6 +16,7 @@ from bayesmeta.display.export import Page
 from bayesmeta.display.paper import ALARM, DASH, PaperTable, Section, heading, interval_text, symbols, typeset
 from bayesmeta.display.tables import NOTHING, Block, Facts, Table, fixed, number, percent, pvalue
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.summaries.studies import Columns, studies_table
 from bayesmeta.summaries.summary import summary
 from bayesmeta.summaries.variation import heterogeneity_tables
@@ -33,6 +34,7 @@ _SCALED = ("estimate", "mean", "median", "se", "sd", *_BOUNDS)  # have the digit
 _FEW, _ROUNDING = 4, 1e-9
 
 
+@asks_in_one_way
 def table(
     source: xr.DataTree | xr.Dataset | pd.DataFrame | Page | Any,
     of: Of | None = None,
@@ -41,6 +43,8 @@ def table(
     prob: float | None = None,
     scale: Scale | None = None,
     caption: str | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
 ) -> "TablePage":
     """Data with their effects, or any result, as a table that a paper takes.
 
@@ -63,6 +67,8 @@ def table(
         Of a results tree: scale of the effects. By default that on which people read the measure; of "summary" both.
     caption : str, optional
         Text above the first table; by default what it holds.
+    vcov, df : optional
+        Of a fit: covariance and reference distribution of the coefficients, see `bm.estimates`.
 
     Returns
     -------
@@ -96,13 +102,16 @@ def table(
     Rosenthal et al     3/231       11/220  0.25 (0.07 to 0.91)       23.3
     Mean                                    0.25 (0.13 to 0.46)      100.0
     """
+    asked = {"of": of, "columns": columns, "prob": prob, "scale": scale, "vcov": vcov, "df": df}
     if isinstance(source, Page):
-        _refuse(of, columns, prob, scale, "what prints itself has these already")
+        _refuse(asked, "what prints itself has these already")
         tables = source.paper()
     elif isinstance(source, xr.DataTree) and "bayesmeta_version" in source.attrs and schema.CONSTANT in source.children:
+        if of == "heterogeneity":
+            _refuse({"vcov": vcov, "df": df}, "heterogeneity is tested by Cochran's Q")
         tables = _of_tree(source, of, columns, prob, scale)
     else:
-        _refuse(of, columns, prob, scale, "they belong to results trees")
+        _refuse(asked, "they belong to results trees")
         tables = [_of_frame(frame, title, attrs) for title, frame, attrs in _frames(source)]
     if caption is not None:
         if not isinstance(caption, str):
@@ -139,8 +148,8 @@ def _blocks(own: PaperTable) -> Iterator[Block]:
         yield Facts(tuple(("note", line) for line in own.foot))
 
 
-def _refuse(of: object, columns: object, prob: object, scale: object, why: str) -> None:
-    for name, value in {"of": of, "columns": columns, "prob": prob, "scale": scale}.items():
+def _refuse(asked: Mapping[str, object], why: str) -> None:
+    for name, value in asked.items():
         if value is not None:
             raise SpecError(f"{name}={shown(value)} has no meaning for this source: {why}\n  leave {name} out")
 

@@ -178,7 +178,10 @@ class Summary(Page):
         head.append(("Data", remarks.counts(tree) if levels else remarks.observations(tree)))
         if record.name != "generic":
             head.append(("Measure", record.label))
-        return [*head, *([("Inference", self.used.words)] if self.used else [])]
+        if self.used is not None:
+            same = self._coefficients.same_df
+            head.append(("Inference", self.used.words + (f", df {same}" if same else "")))
+        return head
 
     def _between(self) -> list[Table]:
         """One table of all levels where each has one effect, else one per level."""

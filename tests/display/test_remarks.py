@@ -84,7 +84,7 @@ def test_a_failed_search_is_said_loudly_and_first():
     tree = failed(bm.fit(bm.specify("PD + AL ~ 1", berkey(), S=S)))
     lines = str(bm.summary(tree)).splitlines()
     assert lines[1].startswith(
-        "WARNING  THE SEARCH DID NOT CONVERGE (stopped after 3 iterations, gradient norm 2.5e-01)"
+        "WARNING    THE SEARCH DID NOT CONVERGE (stopped after 3 iterations, gradient norm 2.5e-01)"
     )
     assert "not the estimates" in page(tree)
     assert "DID NOT CONVERGE" in bm.summary(tree)._repr_html_()

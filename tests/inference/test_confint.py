@@ -31,7 +31,7 @@ def alike() -> pd.DataFrame:
 
 @pytest.mark.parametrize("prob", [0.5, 0.95])
 def test_wald_intervals_are_those_of_the_summary(bivariate: xr.DataTree, prob: float) -> None:
-    found, expected = bm.confint(bivariate, prob=prob), parameters(bivariate, prob)
+    found, expected = bm.confint(bivariate, prob=prob, df="z"), parameters(bivariate, prob)
     assert found["parameter"].values.tolist() == list(expected.index)
     assert found["kind"].values.tolist() == ["beta", "beta", "tau", "tau", "rho"]
     np.testing.assert_array_equal(found.to_dataframe()[STATISTICS], expected[STATISTICS].astype(float))

@@ -94,8 +94,8 @@ def test_covariances_of_a_posterior_are_those_of_its_draws() -> None:
         np.testing.assert_allclose(frame.loc[label, NUMBERS].astype(float), expected, rtol=1e-12)
 
 
-def test_tests_are_normal() -> None:
-    frame = bm.estimates(bm.fit(bcg("logor ~ ablat")))
+def test_tests_are_normal_on_request() -> None:
+    frame = bm.estimates(bm.fit(bcg("logor ~ ablat")), df="z")
     beta = frame[frame["kind"] == "beta"]
     np.testing.assert_allclose(beta["statistic"], beta["estimate"] / beta["se"])
     assert beta["statistic"].round(4).tolist() == [1.4026, -5.0247]  # rma() of metafor 3.8-1 prints these
@@ -117,7 +117,7 @@ def test_response_scale_takes_bounds_there_and_leaves_standard_errors_out() -> N
 
 def test_metafors_odds_ratio() -> None:
     """`predict(rma(yi, vi), transf = exp)` of metafor 3.8-1: 0.4746 [0.3296, 0.6835]."""
-    row = bm.estimates(bm.fit(bcg()), scale="response").loc["beta[Intercept]"]
+    row = bm.estimates(bm.fit(bcg()), scale="response", df="z").loc["beta[Intercept]"]
     assert [round(row[name], 4) for name in ("estimate", "lower", "upper")] == [0.4746, 0.3296, 0.6835]
 
 

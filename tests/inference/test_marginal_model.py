@@ -69,7 +69,7 @@ def se_by_hand(tree: xr.DataTree, J: np.ndarray) -> np.ndarray:
 def test_predictions_are_those_of_predict(case: str) -> None:
     make, outcome = CASES[case]
     tree = make()
-    ours = bm.predict(tree)
+    ours = bm.predict(tree, df="z")  # as marginaleffects, which takes the normal distribution
     ours = ours.sel(outcome=outcome) if outcome else ours.isel(outcome=0)
     theirs = me.predictions(bm.to_marginaleffects(tree, outcome))
     for name, column in (("mean", "estimate"), ("se", "std_error"), ("lower", "conf_low"), ("upper", "conf_high")):
@@ -79,7 +79,7 @@ def test_predictions_are_those_of_predict(case: str) -> None:
 def test_new_rows_and_the_response_scale() -> None:
     tree = fitted("logor ~ ablat")
     theirs = me.predictions(bm.to_marginaleffects(tree), newdata=pl.DataFrame({"ablat": [10, 50]}), transform=np.exp)
-    ours = bm.predict(tree, {"ablat": [10, 50]}, scale="response")
+    ours = bm.predict(tree, {"ablat": [10, 50]}, scale="response", df="z")
     for name, column in (("mean", "estimate"), ("lower", "conf_low"), ("upper", "conf_high")):
         np.testing.assert_allclose(theirs[column].to_numpy(), ours[name].to_numpy().ravel(), rtol=1e-10)
 
@@ -120,7 +120,7 @@ def test_comparisons_of_categories() -> None:
 def test_slopes_are_coefficients_with_their_standard_errors(case: str, name: str) -> None:
     make, outcome = CASES[case]
     tree = make()
-    row = bm.estimates(tree).loc[f"beta[{outcome}.{name}]" if outcome else f"beta[{name}]"]
+    row = bm.estimates(tree, df="z").loc[f"beta[{outcome}.{name}]" if outcome else f"beta[{name}]"]
     model = bm.to_marginaleffects(tree, outcome)
     for function in (me.slopes, me.avg_slopes):
         theirs = function(model, variables=name, eps_vcov=1.0)
@@ -176,7 +176,7 @@ def test_a_matrix_of_ones_own_is_used() -> None:
     V = 4 * tree["estimate"]["beta_cov"].to_numpy()
     theirs = me.predictions(bm.to_marginaleffects(tree), vcov=V)
     np.testing.assert_allclose(
-        theirs["std_error"].to_numpy(), 2 * bm.predict(tree)["se"].to_numpy().ravel(), rtol=1e-10
+        theirs["std_error"].to_numpy(), 2 * bm.predict(tree, df="z")["se"].to_numpy().ravel(), rtol=1e-10
     )
 
 

@@ -74,11 +74,11 @@ def test_paper_errors_equal_the_reference_package_s(reference):
 def test_prediction_interval_equals_the_published_one(bcg: xr.DataTree, reference):
     published = reference("metafor/prediction_interval_bcg")["z"]
     tau2 = bcg["estimate"]["psi_unit"].item()
-    found = bm.predict(bcg, pd.DataFrame(index=["new"]), interval="prediction")
+    found = bm.predict(bcg, pd.DataFrame(index=["new"]), interval="prediction", df="z")
     assert found["mean"].item() == pytest.approx(published["pred"], abs=1e-6)
     assert [found["lower"].item(), found["upper"].item()] == pytest.approx(published["pi"], abs=1e-6)
     assert found["se"].item() ** 2 == pytest.approx(published["se"] ** 2 + tau2, abs=1e-6)
-    confidence = bm.predict(bcg, pd.DataFrame(index=["new"]), interval="confidence")
+    confidence = bm.predict(bcg, pd.DataFrame(index=["new"]), interval="confidence", df="z")
     assert [confidence["lower"].item(), confidence["upper"].item()] == pytest.approx(published["ci"], abs=1e-6)
 
 
@@ -140,7 +140,7 @@ def test_predict_for_the_rows_of_the_data(awkward: xr.DataTree):
 
 def test_predict_for_new_rows(awkward: xr.DataTree):
     new, spec = awkward_new_data(), bm.Spec.from_tree(awkward)
-    found = bm.predict(awkward, new, interval="prediction", prob=0.8)
+    found = bm.predict(awkward, new, interval="prediction", prob=0.8, df="z")
     assert list(found["row"].values) == ["x", "y", "z"]
     assert found.sel(row="z")["mean"].isnull().all()
     assert found.sel(row=["x", "y"]).notnull().all().to_array().all()
@@ -165,7 +165,13 @@ def test_intervals_say_what_they_are(awkward: xr.DataTree):
     new = awkward_new_data()
     assert "new unit in a new group" in bm.predict(awkward, new, interval="prediction").attrs["se"]
     confidence = bm.predict(awkward, new, interval="confidence")
-    assert confidence.attrs == {"se": "standard error of the mean", "interval": "confidence", "prob": 0.95}
+    assert confidence.attrs == {
+        "se": "standard error of the mean",
+        "interval": "confidence",
+        "prob": 0.95,
+        "vcov": "model",
+        "df": "satterthwaite",
+    }
     assert list(confidence.data_vars) == ["mean", "se", "lower", "upper"]
     assert bm.blup(awkward).attrs == {"level": "lab", "kind": "outcome", "se": "exact", "prob": 0.95}
 

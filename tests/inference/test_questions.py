@@ -53,7 +53,7 @@ def test_names_with_operators_are_names():
 
 def test_by_default_all_predictors_are_tested():
     """QM of metafor 3.8.1 in small_sample/bcg_alloc_ablat, and of berkey98 without predictors."""
-    assert bm.wald_test(bcg())["statistic"] == pytest.approx(12.4943515845768, rel=1e-5)
+    assert bm.wald_test(bcg(), df="z")["statistic"] == pytest.approx(12.4943515845768, rel=1e-5)
     assert bm.wald_test(berkey("PD + AL ~ 1"))["df1"] == 2
 
 
@@ -169,7 +169,7 @@ def test_goldstein_intervals_of_two_equal_means_have_139_standard_errors():
     """Goldstein and Healy (1995), table 1: 1.39 standard errors for two independent means of the same error."""
     data = bm.datasets.load("bcg").iloc[:10].assign(logorvar=0.2, half=["a", "b"] * 5)
     fit = bm.fit(bm.specify("logor ~ 0 + half", data, S="logorvar"))
-    made = bm.contrast(fit, {"half": ["a", "b"]})
+    made = bm.contrast(fit, {"half": ["a", "b"]}, df="z")
     half = (made["comparison_upper"] - made["mean"]) / made["se"]
     np.testing.assert_allclose(half, norm.ppf(0.975) / np.sqrt(2), rtol=1e-6)
 
@@ -178,7 +178,7 @@ def test_exceedance_of_a_fit():
     fit = bcg("logor ~ 1")
     estimate = fit["estimate"]
     beta, tau, tau_se = float(estimate["beta"][0]), float(estimate["tau_unit"]), float(bm.estimates(fit)["se"].iloc[1])
-    made = bm.exceedance(fit, below=0)
+    made = bm.exceedance(fit, below=0, df="z")
     assert made["mean"].item() == pytest.approx(norm.cdf(-beta / tau))
     se = np.hypot(float(estimate["beta_se"][0]) / tau, beta / tau**2 * tau_se)
     assert made["upper"].item() == pytest.approx(norm.cdf(-beta / tau + norm.ppf(0.975) * se), rel=1e-6)
@@ -191,7 +191,7 @@ def test_exceedance_by_moments_has_the_error_of_tau2(method):
     estimate = fit["estimate"]
     beta, tau2, error = float(estimate["beta"][0]), float(estimate["tau_unit"]) ** 2, float(estimate["tau2_unit_se"])
     se = np.hypot(float(estimate["beta_se"][0]) / np.sqrt(tau2), beta / (2 * tau2**1.5) * error)
-    made = bm.exceedance(fit, below=0)
+    made = bm.exceedance(fit, below=0, df="z")
     assert made["upper"].item() == pytest.approx(norm.cdf(-beta / np.sqrt(tau2) + norm.ppf(0.975) * se), rel=1e-6)
 
 
@@ -210,7 +210,7 @@ def test_exceedance_has_the_errors_of_the_free_parameters(method):
     tau = np.sqrt(structure.psi(xi, 2)[1, 1])
     variance = (float(estimate["beta_se"][1]) / tau) ** 2 + slope @ estimate["xi_cov"].to_numpy() @ slope
     upper = norm.cdf(probit(beta, xi) + norm.ppf(0.975) * np.sqrt(variance))
-    assert bm.exceedance(fit, above=0)["upper"].sel(outcome="AL").item() == pytest.approx(upper, rel=1e-6)
+    assert bm.exceedance(fit, above=0, df="z")["upper"].sel(outcome="AL").item() == pytest.approx(upper, rel=1e-6)
 
 
 def test_exceedance_with_predictors_levels_and_outcomes():
@@ -231,7 +231,7 @@ def test_exceedance_of_a_posterior_is_the_mean_over_the_draws():
 def test_exceedance_without_heterogeneity_has_no_interval():
     data = bm.datasets.load("bcg")
     fit = bm.fit(bm.specify("logor ~ 1", data, S="logorvar"), "fixed")
-    made = bm.exceedance(fit, below=0)
+    made = bm.exceedance(fit, below=0, df="z")
     assert made["mean"].item() == 1.0
     assert np.isnan(made["upper"].item())
 

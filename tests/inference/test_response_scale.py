@@ -22,10 +22,13 @@ def correlations() -> bm.Spec:
 def test_metafors_prediction_interval_of_an_odds_ratio() -> None:
     """`predict(rma(yi, vi), transf = exp)` of metafor 3.8-1: 0.4746, ci 0.3296 to 0.6835, pi 0.1435 to 1.5696."""
     fit = bm.fit(bcg())
-    confidence, prediction = (bm.predict(fit, {}, each, scale="response") for each in ("confidence", "prediction"))
+    confidence, prediction = (
+        bm.predict(fit, {}, each, scale="response", df="z") for each in ("confidence", "prediction")
+    )
     assert [round(confidence[name].item(), 4) for name in ("mean", "lower", "upper")] == [0.4746, 0.3296, 0.6835]
     assert [round(prediction[name].item(), 4) for name in ("lower", "upper")] == [0.1435, 1.5696]
-    assert prediction.attrs == {"interval": "prediction", "prob": 0.95, "scale": "response", "label": "odds ratio"}
+    how = {"interval": "prediction", "prob": 0.95, "vcov": "model", "df": "z"}
+    assert prediction.attrs == how | {"scale": "response", "label": "odds ratio"}
 
 
 @pytest.mark.parametrize(("spec", "function"), [(bcg("logor ~ ablat"), np.exp), (correlations(), np.tanh)])

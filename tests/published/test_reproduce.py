@@ -8,6 +8,7 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.reference import asked
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.model_files.published import Printed
 from bayesmeta.model_files.reproduce import Row, quantity, reproduce
@@ -76,5 +77,6 @@ def test_the_wald_test_of_one_coefficient_is_its_z_test() -> None:
     model = load_analysis(MODELS / "bcg.toml").models["ml_ablat"]
     tree = bm.fit(model.spec, method="ml")
     of = ("ablat",)
-    wald, z = (quantity(tree, Printed(name, of, {}, "1", "nowhere")) for name in ("wald_pvalue", "pvalue"))
+    with asked(*model.inference):
+        wald, z = (quantity(tree, Printed(name, of, {}, "1", "nowhere")) for name in ("wald_pvalue", "pvalue"))
     assert wald == pytest.approx(z, rel=1e-10)

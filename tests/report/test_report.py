@@ -97,8 +97,9 @@ def test_many_rows_are_one_swarm_on_the_first_screen():
 
 
 def test_the_opening_says_the_result_as_a_ratio(html, trees):
-    beta, se = (float(trees["reml"]["estimate"][name].item()) for name in ("beta", "beta_se"))
-    low, high = np.exp(beta + np.array([-1, 1]) * 1.959963984540054 * se)
+    row = bm.estimates(trees["reml"]).loc["beta[Intercept]"]
+    assert row["df"] == 12
+    beta, low, high = row["estimate"], *np.exp(row[["lower", "upper"]].astype(float))
     found = re.search(r"pooled odds ratio ([\d.]+) \(95% confidence interval ([\d.]+) to ([\d.]+)\)", text_of(html))
     assert found
     assert [float(number) for number in found.groups()] == pytest.approx([np.exp(beta), low, high], abs=6e-5)

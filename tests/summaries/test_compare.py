@@ -30,7 +30,7 @@ def berkey() -> dict[str, xr.DataTree]:
 
 
 def test_estimates_stand_side_by_side(school):
-    dataset = bm.compare(school).dataset
+    dataset = bm.compare(school, df="z").dataset
     assert dataset["estimate"].dims == ("parameter", "tree")
     assert list(dataset["tree"].values) == ["district", "study", "both"]
     assert list(dataset["parameter"].values) == [
@@ -85,7 +85,7 @@ def test_criteria(school):
 
 
 def test_printed_page(school):
-    page = str(bm.compare(school)).splitlines()
+    page = str(bm.compare(school, df="z")).splitlines()
     assert page[:2] == ["Models", "district  ml; effect ~ 1; random 1 | district; psi unstr"]
     start = next(i for i, line in enumerate(page) if line.startswith("beta[Intercept]"))
     assert page[start].split() == ["beta[Intercept]", "0.1965", "(0.0858)", "0.1280", "(0.0435)", "0.1845", "(0.0805)"]

@@ -109,7 +109,9 @@ def test_every_coefficient_is_there_with_its_interval(file: str, model: str) -> 
         frame = bm.estimates(tree, scale="response" if other else None)
         results = bm.methods_text(tree, scale=scale).results
         found = re.findall(
-            r"(−?[\d.,]+) \((?:95% CI )?(−?[\d.,e−]+) to (−?[\d.,e−]+); z = (−?[\d.]+), p ([<=]) ([\d.]+)", results
+            r"(−?[\d.,]+) \((?:95% CI )?(−?[\d.,e−]+) to (−?[\d.,e−]+); (?:z|t\([\d.,]+\)) = (−?[\d.]+), "
+            r"p ([<=]) ([\d.]+)",
+            results,
         )
         rows = frame[frame["kind"] == "beta"]
         assert len(found) == len(rows)
@@ -202,7 +204,7 @@ def test_the_sentence_of_a_paper() -> None:
         "We pooled the log odds ratios of 13 studies in a random-effects meta-analysis [1], fitted by restricted "
         "maximum likelihood (REML) [2]."
     )
-    assert text.results.startswith("The pooled odds ratio was 0.47 (95% CI 0.33 to 0.68; z = −4.01, p < 0.0001).")
+    assert text.results.startswith("The pooled odds ratio was 0.47 (95% CI 0.32 to 0.71; t(12) = −3.99, p = 0.0018).")
     assert "The variance τ² between studies was 0.34 (95% CI 0.13 to 1.18)" in text.results
     I2 = bm.confint(bcg(), "qprofile", "I2").isel(parameter=0)
     shown = (f"{float(I2[name]):.1f}%" for name in ("estimate", "lower", "upper"))
@@ -316,7 +318,7 @@ def test_it_prints_wrapped_and_pastes_whole() -> None:
 
 def test_markup_is_escaped() -> None:
     data = BCG.rename(columns={"ablat": "a_lat"})
-    text = bm.methods_text(bm.fit(bm.specify("logor ~ a_lat", data, S="logorvar", measure="logor")))
+    text = bm.methods_text(bm.fit(bm.specify("logor ~ a_lat", data, S="logorvar", measure="logor")), df="z")
     assert r"a\_lat" in text.to_markdown()
     assert r"\item {}Sera F" in text.to_latex()
     assert r"95\% CI" in text.to_latex()

@@ -53,8 +53,8 @@ class TestStudies:
         (table,) = bm.table(fit).paper()
         assert [section.title for section in table.sections] == ["Studies", "Pooled (REML)"]
         mean, new = table.sections[1].rows
-        assert mean == ("Mean", "", "", "0.47 (0.33 to 0.68)", "100.0")
-        assert new == ("Prediction interval", "", "", "0.14 to 1.57", "")
+        assert mean == ("Mean", "", "", "0.47 (0.32 to 0.71)", "100.0")
+        assert new == ("Prediction interval", "", "", "0.13 to 1.79", "")
         notes = " ".join(table.notes)
         for words in ("95% CI", "log odds ratio", "REML", "Weight: share", "OR, odds ratio"):
             assert words in notes
@@ -91,7 +91,7 @@ class TestStudies:
     def test_the_scale_of_the_model_on_request(self, fit: xr.DataTree) -> None:
         shown = frame(fit, scale="model", prob=0.9)
         assert shown.columns[2] == "log OR (90% CI)"
-        assert shown.loc["Mean"].iloc[2].startswith("−0.75 (−1.05 to −0.44)")
+        assert shown.loc["Mean"].iloc[2].startswith("−0.75 (−1.08 to −0.41)")
 
     def test_where_means_differ_nothing_is_pooled(self, trials: pd.DataFrame) -> None:
         (table,) = bm.table(bm.fit(bm.specify("y ~ ablat", trials, S="v"))).paper()
@@ -199,7 +199,7 @@ class TestSources:
         assert shown.to_numpy().tolist() == [["10", "−0.5123", "0.1000"], ["20", "1.0000", "0.2000"]]
 
     def test_estimates_and_confidence_intervals(self, fit: xr.DataTree) -> None:
-        shown = frame(bm.estimates(fit, 0.9))
+        shown = frame(bm.estimates(fit, 0.9, df="z"))
         assert "90% interval" in shown.columns
         assert shown.loc["beta[Intercept]", "p"] == "<0.0001"
         assert shown.loc["beta[Intercept]", "df"] == "∞"

@@ -43,9 +43,9 @@ def test_a_random_effects_model_as_metafor_has_it() -> None:
     Q 163.165; OR 0.47465, 0.32963 to 0.68347, prediction interval 0.14353 to 1.56964. Our SE of tau2 is that of the
     observed information (0.1793), metafor's of the expected one (0.1784).
     """
-    page = lines(bm.fit(bcg()))
+    page = lines(bm.fit(bcg()), df="z")
     assert page[0] == "Random-effects model (k = 13)"
-    assert "Measure  log odds ratio" in page
+    assert "Measure    log odds ratio" in page
     assert not any(line.startswith(("Random ", "Psi")) for line in page)
     assert cells(page, "beta[Intercept]") == [
         *("-0.7452", "0.1860", "-4.01", "<0.0001", "-1.1098", "-0.3806", "0.4746", "0.3296", "0.6835")
@@ -59,6 +59,17 @@ def test_a_random_effects_model_as_metafor_has_it() -> None:
     assert "Test of heterogeneity  Q = 163.16, df 12, p < 0.0001" in page
     assert page[-1].endswith("(df 2, n 12 = 13 - 1 coefficient)")
     assert max(map(len, page)) <= 100
+
+
+def test_by_default_small_samples_are_allowed_for_as_metafor_does_on_request() -> None:
+    """`rma(yi, vi, test = "adhoc")` of metafor 3.8-1, with its `predict(transf = exp)`."""
+    page = lines(bm.fit(bcg()))
+    assert "Inference  t with Knapp-Hartung standard errors, never smaller than without, df 12" in page
+    assert cells(page, "beta[Intercept]") == [
+        *("-0.7452", "0.1867", "-3.99", "0.0018", "-1.1520", "-0.3383", "0.4746", "0.3160", "0.7130")
+    ]
+    assert cells(page, "prediction interval")[2:] == ["0.1255", "1.7947"]
+    assert "Test of moderators  F = 17.60, df 1 and 11, p = 0.0015" in lines(bm.fit(bcg("logor ~ ablat")))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +86,7 @@ def test_a_meta_regression_as_metafor_has_it(predictor: str, test: str, explaine
     QM 25.2473 and R2 85.069% (with its default threshold 25.2424 and 85.065%), I2 57.386; for alloc QM 1.64629, R2 0,
     I2 89.344.
     """
-    page = lines(bm.fit(bcg(f"logor ~ {predictor}")))
+    page = lines(bm.fit(bcg(f"logor ~ {predictor}")), df="z")
     assert page[0] == "Random-effects meta-regression (k = 13)"
     assert f"Test of moderators  {test}" in page
     assert cells(page, "R2")[0] == explained
@@ -87,7 +98,7 @@ def test_a_meta_regression_as_metafor_has_it(predictor: str, test: str, explaine
 
 def test_several_outcomes_have_a_joint_test() -> None:
     """`rma.mv` of metafor 3.8-1 for berkey98: QM(df = 2) = 108.86."""
-    page = lines(bm.fit(berkey()))
+    page = lines(bm.fit(berkey()), df="z")
     assert page[0] == "Multivariate random-effects model (k = 5, 2 outcomes)"
     assert "Test that all effects are zero  chi2 = 108.86, df 2, p < 0.0001" in page
     assert [len(cells(page, f"prediction, {outcome}")) for outcome in ("PD", "AL")] == [2, 2]
@@ -106,7 +117,7 @@ def test_a_fixed_effects_model_does_not_speak_of_tau() -> None:
 
 def test_either_scale_alone() -> None:
     fit = bm.fit(bcg())
-    assert cells(lines(fit, scale="response"), "beta[Intercept]") == ["0.4746", "0.3296", "0.6835"]
+    assert cells(lines(fit, scale="response"), "beta[Intercept]") == ["0.4746", "0.3160", "0.7130"]
     assert len(cells(lines(fit, scale="model"), "beta[Intercept]")) == 6
     assert bm.summary(fit, scale="response").to_dataframe()["estimate"].iloc[0] == pytest.approx(0.47465, rel=1e-5)
     assert "odds ratio  " not in str(bm.summary(bm.fit(bcg(measure=None))))

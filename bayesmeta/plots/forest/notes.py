@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta.display.tables import pvalue
+from bayesmeta.display.tables import df_text, pvalue
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.inference.confint import confint
 from bayesmeta.inference.reference import JointTest, reference_of_fit
@@ -116,7 +116,7 @@ def _overall(tree: xr.DataTree, spec: Spec, outcome: int, reading: Reading) -> s
     test = used.each(spec.X[row][None], null - spec.offset[row])
     if not test.se[0] > 0 or np.isnan(test.pvalue[0]):
         return ""
-    letter = "z" if np.isinf(test.df[0]) else f"t({test.df[0]:.3g})"
+    letter = "z" if np.isinf(test.df[0]) else f"t({df_text(test.df[0])})"
     return together(f"Overall effect: {letter} = {_signed(test.statistic[0])}, p {p_text(test.pvalue[0])}")
 
 
