@@ -1,7 +1,7 @@
 """Several results trees side by side, and their criteria where these may be compared."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from typing import cast
@@ -19,7 +19,7 @@ from bayesmeta.display.paper import PaperTable, paper_tables, parameter_label
 from bayesmeta.display.tables import Block, Facts, Table, fixed, number, percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.estimates import calibrated, on_scale
-from bayesmeta.inference.reference import Vcov, reference
+from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
 from bayesmeta.summaries.paper_notes import interval_name
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
@@ -90,13 +90,14 @@ def compare(
     chosen = _named(trees, names, named)
     if not chosen:
         raise SpecError("compare needs at least one results tree, got none")
-    tables = {name: _table(tree, prob, scale, vcov, df) for name, tree in chosen.items()}
-    return Comparison(chosen, _dataset(tables), prob, scale == "response")
+    used = {name: None if is_posterior(tree) else reference(tree, vcov, df) for name, tree in chosen.items()}
+    tables = {name: _table(tree, prob, scale, used[name]) for name, tree in chosen.items()}
+    inference = {name: own.words for name, own in used.items() if own is not None}
+    return Comparison(chosen, _dataset(tables), prob, scale == "response", inference)
 
 
-def _table(tree: xr.DataTree, prob: float, scale: Scale | None, vcov: Vcov | None, df: str | None) -> pd.DataFrame:
+def _table(tree: xr.DataTree, prob: float, scale: Scale | None, used: Reference | None) -> pd.DataFrame:
     """Estimates of one tree."""
-    used = None if is_posterior(tree) else reference(tree, vcov, df)
     return on_scale(calibrated(parameters(tree, prob), used, prob), tree, prob, scale)
 
 
@@ -106,12 +107,14 @@ class Comparison(Page):
 
     dataset : `estimate`, `se`, `lower`, `upper` over (parameter, tree), NaN where a tree lacks the parameter; the
         coordinates `kind`, `level` and `term` say what a parameter is.
+    inference : of every fit how intervals of its coefficients are made, in words.
     """
 
     trees: dict[str, xr.DataTree]
     dataset: xr.Dataset
     prob: float
     response: bool = False
+    inference: Mapping[str, str] = field(default_factory=dict)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per parameter, columns (tree, statistic)."""
@@ -170,7 +173,15 @@ class Comparison(Page):
             if is_posterior(tree)
             for facts in posterior_remarks.page(tree, name, notes=True)
         ]
-        return [Facts((*alarms, *models), "Models"), self.estimates_table(), *draws, *self.criteria_blocks()]
+        how = self._inference()
+        return [Facts((*alarms, *models), "Models"), self.estimates_table(), *how, *draws, *self.criteria_blocks()]
+
+    def _inference(self) -> list[Facts]:
+        """How intervals of the coefficients of fits are made, once where it is the same for all."""
+        words = set(self.inference.values())
+        if len(words) == 1:
+            return [Facts((("Intervals of beta", words.pop()),))]
+        return [Facts(tuple(self.inference.items()), "Intervals of beta")] if words else []
 
     def paper(self) -> list[PaperTable]:
         """A table of the estimates and one of the criteria."""

@@ -24,14 +24,12 @@ def measured(tree: xr.DataTree) -> str:
     return f": {record.response_label.lower()}" if record.name != "generic" else ""
 
 
-def reading_notes(tree: xr.DataTree, scale: Scale | None) -> list[str]:
-    """Which numbers are on which scale, which intervals they have, and what I2 and the prediction interval are."""
+def reading_notes(tree: xr.DataTree, scale: Scale | None, letter: str) -> list[str]:
+    """Which numbers are on which scale, and what I2 and the prediction interval are; letter : of test statistics."""
     record, notes = measure_of(tree), []
     if record.has_response and scale != "response":
-        estimate, test = ("Mean, SD", "") if is_posterior(tree) else ("Estimate, SE", ", z and p")
+        estimate, test = ("Mean, SD", "") if is_posterior(tree) else ("Estimate, SE", f", {letter} and p")
         notes.append(f"{estimate}{test}: on the scale of the model, the {record.label}.")
-    if not is_posterior(tree):
-        notes.append("Tests and confidence intervals of the coefficients: Wald (normal).")
     if varies(tree) and not has_predictors(tree):
         notes.append("Prediction interval: holds the true effect of a new study with this probability.")
     return [*notes, *heterogeneity_notes([tree])]

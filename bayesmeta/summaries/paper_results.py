@@ -203,7 +203,7 @@ def _tests(about: Numbers) -> Iterator[str]:
     items = []
     for outcome, row in _each(table):
         p = p_equals(float(row["pvalue"])) if np.isfinite(row["pvalue"]) else ""
-        text = f"{fixed(float(row['Q']), 2)} on {df_text(float(row['df']))}{f' ({p})' * bool(p)}"
+        text = f"{fixed(float(row['Q']), 2)} on {degrees(float(row['df']))}{f' ({p})' * bool(p)}"
         items.append(text + (f" {outcome}" if outcome == schema.OVERALL else f" for {outcome}") * (len(table) > 1))
     yield f"Cochran's Q was {together(items)}."
     share = float(table["I2"].iloc[0])

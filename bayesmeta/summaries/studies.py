@@ -17,6 +17,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.inference.reference import reference_of_fit
 from bayesmeta.inference.weights import by_row, covariances, gls_weights, pooled_weights
 from bayesmeta.model.spec import Spec
 from bayesmeta.summaries.paper_notes import interval_name, measured
@@ -146,7 +147,8 @@ def _notes(tree: xr.DataTree, spec: Spec, read: Reading, prob: float, pooled: bo
     if is_posterior(tree):
         yield f"Intervals of studies: {percent(prob)} confidence intervals; of pooled effects: {percent(prob)} CrI."
     else:
-        yield f"Intervals: {interval_name(prob, [tree])}, of studies and pooled effects Wald (normal)."
+        used = reference_of_fit(tree, None, None, "a table of studies")
+        yield f"Intervals: {interval_name(prob, [tree])}, of studies normal, of pooled effects {used.words}."
     if read.response:
         yield f"Computed on the scale of the {read.record.label}."
     if pooled:

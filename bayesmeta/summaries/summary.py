@@ -154,7 +154,10 @@ class Summary(Page):
         """One table of coefficients and heterogeneity, and further ones where these have columns of their own."""
         tree = self.tree
         with reading_once():
-            caption, notes = f"{remarks.model_name(tree)}{measured(tree)}", reading_notes(tree, self.scale)
+            caption, notes = (
+                f"{remarks.model_name(tree)}{measured(tree)}",
+                reading_notes(tree, self.scale, self.used.letter if self.used else ""),
+            )
             tables = paper_tables(self._blocks(), interval_name(self.prob, [tree]), notes, row_label(tree), caption)
         return [as_rows_are_called(tree, table) for table in tables]
 

@@ -81,19 +81,20 @@ def test_nothing_that_the_page_says_is_lost(pages: dict[str, Page]) -> None:
 def test_the_summary_of_a_pooled_estimate(pages: dict[str, Page]) -> None:
     (table,) = pages["pooled"].paper()
     assert table.caption == "Random-effects model (k = 13): odds ratio"
-    assert table.header == ("Estimate", "SE", "z", "p", "95% CI", "Odds ratio", "95% CI")
+    assert table.header == ("Estimate", "SE", "t", "p", "95% CI", "Odds ratio", "95% CI")
     assert [section.title for section in table.sections] == ["Fixed effects", "Heterogeneity"]
     rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["Pooled estimate"][:4] == ("−0.7452", "0.1860", "−4.01", "<0.0001")
-    assert rows["Pooled estimate"][4:] == ("−1.1098 to −0.3806", "0.4746", "0.3296 to 0.6835")
-    assert rows["Prediction interval"] == ("", "", "", "", "−1.9412 to 0.4508", "", "0.1435 to 1.5696")
+    assert rows["Pooled estimate"][:4] == ("−0.7452", "0.1867", "−3.99", "0.0018")
+    assert rows["Pooled estimate"][4:] == ("−1.1520 to −0.3383", "0.4746", "0.3160 to 0.7130")
+    assert rows["Prediction interval"] == ("", "", "", "", "−2.0752 to 0.5849", "", "0.1255 to 1.7947")
     assert rows["τ²"] == ("0.3378", "0.1793", "", "", "0.1301 to 1.1812", "", "")
     assert rows["I² (%, from τ²)"][4] == "81.74 to 97.60"
     notes = " ".join(table.notes)
     for words in (
         "restricted maximum likelihood (REML)",
         "on the scale of the model, the log odds ratio",
-        "Wald (normal)",
+        "t with Knapp-Hartung standard errors, never smaller than without, df 12",
+        "Estimate, SE, t and p",
         "I², share of the variation",
         "Heterogeneity: intervals by Q-profile",
         "CI, confidence interval; SE, standard error.",
@@ -120,8 +121,8 @@ def test_intervals_of_posteriors_are_credible(pages: dict[str, Page]) -> None:
 def test_names_of_models_stay_as_they_are(pages: dict[str, Page]) -> None:
     estimates, criteria = pages["comparison"].paper()
     assert estimates.header == ("without", "ablat")
-    assert estimates.rows[0][1:] == ("−0.7420 (0.1780)", "0.3711 (0.1060)")
-    assert re.fullmatch(r"\(−1\.0907 to −0\.3932\)", estimates.rows[1][1])
+    assert estimates.rows[0][1:] == ("−0.7420 (0.1860)", "0.3711 (0.1540)")
+    assert re.fullmatch(r"\(−1\.1473 to −0\.3366\)", estimates.rows[1][1])
     assert "AIC − least" in criteria.header
 
 
