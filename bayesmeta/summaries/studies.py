@@ -147,8 +147,8 @@ def _notes(tree: xr.DataTree, spec: Spec, read: Reading, prob: float, pooled: bo
     if is_posterior(tree):
         yield f"Intervals of studies: {percent(prob)} confidence intervals; of pooled effects: {percent(prob)} CrI."
     else:
-        used = reference_of_fit(tree, None, None, "a table of studies")
-        yield f"Intervals: {interval_name(prob, [tree])}, of studies normal, of pooled effects {used.words}."
+        how = reference_of_fit(tree, None, None, "a table of studies")
+        yield f"Intervals: {interval_name(prob, [tree])}, of studies normal, of pooled effects {how.words}."
     if read.response:
         yield f"Computed on the scale of the {read.record.label}."
     if pooled:
