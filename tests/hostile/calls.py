@@ -259,6 +259,9 @@ CALLS: dict[str, Call] = {
             "contrast": Kind(
                 is_contrast, ("'x = '", "'x * x'", "[1, 2, 3]", "{'zz': 1}", "{'x': '1'}", "[[1, 0], [2, 0]]")
             ),
+            "bootstrap": optional(words("wild", "rademacher", "webb")),
+            "draws": whole(1),
+            "random_seed": SEED,
             **_TESTED,
         },
     ),
