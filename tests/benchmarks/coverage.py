@@ -4,9 +4,9 @@ A declared study: m studies (or groups), a variance between them of zero, of the
 times that, sampling variances equal or very unequal (log-normal, SD 1), for one outcome, two correlated outcomes, and
 two rows within each group. Of every data set the mean, or the first of two means, is bracketed at 95% by every method.
 
-With `--tests`: groups of three rows, predictors of groups (one normal, one that three in ten groups have, and with three
-of them another normal one) without effects, drawn anew for every hundred data sets, and the shares of data sets in which
-the first, and all together, are tested to be zero at 5%.
+With `--tests`: groups of three rows with predictors of groups that have no effects (one normal, one that three in ten
+groups have, and with three of them another normal one), drawn anew for every hundred data sets; shares of data sets in
+which the test that the first, or that all, have no effect rejects at 5%.
 """
 
 import argparse
