@@ -47,7 +47,9 @@ def estimates(
         `{"kind": "CR2", "cluster": "district"}` with a column in whose values these groups nest.
     df : str, optional
         Reference distribution of the coefficients of a fit: "z" normal; t with "residual" (observations, or clusters,
-        less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom; "knapp-hartung" or
+        less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom, also
+        "kenward-roger-second-order", with the second derivatives of a Psi that is no linear function of variances and
+        covariances (hcs, ar1, har1, cor); "knapp-hartung" or
         "knapp-hartung-adhoc", which never shrinks standard errors, for one outcome with one random effect for each row.
         By default "z", and "satterthwaite" with a `vcov`, which goes with "z" and "residual" as well.
 

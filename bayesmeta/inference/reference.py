@@ -29,6 +29,7 @@ WORDS = {
     "containment": "t with containment degrees of freedom",
     "satterthwaite": "t with Satterthwaite degrees of freedom",
     "kenward-roger": "Kenward-Roger",
+    adjusted.SECOND_ORDER: "Kenward-Roger with second derivatives",
     "knapp-hartung": "Knapp-Hartung",
     "knapp-hartung-adhoc": "Knapp-Hartung, never narrower than without",
 }

@@ -128,7 +128,11 @@ def is_contrast(value: object) -> bool:
 VCOV = Kind(
     is_vcov, ("'HC3'", "{'kind': 'CR2', 'cluster': 'zz'}", "{'kind': 'CR2', 'cluster': 3}", "{'cluster': 'g'}", "{}")
 )
-DF = optional(words("z", "residual", "containment", "satterthwaite", "kenward-roger", "knapp-hartung"))
+DF = optional(
+    words(
+        "z", "residual", "containment", "satterthwaite", "kenward-roger", "kenward-roger-second-order", "knapp-hartung"
+    )
+)
 _TESTED = {"vcov": VCOV, "df": DF}
 _TREE = {"tree": "T"}
 _FIT = {"tree": FIT, "prob": PROBABILITY}
