@@ -102,8 +102,6 @@ def estimates(
         used = reference(tree, vcov, df)
         frame = pd.concat([calibrated(parameters(tree, prob), used, prob), covariances(tree, prob)])
         frame.insert(3, "outcome", _outcomes(tree, frame))
-        numbers = ["estimate", "se", "lower", "upper"]
-        frame[numbers] = frame[numbers].astype(float)
         frame = on_scale(frame, tree, prob, scale)[list(COLUMNS)]
     frame.attrs = {"prob": prob, "scale": scale or "model"}
     for name, value in ({} if used is None else used.attrs).items():
@@ -116,16 +114,17 @@ def calibrated(frame: pd.DataFrame, used: Reference | None, prob: float) -> pd.D
 
     A posterior, which has none, has no tests.
     """
-    frame = frame.assign(statistic=np.nan, df=np.nan, pvalue=np.nan)
     if used is None:
-        return frame
+        return frame.assign(statistic=np.nan, df=np.nan, pvalue=np.nan)
     at = (frame["kind"] == BETA).to_numpy()
     tests = used.each(np.eye(len(used.beta)))
     _mention_few(tests.df, [str(label) for label in frame.index[at]])
     columns = {**tests._asdict(), **dict(zip(("lower", "upper"), tests.bounds(prob), strict=True))}
-    for name, values in columns.items():
-        frame.loc[at, name] = values
-    return frame
+    for name, own in columns.items():
+        values = frame[name].to_numpy(dtype=float, copy=True) if name in frame else np.full(len(frame), np.nan)
+        values[at] = own
+        columns[name] = values
+    return frame.assign(**columns)
 
 
 def _mention_few(df: FloatArray, labels: list[str]) -> None:

@@ -13,7 +13,7 @@ from bayesmeta.inference.contrasts import Contrasts, of_terms, written
 from bayesmeta.inference.moderators import omnibus_contrasts
 from bayesmeta.inference.reference import Vcov, reference_of_fit
 from bayesmeta.inference.wild_bootstrap import wild_bootstrap
-from bayesmeta.tree.specification import spec_from_tree
+from bayesmeta.tree.specification import reading_once, spec_from_tree
 
 CONTRAST = "contrast"
 
@@ -98,14 +98,9 @@ def wald_test(
     if terms is not None and contrast is not None:
         raise SpecError("wald_test takes terms or contrast, not both; write all as contrast")
     prob = check_probability(prob)
-    used, spec = reference_of_fit(tree, vcov, df, "bm.wald_test"), spec_from_tree(tree)
-    if terms is not None:
-        made = of_terms(spec, terms)
-    elif contrast is not None:
-        made = written(spec, contrast)
-    else:
-        matrix = omnibus_contrasts(tree)
-        made = Contrasts(matrix, np.zeros(len(matrix)), written(spec, matrix).labels)
+    with reading_once():
+        used = reference_of_fit(tree, vcov, df, "bm.wald_test")
+        made = _contrasts(tree, terms, contrast)
     wild = wild_bootstrap(used, bootstrap, draws, random_seed)
     together, each = used.joint(made.matrix, made.null), used.each(made.matrix, made.null)
     if wild is not None:
@@ -120,3 +115,13 @@ def wald_test(
         {CONTRAST: pd.Index(made.labels, dtype=object)},
         used.attrs | {"prob": prob} | (wild.attrs if wild else {}),
     )
+
+
+def _contrasts(tree: xr.DataTree, terms: str | list[str] | None, contrast: Any) -> Contrasts:
+    spec = spec_from_tree(tree)
+    if terms is not None:
+        return of_terms(spec, terms)
+    if contrast is not None:
+        return written(spec, contrast)
+    matrix = omnibus_contrasts(tree)
+    return Contrasts(matrix, np.zeros(len(matrix)), written(spec, matrix).labels)

@@ -89,16 +89,13 @@ def small_sample(
 
 def _quadratic_form(V: list[FloatArray], weighted: Weighting, W: FloatArray, P: int) -> FloatArray:
     """sum_rs W_rs V_r' Sigma^-1 V_s, by the principal axes of W."""
-    total = np.zeros((P, P))
     if not V:
-        return total
+        return np.zeros((P, P))
     size, axes = np.linalg.eigh(W)
-    stacked = np.stack(V)
-    for variance, axis in zip(size, axes.T, strict=True):
-        if variance > 0:
-            along = np.tensordot(axis, stacked, 1)
-            total += variance * (along.T @ weighted(along))
-    return total
+    roots = axes * np.sqrt(np.maximum(size, 0))
+    along = np.einsum("rnp,rs->nsp", np.stack(V), roots).reshape(len(V[0]), -1)
+    products = (along.T @ weighted(along)).reshape(len(V), P, len(V), P)
+    return np.asarray(np.einsum("spsq->pq", products))
 
 
 def _of_bends(U: FloatArray, weighted: Weighting, W: FloatArray, bends: Sequence[FloatArray]) -> FloatArray:
