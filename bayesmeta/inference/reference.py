@@ -27,9 +27,9 @@ WORDS = {
     NORMAL: "normal",
     "residual": "t with residual degrees of freedom",
     "containment": "t with containment degrees of freedom",
+    adjusted.SECOND_ORDER: "Kenward-Roger with second derivatives",
     "satterthwaite": "t with Satterthwaite degrees of freedom",
     "kenward-roger": "Kenward-Roger",
-    adjusted.SECOND_ORDER: "Kenward-Roger with second derivatives",
     "knapp-hartung": "Knapp-Hartung",
     "knapp-hartung-adhoc": "Knapp-Hartung, never narrower than without",
 }
