@@ -62,6 +62,7 @@ class Constant(Calibration):
 
 
 Adjusted = tuple[FloatArray, Calibration]  # covariance of the coefficients, and their distribution
+SECOND_ORDER = "kenward-roger-second-order"
 _NEARLY = 1e-12
 _ZERO = 1e-6  # differences of numbers of the size of one, which the search for Psi gives some eight digits
 
@@ -147,7 +148,17 @@ def _kenward_roger(tree: xr.DataTree) -> Adjusted:
     return terms.adjusted, KenwardRoger(terms)
 
 
-def _terms(tree: xr.DataTree, df: str) -> SmallSample:
+def _second_order(tree: xr.DataTree) -> Adjusted:
+    terms = _terms(tree, SECOND_ORDER, second_order=True)
+    if np.linalg.eigvalsh(terms.adjusted)[0] <= 0:
+        raise SpecError(
+            f'df="{SECOND_ORDER}": the corrected covariance of the coefficients is not positive definite\n'
+            '  take df="kenward-roger", which leaves second derivatives of Psi out'
+        )
+    return terms.adjusted, KenwardRoger(terms)
+
+
+def _terms(tree: xr.DataTree, df: str, second_order: bool = False) -> SmallSample:
     method = method_of(tree)
     if method.likelihood != "restricted":
         raise SpecError(
@@ -157,11 +168,11 @@ def _terms(tree: xr.DataTree, df: str) -> SmallSample:
     spec, estimate = spec_from_tree(tree), group(tree, schema.ESTIMATE)
     xi, place = estimate["xi"].to_numpy(), free_of_levels(tree)
     psi = [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
-    slopes = [
-        level.structure.variance_slopes(xi[place[level.name]], level.dim) if level.dim else np.zeros((0, 0, 0))
-        for level in spec.levels
-    ]
-    return kernel.small_sample(spec.X, spec.statistics, weighting_of(spec, psi), _model_cov(tree), slopes)
+    levels = [(level.structure, xi[place[level.name]], level.dim) for level in spec.levels]
+    slopes = [structure.variance_slopes(own, dim) if dim else np.zeros((0, 0, 0)) for structure, own, dim in levels]
+    bends = [structure.variance_bends(own, dim) if dim else np.zeros((0, 0, 0, 0)) for structure, own, dim in levels]
+    at_psi, cov = weighting_of(spec, psi), _model_cov(tree)
+    return kernel.small_sample(spec.X, spec.statistics, at_psi, cov, slopes, bends if second_order else None)
 
 
 def weighting_of(spec: Spec, psi: list[FloatArray]) -> Weighting:
@@ -259,6 +270,7 @@ KINDS: dict[str, Callable[[xr.DataTree], Adjusted]] = {
     "containment": _containment,
     "satterthwaite": _satterthwaite,
     "kenward-roger": _kenward_roger,
+    SECOND_ORDER: _second_order,
     "knapp-hartung": _knapp_hartung(shrinks=True),
     "knapp-hartung-adhoc": _knapp_hartung(shrinks=False),
 }

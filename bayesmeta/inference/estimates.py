@@ -47,7 +47,9 @@ def estimates(
         `{"kind": "CR2", "cluster": "district"}` with a column in whose values these groups nest.
     df : str, optional
         Reference distribution of the coefficients of a fit: "z" normal; t with "residual" (observations, or clusters,
-        less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom; "knapp-hartung" or
+        less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom, also
+        "kenward-roger-second-order", with the second derivatives of a Psi that is no linear function of variances and
+        covariances (hcs, ar1, har1, cor); "knapp-hartung" or
         "knapp-hartung-adhoc", which never shrinks standard errors, for one outcome with one random effect for each row.
         By default what covers best in small samples: "knapp-hartung-adhoc" where it can be used, else "satterthwaite"
         for fits by REML, and "z" for other methods and where no variance is estimated. With a `vcov` it is
@@ -102,8 +104,6 @@ def estimates(
         used = reference(tree, vcov, df)
         frame = pd.concat([calibrated(parameters(tree, prob), used, prob), covariances(tree, prob)])
         frame.insert(3, "outcome", _outcomes(tree, frame))
-        numbers = ["estimate", "se", "lower", "upper"]
-        frame[numbers] = frame[numbers].astype(float)
         frame = on_scale(frame, tree, prob, scale)[list(COLUMNS)]
     frame.attrs = {"prob": prob, "scale": scale or "model"}
     for name, value in ({} if used is None else used.attrs).items():
@@ -116,16 +116,17 @@ def calibrated(frame: pd.DataFrame, used: Reference | None, prob: float) -> pd.D
 
     A posterior, which has none, has no tests.
     """
-    frame = frame.assign(statistic=np.nan, df=np.nan, pvalue=np.nan)
     if used is None:
-        return frame
+        return frame.assign(statistic=np.nan, df=np.nan, pvalue=np.nan)
     at = (frame["kind"] == BETA).to_numpy()
     tests = used.each(np.eye(len(used.beta)))
     _mention_few(tests.df, [str(label) for label in frame.index[at]])
     columns = {**tests._asdict(), **dict(zip(("lower", "upper"), tests.bounds(prob), strict=True))}
-    for name, values in columns.items():
-        frame.loc[at, name] = values
-    return frame
+    for name, own in columns.items():
+        values = frame[name].to_numpy(dtype=float, copy=True) if name in frame else np.full(len(frame), np.nan)
+        values[at] = own
+        columns[name] = values
+    return frame.assign(**columns)
 
 
 def _mention_few(df: FloatArray, labels: list[str]) -> None:

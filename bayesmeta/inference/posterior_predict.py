@@ -4,7 +4,7 @@ The statistics of a row are taken over all draws at once, and rows are worked th
 would not fit in memory.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,8 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import shown
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, quadratic, table
+from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, new_effect, quadratic, table
+from bayesmeta.model.spec import Level
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
 from bayesmeta.tree.response import Reading
 from bayesmeta.tree.specification import spec_from_tree
@@ -30,20 +31,21 @@ def predict(
     interval: Literal["confidence", "prediction"] | None,
     prob: float,
     read: Reading,
+    levels: Sequence[Level],
 ) -> xr.Dataset:
-    """`bm.predict` for a posterior."""
+    """`bm.predict` for a posterior; levels: those of which a prediction interval has a new group."""
     spec, beta = spec_from_tree(tree), beta_draws(tree)
     rows = Rows.of(spec, newdata)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
     mean, variance = X @ beta.mean(0) + offset[:, None], quadratic(X, _covariance(beta))
     about, Z, new = "posterior standard deviation of the mean", [], []
-    if interval == "prediction":
-        about = "posterior standard deviation of the true effect of a new unit in a new group of every level"
-        for position, level in enumerate(spec.levels):
-            psi = psi_draws(tree, level.name)
-            Z.append(spec.design.random(level.name, rows.frame))
-            variance += quadratic(Z[-1], psi.mean(0))  # as b has mean zero, no draws of it are needed here
-            new.append(_normal(psi, np.random.default_rng([_STREAM, position, int(tree.attrs["seed"])])))
+    if levels:
+        about = f"posterior standard deviation of {new_effect(spec, levels)}"
+    for position, level in enumerate(levels):
+        psi = psi_draws(tree, level.name)
+        Z.append(spec.design.random(level.name, rows.frame))
+        variance += quadratic(Z[-1], psi.mean(0))  # as b has mean zero, no draws of it are needed here
+        new.append(_normal(psi, np.random.default_rng([_STREAM, position, int(tree.attrs["seed"])])))
 
     def effects(some: slice) -> FloatArray:
         return sum((z[some] @ b.T for z, b in zip(Z, new, strict=True)), _fixed(X[some], offset[some], beta))

@@ -1,6 +1,6 @@
 """Predictions from a results tree: the fixed part for any row, and the random effects of the groups in the data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,18 +10,26 @@ import xarray as xr
 from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_probability
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import check_choice, check_count, check_probability, check_seed
 from bayesmeta.inference import posterior_predict
-from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, normal, quadratic, quantile, table
+from bayesmeta.inference.prediction_intervals import NAGASHIMA, OF_THE_MEAN, check_predictive, nagashima, riley_df
+from bayesmeta.inference.prediction_rows import (
+    Rows,
+    depth,
+    group_of_kept,
+    new_effect,
+    new_levels,
+    normal,
+    quadratic,
+    quantile,
+    table,
+)
 from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.inference.reference import quantile as t_quantile
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import DIFFERENCE, EFFECT, Scale, reading
 from bayesmeta.tree.specification import group, spec_from_tree
-
-RILEY = "riley"
 
 
 def predict(
@@ -32,6 +40,9 @@ def predict(
     scale: Scale | None = None,
     vcov: Vcov | None = None,
     df: str | None = None,
+    level: str | None = None,
+    draws: int = 25_000,
+    random_seed: int | Sequence[int] | None = None,
 ) -> xr.Dataset:
     """Mean of every outcome at the given predictors: the fixed part of the model, offset included.
 
@@ -44,8 +55,8 @@ def predict(
         and groups need not be there. `{}` is one row, of a model that needs no predictors. By default the rows of the
         data, also those that were dropped for want of an outcome.
     interval : {"confidence", "prediction"} or None, default "confidence"
-        "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every level, which
-        needs the predictors of the random parts as well; None, no interval.
+        "confidence", for the mean; "prediction", for the true effect of a new unit in a new group of every level, or of
+        the levels down to `level`, which needs the predictors of the random parts as well; None, no interval.
     prob : float, default 0.95
         Probability of the interval, between 0 and 1.
     scale : {"model", "response"}, optional
@@ -53,8 +64,18 @@ def predict(
         Fisher's z. By default the scale of the model.
     vcov, df : optional
         Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`. A prediction interval
-        takes the degrees of freedom of its mean, also by default, and with `df="riley"` those of Higgins, Thompson and
-        Spiegelhalter: one less than "residual", with the covariance of the model.
+        takes the degrees of freedom of its mean, also by default. Kinds of its own are `df="riley"` (Higgins, Thompson
+        and Spiegelhalter: as many less than "residual" as Psi has parameters, with the covariance of the model),
+        "riley-knapp-hartung" (the same with that of Knapp and Hartung) and "nagashima" (draws of tau2 from its
+        confidence distribution, whatever the method of the fit), the last two for one outcome with one random effect a
+        row.
+    level : str, optional
+        Of a prediction interval: the innermost level of which a group is new. "district" of "district/study" is the
+        mean of the studies of a new district. By default the last level.
+    draws : int, default 25000
+        Of "nagashima".
+    random_seed : int or sequence of int, optional
+        Of "nagashima": whatever `numpy.random.SeedSequence` takes.
 
     Returns
     -------
@@ -71,8 +92,8 @@ def predict(
     DataError
         When `newdata` has no rows, or a predictor is not in it or has a category that the data did not have.
     SpecError
-        When `interval`, `prob` or `scale` is not as above, the measure of the model is not read on another scale, or
-        the tree holds neither a fit nor a posterior.
+        When an argument is not as above, the measure of the model is not read on another scale, or the tree holds
+        neither a fit nor a posterior.
 
     Warns
     -----
@@ -85,6 +106,12 @@ def predict(
     The uncertainty of Psi is in neither. A posterior has it in both: the variance of a new effect is Var(x0 beta) plus
     the mean over draws of z_l Psi_l z_l', and its quantiles are those of x0 beta + sum of z_l b_l with one new b_l from
     N(0, Psi_l) for each draw, the same for all rows and at every call.
+
+    References
+    ----------
+    Higgins, Thompson and Spiegelhalter (2009), J. R. Stat. Soc. A 172:137-159; Riley, Higgins and Deeks (2011), BMJ
+    342:d549; Partlett and Riley (2017), Stat. Med. 36:301-317; Nagashima, Noma and Furukawa (2019), Stat. Methods Med.
+    Res. 28:1689-1702.
 
     Examples
     --------
@@ -101,46 +128,31 @@ def predict(
     if interval is not None:
         check_choice(interval, ("confidence", "prediction"), "interval")
     prob, read = check_probability(prob), reading(tree, scale)
-    riley = isinstance(df, str) and df == RILEY and not is_posterior(tree)
-    used = reference(tree, vcov, "z" if riley else df)
+    check_count(draws, "draws")
+    check_seed(random_seed)
+    own = df if isinstance(df, str) and df in OF_THE_MEAN and not is_posterior(tree) else None
+    if own:
+        check_predictive(own, interval, vcov)
+    used, spec = reference(tree, vcov, OF_THE_MEAN[own] if own else df), spec_from_tree(tree)
+    levels = new_levels(spec, level, interval)
     if used is None:
-        return posterior_predict.predict(tree, newdata, interval, prob, read)
-    estimate, spec = group(tree, schema.ESTIMATE), spec_from_tree(tree)
+        return posterior_predict.predict(tree, newdata, interval, prob, read, levels)
+    estimate = group(tree, schema.ESTIMATE)
     rows = Rows.of(spec, newdata)
-    X = spec.design.fixed(rows.frame)
-    mean = X @ used.beta + spec.design.offset(rows.frame)[:, None]
-    variance = quadratic(X, used.cov)
-    about = "standard error of the mean"
-    if interval == "prediction":
-        about = "standard deviation of the true effect of a new unit in a new group of every level"
-        for level in spec.levels:
-            Z, psi = spec.design.random(level.name, rows.frame), estimate[schema.psi(level.name)].to_numpy()
-            variance += quadratic(Z, psi)
-    dfs = np.full(mean.shape, _riley(spec, interval, vcov)) if riley else used.dfs(X.reshape(-1, X.shape[-1]))
-    t = t_quantile(prob, dfs.reshape(mean.shape))
-    predicted = rows.table(spec.outcomes, read.bounds(normal(mean, np.sqrt(variance), t)))
-    how = used.attrs | ({"df": RILEY} if riley else {})
-    predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} | how if interval else {}))
+    X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)[:, None]
+    mean, variance = X @ used.beta + offset, quadratic(X, used.cov)
+    for each in levels:
+        variance += quadratic(spec.design.random(each.name, rows.frame), estimate[schema.psi(each.name)].to_numpy())
+    dfs = used.dfs(X.reshape(-1, X.shape[-1])).reshape(mean.shape) if own is None else riley_df(spec, own)
+    statistics = normal(mean, np.sqrt(variance), t_quantile(prob, dfs))
+    if own == NAGASHIMA:
+        bounds = nagashima(spec, X[:, 0], prob, draws, random_seed)
+        statistics |= {name: bound[:, None] + offset for name, bound in zip(("lower", "upper"), bounds, strict=True)}
+    predicted = rows.table(spec.outcomes, read.bounds(statistics))
+    how = used.attrs | ({"df": own} if own else {})
+    about = {"se": f"standard deviation of {new_effect(spec, levels)}" if levels else "standard error of the mean"}
+    predicted.attrs = read.attrs(about | ({"interval": interval, "prob": prob} | how if interval else {}))
     return predicted if interval else predicted.drop_vars(["lower", "upper"])
-
-
-def _riley(spec: Spec, interval: str | None, vcov: Vcov | None) -> float:
-    """Degrees of freedom of the prediction interval of Higgins, Thompson and Spiegelhalter (2009), k - 2 for one mean.
-
-    J. R. Stat. Soc. A 172:137-159, section 3.2; Riley, Higgins and Deeks (2011), BMJ 342:d549.
-    """
-    if interval != "prediction" or vcov is not None:
-        raise SpecError(
-            f'df="{RILEY}" is for prediction intervals with the covariance of the model\n'
-            '  add interval="prediction" and leave vcov out, or take df="residual"'
-        )
-    free = sum(level.n_free for level in spec.levels)
-    if (left := len(spec.y) - len(spec.coef) - free) < 1:
-        raise SpecError(
-            f'df="{RILEY}": {len(spec.y)} observations leave no degrees of freedom for {len(spec.coef)} coefficients '
-            f'and {free} parameters of Psi\n  take df="z"'
-        )
-    return float(left)
 
 
 def blup(

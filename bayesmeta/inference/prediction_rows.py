@@ -13,7 +13,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_name, check_probability, did_you_mean, listing
 from bayesmeta.columns import as_frame
-from bayesmeta.errors import AssumptionWarning, DataError, warn
+from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.row_labels import has_row_labels, row_labels
 
@@ -127,6 +127,27 @@ def depth(spec: Spec, level: str | None) -> int:
         return len(known)
     check_name(level, known, "no level", "levels, outer to inner")
     return known.index(level) + 1
+
+
+def new_levels(spec: Spec, level: str | None, interval: str | None) -> tuple[Level, ...]:
+    """The levels of which a prediction interval has a new group: those down to `level`; none without such an interval.
+
+    Raises
+    ------
+    SpecError
+        When there is no such level, or a level is asked for without a prediction interval.
+    """
+    levels = tuple(spec.levels[: depth(spec, level)])
+    if level is not None and interval != "prediction":
+        raise SpecError('level is of prediction intervals\n  add interval="prediction", or leave level out')
+    return levels if interval == "prediction" else ()
+
+
+def new_effect(spec: Spec, levels: Sequence[Level]) -> str:
+    """What such an interval is about, in words."""
+    if len(levels) == len(spec.levels):
+        return "the true effect of a new unit in a new group of every level"
+    return f"the mean true effect in a new group of level '{levels[-1].name}'"
 
 
 def quadratic(X: FloatArray, V: FloatArray) -> FloatArray:

@@ -33,6 +33,7 @@ WORDS = {
     NORMAL: "normal",
     "residual": "t with residual degrees of freedom",
     "containment": "t with containment degrees of freedom",
+    adjusted.SECOND_ORDER: "Kenward-Roger with second derivatives",
     "satterthwaite": "t with Satterthwaite degrees of freedom",
     "kenward-roger": "Kenward-Roger",
     "knapp-hartung": "t with Knapp-Hartung standard errors",
@@ -154,13 +155,15 @@ class Reference:
     def joint(self, contrasts: FloatArray, null: FloatArray | float = 0.0) -> JointTest:
         """Test that all contrasts (q, P), which are linearly independent, have the values `null`."""
         q = len(contrasts)
-        away = contrasts @ self.beta - null
-        wald = float(away @ np.linalg.solve(contrasts @ self.cov @ contrasts.T, away))
         try:
+            if self.cluster and self.n_clusters <= q:
+                raise NoTestError(f"{self.n_clusters} clusters are too few for {q} contrasts")
             df2, scale = self.calibration.joint(contrasts.T)
         except NoTestError as reason:
             warn(f"no test: {reason}", BoundaryWarning)
             return JointTest(np.nan, q, np.nan, np.nan)
+        away = contrasts @ self.beta - null
+        wald = float(away @ np.linalg.solve(contrasts @ self.cov @ contrasts.T, away))
         if np.isinf(df2):
             return JointTest(wald, q, df2, float(chdtrc(q, wald)))
         F = scale * wald / q

@@ -95,9 +95,13 @@ class Bounded(Calibration):
         self.made = made
         self.alone = made.clusters.absorbed()
 
-    def check(self, contrasts: FloatArray) -> None:
+    def tests(self, contrasts: FloatArray) -> bool:
+        """Whether contrasts (P, q) rest on several clusters."""
         variance = np.einsum("pq,pr,rq->q", contrasts, self.made.clusters.cov, contrasts)
-        if len(self.alone) and ((self.alone @ contrasts) ** 2 > _MOVED * variance).any():
+        return not (len(self.alone) and ((self.alone @ contrasts) ** 2 > _MOVED * variance).any())
+
+    def check(self, contrasts: FloatArray) -> None:
+        if not self.tests(contrasts):
             raise NoTestError("one cluster determines a coefficient alone, and its sandwich variance says nothing")
 
 

@@ -6,8 +6,9 @@ theta are the (co)variances on which the Psi of all levels depend, S_r = dSigma 
     Phi_A = Phi + 2 Phi {sum_rs W_rs (X'Sigma^-1 S_r Sigma^-1 S_s Sigma^-1 X - P_r Phi P_s)} Phi
 
 The term in braces is a quadratic form of V_r = S_r Sigma^-1 X with what is left of Sigma^-1 after projecting off X, so
-nothing is subtracted. The term of second derivatives of Psi, zero where Psi is linear in theta, depends on the choice
-of theta and is left out, as in the first-order version of the method.
+nothing is subtracted. The term of second derivatives of Psi, -X'Sigma^-1 S_rs Sigma^-1 X / 4 in the braces, is zero
+where Psi is linear in theta. Elsewhere it depends on the choice of theta, and is left out unless asked for, as in the
+first-order version of the method.
 
 Kenward and Roger (1997), Biometrics 53:983-997; (2009), Comput. Stat. Data Anal. 53:2583-2595.
 """
@@ -64,14 +65,20 @@ class SmallSample:
 
 
 def small_sample(
-    X: FloatArray, stats: Statistics, weighted: Weighting, cov: FloatArray, slopes: Sequence[FloatArray]
+    X: FloatArray,
+    stats: Statistics,
+    weighted: Weighting,
+    cov: FloatArray,
+    slopes: Sequence[FloatArray],
+    bends: Sequence[FloatArray] | None = None,
 ) -> SmallSample:
     """Terms of the corrections at the Psi of `weighted`.
 
     Parameters
     ----------
     X : (n_obs, P) design of the fixed part; cov : (P, P) covariance of its coefficients, Phi.
-    slopes : per level (a_l, a_l, K_l) derivatives of Psi by theta.
+    slopes : per level (a_l, a_l, K_l) derivatives of Psi by theta; bends : second ones (a_l, a_l, K_l, K_l), or None
+        to leave their term out.
     """
     U = weighted(X)  # Sigma^-1 X
     levels = list(zip(weighted.Z, weighted.groups, slopes, strict=True))
@@ -82,21 +89,29 @@ def small_sample(
     W, unseen = _theta_covariance(stats, weighted.psi, slopes)
     left = [v - X @ (cov @ (U.T @ v)) for v in V]
     between = _quadratic_form(left, weighted, W, P)
+    if bends is not None:
+        between = between - _of_bends(U, weighted, W, bends) / 4
     adjusted = cov + 2 * cov @ between @ cov
     return SmallSample(cov, (adjusted + adjusted.T) / 2, by_theta, W, unseen)
 
 
 def _quadratic_form(V: list[FloatArray], weighted: Weighting, W: FloatArray, P: int) -> FloatArray:
     """sum_rs W_rs V_r' Sigma^-1 V_s, by the principal axes of W."""
-    total = np.zeros((P, P))
     if not V:
-        return total
+        return np.zeros((P, P))
     size, axes = np.linalg.eigh(W)
-    stacked = np.stack(V)
-    for variance, axis in zip(size, axes.T, strict=True):
-        if variance > 0:
-            along = np.tensordot(axis, stacked, 1)
-            total += variance * (along.T @ weighted(along))
+    roots = axes * np.sqrt(np.maximum(size, 0))
+    along = np.einsum("rnp,rs->nsp", np.stack(V), roots).reshape(len(V[0]), -1)
+    products = (along.T @ weighted(along)).reshape(len(V), P, len(V), P)
+    return np.asarray(np.einsum("spsq->pq", products))
+
+
+def _of_bends(U: FloatArray, weighted: Weighting, W: FloatArray, bends: Sequence[FloatArray]) -> FloatArray:
+    """sum_rs W_rs U'S_rs U, in which the parameters of different levels do not meet."""
+    total, first = np.zeros((U.shape[1], U.shape[1])), 0
+    for Z, group, bend in zip(weighted.Z, weighted.groups, bends, strict=True):
+        own = slice(first, first := first + bend.shape[2])
+        total += U.T @ between_times(Z, group, np.einsum("rs,ijrs->ij", W[own, own], bend), U)
     return total
 
 

@@ -185,6 +185,15 @@ class Structure(ABC):
         slopes = self.directions(xi, dim)
         return slopes if self.linear(dim) else slopes[:, :, slopes.any((0, 1))]
 
+    def variance_bends(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(dim, dim, m, m) second derivatives of Psi by the same parameters."""
+        slopes = self.directions(xi, dim)
+        if self.linear(dim):
+            return np.zeros((dim, dim, *2 * slopes.shape[2:]))
+        entries, kept = _entries(dim), slopes.any((0, 1))
+        bends = [self.curvature(xi, entries[:, :, i, j], dim) for i in range(dim) for j in range(dim)]
+        return np.reshape(bends, (dim, dim, len(xi), len(xi)))[:, :, kept][:, :, :, kept]
+
     def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
         """xi (n_free, n), in natural units, of members all over the family, from points (n_free, n) of the unit cube.
 

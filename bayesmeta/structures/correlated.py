@@ -40,6 +40,17 @@ class Correlated(Scaled):
         kept = [by_rho[:, :, None]] if by_rho.any() else []
         return np.concatenate([super().variance_slopes(xi, dim), *kept], axis=2)
 
+    def variance_bends(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        bends, m = super().variance_bends(xi, dim), self.variance_slopes(xi, dim).shape[2]
+        s, n = np.broadcast_to(np.abs(xi[: self.n_tau(dim)]), dim), bends.shape[2]
+        first, second = self.by_rho(self.rho_of(xi, dim)[0], dim)
+        full = np.zeros((dim, dim, m, m))
+        full[:, :, :n, :n] = bends
+        if m > n:
+            full[:, :, :n, n] = full[:, :, n, :n] = self.by_variances(first, xi, dim)
+            full[:, :, n, n] = np.outer(s, s) * second
+        return full
+
     def correlation_of(self, R: np.ndarray) -> float:
         """Rough value of the parameter for an empirical correlation matrix."""
         raise NotImplementedError
@@ -154,6 +165,9 @@ class CompoundSymmetry(Exchangeable):
     def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
         """By the variance and the covariance, in which Psi is linear, also where both are zero."""
         return np.stack([np.eye(dim), 1 - np.eye(dim)], axis=2)
+
+    def variance_bends(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        return np.zeros((dim, dim, 2, 2))
 
 
 @register

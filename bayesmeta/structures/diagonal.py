@@ -106,12 +106,30 @@ class Scaled(Structure):
     def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
         if self.linear(dim):
             return self.directions(xi, dim)
-        M = np.asarray(self.matrix(self.rho_of(xi, dim), dim))
+        return self.by_variances(np.asarray(self.matrix(self.rho_of(xi, dim), dim)), xi, dim)
+
+    def by_variances(self, M: np.ndarray, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(dim, dim, m) derivatives of s_i s_j M_ij by the variances, for a constant M and the SDs of xi."""
         if self.common:
             return M[:, :, None]
         s = np.abs(xi[:dim])
         by_first = np.einsum("ij,ir,jr->ijr", M, np.eye(dim)[:, s > 0], s[:, None] / s[None, s > 0])
         return np.asarray((by_first + by_first.swapaxes(0, 1)) / 2)
+
+    def variance_bends(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        if self.linear(dim):
+            return super().variance_bends(xi, dim)
+        if self.common:
+            return np.zeros((dim, dim, 1, 1))
+        s = np.abs(xi[:dim])
+        off = np.asarray(self.matrix(self.rho_of(xi, dim), dim)) * (
+            1 - np.eye(dim)
+        )  # variances bend nothing of their own
+        own = np.eye(dim)[:, s > 0]
+        per_sd = own / s[s > 0]
+        bends = np.einsum("ij,ir,jt->ijrt", off, per_sd, per_sd) / 4  # by those of i and j
+        bends -= np.einsum("ij,j,ir,it->ijrt", off, s, per_sd**3, own) / 4  # by that of i twice
+        return bends + bends.swapaxes(0, 1)
 
     def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
         if self.n_rho(dim):

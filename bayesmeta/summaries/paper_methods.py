@@ -147,6 +147,10 @@ _INFERENCE = {
     "containment": ("are based on t distributions with containment degrees of freedom",),
     "satterthwaite": ("are based on t distributions with Satterthwaite's degrees of freedom", ref.FAI_CORNELIUS),
     "kenward-roger": ("use the covariance and degrees of freedom of Kenward and Roger", ref.KENWARD_ROGER),
+    "kenward-roger-second-order": (
+        "use the covariance and degrees of freedom of Kenward and Roger, with second derivatives",
+        ref.KENWARD_ROGER,
+    ),
     "knapp-hartung": ("use the adjustment of Knapp and Hartung", ref.KNAPP_HARTUNG),
     "knapp-hartung-adhoc": (
         "use the adjustment of Knapp and Hartung, never with smaller standard errors than without",

@@ -62,9 +62,12 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     """
     prob = check_probability(prob)
     z = float(ndtri(0.5 + prob / 2))
-    records = _of_draws(tree, prob) if is_posterior(tree) else [*_fixed(tree, z), *_between(tree, z)]
-    order = [BETA, TAU, RHO]
-    return _labelled(records).sort_values("kind", key=lambda kind: kind.map(order.index), kind="stable")
+    records = (
+        [*_of_draws(tree, prob)]
+        if is_posterior(tree)
+        else [*_fixed(tree, z), *_between(tree, z, _standard_errors(tree))]
+    )
+    return _labelled(sorted(records, key=lambda record: (BETA, TAU, RHO).index(str(record[0]))))
 
 
 def covariances(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
@@ -81,10 +84,7 @@ def covariances(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     prob = check_probability(prob)
     z = float(ndtri(0.5 + prob / 2))
     records = _psi_of_draws(tree, prob) if is_posterior(tree) else _psi(tree, z)
-    rows = _labelled(records)
-    of_pair = [name != TAU2 for name in rows["kind"]]
-    rows["kind"] = PSI
-    return rows.iloc[np.argsort(of_pair, kind="stable")]
+    return _labelled(sorted(records, key=lambda record: record[0] != TAU2)).assign(kind=PSI)
 
 
 def check_parameter(name: str, labels: Iterable[object], kinds: Iterable[str] = ()) -> None:
@@ -144,14 +144,16 @@ def effects(tree: xr.DataTree, level: str) -> list[str]:
     return [str(effect) for effect in group(tree, schema.CONSTANT)[schema.effect(level)].values]
 
 
-def _labelled(records: Iterable[tuple[object, ...]]) -> pd.DataFrame:
+def _labelled(records: Sequence[tuple[object, ...]]) -> pd.DataFrame:
     """Rows of the columns above, indexed by the names of the parameters."""
-    rows = pd.DataFrame(list(records), columns=list(COLUMNS))
-    labels = [_label(*row) for row in rows[["kind", "level", "term"]].itertuples(index=False)]
-    return rows.set_axis(pd.Index(labels, name="parameter", dtype=object))
+    labels = pd.Index([_label(*record[:3]) for record in records], name="parameter", dtype=object)
+    columns = dict(zip(COLUMNS, zip(*records, strict=True), strict=True)) if records else dict.fromkeys(COLUMNS, ())
+    words = {name: list(columns[name]) for name in COLUMNS[:3]}
+    numbers = {name: np.array(columns[name], dtype=float) for name in COLUMNS[3:]}
+    return pd.DataFrame(words | numbers, index=labels)
 
 
-def _label(kind: str, level: str, term: str) -> str:
+def _label(kind: object, level: object, term: object) -> str:
     return f"{kind}[{level}, {term}]" if level else f"{kind}[{term}]"
 
 
@@ -186,7 +188,7 @@ def _psi_of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]
 def _psi(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
     """The rows of `covariances` of a fit."""
     estimate, errors = group(tree, schema.ESTIMATE), _standard_errors(tree, of_psi=True)
-    rows = [row for row in _between(tree, z) if row[0] == TAU]
+    rows = [row for row in _between(tree, z, errors) if row[0] == TAU]
     bounds = {row[1:3]: np.array(row[5:], dtype=float) ** 2 for row in rows}
     for level in level_structures(tree):
         labels, psi = effects(tree, level), estimate[schema.psi(level)].to_numpy()
@@ -218,19 +220,19 @@ def _fixed(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
         yield BETA, "", str(coef), beta, se, beta - z * se, beta + z * se
 
 
-def _between(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
+def _between(tree: xr.DataTree, z: float, errors: Mapping[str, "_Errors"]) -> Iterator[tuple[object, ...]]:
     estimate = group(tree, schema.ESTIMATE)
-    for level, errors in _standard_errors(tree).items():
+    for level, own in errors.items():
         labels = effects(tree, level)
         taus = np.atleast_1d(estimate[schema.tau(level)].to_numpy())
-        for effect, tau, se in zip(labels, taus, errors.tau, strict=True):
+        for effect, tau, se in zip(labels, taus, own.tau, strict=True):
             ratio = np.exp(z * se / tau) if se < tau else np.nan
             yield TAU, level, effect, tau, se, tau / ratio, tau * ratio
         place = {f"{a}~{b}": (i, j) for i, a in enumerate(labels) for j, b in enumerate(labels)}
         if schema.rho(level) not in estimate:
             continue
         for pair, rho in zip(estimate[schema.pair(level)].values, estimate[schema.rho(level)].values, strict=True):
-            se = errors.rho[place[str(pair)]]
+            se = own.rho[place[str(pair)]]
             centre, half = (np.arctanh(rho), z * se / (1 - rho**2)) if abs(rho) < 1 else (np.nan, np.nan)
             yield RHO, level, str(pair), rho, se, np.tanh(centre - half), np.tanh(centre + half)
 

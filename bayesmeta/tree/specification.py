@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields
@@ -33,7 +33,8 @@ _TABLES: WeakKeyDictionary[Spec, dict[str, xr.Dataset]] = WeakKeyDictionary()
 _HASHES: WeakKeyDictionary[Spec, dict[str, dict[str, str]]] = WeakKeyDictionary()
 
 
-_READ: ContextVar[dict[tuple[int, str], tuple[xr.DataTree, xr.Dataset]] | None] = ContextVar("read", default=None)
+_READ: ContextVar[dict[tuple[int, str], tuple[xr.DataTree, Any]] | None] = ContextVar("read", default=None)
+_WHOLE = ""  # in place of a group's name: the specification
 
 
 def group(tree: xr.DataTree, name: str) -> xr.Dataset:
@@ -42,22 +43,28 @@ def group(tree: xr.DataTree, name: str) -> xr.Dataset:
         raise no_tree(tree)
     if name not in tree.children:
         raise missing_group(tree, name)
+    return _read(tree, name, lambda: checked_group(tree, name))
+
+
+def _read(tree: xr.DataTree, name: str, read: Callable[[], Any]) -> Any:
+    """What is read from a tree, inside of `reading_once` only at first use."""
     known = _READ.get()
     if known is None:
-        return checked_group(tree, name)
+        return read()
     key = id(tree), name
     if key not in known:
-        known[key] = tree, checked_group(tree, name)
+        known[key] = tree, read()
     return known[key][1]
 
 
 @contextmanager
 def reading_once() -> Iterator[None]:
-    """Inside, every group of a tree is checked at first use only: for a page that asks for the same ones many times.
+    """Inside, every group of a tree, and its specification, is read at first use only: for what asks for them often.
 
     Nothing inside may change a tree or what `group` returns.
     """
-    token = _READ.set(_READ.get() or {})
+    known = _READ.get()
+    token = _READ.set({} if known is None else known)  # that of a caller, also where it has read nothing yet
     try:
         yield
     finally:
@@ -173,6 +180,11 @@ def spec_from_tree(tree: xr.DataTree) -> Spec:
         When a group of the specification is missing, a variable is not as the schema has it, or the numbers are not
         those of which `data_hash` was made: the tree was edited, or bayesmeta did not write it.
     """
+    spec: Spec = _read(tree, _WHOLE, lambda: _spec_from_tree(tree))
+    return spec
+
+
+def _spec_from_tree(tree: xr.DataTree) -> Spec:
     observed, constant, raw = (group(tree, name) for name in (schema.OBSERVED, schema.CONSTANT, schema.RAW))
     spec = Spec(
         y=_floats(observed["y"]),

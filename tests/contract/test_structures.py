@@ -239,6 +239,36 @@ def test_psi_moves_along_theta(case: tuple[str, int, int], seed: int) -> None:
 
 
 @given(cases)
+def test_variances_bend_psi_as_their_slopes_change(case: tuple[str, int, int]) -> None:
+    """Slopes by (co)variances change along xi as second derivatives say, times the change of these parameters."""
+    structure, dim, xi = draw(case)
+    slopes, bends = structure.variance_slopes(xi, dim), structure.variance_bends(xi, dim)
+    m = slopes.shape[2]
+    assert bends.shape == (dim, dim, m, m)
+    np.testing.assert_allclose(bends, bends.swapaxes(2, 3), atol=1e-12 * (1 + np.abs(bends).max(initial=0.0)))
+    if not bends.any():
+        return
+    h = 1e-6
+    flat = slopes.reshape(-1, m)
+    for step in h * np.eye(len(xi)):
+        moved = (structure.psi(xi + step, dim) - structure.psi(xi - step, dim)).ravel()
+        change = np.linalg.lstsq(flat, moved, rcond=None)[0]  # of the parameters of the slopes
+        by_slopes = structure.variance_slopes(xi + step, dim) - structure.variance_slopes(xi - step, dim)
+        scale = 1 + np.abs(bends).max() * np.abs(change).max() / h
+        np.testing.assert_allclose(bends @ change / h, by_slopes / h, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("name", ["hcs", "har1"])
+def test_a_family_that_says_no_more_bends_by_xi(name: str) -> None:
+    """What the base class has for families from outside: derivatives by xi itself."""
+    structure, xi, dim, h = REGISTER[name](), np.array([0.4, 0.8, 0.6, 1.1]), 3, 1e-6
+    bends = Structure.variance_bends(structure, xi, dim)
+    for i, step in enumerate(h * np.eye(4)):
+        change = structure.directions(xi + step, dim) - structure.directions(xi - step, dim)
+        np.testing.assert_allclose(bends[:, :, i], change / (2 * h), atol=1e-7)
+
+
+@given(cases)
 def test_the_canonical_parameters_have_the_same_psi(case: tuple[str, int, int]) -> None:
     structure, dim, xi = draw(case)
     if np.isfinite(structure.lower(dim)).any():

@@ -128,7 +128,11 @@ def is_contrast(value: object) -> bool:
 VCOV = Kind(
     is_vcov, ("'HC3'", "{'kind': 'CR2', 'cluster': 'zz'}", "{'kind': 'CR2', 'cluster': 3}", "{'cluster': 'g'}", "{}")
 )
-DF = optional(words("z", "residual", "containment", "satterthwaite", "kenward-roger", "knapp-hartung"))
+DF = optional(
+    words(
+        "z", "residual", "containment", "satterthwaite", "kenward-roger", "kenward-roger-second-order", "knapp-hartung"
+    )
+)
 _TESTED = {"vcov": VCOV, "df": DF}
 _TREE = {"tree": "T"}
 _FIT = {"tree": FIT, "prob": PROBABILITY}
@@ -259,6 +263,9 @@ CALLS: dict[str, Call] = {
             "contrast": Kind(
                 is_contrast, ("'x = '", "'x * x'", "[1, 2, 3]", "{'zz': 1}", "{'x': '1'}", "[[1, 0], [2, 0]]")
             ),
+            "bootstrap": optional(words("wild", "rademacher", "webb")),
+            "draws": whole(1),
+            "random_seed": SEED,
             **_TESTED,
         },
     ),
@@ -350,6 +357,9 @@ CALLS: dict[str, Call] = {
                 ),
             ),
             "interval": optional(words("confidence", "prediction")),
+            "level": optional(words("g")),
+            "draws": whole(1, 10**7),
+            "random_seed": SEED,
             **_TESTED,
         },
     ),

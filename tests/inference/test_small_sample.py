@@ -132,6 +132,26 @@ def test_satterthwaite_and_kenward_roger_are_the_same_in_other_units_of_the_rand
         np.testing.assert_allclose(first["df"], second["df"], rtol=1e-3)
 
 
+@pytest.mark.parametrize(("psi", "linear"), [("unstr", True), ("cs", True), ("hcs", False), ("har1", False)])
+def test_second_derivatives_matter_where_psi_is_not_linear(psi, linear):
+    fit = bm.fit(bm.specify("PD + AL ~ 1", bm.datasets.load("berkey98"), S=["var_PD", "cov_PD_AL", "var_AL"], psi=psi))
+    first, second = (bm.estimates(fit, df=df)[:2] for df in ("kenward-roger", "kenward-roger-second-order"))
+    np.testing.assert_array_equal(first["df"], second["df"])
+    assert np.allclose(first["se"], second["se"], rtol=1e-9) == linear
+    assert bm.estimates(fit, df="kenward-roger-second-order").attrs["df"] == "kenward-roger-second-order"
+
+
+def test_a_corrected_covariance_that_is_none_is_refused(monkeypatch):
+    """The term of second derivatives may outweigh all else, here because it is made a thousand times as large."""
+    fit = bm.fit(
+        bm.specify("PD + AL ~ 1", bm.datasets.load("berkey98"), S=["var_PD", "cov_PD_AL", "var_AL"], psi="hcs")
+    )
+    bends = bm.structures.HetCompoundSymmetry.variance_bends
+    monkeypatch.setattr(bm.structures.HetCompoundSymmetry, "variance_bends", lambda *at: 1e3 * bends(*at))
+    with pytest.raises(bm.SpecError, match='not positive definite\n  take df="kenward-roger", which'):
+        bm.estimates(fit, df="kenward-roger-second-order")
+
+
 def test_two_levels_with_the_same_groups_alias_each_other():
     """One study for each district: their sum is what the data know, and the test is that of one level."""
     data = bm.datasets.load("bcg").assign(district=lambda d: d["trial"])

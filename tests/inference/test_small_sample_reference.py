@@ -163,19 +163,37 @@ def contrasts(tree, order, of, kind, expected, name):
     close(own["contrast_pvalue"], theirs["pvalue_each"], name, "p of contrasts")
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name.startswith(("bcg_intercept", "school_two"))])
+OUTCOMES = {"outcome": ["AL", "PD"]}
+NEW = {
+    "bcg_alloc_ablat": {"alloc": ["alternate", "random", "systematic"], "ablat": [30, 30, 50]},
+    "raudenbush_weeks": {"weeks": [0, 1, 2, 3]},
+    "school_two_levels": {},
+    "school_year_ml": {"year": [1976, 1990, 2000]},
+    "berkey_un": OUTCOMES,
+    "berkey_un_year_ml": OUTCOMES | {"year": [1983, 1988]},
+    "kalaian_cs": {"outcome": ["math", "verbal"]},
+    "kalaian_hcs": {"outcome": ["math", "verbal"]},
+    "kalaian_un": {"outcome": ["math", "verbal"]},
+    "bornmann_type": {"type": ["Fellowship", "Grant"]},
+}
+NEW |= {name: {} for name in SMALL if name.startswith("bcg_intercept")}
+RILEY = {"z": "riley", "knha": "riley-knapp-hartung"}
+
+
+@pytest.mark.parametrize("name", NEW)
 def test_prediction_intervals(name):
+    """By quantiles of the test, and by Riley's with the covariance of the model or that of Knapp and Hartung."""
     of, tree = fitted("small_sample", name)
     for kind, expected in of["expected"].items():
-        own = bm.predict(tree, {}, interval="prediction", df=DF[kind])
-        close([own["lower"].item(), own["upper"].item()], bounds(expected["predict"]["default"]), name, kind)
-        if kind == "z" and "riley" in expected["predict"]:
-            own = bm.predict(tree, {}, interval="prediction", df="riley")
-            close([own["lower"].item(), own["upper"].item()], bounds(expected["predict"]["riley"]), name, "riley")
-
-
-def bounds(predicted):
-    return [np.ravel(predicted["pi.lb"])[0], np.ravel(predicted["pi.ub"])[0]]
+        asked = {DF[kind]: "default"} | ({RILEY[kind]: "riley"} if kind in RILEY else {})
+        for df, theirs in asked.items():
+            own = bm.predict(tree, NEW[name], interval="prediction", df=df)
+            predicted = expected["predict"][theirs]
+            close(own["mean"].values.ravel(), predicted["pred"], name, f"{kind} mean")
+            scale = np.abs(predicted["pi.lb"]) + np.abs(predicted["pi.ub"])
+            for ours, bound in (("lower", "pi.lb"), ("upper", "pi.ub")):
+                difference = (own[ours].values.ravel() - predicted[bound]) / scale
+                assert np.abs(difference).max() < LOOSE.get(name, RELATIVE), (kind, df, ours)
 
 
 @pytest.mark.parametrize("name", ROBUST)

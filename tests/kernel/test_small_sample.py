@@ -26,7 +26,9 @@ class Case(NamedTuple):
     structures: set[str]
     spec: bm.Spec
     psi: list[FloatArray]
+    xi: list[FloatArray]
     slopes: list[FloatArray]
+    bends: list[FloatArray]
     weighted: Weighting
     rng: np.random.Generator
 
@@ -37,11 +39,11 @@ def cases() -> list[Case]:
     for number, problem in enumerate(problems(400, 11)):
         if problem.method == "reml":
             spec, rng = problem.spec(), np.random.default_rng([11, number])
-            psi, slopes = random_psi(spec, rng)
+            psi, xi, slopes, bends = random_psi(spec, rng)
             S = (spec.S.value, spec.S.row, spec.S.col)
             weighted = weighting([v.Z for v in spec.levels], [v.index for v in spec.levels], S, psi)
             structures = set(problem.structures.split())
-            made.append(Case(problem.name, structures, spec, psi, slopes, weighted, rng))
+            made.append(Case(problem.name, structures, spec, psi, xi, slopes, bends, weighted, rng))
     return made
 
 
@@ -54,19 +56,28 @@ def test_products_with_the_inverse_covariance(cases):
         np.testing.assert_allclose(case.weighted.covariance_times(Y), Sigma @ Y, rtol=1e-11, atol=1e-12 * Sigma.max())
 
 
+def scale_of(dense):
+    return np.sqrt(np.outer(np.diag(dense.Phi), np.diag(dense.Phi)))
+
+
+def well_determined(own, dense):
+    """Whether the corrections are more than rounding: not those of levels with the same groups, whose sum counts."""
+    if not own.slopes.size or not own.identified(np.eye(len(dense.Phi))):
+        return False
+    size = np.sqrt(np.diag(dense.information))
+    if size.min() == 0 or np.linalg.cond(dense.information / np.outer(size, size)) > WELL_CONDITIONED:
+        return False
+    return np.abs(dense.adjusted / scale_of(dense)).max() <= HARDLY_IDENTIFIED
+
+
 def test_kenward_roger_and_satterthwaite(cases):
     seen, checked = Counter(), 0
     for case in cases:
         dense = Corrections(dense_model(case.spec, case.psi), case.slopes)
         own = small_sample(case.spec.X, case.spec.statistics, case.weighted, dense.Phi, case.slopes)
-        if not own.slopes.size or not own.identified(np.eye(len(dense.Phi))):
+        if not well_determined(own, dense):
             continue
-        size = np.sqrt(np.diag(dense.information))
-        if size.min() == 0 or np.linalg.cond(dense.information / np.outer(size, size)) > WELL_CONDITIONED:
-            continue  # levels with the same groups, of which the dense inverse knows nothing
-        scale = np.sqrt(np.outer(np.diag(dense.Phi), np.diag(dense.Phi)))
-        if np.abs(dense.adjusted / scale).max() > HARDLY_IDENTIFIED:
-            continue
+        scale = scale_of(dense)
         assert np.abs((own.adjusted - dense.adjusted) / scale).max() < 1e-8, case.name
         c = case.rng.normal(size=len(dense.Phi))
         moved = own.changes(c[:, None])[:, 0, 0]
@@ -77,6 +88,58 @@ def test_kenward_roger_and_satterthwaite(cases):
         checked += 1
     assert checked > 120
     assert set(seen) >= {"unstr", "diag", "id", "cs", "hcs", "ar1", "har1", "prop", "cor"}
+
+
+def test_kenward_roger_with_second_derivatives(cases):
+    """The term that they add, from full matrices whose second derivatives are differences of Psi."""
+    checked = Counter()
+    for case in cases:
+        dense = Corrections(dense_model(case.spec, case.psi), case.slopes)
+        nonlinear = {level.structure.name for level in case.spec.levels if level.dim > 1} & {*CURVED}
+        if not nonlinear or smallest_sd(case) < 1e-3:
+            continue
+        arguments = (case.spec.X, case.spec.statistics, case.weighted, dense.Phi, case.slopes)
+        plain, full = small_sample(*arguments), small_sample(*arguments, case.bends)
+        if not well_determined(plain, dense):
+            continue
+        expected = dense.of_second_derivatives(
+            [numerical_bends(v, x) for v, x in zip(case.spec.levels, case.xi, strict=True)]
+        )
+        scale = scale_of(dense)
+        assert np.abs(expected / scale).max() > 0
+        relative = max(1.0, np.abs(expected / scale).max())
+        assert np.abs((full.adjusted - plain.adjusted - expected) / scale).max() < 1e-6 * relative, case.name
+        checked.update(nonlinear)
+    assert set(checked) == {*CURVED}
+    assert min(checked.values()) >= 4, checked
+
+
+CURVED = ("hcs", "ar1", "har1", "cor")
+
+
+def smallest_sd(case):
+    return min(np.sqrt(np.diag(p)).min() for p in case.psi if len(p))
+
+
+def numerical_bends(level, xi):
+    """(a, a, K, K) second derivatives of Psi by variances and a correlation, by central differences."""
+    structure, dim = level.structure, level.dim
+    if not dim or structure.name not in CURVED or dim == 1:
+        K = structure.variance_slopes(xi, dim).shape[2] if dim else 0
+        return np.zeros((dim, dim, K, K))
+    n = structure.n_tau(dim)
+    theta = np.r_[xi[:n] ** 2, structure.rho_of(xi, dim)]
+    step = 1e-4 * np.r_[theta[:n], np.full(len(theta) - n, 0.3)]
+
+    def psi(theta):
+        return structure.compose(np.sqrt(theta[:n]), theta[n:], dim)
+
+    bends = np.zeros((dim, dim, len(theta), len(theta)))
+    for r, one in enumerate(np.diag(step)):
+        for s, other in enumerate(np.diag(step)):
+            corners = psi(theta + one + other) - psi(theta + one - other) - psi(theta - one + other)
+            bends[:, :, r, s] = (corners + psi(theta - one - other)) / (4 * step[r] * step[s])
+    return bends
 
 
 def test_sandwich_covariances(cases):

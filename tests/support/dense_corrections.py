@@ -67,6 +67,18 @@ class Corrections:
                 total += self.W[r, s] * (Q - self.P[r] @ self.Phi @ self.P[s])
         return self.Phi + 2 * self.Phi @ total @ self.Phi
 
+    def of_second_derivatives(self, bends: list[FloatArray]) -> FloatArray:
+        """What the term of second derivatives (a, a, K, K) of Psi adds to the adjusted covariance."""
+        X, V, total, first = self.model.X, self.inverse, np.zeros_like(self.Phi), 0
+        for Z, g, bend in zip(self.model.Z, self.model.groups, bends, strict=True):
+            K = bend.shape[2]
+            for r in range(K):
+                for s in range(K):
+                    S_rs = (Z @ bend[:, :, r, s] @ Z.T) * together(g)
+                    total += self.W[first + r, first + s] * X.T @ V @ S_rs @ V @ X
+            first += K
+        return -self.Phi @ total @ self.Phi / 2
+
     def satterthwaite(self, c: FloatArray) -> float:
         d = np.array([-c @ self.Phi @ P @ self.Phi @ c for P in self.P])
         return float(2 * (c @ self.Phi @ c) ** 2 / (d @ self.W @ d))

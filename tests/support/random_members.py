@@ -6,9 +6,14 @@ import bayesmeta as bm
 from tests.support.dense import FloatArray
 
 
-def random_psi(spec: bm.Spec, rng: np.random.Generator) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Per level a Psi (a, a) of the size of its sampling errors, and its derivatives (a, a, K) by the (co)variances."""
-    psi, slopes = [], []
+def random_psi(
+    spec: bm.Spec, rng: np.random.Generator
+) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray], list[FloatArray]]:
+    """Per level a Psi (a, a) of the size of its sampling errors, and the xi that it is at.
+
+    Then its first (a, a, K) and second derivatives (a, a, K, K) by the (co)variances.
+    """
+    psi, at, slopes, bends = [], [], [], []
     for level, typical in zip(spec.levels, spec.statistics.typical, strict=True):
         structure, dim = level.structure, level.dim
         share = rng.random((structure.n_free(dim) if dim else 0, 1))
@@ -18,5 +23,7 @@ def random_psi(spec: bm.Spec, rng: np.random.Generator) -> tuple[list[FloatArray
             else share[:, 0]
         )
         psi.append(np.asarray(structure.psi(xi, dim)) if dim else np.zeros((0, 0)))
+        at.append(xi)
         slopes.append(structure.variance_slopes(xi, dim) if dim else np.zeros((0, 0, 0)))
-    return psi, slopes
+        bends.append(structure.variance_bends(xi, dim) if dim else np.zeros((0, 0, 0, 0)))
+    return psi, at, slopes, bends
