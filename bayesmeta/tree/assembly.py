@@ -50,5 +50,17 @@ def table_of(
     )
 
 
+def tree_of(attrs: Mapping[str, str], groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
+    """A tree of groups under a root of nothing but attributes, with which they have nothing to align.
+
+    The groups' arrays are shared, their variables and attributes are copies.
+    """
+    root = xr.DataTree(xr.Dataset(attrs=attrs))
+    for name, table in groups.items():
+        node = xr.DataTree(table, name=name)
+        node._parent, root._children[name] = root, node
+    return root
+
+
 def _variable(dims: str | tuple[str, ...], values: Any, attrs: Mapping[str, Any] | None = None) -> xr.Variable:
     return xr.Variable(dims, np.asarray(values), attrs, fastpath=True)

@@ -23,7 +23,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.formula.parse import Terms
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.tree import raw_data
-from bayesmeta.tree.assembly import Labels, labels_of, table_of
+from bayesmeta.tree.assembly import Labels, labels_of, table_of, tree_of
 from bayesmeta.tree.checked_groups import checked_group
 from bayesmeta.tree.fingerprint import HASHES, attribute_hash, variable_hashes
 from bayesmeta.tree.schema_check import missing_group
@@ -81,9 +81,7 @@ def results_tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spe
     if spec not in _HASHES:
         _HASHES[spec] = _hashes(spec_tables(spec), spec)
     about[HASHES] = json.dumps({"": attribute_hash(about), **_hashes(groups, spec), **_HASHES[spec]})
-    root = xr.DataTree(xr.Dataset(attrs=about))
-    root.children = {name: xr.DataTree(table) for name, table in (groups | spec_tables(spec)).items()}
-    return root
+    return tree_of(about, groups | spec_tables(spec))
 
 
 def _hashes(tables: Mapping[str, xr.Dataset], spec: Spec) -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta.tree.assembly import labels_of, table_of
+from bayesmeta.tree.assembly import labels_of, table_of, tree_of
 
 VARIABLES = {
     "Q": ((), 3.5),
@@ -76,3 +76,30 @@ def test_trees_of_one_specification_share_no_change() -> None:
         assert tree["estimate"]["coef"].values.tolist() == ["Intercept", "ablat"]
         assert not tree["estimate"]["coef"].attrs
         assert not tree["constant_data"]["coef"].attrs
+
+
+def test_the_same_tree_as_by_the_constructor() -> None:
+    ours, theirs = both({"message": "done"})
+    groups = {"first": ours, "second": ours.isel(coef=[1])}
+    tree = tree_of({"method": "ml"}, groups)
+    expected = xr.DataTree.from_dict(
+        {"/": xr.Dataset(attrs={"method": "ml"}), "first": theirs, "second": theirs.isel(coef=[1])}
+    )
+    xr.testing.assert_identical(tree, expected)
+    assert [node.path for node in tree.subtree] == ["/", "/first", "/second"]
+    assert tree["first"].parent is tree
+    assert tree["first"].name == "first"
+    xr.testing.assert_identical(tree.copy(), expected)
+    xr.testing.assert_identical(
+        tree.map_over_datasets(lambda table: table * 2), expected.map_over_datasets(lambda table: table * 2)
+    )
+    tree["first"]["beta"].attrs["unit"] = "log"
+    del tree["second"]
+    assert list(tree.children) == ["first"]
+    assert not ours["beta"].attrs
+
+
+def test_changes_of_a_tree_are_checked_as_ever() -> None:
+    tree = tree_of({}, {"first": both(None)[0]})
+    with pytest.raises(ValueError, match="not aligned"):
+        tree.dataset = xr.Dataset(coords={"coef": ["c", "d", "e"]})
