@@ -55,7 +55,7 @@ def tree_of(attrs: Mapping[str, str], groups: Mapping[str, xr.Dataset]) -> xr.Da
 
     The groups' arrays are shared, their variables and attributes are copies.
     """
-    root = xr.DataTree(xr.Dataset(attrs=attrs))
+    root = xr.DataTree(table_of({}, {}, attrs))
     for name, table in groups.items():
         node = xr.DataTree(table, name=name)
         node._parent, root._children[name] = root, node
