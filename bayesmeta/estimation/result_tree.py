@@ -3,17 +3,16 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.model.spec import Level, Spec
+from bayesmeta.tree.assembly import labels_of, table_of
 from bayesmeta.tree.heterogeneity import heterogeneity_table
-from bayesmeta.tree.raw_data import table_of
 from bayesmeta.tree.single_entries import over_effects
-from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
+from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree, spec_labels
 
 Variables = dict[str, Any]
 
@@ -56,8 +55,8 @@ def _estimate(spec: Spec, estimate: Estimate, random_effects: bool) -> xr.Datase
         predicted = kernel.random_effects(spec.statistics, list(estimate.psi)).levels
         for level, b in zip(spec.levels, predicted, strict=True):
             variables |= _random_effects(level, b)
-    free = pd.Index(estimate.free, dtype=object)
-    return table_of(variables, {**spec.coords, schema.FREE: free, schema.bis(schema.FREE): free})
+    free = {dim: labels_of(dim, estimate.free) for dim in (schema.FREE, schema.bis(schema.FREE))}
+    return table_of(variables, spec_labels(spec) | free)
 
 
 def _covariance(level: Level, psi: np.ndarray) -> Variables:
@@ -117,4 +116,4 @@ def _optimizer(free: tuple[str, ...], search: "Optimizer") -> xr.Dataset:
             schema.MODE_XI: ((schema.MODE, schema.FREE), search.modes.xi),
             schema.MODE_START: ((schema.MODE, schema.FREE), search.modes.start),
         }
-    return table_of(variables, {schema.FREE: pd.Index(free, dtype=object)}, {"message": search.message})
+    return table_of(variables, {schema.FREE: labels_of(schema.FREE, free)}, {"message": search.message})

@@ -6,6 +6,7 @@ Nothing here looks at data; `Design` (`design`) turns the description and the ro
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -83,17 +84,17 @@ class Parsed:
     group_columns: tuple[str, ...]
     nested: tuple[bool, ...] = ()
 
-    @property
+    @cached_property
     def fixed_predictors(self) -> tuple[str, ...]:
         """Raw columns of the fixed part, of all outcomes and common to them."""
         return _columns(*self.fixed, *(() if self.common is None else (self.common,)))
 
-    @property
+    @cached_property
     def predictors(self) -> tuple[str, ...]:
         """Raw columns of the fixed, common and random predictors and of the offsets."""
         return tuple(dict.fromkeys((*self.fixed_predictors, *_columns(*self.random, *self.offsets))))
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*_columns(*self.responses), *self.predictors, *self.group_columns)))
 

@@ -39,6 +39,7 @@ FUNCTIONS = (*ELEMENTWISE, "C", "Treatment", "center", "scale", "poly", "ns")
 
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 _OPERATORS = {"+", "-", "*", "/", ":", "**", "^"}
+CONSTANTS = ("0", "1")  # formulas of nothing, and of an intercept alone
 LONGEST = 10_000  # characters of a formula
 MOST_TERMS = 1000  # of a formula, products written out
 _MOST_FACTORS = 5  # of an interaction written as a power: the number of terms grows exponentially
@@ -82,6 +83,8 @@ def check_formula(text: str, columns: Sequence[str]) -> Part:
 @lru_cache(maxsize=128)
 def _checked_formula(text: str, columns: tuple[str, ...]) -> Part:
     """Kept, because parsing costs as much as a step of the search, and one model often has the same formula thrice."""
+    if text.strip() in CONSTANTS:  # by far the most common formulas, for which no parser need be loaded
+        return Part(text.strip())
     from formulaic import Formula
     from formulaic.parser.algos.tokenize import tokenize
 

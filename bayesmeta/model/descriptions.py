@@ -215,9 +215,9 @@ def _holds_objects(dtype: Any) -> bool:
 def _years(frame: pd.DataFrame) -> list[float] | None:
     """The column of years of publication, where it is the only one that is called so."""
     named_so = [position for position, name in enumerate(frame.columns) if "year" in str(name).casefold()]
-    if len(named_so) != 1 or frame.dtypes.iloc[named_so[0]].kind not in "iuf":
+    if len(named_so) != 1 or (column := frame.iloc[:, named_so[0]]).dtype.kind not in "iuf":
         return None
-    years: list[float] = frame.iloc[:, named_so[0]].tolist()
+    years: list[float] = column.tolist()
     plausible = all(year == year and float(year).is_integer() and int(year) in _YEARS for year in years)
     return years if plausible else None
 

@@ -219,6 +219,8 @@ def _flat_entries(levels: Sequence[_Tangents]) -> list[str]:
     size = np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
     values, vectors = np.linalg.eigh(gram / np.outer(size, size))
     flat = vectors[:, values < FLAT] / size[:, None]
+    if not (flat.size or any(t.silent.size for t in levels)):
+        return []
     ends = np.cumsum([t.basis.shape[1] for t in levels])
     moves = [t.change @ part for t, part in zip(levels, np.split(flat, ends[:-1]), strict=True)]
     largest = np.max([np.abs(m).max(axis=0, initial=0.0) for m in moves], axis=0)

@@ -229,13 +229,14 @@ class Spec:
     @cached_property
     def coords(self) -> dict[str, pd.Index]:
         """Labels of the coefficients, and of every level's effects, their pairs and its groups, by dimension."""
-        dims: dict[str, Sequence[str]] = {schema.COEF: self.coef, schema.bis(schema.COEF): self.coef}
+        coef = _index(self.coef)
+        dims = {schema.COEF: coef, schema.bis(schema.COEF): coef}
         for level in self.levels:
-            effect = schema.effect(level.name)
-            dims |= {effect: level.effects, schema.bis(effect): level.effects}
-            dims[schema.pair(level.name)] = [f"{a}~{b}" for a, b in combinations(level.effects, 2)]
-            dims[schema.group(level.name)] = _joined(level.labels)
-        return {dim: pd.Index(labels, dtype=object) for dim, labels in dims.items()}
+            effect, labels = schema.effect(level.name), _index(level.effects)
+            dims |= {effect: labels, schema.bis(effect): labels}
+            dims[schema.pair(level.name)] = _index([f"{a}~{b}" for a, b in combinations(level.effects, 2)])
+            dims[schema.group(level.name)] = _index(_joined(level.labels))
+        return dims
 
 
 def check_spec(spec: object, function: str) -> None:
@@ -247,6 +248,10 @@ def check_spec(spec: object, function: str) -> None:
     raise SpecError(
         f"{function} takes a specification from bm.specify, not a {type(spec).__name__}; write bm.{function}({line})"
     )
+
+
+def _index(labels: Sequence[str]) -> pd.Index:
+    return pd.Index(labels, dtype=object)
 
 
 def _joined(paths: Sequence[tuple[str, ...]]) -> list[str]:

@@ -54,14 +54,15 @@ def variable_hashes(name: str, table: xr.Dataset, aligned: Container[Any]) -> di
     kinds = "OUTbiu" if name in _BY_DATA_HASH else "OUTbiuf"
     hashes = {}
     for key, variable in table.variables.items():
-        is_text = variable.dtype.kind in "OUT"
-        if not variable.size:  # files keep no type of texts where there are none
-            continue
-        if variable.dtype.kind not in kinds or (key in variable.dims and (not is_text or key in aligned)):
+        kind, dims = variable.dtype.kind, variable.dims
+        is_text = kind in "OUT"
+        if kind not in kinds or (key in dims and (not is_text or key in aligned)):
             continue
         values = variable.values
+        if not values.size:  # files keep no type of texts where there are none
+            continue
         if values.ndim > 1:
-            values = values.transpose(sorted(range(values.ndim), key=list(map(str, variable.dims)).__getitem__))
+            values = values.transpose(sorted(range(values.ndim), key=list(map(str, dims)).__getitem__))
         content = _text_bytes(values) if is_text else _number_bytes(values)
         about = _plain(variable.attrs).encode() if name == schema.RAW else b""  # which say how a column is to be read
         hashes[str(key)] = _short(content + about)

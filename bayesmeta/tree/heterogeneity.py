@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from scipy.special import chdtrc
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.model.spec import Spec
-from bayesmeta.tree.raw_data import table_of
+from bayesmeta.tree.assembly import labels_of, table_of
 from bayesmeta.tree.single_entries import without_dimensions
 from bayesmeta.tree.specification import group
 from bayesmeta.tree.variance_shares import excess
@@ -95,6 +94,6 @@ def _table(labels: list[str], Q: np.ndarray, df: np.ndarray, relative: np.ndarra
     }
     columns["I2"] = np.where(testable, columns["I2"], np.nan)
     if len(labels) == 1:
-        return table_of({name: ((), values[0]) for name, values in columns.items()}, {schema.OUTCOME: labels[0]})
+        return table_of({name: ((), values[0]) for name, values in columns.items()}, {schema.OUTCOME: ((), labels[0])})
     variables = {name: (schema.OUTCOME, values) for name, values in columns.items()}
-    return table_of(variables, {schema.OUTCOME: pd.Index(labels, dtype=object)})
+    return table_of(variables, {schema.OUTCOME: labels_of(schema.OUTCOME, labels)})

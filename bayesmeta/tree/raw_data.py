@@ -7,7 +7,7 @@ Intervals, periods and other objects become their text, which is all that formul
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesmeta._typing import AnyArray, BoolArray
+from bayesmeta.tree.assembly import labels_of, table_of
 from bayesmeta.tree_schema import ROW
 
 KEPT, DROPPED = "kept", "dropped"
@@ -72,21 +73,7 @@ def to_dataset(
     variables |= {KEPT: (ROW, kept), DROPPED: (ROW, np.array(dropped))}
     if names is not None:
         variables[ROW_NAME] = (ROW, np.array(names))
-    return table_of(variables, {ROW: pd.Index(labels, dtype=object)})
-
-
-def table_of(
-    variables: Mapping[str, Any], coords: Mapping[Any, Any], attrs: Mapping[str, str] | None = None
-) -> xr.Dataset:
-    """A dataset of arrays, for whose checks xarray would need half of the time that writing a tree takes.
-
-    variables : dimensions, array or number, and perhaps attributes of each.
-    """
-    own = {
-        name: xr.Variable(dims, np.asarray(values), about[0] if about else None, fastpath=True)
-        for name, (dims, values, *about) in variables.items()
-    }
-    return xr.Dataset(own, coords, attrs)
+    return table_of(variables, {ROW: labels_of(ROW, labels)})
 
 
 def to_frame(table: xr.Dataset) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.formula.parse import Terms
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.tree import raw_data
+from bayesmeta.tree.assembly import Labels, labels_of, table_of, tree_of
 from bayesmeta.tree.checked_groups import checked_group
 from bayesmeta.tree.fingerprint import HASHES, attribute_hash, variable_hashes
 from bayesmeta.tree.schema_check import missing_group
@@ -30,6 +31,7 @@ from bayesmeta.tree.schema_check import missing_group
 MOST_RANDOM_EFFECTS = 1_000_000  # predicted random effects that are kept in a tree without being asked for
 
 _TABLES: WeakKeyDictionary[Spec, dict[str, xr.Dataset]] = WeakKeyDictionary()
+_LABELS: WeakKeyDictionary[Spec, dict[str, Labels]] = WeakKeyDictionary()
 _HASHES: WeakKeyDictionary[Spec, dict[str, dict[str, str]]] = WeakKeyDictionary()
 
 
@@ -86,9 +88,7 @@ def results_tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spe
     if spec not in _HASHES:
         _HASHES[spec] = _hashes(spec_tables(spec), spec)
     about[HASHES] = json.dumps({"": attribute_hash(about), **_hashes(groups, spec), **_HASHES[spec]})
-    root = xr.DataTree(xr.Dataset(attrs=about))
-    root.children = {name: xr.DataTree(table) for name, table in (groups | spec_tables(spec)).items()}
-    return root
+    return tree_of(about, groups | spec_tables(spec))
 
 
 def _hashes(tables: Mapping[str, xr.Dataset], spec: Spec) -> dict[str, dict[str, str]]:
@@ -138,13 +138,13 @@ def spec_tables(spec: Spec) -> dict[str, xr.Dataset]:
 
 def _spec_tables(spec: Spec) -> dict[str, xr.Dataset]:
     obs: dict[str, Any] = {
-        schema.OBS: pd.RangeIndex(len(spec.y)),
+        schema.OBS: labels_of(schema.OBS, pd.RangeIndex(len(spec.y))),
         schema.ROW: (schema.OBS, np.array(spec.row_labels)[spec.row]),
         schema.OUTCOME: (schema.OBS, np.array(spec.outcomes)[spec.outcome_index]),
     }
     return {
-        schema.OBSERVED: raw_data.table_of({"y": (schema.OBS, spec.y)}, obs),
-        schema.CONSTANT: raw_data.table_of(_constant_variables(spec), obs | _constant_labels(spec)),
+        schema.OBSERVED: table_of({"y": (schema.OBS, spec.y)}, obs),
+        schema.CONSTANT: table_of(_constant_variables(spec), obs | _constant_labels(spec)),
         schema.RAW: raw_data.to_dataset(spec.data, spec.row_labels, spec.kept, spec.dropped, spec.labels),
     }
 
@@ -165,10 +165,17 @@ def _constant_variables(spec: Spec) -> dict[str, Any]:
     return variables
 
 
-def _constant_labels(spec: Spec) -> dict[str, pd.Index]:
+def spec_labels(spec: Spec) -> dict[str, Labels]:
+    """`Spec.coords` for tables, made once."""
+    if spec not in _LABELS:
+        _LABELS[spec] = {dim: labels_of(dim, labels) for dim, labels in spec.coords.items()}
+    return _LABELS[spec]
+
+
+def _constant_labels(spec: Spec) -> dict[str, Labels]:
     dims = [schema.COEF]
     dims += [dim for level in spec.levels for dim in (schema.effect(level.name), schema.group(level.name))]
-    return {dim: spec.coords[dim] for dim in dims}
+    return {dim: spec_labels(spec)[dim] for dim in dims}
 
 
 def spec_from_tree(tree: xr.DataTree) -> Spec:

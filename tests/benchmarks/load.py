@@ -1,4 +1,4 @@
-"""Prints the table of docs/load.md: seconds and memory by the size of the data and of the model.
+"""Prints the table of docs/load.md: processor seconds and memory by the size of the data and of the model.
 
     python -m tests.benchmarks.load [--quick]
 
