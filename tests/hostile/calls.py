@@ -31,6 +31,7 @@ from tests.hostile.values import (
     pair,
     priors,
     real,
+    spellings,
     texts,
     whole,
     words,
@@ -61,8 +62,9 @@ class Call:
 
 COEF = ("beta[Intercept]", "beta[x]")
 KNOWN = ("beta", "tau", *COEF, "tau[g, Intercept]")
-MEASURES = optional(words(*bm.measures.MEASURES))
-METHODS = words("reml", "ml", "fixed", "vc", "mm", "dl", "he", "hs", "hsk", "sj", "pm", "eb")
+MEASURES = optional(spellings(*bm.measures.MEASURES))
+STRUCTURES = spellings("unstr", "diag", "id", "cs", "hcs", "ar1", "har1")
+METHODS = spellings("reml", "ml", "fixed", "vc", "mm", "dl", "he", "hs", "hsk", "sj", "pm", "eb")
 COUNTS = ("e", "c", "n", "m", "p", "q", "a", "b", "s", "t")
 FORMULA = Kind(
     lambda value: isinstance(value, str) and value in ("y ~ x", "y ~ 1"), ("'y ~'", "'~ x'", "['y ~ x']", "{}")
@@ -86,6 +88,16 @@ def are_finite(values: object) -> bool:
     """Of values to compare: at least one, and none missing."""
     listed = list(values) if isinstance(values, list | tuple | np.ndarray | pd.Series) else [values]
     return bool(listed) and all(is_number(each) for each in listed)
+
+
+def are_columns(value: object) -> bool:
+    """Beside the labels of a forest plot: names, under headings or not, or a data frame."""
+    if isinstance(value, pd.DataFrame):
+        return set(value.index) in (set(range(10)), set())
+    if isinstance(value, Mapping):
+        return all(isinstance(each, str | Mapping) and are_columns(each) for each in value.values())
+    one = value in ("y", "v", "x", "g", "f") if isinstance(value, str) else False
+    return one or (isinstance(value, list | tuple) and (not value or names("y", "v", "x", "g", "f").admits(value)))
 
 
 JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
@@ -192,7 +204,7 @@ CALLS: dict[str, Call] = {
             "random": Kind(
                 lambda value: value is None or (isinstance(value, str) and value in ("1 | g", "1 | f")), ("'g'",)
             ),
-            "psi": words("unstr", "diag", "id", "cs", "hcs", "ar1", "har1"),
+            "psi": STRUCTURES,
             "common": Kind(is_none, ("'x + f'", "'1'", "['x']")),
             "offset": Kind(is_none, ("'g'", "['x']", "D.g", "np.ones(9)", "['1'] * 10", "[True] * 10")),
             "S_correlation": Kind(is_none),
@@ -283,7 +295,8 @@ CALLS: dict[str, Call] = {
             "columns": Kind(
                 lambda value: (
                     value is None
-                    or (isinstance(value, list | tuple | Mapping | np.ndarray | pd.Series) and not len(value))
+                    or is_empty(value)
+                    or (isinstance(value, list | tuple | np.ndarray | pd.Series) and np.size(value) == 0)
                     or names("y", "v", "x", "g", "f").admits(value)
                 )
             ),
@@ -474,9 +487,7 @@ CALLS: dict[str, Call] = {
     ),
     "within.greenland_longnecker": _DOSE_CALL,
     "within.hamling": _DOSE_CALL,
-    "structures.resolve": Call(
-        {"structure": "'cs'"}, {"structure": words("unstr", "diag", "id", "cs", "hcs", "ar1", "har1")}
-    ),
+    "structures.resolve": Call({"structure": "'cs'"}, {"structure": STRUCTURES}),
     "structures.from_json": Call(
         {"value": "'cs'"},
         {
@@ -515,11 +526,8 @@ CALLS: dict[str, Call] = {
             **_PLOT,
             **dict.fromkeys(("labels", "subgroup"), BY_ROW),
             "columns": Kind(
-                lambda value: (
-                    value is None
-                    or is_empty(value)
-                    or (isinstance(value, pd.DataFrame) and set(value.index) in (set(range(10)), set()))
-                )
+                lambda value: value is None or (not isinstance(value, str) and are_columns(value)),
+                ("['x']", "['zz']", "{'A': 'x', 'B': 'g'}", "{'A': {'B': 'x'}}", "{'A': 3}"),
             ),
             "outcome": optional(names("y")),
             **dict.fromkeys(("blup", "prediction", "weights"), BOOLEAN),

@@ -52,7 +52,7 @@ def one(rng: random.Random, name: str, call: Call) -> Case:
     text = rng.choice([*POOL, *kind.own * 3])
     value = run(text)
     admitted = bool(kind.admits(value))
-    reading = plain(value) if admitted else ""
+    reading = (kind.meaning(value) or plain(value)) if admitted else ""
     return Case(
         call.line(name, {argument: text}), admitted, call.slow, call.line(name, {argument: reading}) if reading else ""
     )
