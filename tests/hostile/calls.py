@@ -295,8 +295,8 @@ CALLS: dict[str, Call] = {
             "columns": Kind(
                 lambda value: (
                     value is None
-                    or is_empty(value)
-                    or (isinstance(value, list | tuple | np.ndarray | pd.Series) and np.size(value) == 0)
+                    or (isinstance(value, list | tuple | Mapping | pd.Series) and len(value) == 0)
+                    or (isinstance(value, np.ndarray) and value.size == 0)
                     or names("y", "v", "x", "g", "f").admits(value)
                 )
             ),
@@ -531,7 +531,7 @@ CALLS: dict[str, Call] = {
             ),
             "outcome": optional(names("y")),
             **dict.fromkeys(("blup", "prediction", "weights"), BOOLEAN),
-            "order": Kind(lambda value: BY_ROW.admits(value) or value in ("estimate", "weight", "label")),
+            "order": Kind(lambda value: BY_ROW.admits(value) or words("estimate", "weight", "label").admits(value)),
             "limits": Kind(
                 lambda value: value is None or (numbers((2,)).admits(value) and value[0] < value[1]),
                 ("(1,)", "(2, 1)", "('a', 'b')", "(1, True)", "(-1, np.nan)", "'ab'", "(-1, 2)"),
