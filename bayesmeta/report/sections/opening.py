@@ -6,7 +6,8 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta.bayes.chains import count, worst
-from bayesmeta.display import remarks
+from bayesmeta.display import posterior_remarks, remarks
+from bayesmeta.display.prior_effect import prior_effect
 from bayesmeta.display.tables import fixed, number, percent, pvalue
 from bayesmeta.errors import DataError
 from bayesmeta.inference.predict import predict
@@ -27,6 +28,9 @@ def findings(trees: Trees, prob: float) -> tuple[Finding, ...]:
     sentences = [
         Finding(f"{names[name]}: {effects_in_words(tree, prob)}{new_group(tree, prob)}") for name, tree in trees.items()
     ]
+    for name, tree in trees.items():
+        if is_posterior(tree) and (moved := prior_effect(tree, posterior_remarks.priors(tree))):
+            sentences.append(Finding(f"{names[name]}: the priors {moved}."))
     sentences.append(Finding(differences(trees, prob)))
     for name, tree in trees.items():
         alarms = remarks.alarms(tree)
