@@ -128,8 +128,17 @@ def is_vcov(value: object) -> bool:
     return value is None or (isinstance(value, str) and value in SANDWICHES)
 
 
+def is_beside_rows(value: object) -> bool:
+    """Further columns of the ten rows; a named series is a column."""
+    column = isinstance(value, pd.Series) and value.name is not None
+    frame = isinstance(value, pd.DataFrame) and "x" in value
+    return (column or frame) and len(value) == 10
+
+
 def is_contrast(value: object) -> bool:
-    """Two weights, in numbers, of coefficients by name, or in words."""
+    """Two weights, in numbers, of coefficients by name, or in words; or a list of these."""
+    if isinstance(value, list) and value and not any(map(is_number, value)):
+        return all(each is not None and is_contrast(each) for each in value)
     if isinstance(value, Mapping):
         return bool(value) and set(value) <= {"x", "Intercept"} and all(map(is_number, value.values()))
     if isinstance(value, str):
@@ -379,7 +388,7 @@ CALLS: dict[str, Call] = {
     "ranef": Call(_TREE, {**_FIT, "tree": RESULT}),
     "heterogeneity": Call(_TREE, {"tree": RESULT}),
     "variance_partition": Call(_TREE, {"tree": RESULT}),
-    "r_squared": Call({"tree": "T", "simpler": "NULL"}, {"tree": SEVERAL_FITS, "simpler": SEVERAL_FITS}),
+    "r_squared": Call({"tree": "T", "simpler": "NULL"}, {"tree": SEVERAL_FITS, "simpler": optional(SEVERAL_FITS)}),
     "lr_test": Call(
         {"small": "NULL", "big": "TML"},
         {
@@ -407,7 +416,7 @@ CALLS: dict[str, Call] = {
         {
             "tree": FIT,
             "terms": names("x", "f"),
-            "data": Kind(lambda value: isinstance(value, pd.DataFrame) and "x" in value and len(value) == 10),
+            "data": Kind(is_beside_rows),
         },
     ),
     "sample": Call(
