@@ -31,8 +31,8 @@ def panel_axes(
 ) -> style.AxesArray:
     """(n,) axes for the panels with these titles: the user's own, which must be as many, or new ones.
 
-    height : of a new panel in inches. most : number of new panels side by side, fewer where rows are then of one length;
-        a single column of them is as wide as a journal's column, several are as wide as its page.
+    height : of a new panel in inches. most : number of new panels side by side, fewer where rows are then alike; a
+        single column of them is as wide as a journal's column, several are as wide as its page.
     sharey : whether new panels share their y axis.
     """
     if axes is not None:

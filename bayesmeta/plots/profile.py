@@ -41,10 +41,10 @@ def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesAr
     Returns
     -------
     array of Axes
-        The log-likelihood relative to its maximum, that of the fit: a smooth curve through the points of the dataset. The dashed line is
-        the loss at which the interval ends, the thick part of it the interval, the dot the estimate. A square marks a
-        bound at the edge of the parameter's range, where the interval is one-sided, an arrow one that was not reached;
-        a note below the axis says which.
+        The log-likelihood relative to its maximum, that of the fit: a smooth curve through the points of the dataset.
+        The dashed line is the loss at which the interval ends, the thick part of it the interval, the dot the estimate.
+        A square marks a bound at the edge of the parameter's range, where the interval is one-sided, an arrow one that
+        was not reached; a note below the axis says which.
 
     Raises
     ------
