@@ -163,7 +163,9 @@ def test_the_opening_says_what_priors_did():
     for priors, moves in ((narrow, True), (bm.Priors(beta=bm.Prior("Flat")), False)):
         trees = {"reml": bm.fit(spec), "bayes": make_posterior(spec, priors=priors)}
         said = [finding.text for finding in opening.findings(trees, 0.95)]
-        about = [text for text in said if text.startswith("Full Bayes: the priors moved the mean of beta[Intercept] from")]
+        about = [
+            text for text in said if text.startswith("Full Bayes: the priors moved the mean of beta[Intercept] from")
+        ]
         assert bool(about) == moves, said
 
 
