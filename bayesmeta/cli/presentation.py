@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._validation import check_name
+from bayesmeta.atomic import sole_writer
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.cli.app import FAILED, echo, fail, remark
 from bayesmeta.cli.as_json import json_text, tree_record
@@ -139,8 +140,9 @@ def report(file: Path, out: Path | None, settings: tuple[Any, ...]) -> None:
         options = replace(options, method=method_named(options.method, "--method").name)
     check_settings(options.draws, options.tune, options.chains, 0.9)
     check_seed(options.seed)
-    page = report_file(file, path, options, failures=failures)
-    echo(f"Report written to {page.save(path)}")
+    with sole_writer(path, advice=files.OTHER_NAME):
+        written = report_file(file, path, options, failures=failures).save(path)
+    echo(f"Report written to {written}")
     if failures:
         lines = "\n".join(f"{name}: {error}" for name, error in failures.items())
         fail(f"Error: {len(failures)} failed; the others are in the report\n{lines}", FAILED)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from bayesmeta._validation import check_name
+from bayesmeta.atomic import sole_writer
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.bayes.sample import sample as draw
 from bayesmeta.bayes.waiting import several
@@ -130,8 +131,9 @@ def run_each(
     if not json:
         echo(f"{analysis.title}\n{analysis.citation}".rstrip())
     done = _Done(analysis, path, json)
-    _run([name for name in names if name not in failures], run, done, failures, one_by_one)
-    done.save_and_print()
+    with sole_writer(path, advice=files.OTHER_NAME):
+        _run([name for name in names if name not in failures], run, done, failures, one_by_one)
+        done.save_and_print()
     if json:
         echo(json_text({**done.record(), "failures": {name: str(error) for name, error in failures.items()}}))
     elif tables:

@@ -22,7 +22,7 @@ from bayesmeta.plots.forest.texts import ByRow, row_labels
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.point_labels import Labelled, name_points, which
 from bayesmeta.plots.predictor import chosen_outcome
-from bayesmeta.tree.response import DIFFERENCE, EFFECT, Reading, Scale
+from bayesmeta.tree.response import DIFFERENCE, EFFECT, Reading, Scale, on_response
 from bayesmeta.tree.specification import spec_from_tree
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ def _reading(tree: xr.DataTree, scale: Scale | None, residual: bool) -> Reading:
     record = style.measure_of(tree)
     if record.is_ratio:
         return style.reading(tree, scale)
-    role = DIFFERENCE if residual and scale == "response" else EFFECT
+    role = DIFFERENCE if residual and on_response(tree, scale) else EFFECT
     return style.reading(tree, "model" if scale is None else scale, role)
 
 

@@ -31,16 +31,17 @@ def panel_axes(
 ) -> style.AxesArray:
     """(n,) axes for the panels with these titles: the user's own, which must be as many, or new ones.
 
-    height : of a new panel in inches. most : number of new panels side by side; a single column of them is as wide as
-        a journal's column, several are as wide as its page. sharey : whether new panels share their y axis.
+    height : of a new panel in inches. most : number of new panels side by side, fewer where rows are then alike; a
+        single column of them is as wide as a journal's column, several are as wide as its page.
+    sharey : whether new panels share their y axis.
     """
     if axes is not None:
         own = style.flat_axes(axes)
         if len(own) != len(titles):
             raise SpecError(f"{len(own)} axes for {len(titles)} panels: {listing(titles, 20)}")
         return style.AxesArray.of(own)
-    columns = min(most, len(titles))
-    rows = -(-len(titles) // columns)
+    rows = -(-len(titles) // most)
+    columns = -(-len(titles) // rows)
     width = style.COLUMN if columns == 1 else style.PAGE
     grid = style.new_axes(rows, columns, width, height * rows, sharey=sharey)[1].ravel()
     for spare in grid[len(titles) :]:

@@ -41,10 +41,10 @@ def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesAr
     Returns
     -------
     array of Axes
-        The log-likelihood minus that of the fit, a smooth curve through the points of the dataset. The dashed line is
-        the loss at which the interval ends, the thick part of it the interval, the dot the estimate. A square marks a
-        bound at the edge of the parameter's range, where the interval is one-sided, an arrow one that was not reached;
-        a note below the axis says which.
+        The log-likelihood relative to its maximum, that of the fit: a smooth curve through the points of the dataset.
+        The dashed line is the loss at which the interval ends, the thick part of it the interval, the dot the estimate.
+        A square marks a bound at the edge of the parameter's range, where the interval is one-sided, an arrow one that
+        was not reached; a note below the axis says which.
 
     Raises
     ------
@@ -84,8 +84,10 @@ def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesAr
     for ax, name in zip(panels, curved, strict=True):
         notes = _draw(ax, dataset.sel(parameter=name), cut, dataset.attrs["fitted"])
         label_below(ax, plain(name), [*notes, *(held if name == curved[-1] else [])])
-    for ax in panels[:: 3 if axes is None else 1]:
-        ax.set_ylabel("Log-likelihood\nminus the fit's", fontsize=style.TEXT)
+    for ax in panels:
+        place = ax.get_subplotspec()
+        if axes is not None or place is None or place.is_first_col():
+            ax.set_ylabel("Log-likelihood,\nrelative to maximum", fontsize=style.TEXT)
     return panels
 
 

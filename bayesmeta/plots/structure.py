@@ -15,7 +15,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import IntArray
-from bayesmeta._validation import check_integer, listing
+from bayesmeta._validation import check_count, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.prediction_rows import group_of_kept
@@ -86,7 +86,7 @@ def structure(spec: Spec | xr.DataTree, ax: "Axes | None" = None, *, most: int =
     ['... and 8 more groups of district']
     """
     spec = _specification(spec)
-    check_integer(most, "most", 1)
+    check_count(most, "most")
     key = key_lines(spec)
     if ax is None:
         boxes, rest, high = _arranged(spec, most, style.PAGE)

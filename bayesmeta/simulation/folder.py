@@ -1,26 +1,22 @@
 """The folder of a study: one process at a time writes there, and what it has saved is checked when it is read."""
 
 import json
-import os
-import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 import h5py
 import numpy as np
 import xarray as xr
-from filelock import FileLock, Timeout
 
-from bayesmeta.atomic import PART, write_file
+from bayesmeta.atomic import sole_writer, write_file
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.simulation.declaration import Simulation
 from bayesmeta.tree.fingerprint import CONTENT_HASH, content_hash
 
 DECLARED, DESIGN = "study.json", "design_hash"
-LOCK, WRITER = ".lock", ".writer.json"
+LOCK = ".lock"
+_ADVICE = ", and run this command again, which goes on from where it was"
 
 
 @contextmanager
@@ -37,22 +33,13 @@ def claimed(study: Simulation, directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _check_content(study, directory)
-        lock = FileLock(directory / LOCK).acquire(timeout=0)
-    except Timeout:
-        raise _busy(directory) from None
     except OSError as error:
         raise DataError(f"{directory} cannot be written: {error.strerror or error}") from None
-    with lock:
+    with sole_writer(directory, directory / LOCK, _ADVICE):
         _check_content(study, directory)  # another process may have begun a study in between
         if not (directory / DECLARED).is_file():
             write_file(directory / DECLARED, json.dumps({DESIGN: study.design_hash}))
-        started = datetime.now().isoformat(" ", timespec="minutes")
-        about = {"process": os.getpid(), "computer": socket.gethostname(), "since": started, "command": sys.argv[:6]}
-        write_file(directory / WRITER, json.dumps(about))
-        try:
-            yield
-        finally:
-            (directory / WRITER).unlink(missing_ok=True)
+        yield
 
 
 def _check_content(study: Simulation, directory: Path) -> None:
@@ -63,7 +50,7 @@ def _check_content(study: Simulation, directory: Path) -> None:
                 f"{directory} holds results of another design, to which this one cannot be added\n"
                 "  give another directory, or remove this one"
             )
-    elif any(each.name not in (LOCK, WRITER) and not each.name.endswith(PART) for each in directory.iterdir()):
+    elif any(not each.name.startswith(".") for each in directory.iterdir()):
         raise DataError(f"{directory} holds other files; give an empty or new directory")
 
 
@@ -75,20 +62,6 @@ def _json(file: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise DataError(f"{file} is damaged, so nobody knows which study {file.parent} holds\n  remove the directory")
     return content
-
-
-def _busy(directory: Path) -> DataError:
-    """Who writes to the folder, and what to do."""
-    try:
-        about = json.loads((directory / WRITER).read_text(encoding="utf-8"))
-        who = f"process {about['process']} on {about['computer']}, since {about['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        who = "another process"
-    return DataError(
-        f"{directory} is being written to by {who}\n"
-        "  wait for it or stop it, and run this command again, which goes on from where it was; the lock of a process\n"
-        f"  that has crashed is free at once, but on network drives that do not free it, remove {directory / LOCK}"
-    )
 
 
 def save_piece(table: xr.Dataset, file: Path) -> None:

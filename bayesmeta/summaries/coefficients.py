@@ -19,7 +19,7 @@ from bayesmeta.inference.predict import predict
 from bayesmeta.inference.reference import Reference
 from bayesmeta.tree.parameters import BETA, level_structures
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
-from bayesmeta.tree.response import EFFECT, Scale, has_predictors, label_of, measure_of, roles
+from bayesmeta.tree.response import EFFECT, PER_UNIT, Scale, has_predictors, label_of, measure_of, roles
 from bayesmeta.tree.specification import group
 
 _BOUNDS, _MIXED = ("lower", "upper"), "response"
@@ -121,7 +121,7 @@ class Coefficients:
                 continue
             below = float((draws < null).mean())
             share, side = max((below, "<"), (1 - below, ">"))
-            at_one = record.is_ratio and role == EFFECT
+            at_one = record.is_ratio and role in (EFFECT, PER_UNIT)
             name, value = (f"{record.short_label_of(True)} ", "1") if at_one else ("", f"{null:g}")
             words.append(f"P({name}{side} {value}) {fixed(share, 4)}")
         return words

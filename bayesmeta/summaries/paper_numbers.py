@@ -26,12 +26,11 @@ from bayesmeta.summaries.variation import I2, Q_PROFILE, one_effect_each, shares
 from bayesmeta.tree.parameters import BETA, PSI, RHO, TAU
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import (
-    DIFFERENCE,
-    EFFECT,
     Scale,
     has_predictors,
     label_of,
     measure_of,
+    model_label_of,
     on_response,
     roles,
 )
@@ -117,10 +116,11 @@ class Numbers:
         return frame
 
     def _what(self, role: str) -> str:
-        if self.response and (label := label_of(self.measure, role)):
-            return label
-        label = self.measure.label
-        return {EFFECT: label, DIFFERENCE: f"difference in {label}"}.get(role, "coefficient")
+        """A unit is named with the predictor."""
+        if not role:
+            return "coefficient"
+        on_response = label_of(self.measure, role) if self.response else ""
+        return (on_response or model_label_of(self.measure, role)).removesuffix(" per unit")
 
     @cached_property
     def _estimates(self) -> pd.DataFrame:

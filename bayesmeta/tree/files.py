@@ -12,7 +12,7 @@ import h5py
 import xarray as xr
 
 from bayesmeta._validation import check_path, did_you_mean, listing
-from bayesmeta.atomic import is_stream, write_file, write_folder
+from bayesmeta.atomic import is_stream, sole_writer, write_file, write_folder
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.tree.checked_groups import check_tree
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
@@ -23,6 +23,8 @@ _VERSION, _DESIGN = "bayesmeta_version", "design_hash"  # attributes of the root
 _ORDER = "models"  # attribute of the root: Zarr gives the groups of a directory in no order
 _ZARR_ROOT = ("zarr.json", ".zgroup")  # of format 3 and of format 2
 LOGGER = logging.getLogger("bayesmeta")
+OTHER_NAME = ", or give another name"  # what to do where another process writes to a file
+_PATIENCE = 20.0  # seconds in which another process has saved its results, too
 _LONGEST = 120  # bytes of the name of a model, which is the name of a folder in Zarr directories
 
 
@@ -46,8 +48,8 @@ def save(trees: xr.DataTree | Mapping[str, xr.DataTree], path: str | PathLike[st
     SpecError
         For names that a file cannot hold, an extension that is neither .nc nor .zarr, and trees that are no results.
     DataError
-        Where there is no such folder, the file there holds no results of bayesmeta, a label has characters that no file
-        can hold, or the disk is full.
+        Where there is no such folder, the file there holds no results of bayesmeta, another process keeps writing to
+        it, a label has characters that no file can hold, or the disk is full.
 
     See Also
     --------
@@ -73,7 +75,8 @@ def save(trees: xr.DataTree | Mapping[str, xr.DataTree], path: str | PathLike[st
         if not _is_own(tree):
             raise SpecError(f"expected a results tree to save in {path}, got {type(tree).__name__} without results")
     hashed = {name: with_hash(tree) for name, tree in named.items()}
-    write(_together(hashed) if several else hashed[""], path)
+    with sole_writer(path, advice=OTHER_NAME, patience=_PATIENCE):
+        write(_together(hashed) if several else hashed[""], path)
     return path
 
 

@@ -2,7 +2,9 @@
 
 With `measure="logor"` an intercept is a log odds ratio, read as an odds ratio, and a slope is a difference of two, read
 as a ratio of odds ratios. Which is which follows from the design: a constant added to every effect estimate is added to
-a coefficient that is an effect, and leaves one that is a difference as it is.
+a coefficient that is an effect, and leaves one that is a difference as it is. Where the fixed part holds no constant,
+as in dose-response models, effects are zero where the predictors are, and a slope is itself an effect, that of one
+unit: an odds ratio per unit. Its interactions are differences again.
 """
 
 from collections.abc import Mapping
@@ -14,14 +16,15 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.errors import SpecError
+from bayesmeta.formula.safety import split
 from bayesmeta.measures import MEASURES, Measure, measure
-from bayesmeta.tree.specification import group, no_tree
+from bayesmeta.tree.specification import group, no_tree, spec_from_tree
 
 Scale = Literal["model", "response"]
-EFFECT, DIFFERENCE = "effect", "difference"
+EFFECT, DIFFERENCE, PER_UNIT = "effect", "difference", "effect per unit"
 _ROUNDING = 1e-8
 _FARTHEST, _HALVINGS = 600.0, 80  # effects on the scale of the model: exp(600) is still a number
 
@@ -72,7 +75,8 @@ class Reading:
     @property
     def log(self) -> bool:
         """Whether they are read as ratios, which belong on a logarithmic axis."""
-        return self.response and (self.record.is_ratio if self.role == EFFECT else self.record.has_difference_response)
+        of_effects = self.role in (EFFECT, PER_UNIT)
+        return self.response and (self.record.is_ratio if of_effects else self.record.has_difference_response)
 
     @property
     def null(self) -> float | None:
@@ -82,8 +86,7 @@ class Reading:
     @property
     def label(self) -> str:
         """What they are, to begin the label of an axis with: "Odds ratio", or "Log odds ratio"."""
-        model = self.record.label if self.role == EFFECT else f"difference in {self.record.label}"
-        label = label_of(self.record, self.role) if self.response else model
+        label = label_of(self.record, self.role) if self.response else model_label_of(self.record, self.role)
         return label[:1].upper() + label[1:]
 
     @property
@@ -141,9 +144,31 @@ def reading(tree: xr.DataTree, scale: Scale | None, role: str = EFFECT) -> Readi
 
 
 def roles(tree: xr.DataTree) -> dict[str, str]:
-    """Of every coefficient whether it is an "effect" or a "difference"; empty for what is neither."""
-    coefs = group(tree, schema.CONSTANT)[schema.COEF].values
-    return {str(coef): _role(moves) for coef, moves in zip(coefs, constant_steps(tree), strict=True)}
+    """Of every coefficient what it is: an "effect", a "difference", an "effect per unit"; empty for none of these."""
+    coefs, steps = group(tree, schema.CONSTANT)[schema.COEF].values, constant_steps(tree)
+    slopes = _slopes_from_zero(tree, steps)
+    return {
+        str(coef): PER_UNIT if slope else _role(moves) for coef, moves, slope in zip(coefs, steps, slopes, strict=True)
+    }
+
+
+def _slopes_from_zero(tree: xr.DataTree, steps: FloatArray) -> BoolArray:
+    """(coefficients,) whether effects are zero where its predictors are, and the coefficient is that of one unit.
+
+    Not for an interaction with a term that is there as well, nor for measures without a value that means no effect.
+    steps : (coefficients, constants) of `constant_steps`.
+    """
+    X = group(tree, schema.CONSTANT)["X"].to_numpy()
+    of_constants = (np.abs(X @ steps) > _ROUNDING).any(axis=1)
+    found = ~(X[of_constants] != 0).any(axis=0)
+    if not found.any() or measure_of(tree).null is None or (spec := spec_from_tree(tree)).offset.any():
+        return np.zeros(len(found), dtype=bool)
+    terms = spec.design.terms
+    parts = {term: set(split(term, ":")) for term in terms}
+    for term, places in terms.items():
+        if any(other < parts[term] for other in parts.values()):
+            found[list(places)] = False
+    return np.asarray(found)
 
 
 def constant_steps(tree: xr.DataTree) -> FloatArray:
@@ -176,12 +201,14 @@ def _role(moves: FloatArray) -> str:
 
 def is_read_elsewhere(record: Measure, role: str) -> bool:
     """Whether a coefficient of this role has a scale of its own beside that of the model."""
+    if role == PER_UNIT:
+        return record.is_ratio
     return record.has_response if role == EFFECT else role == DIFFERENCE and record.has_difference_response
 
 
 def to_response(record: Measure, role: str, values: ArrayLike) -> FloatArray:
     """Coefficients of one role on the scale on which people read them; as they are, where there is none."""
-    if role == EFFECT:
+    if role == EFFECT or (role == PER_UNIT and record.is_ratio):
         return record.to_response(values)
     return record.difference_to_response(values) if role == DIFFERENCE else np.asarray(values, dtype=float)
 
@@ -190,5 +217,12 @@ def label_of(record: Measure, role: str) -> str:
     """What a coefficient of this role is on that scale, as in "odds ratio" and "ratio of odds ratios"."""
     if not is_read_elsewhere(record, role):
         return ""
-    label = record.response_label if role == EFFECT else record.difference_label
-    return label[:1].lower() + label[1:]
+    label = record.difference_label if role == DIFFERENCE else record.response_label
+    return label[:1].lower() + label[1:] + " per unit" * (role == PER_UNIT)
+
+
+def model_label_of(record: Measure, role: str) -> str:
+    """What it is on the scale of the model, as in "log odds ratio" and "difference in log odds ratio"."""
+    if role == EFFECT:
+        return record.label
+    return f"{record.label} per unit" if role == PER_UNIT else f"difference in {record.label}"

@@ -31,6 +31,7 @@ from tests.hostile.values import (
     pair,
     priors,
     real,
+    spellings,
     texts,
     whole,
     words,
@@ -61,8 +62,9 @@ class Call:
 
 COEF = ("beta[Intercept]", "beta[x]")
 KNOWN = ("beta", "tau", *COEF, "tau[g, Intercept]")
-MEASURES = optional(words(*bm.measures.MEASURES))
-METHODS = words("reml", "ml", "fixed", "vc", "mm", "dl", "he", "hs", "hsk", "sj", "pm", "eb")
+MEASURES = optional(spellings(*bm.measures.MEASURES))
+STRUCTURES = spellings("unstr", "diag", "id", "cs", "hcs", "ar1", "har1")
+METHODS = spellings("reml", "ml", "fixed", "vc", "mm", "dl", "he", "hs", "hsk", "sj", "pm", "eb")
 COUNTS = ("e", "c", "n", "m", "p", "q", "a", "b", "s", "t")
 FORMULA = Kind(
     lambda value: isinstance(value, str) and value in ("y ~ x", "y ~ 1"), ("'y ~'", "'~ x'", "['y ~ x']", "{}")
@@ -86,6 +88,16 @@ def are_finite(values: object) -> bool:
     """Of values to compare: at least one, and none missing."""
     listed = list(values) if isinstance(values, list | tuple | np.ndarray | pd.Series) else [values]
     return bool(listed) and all(is_number(each) for each in listed)
+
+
+def are_columns(value: object) -> bool:
+    """Beside the labels of a forest plot: names, under headings or not, or a data frame."""
+    if isinstance(value, pd.DataFrame):
+        return set(value.index) in (set(range(10)), set())
+    if isinstance(value, Mapping):
+        return all(isinstance(each, str | Mapping) and are_columns(each) for each in value.values())
+    one = value in ("y", "v", "x", "g", "f") if isinstance(value, str) else False
+    return one or (isinstance(value, list | tuple) and (not value or names("y", "v", "x", "g", "f").admits(value)))
 
 
 JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
@@ -116,8 +128,17 @@ def is_vcov(value: object) -> bool:
     return value is None or (isinstance(value, str) and value in SANDWICHES)
 
 
+def is_beside_rows(value: object) -> bool:
+    """Further columns of the ten rows; a named series is a column."""
+    column = isinstance(value, pd.Series) and value.name is not None
+    frame = isinstance(value, pd.DataFrame) and "x" in value
+    return (column or frame) and len(value) == 10
+
+
 def is_contrast(value: object) -> bool:
-    """Two weights, in numbers, of coefficients by name, or in words."""
+    """Two weights, in numbers, of coefficients by name, or in words; or a list of these."""
+    if isinstance(value, list) and value and not any(map(is_number, value)):
+        return all(each is not None and is_contrast(each) for each in value)
     if isinstance(value, Mapping):
         return bool(value) and set(value) <= {"x", "Intercept"} and all(map(is_number, value.values()))
     if isinstance(value, str):
@@ -196,7 +217,7 @@ CALLS: dict[str, Call] = {
             "random": Kind(
                 lambda value: value is None or (isinstance(value, str) and value in ("1 | g", "1 | f")), ("'g'",)
             ),
-            "psi": words("unstr", "diag", "id", "cs", "hcs", "ar1", "har1"),
+            "psi": STRUCTURES,
             "common": Kind(is_none, ("'x + f'", "'1'", "['x']")),
             "offset": Kind(is_none, ("'g'", "['x']", "D.g", "np.ones(9)", "['1'] * 10", "[True] * 10")),
             "S_correlation": Kind(is_none),
@@ -290,7 +311,8 @@ CALLS: dict[str, Call] = {
             "columns": Kind(
                 lambda value: (
                     value is None
-                    or (isinstance(value, list | tuple | Mapping | np.ndarray | pd.Series) and not len(value))
+                    or (isinstance(value, list | tuple | Mapping | pd.Series) and len(value) == 0)
+                    or (isinstance(value, np.ndarray) and value.size == 0)
                     or names("y", "v", "x", "g", "f").admits(value)
                 )
             ),
@@ -376,7 +398,7 @@ CALLS: dict[str, Call] = {
     "ranef": Call(_TREE, {**_FIT, "tree": RESULT}),
     "heterogeneity": Call(_TREE, {"tree": RESULT}),
     "variance_partition": Call(_TREE, {"tree": RESULT}),
-    "r_squared": Call({"tree": "T", "simpler": "NULL"}, {"tree": SEVERAL_FITS, "simpler": SEVERAL_FITS}),
+    "r_squared": Call({"tree": "T", "simpler": "NULL"}, {"tree": SEVERAL_FITS, "simpler": optional(SEVERAL_FITS)}),
     "lr_test": Call(
         {"small": "NULL", "big": "TML"},
         {
@@ -404,7 +426,7 @@ CALLS: dict[str, Call] = {
         {
             "tree": FIT,
             "terms": names("x", "f"),
-            "data": Kind(lambda value: isinstance(value, pd.DataFrame) and "x" in value and len(value) == 10),
+            "data": Kind(is_beside_rows),
         },
     ),
     "sample": Call(
@@ -484,9 +506,7 @@ CALLS: dict[str, Call] = {
     ),
     "within.greenland_longnecker": _DOSE_CALL,
     "within.hamling": _DOSE_CALL,
-    "structures.resolve": Call(
-        {"structure": "'cs'"}, {"structure": words("unstr", "diag", "id", "cs", "hcs", "ar1", "har1")}
-    ),
+    "structures.resolve": Call({"structure": "'cs'"}, {"structure": STRUCTURES}),
     "structures.from_json": Call(
         {"value": "'cs'"},
         {
@@ -525,15 +545,12 @@ CALLS: dict[str, Call] = {
             **_PLOT,
             **dict.fromkeys(("labels", "subgroup"), BY_ROW),
             "columns": Kind(
-                lambda value: (
-                    value is None
-                    or is_empty(value)
-                    or (isinstance(value, pd.DataFrame) and set(value.index) in (set(range(10)), set()))
-                )
+                lambda value: value is None or (not isinstance(value, str) and are_columns(value)),
+                ("['x']", "['zz']", "{'A': 'x', 'B': 'g'}", "{'A': {'B': 'x'}}", "{'A': 3}"),
             ),
             "outcome": optional(names("y")),
             **dict.fromkeys(("blup", "prediction", "weights"), BOOLEAN),
-            "order": Kind(lambda value: BY_ROW.admits(value) or value in ("estimate", "weight", "label")),
+            "order": Kind(lambda value: BY_ROW.admits(value) or words("estimate", "weight", "label").admits(value)),
             "limits": Kind(
                 lambda value: value is None or (numbers((2,)).admits(value) and value[0] < value[1]),
                 ("(1,)", "(2, 1)", "('a', 'b')", "(1, True)", "(-1, np.nan)", "'ab'", "(-1, 2)"),

@@ -1,17 +1,22 @@
-"""A process that is killed while it overwrites a file leaves the old one or the new one; studies have one writer."""
+"""A process that is killed while it overwrites a file leaves the old or the new one; one process writes at a time."""
 
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import xarray as xr
 
+import bayesmeta as bm
 from bayesmeta.bayes import samplers
 from bayesmeta.errors import AssumptionWarning, DataError
 from bayesmeta.simulation.declaration import load_study
 from bayesmeta.simulation.run import run_study
+from bayesmeta.tree import files
 from tests.hostile.killed import KINDS
 
 
@@ -55,6 +60,120 @@ def test_the_second_writer_of_a_study_is_told_of_the_first(tmp_path: Path) -> No
         first.kill()
         first.communicate()
     assert len(run_study(study, folder, datasets=1).children) == 16  # a lock dies with its process
+
+
+WRITING = """
+import sys, time
+from pathlib import Path
+from bayesmeta.atomic import sole_writer
+with sole_writer(Path(sys.argv[1])):
+    print("begun", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that writes to a file until it is told to end."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", WRITING, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline().strip() == b"begun"
+        yield other
+    finally:
+        other.kill()
+        other.communicate()
+
+
+@pytest.fixture(scope="module")
+def fitted() -> xr.DataTree:
+    return bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
+
+
+@pytest.mark.parametrize("name", ["a.nc", "a.zarr"])
+def test_the_second_writer_of_results_is_told_of_the_first(
+    name: str, fitted: xr.DataTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_PATIENCE", 0.2)
+    path = tmp_path / name
+    with writing(path) as other:
+        message = (
+            rf"(?s)is being written to by process {other.pid} on .*\n  wait for it or stop it, or give another name"
+        )
+        with pytest.raises(DataError, match=message):
+            bm.save(fitted, path)
+        assert not path.exists()
+        other.communicate(b"\n", timeout=30)
+    assert not list(tmp_path.iterdir())  # the lock is gone with its process
+    bm.save(fitted, path)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_a_writer_waits_for_one_that_ends(fitted: xr.DataTree, tmp_path: Path) -> None:
+    path = tmp_path / "a.nc"
+    with writing(path) as other:
+        assert other.stdin is not None
+        threading.Timer(1.0, lambda: (other.stdin.write(b"\n"), other.stdin.flush())).start()
+        bm.save(fitted, path)
+    assert bm.load(path).identical(fitted)
+
+
+def test_the_lock_of_a_killed_process_is_taken_over_and_said(
+    fitted: xr.DataTree, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.nc"
+    with writing(path) as other:
+        other.kill()
+        other.wait()
+        assert [each.name for each in tmp_path.iterdir()] == [".a.nc.lock"]
+        with caplog.at_level("WARNING", logger="bayesmeta"):
+            bm.save(fitted, path)
+        assert f"process {other.pid} on " in caplog.text
+        assert "its lock is taken over" in caplog.text
+    assert [each.name for each in tmp_path.iterdir()] == ["a.nc"]
+
+
+@pytest.mark.parametrize(
+    "command", [["fit", "bcg", "--out", "a.nc"], ["report", "bcg", "--no-bayes", "-o", "a.html"]], ids=lambda c: c[0]
+)
+def test_a_command_is_told_of_another_one_before_it_begins(command: list[str], tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "bayesmeta", *command]
+    with writing(tmp_path / command[-1]) as other:
+        ran = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+        assert ran.returncode == 2, ran.stdout + ran.stderr
+        assert f"{command[-1]} is being written to by process {other.pid} on " in ran.stderr
+        assert "Traceback" not in ran.stderr
+        other.kill()
+        other.wait()
+        ran = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        assert "its lock is taken over" in ran.stderr
+    assert [each.name for each in tmp_path.iterdir()] == [command[-1]]
+
+
+def test_many_writers_hold_a_lock_one_at_a_time(tmp_path: Path) -> None:
+    """Each removes the lock that others wait for, so that they must not take the one that is gone for theirs."""
+    code = """
+import sys
+from pathlib import Path
+from bayesmeta.atomic import sole_writer
+target = Path(sys.argv[1])
+for _ in range(40):
+    with sole_writer(target, patience=60):
+        counted = int(target.read_text() or 0)
+        target.write_text(str(counted + 1))
+"""
+    target = tmp_path / "count.txt"
+    target.write_text("0")
+    running = [subprocess.Popen([sys.executable, "-c", code, str(target)]) for _ in range(4)]
+    assert [each.wait(timeout=120) for each in running] == [0] * 4
+    assert target.read_text() == "160"
+    assert [each.name for each in tmp_path.iterdir()] == ["count.txt"]
 
 
 def test_a_damaged_piece_is_fitted_again(tmp_path: Path) -> None:

@@ -50,10 +50,12 @@ class Kind:
 
     admits : whether a plain reading of the documentation admits a value.
     own : lines for values that are nearly right.
+    meaning : the line of the value that an admitted one stands for; empty where it stands for itself.
     """
 
     admits: Callable[[Any], bool]
     own: tuple[str, ...] = ()
+    meaning: Callable[[Any], str] = lambda _: ""
 
 
 def is_number(value: Any) -> bool:
@@ -75,12 +77,22 @@ def real(above: float = -np.inf, below: float = np.inf, closed: bool = False) ->
 
 
 def optional(kind: Kind) -> Kind:
-    return Kind(lambda value: value is None or kind.admits(value), kind.own)
+    return Kind(lambda value: value is None or kind.admits(value), kind.own, kind.meaning)
 
 
 def words(*known: str) -> Kind:
     own = [repr(known[0]), repr(known[0].upper()), repr(known[0] + " "), f"[{known[0]!r}]", f"{{{known[0]!r}: 1}}"]
     return Kind(lambda value: isinstance(value, str) and value in known, (*own, f"np.array({known[0]!r})"))
+
+
+def spellings(*known: str) -> Kind:
+    """Words of which case, blanks and punctuation do not matter."""
+
+    def meant(value: Any) -> str:
+        letters = "".join(each for each in value.casefold() if each.isalnum()) if isinstance(value, str) else ""
+        return repr(letters) if letters in known else ""
+
+    return Kind(lambda value: bool(meant(value)), words(*known).own, meant)
 
 
 def names(*known: str) -> Kind:

@@ -38,7 +38,6 @@ OUTSIDE = {
         "display": "great_tables docx nokap",
         "inference": "marginaleffects polars",
         "plots": "matplotlib",
-        "simulation": "filelock",
         "report": "jinja2 markupsafe PIL",
         "cli": "typer",
     }.items()

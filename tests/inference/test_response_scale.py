@@ -3,10 +3,12 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import bayesmeta as bm
+from bayesmeta.tree.response import DIFFERENCE, EFFECT, PER_UNIT, roles
 from tests.support.posteriors import make_posterior, stacked
 
 
@@ -98,3 +100,70 @@ def test_an_interval_comes_without_asking() -> None:
     xr.testing.assert_identical(found, bm.predict(fit, interval="confidence"))
     assert list(bm.predict(fit, interval=None).data_vars) == ["mean", "se"]
     assert bm.predict(fit, {}).sizes["row"] == 1  # a model that needs no predictors
+
+
+def doses(formula: str, **options: Any) -> bm.Spec:
+    """Log risk ratios of alcohol and colorectal cancer against the dose, which has no effect where it is zero."""
+    data = bm.datasets.load("alcohol").dropna().reset_index(drop=True)
+    rows = np.arange(len(data))
+    data = data.assign(
+        sex=np.where(rows % 2, "m", "f"), age=30.0 + rows % 7, later=data["logrr"] + 0.1, w=data["se"] ** 2
+    )
+    return bm.specify(formula, data, **{"S": "w", "measure": "logrr", "random": "0 + dose | id"} | options)
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("logrr ~ dose", [EFFECT, DIFFERENCE]),
+        ("logrr ~ 0 + dose", [PER_UNIT]),
+        ("logrr ~ 0 + dose + age", [PER_UNIT, PER_UNIT]),
+        ("logrr ~ 0 + ns(dose, knots=[10, 25])", [PER_UNIT] * 3),
+        ("logrr ~ 0 + dose + dose:C(sex)", [PER_UNIT, DIFFERENCE]),
+        ("logrr ~ 0 + dose:C(sex)", [PER_UNIT, PER_UNIT]),
+        ("logrr ~ 0 + dose * age", [PER_UNIT, PER_UNIT, DIFFERENCE]),
+        ("logrr ~ 0 + C(sex) + dose", [EFFECT, EFFECT, DIFFERENCE]),
+        ("logrr ~ 0 + C(sex)", [EFFECT, EFFECT]),
+        ("logrr ~ 0 + dose + offset(age)", [DIFFERENCE]),
+    ],
+)
+def test_a_slope_without_an_intercept_is_the_effect_of_one_unit(formula: str, expected: list[str]) -> None:
+    assert list(roles(bm.fit(doses(formula), "fixed")).values()) == expected
+
+
+def test_slopes_of_several_outcomes() -> None:
+    two = {"S": ["w", "w"], "S_correlation": 0.3}
+    for formula, expected in (
+        ("logrr + later ~ 0 + dose", [PER_UNIT] * 2),
+        ("logrr + later ~ dose", [EFFECT] * 2 + [DIFFERENCE] * 2),
+    ):
+        assert list(roles(bm.fit(doses(formula, **two), "fixed")).values()) == expected
+
+
+def test_scales_without_a_value_of_no_effect_have_slopes_that_are_differences() -> None:
+    data = pd.DataFrame({"y": [0.2, 0.5, 0.4, 0.9], "v": [0.02, 0.03, 0.01, 0.02], "x": [0.0, 1.0, 2.0, 3.0]})
+
+    def of(measure: str) -> xr.DataTree:
+        return bm.fit(bm.specify("y ~ 0 + x", data, S="v", measure=measure), "fixed")
+
+    assert roles(of("logit")) == {"x": DIFFERENCE}
+    assert roles(of("zcor")) == {"x": PER_UNIT}
+    assert bm.estimates(of("zcor"), scale="response").equals(bm.estimates(of("zcor")))  # tanh is not of a slope
+
+
+def test_the_effect_of_one_unit_has_its_label_everywhere() -> None:
+    spec = doses("logrr ~ 0 + dose")
+    for tree in (bm.fit(spec), make_posterior(spec)):
+        page = str(bm.summary(tree))
+        assert "risk ratio per unit" in page
+        assert "ratio of risk ratios" not in page
+        results = bm.methods_text(tree).results
+        assert "risk ratio was 1.0" in results
+        assert "per unit of dose" in results
+        assert "per unit per unit" not in results
+    assert "P(RR " in page
+    fit = bm.fit(spec)
+    slope = bm.estimates(fit).loc["beta[dose]", ["estimate", "lower", "upper"]].to_numpy(float)
+    read = bm.estimates(fit, scale="response").loc["beta[dose]", ["estimate", "lower", "upper"]].to_numpy(float)
+    np.testing.assert_allclose(read, np.exp(slope), rtol=1e-12)
+    assert bm.plots.compare({"REML": fit})[0].get_xlabel() == "Risk ratio per unit, 95% interval"

@@ -66,3 +66,11 @@ def test_labels_of_rows_are_left_out_where_nobody_could_read_them(n: int, shown:
     assert bool(ax.get_yticklabels()) is shown
     assert ("too many to label" in ax.get_ylabel()) is not shown
     plt.close(figure)
+
+
+@pytest.mark.parametrize(("panels", "rows"), [(1, [1]), (3, [3]), (4, [2, 2]), (5, [3, 2]), (7, [3, 3, 1])])
+def test_rows_of_panels_are_of_one_length_where_they_can_be(panels: int, rows: list[int]) -> None:
+    axes = panel_axes(None, [f"p{i}" for i in range(panels)], 2.0)
+    own = [ax.get_subplotspec().rowspan.start for ax in axes]
+    assert [own.count(row) for row in sorted(set(own))] == rows
+    plt.close("all")

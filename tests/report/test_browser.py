@@ -1,6 +1,7 @@
 """The report as a reader has it: opened from a file in Chromium, on a phone and at a desk, in light and in dark."""
 
 import itertools
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
+from bayesmeta.inference import sensitivity
+from bayesmeta.report import from_file
 from tests.support.posteriors import make_posterior
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+MODELS = Path(__file__).resolve().parents[2] / "models"
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -155,3 +159,23 @@ def test_colours_follow_the_scheme(opened: Opened, request: pytest.FixtureReques
     ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     dark = "dark-" in request.node.callspec.id
     assert (sum(ground) < 384) == dark
+
+
+@pytest.mark.parametrize(("model", "most"), [("bcg", 8), ("school", 12)])
+def test_pages_of_paper(
+    browser: "Browser", model: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that the command writes of a model file; draws without a sampler take the same room."""
+    monkeypatch.setattr(from_file, "sample", lambda spec, priors=None, **settings: make_posterior(spec, priors=priors))
+    monkeypatch.setattr(
+        sensitivity,
+        "_from_one_model",
+        lambda spec, priors, settings: {name: make_posterior(spec, priors=each) for name, each in priors.items()},
+    )
+    written = tmp_path / "page.html"
+    from_file.report_file(MODELS / f"{model}.toml", written, from_file.ReportOptions()).save(written)
+    page = browser.new_page()
+    page.goto(written.as_uri(), wait_until="load")
+    pages = re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))
+    page.close()
+    assert 3 <= len(pages) <= most

@@ -156,6 +156,19 @@ def test_the_opening_tells_means_from_slopes(school, times):
     assert "Intercept" not in said
 
 
+def test_the_opening_says_what_priors_did():
+    data = bm.datasets.load("bcg")
+    spec = bm.specify("logor ~ 1", data, S="logorvar", measure="logor")
+    narrow = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=0.2))
+    for priors, moves in ((narrow, True), (bm.Priors(beta=bm.Prior("Flat")), False)):
+        trees = {"reml": bm.fit(spec), "bayes": make_posterior(spec, priors=priors)}
+        said = [finding.text for finding in opening.findings(trees, 0.95)]
+        about = [
+            text for text in said if text.startswith("Full Bayes: the priors moved the mean of beta[Intercept] from")
+        ]
+        assert bool(about) == moves, said
+
+
 def test_which_picture_a_predictor_gets(times):
     def kinds(spec):
         return [drawing.title for part in drawings.drawings({"reml": bm.fit(spec)}, 0.95) for drawing in part]

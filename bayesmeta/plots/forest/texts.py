@@ -107,7 +107,7 @@ def _headed(columns: Columns | None) -> Iterator[tuple[str, str, ByRow]]:
     if columns is None:
         return
     if isinstance(columns, list | tuple) and all(isinstance(name, str) for name in columns):
-        columns = {name: name for name in columns}
+        columns = {name: name for name in check_names(columns, "columns", empty=True)}
     if not isinstance(columns, Mapping | pd.DataFrame):
         raise SpecError(
             f"columns is a {type(columns).__name__}; give a list of names of columns, a data frame, or a dict of "

@@ -6,7 +6,8 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta.bayes.chains import count, worst
-from bayesmeta.display import remarks
+from bayesmeta.display import posterior_remarks, remarks
+from bayesmeta.display.prior_effect import prior_effect
 from bayesmeta.display.tables import fixed, number, percent, pvalue
 from bayesmeta.errors import DataError
 from bayesmeta.inference.estimates import estimates
@@ -17,6 +18,7 @@ from bayesmeta.report.sections.model import of_tree, varying
 from bayesmeta.report.sections.results import Trees, cell_means, pooled
 from bayesmeta.tree.parameters import BETA, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import PER_UNIT, roles
 from bayesmeta.tree.specification import group
 
 _MOST = 3  # coefficients that a sentence names
@@ -28,6 +30,9 @@ def findings(trees: Trees, prob: float) -> tuple[Finding, ...]:
     sentences = [
         Finding(f"{names[name]}: {effects_in_words(tree, prob)}{new_group(tree, prob)}") for name, tree in trees.items()
     ]
+    for name, tree in trees.items():
+        if is_posterior(tree) and (moved := prior_effect(tree, posterior_remarks.priors(tree))):
+            sentences.append(Finding(f"{names[name]}: the priors {moved}."))
     sentences.append(Finding(differences(trees, prob)))
     for name, tree in trees.items():
         alarms = remarks.alarms(tree)
@@ -64,7 +69,7 @@ def effects_in_words(tree: xr.DataTree, prob: float) -> str:
     ]
     more = f" and {len(rows) - _MOST} more in the table of estimates" if len(rows) > _MOST else ""
     label = _small(effect_label(tree, as_ratio))
-    start = f"{'pooled' if pooled(spec) else 'mean'} {label}" if means else _coefficients(label, as_ratio)
+    start = f"{'pooled' if pooled(spec) else 'mean'} {label}" if means else _coefficients(tree, label, as_ratio)
     return f"{start}{' ' if alone else ': '}{'; '.join(effects)}{more}."
 
 
@@ -76,7 +81,9 @@ def _small(label: str) -> str:
     return label if label.startswith("Fisher") else label[:1].lower() + label[1:]
 
 
-def _coefficients(label: str, as_ratio: bool) -> str:
+def _coefficients(tree: xr.DataTree, label: str, as_ratio: bool) -> str:
+    if all(role == PER_UNIT for role in roles(tree).values()):
+        return f"{label} per unit of a predictor"
     change = f"factor by which the {label} changes" if as_ratio else f"change in the {label}"
     return f"{change} per unit of a predictor"
 
