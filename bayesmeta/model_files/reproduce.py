@@ -15,7 +15,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.estimates import estimates
 from bayesmeta.inference.predict import predict
-from bayesmeta.inference.reference import asked
+from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.model_files.model_file import Analysis, load_analysis
 from bayesmeta.model_files.published import Printed, rounded
 from bayesmeta.tree.parameters import BETA
@@ -78,12 +78,13 @@ def rows_of(analysis: Analysis, name: str) -> list[Row]:
     if not model.paper:
         return []
     tree = fit(model.spec, method=model.method)
-    with asked(*model.inference):
-        return [Row(analysis.path.stem, name, entry, quantity(tree, entry)) for entry in model.paper]
+    vcov, df = model.inference
+    return [Row(analysis.path.stem, name, entry, quantity(tree, entry, vcov=vcov, df=df)) for entry in model.paper]
 
 
-def quantity(tree: xr.DataTree, entry: Printed) -> float:
-    """The value of a printed quantity in a results tree."""
+@asks_in_one_way
+def quantity(tree: xr.DataTree, entry: Printed, *, vcov: Vcov | None = None, df: str | None = None) -> float:
+    """The value of a printed quantity in a results tree; vcov, df : of its coefficients, as in `bm.estimates`."""
     name = entry.quantity
     if name.startswith("exp_predict"):
         return float(np.exp(_predicted(tree, entry)))
