@@ -31,7 +31,7 @@ PACKAGES = ("numpy", "scipy", "pandas", "xarray", "formulaic", "pymc", "pytensor
 LOGGER = logging.getLogger("bayesmeta")
 
 app = typer.Typer(
-    help="Meta-analysis of any shape from model files.",
+    help="Meta-analysis of any shape, from model files.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,7 +52,7 @@ TargetAccept = Annotated[
 ]
 Outside = Annotated[
     bool,
-    typer.Option("--allow-outside", help="Read data that the model file names outside its own folder."),
+    typer.Option("--allow-outside", help="Let the model file read data outside its own folder."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -75,7 +75,8 @@ Df = Annotated[
     ),
 ]
 Vcov = Annotated[
-    str | None, typer.Option("--vcov", help="Robust covariance of the coefficients of fits: CR0 to CR3, best CR2.")
+    str | None,
+    typer.Option("--vcov", help="Robust covariance of the coefficients of fits: CR0 to CR3; CR2 is the one to prefer."),
 ]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", help="Column of the clusters for --vcov; by default the outer groups.")
@@ -111,11 +112,14 @@ def options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_versions, is_eager=True, help="Print the versions of bayesmeta and its basis."
+            "--version",
+            callback=_print_versions,
+            is_eager=True,
+            help="Print the versions of bayesmeta and of what it builds on.",
         ),
     ] = False,
 ) -> None:
-    """Meta-analysis of any shape from model files."""
+    """Meta-analysis of any shape, from model files."""
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

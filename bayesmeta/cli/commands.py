@@ -32,27 +32,27 @@ def fit(
         Path, typer.Argument(help="A model file, the name of a bundled one, or a CSV file with FORMULA after it.")
     ],
     formula: Annotated[
-        str | None, typer.Argument(help='Of a CSV file: the model, such as "y ~ 1" or "y ~ latitude".')
+        str | None, typer.Argument(help='For a CSV file: the model, such as "y ~ 1" or "y ~ latitude".')
     ] = None,
     variance: Annotated[
         list[str] | None,
-        typer.Option(help="Of a CSV file: the column of sampling variances; of several outcomes, repeated."),
+        typer.Option(help="For a CSV file: the column of sampling variances; of several outcomes, repeated."),
     ] = None,
     se: Annotated[
-        list[str] | None, typer.Option(help="Of a CSV file: the column of standard errors instead; may be repeated.")
+        list[str] | None, typer.Option(help="For a CSV file: the column of standard errors instead; may be repeated.")
     ] = None,
     random: Annotated[
         list[str] | None,
-        typer.Option(help='Of a CSV file: random effects, such as "1 | study" or "1 | district/study".'),
+        typer.Option(help='For a CSV file: random effects, such as "1 | study" or "1 | district/study".'),
     ] = None,
     psi: Annotated[
-        str | None, typer.Option(help="Of a CSV file: the structure of the random effects (unstr, diag, id, cs ...).")
+        str | None, typer.Option(help="For a CSV file: the structure of the random effects (unstr, diag, id, cs ...).")
     ] = None,
     measure: Annotated[
-        str | None, typer.Option(help="Of a CSV file: what the effects are (logor, logrr, smd, md ...).")
+        str | None, typer.Option(help="For a CSV file: the effect measure (logor, logrr, smd, md ...).")
     ] = None,
     save_model: Annotated[
-        Path | None, typer.Option(help="Of a CSV file: write the model file (.toml) that says the same.")
+        Path | None, typer.Option(help="For a CSV file: write the model file (.toml) that says the same.")
     ] = None,
     model: OneModel = None,
     method: Annotated[
@@ -66,7 +66,7 @@ def fit(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Fit the models of a file, or one of a CSV file, print them and save the results."""
+    """Fit the models in a file, or one model to a CSV file; print and save the results."""
     columns = work.from_csv.Typed(formula, variance or [], se or [], random or [], psi, measure, save_model)
     tested = work.inference_options.Tested(df, vcov, cluster)
     work.run_models.fit(file, columns, model, method, tested, out, json, allow_outside)
@@ -86,7 +86,7 @@ def sample(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Sample from the posteriors of the models of a file, print them and save the draws."""
+    """Sample from the posteriors of the models in a file; print summaries and save the draws."""
     settings = work.run_models.Sampling(draws, tune, chains, seed, sampler, target_accept)
     work.run_models.sample(file, model, settings, out, json, allow_outside)
 
@@ -109,7 +109,7 @@ def compare(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Fit and sample the models of a file, print both side by side and save both.
+    """Fit the models in a file and sample from their posteriors; print both side by side and save them.
 
     A model of the file with method = "fixed" has no between-group variance in either.
     """
@@ -132,7 +132,7 @@ def show(
     out: TableOut = None,
     json: AsJson = False,
 ) -> None:
-    """Print saved results, or save them as tables of a paper."""
+    """Print saved results, or save them as tables for a paper."""
     work.presentation.show(file, model, of, work.inference_options.Tested(df, vcov, cluster), out, json)
 
 
@@ -150,7 +150,7 @@ def estimates(
     out: TableOut = None,
     json: AsJson = False,
 ) -> None:
-    """Print every estimate of saved results as CSV, one a row, or as JSON, or save them as a table of a paper."""
+    """Print every estimate in saved results as CSV, one per row, or as JSON; or save them as a table for a paper."""
     tested = work.inference_options.Tested(df, vcov, cluster)
     work.presentation.print_estimates(file, model, scale, prob, tested, out, json)
 
@@ -171,7 +171,7 @@ def methods(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Print the methods and results sections of a paper with references, of saved results or of models it fits."""
+    """Print paragraphs for a paper, with references, from saved results or from models it fits."""
     tested = work.inference_options.Tested(df, vcov, cluster)
     work.paper_text.methods(file, model, scale, prob, tested, form, json, allow_outside)
 
@@ -200,7 +200,7 @@ def plot(
     ] = "png",
     allow_outside: Outside = False,
 ) -> None:
-    """Draw the figures of a file and save them."""
+    """Draw the figures in a file and save them."""
     work.presentation.plot(files, kind, model or [], settings or [], out, suffix, allow_outside)
 
 
@@ -299,5 +299,5 @@ def init(
         Path | None, typer.Option("--out", "-o", help="The model file; by default the name of FILE with .toml.")
     ] = None,
 ) -> None:
-    """Write a model file with comments for a CSV file, to be changed and fitted."""
+    """Write a commented model file for a CSV file, to edit and fit."""
     work.from_csv.init(file, out)

@@ -152,7 +152,7 @@ def _notes(tree: xr.DataTree, spec: Spec, read: Reading, prob: float, pooled: bo
     if read.response:
         yield f"Computed on the scale of the {read.record.label}."
     if pooled:
-        yield "Weight: share of the estimate in the pooled one."
+        yield "Weight: share of each study in the pooled estimate."
         if remarks.varies(tree):
             yield "Prediction interval: holds the true effect of a new study with this probability."
     for note in remarks.notes(tree):
