@@ -12,12 +12,11 @@ from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.inference.moderators import omnibus
 from bayesmeta.inference.partition import TOTAL, r_squared
-from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.inference.reference import Vcov, asks_in_one_way, reference
 from bayesmeta.inference.weights import covariances, marginal_variances
 from bayesmeta.plots import style, words
-from bayesmeta.plots.forest.notes import heterogeneity_note
+from bayesmeta.plots.forest.notes import heterogeneity_note, test_text
 from bayesmeta.plots.forest.texts import ByRow, row_labels
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.point_labels import Labelled, name_points, which
@@ -30,7 +29,6 @@ from bayesmeta.plots.predictor import (
     mark_no_effect,
     predictions,
 )
-from bayesmeta.summaries.fit_remarks import joint_in_words
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Reading, Scale
 from bayesmeta.tree.specification import spec_from_tree
@@ -174,7 +172,7 @@ def _statistics(tree: xr.DataTree, predictor: Predictor, prob: float) -> list[st
     test = None if used is None else omnibus(tree, used)
     if test is None:
         return residual
-    moderators = f"Moderators: {joint_in_words('QM', test)}"
+    moderators = f"Moderators: {test_text('QM', test)}"
     explained = _explained(tree, predictor.outcome)
     return [moderators + ("" if np.isnan(explained) else f"; R² = {explained:.1f}%"), *residual]
 
@@ -191,7 +189,7 @@ def _explained(tree: xr.DataTree, outcome: int) -> float:
 def _outliers(tree: xr.DataTree, predictor: Predictor, prob: float) -> BoolArray:
     """Observations outside the interval that the model expects for them."""
     spec, own = predictor.spec, predictor.obs
-    fitted = predict(tree)["mean"].to_numpy()[spec.row[own], predictor.outcome]
+    fitted = style.fitted_means(tree)[spec.row[own], predictor.outcome]
     spread = np.sqrt(marginal_variances(spec, covariances(tree, spec))[own])
     return np.asarray(np.abs(spec.y[own] - fitted) > quantile(prob) * spread)
 

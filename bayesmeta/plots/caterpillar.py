@@ -12,7 +12,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_name, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError, keeps_old_names
-from bayesmeta.inference.predict import blup, predict, ranef
+from bayesmeta.inference.predict import blup, ranef
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.plots import style
 from bayesmeta.plots.forest.texts import row_labels
@@ -270,5 +270,5 @@ def _all_zero(panel: GroupEffects) -> str:
 
 def shared_mean(tree: xr.DataTree, spec: Spec, outcome: int) -> float | None:
     """The mean of an outcome, None where rows differ in a predictor."""
-    mean = predict(tree)["mean"].to_numpy()[spec.kept, outcome]
+    mean = style.fitted_means(tree)[spec.kept, outcome]
     return float(mean[0]) if np.ptp(mean) <= _SAME * np.abs(mean).max() else None

@@ -14,7 +14,6 @@ from bayesmeta._validation import check_choice, check_probability, shown
 from bayesmeta.arrays import as_numbers
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError, keeps_old_names
-from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.inference.weights import covariances, marginal_variances
 from bayesmeta.plots import style, words
@@ -184,7 +183,7 @@ def funnel_points(tree: xr.DataTree, outcome: str | None = None, labels: ByRow |
     spec = spec_from_tree(tree)
     j = chosen_outcome(spec, outcome)
     obs = np.flatnonzero(spec.outcome_index == j)
-    fitted = predict(tree)["mean"].to_numpy()[spec.row[obs], j]
+    fitted = style.fitted_means(tree)[spec.row[obs], j]
     same = np.ptp(spec.X[obs], axis=0).max() == 0 and np.ptp(spec.offset[obs]) == 0
     outer = spec.levels[0]
     groups = tuple(schema.join_label(label) for label in outer.labels)

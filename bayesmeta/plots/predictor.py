@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_mapping, check_name, did_you_mean, listing, shown
+from bayesmeta._validation import check_mapping, check_name, check_probability, did_you_mean, listing, shown
 from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
@@ -241,7 +241,7 @@ def differences(
         values = summarised(X @ beta_draws(tree).T + offset[:, None], prob, axis=1)
         return Estimates(x, values["mean"], values["lower"], values["upper"])
     tests = used.each(X)
-    lower, upper = tests.bounds(prob)
+    lower, upper = tests.bounds(check_probability(prob))
     zero = (X == 0).all(1)  # the reference itself, whose difference is known
     return Estimates(x, tests.estimate + offset, *(np.where(zero, 0.0, end) + offset for end in (lower, upper)))
 

@@ -9,6 +9,8 @@ import xarray as xr
 from bayesmeta import measures
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.predict import predict
+from bayesmeta.inference.reference import asked
 from bayesmeta.tree.response import EFFECT, Reading, Scale, is_read_elsewhere
 from bayesmeta.tree.response import reading as reading_of
 
@@ -293,3 +295,9 @@ def require(condition: bool, problem: str, call: str) -> None:
     """Raise SpecError unless the tree holds what a plot draws; `call` is the function that makes it."""
     if not condition:
         raise SpecError(f"{problem}\n  {call} makes it")
+
+
+def fitted_means(tree: xr.DataTree) -> FloatArray:
+    """(n_rows, k) the fixed part of the model, offset included; NaN where a predictor is missing."""
+    with asked(df="z"):  # whatever the errors are, nobody asks for them
+        return predict(tree, interval=None)["mean"].to_numpy()

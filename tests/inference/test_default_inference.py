@@ -132,7 +132,7 @@ def test_pictures_draw_the_intervals_that_are_asked_for() -> None:
     assert bands[1] > 1.1 * bands[0]
     figure = bm.plots.bubble(fit, "ablat", statistics=True).figure
     texts = " ".join(text.get_text() for ax in figure.axes for text in ax.texts)
-    assert "F = 17.60, df 1 and 11" in " ".join(texts.split())
+    assert "F = 17.60, df = 1 and 11" in " ".join(texts.split())
     plt.close("all")
 
 

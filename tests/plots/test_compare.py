@@ -20,7 +20,7 @@ def results() -> dict[str, xr.DataTree]:
 
 def test_panels_hold_the_estimates_and_intervals_of_the_summaries() -> None:
     given = results()
-    beta, tau = bm.plots.compare(given, prob=0.8)
+    beta, tau = bm.plots.compare(given, prob=0.8, df="z")
     tables = [parameters(tree, 0.8) for tree in given.values()]
     assert [t.get_text() for t in beta.get_yticklabels()] == ["reml", "fixed", "Bayes"]
     np.testing.assert_allclose(

@@ -84,7 +84,7 @@ def test_other_predictors_are_held_and_said() -> None:
 
 def test_means_have_numbers_and_no_effect_a_line() -> None:
     ax = bm.plots.orchard(bm.fit(bcg()))
-    assert "0.47 [0.33, 0.68]" in [text.get_text() for text in ax.texts]
+    assert "0.47 [0.32, 0.71]" in [text.get_text() for text in ax.texts]
     assert [line.get_xdata()[0] for line in ax.lines if line.get_label() == "no effect"] == [1]
     ax.set_title("A title")
     assert crowded(ax.figure) == []

@@ -61,9 +61,14 @@ def together(text: str) -> str:
     return " ".join(piece.replace(" ", _KEPT_TOGETHER) for piece in pieces)
 
 
+def test_text(name: str, test: JointTest) -> str:
+    """A joint test as the line about heterogeneity has its own: "F = 0.82, df = 2 and 10, p = 0.4667"."""
+    return joint_in_words(name, test).replace(", df ", ", df = ")
+
+
 def between_note(test: JointTest, how: str) -> str:
     """The test of differences between the means of subgroups."""
-    return together(f"Subgroup differences ({how}): {joint_in_words('Q', test)}")
+    return together(f"Subgroup differences ({how}): {test_text('Q', test)}")
 
 
 def _taus(tree: xr.DataTree, spec: Spec, outcome: int, prob: float, bounds: bool) -> Iterator[str]:
@@ -130,7 +135,7 @@ def _moderators(tree: xr.DataTree, spec: Spec) -> str:
     if not tested.any():
         return ""
     used = reference_of_fit(tree, None, None, "the test of predictors")
-    return together(f"Moderators: {joint_in_words('Q', used.joint(np.eye(len(tested))[tested]))}")
+    return together(f"Moderators: {test_text('Q', used.joint(np.eye(len(tested))[tested]))}")
 
 
 def _i2(table: xr.Dataset) -> str:
