@@ -7,8 +7,10 @@ from bayesmeta._typing import FloatArray
 from bayesmeta.display.tables import number
 from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import ModelPriors
+from bayesmeta.priors.prior import Prior
 from bayesmeta.tree.posterior_draws import beta_draws
 
+_OF_NORMAL = {"mu", "sigma", "tau"}
 _VISIBLE = 0.05  # posterior SDs by which a mean must have moved to be worth a sentence
 
 
@@ -18,17 +20,24 @@ def flat_prior_means(mean: FloatArray, covariance: FloatArray, priors: ModelPrio
     The posterior is taken for normal: the precision and the pull of the prior are subtracted from it. None where a
     prior is neither normal nor flat, or is all that holds a coefficient.
     """
-    if any(prior.name not in ("Normal", *IMPROPER) for prior in priors.beta):
+    if not all(
+        prior.name in IMPROPER or (prior.name == "Normal" and set(prior.params) <= _OF_NORMAL) for prior in priors.beta
+    ):
         return None
-    normal = [prior.name == "Normal" for prior in priors.beta]
-    params = [prior.params if each else {} for prior, each in zip(priors.beta, normal, strict=True)]
-    weight = np.array([each["sigma"] ** -2.0 if each else 0.0 for each in params])
-    at = np.array([each.get("mu", 0.0) for each in params])
+    weight = np.array([_precision(prior) for prior in priors.beta])
+    at = np.array([prior.params.get("mu", 0.0) for prior in priors.beta])
     information = np.linalg.inv(covariance)
     own = information - priors.centring.T @ (weight[:, None] * priors.centring)
     if np.linalg.eigvalsh(own).min() <= 0:
         return None
     return np.asarray(np.linalg.solve(own, information @ mean - priors.centring.T @ (weight * at)))
+
+
+def _precision(prior: Prior) -> float:
+    """Of a normal prior, given as such or by its SD, which PyMC takes for 1 where neither is; 0 of a flat one."""
+    if prior.name in IMPROPER:
+        return 0.0
+    return prior.params["tau"] if "tau" in prior.params else prior.params.get("sigma", 1.0) ** -2.0
 
 
 def prior_effect(tree: xr.DataTree, priors: ModelPriors) -> str:

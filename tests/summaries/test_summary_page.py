@@ -168,6 +168,18 @@ def test_what_a_normal_prior_did_is_undone_exactly_for_a_normal_posterior() -> N
     priors = ModelPriors(betas, centring, (), (), ("Intercept", "x"), (True, True))
     flat = flat_prior_means(mean, np.linalg.inv(information), priors)
     np.testing.assert_allclose(flat, np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-9)
+    by_precision = Prior("Normal", mu=0.5, tau=4.0), Prior("Flat")
+    same = ModelPriors(by_precision, centring, (), (), ("Intercept", "x"), (True, True))
+    np.testing.assert_allclose(flat_prior_means(mean, np.linalg.inv(information), same), flat, rtol=1e-12)
+    by_default, explicit = (
+        ModelPriors((prior, Prior("Flat")), centring, (), (), ("Intercept", "x"), (True, True))
+        for prior in (Prior("Normal", mu=0.5), Prior("Normal", mu=0.5, sigma=1.0))
+    )
+    np.testing.assert_allclose(
+        flat_prior_means(mean, np.linalg.inv(information), by_default),
+        flat_prior_means(mean, np.linalg.inv(information), explicit),
+        rtol=1e-12,
+    )
     cauchy = ModelPriors((Prior("Cauchy", alpha=0, beta=1), Prior("Flat")), centring, (), (), ("a", "b"), (True, True))
     assert flat_prior_means(mean, np.linalg.inv(information), cauchy) is None
 
