@@ -1,7 +1,8 @@
 """Datasets and trees put together from parts that fit already, without what xarray's constructors compare and copy.
 
 Writing a tree takes as long as fitting a small model. Most of it went into aligning arrays that share their labels
-anyway, and into making an index of the same labels in one group after the other.
+anyway, and into making an index of the same labels in one group after the other. The way around is private to xarray:
+where a version of it does not have it, the public constructors take more time.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from xarray.indexes import Index, PandasIndex
+
+_AS_IT_IS = getattr(xr.Dataset, "_construct_direct", None)
+_BY_HAND = all(hasattr(xr.DataTree(), name) for name in ("_parent", "_children"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +43,19 @@ def table_of(
     variables : dimensions, array or number, and perhaps attributes of each.
     coords : the same, or `Labels` by dimension.
     """
-    # the public constructor with the same arguments gives the same dataset, in some ten times the time
+    about = dict(attrs) if attrs else None
     own: dict[Any, xr.Variable] = {name: _variable(*parts) for name, parts in variables.items()}
     indexes: dict[Any, Index] = {name: parts.index for name, parts in coords.items() if isinstance(parts, Labels)}
     labels = {
         name: parts.variable if isinstance(parts, Labels) else _variable(*parts) for name, parts in coords.items()
     }
-    return xr.Dataset._construct_direct(
-        own | labels, set(labels), attrs=dict(attrs) if attrs else None, indexes=indexes
-    )
+    if _AS_IT_IS is None:
+        public = {
+            name: parts.index.index if isinstance(parts, Labels) else labels[name] for name, parts in coords.items()
+        }
+        return xr.Dataset(own, public, about)
+    made: xr.Dataset = _AS_IT_IS(own | labels, set(labels), attrs=about, indexes=indexes)
+    return made
 
 
 def tree_of(attrs: Mapping[str, str], groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
@@ -56,6 +64,8 @@ def tree_of(attrs: Mapping[str, str], groups: Mapping[str, xr.Dataset]) -> xr.Da
     The groups' arrays are shared, their variables and attributes are copies.
     """
     root = xr.DataTree(table_of({}, {}, attrs))
+    if not _BY_HAND:
+        return xr.DataTree.from_dict({"/": root.to_dataset(), **groups})
     for name, table in groups.items():
         node = xr.DataTree(table, name=name)
         node._parent, root._children[name] = root, node

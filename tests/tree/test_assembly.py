@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
+from bayesmeta.tree import assembly
 from bayesmeta.tree.assembly import labels_of, table_of, tree_of
 
 VARIABLES = {
@@ -58,6 +59,18 @@ def test_questions_and_changes_work_as_ever() -> None:
     xr.testing.assert_identical(ours.sel(coef="b", unit=[2, 0]), theirs.sel(coef="b", unit=[2, 0]))
     xr.testing.assert_identical(ours.assign(more=ours["beta"] * 2), theirs.assign(more=theirs["beta"] * 2))
     xr.testing.assert_identical(ours.merge(theirs, compat="equals", join="exact"), theirs)
+
+
+def test_without_what_is_private_to_xarray_trees_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = bm.specify("effect ~ year", bm.datasets.load("school"), S="var", random="1 | district/study")
+    quick = bm.fit(spec)
+    monkeypatch.setattr(assembly, "_AS_IT_IS", None)
+    monkeypatch.setattr(assembly, "_BY_HAND", False)
+    ours, theirs = both({"message": "done"})
+    xr.testing.assert_identical(ours, theirs)
+    again = bm.fit(bm.specify("effect ~ year", bm.datasets.load("school"), S="var", random="1 | district/study"))
+    again.attrs["created_at"] = quick.attrs["created_at"]
+    xr.testing.assert_identical(quick, again)
 
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
