@@ -117,6 +117,8 @@ _PARAMETERS = {
     rho(L): Entry((*_SAMPLE, pair(L)), "their correlations, where these are free", _ONE_CORRELATION),
 }
 
+INFERENCE = "inference"
+
 ATTRIBUTES: Mapping[str, str] = {
     "bayesmeta_version": "version that wrote the tree",
     "backend": '"fit" or "sample"',
@@ -132,6 +134,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "arms": 'names of the two arms that effects compare (JSON), or ""',
     "arm_columns": 'of every outcome of `bm.effects` the columns that it was made from (JSON), or ""',
     "notes": "what was assumed when the model was specified (JSON)",
+    INFERENCE: "of a fit by a model file that says so: `vcov` and `df` of its coefficients (JSON)",
     "created_at": "when it was computed, UTC",
     "data_hash": "SHA-256 of y, offset, X, S, Z and groups",
     "group_hashes": "hashes of the attributes and of every variable (JSON), which readers compare",

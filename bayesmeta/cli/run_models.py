@@ -21,7 +21,7 @@ from bayesmeta.display.export import Page
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit as fit_model
 from bayesmeta.estimation.methods import method_named
-from bayesmeta.inference.reference import asked
+from bayesmeta.inference.reference import asked, declare
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
 from bayesmeta.summaries.compare import compare as compare_trees
@@ -200,6 +200,8 @@ class _Done:
         model = self.analysis.models[name]
         with asked(*model.inference):
             trees, page = run(model)
+            for tree in trees.values():
+                declare(tree, model.inference)
             printed = "" if self.json else str(page)
             self.records |= {key: tree_record(tree) for key, tree in trees.items()} if self.json else {}
         self.trees |= trees
@@ -229,8 +231,7 @@ def _print_tables(analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> dict[
     for title, members in analysis.tables.items():
         if set(members) <= set(trees):
             try:
-                with asked(*analysis.inference):
-                    echo(f"\n== {title}\n\n{compare_trees({name: trees[name] for name in members})}")
+                echo(f"\n== {title}\n\n{compare_trees({name: trees[name] for name in members})}")
             except BayesmetaError as error:
                 failures[title] = error
     return failures

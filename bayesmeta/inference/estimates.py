@@ -91,13 +91,13 @@ def estimates(
     >>> bm.estimates(fit)[["kind", "estimate", "se", "lower", "upper"]].round(3)
                            kind  estimate     se  lower  upper
     parameter
-    beta[Intercept]        beta    -0.745  0.186 -1.110 -0.381
+    beta[Intercept]        beta    -0.745  0.187 -1.152 -0.338
     tau[unit, Intercept]    tau     0.581  0.154  0.345  0.978
     tau2[unit, Intercept]   psi     0.338  0.179  0.119  0.956
     >>> bm.estimates(fit, scale="response")[["estimate", "se", "lower", "upper"]].head(1).round(4)
-                     estimate  se   lower   upper
+                     estimate  se  lower  upper
     parameter
-    beta[Intercept]    0.4746 NaN  0.3296  0.6835
+    beta[Intercept]    0.4746 NaN  0.316  0.713
     """
     with reading_once():
         on_response(tree, scale)  # before anything is computed

@@ -67,9 +67,9 @@ def exceedance(
     >>> import bayesmeta as bm
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"))
     >>> bm.exceedance(fit, below=0).to_dataframe().round(3)
-                   mean  lower  upper
+                 mean  lower  upper
     row outcome
-    0   logor      0.9  0.643  0.986
+    0   logor     0.9  0.604  0.989
     """
     if (below is None) == (above is None):
         raise SpecError("exceedance takes one threshold: below=0 or above=0")

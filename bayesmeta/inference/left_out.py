@@ -15,7 +15,7 @@ from bayesmeta._validation import check_probability, did_you_mean, listing, show
 from bayesmeta.errors import AssumptionWarning, BayesmetaError, ConvergenceWarning, DataError, SpecError, warn
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.estimates import estimates
-from bayesmeta.inference.reference import Tests, Vcov, asks_in_one_way, reference_of_fit
+from bayesmeta.inference.reference import Asked, Tests, Vcov, asks_in_one_way, declare, declared, reference_of_fit
 from bayesmeta.inference.subset import of_rows
 from bayesmeta.model.identification import check_rank
 from bayesmeta.model.spec import Level, Spec
@@ -98,9 +98,9 @@ def leave_one_out(
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
     >>> bm.leave_one_out(fit)[["left_out", "estimate", "se", "tau2", "I2"]].head(3).round(4)
                   left_out  estimate      se    tau2       I2
-    0           Aronson (1948)   -0.7368  0.1963  0.3616  93.0794
-    1  Ferguson & Simes (1949)   -0.6816  0.1866  0.3142  92.0727
-    2   Rosenthal et al (1960)   -0.7155  0.1924  0.3464  92.8079
+    0           Aronson (1948)   -0.7368  0.2002  0.3616  93.0794
+    1  Ferguson & Simes (1949)   -0.6816  0.1867  0.3142  92.0727
+    2   Rosenthal et al (1960)   -0.7155  0.1951  0.3464  92.8079
     """
     refits = _refits(tree, prob, scale, "leave_one_out")
     groups = _groups(refits.spec, by, "leave_one_out")
@@ -171,8 +171,8 @@ def cumulative(
     >>> bm.cumulative(fit, order="year")[["added", "order", "k", "estimate", "lower", "upper"]].head(3).round(3)
                      added  order  k  estimate  lower  upper
     0           Aronson (1948)   1948  1    -0.939 -2.110  0.233
-    1  Ferguson & Simes (1949)   1949  2    -1.398 -2.109 -0.688
-    2   Stein & Aronson (1953)   1953  3    -1.061 -1.434 -0.687
+    1  Ferguson & Simes (1949)   1949  2    -1.398 -6.006  3.209
+    2   Stein & Aronson (1953)   1953  3    -1.061 -1.881 -0.241
     """
     refits = _refits(tree, prob, scale, "cumulative")
     groups = _groups(refits.spec, by, "cumulative")
@@ -215,7 +215,7 @@ class Refits:
     """The model of a tree, to be fitted to some of its rows.
 
     outcomes : of the coefficients, "" for those of several.  readings : how coefficients are read.
-    variances : by column of the table.
+    variances : by column of the table.  inference : what the tree declares for its coefficients.
     """
 
     spec: Spec
@@ -225,6 +225,7 @@ class Refits:
     readings: Mapping[str, Reading]
     variances: Mapping[str, Sequence[_Variance]]
     response: bool
+    inference: Asked
 
     def table(self, what: str, groups: Groups, parts: Sequence[BoolArray], names: Sequence[str]) -> pd.DataFrame:
         """Rows of all parts.  names : of the groups that are left out of them, or added in them."""
@@ -253,7 +254,9 @@ class Refits:
             try:
                 check_rank(part.X, part.coef)
                 # a variance between groups takes two of them, which moments ask for
-                return fit(part, self.method if len(part.y) > 1 else "fixed", random_effects=False)
+                own = fit(part, self.method if len(part.y) > 1 else "fixed", random_effects=False)
+                declare(own, self.inference)
+                return own
             except BayesmetaError:
                 return None
 
@@ -317,6 +320,7 @@ def _refits(tree: xr.DataTree, prob: float, scale: Scale | None, what: str) -> R
         readings=readings,
         variances=_columns([_Variance(*row) for row in variances[["level", "term", "outcome"]].to_numpy().tolist()]),
         response=response,
+        inference=declared(tree),
     )
 
 

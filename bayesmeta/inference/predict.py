@@ -121,9 +121,9 @@ def predict(
     0.181
     >>> bcg = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
     >>> bm.predict(bcg, {}, interval="prediction", scale="response").to_dataframe().round(3)
-                   mean  lower  upper
+                  mean  lower  upper
     row outcome
-    0   logor     0.475  0.144   1.57
+    0   logor    0.475  0.126  1.795
     """
     if interval is not None:
         check_choice(interval, ("confidence", "prediction"), "interval")
@@ -215,7 +215,11 @@ def blup(
     """
     check_choice(kind, ("outcome", "residual"), "kind")
     check_choice(se, ("exact", "paper"), "se")
-    used, read = _asked(tree, vcov, df), reading(tree, scale, DIFFERENCE if kind == "residual" else EFFECT)
+    prob, used, read = (
+        check_probability(prob),
+        _asked(tree, vcov, df),
+        reading(tree, scale, DIFFERENCE if kind == "residual" else EFFECT),
+    )
     if is_posterior(tree):
         return posterior_predict.blup(tree, level, kind, se, prob, read)
     spec, effects = _random_effects(tree)

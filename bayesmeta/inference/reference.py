@@ -3,6 +3,7 @@
 Everything that tests or brackets coefficients asks here, with the two arguments `vcov` and `df` as users write them.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +18,7 @@ from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_keys, check_mapping
+from bayesmeta._validation import check_choice, check_keys, check_mapping, shown
 from bayesmeta.errors import BoundaryWarning, SpecError, warn
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.estimation.units import one_effect_a_row
@@ -218,7 +219,7 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
         _refuse(df, "df")
         return None
     if vcov is None and df is None:
-        vcov, df = _ASKED.get()
+        vcov, df = _ASKED.get() if _ASKED.get() != NOTHING else declared(tree)
     kind, cluster = _sandwich_of(vcov)
     with reading_once():
         df = _default_df(tree, kind) if df is None else _check_df(kind, df)
@@ -230,6 +231,27 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
             return Reference(MODEL, NORMAL, beta, cov, Constant(np.inf))
         cov, calibration = adjusted.KINDS[df](tree)
         return Reference(MODEL, df, beta, cov, calibration)
+
+
+def declare(tree: xr.DataTree, inference: Asked) -> None:
+    """Write into a fit how the file that declares its model wants it tested, which holds until something is asked."""
+    if inference != NOTHING and not is_posterior(tree):
+        tree.attrs[schema.INFERENCE] = json.dumps(inference._asdict())
+
+
+def declared(tree: xr.DataTree) -> Asked:
+    """What `declare` has written; nothing where there is none."""
+    written = tree.attrs.get(schema.INFERENCE)
+    if written is None:
+        return NOTHING
+    try:
+        table = json.loads(written)
+        return check_asked(table.get("vcov"), table.get("df"))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SpecError(
+            f"attribute {schema.INFERENCE!r} of the tree is {shown(written)}, not what this package writes: {error}\n"
+            f"  give df= or vcov=, or del tree.attrs['{schema.INFERENCE}']"
+        ) from None
 
 
 def _default_df(tree: xr.DataTree, kind: str) -> str:

@@ -99,7 +99,7 @@ def leave_one_out(
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
     >>> ax = bm.plots.leave_one_out(fit)
     >>> [text.get_text() for text in ax.texts if text.get_text().startswith("0.51")]
-    ['0.51 [0.35, 0.73]']
+    ['0.51 [0.34, 0.76]']
     """
     check_boolean(statistics, "statistics")
     terms = _terms(tree, outcome, term)

@@ -71,10 +71,10 @@ def methods_text(
     >>> import bayesmeta as bm
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
     >>> text = bm.methods_text(fit)
-    >>> text.results[:76]
-    'The pooled odds ratio was 0.47 (95% CI 0.33 to 0.68; z = −4.01, p < 0.0001).'
+    >>> text.results[:80]
+    'The pooled odds ratio was 0.47 (95% CI 0.32 to 0.71; t(12) = −3.99, p = 0.0018).'
     >>> len(text.references), text.references[0][:24]
-    (7, 'Sera F, Armstrong B, Bla')
+    (8, 'Sera F, Armstrong B, Bla')
     """
     prob = check_probability(prob)
     with reading_once():

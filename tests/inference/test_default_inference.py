@@ -228,6 +228,25 @@ def test_commands_follow_the_file_and_options_the_command(tmp_path: Path, monkey
     assert "df=&#39;kenward-roger&#39;" in html or "df='kenward-roger'" in html
 
 
+def test_saved_results_keep_what_the_file_says(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("schools.toml").write_text(FILE)
+    app(["fit", "schools.toml"], standalone_mode=False)
+    fitted = capsys.readouterr().out
+    trees = bm.load("schools.nc")
+    assert bm.estimates(trees["one"]).attrs["df"] == "residual"
+    assert bm.estimates(trees["two"]).attrs["vcov"] == "CR2"
+    assert bm.estimates(trees["one"], df="z").attrs["df"] == "z"
+    assert (bm.leave_one_out(trees["one"])["df"] < 55).all()
+    assert str(bm.summary(trees["one"])) in fitted
+    with asked(df="z"):
+        assert bm.estimates(trees["two"]).attrs["df"] == "z"
+    for wrong in ("{", '["a"]', '{"df": "t"}'):
+        trees["one"].attrs["inference"] = wrong
+        with pytest.raises(bm.SpecError):
+            bm.estimates(trees["one"])
+
+
 def test_a_report_follows(tmp_path: Path) -> None:
     fit = bm.fit(bcg())
     by_default, normal = (bm.report(fit, df=df).html for df in (None, "z"))

@@ -47,7 +47,7 @@ def close(ours: pd.Series, theirs: list[float]) -> None:
 
 
 def test_without_each_study_as_leave1out(fit: Any, bcg: pd.DataFrame, metafor: Any) -> None:
-    table, theirs = bm.leave_one_out(fit), metafor["bcg"]["leave1out"]
+    table, theirs = bm.leave_one_out(fit, df="z"), metafor["bcg"]["leave1out"]
     assert [name.split(" (")[0] for name in table["left_out"]] == list(bcg["author"])
     assert set(table["k"]) == {12}
     for ours, name in (COLUMNS | VARIATION).items():
@@ -57,7 +57,7 @@ def test_without_each_study_as_leave1out(fit: Any, bcg: pd.DataFrame, metafor: A
 
 
 def test_one_study_more_at_a_time_as_cumul(fit: Any, bcg: pd.DataFrame, metafor: Any) -> None:
-    table, theirs = bm.cumulative(fit, "year"), metafor["bcg"]["cumul"]
+    table, theirs = bm.cumulative(fit, "year", df="z"), metafor["bcg"]["cumul"]
     assert table["order"].tolist() == theirs["order"] == sorted(bcg["year"])
     assert table["k"].tolist() == list(range(1, 14))
     for ours, name in COLUMNS.items():
@@ -70,7 +70,7 @@ def test_one_study_more_at_a_time_as_cumul(fit: Any, bcg: pd.DataFrame, metafor:
 
 def test_with_a_predictor(bcg: pd.DataFrame, metafor: Any) -> None:
     spec = bm.specify("logor ~ ablat", bcg, S="logorvar", measure="logor")
-    table, theirs = bm.leave_one_out(bm.fit(spec)), metafor["bcg_ablat"]
+    table, theirs = bm.leave_one_out(bm.fit(spec), df="z"), metafor["bcg_ablat"]
     assert table["term"].tolist() == ["Intercept", "ablat"] * 13
     close(table["estimate"], theirs["beta"])
     close(table["se"], theirs["se"])

@@ -222,7 +222,7 @@ def forest(
     >>> fit = bm.fit(bm.specify("logrr ~ 1", bcg, S="logrrvar", measure="logrr"))
     >>> ax = bm.plots.forest(fit, labels=bcg["author"], columns={"TB": bcg["tpos"], "controls": bcg["cpos"]})
     >>> [text.get_text() for text in ax.texts if text.get_text().startswith("0.49")]
-    ['0.49 [0.34, 0.70]']
+    ['0.49 [0.33, 0.73]']
     """
     switches = {"blup": blup, "prediction": prediction, "weights": weights, "common": common, "statistics": statistics}
     for name, value in switches.items():
