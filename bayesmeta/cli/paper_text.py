@@ -13,6 +13,7 @@ from bayesmeta.cli.presentation import read_results
 from bayesmeta.cli.run_models import chosen_models
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.reference import declare
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.summaries.methods_text import MethodsText, methods_text
 from bayesmeta.toml_files import is_declared
@@ -66,6 +67,7 @@ def _texts(
         declared = analysis.models[name]
         try:
             tree = fit(declared.spec, method=declared.method)
+            declare(tree, declared.inference)
             tested.check([tree])
             yield name, methods_text(tree, prob, scale, **tested.of(tree))
         except BayesmetaError as error:

@@ -9,6 +9,7 @@ import xarray as xr
 
 import bayesmeta as bm
 from bayesmeta import tree_schema as schema
+from bayesmeta.inference.reference import Asked, declare
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.toml_files import bundled
 from bayesmeta.tree import schema_check
@@ -74,6 +75,7 @@ def test_every_entry_of_a_sampled_tree_is_described_and_every_group_is_in_some_t
     spec = load_analysis(bundled()["smoking"]).models["unstr"].spec
     sampled = bm.sample(spec, draws=10, tune=20, chains=2, random_seed=1, progress=False)
     fitted = bm.fit(spec)
+    declare(fitted, Asked(df="z"))
     assert not list(problems(sampled))
     assert {*sampled.children, *fitted.children} == set(schema.TREE)
     assert {*sampled.attrs, *fitted.attrs} == set(schema.ATTRIBUTES)
