@@ -272,7 +272,7 @@ def test_methods_reads_model_files_and_results(directory: Path) -> None:
 
 
 def test_methods_as_json_markdown_and_latex(directory: Path) -> None:
-    text = bm.methods_text(bm.fit(load_analysis("bcg").models["ml"].spec, "ml"))
+    text = bm.methods_text(bm.fit(load_analysis("bcg").models["ml"].spec, "ml"), df="z")  # as the file says
     line = ["methods", "bcg", "--model", "ml"]
     record = json.loads(RUN.invoke(app, [*line, "--json"]).output)
     assert record["failures"] == {}
