@@ -218,12 +218,12 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
         _refuse(vcov, "vcov")
         _refuse(df, "df")
         return None
-    if vcov is None and df is None:
-        vcov, df = _ASKED.get() if _ASKED.get() != NOTHING else declared(tree)
-    kind, cluster = _sandwich_of(vcov)
     with reading_once():
-        df = _default_df(tree, kind) if df is None else _check_df(kind, df)
         estimate = group(tree, schema.ESTIMATE)
+        if vcov is None and df is None:
+            vcov, df = _ASKED.get() if _ASKED.get() != NOTHING else declared(tree)
+        kind, cluster = _sandwich_of(vcov)
+        df = _default_df(tree, kind) if df is None else _check_df(kind, df)
         beta, cov = estimate["beta"].to_numpy(), estimate["beta_cov"].to_numpy()
         if kind != MODEL:
             return _robust(tree, beta, cov, kind, cluster, df)

@@ -109,7 +109,7 @@ def test_comparisons_of_categories() -> None:
     tree = fitted("logor ~ alloc + ablat")
     theirs = me.avg_comparisons(bm.to_marginaleffects(tree), variables="alloc").sort("contrast")
     assert theirs["contrast"].to_list() == ["random - alternate", "systematic - alternate"]
-    rows = bm.estimates(tree).loc[["beta[alloc[T.random]]", "beta[alloc[T.systematic]]"]]
+    rows = bm.estimates(tree, df="z").loc[["beta[alloc[T.random]]", "beta[alloc[T.systematic]]"]]
     np.testing.assert_allclose(theirs["estimate"].to_numpy(), rows["estimate"], rtol=1e-8)
     np.testing.assert_allclose(theirs["std_error"].to_numpy(), rows["se"], rtol=1e-8)
 
