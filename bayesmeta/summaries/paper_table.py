@@ -107,7 +107,7 @@ def table(
         _refuse(asked, "what prints itself has these already")
         tables = source.paper()
     elif isinstance(source, xr.DataTree) and "bayesmeta_version" in source.attrs and schema.CONSTANT in source.children:
-        if of == "heterogeneity":
+        if isinstance(of, str) and of == "heterogeneity":
             _refuse({"vcov": vcov, "df": df}, "heterogeneity is tested by Cochran's Q")
         tables = _of_tree(source, of, columns, prob, scale)
     else:
