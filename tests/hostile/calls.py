@@ -219,7 +219,10 @@ CALLS: dict[str, Call] = {
             ),
             "psi": STRUCTURES,
             "common": Kind(is_none, ("'x + f'", "'1'", "['x']")),
-            "offset": Kind(is_none, ("'g'", "['x']", "D.g", "np.ones(9)", "['1'] * 10", "[True] * 10")),
+            "offset": Kind(  # also that of a predictor, or of the variances: a number in every row
+                lambda value: value is None or words("x", "v", "y").admits(value),
+                ("'g'", "['x']", "D.g", "np.ones(9)", "['1'] * 10", "[True] * 10"),
+            ),
             "S_correlation": Kind(is_none),
             "groups": Kind(is_none, ("'g'", "['g']", "D.g")),
             "measure": MEASURES,
@@ -426,7 +429,7 @@ CALLS: dict[str, Call] = {
         {
             "tree": FIT,
             "terms": names("x", "f"),
-            "data": Kind(is_beside_rows),
+            "data": optional(Kind(is_beside_rows)),  # None: the columns in the tree
         },
     ),
     "sample": Call(
@@ -600,7 +603,7 @@ CALLS: dict[str, Call] = {
                 lambda value: (
                     value is None
                     or (isinstance(value, list | tuple) and not value)
-                    or (isinstance(value, np.ndarray) and value.shape == (0,))
+                    or (isinstance(value, np.ndarray | pd.Series | pd.Index) and value.shape == (0,))
                     or names("confidence", "prediction").admits(value)
                 ),
                 ("['confidence', 'zz']",),
