@@ -81,7 +81,8 @@ def predict(
     -------
     Dataset
         Over (row, outcome): `mean`; `se`, its standard error, for "prediction" the standard deviation of the new effect
-        about `mean`; with an interval `lower` and `upper`, by quantiles of the reference distribution. On the response
+        about `mean`, that of the model unless `vcov` or `df` is given; with an interval `lower` and `upper`, by the
+        reference distribution and its covariance. On the response
         scale the bounds are transformed, of a posterior every draw, and there is no `se`, which has no counterpart. A
         row with a missing predictor is NaN, as is a row of the data that was dropped because of its predictors; missing
         outcomes are predicted. Of a posterior, mean and SD of the draws, and their quantiles as an equal-tailed
@@ -145,6 +146,9 @@ def predict(
         variance += quadratic(spec.design.random(each.name, rows.frame), estimate[schema.psi(each.name)].to_numpy())
     dfs = used.dfs(X.reshape(-1, X.shape[-1])).reshape(mean.shape) if own is None else riley_df(spec, own)
     statistics = normal(mean, np.sqrt(variance), t_quantile(prob, dfs))
+    if vcov is None and df is None:  # nobody asked for another covariance than that in the tree
+        of_model = quadratic(X, estimate["beta_cov"].to_numpy())
+        statistics["se"] = np.sqrt(variance - quadratic(X, used.cov) + of_model)
     if own == NAGASHIMA:
         bounds = nagashima(spec, X[:, 0], prob, draws, random_seed)
         statistics |= {name: bound[:, None] + offset for name, bound in zip(("lower", "upper"), bounds, strict=True)}
