@@ -186,24 +186,22 @@ def _not_specified(analysis: Analysis, names: Sequence[str]) -> dict[str, Bayesm
 
 @dataclass
 class _Done:
-    """What has been run: the trees, in the end all in one file, and pages or records that are not printed yet."""
+    """What has been run: the trees, in the end all in one file, and the pages that are not printed yet."""
 
     analysis: Analysis
     path: Path
     json: bool
     trees: Trees = field(default_factory=dict)
     pages: list[str] = field(default_factory=list)
-    records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, name: str, run: Run) -> None:
         """Run a model; what is printed of it follows the file's own inference."""
         model = self.analysis.models[name]
-        with asked(*model.inference):
+        with asked(*model.inference):  # by the page, which the run makes
             trees, page = run(model)
-            for tree in trees.values():
-                declare(tree, model.inference)
-            printed = "" if self.json else str(page)
-            self.records |= {key: tree_record(tree) for key, tree in trees.items()} if self.json else {}
+            printed = str(page)
+        for tree in trees.values():
+            declare(tree, model.inference)
         self.trees |= trees
         self.pages.append(f"\n== {f'{name}: {model.what}'.rstrip(': ')}\n\n{printed}")
 
@@ -221,7 +219,7 @@ class _Done:
             "title": self.analysis.title,
             "citation": self.analysis.citation,
             "saved": str(self.path) if self.trees else None,
-            "results": self.records,
+            "results": {name: tree_record(tree) for name, tree in self.trees.items()},
         }
 
 

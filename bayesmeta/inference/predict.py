@@ -141,14 +141,13 @@ def predict(
     estimate = group(tree, schema.ESTIMATE)
     rows = Rows.of(spec, newdata)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)[:, None]
-    mean, variance = X @ used.beta + offset, quadratic(X, used.cov)
+    mean, between = X @ used.beta + offset, np.zeros(X.shape[:2])
     for each in levels:
-        variance += quadratic(spec.design.random(each.name, rows.frame), estimate[schema.psi(each.name)].to_numpy())
+        between += quadratic(spec.design.random(each.name, rows.frame), estimate[schema.psi(each.name)].to_numpy())
     dfs = used.dfs(X.reshape(-1, X.shape[-1])).reshape(mean.shape) if own is None else riley_df(spec, own)
-    statistics = normal(mean, np.sqrt(variance), t_quantile(prob, dfs))
+    statistics = normal(mean, np.sqrt(quadratic(X, used.cov) + between), t_quantile(prob, dfs))
     if vcov is None and df is None:  # nobody asked for another covariance than that in the tree
-        of_model = quadratic(X, estimate["beta_cov"].to_numpy())
-        statistics["se"] = np.sqrt(variance - quadratic(X, used.cov) + of_model)
+        statistics["se"] = np.sqrt(quadratic(X, estimate["beta_cov"].to_numpy()) + between)
     if own == NAGASHIMA:
         bounds = nagashima(spec, X[:, 0], prob, draws, random_seed)
         statistics |= {name: bound[:, None] + offset for name, bound in zip(("lower", "upper"), bounds, strict=True)}

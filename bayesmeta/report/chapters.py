@@ -6,7 +6,6 @@ from itertools import takewhile
 
 import xarray as xr
 
-from bayesmeta.inference.reference import NOTHING, Asked
 from bayesmeta.report.sections.model import same_model
 from bayesmeta.report.sections.results import Trees
 from bayesmeta.tree.posterior_draws import is_posterior
@@ -20,7 +19,6 @@ class Chapter:
 
     name : "" for a single model without a name. summary : one line about it. sampling : S as the model file gives it.
     priors : the result of `bm.sensitivity`. no_priors : why there is none.
-    inference : how coefficients of its fits are tested.
     """
 
     name: str
@@ -29,10 +27,9 @@ class Chapter:
     sampling: str = ""
     priors: xr.Dataset | None = None
     no_priors: str = ""
-    inference: Asked = NOTHING
 
 
-def chapters_of(trees: Mapping[str, xr.DataTree], no_priors: str = "", inference: Asked = NOTHING) -> list[Chapter]:
+def chapters_of(trees: Mapping[str, xr.DataTree], no_priors: str = "") -> list[Chapter]:
     """Chapters in order of first appearance, each with its fits followed by its posteriors.
 
     A chapter is named by the words that the names of its trees begin with, such as "year" for "year_ml" and
@@ -47,9 +44,7 @@ def chapters_of(trees: Mapping[str, xr.DataTree], no_priors: str = "", inference
         ordered = sorted(own.items(), key=lambda item: is_posterior(item[1]))
         renamed = {name[len(start) :].strip(_SEPARATORS) or str(tree.attrs["method"]): tree for name, tree in ordered}
         title = start.strip(_SEPARATORS) or str(i)
-        chapters.append(
-            Chapter(title if len(by_model) > 1 or start else "", renamed, no_priors=no_priors, inference=inference)
-        )
+        chapters.append(Chapter(title if len(by_model) > 1 or start else "", renamed, no_priors=no_priors))
     return chapters
 
 

@@ -18,7 +18,7 @@ from bayesmeta.bayes.waiting import several
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
-from bayesmeta.inference.reference import Asked, check_asked
+from bayesmeta.inference.reference import Asked, asked, check_asked, declare
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Spec
 from bayesmeta.model_files.figures import KINDS, Figure, draw
@@ -139,8 +139,7 @@ def _of_models(
     }
     codes = (_command(analysis.path, out, options), _python(analysis, chapters, out, options))
     figures = [drawing for figure in analysis.figures.values() for drawing in _declared(figure, analysis, trees)]
-    about = (analysis.title, analysis.citation)
-    return render(page(*about, chapters, codes, prob, tables, figures, one, analysis.inference))
+    return render(page(analysis.title, analysis.citation, chapters, codes, prob, tables, figures, one))
 
 
 def _declared(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) -> Iterator[Drawing]:
@@ -166,7 +165,9 @@ def _draw(figure: Figure, analysis: Analysis, trees: Mapping[str, xr.DataTree]) 
     for label, name in figure.models.items():
         method = figure.method or trees[name].attrs["method"]
         own = trees[name].attrs["method"] == method
-        chosen[label] = trees[name] if own else fit(analysis.models[name].spec, method=method)
+        model = analysis.models[name]
+        chosen[label] = trees[name] if own else fit(model.spec, method=method)
+        declare(chosen[label], model.inference)
     data = analysis.models[next(iter(figure.models.values()))].source.frame
     return next(iter(draw(replace(figure, title=""), chosen, data).values()))
 
@@ -205,8 +206,9 @@ def _chapter(
 ) -> Chapter:
     method = options.method or model.method
     trees = {method: fit(model.spec, method=method)}
+    declare(trees[method], model.inference)
     sampling = _plain(model.settings.get("S", {"se": model.settings.get("se")}))
-    chapter = Chapter(model.name, trees, model.what, sampling, inference=model.inference)
+    chapter = Chapter(model.name, trees, model.what, sampling)
     if not options.bayes:
         return chapter
     spec = homogeneous(model.spec) if method_named(method).zero_psi else model.spec
@@ -236,9 +238,10 @@ def _of_results(path: Path, out: Path, options: ReportOptions, prob: float) -> R
     if options.model is not None:
         trees = {name: trees[name] for name in _chosen(list(trees), options.model, path)}
     named = {name or str(tree.attrs["method"]): tree for name, tree in trees.items()}
-    chapters = chapters_of(named, _SAVED, options.inference)
+    chapters = chapters_of(named, no_priors=_SAVED)
     codes = (_command(path, out, options), code_of(named, f"bm.load({path.as_posix()!r})"))
-    return render(page(path.stem, "", chapters, codes, prob, inference=options.inference))
+    with asked(*options.inference):
+        return render(page(path.stem, "", chapters, codes, prob))
 
 
 def _chosen(models: Sequence[str], name: str | None, path: Path) -> list[str]:

@@ -7,8 +7,7 @@ import xarray as xr
 
 from bayesmeta import plots
 from bayesmeta.display import remarks
-from bayesmeta.inference.reference import NOTHING, Asked, asked
-from bayesmeta.report.blocks import Block, Code, Finding, ReportPage, Section, blocks, notes, numbered, paragraphs
+from bayesmeta.report.blocks import Block, Code, ReportPage, Section, blocks, notes, numbered, paragraphs
 from bayesmeta.report.chapters import Chapter
 from bayesmeta.report.pictures import Drawing, pictures
 from bayesmeta.report.sections import drawings as d
@@ -34,38 +33,31 @@ def page(
     tables: Mapping[str, Trees] | None = None,
     figures: Sequence[Drawing] = (),
     main: str = "",
-    inference: Asked = NOTHING,
 ) -> ReportPage:
     """The whole page.
 
     tables : results to be shown side by side, across models. figures : those of the file. main : the chapter that the
-    page begins with; by default the first. inference : how coefficients are tested outside the chapters.
+    page begins with; by default the first.
     """
     several = len(chapters) > 1
     chapters = sorted(chapters, key=lambda chapter: chapter.name != main) if main else chapters
     seen: dict[object, str] = {}
     parts: list[Section] = []
-    opening: list[tuple[str, tuple[Finding, ...]]] = []
     for chapter in chapters:
-        with asked(*chapter.inference):
-            sections = chapter_sections(chapter, prob, seen, short=chapter is not chapters[0])
-            answer = findings(chapter.trees, prob)
-        opening.append((chapter.name if several else "", answer))
+        sections = chapter_sections(chapter, prob, seen, short=chapter is not chapters[0])
         if several:
             intro = blocks(paragraphs(chapter.summary))
             parts.append(Section(f"Model {chapter.name}", intro, tuple(replace(s, of=chapter.name) for s in sections)))
         else:
             parts += sections
-    with asked(*inference):
-        side = [Section(name, _side_by_side(trees, prob)) for name, trees in (tables or {}).items()]
-        drawn = [Section("Figures", _drawn(figures))] if figures else []
-    with asked(*chapters[0].inference):
-        first = _drawn([d.first(chapters[0].trees, prob)])
+    side = [Section(name, _side_by_side(trees, prob)) for name, trees in (tables or {}).items()]
     across = [Section("Models side by side", (), tuple(side))] if side else []
+    drawn = [Section("Figures", _drawn(figures))] if figures else []
     trees = {_name(chapter, name): tree for chapter in chapters for name, tree in chapter.trees.items()}
+    opening = tuple((chapter.name if several else "", findings(chapter.trees, prob)) for chapter in chapters)
     written = max(str(tree.attrs["created_at"]) for tree in trees.values())[:10]
     sections_ = numbered([*across, *parts, *drawn, *_last(trees, codes, citation)])
-    return ReportPage(title, citation, tuple(opening), sections_, written, first)
+    return ReportPage(title, citation, opening, sections_, written, _drawn([d.first(chapters[0].trees, prob)]))
 
 
 def _last(trees: Trees, codes: tuple[Code, ...], citation: str) -> list[Section]:

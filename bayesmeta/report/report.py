@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayesmeta._validation import check_type
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.reference import Asked, Vcov
+from bayesmeta.inference.reference import Vcov, asked
 from bayesmeta.measures import measure
 from bayesmeta.report.chapters import Chapter, chapters_of
 from bayesmeta.report.page import page
@@ -93,12 +93,11 @@ def report(
         check_type(text, str, what)
     check_named(report, named)
     by_name = compare(*trees, names=names, prob=prob, scale=None, vcov=vcov, df=df, **named).trees
-    inference = Asked(vcov, df)
-    chapters = chapters_of(by_name, "Not passed to bm.report; bm.sensitivity makes it.", inference)
+    chapters = chapters_of(by_name, no_priors="Not passed to bm.report; bm.sensitivity makes it.")
     if sensitivity is not None:
         chapters = [_with_priors(chapters, sensitivity)]
-    heading = title or default_title(by_name)
-    rendered = render(page(heading, citation, chapters, (code_of(by_name),), prob, inference=inference))
+    with asked(vcov, df):
+        rendered = render(page(title or default_title(by_name), citation, chapters, (code_of(by_name),), prob))
     if path is not None:
         rendered.save(path)
     return rendered

@@ -199,9 +199,9 @@ def forest(
     in the model are listed with the reason, and an outcome that a row lacks is marked as not reported.
 
     Below are Cochran's Q with its test, I2 and tau2 (of a posterior tau), with the Q-profile interval where each row
-    has one random effect, and the Wald test of the pooled estimate or of the predictors. Differences between subgroups
-    are tested by Q between their means: with the covariance of the coefficients of one model, which assumes the same
-    tau2 in all, or by separate fits, each with its own tau2; the plot says which.
+    has one random effect, and the test of the pooled estimate or of the predictors. Differences between subgroups are
+    tested by F or Q: with the covariance of the coefficients of one model, which assumes the same tau2 in all, or by
+    separate fits, each with its own tau2; the plot says which.
 
     Weights are those of generalised least squares, a row of (X' Sigma^-1 X)^-1 X' Sigma^-1 with the estimated Psi in
     Sigma; for a posterior their mean over draws, which gives the posterior mean of a coefficient with a flat prior.
