@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
+from scipy.special import chdtri
 
 from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
@@ -62,7 +63,8 @@ class Constant(Calibration):
 
 
 Adjusted = tuple[FloatArray, Calibration]  # covariance of the coefficients, and their distribution
-SECOND_ORDER = "kenward-roger-second-order"
+SECOND_ORDER, SCALED = "kenward-roger-second-order", "satterthwaite-scaled"
+_LEAST_AGREEMENT = 0.25
 _NEARLY = 1e-12
 _ZERO = 1e-6  # differences of numbers of the size of one, which the search for Psi gives some eight digits
 
@@ -143,6 +145,20 @@ def _satterthwaite(tree: xr.DataTree) -> Adjusted:
     return terms.cov, Satterthwaite(terms)
 
 
+def _satterthwaite_scaled(tree: xr.DataTree) -> Adjusted:
+    """Knapp and Hartung's factor for any model (Jackson and Riley 2014, Stat. Med. 33:541-554), bounded below.
+
+    Satterthwaite's intervals are too wide where variances are estimated at zero, which shows in the factor. Effects
+    that agree by chance would make it absurdly small, so it stays above its lower quartile where effects do not vary.
+    """
+    spec, at_psi = spec_from_tree(tree), _weighting(tree)
+    terms, df = _terms(tree, SCALED, at_psi), residual_df(spec)
+    residual = (spec.y - spec.offset - spec.X @ group(tree, schema.ESTIMATE)["beta"].to_numpy())[:, None]
+    mean_square = float((residual * at_psi(residual)).sum()) / df
+    least = float(chdtri(df, 1 - _LEAST_AGREEMENT)) / df
+    return terms.cov * max(least, mean_square), Satterthwaite(terms)
+
+
 def _kenward_roger(tree: xr.DataTree) -> Adjusted:
     terms = _terms(tree, "kenward-roger")
     return terms.adjusted, KenwardRoger(terms)
@@ -158,7 +174,7 @@ def _second_order(tree: xr.DataTree) -> Adjusted:
     return terms.adjusted, KenwardRoger(terms)
 
 
-def _terms(tree: xr.DataTree, df: str, second_order: bool = False) -> SmallSample:
+def _terms(tree: xr.DataTree, df: str, at_psi: Weighting | None = None, second_order: bool = False) -> SmallSample:
     method = method_of(tree)
     if method.likelihood != "restricted":
         raise SpecError(
@@ -167,12 +183,16 @@ def _terms(tree: xr.DataTree, df: str, second_order: bool = False) -> SmallSampl
         )
     spec, estimate = spec_from_tree(tree), group(tree, schema.ESTIMATE)
     xi, place = estimate["xi"].to_numpy(), free_of_levels(tree)
-    psi = [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
     levels = [(level.structure, xi[place[level.name]], level.dim) for level in spec.levels]
     slopes = [structure.variance_slopes(own, dim) if dim else np.zeros((0, 0, 0)) for structure, own, dim in levels]
     bends = [structure.variance_bends(own, dim) if dim else np.zeros((0, 0, 0, 0)) for structure, own, dim in levels]
-    at_psi, cov = weighting_of(spec, psi), _model_cov(tree)
+    at_psi, cov = at_psi or _weighting(tree), _model_cov(tree)
     return kernel.small_sample(spec.X, spec.statistics, at_psi, cov, slopes, bends if second_order else None)
+
+
+def _weighting(tree: xr.DataTree) -> Weighting:
+    spec, estimate = spec_from_tree(tree), group(tree, schema.ESTIMATE)
+    return weighting_of(spec, [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels])
 
 
 def weighting_of(spec: Spec, psi: list[FloatArray]) -> Weighting:
@@ -269,6 +289,7 @@ KINDS: dict[str, Callable[[xr.DataTree], Adjusted]] = {
     "residual": _residual,
     "containment": _containment,
     "satterthwaite": _satterthwaite,
+    SCALED: _satterthwaite_scaled,
     "kenward-roger": _kenward_roger,
     SECOND_ORDER: _second_order,
     "knapp-hartung": _knapp_hartung(shrinks=True),

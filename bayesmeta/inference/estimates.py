@@ -47,13 +47,14 @@ def estimates(
         `{"kind": "CR2", "cluster": "district"}` with a column in whose values these groups nest.
     df : str, optional
         Reference distribution of the coefficients of a fit: "z" normal; t with "residual" (observations, or clusters,
-        less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom, also
-        "kenward-roger-second-order", with the second derivatives of a Psi that is no linear function of variances and
-        covariances (hcs, ar1, har1, cor); "knapp-hartung" or
-        "knapp-hartung-adhoc", which never shrinks standard errors, for one outcome with one random effect for each row.
-        By default what covers best in small samples: "knapp-hartung-adhoc" where it can be used, else "satterthwaite"
-        for fits by REML, and "z" for other methods and where no variance is estimated. With a `vcov` it is
-        "satterthwaite"; "z" and "residual" go with it too.
+        less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom;
+        "satterthwaite-scaled", whose standard errors are also scaled by the root mean square of the weighted residuals,
+        not below its lower quartile where effects do not vary; "kenward-roger-second-order", with the second
+        derivatives of a Psi that is no linear function of variances and covariances (hcs, ar1, har1, cor);
+        "knapp-hartung" or "knapp-hartung-adhoc", which never shrinks standard errors, for one outcome with one random
+        effect for each row. By default what covers best in small samples: "knapp-hartung-adhoc" where it can be used,
+        else "satterthwaite-scaled" for fits by REML, and "z" for other methods and where no variance is estimated. With
+        a `vcov` it is "satterthwaite"; "z" and "residual" go with it too.
 
     Returns
     -------

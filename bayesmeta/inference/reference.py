@@ -29,13 +29,14 @@ from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, reading_once, spec_from_tree
 
 Vcov = str | Mapping[str, Any]
-NORMAL, ONE_LEVEL, SEVERAL = "z", "knapp-hartung-adhoc", "satterthwaite"
+NORMAL, ONE_LEVEL, SEVERAL = "z", "knapp-hartung-adhoc", adjusted.SCALED
 WORDS = {
     NORMAL: "normal",
     "residual": "t with residual degrees of freedom",
     "containment": "t with containment degrees of freedom",
     adjusted.SECOND_ORDER: "Kenward-Roger with second derivatives",
     "satterthwaite": "t with Satterthwaite degrees of freedom",
+    adjusted.SCALED: "t with Satterthwaite degrees of freedom and scaled standard errors",
     "kenward-roger": "Kenward-Roger",
     "knapp-hartung": "t with Knapp-Hartung standard errors",
     "knapp-hartung-adhoc": "t with Knapp-Hartung standard errors, never smaller than without",
@@ -206,8 +207,8 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
     vcov : None, the covariance of the model; a kind of sandwich, such as "CR2", with the outer groups as clusters; or
         a dict with "kind" and "cluster", a column in whose values the outer groups nest.
     df : reference distribution. None is "satterthwaite" with a sandwich; with the model's covariance
-        "knapp-hartung-adhoc" for one outcome with one random effect a row, else "satterthwaite" for fits by REML and
-        "z" for others and for those without variances to estimate.
+        "knapp-hartung-adhoc" for one outcome with one random effect a row, else "satterthwaite-scaled" for fits by
+        REML and "z" for others and for those without variances to estimate.
 
     Raises
     ------

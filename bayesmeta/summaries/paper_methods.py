@@ -146,6 +146,11 @@ _INFERENCE = {
     "residual": ("are based on t distributions with observations less coefficients as degrees of freedom",),
     "containment": ("are based on t distributions with containment degrees of freedom",),
     "satterthwaite": ("are based on t distributions with Satterthwaite's degrees of freedom", ref.FAI_CORNELIUS),
+    "satterthwaite-scaled": (
+        "are based on t distributions with Satterthwaite's degrees of freedom and scaled standard errors",
+        ref.FAI_CORNELIUS,
+        ref.JACKSON_RILEY,
+    ),
     "kenward-roger": ("use the covariance and degrees of freedom of Kenward and Roger", ref.KENWARD_ROGER),
     "kenward-roger-second-order": (
         "use the covariance and degrees of freedom of Kenward and Roger, with second derivatives",

@@ -36,6 +36,10 @@ KNAPP_HARTUNG = (
     "Knapp G, Hartung J (2003). Improved tests for a random effects meta-regression with a single covariate. "
     "Statistics in Medicine 22:2693-2710."
 )
+JACKSON_RILEY = (
+    "Jackson D, Riley RD (2014). A refined method for multivariate meta-analysis and meta-regression. Statistics in "
+    "Medicine 33:541-554."
+)
 KENWARD_ROGER = (
     "Kenward MG, Roger JH (1997). Small sample inference for fixed effects from restricted maximum likelihood. "
     "Biometrics 53:983-997."

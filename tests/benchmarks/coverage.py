@@ -36,6 +36,7 @@ HOW: dict[str, dict[str, str]] = {
     "KH": {"df": "knapp-hartung"},
     "KH ad hoc": {"df": "knapp-hartung-adhoc"},
     "Satt": {"df": "satterthwaite"},
+    "Satt scaled": {"df": "satterthwaite-scaled"},
     "KR": {"df": "kenward-roger"},
     "CR2": {"vcov": "CR2"},
 }

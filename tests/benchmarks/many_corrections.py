@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import fdtrc, ndtri, stdtr, stdtrit
+from scipy.special import chdtri, fdtrc, ndtri, stdtr, stdtrit
 
 from bayesmeta.inference.adjusted import moments_of_f
 from tests.support.dense import FloatArray
@@ -173,12 +173,14 @@ class Many:
         se, n = np.sqrt(np.einsum("p,bpq,q->b", c, self.Phi, c)), self.observations - self.X.shape[-1]
         satterthwaite, residual = self.satterthwaite(c), stdtrit(n, 0.975)
         factor = np.sqrt(self.knapp_hartung)
+        bounded = np.maximum(factor, np.sqrt(chdtri(n, 0.75) / n))
         return {
             "z": ndtri(0.975) * se,
             "t": residual * se,
             "KH": residual * se * factor,
             "KH ad hoc": residual * se * np.maximum(factor, 1.0),
             "Satt": stdtrit(satterthwaite, 0.975) * se,
+            "Satt scaled": stdtrit(satterthwaite, 0.975) * se * bounded,
             "KR": stdtrit(satterthwaite, 0.975) * np.sqrt(np.einsum("p,bpq,q->b", c, self.adjusted, c)),
             "CR2": stdtrit(self.cr2_satterthwaite(c), 0.975) * np.sqrt(np.einsum("p,bpq,q->b", c, self.cr2, c)),
         }

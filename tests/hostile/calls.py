@@ -151,7 +151,14 @@ VCOV = Kind(
 )
 DF = optional(
     words(
-        "z", "residual", "containment", "satterthwaite", "kenward-roger", "kenward-roger-second-order", "knapp-hartung"
+        "z",
+        "residual",
+        "containment",
+        "satterthwaite",
+        "satterthwaite-scaled",
+        "kenward-roger",
+        "kenward-roger-second-order",
+        "knapp-hartung",
     )
 )
 _TESTED = {"vcov": VCOV, "df": DF}

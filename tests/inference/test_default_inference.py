@@ -40,10 +40,10 @@ def berkey() -> bm.Spec:
         (bcg, "fixed", "z"),
         (lambda: bcg(psi=bm.structures.Fixed([[0.3]])), "reml", "z"),
         (lambda: bcg("logor ~ ablat", n=2), "reml", "z"),
-        (school, "reml", "satterthwaite"),
+        (school, "reml", "satterthwaite-scaled"),
         (school, "ml", "z"),
-        (lambda: school(random="1 | district"), "reml", "satterthwaite"),
-        (berkey, "reml", "satterthwaite"),
+        (lambda: school(random="1 | district"), "reml", "satterthwaite-scaled"),
+        (berkey, "reml", "satterthwaite-scaled"),
         (berkey, "mm", "z"),
     ],
 )
@@ -65,13 +65,13 @@ def test_one_choice_holds_for_all_that_is_asked_within_it() -> None:
             assert bm.wald_test(fit).attrs["df"] == "kenward-roger"
         with asked({"kind": "CR2", "cluster": "district"}):
             assert bm.estimates(fit).attrs["vcov"] == "CR2"
-    assert bm.estimates(fit).attrs["df"] == "satterthwaite"
+    assert bm.estimates(fit).attrs["df"] == "satterthwaite-scaled"
 
 
 def test_a_choice_ends_with_an_error() -> None:
     with pytest.raises(ZeroDivisionError), asked(df="residual"):
         raise ZeroDivisionError
-    assert bm.estimates(bm.fit(school())).attrs["df"] == "satterthwaite"
+    assert bm.estimates(bm.fit(school())).attrs["df"] == "satterthwaite-scaled"
 
 
 def test_what_was_used_asks_for_the_same() -> None:

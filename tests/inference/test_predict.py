@@ -170,7 +170,7 @@ def test_intervals_say_what_they_are(awkward: xr.DataTree):
         "interval": "confidence",
         "prob": 0.95,
         "vcov": "model",
-        "df": "satterthwaite",
+        "df": "satterthwaite-scaled",
     }
     assert list(confidence.data_vars) == ["mean", "se", "lower", "upper"]
     assert bm.blup(awkward).attrs == {"level": "lab", "kind": "outcome", "se": "exact", "prob": 0.95}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chi2
 
 import bayesmeta as bm
 from bayesmeta.inference.adjusted import KINDS, moments_of_f
@@ -14,6 +15,7 @@ from tests.support.dense_corrections import Corrections, dense_model
 from tests.support.posteriors import make_posterior
 
 DFS = [*KINDS]
+BERKEY = ["var_PD", "cov_PD_AL", "var_AL"]
 
 
 def one(n, seed=1, v=0.1):
@@ -175,7 +177,7 @@ def test_a_single_outer_group_leaves_its_mean_without_a_test():
 
 
 @pytest.mark.parametrize("method", ["ml", "fixed", "dl"])
-@pytest.mark.parametrize("df", ["kenward-roger", "satterthwaite"])
+@pytest.mark.parametrize("df", ["kenward-roger", "satterthwaite", "satterthwaite-scaled"])
 def test_corrections_are_for_reml(method, df):
     with pytest.raises(bm.SpecError, match="is for fits by REML"):
         bm.estimates(bm.fit(bcg(), method), df=df)
@@ -185,9 +187,6 @@ def test_knapp_hartung_is_for_one_outcome_with_rows_as_groups():
     for fit in (bm.fit(school()), bm.fit(bm.specify("PD + AL ~ 1", bm.datasets.load("berkey98"), S=BERKEY))):
         with pytest.raises(bm.SpecError, match="kenward-roger"):
             bm.estimates(fit, df="knapp-hartung")
-
-
-BERKEY = ["var_PD", "cov_PD_AL", "var_AL"]
 
 
 def test_a_posterior_has_its_own_intervals():
@@ -204,6 +203,52 @@ def test_the_ad_hoc_variant_never_shrinks():
     fit = bm.fit(bm.specify("y ~ 1", data, S="v"))
     plain, shrunk, kept = (bm.estimates(fit, df=df).iloc[0]["se"] for df in ("residual", *DFS[-2:]))
     assert shrunk < plain == pytest.approx(kept)
+
+
+def scale_of(fit, df="satterthwaite-scaled"):
+    """By how much the variances of the coefficients are larger than those of the model."""
+    own, plain = (bm.estimates(fit, df=kind).query("kind == 'beta'")["se"] for kind in (df, "satterthwaite"))
+    ratios = (own / plain) ** 2
+    np.testing.assert_allclose(ratios, ratios.iloc[0], rtol=1e-12)
+    return ratios.iloc[0]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        school(),
+        school("effect ~ year", offset="var"),
+        school(random="1 + year | district", psi="diag"),
+        bm.specify("PD + AL ~ pubyear", bm.datasets.load("berkey98"), S=BERKEY),
+    ],
+    ids=["nested", "offset", "slopes", "outcomes"],
+)
+def test_the_scale_is_the_mean_square_of_the_weighted_residuals(spec):
+    fit = bm.fit(spec)
+    dense = dense_model(spec, [fit["estimate"][f"psi_{level.name}"].to_numpy() for level in spec.levels])
+    residual = dense.y - dense.X @ fit["estimate"]["beta"].to_numpy()
+    Sigma = np.linalg.inv(Corrections(dense, []).inverse)
+    n, p = dense.X.shape
+    expected = residual @ np.linalg.solve(Sigma, residual) / (n - p)
+    assert scale_of(fit) == pytest.approx(expected, rel=1e-8)
+    assert abs(expected - 1) > 1e-3
+    tests = {df: bm.wald_test(fit, contrast=np.eye(p), df=df) for df in ("satterthwaite", "satterthwaite-scaled")}
+    plain, scaled = tests.values()
+    assert scaled["statistic"] == pytest.approx(float(plain["statistic"]) / expected, rel=1e-8)
+    assert scaled["df2"] == plain["df2"]
+
+
+def test_effects_that_agree_by_chance_shrink_no_more_than_a_quarter_of_such_data_would():
+    equal = pd.DataFrame({"y": [0.2] * 12, "v": 0.1, "group": np.arange(12) // 3, "row": np.arange(12)})
+    fit = bm.fit(bm.specify("y ~ 1", equal, S="v", random="1 | group/row"))
+    assert scale_of(fit) == pytest.approx(chi2.ppf(0.25, 11) / 11, rel=1e-12)
+    lower, upper = bm.estimates(fit).loc["beta[Intercept]", ["lower", "upper"]]
+    assert lower < 0.2 < upper
+
+
+def test_with_one_effect_a_row_the_scale_is_that_of_knapp_and_hartung():
+    fit = bm.fit(bcg())
+    assert scale_of(fit) == pytest.approx(scale_of(fit, "knapp-hartung"), rel=1e-8)
 
 
 def test_no_degrees_of_freedom_are_left():
@@ -266,7 +311,7 @@ def test_variances_too_unequal_for_cr2_are_refused():
 
 def test_what_was_used_is_in_the_attributes():
     fit = bm.fit(school())
-    assert bm.estimates(fit).attrs["df"] == "satterthwaite"
+    assert bm.estimates(fit).attrs["df"] == "satterthwaite-scaled"
     assert bm.estimates(fit, vcov="CR2").attrs == {
         "prob": 0.95,
         "scale": "model",
