@@ -291,6 +291,25 @@ def check_seed(seed: Any, name: str = "random_seed") -> Any:
     raise SpecError(f"{name} is {shown(seed)}; it must be a whole number of at least 0, a list of them, or None")
 
 
+def check_draws(draws: Any, seed: Any, default: int, used_by: str | None) -> int:
+    """How many draws something takes by default or as asked; both arguments are refused where nothing is drawn.
+
+    used_by : None where something is drawn, else what would draw.
+
+    >>> check_draws(100, None, 1999, 'bootstrap="wild"')
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: draws=100 has no effect here: it belongs to bootstrap="wild"
+      add bootstrap="wild", or leave draws out
+    """
+    for name, value in (("draws", draws), ("random_seed", seed)):
+        if used_by and value is not None:
+            shows = f"{name}={shown(value)} has no effect here: it belongs to {used_by}"
+            raise SpecError(f"{shows}\n  add {used_by}, or leave {name} out")
+    check_seed(seed)
+    return default if draws is None else check_count(draws, "draws")
+
+
 def _is_count(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 0
 

@@ -10,9 +10,16 @@ import xarray as xr
 from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_count, check_probability, check_seed
+from bayesmeta._validation import check_choice, check_draws, check_probability
 from bayesmeta.inference import posterior_predict
-from bayesmeta.inference.prediction_intervals import NAGASHIMA, OF_THE_MEAN, check_predictive, nagashima, riley_df
+from bayesmeta.inference.prediction_intervals import (
+    DRAWS,
+    NAGASHIMA,
+    OF_THE_MEAN,
+    check_predictive,
+    nagashima,
+    riley_df,
+)
 from bayesmeta.inference.prediction_rows import (
     Rows,
     depth,
@@ -41,7 +48,7 @@ def predict(
     vcov: Vcov | None = None,
     df: str | None = None,
     level: str | None = None,
-    draws: int = 25_000,
+    draws: int | None = None,
     random_seed: int | Sequence[int] | None = None,
 ) -> xr.Dataset:
     """Mean of every outcome at the given predictors: the fixed part of the model, offset included.
@@ -72,8 +79,8 @@ def predict(
     level : str, optional
         Of a prediction interval: the innermost level of which a group is new. "district" of "district/study" is the
         mean of the studies of a new district. By default the last level.
-    draws : int, default 25000
-        Of "nagashima".
+    draws : int, optional
+        Of "nagashima", by default 25,000.
     random_seed : int or sequence of int, optional
         Of "nagashima": whatever `numpy.random.SeedSequence` takes.
 
@@ -129,11 +136,10 @@ def predict(
     if interval is not None:
         check_choice(interval, ("confidence", "prediction"), "interval")
     prob, read = check_probability(prob), reading(tree, scale)
-    check_count(draws, "draws")
-    check_seed(random_seed)
     own = df if isinstance(df, str) and df in OF_THE_MEAN and not is_posterior(tree) else None
     if own:
         check_predictive(own, interval, vcov)
+    draws = check_draws(draws, random_seed, DRAWS, None if own == NAGASHIMA else f'df="{NAGASHIMA}"')
     used, spec = reference(tree, vcov, OF_THE_MEAN[own] if own else df), spec_from_tree(tree)
     levels = new_levels(spec, level, interval)
     if used is None:

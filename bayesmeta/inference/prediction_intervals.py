@@ -18,6 +18,7 @@ from bayesmeta.model.spec import Spec
 RILEY, RILEY_KNAPP_HARTUNG, NAGASHIMA = "riley", "riley-knapp-hartung", "nagashima"
 # what the variance of the mean is that of
 OF_THE_MEAN = {RILEY: "z", RILEY_KNAPP_HARTUNG: "knapp-hartung", NAGASHIMA: "z"}
+DRAWS = 25_000  # of tau2
 _FOR_OTHERS = 'df="riley", or df="satterthwaite"'
 
 

@@ -26,7 +26,7 @@ def wald_test(
     df: str | None = None,
     prob: float = 0.95,
     bootstrap: Literal["wild", "rademacher", "webb"] | None = None,
-    draws: int = 1999,
+    draws: int | None = None,
     random_seed: int | Sequence[int] | None = None,
 ) -> xr.Dataset:
     """Test that several coefficients, or combinations of them, are zero or have other values.
@@ -51,10 +51,10 @@ def wald_test(
         With a sandwich as `vcov`: p values by the wild bootstrap of its Wald statistics. The residuals under the
         hypothesis are multiplied by one random number for each cluster, -1 or 1 ("rademacher") or one of six ("webb");
         "wild" takes the latter with up to ten clusters. The weights are those of the fit in every draw.
-    draws : int, default 1999
-        Data sets of the bootstrap; all arrangements of the multipliers where there are no more.
+    draws : int, optional
+        Data sets of the bootstrap, by default 1999; all arrangements of the multipliers where there are no more.
     random_seed : int or sequence of int, optional
-        Whatever `numpy.random.SeedSequence` takes.
+        Of the bootstrap: whatever `numpy.random.SeedSequence` takes.
 
     Returns
     -------

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_count, check_seed, check_size
+from bayesmeta._validation import check_choice, check_draws, check_size
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.inference.reference import Reference
 from bayesmeta.inference.robust import Bounded
 from bayesmeta.kernel.wild import MULTIPLIERS, is_enumerated, multipliers, wild_statistics
 
-WILD = "wild"
+WILD, DRAWS = "wild", 1999
 FEW = 10  # clusters up to which "wild" takes six values: two have hardly more than a thousand arrangements
 _EQUAL = 1e-9  # relative difference of statistics that are the same
 
@@ -52,7 +52,7 @@ class WildBootstrap:
 
 
 def wild_bootstrap(
-    used: Reference, kind: str | None, draws: int, seed: int | Sequence[int] | None
+    used: Reference, kind: str | None, draws: int | None, seed: int | Sequence[int] | None
 ) -> WildBootstrap | None:
     """The bootstrap that the arguments of a test ask for.
 
@@ -61,8 +61,7 @@ def wild_bootstrap(
     SpecError
         When an argument is not as it may be, or the reference has no sandwich with its degrees of freedom.
     """
-    check_count(draws, "draws")
-    check_seed(seed)
+    draws = check_draws(draws, seed, DRAWS, None if kind is not None else f'bootstrap="{WILD}"')
     if kind is None:
         return None
     kind = check_choice(kind, [WILD, *MULTIPLIERS], "bootstrap")

@@ -70,6 +70,7 @@ FORMULA = Kind(
     lambda value: isinstance(value, str) and value in ("y ~ x", "y ~ 1"), ("'y ~'", "'~ x'", "['y ~ x']", "{}")
 )
 EVERY_ROW = Kind(lambda value: False)  # what is admitted is the business of test_data
+NOTHING = Kind(lambda value: value is None)  # of arguments that belong to another one
 TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"y", "v", "x", "g"} <= set(value.columns))
 COUNT_TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"e", "c", "n", "m"} <= set(value.columns))
 
@@ -295,8 +296,8 @@ CALLS: dict[str, Call] = {
                 is_contrast, ("'x = '", "'x * x'", "[1, 2, 3]", "{'zz': 1}", "{'x': '1'}", "[[1, 0], [2, 0]]")
             ),
             "bootstrap": optional(words("wild", "rademacher", "webb")),
-            "draws": whole(1),
-            "random_seed": SEED,
+            "draws": NOTHING,
+            "random_seed": NOTHING,
             **_TESTED,
         },
     ),
@@ -390,8 +391,8 @@ CALLS: dict[str, Call] = {
             ),
             "interval": optional(words("confidence", "prediction")),
             "level": optional(words("g")),
-            "draws": whole(1, 10**7),
-            "random_seed": SEED,
+            "draws": NOTHING,
+            "random_seed": NOTHING,
             **_TESTED,
         },
     ),

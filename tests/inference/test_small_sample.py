@@ -332,6 +332,15 @@ def test_the_page_runs_and_names_every_kind():
     assert {kind for kind in [*KINDS, *SANDWICHES] if f'"{kind}"' not in page} == set()
 
 
+@pytest.mark.parametrize("given", [{"draws": 1999}, {"random_seed": 1}])
+def test_draws_belong_to_what_draws(given):
+    fit = bm.fit(bcg())
+    with pytest.raises(bm.SpecError, match='has no effect here: it belongs to df="nagashima"'):
+        bm.predict(fit, interval="prediction", df="riley", **given)
+    with pytest.raises(bm.SpecError, match='has no effect here: it belongs to bootstrap="wild"'):
+        bm.wald_test(fit, vcov="CR2", **given)
+
+
 def test_every_function_gives_the_same_intervals():
     fit = bm.fit(school("effect ~ I(year - 1990)"))
     for how in ({"df": "kenward-roger"}, {"vcov": "CR2"}, {"vcov": "CR1", "df": "residual"}):
