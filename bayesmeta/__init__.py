@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bayesmeta.errors import SpecError as SpecError
     from bayesmeta.estimation.fit import fit as fit
     from bayesmeta.estimation.fit_many import fit_many as fit_many
+    from bayesmeta.inference import small_study as small_study
     from bayesmeta.inference.bootstrap import bootstrap as bootstrap
     from bayesmeta.inference.confint import confint as confint
     from bayesmeta.inference.drop_add import add1 as add1
@@ -74,7 +75,8 @@ if TYPE_CHECKING:
     from bayesmeta.tree.files import save as save
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
-_MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "structures", "within")
+_MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "small_study", "structures", "within")
+_INSIDE = {"small_study": "inference.small_study"}  # public modules that lie in a ring
 _NAMES = {
     "model_files.model_file": ("load_analysis",),
     "summaries.compare": ("compare",),
@@ -119,7 +121,7 @@ __all__ = sorted((*_MODULES, *_HOME))
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(f"{__name__}.{_INSIDE.get(name, name)}")
     if name not in _HOME:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'{_advice(name)}")
     try:

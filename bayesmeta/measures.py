@@ -77,6 +77,9 @@ class Measure:
         labels are understood without being listed.
     plural : str, default ""
         The label of several, where it is not the label with an s.
+    asymmetry_test : str, default ""
+        Function of `bayesmeta.small_study` to test for small-study effects with, where the standard error contains the
+        effect itself, so that Egger's test finds the two correlated without any bias.
 
     References
     ----------
@@ -102,6 +105,7 @@ class Measure:
     response: Response | None = None
     synonyms: tuple[str, ...] = ()
     plural: str = ""
+    asymmetry_test: str = ""
 
     @property
     def label_of_several(self) -> str:
@@ -236,6 +240,7 @@ for _measure in (
         unit_information_sd=2**0.5,
         published_prior="rhodes",
         synonyms=("standardized mean difference", "hedges g", "cohens d"),
+        asymmetry_test="pustejovsky_rodgers",
     ),
     Measure("cor", "correlation"),
     Measure(

@@ -118,6 +118,7 @@ _PARAMETERS = {
 }
 
 INFERENCE = "inference"
+FILLED = "filled"  # how many of the last rows trim and fill has made up
 
 ATTRIBUTES: Mapping[str, str] = {
     "bayesmeta_version": "version that wrote the tree",
@@ -135,6 +136,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "arm_columns": 'of every outcome of `bm.effects` the columns that it was made from (JSON), or ""',
     "notes": "what was assumed when the model was specified (JSON)",
     INFERENCE: "of a fit by a model file that says so: `vcov` and `df` of its coefficients (JSON)",
+    FILLED: "of `bm.small_study.filled`: how many of the last rows are not data but filled in",
     "created_at": "when it was computed, UTC",
     "data_hash": "SHA-256 of y, offset, X, S, Z and groups",
     "group_hashes": "hashes of the attributes and of every variable (JSON), which readers compare",
