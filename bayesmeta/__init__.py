@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
+    from bayesmeta.inference.permutation import permutation_test as permutation_test
     from bayesmeta.inference.predict import blup as blup
     from bayesmeta.inference.predict import predict as predict
     from bayesmeta.inference.predict import ranef as ranef
@@ -98,6 +99,7 @@ _NAMES = {
     "inference.means": ("contrast",),
     "inference.partition": ("variance_partition", "r_squared"),
     "inference.marginal_model": ("to_marginaleffects",),
+    "inference.permutation": ("permutation_test",),
     "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "bayes.pymc_model": ("to_pymc",),
