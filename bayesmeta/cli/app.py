@@ -138,7 +138,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         parameters=[*signature.parameters.values(), *(each.replace(annotation=more[each.name]) for each in added)]
     )
     run.__annotations__ = {**function.__annotations__, **more}
-    app.command(name=function.__name__, epilog=EXIT_CODES)(run)
+    app.command(name=function.__name__.replace("_", "-"), epilog=EXIT_CODES)(run)
     return function
 
 

@@ -156,6 +156,24 @@ def estimates(
 
 
 @command
+def small_study(
+    file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results of fits.")],
+    model: OneModel = None,
+    vcov: Vcov = None,
+    cluster: Cluster = None,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Print tests of small-study effects, such as Egger's, and what estimates would be without them.
+
+    Each method that the effects admit, and why others do not apply. Of dependent effects the regressions keep groups
+    together (CR2) unless --vcov says otherwise.
+    """
+    tested = work.inference_options.Tested(None, vcov, cluster)
+    work.small_studies.small_study(file, model, tested, json, allow_outside)
+
+
+@command
 def methods(
     file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
     model: OneModel = None,

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from bayesmeta.cli import presentation as presentation
     from bayesmeta.cli import replication as replication
     from bayesmeta.cli import run_models as run_models
+    from bayesmeta.cli import small_studies as small_studies
 
-_MODULES = ("inference_options", "paper_text", "presentation", "replication", "run_models", "from_csv")
+_MODULES = ("inference_options", "paper_text", "presentation", "replication", "run_models", "small_studies", "from_csv")
 
 
 def __getattr__(name: str) -> ModuleType:
