@@ -1,9 +1,9 @@
 """Prints the table of docs/small_study.md: how often tests for small-study effects see some where there are none.
 
-`python -m tests.benchmarks.asymmetry`: about a quarter of an hour on one processor. The design is `DESIGNS`: effects
-with mean 0.3, variance 0.04 between studies, and sampling variances that are a quarter of chi-squared with one degree of
-freedom between 0.009 and 0.6, as in Brockwell and Gordon (2001). In dependent data a study has one to five effects, whose
-SDs are sqrt(0.04) between and sqrt(0.02) within studies and whose sampling variances are alike within a study.
+`python -m tests.benchmarks.asymmetry`: about ten minutes on one processor. The designs are `DESIGNS`: effects with mean
+0.3 and variance 0.04 between studies, and sampling variances that are a quarter of chi-squared with one degree of freedom
+between 0.009 and 0.6, as in Brockwell and Gordon (2001). In dependent data a study has one to five effects, with
+variance 0.04 between and 0.02 within studies, and sampling variances that are alike within a study.
 """
 
 import sys
@@ -73,7 +73,9 @@ def main(n: int = N) -> None:
         p = [pvalues(data_set(studies, dependent, seed), dependent, seed) for seed in range(n)]
         columns.append(pd.DataFrame(p))
         head = f"{studies} studies{', dependent' if dependent else ''}"
-        print(head, {name: cell(values.to_numpy()) for name, values in columns[-1].items()}, file=sys.stderr, flush=True)
+        print(
+            head, {name: cell(values.to_numpy()) for name, values in columns[-1].items()}, file=sys.stderr, flush=True
+        )
     heads = [f"{studies} studies, {'several effects' if several else 'one effect'}" for studies, several in DESIGNS]
     print(f"| test | {' | '.join(heads)} |\n|---|{'---:|' * len(DESIGNS)}")
     for name in columns[0]:
