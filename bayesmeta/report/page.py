@@ -12,6 +12,7 @@ from bayesmeta.report.chapters import Chapter
 from bayesmeta.report.pictures import Drawing, pictures
 from bayesmeta.report.sections import drawings as d
 from bayesmeta.report.sections import results
+from bayesmeta.report.sections.asymmetry_section import asymmetry
 from bayesmeta.report.sections.chain_plots import of_chains
 from bayesmeta.report.sections.data import data_table
 from bayesmeta.report.sections.diagnostics import diagnostics
@@ -99,6 +100,7 @@ def chapter_sections(
         replace(_specification(chapter, first), folded=True),
         Section("Data", _data(chapter, first, seen), folded=True),
         Section("More pictures" if open_ else "Pictures", _drawn([*folded, *checks]), folded=True),
+        *asymmetry(trees),
         Section("Convergence", (*diagnosed, *_drawn(chains), *_no_priors(chapter, bool(bayes))), folded=True),
         manuscript(trees, prob),
     )

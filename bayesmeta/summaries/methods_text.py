@@ -1,5 +1,6 @@
 """Text for a paper: what was done and what came of it, in paragraphs with references, from a results tree alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from textwrap import fill
@@ -15,6 +16,7 @@ from bayesmeta.summaries.paper_methods import methods_paragraphs
 from bayesmeta.summaries.paper_numbers import numbers_of
 from bayesmeta.summaries.paper_results import results_paragraphs
 from bayesmeta.summaries.references import Bibliography
+from bayesmeta.summaries.small_study_words import small_study_sentences
 from bayesmeta.tree.response import Scale
 from bayesmeta.tree.specification import reading_once
 
@@ -28,6 +30,7 @@ def methods_text(
     scale: Scale | None = None,
     vcov: Vcov | None = None,
     df: str | None = None,
+    small_study: xr.Dataset | Sequence[xr.Dataset] | None = None,
 ) -> "MethodsText":
     """Paragraphs for the methods and the results section of a paper, with the references that they cite.
 
@@ -42,6 +45,9 @@ def methods_text(
         ratios of log odds ratios. By default the latter, where the measure has one.
     vcov, df : optional
         Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`.
+    small_study : Dataset or sequence of Dataset, optional
+        Results of `bm.small_study` that the paper reports, such as `bm.small_study.egger(tree)`: each has a sentence in
+        both sections.
 
     Returns
     -------
@@ -53,8 +59,8 @@ def methods_text(
     Raises
     ------
     SpecError
-        When `tree` is not a results tree with estimates, `prob` is not a probability, or the measure of the model is
-        not read on another scale.
+        When `tree` is not a results tree with estimates, `prob` is not a probability, the measure of the model is not
+        read on another scale, or `small_study` holds anything else.
 
     See Also
     --------
@@ -80,6 +86,8 @@ def methods_text(
     with reading_once():
         about, cite = numbers_of(tree, prob, scale, {"vcov": vcov, "df": df}), Bibliography()
         methods, results = methods_paragraphs(about, cite), results_paragraphs(about)
+        asked, told = small_study_sentences(about, small_study, cite)
+        methods, results = [*methods, *_paragraph(asked)], [*results, *_paragraph(told)]
         return MethodsText(
             methods=_BREAK.join(methods),
             results=_BREAK.join(results),
@@ -181,6 +189,10 @@ class MethodsText:
                 ]
             blocks += texts
         return _BREAK.join(blocks)
+
+
+def _paragraph(sentences: Sequence[str]) -> list[str]:
+    return [" ".join(sentences)] if sentences else []
 
 
 def _marks(title: str, n: int) -> list[str]:

@@ -65,10 +65,10 @@ class SmallStudyPage(Page):
         return parts
 
     def record(self) -> dict[str, Any]:
-        """The same for other programs: numbers and attributes by method."""
+        """The same for other programs: numbers by method, and `how` they were made."""
         return {
             "outcome": self.outcome,
-            "results": {name: {**_scalars(each), **each.attrs} for name, each in self.results.items()},
+            "results": {name: {**_scalars(each), "how": each.attrs} for name, each in self.results.items()},
             "not_applicable": dict(self.reasons),
         }
 

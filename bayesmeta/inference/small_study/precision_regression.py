@@ -111,7 +111,7 @@ def least_squares(
     beta = np.linalg.solve(R, basis.T @ (root * y))
     inverse = np.linalg.inv(R)
     scale = float(((root * (y - X @ beta)) ** 2).sum()) / residual
-    return Reference(MODEL_COVARIANCE, "knapp-hartung", beta, scale * inverse @ inverse.T, Constant(residual))
+    return Reference(MODEL_COVARIANCE, "residual", beta, scale * inverse @ inverse.T, Constant(residual))
 
 
 def tested(made: Line, prob: float) -> xr.Dataset:
