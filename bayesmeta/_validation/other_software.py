@@ -119,6 +119,13 @@ _NAMES: Mapping[str, str] = {  # functions of other software
     **dict.fromkeys(("emmeans", "emmprep", "contrasts"), 'bm.contrast(fit, {{"x": [0, 1]}})'),
     **dict.fromkeys(("coef", "fixef", "print", "summarize"), "bm.summary(fit)"),
     "I2": "bm.heterogeneity(fit)",
+    **dict.fromkeys(("regtest", "metabias", "egger"), "bm.small_study.egger(fit)"),
+    **dict.fromkeys(("ranktest", "begg"), "bm.small_study.rank(fit)"),
+    **dict.fromkeys(("trimfill", "trim_and_fill"), "bm.small_study.trim_fill(fit)"),
+    **dict.fromkeys(("fsn", "fail_safe_n"), 'bm.small_study.fail_safe(fit, "rosenthal")'),
+    **dict.fromkeys(("hc",), "bm.small_study.henmi_copas(fit)"),
+    **dict.fromkeys(("limitmeta",), "bm.small_study.limit_meta(fit)"),
+    **dict.fromkeys(("permutest", "permute"), "bm.permutation_test(fit)"),
 }
 
 _TABLES: Mapping[str, Mapping[str, str]] = {

@@ -23,7 +23,7 @@ _TESTS = {
     "pustejovsky_rodgers": "Pustejovsky and Rodgers",
     "harbord": "Harbord",
     "peters": "Peters",
-    "arcsine": "Ruecker (arcsine)",
+    "arcsine": "Rücker (arcsine)",
     "rank": "Begg (rank correlation)",
 }
 _ESTIMATES = {

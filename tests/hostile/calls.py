@@ -205,7 +205,68 @@ _MATRIX = Call({"matrix": "[[1.0]]"}, {"matrix": numbers((1, 1), (2, 2), (0, 0),
 _SCALE = Call({"scale": "0.5"}, {"scale": real(0)})
 _SAMPLES = {"spec": SPEC, **_SAMPLER}
 
+_ALONE = {"tree": "ALONE"}  # independent effects without predictors
+_FUNNEL = {
+    "tree": Kind(
+        lambda value: is_fit(value) and value.attrs["random"] == "" and value.attrs["formula"] == "y ~ 1",
+        ("T", "T2", "POST", "SPEC", "ALONE['estimate']"),
+    ),
+    "prob": PROBABILITY,
+}
+_OF_ONE = {**_FUNNEL, "outcome": optional(words("y"))}
+_LINE = {**_OF_ONE, "model": words("mixed"), **_TESTED}
+_MIXED = {**_ALONE, "model": "'mixed'"}
+_FROM_COUNTS = Call(
+    {**_ALONE, "events": "('e', 'c')", "total": "('n', 'm')"},
+    {**_OF_ONE, "events": pair("e", "c"), "total": pair("n", "m")},
+)
+
 CALLS: dict[str, Call] = {
+    "small_study.egger": Call(
+        {**_MIXED, "predictor": "'n'", "n": "'m'"},
+        {**_LINE, "predictor": words("n", "inverse_n"), "n": Kind(lambda value: isinstance(value, str) and value in ("n", "m", "e", "c"), ())},
+    ),
+    "small_study.pustejovsky_rodgers": Call({**_MIXED, "n": "('n', 'm')"}, {**_LINE, "n": pair("n", "m")}),
+    "small_study.peters": _FROM_COUNTS,
+    "small_study.harbord": _FROM_COUNTS,
+    "small_study.arcsine": Call(
+        _FROM_COUNTS.arguments, {**_FROM_COUNTS.kinds, "model": words("mixed", "ols"), "df": DF}
+    ),
+    "small_study.macaskill": Call({**_ALONE, "n": "'m'"}, _OF_ONE),
+    "small_study.deeks": Call({**_ALONE, "n": "('n', 'm')"}, {**_OF_ONE, "n": pair("n", "m")}),
+    "small_study.rank": Call(_ALONE, {"tree": _FUNNEL["tree"], "outcome": optional(words("y"))}),
+    "small_study.trim_fill": Call(
+        _ALONE, {**_FUNNEL, "side": optional(words("left", "right")), "estimator": words("L0", "R0"), "df": DF}
+    ),
+    "small_study.filled": Call(_ALONE, {"tree": _FUNNEL["tree"], "side": optional(words("left", "right"))}),
+    "small_study.fail_safe": Call(
+        {**_ALONE, "kind": "'orwin'", "target": "0.1"},
+        {
+            "tree": _FUNNEL["tree"],
+            "kind": words("orwin", "general"),
+            "alpha": PROBABILITY,
+            "target": optional(real()),
+            "outcome": optional(words("y")),
+        },
+    ),
+    "small_study.henmi_copas": Call(_ALONE, _OF_ONE),
+    "small_study.limit_meta": Call(_ALONE, _FUNNEL),
+    "small_study.pet": Call(_MIXED, _LINE),
+    "small_study.peese": Call(_MIXED, _LINE),
+    "small_study.pet_peese": Call(_MIXED, {**_LINE, "alpha": PROBABILITY}),
+    "permutation_test": Call(
+        {"tree": "T", "draws": "20"},
+        {
+            "tree": Kind(lambda value: is_fit(value) and value.attrs["formula"] == "y ~ x", ("POST", "SPEC")),
+            "terms": optional(names("x")),
+            "draws": whole(1),
+            "statistic": words("wald"),
+            "random_seed": SEED,
+            "n_jobs": JOBS,
+            "progress": BOOLEAN,
+        },
+        slow=True,
+    ),
     "specify": Call(
         {"formula": "'y ~ x'", "data": "D", "S": "'v'", "random": "'1 | g'"},
         {
@@ -277,7 +338,16 @@ CALLS: dict[str, Call] = {
         },
     ),
     "summary": Call(_TREE, {**_FIT, "tree": RESULT, "components": words("sd", "variance"), **_TESTED}),
-    "methods_text": Call(_TREE, {**_FIT, "tree": RESULT, "scale": optional(words("model")), **_TESTED}),
+    "methods_text": Call(
+        _TREE,
+        {
+            **_FIT,
+            "tree": RESULT,
+            "scale": optional(words("model")),
+            "small_study": Kind(lambda value: value is None, ("T", "3", "['egger']", "xr.Dataset()", "[None]")),
+            **_TESTED,
+        },
+    ),
     "estimates": Call(_TREE, {**_FIT, "tree": RESULT, "scale": optional(words("model")), **_TESTED}),
     "wald_test": Call(
         _TREE,
@@ -590,6 +660,7 @@ CALLS: dict[str, Call] = {
                 ),
                 ("[1.5]", "['0.9']", "[[0.9, 0.5], [0.1]]"),
             ),
+            "asymmetry": optional(words("trim", "pet")),
         },
     ),
     "plots.bubble": Call(

@@ -361,7 +361,7 @@ def test_a_study_without_information_on_an_odds_ratio_is_named():
     data = pd.DataFrame({"a": [0, 3, 5, 7], "n1": [10, 20, 30, 50], "c": [0, 5, 9, 9], "n2": [11, 21, 33, 48]})
     data = data.assign(y=[0.0, -0.5, -0.7, -0.3], v=[1.0, 0.4, 0.3, 0.2], trial=["P", "Q", "R", "S"])
     fit = bm.fit(bm.specify("y ~ 1", data, S="v", labels="trial"))
-    with pytest.raises(bm.DataError, match="no events in either arm, .* in rows P"):
+    with pytest.raises(bm.DataError, match=r"no events in either arm, .* in rows P"):
         ss.harbord(fit, **COUNTS)
     assert np.isfinite(ss.arcsine(fit, **COUNTS)["pvalue"].item())
     lacking = bm.fit(bm.specify("y ~ 1", data.assign(c=[1, np.nan, 9, 9]), S="v", labels="trial"))

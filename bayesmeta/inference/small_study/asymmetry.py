@@ -131,10 +131,16 @@ def pustejovsky_rodgers(
     ----------
     tree : DataTree
         Results of `bm.fit`.
-    model, vcov, df, outcome, prob : optional
+    model : {"ols", "mixed"}, optional
+        As of `egger`.
+    vcov, df : optional
         As of `egger`.
     n : (str, str), optional
         Columns of the sizes of the two groups; by default those that `bm.effects` computed the effects from.
+    outcome : str, optional
+        As of `egger`.
+    prob : float, default 0.95
+        As of `egger`.
 
     Returns
     -------

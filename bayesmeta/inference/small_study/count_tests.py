@@ -86,7 +86,13 @@ def harbord(
 
     Parameters
     ----------
-    tree, events, total, no_events, outcome, prob
+    tree : DataTree
+        As for `peters`.
+    events, total, no_events : (str, str), optional
+        As of `peters`.
+    outcome : str, optional
+        As of `peters`.
+    prob : float, default 0.95
         As of `peters`.
 
     Returns
@@ -136,17 +142,23 @@ def arcsine(
     outcome: str | None = None,
     prob: float = 0.95,
 ) -> xr.Dataset:
-    """Ruecker's test: regression of arcsine differences, whose variances depend on the sizes of the arms alone.
+    """Rücker's test: regression of arcsine differences, whose variances depend on the sizes of the arms alone.
 
     Parameters
     ----------
-    tree, events, total, no_events, outcome, prob
-        As of `peters`.
+    tree : DataTree
+        As for `peters`.
     model : {"mixed", "ols"}, default "mixed"
         "mixed" adds a variance between studies, by the method of the tree, and is called AS-Thompson; "ols" is
         Egger's regression.
     df : str, optional
         For "mixed": reference distribution of the coefficients, see `bm.estimates`.
+    events, total, no_events : (str, str), optional
+        As of `peters`.
+    outcome : str, optional
+        As of `peters`.
+    prob : float, default 0.95
+        As of `peters`.
 
     Returns
     -------
@@ -160,7 +172,7 @@ def arcsine(
 
     References
     ----------
-    Ruecker, Schwarzer and Carpenter (2008), Stat. Med. 27:746-763.
+    Rücker, Schwarzer and Carpenter (2008), Stat. Med. 27:746-763.
 
     Examples
     --------

@@ -73,8 +73,16 @@ def peese(
 
     Parameters
     ----------
-    tree, model, vcov, df, outcome, prob
-        As of `pet`.
+    tree : DataTree
+        As for `pet`.
+    model : {"ols", "mixed"}, optional
+        As of `egger`.
+    vcov, df : optional
+        As of `egger`.
+    outcome : str, optional
+        As of `egger`.
+    prob : float, default 0.95
+        As of `egger`.
 
     Returns
     -------
@@ -120,10 +128,18 @@ def pet_peese(
 
     Parameters
     ----------
-    tree, model, vcov, df, outcome, prob
-        As of `pet`.
+    tree : DataTree
+        As for `pet`.
+    model : {"ols", "mixed"}, optional
+        As of `egger`.
+    vcov, df : optional
+        As of `egger`.
     alpha : float, default 0.05
         One-sided level at which PET decides, between 0 and 1.
+    outcome : str, optional
+        As of `egger`.
+    prob : float, default 0.95
+        As of `egger`.
 
     Returns
     -------

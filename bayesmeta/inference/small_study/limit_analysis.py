@@ -47,7 +47,7 @@ def limit_meta(tree: xr.DataTree, *, prob: float = 0.95) -> xr.Dataset:
 
     References
     ----------
-    Ruecker, Schwarzer, Carpenter, Binder and Schumacher (2011), Biostatistics 12:122-142.
+    Rücker, Schwarzer, Carpenter, Binder and Schumacher (2011), Biostatistics 12:122-142.
 
     Examples
     --------
