@@ -1,6 +1,6 @@
 """What a paper says of small-study effects: a sentence for each method that its authors have used, and its result."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,7 +112,7 @@ _ESTIMATES: Mapping[str, _Words] = {
 
 
 def small_study_sentences(
-    about: Numbers, results: xr.Dataset | Iterable[xr.Dataset] | None, cite: Bibliography
+    about: Numbers, results: xr.Dataset | Sequence[xr.Dataset] | None, cite: Bibliography
 ) -> tuple[list[str], list[str]]:
     """Sentences for the methods, and for the results section.
 
@@ -123,7 +123,8 @@ def small_study_sentences(
     SpecError
         For anything else, and for results of which a paper has nothing to say, such as a fail-safe N.
     """
-    listed = [results] if isinstance(results, xr.Dataset) else list(results or ())
+    listed = [results] if isinstance(results, xr.Dataset) or not isinstance(results, list | tuple) else list(results)
+    listed = [] if results is None else listed
     for each in listed:
         test = each.attrs.get("test") if isinstance(each, xr.Dataset) else None
         if test not in _TESTS and test not in _ESTIMATES:

@@ -82,6 +82,8 @@ def check_attributes(tree: xr.DataTree) -> About:
         raise problem("attribute arms", "is not a list of two names")
     if attrs.get("arm_columns", "") and not _are_columns(_json(attrs, "arm_columns")):
         raise problem("attribute arm_columns", "is not a table of pairs of columns by outcome")
+    if not re.fullmatch(r"\d{1,9}", str(attrs.get(schema.FILLED, 0))):
+        raise problem(f"attribute {schema.FILLED}", "is not a number of rows")
     if not isinstance(psi, dict) or not psi:
         raise problem("attribute psi", "is not a table of structures by level")
     if backend == "sample":

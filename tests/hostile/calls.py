@@ -224,7 +224,7 @@ _FROM_COUNTS = Call(
 CALLS: dict[str, Call] = {
     "small_study.egger": Call(
         {**_MIXED, "predictor": "'n'", "n": "'m'"},
-        {**_LINE, "predictor": words("n", "inverse_n"), "n": Kind(lambda value: isinstance(value, str) and value in ("n", "m", "e", "c"), ())},
+        {**_LINE, "predictor": words("n", "inverse_n"), "n": column("n", "m")},
     ),
     "small_study.pustejovsky_rodgers": Call({**_MIXED, "n": "('n', 'm')"}, {**_LINE, "n": pair("n", "m")}),
     "small_study.peters": _FROM_COUNTS,
