@@ -223,6 +223,7 @@ def _model(tree: xr.DataTree, terms: str | list[str] | None, statistic: str) -> 
     tested = np.arange(len(spec.coef)) if terms is None else np.flatnonzero(contrasts.any(axis=0))
     values = _values_of_rows(spec)
     moving = np.flatnonzero(np.nanmax(np.ptp(values, axis=0), axis=0) > 0)
+    arrangements: Arrangements
     if not len(moving):
         arrangements = signs(spec)
         tested = np.arange(len(spec.coef)) if terms is None else tested

@@ -17,6 +17,7 @@ from bayesmeta.display.tables import percent
 from bayesmeta.errors import AssumptionWarning, SpecError, keeps_old_names
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.inference.small_study.asymmetry import egger
+from bayesmeta.inference.small_study.filling import observed
 from bayesmeta.inference.small_study.limit_analysis import limit_line
 from bayesmeta.inference.weights import covariances, marginal_variances
 from bayesmeta.plots import style, words
@@ -120,7 +121,8 @@ def funnel(
         Names of the rows, as for `bm.plots.forest`.
     asymmetry : {"egger", "limit"}, optional
         A line through the effects that studies of each precision have by `bm.small_study.egger`, or by
-        `bm.small_study.limit_meta`, to the effect of a study without error at the top. By default none.
+        `bm.small_study.limit_meta`, to the effect of a study without error at the top; of observed effects alone. By
+        default none.
 
     Returns
     -------
@@ -304,7 +306,7 @@ def _asymmetry(
     reading: Reading,
 ) -> list[tuple[str, Any]]:
     """The mean effect of studies of each precision, which a regression has."""
-    label, effect = _ASYMMETRY[kind](tree, outcome, se)
+    label, effect = _ASYMMETRY[kind](observed(tree), outcome, se)
     if not np.isfinite(effect).all():
         raise SpecError(f'asymmetry="{kind}" is for models without predictors; leave it out')
     low, high = ax.get_xlim()

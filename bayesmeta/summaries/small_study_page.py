@@ -1,5 +1,6 @@
 """All methods for small-study effects that a fit admits, side by side, and why others do not apply."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import xarray as xr
 
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, df_text, fixed, number, percent, pvalue
-from bayesmeta.errors import BayesmetaError
+from bayesmeta.errors import AssumptionWarning, BayesmetaError
 from bayesmeta.inference import small_study
 from bayesmeta.inference.reference import Vcov
 from bayesmeta.inference.small_study.evidence import Evidence, evidence
@@ -121,7 +122,8 @@ def small_study_page(tree: xr.DataTree, outcome: str | None = None, vcov: Vcov |
     SpecError, DataError
         When not even Egger's test applies: for a posterior, or fewer than three effects.
     """
-    with reading_once():
+    with reading_once(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumptionWarning)  # which the page has as reasons
         of = evidence(tree, outcome, "small_study")
         vcov = CR2 if vcov is None and of.dependence else vcov
         results, reasons = dict[str, xr.Dataset](), dict[str, str]()

@@ -123,10 +123,11 @@ def small_study_sentences(
     SpecError
         For anything else, and for results of which a paper has nothing to say, such as a fail-safe N.
     """
-    listed = [results] if isinstance(results, xr.Dataset) or not isinstance(results, list | tuple) else list(results)
-    listed = [] if results is None else listed
-    for each in listed:
+    several: list[Any] = list(results) if isinstance(results, list | tuple) else [results] * (results is not None)
+    listed: list[xr.Dataset] = []
+    for each in several:
         test = each.attrs.get("test") if isinstance(each, xr.Dataset) else None
+        listed.append(each)
         if test not in _TESTS and test not in _ESTIMATES:
             raise SpecError(
                 f"small_study: {shown(test) if test else f'a {type(each).__name__}'} is no result that the text speaks "

@@ -1,7 +1,10 @@
 """Small-study effects: the numbers of metafor, meta and metasens, dense algebra, properties, and refusals."""
 
+import json
 import math
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,14 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import bayesmeta as bm
 from bayesmeta import small_study as ss
+from bayesmeta.cli.app import app
+from bayesmeta.report.blocks import Picture
+from bayesmeta.report.sections.asymmetry_section import asymmetry
+from bayesmeta.summaries.small_study_page import small_study_page
 from tests.support.posteriors import make_posterior
 
 PLAIN = ("bangertdrowns2004", "bcg", "normand1999", "raudenbush1985")
@@ -315,7 +323,7 @@ def test_filled_trees_are_trees(tmp_path: Any):
     assert int(again.attrs["filled"]) == 3
     assert "3 effects were filled in by trim and fill" in str(bm.summary(again))
     assert list(bm.Spec.from_tree(again).labels)[-3:] == ["Filled 1", "Filled 2", "Filled 3"]
-    with pytest.raises(bm.SpecError, match="3 filled effects already"):
+    with pytest.raises(bm.SpecError, match="3 effects of this tree were filled in"):
         ss.trim_fill(again)
 
 
@@ -380,3 +388,87 @@ def test_the_artefact_of_standardised_mean_differences_is_a_warning():
     fit = bm.fit(bm.specify("yi ~ 1", bm.datasets.load("raudenbush1985"), S="vi", measure="smd"))
     with pytest.warns(bm.AssumptionWarning, match=r"small_study\.pustejovsky_rodgers"):
         ss.egger(fit)
+
+
+def test_the_page_runs_and_names_every_function():
+    page = (Path(__file__).parents[2] / "docs/small_study.md").read_text(encoding="utf-8")
+    exec("\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), {})
+    assert {name for name in dir(ss) if f"`{name}`" not in page} == set()
+
+
+def test_the_page_of_all_methods(bcg: xr.DataTree, school: xr.DataTree):
+    """Numbers are those of the functions; what does not apply has its reason."""
+    alone, dependent = small_study_page(bcg), small_study_page(school)
+    assert set(alone.results) >= {"egger", "rank", "trim_fill", "pet_peese", "limit_meta", "henmi_copas", "fail_safe"}
+    assert alone.results["egger"].identical(ss.egger(bcg))
+    assert dependent.results["egger"].identical(ss.egger(school, vcov="CR2"))
+    assert set(dependent.reasons) == {"rank", "trim_fill", "limit_meta", "henmi_copas", "fail_safe"}
+    text = str(alone)
+    for name in ("egger", "rank"):
+        assert f"{alone.results[name]['pvalue'].item():.4f}" in text
+    record = alone.record()["results"]["egger"]
+    assert (record["df"], record["how"]["df"]) == (11.0, "residual")
+
+
+def test_effects_from_counts_are_tested_from_counts():
+    data = bm.datasets.load("egger2001")
+    arms = {"events": ("deaths_magnesium", "deaths_control"), "total": ("n_magnesium", "n_control")}
+    fit = bm.fit(bm.specify("y ~ 1", bm.effects.odds_ratio(data, **arms, zero="only0"), S="v"))
+    assert {"harbord", "peters", "arcsine"} <= set(small_study_page(fit).results)
+    smd = bm.fit(bm.specify("yi ~ 1", bm.datasets.load("raudenbush1985"), S="vi", measure="smd"))
+    assert "artefact" in small_study_page(smd).reasons["pustejovsky_rodgers"]
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_the_command(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, bcg: xr.DataTree, saved: bool):
+    monkeypatch.chdir(tmp_path)
+    bm.save(bcg, "bcg.nc")
+    file = ["bcg.nc"] if saved else ["bcg", "--model", "ml"]
+    ran = CliRunner().invoke(app, ["small-study", *file])
+    assert ran.exit_code == 0, ran.output
+    assert "Egger (ols)" in ran.output
+    assert "t = -1.507" in ran.output
+    machine = json.loads(CliRunner().invoke(app, ["small-study", *file, "--json"]).output)
+    (own,) = next(iter(machine["results"].values()))
+    assert own["results"]["egger"]["pvalue"] == pytest.approx(ss.egger(bcg)["pvalue"].item())
+    refused = CliRunner().invoke(app, ["small-study", *file, "--cluster", "alloc"])
+    assert refused.exit_code == 2
+    robust = CliRunner().invoke(app, ["small-study", *file, "--vcov", "CR2", "--cluster", "alloc"])
+    assert "CR2" in robust.output
+
+
+def test_the_command_has_nothing_for_posteriors(tmp_path: Any):
+    bm.save(make_posterior(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")), tmp_path / "p.nc")
+    ran = CliRunner().invoke(app, ["small-study", str(tmp_path / "p.nc")])
+    assert ran.exit_code == 2
+    assert "posterior" in ran.output
+
+
+def test_sentences_for_a_paper(bcg: xr.DataTree, school: xr.DataTree):
+    results = [
+        getattr(ss, name)(bcg) for name in ("egger", "rank", "trim_fill", "pet_peese", "limit_meta", "henmi_copas")
+    ]
+    text, plain = bm.methods_text(bcg, small_study=results), bm.methods_text(bcg)
+    assert text.methods.startswith(plain.methods)
+    assert text.references[: len(plain.references)] == plain.references
+    assert len(text.references) == len(plain.references) + len(results)
+    assert "Egger's test gave t(11) = −1.51 (p = 0.1600)." in text.results
+    assert "filled in no effect" in text.results
+    dependent = bm.methods_text(school, small_study=ss.egger(school, vcov="CR2"))
+    assert "CR2 covariance by district" in dependent.methods
+    for wrong in (ss.fail_safe(bcg), 3, [bcg], "egger"):
+        with pytest.raises(bm.SpecError, match="small_study: "):
+            bm.methods_text(bcg, small_study=wrong)
+
+
+def test_the_section_of_a_report(bcg: xr.DataTree, school: xr.DataTree):
+    """Folded, with the tables, the funnel and the reasons; none for a posterior or two effects."""
+    for tree in (bcg, school):
+        (section,) = asymmetry({"fit": tree})
+        assert section.folded
+        assert [block.title for block in section.blocks if isinstance(block, Picture)] == [
+            "Funnel plot with small-study effects"
+        ]
+    assert asymmetry({"p": make_posterior(bm.Spec.from_tree(bcg))}) == ()
+    few = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg").head(2), S="logorvar"))
+    assert asymmetry({"fit": few}) == ()

@@ -106,9 +106,9 @@ class _Pivot:
         spread = W3 - W2**2
         shift = (square - 1) / self.inflation
         mean = self.n - 1 + t * (W1 - W2) + t**2 * shift * spread
-        variance = 2 * (self.n - 1) + 4 * t * (W1 - W2) + 2 * t**2 * (W1 * W2 - 2 * W3 + W2**2)
-        variance = variance + 4 * t**2 * shift * spread + 4 * t**3 * shift * (W4 - 2 * W2 * W3 + W2**3)
-        variance = variance + 2 * t**4 * (1 - 2 * square) * (spread / self.inflation) ** 2
+        at_zero = 2 * (self.n - 1) + 4 * t * (W1 - W2) + 2 * t**2 * (W1 * W2 - 2 * W3 + W2**2)
+        moving = 4 * t**2 * shift * spread + 4 * t**3 * shift * (W4 - 2 * W2 * W3 + W2**3)
+        variance = at_zero + moving + 2 * t**4 * (1 - 2 * square) * (spread / self.inflation) ** 2
         return mean**2 / variance, variance / mean
 
     def beyond(self, x: float) -> float:

@@ -1,10 +1,11 @@
 """What methods for small-study effects read of a fit: effects of one outcome, their errors, counts and group sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
@@ -121,7 +122,7 @@ class Evidence:
         """Attributes of every result."""
         return {"test": self.what, "outcome": self.outcome} | more
 
-    def by_row(self, values: FloatArray) -> FloatArray:
+    def by_row(self, values: ArrayLike) -> FloatArray:
         """One value for every row of the data as one for every effect; DataError where one is missing."""
         own = np.asarray(values, dtype=float)[self.row]
         if (lacking := ~np.isfinite(own)).any():
@@ -135,6 +136,11 @@ def evidence(tree: xr.DataTree, outcome: str | None, what: str, least: int = 3) 
     if is_posterior(tree):
         raise SpecError(f"{what} reads fits, and this tree is a posterior\n  bm.fit(spec) fits the same specification")
     spec = spec_from_tree(tree)
+    if filled := int(tree.attrs.get(schema.FILLED, 0)):
+        raise SpecError(
+            f"{what}: {filled} effects of this tree were filled in by trim and fill and are no data\n"
+            "  pass the fit that it was made of"
+        )
     if outcome is None:
         if len(spec.outcomes) > 1:
             raise SpecError(f"{what} is for one outcome at a time; outcome= chooses of {listing(spec.outcomes)}")
@@ -237,6 +243,6 @@ def refitted(of: Evidence, spec: Spec) -> xr.DataTree:
     return own
 
 
-def result(numbers: dict[str, float | int | bool | str], attrs: dict[str, object]) -> xr.Dataset:
+def result(numbers: Mapping[str, object], attrs: Mapping[str, object]) -> xr.Dataset:
     """A result: entries without dimensions."""
     return xr.Dataset({name: ((), value) for name, value in numbers.items()}, attrs=attrs)

@@ -10,13 +10,14 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_probability
-from bayesmeta.errors import ConvergenceError, DataError, SpecError
-from bayesmeta.inference.reference import reference_of_fit
+from bayesmeta.errors import ConvergenceError, DataError
+from bayesmeta.estimation.fit import fit
+from bayesmeta.inference.reference import declare, declared, reference_of_fit
 from bayesmeta.inference.small_study.evidence import Evidence, evidence, refitted, result, with_column
 from bayesmeta.inference.subset import of_rows
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.tree.row_labels import row_labels
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 type Side = Literal["left", "right"]
 type Estimator = Literal["L0", "R0", "Q0"]
@@ -144,6 +145,17 @@ def filled(tree: xr.DataTree, side: Side | None = None, estimator: Estimator = "
     return _trimmed(tree, side, estimator, "filled").fill(tree)
 
 
+def observed(tree: xr.DataTree) -> xr.DataTree:
+    """The fit without filled effects: the tree itself where there are none."""
+    k0 = int(tree.attrs.get(schema.FILLED, 0))
+    if not k0:
+        return tree
+    spec = spec_from_tree(tree)
+    own = fit(of_rows(spec, np.arange(len(spec.kept)) < len(spec.kept) - k0), str(tree.attrs["method"]))
+    declare(own, declared(tree))
+    return own
+
+
 @dataclass(frozen=True, eq=False)
 class _Trimmed:
     """What trim and fill has come to.
@@ -169,7 +181,7 @@ def _trimmed(tree: xr.DataTree, side: str | None, estimator: str, what: str) -> 
     check_choice(estimator, ESTIMATORS, "estimator")
     if side is not None:
         check_choice(side, SIDES, "side")
-    of = evidence(_observed(tree), None, what)
+    of = evidence(tree, None, what)
     of.check_one_level(_DEPENDENT)
     of.check_intercept_alone()
     side = side or _side(of)
@@ -187,15 +199,6 @@ def _trimmed(tree: xr.DataTree, side: str | None, estimator: str, what: str) -> 
     outermost = order[of.n - k0 :]
     pvalue = 2.0 ** -(k0 + 1) if estimator == "R0" else np.nan
     return _Trimmed(of, side, k0, k0_se, pvalue, 2 * centre - of.y[outermost], of.v[outermost])
-
-
-def _observed(tree: xr.DataTree) -> xr.DataTree:
-    """The tree, which must not have filled effects already."""
-    if isinstance(tree, xr.DataTree) and tree.attrs.get(schema.FILLED):
-        raise SpecError(
-            f"this tree has {tree.attrs[schema.FILLED]} filled effects already; pass the fit it was made of"
-        )
-    return tree
 
 
 def _side(of: Evidence) -> str:
