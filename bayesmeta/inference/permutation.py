@@ -92,6 +92,9 @@ def permutation_test(
     group, so that dependent effects are never torn apart. In a model with predictors the p value of the intercept is
     that of the same arrangements.
 
+    Effects that are exchanged have their own sampling variances. A predictor that is tied to these, as standard errors
+    are, is no exchangeable one, and its test is conservative; see docs/small_study.md.
+
     With the observed arrangement among those that are drawn, no p value is zero (Phipson and Smyth 2010, Stat. Appl.
     Genet. Mol. Biol. 9:39).
 

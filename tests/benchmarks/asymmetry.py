@@ -53,9 +53,6 @@ def pvalues(data: pd.DataFrame, dependent: bool, seed: int) -> dict[str, float]:
     tests["`permutation_test` of the standard error"] = bm.permutation_test(
         permuted, "se", draws=ARRANGEMENTS, random_seed=seed
     )
-    drawn = np.random.default_rng([7, seed]).normal(size=data["study"].nunique())
-    moderated = model(data.assign(x=drawn[data["study"].astype(int)]), "y ~ x", dependent)
-    tests["`permutation_test` of a moderator"] = bm.permutation_test(moderated, draws=ARRANGEMENTS, random_seed=seed)
     null = model(data.assign(y=data["y"] - MEAN), "y ~ 1", dependent)
     tests["`permutation_test` of the mean"] = bm.permutation_test(null, draws=ARRANGEMENTS, random_seed=seed)
     return {name: test["pvalue"].item() for name, test in tests.items()}
