@@ -78,7 +78,8 @@ def test_every_entry_of_a_sampled_tree_is_described_and_every_group_is_in_some_t
     declare(fitted, Asked(df="z"))
     assert not list(problems(sampled))
     assert {*sampled.children, *fitted.children} == set(schema.TREE)
-    assert {*sampled.attrs, *fitted.attrs} == set(schema.ATTRIBUTES)
+    mirrored = bm.small_study.filled(bm.fit(bm.specify("y ~ 1", {"y": [0.1, 0.3, 0.9], "v": [0.1, 0.2, 0.3]}, S="v")))
+    assert {*sampled.attrs, *fitted.attrs, *mirrored.attrs} == set(schema.ATTRIBUTES)
     for tree in (sampled, fitted):
         general = in_general(tree)
         for name, node in tree.children.items():
