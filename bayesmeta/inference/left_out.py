@@ -16,7 +16,7 @@ from bayesmeta.errors import AssumptionWarning, BayesmetaError, ConvergenceWarni
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.estimates import estimates
 from bayesmeta.inference.reference import Asked, Tests, Vcov, asks_in_one_way, declare, declared, reference_of_fit
-from bayesmeta.inference.subset import of_rows
+from bayesmeta.model.subset import of_rows
 from bayesmeta.model.identification import check_rank
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.heterogeneity import heterogeneity

@@ -4,7 +4,7 @@ Every array of the kernel has its matrix axes first and its batch axes last: (ro
 long axis, over groups, is contiguous, so that small-matrix algebra becomes a few operations on long vectors.
 """
 
-from bayesmeta.kernel.centring import statistics
+from bayesmeta.kernel.centring import part_statistics, statistics
 from bayesmeta.kernel.draws import conditional_draws, fresh_effects, linear_predictor, sampling_errors
 from bayesmeta.kernel.likelihood import Likelihood, likelihood, loglik_per_group
 from bayesmeta.kernel.pointwise import pointwise_loglik
@@ -25,6 +25,7 @@ __all__ = [
     "likelihood",
     "linear_predictor",
     "loglik_per_group",
+    "part_statistics",
     "pointwise_loglik",
     "random_effects",
     "sampling_errors",

@@ -15,7 +15,7 @@ from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.reference import JointTest, reference_of_fit
-from bayesmeta.inference.subset import of_rows
+from bayesmeta.model.subset import of_rows
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.notes import between_note, heterogeneity_note
