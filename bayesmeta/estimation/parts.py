@@ -17,7 +17,7 @@ from bayesmeta.estimation.climb import FIRST_RADIUS, bounded_steps, local
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method
 from bayesmeta.estimation.objective import Objective, Points
-from bayesmeta.estimation.scan import ALIKE, ONE_MODE, Starts, starts, variances_alike, well_determined
+from bayesmeta.estimation.scan import ONE_MODE, Starts, starts, variances_alike, well_determined
 from bayesmeta.estimation.search import maximise
 from bayesmeta.kernel import Likelihood, Statistics, likelihood, part_statistics
 from bayesmeta.model.identification import ALIASED
@@ -148,7 +148,9 @@ def _together(whole: Whole, keep: BoolArray, exact: bool) -> PartFits:
     else:
         objective = Objective(stats, free, whole.restricted)
         begin = np.broadcast_to(whole.xi / free.units, (B, free.size))
-        z, converged = _maxima(whole, objective, begin, keep) if exact else (_one_step(objective, begin), np.ones(B, bool))
+        z, converged = (
+            _maxima(whole, objective, begin, keep) if exact else (_one_step(objective, begin), np.ones(B, bool))
+        )
         psi = free.psi_batch(z.T)
     value = likelihood(stats, psi, restricted=False)
     return PartFits(
