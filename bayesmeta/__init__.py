@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.estimates import estimates as estimates
     from bayesmeta.inference.exceedance import exceedance as exceedance
+    from bayesmeta.inference.influence import influence as influence
     from bayesmeta.inference.left_out import cumulative as cumulative
     from bayesmeta.inference.left_out import leave_one_out as leave_one_out
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
@@ -89,6 +90,7 @@ _NAMES = {
     "inference.drop_add": ("drop1", "add1"),
     "inference.estimates": ("estimates",),
     "inference.exceedance": ("exceedance",),
+    "inference.influence": ("influence",),
     "inference.left_out": ("leave_one_out", "cumulative"),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),

@@ -26,8 +26,8 @@ from bayesmeta.model.subset import of_rows
 
 BLOCK = 200_000  # observations that are worked through together: few calls, and arrays that stay near the processor
 FLAT = 1e-7  # curvature and slope for relative steps below which a likelihood may say nothing of a parameter
-MANY = 100  # parts from which each has a smaller scan of its own
-FEW = 4  # groups left for each parameter, with fewer than which a part is searched as if nothing were known of it
+MANY = 100  # parts with few groups, of more than which a smaller scan for all takes the place of one for each
+FEW = 4  # groups left for each parameter, with fewer than which climbs begin as if nothing were known of a part
 
 
 @dataclass(frozen=True)
@@ -172,20 +172,22 @@ def _rss(value: Likelihood) -> FloatArray:
 
 def _maxima(whole: Whole, objective: Objective, begin: FloatArray, keep: BoolArray) -> tuple[FloatArray, BoolArray]:
     """Where the likelihood of every part is highest: z (B, F), and whether the searches passed their test."""
-    alone = Starts(begin, np.arange(len(begin)), 0, provisional=True)
-    maxima = maximise(objective, alone)
+    maxima = maximise(objective, Starts(begin, np.arange(len(begin)), 0, provisional=True))
     z, converged = maxima.points.z.copy(), maxima.converged.copy()
-    if len(few := np.flatnonzero(_searched_anew(whole, keep))):
-        some = objective.take(few)
-        more = maximise(some, _and_from(_scanned(whole, some, keep[few]), maxima.points.z[few]))
-        z[few], converged[few] = more.points.z, more.converged
+    few = _few_groups(whole, keep)
+    one_mode = well_determined(whole.free, ONE_MODE) and variances_alike(whole.spec)
+    for which in (few, ~few & (not one_mode)):
+        if len(some := np.flatnonzero(which)):
+            own = objective.take(some)
+            as_alone = which is few and len(some) <= MANY
+            begin = _scanned_alone(whole, keep[some]) if as_alone else starts(own)
+            more = maximise(own, _and_from(begin, maxima.points.z[some]))
+            z[some], converged[some] = more.points.z, more.converged
     return _silenced(whole, objective, maxima.points, z, keep), converged
 
 
-def _scanned(whole: Whole, objective: Objective, keep: BoolArray) -> Starts:
-    """Where climbs begin: of few parts those of `fit` for each, of many the best of a smaller scan for all."""
-    if len(keep) > MANY:
-        return starts(objective)
+def _scanned_alone(whole: Whole, keep: BoolArray) -> Starts:
+    """Where `fit` would begin climbs for each of a few parts."""
     alone = [_starts_alone(whole, own) for own in keep]
     owner = np.repeat(np.arange(len(keep)), [len(each.z) for each in alone])
     return Starts(np.concatenate([each.z for each in alone]), owner, alone[0].scanned, alone[0].provisional)
@@ -204,13 +206,10 @@ def _and_from(scanned: Starts, z: FloatArray) -> Starts:
     return Starts(np.concatenate([z, scanned.z]), owner, scanned.scanned, scanned.provisional)
 
 
-def _searched_anew(whole: Whole, keep: BoolArray) -> BoolArray:
-    """(B,) which parts may have another maximum than the one near the estimates of all rows."""
-    spec, free = whole.spec, whole.free
-    if not (well_determined(free, ONE_MODE) and variances_alike(spec)):
-        return np.ones(len(keep), bool)
+def _few_groups(whole: Whole, keep: BoolArray) -> BoolArray:
+    """(B,) which parts have so few groups that their maximum may be another than the one near that of all rows."""
     few = np.zeros(len(keep), bool)
-    for level in spec.levels:
+    for level in whole.spec.levels:
         if level.n_free:
             few |= groups_left(level.index, keep) < FEW * level.n_free
     return few
