@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.estimates import estimates as estimates
     from bayesmeta.inference.exceedance import exceedance as exceedance
+    from bayesmeta.inference.gosh import gosh as gosh
     from bayesmeta.inference.influence import influence as influence
     from bayesmeta.inference.left_out import cumulative as cumulative
     from bayesmeta.inference.left_out import leave_one_out as leave_one_out
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.profile import profile as profile
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
+    from bayesmeta.inference.vif import vif as vif
     from bayesmeta.inference.wald import wald_test as wald_test
     from bayesmeta.model.specify import specify as specify
     from bayesmeta.model_files.model_file import load_analysis as load_analysis
@@ -90,6 +92,7 @@ _NAMES = {
     "inference.drop_add": ("drop1", "add1"),
     "inference.estimates": ("estimates",),
     "inference.exceedance": ("exceedance",),
+    "inference.gosh": ("gosh",),
     "inference.influence": ("influence",),
     "inference.left_out": ("leave_one_out", "cumulative"),
     "inference.likelihood_ratio": ("lr_test",),
@@ -105,6 +108,7 @@ _NAMES = {
     "bayes.sample": ("sample",),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
+    "inference.vif": ("vif",),
     "inference.wald": ("wald_test",),
     "tree": ("Spec",),
     "tree.files": ("load", "save"),

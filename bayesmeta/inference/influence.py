@@ -15,7 +15,7 @@ from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, w
 from bayesmeta.estimation.parts import PartFits, Whole, fit_parts
 from bayesmeta.inference.adjusted import weighting_of
 from bayesmeta.inference.data_groups import Groups, finest, groups_by
-from bayesmeta.inference.part_estimates import whole_of
+from bayesmeta.inference.part_estimates import GROUP, variances_of, whole_of
 from bayesmeta.inference.weights import by_row
 from bayesmeta.kernel import likelihood
 from bayesmeta.kernel.pointwise import block_designs, block_S
@@ -25,7 +25,6 @@ from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.row_labels import ByRow, row_labels
 from bayesmeta.tree.specification import group
 
-GROUP, VARIANCE = "group", "variance"
 FEWEST = 3  # groups, of which two remain
 _COOKS, _DFBETAS, _FACTOR = 0.5, 1.0, 3.0  # of the rule for what is influential
 _ROUNDING = 1e-10  # of a sampling variance: what is left of an effect's own error once the fixed part fits it exactly
@@ -277,7 +276,7 @@ def _table(made: Deletions, attrs: Mapping[str, Any]) -> xr.Dataset:
     if dim == GROUP:
         variables["of"] = (schema.ROW, np.array(groups.names, dtype=object)[groups.codes[rows]])
     variables["reason"] = (dim, np.array(_reasons(made), dtype=object))
-    tau2, labels = _deleted_variances(made, dim)
+    tau2, labels = variances_of(spec, made.fits.psi, dim, "tau2_deleted")
     coords |= labels
     cutoffs = _cutoffs(spec)
     table = xr.Dataset(variables | tau2, coords, {**attrs, **{f"{name}_cutoff": cut for name, cut in cutoffs.items()}})
@@ -287,23 +286,6 @@ def _table(made: Deletions, attrs: Mapping[str, Any]) -> xr.Dataset:
 def _over_rows(spec: Spec, values: FloatArray) -> tuple[tuple[str, ...], FloatArray]:
     table = by_row(spec, values)[spec.kept]
     return ((schema.ROW,), table[:, 0]) if table.shape[1] == 1 else ((schema.ROW, schema.OUTCOME), table)
-
-
-def _deleted_variances(made: Deletions, dim: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`tau2_deleted` and its labels: of one variance a value for each group, of several over `variance`."""
-    levels = [level for level in made.spec.levels if level.dim]
-    places = [(level.name, effect) for level in levels for effect in level.effects]
-    columns = [np.diagonal(p, axis1=1, axis2=2) for p in made.fits.psi if p.shape[1]]
-    if not places:
-        return {}, {}
-    values = np.concatenate(columns, axis=1)
-    if len(places) == 1:
-        return {"tau2_deleted": (dim, values[:, 0])}, {}
-    single = all(level.dim == 1 for level in levels)
-    labels = [name if single else effect if len(levels) == 1 else f"{name}, {effect}" for name, effect in places]
-    of_levels, effects = zip(*places, strict=True)
-    coords = {VARIANCE: labels, "level": (VARIANCE, list(of_levels)), "effect": (VARIANCE, list(effects))}
-    return {"tau2_deleted": ((dim, VARIANCE), values)}, coords
 
 
 def _reasons(made: Deletions) -> list[str]:

@@ -1,9 +1,9 @@
 """What is said of fits to many parts of the data: tests of their coefficients, Q, I2 and H2, for all parts at once."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -22,6 +22,7 @@ from bayesmeta.kernel.precision import part_precision
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import group, spec_from_tree
 
+GROUP, VARIANCE = "group", "variance"  # dimensions over what is left out, and over variances between groups
 _RESIDUAL, _SHRINKING = "residual", "knapp-hartung"
 _NONE_LEFT = 1e-8  # degrees of freedom of an outcome that are rounding
 
@@ -196,3 +197,22 @@ def variance_of(parts: Parts, level: str, effect: str) -> FloatArray:
     places: Mapping[str, int] = {each.name: i for i, each in enumerate(parts.spec.levels)}
     at = parts.spec.levels[places[level]].effects.index(effect)
     return parts.fits.psi[places[level]][:, at, at]
+
+
+def variances_of(spec: Spec, psi: Sequence[FloatArray], dim: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The variances of Psi (B, a, a) per level as a variable over `dim`, and over `variance` where there are several.
+
+    With the labels of the variances: levels, effects or both, whatever tells them apart.
+    """
+    levels = [level for level in spec.levels if level.dim]
+    places = [(level.name, effect) for level in levels for effect in level.effects]
+    if not places:
+        return {}, {}
+    values = np.concatenate([np.diagonal(p, axis1=1, axis2=2) for p in psi if p.shape[1]], axis=1)
+    if len(places) == 1:
+        return {name: (dim, values[:, 0])}, {}
+    single = all(level.dim == 1 for level in levels)
+    labels = [level if single else effect if len(levels) == 1 else f"{level}, {effect}" for level, effect in places]
+    of_levels, effects = zip(*places, strict=True)
+    coords = {VARIANCE: labels, "level": (VARIANCE, list(of_levels)), "effect": (VARIANCE, list(effects))}
+    return {name: ((dim, VARIANCE), values)}, coords
