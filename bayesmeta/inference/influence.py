@@ -12,10 +12,11 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_boolean, listing
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, warn
-from bayesmeta.estimation.parts import PartFits, Whole, fit_parts
+from bayesmeta.estimation.parts import PartFits, fit_parts
 from bayesmeta.inference.adjusted import weighting_of
 from bayesmeta.inference.data_groups import Groups, finest, groups_by
 from bayesmeta.inference.part_estimates import GROUP, variances_of, whole_of
+from bayesmeta.inference.reweighted import GOOD_K, whole_posterior, without_groups
 from bayesmeta.inference.weights import by_row
 from bayesmeta.kernel import likelihood
 from bayesmeta.kernel.pointwise import block_designs, block_S
@@ -23,7 +24,7 @@ from bayesmeta.model.identification import check_rank
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.row_labels import ByRow, row_labels
-from bayesmeta.tree.specification import group
+from bayesmeta.tree.specification import group, spec_from_tree
 
 FEWEST = 3  # groups, of which two remain
 _COOKS, _DFBETAS, _FACTOR = 0.5, 1.0, 3.0  # of the rule for what is influential
@@ -36,14 +37,15 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
     Parameters
     ----------
     tree : DataTree
-        Results of `bm.fit`, also read back from a file.
+        Results of `bm.fit` or `bm.sample`, also read back from a file.
     by : str or sequence, optional
         What is left out at a time: the groups of a level, by its name; rows with the same value of a column of the
         data, by its name or as one value for each row. By default single rows, with all their outcomes; where sampling
         errors of different rows are correlated, the groups of the innermost level that keeps these together.
     exact : bool, default True
         Whether the variances are estimated again without each group. False takes one Newton step from the estimates of
-        all rows, which is enough to find the groups that matter.
+        all rows, which is enough to find the groups that matter. For a posterior, whether it is sampled again without
+        the groups whose draws cannot be weighted anew.
 
     Returns
     -------
@@ -57,11 +59,12 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
         and with the group; `dfbetas` (group, coef), by how many standard errors each coefficient moves;
         `tau2_deleted` (of several variances over `variance`) and `Q_deleted`, what they are without it; `chi2`, the
         squared length of its studentised residuals, with `k`, the number of its observations, as degrees of freedom;
-        `influential` and `converged`. Where single rows are left out, they take the place of the groups. What the other
+        `influential`, and of fits `converged`. Where single rows are left out, they take the place of the groups. What the other
         rows do not identify is NaN, and `reason` says so.
 
         Attributes: `by`; `exact`; the values `dffits_cutoff`, `hat_cutoff`, `cooks_cutoff` and `dfbetas_cutoff`
-        that make a row influential; `method`.
+        that make a row influential; `method`. For a posterior also `pareto_k`, of the weights of its draws without the
+        group, and `refitted`, whether it was sampled again, which happens above the attribute `good_k`.
 
     Raises
     ------
@@ -93,6 +96,10 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
     value above 3 p / n, or one of its |DFBETAS| above 1. Groups of several rows are judged by Cook's distance and
     DFBETAS alone. Weights are row sums of the inverse marginal covariance. V is the model's covariance.
 
+    Of a posterior b and the variances are means, V is the covariance of the coefficients. Those without a group are of
+    the same draws with Pareto-smoothed importance weights, the inverse density of its observations given all others
+    (Vehtari, Gelman and Gabry 2017, Stat. Comput. 27:1413-1432).
+
     References
     ----------
     Viechtbauer and Cheung (2010), Res. Synth. Methods 1:112-125.
@@ -112,18 +119,22 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
     Rosenthal et al (1960)     -0.739           0.025         0.346
     """
     check_boolean(exact, "exact")
-    if is_posterior(tree):
-        raise SpecError("influence of a posterior")
-    whole = whole_of(tree)
-    groups = finest(whole.spec) if by is None else groups_by(whole.spec, by, "influence")
+    spec, posterior = spec_from_tree(tree), is_posterior(tree)
+    groups = finest(spec) if by is None else groups_by(spec, by, "influence")
     if groups.n < FEWEST:
+        kind = groups.kind or "row"
         raise SpecError(
-            f"influence: {groups.n} {groups.kind or 'row'}s; it takes {FEWEST} at least, as two have to remain"
+            f"influence: there are {groups.n} groups ({kind}); it takes {FEWEST} at least, as two have to remain"
         )
-    fits = fit_parts(whole, groups.without(whole.spec), exact)
+    attrs = {"by": groups.kind or "row", "exact": int(exact), "method": str(tree.attrs["method"])}
+    if posterior:
+        again = without_groups(tree, groups, refit=exact)
+        table = _table(Deletions(spec, groups, again.fits, whole_posterior(tree)), attrs | {"good_k": GOOD_K})
+        dim = table["k"].dims
+        return table.drop_vars("converged").assign(pareto_k=(dim, again.pareto_k), refitted=(dim, again.refitted))
+    fits = fit_parts(whole_of(tree), groups.without(spec), exact)
     _say(groups, fits)
-    made = Deletions(whole, groups, fits, group(tree, schema.ESTIMATE))
-    return _table(made, {"by": groups.kind or "row", "exact": int(exact), "method": str(tree.attrs["method"])})
+    return _table(Deletions(spec, groups, fits, group(tree, schema.ESTIMATE)), attrs)
 
 
 def _say(groups: Groups, fits: PartFits) -> None:
@@ -138,17 +149,13 @@ def _say(groups: Groups, fits: PartFits) -> None:
 class Deletions:
     """The fit to all rows beside those without each group.
 
-    estimate : the group of the tree.
+    estimate : the group of the tree; of a posterior its means in the same form.
     """
 
-    whole: Whole
+    spec: Spec
     groups: Groups
     fits: PartFits
     estimate: xr.Dataset
-
-    @property
-    def spec(self) -> Spec:
-        return self.whole.spec
 
     @property
     def code(self) -> IntArray:
@@ -178,12 +185,12 @@ class Deletions:
         X, weighted = spec.X, weighting_of(spec, self.psi)
         leverage = _forms(X, self.cov)
         Sigma, own = _variances(spec, [p[None] for p in self.psi]), _variances(spec, [p[code] for p in fits.psi])
-        totals = weighted(np.ones((len(X), 1)))[:, 0]
+        U, totals = weighted(X), weighted(np.ones((len(X), 1)))[:, 0]
         with np.errstate(divide="ignore", invalid="ignore"):
             error = Sigma - leverage
             residual = np.where(error > _ROUNDING * Sigma, self._residual(self.beta) / np.sqrt(error), np.nan)
             return {
-                "hat": (X @ self.cov * weighted(X)).sum(1),
+                "hat": (X * np.linalg.solve(X.T @ U, U.T).T).sum(1),
                 "weight": 100 * totals / totals.sum(),
                 "rstandard": residual,
                 "rstudent": self._residual(fits.beta[code]) / np.sqrt(own + _forms(X, fits.beta_cov[code])),
