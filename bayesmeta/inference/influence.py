@@ -59,8 +59,8 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
         and with the group; `dfbetas` (group, coef), by how many standard errors each coefficient moves;
         `tau2_deleted` (of several variances over `variance`) and `Q_deleted`, what they are without it; `chi2`, the
         squared length of its studentised residuals, with `k`, the number of its observations, as degrees of freedom;
-        `influential`, and of fits `converged`. Where single rows are left out, they take the place of the groups. What the other
-        rows do not identify is NaN, and `reason` says so.
+        `influential`, and of fits `converged`. Where single rows are left out, they take the place of the groups. What
+        the other rows do not identify is NaN, and `reason` says so.
 
         Attributes: `by`; `exact`; the values `dffits_cutoff`, `hat_cutoff`, `cooks_cutoff` and `dfbetas_cutoff`
         that make a row influential; `method`. For a posterior also `pareto_k`, of the weights of its draws without the
@@ -119,22 +119,36 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
     Rosenthal et al (1960)     -0.739           0.025         0.346
     """
     check_boolean(exact, "exact")
-    spec, posterior = spec_from_tree(tree), is_posterior(tree)
-    groups = finest(spec) if by is None else groups_by(spec, by, "influence")
-    if groups.n < FEWEST:
-        kind = groups.kind or "row"
-        raise SpecError(
-            f"influence: there are {groups.n} groups ({kind}); it takes {FEWEST} at least, as two have to remain"
-        )
-    attrs = {"by": groups.kind or "row", "exact": int(exact), "method": str(tree.attrs["method"])}
-    if posterior:
-        again = without_groups(tree, groups, refit=exact)
-        table = _table(Deletions(spec, groups, again.fits, whole_posterior(tree)), attrs | {"good_k": GOOD_K})
-        dim = table["k"].dims
-        return table.drop_vars("converged").assign(pareto_k=(dim, again.pareto_k), refitted=(dim, again.refitted))
+    attrs = {"exact": int(exact), "method": str(tree.attrs["method"])}
+    if not is_posterior(tree):
+        return _table(deletions(tree, by, exact), attrs)
+    groups = _groups(spec_from_tree(tree), by)
+    again = without_groups(tree, groups, refit=exact)
+    made = Deletions(spec_from_tree(tree), groups, again.fits, whole_posterior(tree))
+    table = _table(made, attrs | {"good_k": GOOD_K}).drop_vars("converged")
+    dim = table["k"].dims
+    return table.assign(pareto_k=(dim, again.pareto_k), refitted=(dim, again.refitted))
+
+
+def deletions(tree: xr.DataTree, by: ByRow | None, exact: bool = True) -> "Deletions":
+    """The fits without each group, as of `influence`; of a posterior from weighted draws."""
+    spec = spec_from_tree(tree)
+    groups = _groups(spec, by)
+    if is_posterior(tree):
+        return Deletions(spec, groups, without_groups(tree, groups, refit=False).fits, whole_posterior(tree))
     fits = fit_parts(whole_of(tree), groups.without(spec), exact)
     _say(groups, fits)
-    return _table(Deletions(spec, groups, fits, group(tree, schema.ESTIMATE)), attrs)
+    return Deletions(spec, groups, fits, group(tree, schema.ESTIMATE))
+
+
+def _groups(spec: Spec, by: ByRow | None) -> Groups:
+    groups = finest(spec) if by is None else groups_by(spec, by, "influence")
+    if groups.n < FEWEST:
+        raise SpecError(
+            f"influence: there are {groups.n} groups ({groups.kind or 'row'}); it takes {FEWEST} at least, as two have "
+            "to remain"
+        )
+    return groups
 
 
 def _say(groups: Groups, fits: PartFits) -> None:
@@ -196,6 +210,14 @@ class Deletions:
                 "rstudent": self._residual(fits.beta[code]) / np.sqrt(own + _forms(X, fits.beta_cov[code])),
                 "dffits": (X * self.moved[code]).sum(1) / np.sqrt(leverage * own / Sigma),
             }
+
+    def contributions(self) -> tuple[FloatArray, FloatArray]:
+        """Of every observation (n_obs,) the squared Pearson residual, and the squared change of its mean without its
+        group, in units of the variance of that mean."""
+        X, code, fits = self.spec.X, self.code, self.fits
+        Sigma = _variances(self.spec, [p[None] for p in self.psi])
+        change = (X * self.moved[code]).sum(1) ** 2
+        return self._residual(self.beta) ** 2 / Sigma, change / _forms(X, fits.beta_cov[code])
 
     def _residual(self, beta: FloatArray) -> FloatArray:
         return self.spec.y - self.spec.offset - (self.spec.X * beta).sum(-1)
@@ -286,6 +308,7 @@ def _table(made: Deletions, attrs: Mapping[str, Any]) -> xr.Dataset:
     tau2, labels = variances_of(spec, made.fits.psi, dim, "tau2_deleted")
     coords |= labels
     cutoffs = _cutoffs(spec)
+    attrs = {"by": groups.kind or "row", **attrs}
     table = xr.Dataset(variables | tau2, coords, {**attrs, **{f"{name}_cutoff": cut for name, cut in cutoffs.items()}})
     return table.assign(influential=_influential(table, dim, cutoffs))
 

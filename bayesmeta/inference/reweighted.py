@@ -97,8 +97,8 @@ def without_groups(tree: xr.DataTree, groups: Groups, refit: bool) -> Reweighted
     elif bad.any():
         names = listing(name for name, worse in zip(groups.names, bad, strict=True) if worse)
         warn(
-            f"Pareto k of the weights exceeds {GOOD_K} without {groups.kind or 'row'} {names}: what is said of these may "
-            "be far off\n  exact=True samples again without them",
+            f"Pareto k of the weights exceeds {GOOD_K} without {groups.kind or 'row'} {names}: what is said of these "
+            "may be far off\n  exact=True samples again without them",
             AssumptionWarning,
         )
     return Reweighted(made, k, bad & refit)
