@@ -1,0 +1,193 @@
+"""L'Abbe plots: the proportion with an event in one arm against that in the other, study by study."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._validation import check_names, listing
+from bayesmeta.columns import find_column
+from bayesmeta.errors import DataError, SpecError
+from bayesmeta.inference.weights import covariances, marginal_variances
+from bayesmeta.model.spec import Spec
+from bayesmeta.plots import style, words
+from bayesmeta.plots.forest.texts import row_labels
+from bayesmeta.plots.panels import only_axes
+from bayesmeta.plots.point_labels import Labelled, name_points, which
+from bayesmeta.plots.predictor import chosen_outcome
+from bayesmeta.tree.row_labels import ByRow
+from bayesmeta.tree.specification import spec_from_tree
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from bayesmeta.plots.style import DrawnAxes
+
+_LARGEST = 14.0  # points, diameter of the heaviest study
+_CURVE = np.linspace(0.0, 1.0, 201)
+
+
+def _of_odds(risk: FloatArray, effect: float) -> FloatArray:
+    return risk * np.exp(effect) / (1 - risk + risk * np.exp(effect))
+
+
+# the risk in the first arm, by that in the second and the effect
+CURVES: dict[str, Callable[[FloatArray, float], FloatArray]] = {
+    "logor": _of_odds,
+    "logrr": lambda risk, effect: risk * np.exp(effect),
+    "rd": lambda risk, effect: risk + effect,
+}
+
+
+def labbe(
+    tree: xr.DataTree,
+    ax: "Axes | None" = None,
+    *,
+    outcome: str | None = None,
+    events: Sequence[str] | None = None,
+    total: Sequence[str] | None = None,
+    label: Labelled = None,
+    labels: ByRow | None = None,
+) -> "DrawnAxes":
+    """The risk in the first arm against that in the second, with the line of the pooled effect.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` for log odds ratios, log risk ratios or risk differences.
+    ax : matplotlib Axes, optional
+        Axes to draw into; by default new ones.
+    outcome : str, optional
+        The outcome to draw; required for a model with several.
+    events, total : pair of str, optional
+        Columns of the data with the numbers of events and of persons, first the arm that is compared with the other. By
+        default those from which `bm.effects` computed the outcome.
+    label : {"outliers", "all"}, optional
+        Which studies are named: those on whose counts and effect the pooled effect lies outside of 95% of what the
+        model expects, or all. By default none.
+    labels : str or sequence, optional
+        Names of the rows, as for `bm.plots.forest`.
+
+    Returns
+    -------
+    matplotlib Axes
+        Circles grow with the weight of a study. Dotted: no effect; the curve: the pooled effect. Without a curve for a
+        model with predictors.
+
+    Raises
+    ------
+    SpecError
+        When the measure is another one, the columns are not known, or the model has several outcomes and none is
+        chosen.
+    DataError
+        When the columns hold no numbers.
+
+    References
+    ----------
+    L'Abbe, Detsky and O'Rourke (1987), Ann. Intern. Med. 107:224-233.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> bcg = bm.datasets.load("bcg")
+    >>> spec = bm.specify("logor ~ 1", bcg, S="logorvar", measure="logor")
+    >>> fit = bm.fit(spec)
+    >>> bcg["vaccinated"], bcg["control"] = bcg["tpos"] + bcg["tneg"], bcg["cpos"] + bcg["cneg"]
+    >>> again = bm.fit(bm.specify("logor ~ 1", bcg, S="logorvar", measure="logor"))
+    >>> ax = bm.plots.labbe(again, events=["tpos", "cpos"], total=["vaccinated", "control"])
+    >>> ax.get_ylabel()
+    'Risk in the first arm'
+    """
+    spec = spec_from_tree(tree)
+    record = style.measure_of(tree)
+    if record.name not in CURVES:
+        raise SpecError(f"labbe draws risks, of which measure {record.name!r} has none\n  it is for: {listing(CURVES)}")
+    j = chosen_outcome(spec, outcome)
+    own = np.flatnonzero(spec.outcome_index == j)
+    first, second, extra = _risks(spec, own, j, events, total)
+    panel = only_axes(ax, height=3.3)
+    panel.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.8, linestyle=":", label="no effect", zorder=1)
+    variance = marginal_variances(spec, covariances(tree, spec))[own]
+    fitted = style.fitted_means(tree)[spec.row[own], j]
+    same = bool(np.ptp(spec.X[own], axis=0).max() == 0 and np.ptp(spec.offset[own]) == 0)
+    if same:
+        curve = CURVES[record.name](_CURVE, float(fitted[0]))
+        panel.plot(_CURVE, curve, color=style.BLUE, linewidth=1.2, label="pooled effect", zorder=2)
+    size = np.maximum(3.0, _LARGEST * np.sqrt(variance.min() / variance))
+    panel.scatter(
+        second,
+        first,
+        s=size**2,
+        facecolor=style.BLUE,
+        alpha=0.55,
+        edgecolor=style.PAPER,
+        linewidth=0.6,
+        label="_studies",
+        zorder=3,
+    )
+    _limits(panel, first, second)
+    arms = spec.arms or ("the first arm", "the second arm")
+    handles = [(line.get_label(), line) for line in panel.lines]
+    lines = words.label_below(panel, f"Risk in {_arm(arms[1])}", [extra, "" if same else "no curve: predictors"])
+    panel.set_ylabel(f"Risk in {_arm(arms[0])}", fontsize=style.TEXT)
+    lines += words.legend_above(panel, handles)
+    if ax is None:
+        words.make_room(panel, lines)
+    far = np.abs(spec.y[own] - fitted) > 1.96 * np.sqrt(variance)
+    names = [row_labels(spec, labels).texts[row] for row in spec.row[own]]
+    name_points(panel, second, first, names, which(label, far), size / 2)
+    return panel
+
+
+def _arm(name: str) -> str:
+    return name if name.startswith("the ") else f"arm “{name}”"
+
+
+def _limits(ax: "Axes", first: FloatArray, second: FloatArray) -> None:
+    """Equal limits on both axes, with room for the largest circles."""
+    top = min(1.0, 1.12 * float(max(first.max(), second.max())))
+    ax.set_xlim(-0.03 * top, top)
+    ax.set_ylim(-0.03 * top, top)
+
+
+def _risks(
+    spec: Spec, own: np.ndarray, outcome: int, events: Sequence[str] | None, total: Sequence[str] | None
+) -> tuple[FloatArray, FloatArray, str]:
+    """Proportions in both arms of every observation, and a note."""
+    behind = dict(spec.arm_columns.get(spec.outcomes[outcome], {}))
+    pairs = {}
+    for name, given in (("events", events), ("total", total)):
+        columns = check_names(given, name) if given is not None else list(behind.get(name, ()))
+        if not columns:
+            raise SpecError(
+                f"labbe: the tree does not say which columns hold the {'events' if name == 'events' else 'persons'} of "
+                f'{spec.outcomes[outcome]}\n  give them, first arm first: {name}=["...", "..."]'
+            )
+        if len(columns) != 2:
+            raise SpecError(f"{name} names {len(columns)} columns; it must be two, of the first arm and the second")
+        pairs[name] = [_numbers(spec, column, name)[spec.row[own]] for column in columns]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first, second = (a / n for a, n in zip(pairs["events"], pairs["total"], strict=True))
+    _check_risks(spec, own, np.isfinite(first) & np.isfinite(second), first, second)
+    return first, second, ""
+
+
+def _numbers(spec: Spec, column: str, where: str) -> FloatArray:
+    values = find_column(spec.data, column, where)
+    try:
+        return values.to_numpy(dtype=float)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: column {column!r} holds no numbers") from None
+
+
+def _check_risks(spec: Spec, own: np.ndarray, known: BoolArray, first: FloatArray, second: FloatArray) -> None:
+    wrong = ~known | (first < 0) | (first > 1) | (second < 0) | (second > 1)
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        name = row_labels(spec, None).texts[spec.row[own[at]]]
+        raise DataError(
+            f"labbe: risks of {name} are {first[at]:.6g} and {second[at]:.6g}; they must lie between 0 and 1\n"
+            "  events and total are numbers of persons, first arm first"
+        )

@@ -1,0 +1,154 @@
+"""Radial (Galbraith) plots: standardised effects against their precision, an estimate being a slope."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_boolean
+from bayesmeta.display.tables import percent
+from bayesmeta.errors import SpecError
+from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.plots import style, words
+from bayesmeta.plots.funnel import funnel_points
+from bayesmeta.plots.panels import only_axes
+from bayesmeta.plots.point_labels import Labelled, name_points, which
+from bayesmeta.tree.response import Reading, Scale
+from bayesmeta.tree.row_labels import ByRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from bayesmeta.plots.style import DrawnAxes
+
+_ROOM = 1.2  # length of the x axis to the largest precision
+_ARC = 100  # points of the arc
+
+
+def radial(
+    tree: xr.DataTree,
+    ax: "Axes | None" = None,
+    *,
+    outcome: str | None = None,
+    heterogeneity: bool = True,
+    scale: Scale | None = None,
+    prob: float = 0.95,
+    label: Labelled = "outliers",
+    labels: ByRow | None = None,
+) -> "DrawnAxes":
+    """Standardised effects against their precision: an effect is the slope of a line through zero.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample`.
+    ax : matplotlib Axes, optional
+        Axes to draw into; by default new ones.
+    outcome : str, optional
+        The outcome to draw; required for a model with several.
+    heterogeneity : bool, default True
+        Whether the variance of an effect includes the heterogeneity; False for sampling errors alone, as Galbraith
+        drew it.
+    scale : {"model", "response"}, optional
+        How the effects on the arc are read, as for `bm.plots.funnel`.
+    prob : float, default 0.95
+        Probability of the band around the line of the pooled estimate, between 0 and 1.
+    label : {"outliers", "all"}, default "outliers"
+        Which studies are named: those outside the band, or all; None for none.
+    labels : str or sequence, optional
+        Names of the rows, as for `bm.plots.forest`.
+
+    Returns
+    -------
+    matplotlib Axes
+        The line is the pooled estimate. A line from zero through a point meets the arc on the right at its effect. For
+        a model with predictors, the residuals from its fitted values are drawn, as the axis says.
+
+    Raises
+    ------
+    SpecError
+        When effects have no sampling error and heterogeneity is left out, or the model has several outcomes and none is
+        chosen.
+
+    See Also
+    --------
+    bayesmeta.plots.funnel : The same in other coordinates.
+
+    References
+    ----------
+    Galbraith (1988), Technometrics 30:271-281.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
+    >>> ax = bm.plots.radial(fit)
+    >>> ax.get_xlabel()
+    '1 / √(sampling variance + heterogeneity)'
+    """
+    check_boolean(heterogeneity, "heterogeneity")
+    z, points = quantile(prob), funnel_points(tree, outcome, labels)
+    sd = points.spread if heterogeneity else points.se
+    if not (sd > 0).all():
+        raise SpecError("radial: an effect without sampling error has infinite precision\n  keep heterogeneity=True")
+    reading = style.reading(tree, "model" if points.residual and scale is None else scale)
+    precision, standardised = 1 / sd, points.effect / sd
+    panel = only_axes(ax, height=3.0, width=style.COLUMN + 0.8)
+    end = _ROOM * precision.max()
+    x = np.array([0.0, end / 1.06])
+    panel.plot(x, points.centre * x, color=style.BLUE, linewidth=1.2, label="pooled estimate", zorder=2)
+    panel.fill_between(x, points.centre * x - z, points.centre * x + z, color=style.grey(0.9), linewidth=0, zorder=0)
+    look = {"linestyle": "none", "marker": "o", "markeredgecolor": style.PAPER, "markeredgewidth": 0.5}
+    panel.plot(precision, standardised, color=style.BLUE, markersize=4.5, label="_observations", zorder=4, **look)
+    height = 1.1 * max(np.abs(standardised).max(), np.abs(points.centre * x).max() + z)
+    panel.set_xlim(0, end)
+    panel.set_ylim(-height, height)
+    _arc(panel, points.effect, end / 1.06, height, reading)
+    across = "1 / √(sampling variance + heterogeneity)" if heterogeneity else "1 / standard error"
+    lines = words.label_below(panel, across, [f"band: {percent(prob)} of effects around the line"])
+    panel.set_ylabel("Standardised residual" if points.residual else "Standardised effect", fontsize=style.TEXT)
+    if ax is None:
+        words.make_room(panel, lines)
+    outside = np.abs(standardised - points.centre * precision) > z
+    name_points(panel, precision, standardised, points.names, which(label, outside))
+    return panel
+
+
+def _arc(ax: "Axes", effects: FloatArray, radius: float, height: float, reading: Reading) -> None:
+    """An arc that a line from zero meets at the effect that is its slope, with ticks."""
+    low, high = float(effects.min()), float(effects.max())
+    ticks = _ticks(low, high, reading)
+    slope = np.linspace(*np.arctan(np.array([low, high, *ticks])[[0, 1]] * radius / height), _ARC)
+    places = _on_arc(np.tan(slope) * height / radius, radius, height)
+    ax.plot(*places, color=style.MUTED, linewidth=0.8, clip_on=False, label="_arc")
+    for tick in ticks:
+        x, y = _on_arc(np.array([tick]), radius, height)
+        ax.plot(np.r_[x, 1.015 * x], np.r_[y, 1.015 * y], color=style.MUTED, linewidth=0.8, clip_on=False)
+        text = f"{float(reading.values(tick)):.3g}"
+        ax.annotate(text, (1.03 * x[0], 1.03 * y[0]), fontsize=style.SMALL, va="center", annotation_clip=False)
+    ax.annotate(
+        reading.label,
+        (1, 1),
+        xycoords="axes fraction",
+        fontsize=style.SMALL,
+        ha="right",
+        va="bottom",
+        color=style.MUTED,
+    )
+
+
+def _on_arc(effect: FloatArray, radius: float, height: float) -> tuple[FloatArray, FloatArray]:
+    """Where lines with these slopes meet the arc, which is round as drawn."""
+    x = radius / np.sqrt(1 + (effect * radius / height) ** 2)
+    return x, effect * x
+
+
+def _ticks(low: float, high: float, reading: Reading) -> list[float]:
+    """Round numbers as they are read, as effects."""
+    from matplotlib.ticker import MaxNLocator
+
+    ends = np.sort(reading.values([low, high]))
+    if reading.log:
+        return [float(np.log(t)) for t in style.ratio_ticks(float(ends[0]), float(ends[1]))]
+    return [reading.inverse(float(t)) for t in MaxNLocator(6).tick_values(*ends) if ends[0] <= t <= ends[1]]
