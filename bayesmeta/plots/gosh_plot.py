@@ -114,7 +114,9 @@ def gosh(
     number = f"{table.sizes['subset']:,} {'sampled ' if table.attrs['sampled'] else ''}subsets"
     lines = words.label_below(panel, panel.get_xlabel(), [number])
     _histograms(panel, effect, variation, with_it, reading)
-    lines += words.legend_above(panel, handles) if handles else 0
+    if handles:
+        marks = [mark for _, mark in handles]
+        panel.legend(marks, [text for text, _ in handles], loc="lower left", fontsize=style.SMALL, framealpha=0.8)
     if ax is None:
         words.make_room(panel, lines)
     return panel

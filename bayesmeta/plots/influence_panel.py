@@ -13,10 +13,12 @@ from bayesmeta._validation import check_names
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.influence import influence as diagnostics_of
 from bayesmeta.inference.part_estimates import VARIANCE
+from bayesmeta.inference.weights import covariances
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes
 from bayesmeta.plots.point_labels import Labelled, name_points, which
 from bayesmeta.tree.row_labels import ByRow
+from bayesmeta.tree.specification import group, spec_from_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +84,7 @@ def influence(
     Returns
     -------
     array of Axes
-        Orange marks are influential rows or groups, dashed lines the cut-offs, dotted ones the values of all rows.
+        Rings mark influential rows or groups, dashed lines the cut-offs, dotted ones the values of all rows.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def influence(
     >>> import bayesmeta as bm
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
     >>> axes = bm.plots.influence(fit)
-    >>> [ax.get_ylabel() for ax in axes][:3]
+    >>> [ax.get_title("left") for ax in axes][:3]
     ['Studentised residual', 'DFFITS', "Cook's distance"]
     """
     which(label, np.zeros(0, bool))
@@ -106,12 +108,14 @@ def influence(
     dim = str(table["k"].dims[0])
     shown = _chosen(table, dim, diagnostics)
     panels = panel_axes(axes, [_LABELS[name] for name in shown], _HEIGHT, _SIDE_BY_SIDE)
+    whole = _of_all(tree, table)
     influential, names = table["influential"].to_numpy(), [str(name) for name in table[dim].to_numpy()]
     for ax, name in zip(panels, shown, strict=True):
         lines = list(_lines(table[name], dim))
         _draw(ax, lines, influential)
         _cut_offs(ax, table, name)
-        ax.set_ylabel(_LABELS[name], fontsize=style.SMALL)
+        _whole(ax, whole.get(name))
+        ax.set_title(_LABELS[name], fontsize=style.SMALL, loc="left")
         if len(lines) > 1:
             ax.legend(frameon=False, fontsize=style.SMALL - 1, handlelength=1.6, loc="best")
     _places(panels, len(names), "row" if dim == schema.ROW else str(table.attrs["by"]))
@@ -151,27 +155,8 @@ def _draw(ax: "Axes", lines: Sequence[_Line], influential: BoolArray) -> None:
         colour, dashes = style.COLOURS[i % len(style.COLOURS)], style.LINES[i % len(style.LINES)]
         marker = style.MARKERS[i % len(style.MARKERS)]
         look = {"linewidth": 0.7, "markersize": 2.6, "linestyle": dashes, "marker": marker}
-        ax.plot(
-            x,
-            line.values,
-            color=style.FAINT if len(lines) == 1 else colour,
-            label=line.label or "_values",
-            markerfacecolor=colour,
-            markeredgewidth=0,
-            zorder=3,
-            **look,
-        )
-        own = influential & np.isfinite(line.values)
-        ax.plot(
-            x[own],
-            line.values[own],
-            linestyle="none",
-            marker=marker,
-            markersize=4.5,
-            color=style.ORANGE,
-            label="_influential",
-            zorder=4,
-        )
+        ring = {"markerfacecolor": "none", "markeredgecolor": style.INK, "markeredgewidth": 1.0, "markersize": 6.5}
+        ax.plot(x[own], line.values[own], linestyle="none", marker="o", label="_influential", zorder=4, **ring)
 
 
 def _cut_offs(ax: "Axes", table: xr.Dataset, name: str) -> None:
@@ -183,9 +168,29 @@ def _cut_offs(ax: "Axes", table: xr.Dataset, name: str) -> None:
     for at in cuts:
         if np.isfinite(at) and low - (high - low) <= at <= high + (high - low):
             ax.axhline(at, color=style.MUTED, linewidth=0.8, linestyle="--", label="_cut", zorder=1)
-    whole = {"rstudent": 0.0, "rstandard": 0.0, "dffits": 0.0, "dfbetas": 0.0, "cov_ratio": 1.0}.get(name)
-    if whole is not None:
-        ax.axhline(whole, color=style.MUTED, linewidth=0.8, linestyle=":", label="_whole", zorder=1)
+
+
+def _whole(ax: "Axes", value: float | None) -> None:
+    """A dotted line at the value of all rows, or where nothing moves."""
+    if value is not None:
+        ax.axhline(value, color=style.MUTED, linewidth=0.8, linestyle=":", label="_whole", zorder=1)
+
+
+def _of_all(tree: xr.DataTree, table: xr.Dataset) -> dict[str, float]:
+    """What diagnostics are for all rows: of hat values and weights the mean, of changes none."""
+    values = dict.fromkeys(("rstudent", "rstandard", "dffits", "dfbetas", "cooks_distance"), 0.0) | {"cov_ratio": 1.0}
+    heterogeneity = group(tree, schema.HETEROGENEITY)
+    n = int(np.isfinite(table["hat"]).sum())
+    values |= {
+        "hat": table.sizes[schema.COEF] / n,
+        "weight": 100 / n,
+        "Q_deleted": float(np.ravel(heterogeneity["Q"])[0]),
+    }
+    spec = spec_from_tree(tree)
+    own = [(level, psi) for level, psi in zip(spec.levels, covariances(tree, spec), strict=True) if level.dim]
+    if len(own) == 1 and own[0][0].dim == 1:
+        values["tau2_deleted"] = float(own[0][1].mean())
+    return values
 
 
 def _places(panels: "AxesArray", n: int, kind: str) -> None:

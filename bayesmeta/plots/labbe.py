@@ -17,6 +17,7 @@ from bayesmeta.plots.forest.texts import row_labels
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.point_labels import Labelled, name_points, which
 from bayesmeta.plots.predictor import chosen_outcome
+from bayesmeta.tree.response import Scale, on_response
 from bayesmeta.tree.row_labels import ByRow
 from bayesmeta.tree.specification import spec_from_tree
 
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
     from bayesmeta.plots.style import DrawnAxes
 
 _LARGEST = 14.0  # points, diameter of the heaviest study
-_CURVE = np.linspace(0.0, 1.0, 201)
+_CURVE = np.unique(
+    np.r_[np.linspace(0.001, 0.999, 400), np.geomspace(1e-6, 0.5, 200), 1 - np.geomspace(1e-6, 0.5, 200)]
+)
+_AXES = {"logor": "logit", "logrr": "log"}  # on which lines of one effect are straight
+_SMALLEST = 1e-4  # risk that is drawn for none on such axes
 
 
 def _of_odds(risk: FloatArray, effect: float) -> FloatArray:
@@ -48,6 +53,7 @@ def labbe(
     outcome: str | None = None,
     events: Sequence[str] | None = None,
     total: Sequence[str] | None = None,
+    scale: Scale | None = None,
     label: Labelled = None,
     labels: ByRow | None = None,
 ) -> "DrawnAxes":
@@ -64,9 +70,12 @@ def labbe(
     events, total : pair of str, optional
         Columns of the data with the numbers of events and of persons, first the arm that is compared with the other. By
         default those from which `bm.effects` computed the outcome.
+    scale : {"model", "response"}, optional
+        "response", the default, draws risks; "model" the same on logarithmic axes for risk ratios, and on those of log
+        odds for odds ratios, where lines of one effect are straight and rare events lie apart.
     label : {"outliers", "all"}, optional
-        Which studies are named: those on whose counts and effect the pooled effect lies outside of 95% of what the
-        model expects, or all. By default none.
+        Which studies are named: those whose effects lie outside the interval in which the model expects 95% of them, or
+        all. By default none.
     labels : str or sequence, optional
         Names of the rows, as for `bm.plots.forest`.
 
@@ -106,9 +115,14 @@ def labbe(
         raise SpecError(f"labbe draws risks, of which measure {record.name!r} has none\n  it is for: {listing(CURVES)}")
     j = chosen_outcome(spec, outcome)
     own = np.flatnonzero(spec.outcome_index == j)
-    first, second, extra = _risks(spec, own, j, events, total)
+    first, second = _risks(spec, own, j, events, total)
+    transformed = scale is not None and not on_response(tree, scale) and record.name in _AXES
+    first, second, note = _inside(first, second) if transformed else (first, second, "")
     panel = only_axes(ax, height=3.3)
-    panel.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.8, linestyle=":", label="no effect", zorder=1)
+    if transformed:
+        panel.set_xscale(_AXES[record.name])
+        panel.set_yscale(_AXES[record.name])
+    panel.plot(_CURVE, _CURVE, color=style.MUTED, linewidth=0.8, linestyle=":", label="no effect", zorder=1)
     variance = marginal_variances(spec, covariances(tree, spec))[own]
     fitted = style.fitted_means(tree)[spec.row[own], j]
     same = bool(np.ptp(spec.X[own], axis=0).max() == 0 and np.ptp(spec.offset[own]) == 0)
@@ -127,10 +141,10 @@ def labbe(
         label="_studies",
         zorder=3,
     )
-    _limits(panel, first, second)
+    _limits(panel, first, second, transformed)
     arms = spec.arms or ("the first arm", "the second arm")
     handles = [(line.get_label(), line) for line in panel.lines]
-    lines = words.label_below(panel, f"Risk in {_arm(arms[1])}", [extra, "" if same else "no curve: predictors"])
+    lines = words.label_below(panel, f"Risk in {_arm(arms[1])}", [note, "" if same else "no curve: predictors"])
     panel.set_ylabel(f"Risk in {_arm(arms[0])}", fontsize=style.TEXT)
     lines += words.legend_above(panel, handles)
     if ax is None:
@@ -145,17 +159,28 @@ def _arm(name: str) -> str:
     return name if name.startswith("the ") else f"arm “{name}”"
 
 
-def _limits(ax: "Axes", first: FloatArray, second: FloatArray) -> None:
+def _limits(ax: "Axes", first: FloatArray, second: FloatArray, transformed: bool) -> None:
     """Equal limits on both axes, with room for the largest circles."""
-    top = min(1.0, 1.12 * float(max(first.max(), second.max())))
-    ax.set_xlim(-0.03 * top, top)
-    ax.set_ylim(-0.03 * top, top)
+    low, high = float(min(first.min(), second.min())), float(max(first.max(), second.max()))
+    wider = 0.6 * low, min(1.6 * high, 1 - (1 - high) / 1.6)
+    ends = wider if transformed else (-0.03 * high, min(1.03, 1.12 * high))
+    ax.set_xlim(*ends)
+    ax.set_ylim(*ends)
+
+
+def _inside(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray, str]:
+    """Risks that have a place on transformed axes: none and all are drawn at their ends, as a note says."""
+    ends = sum(int(((risk <= 0) | (risk >= 1)).sum()) for risk in (first, second))
+    known = np.concatenate([first, second])
+    low = min(_SMALLEST, float(known[known > 0].min(initial=1.0)) / 2)
+    note = f"{ends} risks of 0 or 1 are drawn at {low:.2g} from these" if ends else ""
+    return np.clip(first, low, 1 - low), np.clip(second, low, 1 - low), note
 
 
 def _risks(
     spec: Spec, own: np.ndarray, outcome: int, events: Sequence[str] | None, total: Sequence[str] | None
-) -> tuple[FloatArray, FloatArray, str]:
-    """Proportions in both arms of every observation, and a note."""
+) -> tuple[FloatArray, FloatArray]:
+    """Proportions in both arms of every observation."""
     behind = dict(spec.arm_columns.get(spec.outcomes[outcome], {}))
     pairs = {}
     for name, given in (("events", events), ("total", total)):
@@ -171,7 +196,7 @@ def _risks(
     with np.errstate(divide="ignore", invalid="ignore"):
         first, second = (a / n for a, n in zip(pairs["events"], pairs["total"], strict=True))
     _check_risks(spec, own, np.isfinite(first) & np.isfinite(second), first, second)
-    return first, second, ""
+    return first, second
 
 
 def _numbers(spec: Spec, column: str, where: str) -> FloatArray:

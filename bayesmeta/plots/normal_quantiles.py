@@ -59,7 +59,7 @@ def qqnorm(
     simulations : int, default 1000
         Number of data sets that are drawn from the model for the envelope.
     label : {"outliers", "all"}, default "outliers"
-        Which studies are named: those outside the envelope, or all; None for none.
+        Which studies are named: those farther out than the envelope, or all; None for none.
     labels : str or sequence, optional
         Names of the rows, as for `bm.plots.forest`.
     random_seed : int, default 1
@@ -121,7 +121,7 @@ def qqnorm(
     panel.set_ylabel({"rstudent": "Studentised residual"}.get(residuals, "Standardised residual"), fontsize=style.TEXT)
     if ax is None:
         words.make_room(panel, lines)
-    outside = (values[order] < expected[0]) | (values[order] > expected[1])
+    outside = np.where(x < 0, values[order] < expected[0], values[order] > expected[1])
     texts = row_labels(spec, labels).texts
     name_points(panel, x, values[order], [texts[spec.row[i]] for i in own[order]], which(label, outside))
     return panel

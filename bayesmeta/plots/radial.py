@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from bayesmeta.plots.style import DrawnAxes
 
-_ROOM = 1.2  # length of the x axis to the largest precision
+_ROOM = 1.06  # radius of the arc to that of the farthest point
+_SHAPE = 0.7  # of the axes as drawn, half their height to their width, by which the arc is round
 _ARC = 100  # points of the arc
 
 
@@ -95,16 +96,17 @@ def radial(
     reading = style.reading(tree, "model" if points.residual and scale is None else scale)
     precision, standardised = 1 / sd, points.effect / sd
     panel = only_axes(ax, height=3.0, width=style.COLUMN + 0.8)
-    end = _ROOM * precision.max()
-    x = np.array([0.0, end / 1.06])
+    height = 1.1 * max(np.abs(standardised).max(), np.abs(points.centre).max() * precision.max() + z)
+    shape = _SHAPE * precision.max() / height
+    radius = _ROOM * np.hypot(precision, shape * standardised).max()
+    x = np.array([0.0, radius])
     panel.plot(x, points.centre * x, color=style.BLUE, linewidth=1.2, label="pooled estimate", zorder=2)
     panel.fill_between(x, points.centre * x - z, points.centre * x + z, color=style.grey(0.9), linewidth=0, zorder=0)
     look = {"linestyle": "none", "marker": "o", "markeredgecolor": style.PAPER, "markeredgewidth": 0.5}
     panel.plot(precision, standardised, color=style.BLUE, markersize=4.5, label="_observations", zorder=4, **look)
-    height = 1.1 * max(np.abs(standardised).max(), np.abs(points.centre * x).max() + z)
-    panel.set_xlim(0, end)
+    panel.set_xlim(0, radius)
     panel.set_ylim(-height, height)
-    _arc(panel, points.effect, end / 1.06, height, reading)
+    _arc(panel, points.effect, radius, shape, reading)
     across = "1 / √(sampling variance + heterogeneity)" if heterogeneity else "1 / standard error"
     lines = words.label_below(panel, across, [f"band: {percent(prob)} of effects around the line"])
     panel.set_ylabel("Standardised residual" if points.residual else "Standardised effect", fontsize=style.TEXT)
@@ -115,33 +117,20 @@ def radial(
     return panel
 
 
-def _arc(ax: "Axes", effects: FloatArray, radius: float, height: float, reading: Reading) -> None:
-    """An arc that a line from zero meets at the effect that is its slope, with ticks."""
+def _arc(ax: "Axes", effects: FloatArray, radius: float, shape: float, reading: Reading) -> None:
+    """An arc that a line from zero meets at the effect that is its slope, with ticks; nearly round as drawn."""
     low, high = float(effects.min()), float(effects.max())
-    ticks = _ticks(low, high, reading)
-    slope = np.linspace(*np.arctan(np.array([low, high, *ticks])[[0, 1]] * radius / height), _ARC)
-    places = _on_arc(np.tan(slope) * height / radius, radius, height)
-    ax.plot(*places, color=style.MUTED, linewidth=0.8, clip_on=False, label="_arc")
-    for tick in ticks:
-        x, y = _on_arc(np.array([tick]), radius, height)
-        ax.plot(np.r_[x, 1.015 * x], np.r_[y, 1.015 * y], color=style.MUTED, linewidth=0.8, clip_on=False)
+    angles = np.linspace(*np.arctan(shape * np.array([low, high])), _ARC)
+    look = {"color": style.MUTED, "linewidth": 0.8, "clip_on": False}
+    ax.plot(radius * np.cos(angles), radius * np.sin(angles) / shape, label="_arc", **look)
+    for tick in _ticks(low, high, reading):
+        angle = np.arctan(shape * tick)
+        x, y = radius * np.cos(angle), radius * np.sin(angle) / shape
+        ax.plot([x, 1.015 * x], [y, 1.015 * y], label="_tick", **look)
         text = f"{float(reading.values(tick)):.3g}"
-        ax.annotate(text, (1.03 * x[0], 1.03 * y[0]), fontsize=style.SMALL, va="center", annotation_clip=False)
-    ax.annotate(
-        reading.label,
-        (1, 1),
-        xycoords="axes fraction",
-        fontsize=style.SMALL,
-        ha="right",
-        va="bottom",
-        color=style.MUTED,
-    )
-
-
-def _on_arc(effect: FloatArray, radius: float, height: float) -> tuple[FloatArray, FloatArray]:
-    """Where lines with these slopes meet the arc, which is round as drawn."""
-    x = radius / np.sqrt(1 + (effect * radius / height) ** 2)
-    return x, effect * x
+        ax.annotate(text, (1.03 * x, 1.03 * y), fontsize=style.SMALL, va="center", annotation_clip=False)
+    place = {"xy": (1, 1), "xycoords": "axes fraction", "ha": "right", "va": "bottom"}
+    ax.annotate(reading.label, fontsize=style.SMALL, color=style.MUTED, **place)  # type: ignore[arg-type]
 
 
 def _ticks(low: float, high: float, reading: Reading) -> list[float]:
