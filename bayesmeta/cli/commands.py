@@ -185,7 +185,8 @@ def plot(
         str | None,
         typer.Option(
             help="forest, funnel, bubble, caterpillar, orchard, structure, profile, prior_posterior, loo_pit, "
-            "dose_response, longitudinal, compare. By default the figures that FILE declares, or forest plots."
+            "influence, baujat, radial, gosh, qqnorm, labbe, leave_one_out, cumulative, dose_response, longitudinal, "
+            "compare. By default the figures that FILE declares, or forest plots."
         ),
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be repeated.")] = None,
@@ -230,6 +231,29 @@ def report(
     work.inference_options.Tested(df, vcov, cluster).check_pair()
     settings = (model, method, draws, tune, chains, seed, bayes, sensitivity, allow_outside, df, vcov, cluster)
     work.presentation.report(file, out, settings)
+
+
+@command
+def influence(
+    file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
+    model: OneModel = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="What is left out at a time: a level, or a column of the data; by default single rows."),
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Fit by this method instead of the file's.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact/--one-step", help="Fit again without each row, or take one step towards it.")
+    ] = True,
+    out: TableOut = None,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Print how the estimates change without each row, or group of rows; or save it as a table for a paper.
+
+    An asterisk marks rows that are influential by the rule of Viechtbauer and Cheung.
+    """
+    work.influential.influence(file, model, by, method, exact, out, json, allow_outside)
 
 
 @command

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -151,11 +151,14 @@ def _lines(values: xr.DataArray, dim: str) -> Iterator[_Line]:
 
 def _draw(ax: "Axes", lines: Sequence[_Line], influential: BoolArray) -> None:
     x = np.arange(1, len(influential) + 1)
+    ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": style.INK, "markersize": 6.5}
     for i, line in enumerate(lines):
-        colour, dashes = style.COLOURS[i % len(style.COLOURS)], style.LINES[i % len(style.LINES)]
-        marker = style.MARKERS[i % len(style.MARKERS)]
-        look = {"linewidth": 0.7, "markersize": 2.6, "linestyle": dashes, "marker": marker}
-        ring = {"markerfacecolor": "none", "markeredgecolor": style.INK, "markeredgewidth": 1.0, "markersize": 6.5}
+        colour = style.COLOURS[i % len(style.COLOURS)]
+        look: dict[str, Any] = {"linewidth": 0.7, "markersize": 2.6, "markerfacecolor": colour, "markeredgewidth": 0}
+        look |= {"linestyle": style.LINES[i % len(style.LINES)], "marker": style.MARKERS[i % len(style.MARKERS)]}
+        between = style.FAINT if len(lines) == 1 else colour
+        ax.plot(x, line.values, color=between, label=line.label or "_values", zorder=3, **look)
+        own = influential & np.isfinite(line.values)
         ax.plot(x[own], line.values[own], linestyle="none", marker="o", label="_influential", zorder=4, **ring)
 
 
