@@ -8,10 +8,12 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import listing, shown
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Facts, Table, fixed
+from bayesmeta.errors import SpecError
 from bayesmeta.inference.part_estimates import VARIANCE
+from bayesmeta.summaries.references import VIECHTBAUER_CHEUNG, Bibliography
 
 _MARK = " *"
 _DIGITS = 3
@@ -109,3 +111,43 @@ def influential_names(table: xr.Dataset) -> Sequence[str]:
     """Names of the influential rows or groups."""
     dim = str(table["k"].dims[0])
     return [str(name) for name in table[dim].to_numpy()[table["influential"].to_numpy()]]
+
+
+def check_diagnostics(value: object) -> xr.Dataset:
+    """What `bm.influence` returned; SpecError for anything else."""
+    if isinstance(value, xr.Dataset) and {"cooks_distance", "influential", "k"} <= set(map(str, value.data_vars)):
+        return value
+    raise SpecError(f"influence is {shown(value)}, not what bm.influence returns\n  write influence=bm.influence(tree)")
+
+
+def _kind(table: xr.Dataset) -> tuple[str, str]:
+    """What is left out at a time, and several of them, in words."""
+    by = str(table.attrs["by"])
+    return ("study", "studies") if table["k"].dims[0] == schema.ROW else (by, f"groups ({by})")
+
+
+def influence_examined(table: xr.Dataset, cite: Bibliography) -> str:
+    """How influence was looked for, for the methods section of a paper."""
+    rule = f"Cook's distance exceeded {float(table.attrs['cooks_cutoff']):.2g} or an absolute DFBETAS 1"
+    if table["k"].dims[0] == schema.ROW:
+        rule += f", an absolute DFFITS {float(table.attrs['dffits_cutoff']):.2g}"
+        rule += f" or a hat value {float(table.attrs['hat_cutoff']):.2g}"
+    way = "leaving it out and fitting the model again"
+    if "pareto_k" in table:
+        way = "weighting the draws as if it had been left out"
+    elif not table.attrs["exact"]:
+        way = "leaving it out, with one step of the estimation from the fit to all"
+    source = cite.cite(VIECHTBAUER_CHEUNG)
+    return (
+        f"We examined the influence of each {_kind(table)[0]} by {way}; it was called influential where {rule}{source}."
+    )
+
+
+def influence_found(table: xr.Dataset) -> str:
+    """What came of it, for the results."""
+    (one, many), names = _kind(table), influential_names(table)
+    if not names:
+        return f"No {one} was influential."
+    were, largest = "was" if len(names) == 1 else "were", float(table["cooks_distance"].max())
+    counted = f"{len(names)} of {table.sizes[str(table['k'].dims[0])]} {many} {were} influential"
+    return f"{counted}: {listing(names, 6)}; the largest Cook's distance was {fixed(largest, 2)}."

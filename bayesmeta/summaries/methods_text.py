@@ -1,6 +1,7 @@
 """Text for a paper: what was done and what came of it, in paragraphs with references, from a results tree alone."""
 
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from textwrap import fill
 
@@ -11,6 +12,7 @@ from bayesmeta.display import remarks
 from bayesmeta.display.escapes import for_latex, for_markdown
 from bayesmeta.display.tables import page_width
 from bayesmeta.inference.reference import Vcov
+from bayesmeta.summaries.influence_table import check_diagnostics, influence_examined, influence_found
 from bayesmeta.summaries.paper_methods import methods_paragraphs
 from bayesmeta.summaries.paper_numbers import numbers_of
 from bayesmeta.summaries.paper_results import results_paragraphs
@@ -28,6 +30,7 @@ def methods_text(
     scale: Scale | None = None,
     vcov: Vcov | None = None,
     df: str | None = None,
+    influence: xr.Dataset | None = None,
 ) -> "MethodsText":
     """Paragraphs for the methods and the results section of a paper, with the references that they cite.
 
@@ -42,6 +45,8 @@ def methods_text(
         ratios of log odds ratios. By default the latter, where the measure has one.
     vcov, df : optional
         Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`.
+    influence : Dataset, optional
+        What `bm.influence` returned for this tree, to say how it was looked for, and what it found.
 
     Returns
     -------
@@ -79,7 +84,12 @@ def methods_text(
     prob = check_probability(prob)
     with reading_once():
         about, cite = numbers_of(tree, prob, scale, {"vcov": vcov, "df": df}), Bibliography()
-        methods, results = methods_paragraphs(about, cite), results_paragraphs(about)
+        results, further = results_paragraphs(about), None
+        if influence is not None:
+            table = check_diagnostics(influence)
+            results.append(influence_found(table))
+            further = partial(influence_examined, table)
+        methods = methods_paragraphs(about, cite, further)
         return MethodsText(
             methods=_BREAK.join(methods),
             results=_BREAK.join(results),

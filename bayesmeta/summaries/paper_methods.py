@@ -1,6 +1,6 @@
 """The methods section of a paper in sentences: data, model, estimation or priors, intervals, and software."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -21,11 +21,17 @@ from bayesmeta.tree.specification import group
 _MOST = 6  # names that a sentence lists
 
 
-def methods_paragraphs(about: Numbers, cite: Bibliography) -> list[str]:
-    """The paragraphs, which cite in their order."""
+def methods_paragraphs(
+    about: Numbers, cite: Bibliography, further: Callable[[Bibliography], str] | None = None
+) -> list[str]:
+    """The paragraphs, which cite in their order.
+
+    further : makes a sentence about what else was done.
+    """
     model = [_model(about, cite), *_random_part(about), _sampling(about), *_left_out(about)]
     how = [*(_posterior(about, cite) if about.bayes else _intervals(about, cite)), *_heterogeneity(about, cite)]
-    return [" ".join(model), " ".join([*how, *_prediction(about, cite), *_scale(about), _software(about)])]
+    how += [*_prediction(about, cite), *_scale(about), *([] if further is None else [further(cite)])]
+    return [" ".join(model), " ".join([*how, _software(about)])]
 
 
 def _model(about: Numbers, cite: Bibliography) -> str:

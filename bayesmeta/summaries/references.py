@@ -53,6 +53,10 @@ PUSTEJOVSKY_TIPTON = (
     "Pustejovsky JE, Tipton E (2018). Small-sample methods for cluster-robust variance estimation and hypothesis "
     "testing in fixed effects models. Journal of Business & Economic Statistics 36:672-683."
 )
+VIECHTBAUER_CHEUNG = (
+    "Viechtbauer W, Cheung MWL (2010). Outlier and influence diagnostics for meta-analysis. Research Synthesis Methods "
+    "1:112-125."
+)
 NUTS = (
     "Hoffman MD, Gelman A (2014). The No-U-Turn Sampler: adaptively setting path lengths in Hamiltonian Monte Carlo. "
     "Journal of Machine Learning Research 15:1593-1623."
