@@ -124,8 +124,7 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
         return _table(deletions(tree, by, exact), attrs)
     groups = _groups(spec_from_tree(tree), by)
     again = without_groups(tree, groups, refit=exact)
-    made = Deletions(spec_from_tree(tree), groups, again.fits, whole_posterior(tree))
-    table = _table(made, attrs | {"good_k": GOOD_K}).drop_vars("converged")
+    table = _table(Deletions(Fitted.of(tree), groups, again.fits), attrs | {"good_k": GOOD_K}).drop_vars("converged")
     dim = table["k"].dims
     return table.assign(pareto_k=(dim, again.pareto_k), refitted=(dim, again.refitted))
 
@@ -135,10 +134,10 @@ def deletions(tree: xr.DataTree, by: ByRow | None, exact: bool = True) -> "Delet
     spec = spec_from_tree(tree)
     groups = _groups(spec, by)
     if is_posterior(tree):
-        return Deletions(spec, groups, without_groups(tree, groups, refit=False).fits, whole_posterior(tree))
+        return Deletions(Fitted.of(tree), groups, without_groups(tree, groups, refit=False).fits)
     fits = fit_parts(whole_of(tree), groups.without(spec), exact)
     _say(groups, fits)
-    return Deletions(spec, groups, fits, group(tree, schema.ESTIMATE))
+    return Deletions(Fitted.of(tree), groups, fits)
 
 
 def _groups(spec: Spec, by: ByRow | None) -> Groups:
@@ -160,21 +159,18 @@ def _say(groups: Groups, fits: PartFits) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Deletions:
-    """The fit to all rows beside those without each group.
+class Fitted:
+    """The fit to all rows.
 
     estimate : the group of the tree; of a posterior its means in the same form.
     """
 
     spec: Spec
-    groups: Groups
-    fits: PartFits
     estimate: xr.Dataset
 
-    @property
-    def code(self) -> IntArray:
-        """(n_obs,) group of every observation."""
-        return self.groups.of_obs(self.spec)
+    @classmethod
+    def of(cls, tree: xr.DataTree) -> "Fitted":
+        return cls(spec_from_tree(tree), whole_posterior(tree) if is_posterior(tree) else group(tree, schema.ESTIMATE))
 
     @property
     def beta(self) -> FloatArray:
@@ -189,38 +185,65 @@ class Deletions:
         return [self.estimate[schema.psi(level.name)].to_numpy() for level in self.spec.levels]
 
     @property
+    def variances(self) -> FloatArray:
+        """(n_obs,) diagonal of Sigma."""
+        return _variances(self.spec, [p[None] for p in self.psi])
+
+    def residual(self, beta: FloatArray) -> FloatArray:
+        """(n_obs,) y less the fixed part at one beta (P,), or at one for each observation."""
+        return self.spec.y - self.spec.offset - (self.spec.X * beta).sum(-1)
+
+    def of_all_rows(self) -> dict[str, FloatArray]:
+        """Diagnostics of every observation (n_obs,) that need no other fit."""
+        X, weighted, Sigma = self.spec.X, weighting_of(self.spec, self.psi), self.variances
+        U, totals = weighted(X), weighted(np.ones((len(X), 1)))[:, 0]
+        error = Sigma - _forms(X, self.cov)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual = np.where(error > _ROUNDING * Sigma, self.residual(self.beta) / np.sqrt(error), np.nan)
+        hat = (X * np.linalg.solve(X.T @ U, U.T).T).sum(1)
+        return {"hat": hat, "weight": 100 * totals / totals.sum(), "rstandard": residual}
+
+
+@dataclass(frozen=True, eq=False)
+class Deletions:
+    """The fit to all rows beside those without each group."""
+
+    fitted: Fitted
+    groups: Groups
+    fits: PartFits
+
+    @property
+    def spec(self) -> Spec:
+        return self.fitted.spec
+
+    @property
+    def code(self) -> IntArray:
+        """(n_obs,) group of every observation."""
+        return self.groups.of_obs(self.spec)
+
+    @property
     def moved(self) -> FloatArray:
         """(groups, P) coefficients from all rows less those without the group."""
-        return self.beta - self.fits.beta
+        return self.fitted.beta - self.fits.beta
 
     def by_observation(self) -> dict[str, FloatArray]:
         """Diagnostics of every observation (n_obs,)."""
-        spec, code, fits = self.spec, self.code, self.fits
-        X, weighted = spec.X, weighting_of(spec, self.psi)
-        leverage = _forms(X, self.cov)
-        Sigma, own = _variances(spec, [p[None] for p in self.psi]), _variances(spec, [p[code] for p in fits.psi])
-        U, totals = weighted(X), weighted(np.ones((len(X), 1)))[:, 0]
+        X, code, fits, fitted = self.spec.X, self.code, self.fits, self.fitted
+        own = _variances(self.spec, [p[code] for p in fits.psi])
         with np.errstate(divide="ignore", invalid="ignore"):
-            error = Sigma - leverage
-            residual = np.where(error > _ROUNDING * Sigma, self._residual(self.beta) / np.sqrt(error), np.nan)
-            return {
-                "hat": (X * np.linalg.solve(X.T @ U, U.T).T).sum(1),
-                "weight": 100 * totals / totals.sum(),
-                "rstandard": residual,
-                "rstudent": self._residual(fits.beta[code]) / np.sqrt(own + _forms(X, fits.beta_cov[code])),
-                "dffits": (X * self.moved[code]).sum(1) / np.sqrt(leverage * own / Sigma),
+            error = own + _forms(X, fits.beta_cov[code])
+            change = (X * self.moved[code]).sum(1)
+            return fitted.of_all_rows() | {
+                "rstudent": fitted.residual(fits.beta[code]) / np.sqrt(error),
+                "dffits": change / np.sqrt(_forms(X, fitted.cov) * own / fitted.variances),
             }
 
     def contributions(self) -> tuple[FloatArray, FloatArray]:
         """Of every observation (n_obs,) the squared Pearson residual, and the squared change of its mean without its
         group, in units of the variance of that mean."""
-        X, code, fits = self.spec.X, self.code, self.fits
-        Sigma = _variances(self.spec, [p[None] for p in self.psi])
+        X, code, fits, fitted = self.spec.X, self.code, self.fits, self.fitted
         change = (X * self.moved[code]).sum(1) ** 2
-        return self._residual(self.beta) ** 2 / Sigma, change / _forms(X, fits.beta_cov[code])
-
-    def _residual(self, beta: FloatArray) -> FloatArray:
-        return self.spec.y - self.spec.offset - (self.spec.X * beta).sum(-1)
+        return fitted.residual(fitted.beta) ** 2 / fitted.variances, change / _forms(X, fits.beta_cov[code])
 
     def by_group(self) -> dict[str, FloatArray]:
         """Diagnostics of every group (groups,) or (groups, P)."""
@@ -229,8 +252,8 @@ class Deletions:
         with np.errstate(invalid="ignore"):
             _, size = np.linalg.slogdet(fits.beta_cov)
         return {
-            "cooks_distance": np.einsum("gp,pq,gq->g", moved, np.linalg.inv(self.cov), moved),
-            "cov_ratio": np.exp(size - np.linalg.slogdet(self.cov)[1]),
+            "cooks_distance": np.einsum("gp,pq,gq->g", moved, np.linalg.inv(self.fitted.cov), moved),
+            "cov_ratio": np.exp(size - np.linalg.slogdet(self.fitted.cov)[1]),
             "dfbetas": moved / errors,
             "Q_deleted": fits.Q,
             "chi2": self._chi2(),
@@ -254,7 +277,7 @@ class Deletions:
         spec, fits, n = self.spec, self.fits, len(self.spec.y)
         inside = spec.S.value != 0  # nothing else couples observations of one group, and none of different ones
         S = (spec.S.value[inside], spec.S.row[inside], spec.S.col[inside])
-        residual, chi2 = self._residual(fits.beta[self.code]), np.full(self.groups.n, np.nan)
+        residual, chi2 = self.fitted.residual(fits.beta[self.code]), np.full(self.groups.n, np.nan)
         for rows in self._members():
             own = self.code[rows[0]]
             between = block_designs([v.Z for v in spec.levels], [v.index for v in spec.levels], rows)

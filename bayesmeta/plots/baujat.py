@@ -9,7 +9,7 @@ from bayesmeta.inference.influence import deletions
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.texts import row_labels
 from bayesmeta.plots.panels import only_axes
-from bayesmeta.plots.point_labels import Labelled, name_points, which
+from bayesmeta.plots.point_labels import Labelled, name_points, short, which
 from bayesmeta.plots.predictor import chosen_outcome
 from bayesmeta.tree.row_labels import ByRow
 from bayesmeta.tree.specification import spec_from_tree
@@ -95,5 +95,5 @@ def baujat(
         words.make_room(panel, lines)
     far = (residual > _FAR * np.nanmax(residual)) | (change > _FAR * np.nanmax(change))
     names = [row_labels(spec, labels).texts[row] for row in spec.row[own]]
-    name_points(panel, residual, change, names, which(label, far) & np.isfinite(change))
+    name_points(panel, residual, change, short(names), which(label, far) & np.isfinite(change))
     return panel

@@ -16,7 +16,7 @@ from bayesmeta.inference.part_estimates import VARIANCE
 from bayesmeta.inference.weights import covariances
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import panel_axes
-from bayesmeta.plots.point_labels import Labelled, name_points, which
+from bayesmeta.plots.point_labels import Labelled, name_points, short, which
 from bayesmeta.tree.row_labels import ByRow
 from bayesmeta.tree.specification import group, spec_from_tree
 
@@ -122,7 +122,7 @@ def influence(
     chosen = which(label, influential)
     for ax, name in zip(panels, shown, strict=True):
         top = next(_lines(table[name], dim)).values
-        name_points(ax, np.arange(1.0, len(names) + 1), top, names, chosen & np.isfinite(top))
+        name_points(ax, np.arange(1.0, len(names) + 1), top, short(names), chosen & np.isfinite(top))
     return panels
 
 

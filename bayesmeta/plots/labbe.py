@@ -15,7 +15,7 @@ from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.texts import row_labels
 from bayesmeta.plots.panels import only_axes
-from bayesmeta.plots.point_labels import Labelled, name_points, which
+from bayesmeta.plots.point_labels import Labelled, name_points, short, which
 from bayesmeta.plots.predictor import chosen_outcome
 from bayesmeta.tree.response import Scale, on_response
 from bayesmeta.tree.row_labels import ByRow
@@ -151,7 +151,7 @@ def labbe(
         words.make_room(panel, lines)
     far = np.abs(spec.y[own] - fitted) > 1.96 * np.sqrt(variance)
     names = [row_labels(spec, labels).texts[row] for row in spec.row[own]]
-    name_points(panel, second, first, names, which(label, far), size / 2)
+    name_points(panel, second, first, short(names), which(label, far), size / 2)
     return panel
 
 

@@ -11,13 +11,13 @@ from bayesmeta._validation import check_choice, check_count, check_probability, 
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.adjusted import weighting_of
-from bayesmeta.inference.influence import Deletions, deletions
+from bayesmeta.inference.influence import Fitted, deletions
 from bayesmeta.inference.weights import marginal_variances
 from bayesmeta.kernel import fresh_effects, linear_predictor, sampling_errors
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.texts import row_labels
 from bayesmeta.plots.panels import only_axes
-from bayesmeta.plots.point_labels import Labelled, name_points, which
+from bayesmeta.plots.point_labels import Labelled, name_points, short, which
 from bayesmeta.plots.predictor import chosen_outcome
 from bayesmeta.tree.row_labels import ByRow
 from bayesmeta.tree.specification import spec_from_tree
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bayesmeta.plots.style import DrawnAxes
 
 _FEWEST = 3  # observations
+_MOST_NAMED = 5  # outliers, the farthest from the envelope
 
 
 def qqnorm(
@@ -59,7 +60,7 @@ def qqnorm(
     simulations : int, default 1000
         Number of data sets that are drawn from the model for the envelope.
     label : {"outliers", "all"}, default "outliers"
-        Which studies are named: those farther out than the envelope, or all; None for none.
+        Which studies are named: those farther out than the envelope, the five farthest of many, or all; None for none.
     labels : str or sequence, optional
         Names of the rows, as for `bm.plots.forest`.
     random_seed : int, default 1
@@ -103,13 +104,14 @@ def qqnorm(
     which(label, np.zeros(0, bool))
     spec = spec_from_tree(tree)
     own = np.flatnonzero(spec.outcome_index == chosen_outcome(spec, outcome))
-    made = deletions(tree, None)
-    values = made.by_observation()[residuals][own]
+    fitted = Fitted.of(tree)
+    of_all = fitted.of_all_rows() if residuals == "rstandard" else deletions(tree, None).by_observation()
+    values = of_all[residuals][own]
     own, values = own[np.isfinite(values)], values[np.isfinite(values)]
     if len(own) < _FEWEST:
         raise SpecError(f"qqnorm: {len(own)} residuals are known; it takes {_FEWEST} at least")
     order = np.argsort(values)
-    expected, x = _envelope(made, own, prob, simulations, random_seed), ndtri(_shares(len(own)))
+    expected, x = _envelope(fitted, own, prob, simulations, random_seed), ndtri(_shares(len(own)))
     panel = only_axes(ax, height=2.9)
     panel.fill_between(x, *expected, color=style.grey(0.88), linewidth=0, label="_envelope", zorder=0)
     ends = x[[0, -1]]
@@ -121,9 +123,10 @@ def qqnorm(
     panel.set_ylabel({"rstudent": "Studentised residual"}.get(residuals, "Standardised residual"), fontsize=style.TEXT)
     if ax is None:
         words.make_room(panel, lines)
-    outside = np.where(x < 0, values[order] < expected[0], values[order] > expected[1])
+    beyond = np.where(x < 0, expected[0] - values[order], values[order] - expected[1])
+    outside = beyond > max(0.0, float(np.sort(beyond)[-_MOST_NAMED - 1 :][0]) if len(x) > _MOST_NAMED else 0.0)
     texts = row_labels(spec, labels).texts
-    name_points(panel, x, values[order], [texts[spec.row[i]] for i in own[order]], which(label, outside))
+    name_points(panel, x, values[order], short(texts[spec.row[i]] for i in own[order]), which(label, outside))
     return panel
 
 
@@ -133,7 +136,7 @@ def _shares(n: int) -> FloatArray:
     return (np.arange(1, n + 1) - a) / (n + 1 - 2 * a)
 
 
-def _envelope(made: Deletions, own: np.ndarray, prob: float, n: int, seed: int | None) -> tuple[FloatArray, FloatArray]:
+def _envelope(made: Fitted, own: np.ndarray, prob: float, n: int, seed: int | None) -> tuple[FloatArray, FloatArray]:
     """Quantiles of standardised residuals by rank, of data sets drawn from the model."""
     spec, weighted = made.spec, weighting_of(made.spec, made.psi)
     rng, S = np.random.default_rng(seed), (spec.S.value, spec.S.row, spec.S.col)

@@ -13,7 +13,7 @@ from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.plots import style, words
 from bayesmeta.plots.funnel import funnel_points
 from bayesmeta.plots.panels import only_axes
-from bayesmeta.plots.point_labels import Labelled, name_points, which
+from bayesmeta.plots.point_labels import Labelled, name_points, short, which
 from bayesmeta.tree.response import Reading, Scale
 from bayesmeta.tree.row_labels import ByRow
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ROOM = 1.06  # radius of the arc to that of the farthest point
 _SHAPE = 0.7  # of the axes as drawn, half their height to their width, by which the arc is round
+_HIGHEST = 0.9  # of half the height of the axes, to which the arc reaches
 _ARC = 100  # points of the arc
 
 
@@ -106,25 +107,28 @@ def radial(
     panel.plot(precision, standardised, color=style.BLUE, markersize=4.5, label="_observations", zorder=4, **look)
     panel.set_xlim(0, radius)
     panel.set_ylim(-height, height)
-    _arc(panel, points.effect, radius, shape, reading)
+    _arc(panel, points.effect, radius, height, shape, reading)
     across = "1 / √(sampling variance + heterogeneity)" if heterogeneity else "1 / standard error"
     lines = words.label_below(panel, across, [f"band: {percent(prob)} of effects around the line"])
     panel.set_ylabel("Standardised residual" if points.residual else "Standardised effect", fontsize=style.TEXT)
     if ax is None:
         words.make_room(panel, lines)
     outside = np.abs(standardised - points.centre * precision) > z
-    name_points(panel, precision, standardised, points.names, which(label, outside))
+    name_points(panel, precision, standardised, short(points.names), which(label, outside))
     return panel
 
 
-def _arc(ax: "Axes", effects: FloatArray, radius: float, shape: float, reading: Reading) -> None:
+def _arc(ax: "Axes", effects: FloatArray, radius: float, height: float, shape: float, reading: Reading) -> None:
     """An arc that a line from zero meets at the effect that is its slope, with ticks; nearly round as drawn."""
     low, high = float(effects.min()), float(effects.max())
-    angles = np.linspace(*np.arctan(shape * np.array([low, high])), _ARC)
+    most = np.arcsin(min(1.0, _HIGHEST * shape * height / radius))
+    angles = np.linspace(*np.clip(np.arctan(shape * np.array([low, high])), -most, most), _ARC)
     look = {"color": style.MUTED, "linewidth": 0.8, "clip_on": False}
     ax.plot(radius * np.cos(angles), radius * np.sin(angles) / shape, label="_arc", **look)
     for tick in _ticks(low, high, reading):
         angle = np.arctan(shape * tick)
+        if abs(angle) > most:
+            continue
         x, y = radius * np.cos(angle), radius * np.sin(angle) / shape
         ax.plot([x, 1.015 * x], [y, 1.015 * y], label="_tick", **look)
         text = f"{float(reading.values(tick)):.3g}"
