@@ -119,10 +119,10 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
     Rosenthal et al (1960)     -0.739           0.025         0.346
     """
     check_boolean(exact, "exact")
+    groups = _groups(spec_from_tree(tree), by)
     attrs = {"exact": int(exact), "method": str(tree.attrs["method"])}
     if not is_posterior(tree):
         return _table(deletions(tree, by, exact), attrs)
-    groups = _groups(spec_from_tree(tree), by)
     again = without_groups(tree, groups, refit=exact)
     table = _table(Deletions(Fitted.of(tree), groups, again.fits), attrs | {"good_k": GOOD_K}).drop_vars("converged")
     dim = table["k"].dims

@@ -108,6 +108,11 @@ BY_ROW = Kind(
         or (isinstance(value, pd.Series) and set(value.index) == set(range(10)))
     )
 )
+BY_GROUPS = Kind(  # of at least three groups, two of which remain
+    lambda value: BY_ROW.admits(value) and not (isinstance(value, pd.Series) and value.nunique(dropna=False) < 3),
+    BY_ROW.own,
+)
+LABELLED = optional(words("outliers", "all"))
 AT = Kind(
     lambda value: (
         value is None or (isinstance(value, Mapping) and all(k == "x" and is_number(v) for k, v in value.items()))
@@ -126,6 +131,11 @@ def is_vcov(value: object) -> bool:
         known = set(value) <= {"kind", "cluster"} and value.get("cluster") in (None, "g")
         return known and value.get("kind") in SANDWICHES[1:]
     return value is None or (isinstance(value, str) and value in SANDWICHES)
+
+
+def has_predictors(value: object) -> bool:
+    """A fit with several coefficients beside an intercept."""
+    return is_fit(value) and value["estimate"].sizes["coef"] > 2  # type: ignore[index]
 
 
 def is_beside_rows(value: object) -> bool:
@@ -413,6 +423,12 @@ CALLS: dict[str, Call] = {
             "random_seed": SEED,
         },
     ),
+    "influence": Call({"tree": "T", "exact": "False"}, {"tree": RESULT, "by": BY_GROUPS, "exact": BOOLEAN}),
+    "gosh": Call(
+        _TREE,
+        {"tree": FIT, "by": BY_ROW, "subsets": optional(whole(1)), "random_seed": SEED, "progress": BOOLEAN},
+    ),
+    "vif": Call({"tree": "bm.fit(bm.specify('y ~ x * f', D, S='v'))"}, {"tree": Kind(has_predictors, ("T",))}),
     "leave_one_out": Call(_TREE, {"tree": FIT, "by": BY_ROW, "prob": PROBABILITY, "scale": optional(words("model"))}),
     "cumulative": Call(
         _TREE,
@@ -611,6 +627,59 @@ CALLS: dict[str, Call] = {
         },
     ),
     "plots.orchard": Call(_TREE, {**_PLOT, "by": optional(words("x")), "at": AT, "outcome": optional(words("y"))}),
+    "plots.influence": Call(
+        {"tree": "T", "exact": "False"},
+        {
+            "tree": RESULT,
+            "axes": Kind(is_none),
+            "by": BY_GROUPS,
+            "exact": BOOLEAN,
+            "diagnostics": optional(names("hat", "rstudent")),
+            "label": LABELLED,
+        },
+    ),
+    "plots.baujat": Call(
+        _TREE, {"tree": RESULT, "ax": AXES, "outcome": optional(words("y")), "by": BY_GROUPS, "label": LABELLED}
+    ),
+    "plots.radial": Call(
+        _TREE, {**_PLOT, "outcome": optional(words("y")), "heterogeneity": BOOLEAN, "label": LABELLED}
+    ),
+    "plots.labbe": Call(
+        {"tree": "bm.fit(bm.specify('y ~ 1', bm.effects.odds_ratio(E, ('e', 'c'), total=('n', 'm')), S='v'))"},
+        {
+            "ax": AXES,
+            "outcome": optional(words("y")),
+            "scale": optional(words("model", "response")),
+            "label": LABELLED,
+            **dict.fromkeys(("events", "total"), Kind(is_none, ("['e']", "['e', 'zz']", "['g', 'g']"))),
+        },
+    ),
+    "plots.qqnorm": Call(
+        _TREE,
+        {
+            "tree": RESULT,
+            "ax": AXES,
+            "outcome": optional(words("y")),
+            "residuals": words("rstandard"),
+            "prob": PROBABILITY,
+            "simulations": whole(20),
+            "label": LABELLED,
+            "random_seed": SEED,
+        },
+    ),
+    "plots.gosh": Call(
+        {"tree": "T", "term": "'x'", "subsets": "20"},
+        {
+            "tree": FIT,
+            "ax": AXES,
+            "term": words("Intercept", "x"),
+            "outcome": optional(names("y")),
+            "y": words("I2", "Q", "H2", "tau2"),
+            "subsets": optional(whole(1)),
+            "scale": optional(words("model")),
+            "random_seed": SEED,
+        },
+    ),
     "plots.caterpillar": Call(
         _TREE,
         {

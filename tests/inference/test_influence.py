@@ -1,7 +1,9 @@
 """Influence diagnostics: metafor's numbers, fits without the rows, dense formulas, posteriors, and refusals."""
 
+import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,6 +203,16 @@ def test_a_column_whose_groups_lie_across_the_levels(school: tuple[xr.DataTree, 
     r = spec.y[own] - alone["estimate/beta"].item()
     close(table["chi2"][g], r @ np.linalg.solve(C, r), atol=1e-6)
     assert table["k"][g] == own.sum()
+
+
+def test_the_page_runs_and_names_every_diagnostic(bcg: xr.DataTree) -> None:
+    page = (Path(__file__).parents[2] / "docs/influence.md").read_text(encoding="utf-8")
+    space: dict[str, Any] = {}
+    for code in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+        exec(code, space)
+    named = set(re.findall(r"`(\w+)`", page))
+    assert set(map(str, bm.influence(bcg).data_vars)) - {"converged"} <= named
+    assert float(space["table"]["cooks_distance"].max()) == pytest.approx(0.2, abs=0.01)
 
 
 def test_one_step_points_at_the_same_rows(bcg: xr.DataTree, school: tuple[xr.DataTree, Any]) -> None:

@@ -41,7 +41,7 @@ PLOTS: dict[str, Callable[[int, str], Any]] = {
     "influence": lambda n, _: bm.plots.influence(tree(n, "fit"), exact=False),
     "baujat": lambda n, _: bm.plots.baujat(tree(n, "fit")),
     "radial": lambda n, backend: bm.plots.radial(tree(n, backend)),
-    "qqnorm": lambda n, backend: bm.plots.qqnorm(tree(n, backend), simulations=100),
+    "qqnorm": lambda n, _: bm.plots.qqnorm(tree(n, "fit"), simulations=100),
     "gosh": lambda n, _: bm.plots.gosh(tree(min(n, 10), "fit"), highlight=None),
     "profile": lambda n, _: bm.plots.profile(bm.profile(tree(n, "fit"), "tau")),
     "prior_posterior": lambda n, _: bm.plots.prior_posterior(tree(n, "posterior")),
