@@ -180,8 +180,8 @@ def _maxima(whole: Whole, objective: Objective, begin: FloatArray, keep: BoolArr
         if len(some := np.flatnonzero(which)):
             own = objective.take(some)
             as_alone = which is few and len(some) <= MANY
-            begin = _scanned_alone(whole, keep[some]) if as_alone else starts(own)
-            more = maximise(own, _and_from(begin, maxima.points.z[some]))
+            scanned = _scanned_alone(whole, keep[some]) if as_alone else starts(own)
+            more = maximise(own, _and_from(scanned, maxima.points.z[some]))
             z[some], converged[some] = more.points.z, more.converged
     return _silenced(whole, objective, maxima.points, z, keep), converged
 

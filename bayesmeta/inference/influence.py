@@ -319,7 +319,7 @@ def _table(made: Deletions, attrs: Mapping[str, Any]) -> xr.Dataset:
     dim = schema.ROW if alone and not groups.kind else GROUP
     rows, texts = np.flatnonzero(spec.kept), row_labels(spec)
     coords: dict[str, Any] = {schema.ROW: [texts[row] for row in rows], dim: list(groups.names)}
-    variables = {name: _over_rows(spec, values) for name, values in made.by_observation().items()}
+    variables: dict[str, Any] = {name: _over_rows(spec, values) for name, values in made.by_observation().items()}
     for name, values in made.by_group().items():
         variables[name] = ((dim, *[schema.COEF][: values.ndim - 1]), values)
     coords[schema.COEF] = list(spec.coef)

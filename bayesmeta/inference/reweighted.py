@@ -93,7 +93,7 @@ def without_groups(tree: xr.DataTree, groups: Groups, refit: bool) -> Reweighted
     bad = ~(k <= GOOD_K)
     if refit:
         for g in np.flatnonzero(bad):
-            _replace(made, g, Draws.of(_sampled(tree, part_of(spec, keep[g])), spec))
+            _replace(made, int(g), Draws.of(_sampled(tree, part_of(spec, keep[g])), spec))
     elif bad.any():
         names = listing(name for name, worse in zip(groups.names, bad, strict=True) if worse)
         warn(

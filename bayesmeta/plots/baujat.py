@@ -1,6 +1,6 @@
 """Baujat plots: which studies make the heterogeneity, and which of them move the estimate."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -81,7 +81,7 @@ def baujat(
     made = deletions(tree, by)
     residual, change = (values[own] for values in made.contributions())
     panel = only_axes(ax, height=2.9)
-    look = {"linestyle": "none", "marker": "o", "markeredgecolor": style.PAPER, "markeredgewidth": 0.5}
+    look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markeredgecolor": style.PAPER, "markeredgewidth": 0.5}
     panel.plot(
         residual, change, color=style.BLUE, markersize=4.5, label="_observations", clip_on=False, zorder=4, **look
     )

@@ -1,6 +1,6 @@
 """GOSH plots: the estimates from all subsets of the studies against their heterogeneity."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -124,17 +124,17 @@ def gosh(
 
 def _clouds(
     ax: "Axes", effect: FloatArray, variation: FloatArray, with_it: BoolArray | None, highlight: str | None
-) -> list[tuple[str, object]]:
+) -> list[tuple[str, Any]]:
     """Points, in two colours where subsets with a group are told apart from those without."""
     alpha = float(np.clip(150 / np.sqrt(len(effect)) / 10, 0.08, 0.8))
-    look = {"linestyle": "none", "marker": "o", "markersize": 2.2, "markeredgewidth": 0, "alpha": alpha}
+    look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 2.2, "markeredgewidth": 0, "alpha": alpha}
     look |= {"rasterized": True, "zorder": 3}
     if with_it is None:
-        ax.plot(effect, variation, color=style.BLUE, label="_subsets", **look)  # type: ignore[arg-type]
+        ax.plot(effect, variation, color=style.BLUE, label="_subsets", **look)
         return []
-    handles: list[tuple[str, object]] = []
+    handles: list[tuple[str, Any]] = []
     for own, colour, words_ in ((~with_it, style.BLUE, "without"), (with_it, style.ORANGE, "with")):
-        ax.plot(effect[own], variation[own], color=colour, label=f"_{words_}", **look)  # type: ignore[arg-type]
+        ax.plot(effect[own], variation[own], color=colour, label=f"_{words_}", **look)
         (mark,) = ax.plot([], [], "o", color=colour, markersize=4)
         handles.append((f"{words_} {highlight}", mark))
     return handles
@@ -148,10 +148,11 @@ def _histograms(
     parts += [] if with_it is None else [(~with_it, style.BLUE), (with_it, style.ORANGE)]
     for values, box, sideways in ((effect, (0, 1.02, 1, _MARGIN), False), (variation, (1.02, 0, _MARGIN, 1), True)):
         log = reading.log and not sideways
-        inset = ax.inset_axes(box, **({"sharey": ax} if sideways else {"sharex": ax}))
+        inset = ax.inset_axes(box, sharey=ax) if sideways else ax.inset_axes(box, sharex=ax)
         low, high = float(values.min()), float(values.max())
         bins = np.geomspace(low, high, _BINS) if log and high > low else np.linspace(low, high + (high == low), _BINS)
         for own, colour in parts:
-            side = "horizontal" if sideways else "vertical"
-            inset.hist(values[own], bins, color=colour, alpha=0.6, orientation=side)  # type: ignore[arg-type]
+            counts = np.histogram(values[own], bins)[0]
+            bars = inset.barh if sideways else inset.bar
+            bars(bins[:-1], counts, np.diff(bins), align="edge", color=colour, alpha=0.6)
         inset.axis("off")

@@ -143,7 +143,7 @@ def labbe(
     )
     _limits(panel, first, second, transformed)
     arms = spec.arms or ("the first arm", "the second arm")
-    handles = [(line.get_label(), line) for line in panel.lines]
+    handles = [(str(line.get_label()), line) for line in panel.lines]
     lines = words.label_below(panel, f"Risk in {_arm(arms[1])}", [note, "" if same else "no curve: predictors"])
     panel.set_ylabel(f"Risk in {_arm(arms[0])}", fontsize=style.TEXT)
     lines += words.legend_above(panel, handles)

@@ -1,6 +1,6 @@
 """Normal quantile plots of the residuals, with an envelope of what the model expects."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -116,7 +116,7 @@ def qqnorm(
     panel.fill_between(x, *expected, color=style.grey(0.88), linewidth=0, label="_envelope", zorder=0)
     ends = x[[0, -1]]
     panel.plot(ends, ends, color=style.MUTED, linewidth=0.8, linestyle="--", label="_normal", zorder=1)
-    look = {"linestyle": "none", "marker": "o", "markeredgecolor": style.PAPER, "markeredgewidth": 0.5}
+    look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markeredgecolor": style.PAPER, "markeredgewidth": 0.5}
     panel.plot(x, values[order], color=style.BLUE, markersize=4.5, label="_residuals", zorder=4, **look)
     note = f"envelope: {percent(prob)} of residuals of this rank under the model"
     lines = words.label_below(panel, "Normal quantile", [note])
@@ -133,7 +133,7 @@ def qqnorm(
 def _shares(n: int) -> FloatArray:
     """Plotting positions as R's `ppoints` has them."""
     a = 3 / 8 if n <= 10 else 1 / 2
-    return (np.arange(1, n + 1) - a) / (n + 1 - 2 * a)
+    return np.asarray((np.arange(1, n + 1) - a) / (n + 1 - 2 * a), dtype=float)
 
 
 def _envelope(made: Fitted, own: np.ndarray, prob: float, n: int, seed: int | None) -> tuple[FloatArray, FloatArray]:

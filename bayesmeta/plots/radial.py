@@ -1,6 +1,6 @@
 """Radial (Galbraith) plots: standardised effects against their precision, an estimate being a slope."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -103,7 +103,7 @@ def radial(
     x = np.array([0.0, radius])
     panel.plot(x, points.centre * x, color=style.BLUE, linewidth=1.2, label="pooled estimate", zorder=2)
     panel.fill_between(x, points.centre * x - z, points.centre * x + z, color=style.grey(0.9), linewidth=0, zorder=0)
-    look = {"linestyle": "none", "marker": "o", "markeredgecolor": style.PAPER, "markeredgewidth": 0.5}
+    look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markeredgecolor": style.PAPER, "markeredgewidth": 0.5}
     panel.plot(precision, standardised, color=style.BLUE, markersize=4.5, label="_observations", zorder=4, **look)
     panel.set_xlim(0, radius)
     panel.set_ylim(-height, height)
@@ -122,8 +122,9 @@ def _arc(ax: "Axes", effects: FloatArray, radius: float, height: float, shape: f
     """An arc that a line from zero meets at the effect that is its slope, with ticks; nearly round as drawn."""
     low, high = float(effects.min()), float(effects.max())
     most = np.arcsin(min(1.0, _HIGHEST * shape * height / radius))
-    angles = np.linspace(*np.clip(np.arctan(shape * np.array([low, high])), -most, most), _ARC)
-    look = {"color": style.MUTED, "linewidth": 0.8, "clip_on": False}
+    ends = np.clip(np.arctan(shape * np.array([low, high])), -most, most)
+    angles = np.linspace(float(ends[0]), float(ends[1]), _ARC)
+    look: dict[str, Any] = {"color": style.MUTED, "linewidth": 0.8, "clip_on": False}
     ax.plot(radius * np.cos(angles), radius * np.sin(angles) / shape, label="_arc", **look)
     for tick in _ticks(low, high, reading):
         angle = np.arctan(shape * tick)
@@ -133,8 +134,8 @@ def _arc(ax: "Axes", effects: FloatArray, radius: float, height: float, shape: f
         ax.plot([x, 1.015 * x], [y, 1.015 * y], label="_tick", **look)
         text = f"{float(reading.values(tick)):.3g}"
         ax.annotate(text, (1.03 * x, 1.03 * y), fontsize=style.SMALL, va="center", annotation_clip=False)
-    place = {"xy": (1, 1), "xycoords": "axes fraction", "ha": "right", "va": "bottom"}
-    ax.annotate(reading.label, fontsize=style.SMALL, color=style.MUTED, **place)  # type: ignore[arg-type]
+    place: dict[str, Any] = {"xy": (1, 1), "xycoords": "axes fraction", "ha": "right", "va": "bottom"}
+    ax.annotate(reading.label, fontsize=style.SMALL, color=style.MUTED, **place)
 
 
 def _ticks(low: float, high: float, reading: Reading) -> list[float]:
