@@ -110,13 +110,13 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
     >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
     >>> table = bm.influence(fit)
     >>> table["cooks_distance"].idxmax("row").item()
-    'Hart & Sutherland (1977)'
+    'TPT Madras (1980)'
     >>> table[["rstudent", "cooks_distance", "tau2_deleted"]].to_dataframe().head(3).round(3)
                              rstudent  cooks_distance  tau2_deleted
     row
-    Aronson (1948)             -0.224           0.002         0.362
-    Ferguson & Simes (1949)    -1.270           0.108         0.314
-    Rosenthal et al (1960)     -0.739           0.025         0.346
+    Aronson (1948)             -0.232           0.002         0.362
+    Ferguson & Simes (1949)    -1.319           0.117         0.314
+    Rosenthal et al (1960)     -0.742           0.025         0.346
     """
     check_boolean(exact, "exact")
     groups = _groups(spec_from_tree(tree), by)

@@ -58,11 +58,13 @@ def gosh(
         The measure of heterogeneity.
     highlight : str, optional
         Name of a study or group: subsets with it are orange, those without it blue. Two clouds apart are its doing.
-    subsets, by, random_seed : optional
+    subsets, by : optional
         As for `bm.gosh`.
     scale : {"model", "response"}, optional
         "response", the default where the measure has one, draws odds ratios of log odds ratios; "model" as they are
         modelled.
+    random_seed : int, optional
+        As for `bm.gosh`.
 
     Returns
     -------

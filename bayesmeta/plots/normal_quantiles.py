@@ -69,6 +69,7 @@ def qqnorm(
     Returns
     -------
     matplotlib Axes
+        Residuals in increasing order; the dashed line is where normal ones would lie.
 
     Raises
     ------
