@@ -92,7 +92,7 @@ def chapter_sections(
     shown, others = d.drawings(trees, prob)
     open_, folded = ([], [*shown, *others]) if short else (shown, others)
     influential = diagnostics_of(trees)
-    influence = influence_section(trees, influential)
+    influence = influence_section(trees, influential, short)
     return (
         Section("Estimates", results.estimates(trees, prob)),
         Section("Heterogeneity", results.heterogeneity(trees, prob)),

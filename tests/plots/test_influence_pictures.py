@@ -101,7 +101,7 @@ def test_the_envelope_covers_data_of_the_model() -> None:
     spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
     tree = bm.fit(spec)
     outside = []
-    for y in bm.simulate(tree, n=30, random_seed=4)[:, :, 0]:
+    for y in bm.simulate(tree, n=12, random_seed=4)[:, :, 0]:
         data = bm.datasets.load("school").assign(effect=y)
         again = bm.fit(bm.specify("effect ~ 1", data, S="var", random="1 | district/study"))
         ax = bm.plots.qqnorm(again, simulations=200, random_seed=int(rng.integers(1000)))

@@ -80,6 +80,7 @@ def test_what_is_behind_the_answer_is_folded(html):
         "Specification",
         "Data",
         "More pictures",
+        "Influence",
         "Convergence",
         "Text for a paper",
         "How the results were made",

@@ -36,11 +36,14 @@ def diagnostics_of(trees: Trees) -> xr.Dataset | None:
             return None
 
 
-def influence_section(trees: Trees, diagnostics: xr.Dataset | None) -> Section | None:
-    """The folded section; None where nothing can be said."""
+def influence_section(trees: Trees, diagnostics: xr.Dataset | None, short: bool = False) -> Section | None:
+    """The folded section; None where nothing can be said.
+
+    short : the table alone, without pictures.
+    """
     if diagnostics is None:
         return None
-    drawn, left_out = pictures(list(_drawings(*next(iter(trees.items())), diagnostics)))
+    drawn, left_out = pictures([] if short else list(_drawings(*next(iter(trees.items())), diagnostics)))
     table: tuple[Block, ...] = tuple(InfluencePage(diagnostics, _MOST).blocks())
     how = "Each row, or group of rows, was left out in turn, and the model fitted to the others."
     return Section(TITLE, blocks(paragraphs(how, *left_out), *drawn, *table), folded=True)
