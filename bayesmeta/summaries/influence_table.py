@@ -97,6 +97,10 @@ def facts(table: xr.Dataset) -> Iterator[tuple[str, str]]:
     if "pareto_k" in table:
         again = int(table["refitted"].sum())
         yield "made by", f"importance weights of the draws; {again} posteriors were sampled again"
+        bad = (table["pareto_k"] > table.attrs["good_k"]).to_numpy() & ~table["refitted"].to_numpy()
+        if bad.any():
+            far = listing(table[table["k"].dims[0]].to_numpy()[bad])
+            yield f"Pareto k > {table.attrs['good_k']}", f"{far}: what is said of these may be far off"
     elif not table.attrs["exact"]:
         yield "made by", "one step from the estimates of all rows, not by refits"
     names, reasons = table[table["k"].dims[0]].to_numpy(), table["reason"].to_numpy()

@@ -16,7 +16,15 @@ from tests.support.posteriors import make_posterior
 
 SECTIONS = [
     *("Contents", "In short", "Estimates", "Heterogeneity", "Pictures", "Tests and criteria"),
-    *("Specification", "Data", "More pictures", "Convergence", "Text for a paper", "How to reproduce this page"),
+    *(
+        "Specification",
+        "Data",
+        "More pictures",
+        "Influence",
+        "Convergence",
+        "Text for a paper",
+        "How to reproduce this page",
+    ),
 ]
 EVIL = "<script>alert('x')</script>"
 

@@ -43,7 +43,9 @@ def influence_section(trees: Trees, diagnostics: xr.Dataset | None, short: bool 
     """
     if diagnostics is None:
         return None
-    drawn, left_out = pictures([] if short else list(_drawings(*next(iter(trees.items())), diagnostics)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BayesmetaWarning)  # the table says what they say
+        drawn, left_out = pictures([] if short else list(_drawings(*next(iter(trees.items())), diagnostics)))
     table: tuple[Block, ...] = tuple(InfluencePage(diagnostics, _MOST).blocks())
     how = "Each row, or group of rows, was left out in turn, and the model fitted to the others."
     return Section(TITLE, blocks(paragraphs(how, *left_out), *drawn, *table), folded=True)
