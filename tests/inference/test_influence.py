@@ -335,3 +335,15 @@ def test_a_posterior_is_weighted_as_if_the_group_were_not_there() -> None:
     np.testing.assert_allclose(table["tau2_deleted"][good], mean[good], rtol=0.02)
     assert not table["refitted"].any()
     assert "converged" not in table
+
+
+def test_sentences_for_a_paper(bcg: xr.DataTree, school: tuple[xr.DataTree, Any]) -> None:
+    text = bm.methods_text(bcg, influence=bm.influence(bcg))
+    assert "We examined the influence of each study by leaving it out and fitting the model again" in text.methods
+    assert text.results.endswith("No study was influential.")
+    assert any(reference.startswith("Viechtbauer W, Cheung") for reference in text.references)
+    assert "influence" not in bm.methods_text(bcg).methods
+    nested = bm.methods_text(school[0], influence=bm.influence(school[0], "district"))
+    assert "1 of 11 groups (district) was influential: 71" in nested.results
+    with pytest.raises(bm.SpecError, match="not what bm.influence returns"):
+        bm.methods_text(bcg, influence=xr.Dataset())
