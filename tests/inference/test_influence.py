@@ -345,5 +345,5 @@ def test_sentences_for_a_paper(bcg: xr.DataTree, school: tuple[xr.DataTree, Any]
     assert "influence" not in bm.methods_text(bcg).methods
     nested = bm.methods_text(school[0], influence=bm.influence(school[0], "district"))
     assert "1 of 11 groups (district) was influential: 71" in nested.results
-    with pytest.raises(bm.SpecError, match="not what bm.influence returns"):
+    with pytest.raises(bm.SpecError, match=r"not what bm\.influence returns"):
         bm.methods_text(bcg, influence=xr.Dataset())
