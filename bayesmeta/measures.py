@@ -6,6 +6,7 @@ it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import erfc, sqrt
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,16 @@ def _squared_sine(angle: FloatArray) -> FloatArray:
     return np.asarray(np.sin(np.clip(angle, 0, np.pi / 2)) ** 2, dtype=float)
 
 
+def _normal(z: FloatArray) -> FloatArray:
+    """The proportion of a probit."""
+    return np.vectorize(lambda x: erfc(-x / sqrt(2)) / 2, otypes=[float])(z)
+
+
+def _square(root: FloatArray) -> FloatArray:
+    """The square; of a root below zero, which normal intervals may reach, 0."""
+    return np.asarray(np.clip(root, 0, None) ** 2, dtype=float)
+
+
 MEASURES: dict[str, Measure] = {}
 
 
@@ -219,6 +230,12 @@ def register(measure: Measure) -> Measure:
         raise SpecError(f"there already is another measure named '{measure.name}'\n  choose another name")
     MEASURES[measure.name] = measure
     return measure
+
+
+def _z_of(name: str, correlation: str) -> Measure:
+    """Fisher's z of a correlation that has a name of its own."""
+    plural = f"values of Fisher's z of {correlation}s"
+    return Measure(name, f"Fisher's z of the {correlation}", response=Response(correlation, np.tanh), plural=plural)
 
 
 for _measure in (
@@ -261,6 +278,75 @@ for _measure in (
     ),
     Measure("lograte", "log incidence rate", "log IR", True, null=None, synonyms=("irln",)),
     Measure("mean", "mean", null=None, synonyms=("mn",)),
+    Measure("asd", "arcsine difference", "ASD", synonyms=("as",)),
+    Measure("phi", "phi coefficient", plural="phi coefficients"),
+    Measure("zphi", "Fisher's z of phi", response=Response("phi coefficient", np.tanh), plural="values of Fisher's z"),
+    Measure("yuq", "Yule's Q", plural="values of Yule's Q"),
+    Measure("yuy", "Yule's Y", plural="values of Yule's Y"),
+    Measure("rtet", "tetrachoric correlation"),
+    _z_of("ztet", "tetrachoric correlation"),
+    Measure("rpb", "point-biserial correlation"),
+    _z_of("zpb", "point-biserial correlation"),
+    Measure("rbis", "biserial correlation"),
+    _z_of("zbis", "biserial correlation"),
+    Measure("pcor", "partial correlation"),
+    _z_of("zpcor", "partial correlation"),
+    Measure("spcor", "semi-partial correlation"),
+    _z_of("zspcor", "semi-partial correlation"),
+    Measure("r2", "R squared", null=None, plural="values of R squared"),
+    Measure(
+        *("zr2", "Fisher's z of R"),
+        null=None,
+        response=Response("R squared", lambda z: _square(np.tanh(z))),
+        plural="values of Fisher's z",
+    ),
+    Measure("ird", "incidence rate difference", "IRD", synonyms=("rate difference",)),
+    Measure("irsd", "difference of the roots of rates", plural="differences of the roots of rates"),
+    Measure("hd", "hazard difference", "HD"),
+    Measure("proportion", "proportion", null=None, synonyms=("pr", "prevalence")),
+    Measure("logproportion", "log proportion", is_ratio=True, null=None, synonyms=("pln",)),
+    Measure("probit", "probit of a proportion", null=None, response=Response("proportion", _normal), synonyms=("prz",)),
+    Measure("doublearcsine", "double arcsine of a proportion", null=None, synonyms=("pft", "freeman-tukey")),
+    Measure("rate", "incidence rate", "IR", null=None),
+    Measure(
+        *("rootrate", "root of an incidence rate"),
+        null=None,
+        response=Response("incidence rate", _square),
+        synonyms=("irs",),
+        plural="roots of incidence rates",
+    ),
+    Measure("irft", "double root of an incidence rate", null=None, plural="double roots of incidence rates"),
+    Measure("smn", "standardised mean", null=None, synonyms=("standardized mean",)),
+    Measure("logmean", "log mean", is_ratio=True, null=None, synonyms=("mnln",)),
+    Measure("logsd", "log standard deviation", "log SD", True, null=None, synonyms=("sdln",)),
+    Measure(
+        *("logcv", "log coefficient of variation", "log CV", True),
+        null=None,
+        synonyms=("cvln",),
+        plural="log coefficients of variation",
+    ),
+    Measure("logvr", "log variability ratio", "log VR", True, synonyms=("vr",)),
+    Measure("logcvr", "log ratio of coefficients of variation", "log CVR", True, plural="log ratios of CVs"),
+    Measure("cles", "probability of superiority", null=0.5, plural="probabilities of superiority", synonyms=("auc",)),
+    Measure("mc", "mean change", "MC"),
+    Measure("smc", "standardised mean change", "SMC", synonyms=("smcc", "standardized mean change")),
+    Measure("smcr", "standardised mean change, in SDs of persons", "SMCR", plural="standardised mean changes"),
+    Measure("alpha", "coefficient alpha", null=None, plural="coefficients alpha", synonyms=("araw", "cronbachs alpha")),
+    Measure(
+        *("alphahw", "cube root of 1 - alpha, reversed"),
+        null=None,
+        response=Response("coefficient alpha", lambda x: 1 - (1 - x) ** 3),
+        synonyms=("ahw",),
+        plural="cube roots of 1 - alpha",
+    ),
+    Measure(
+        *("alphalog", "minus log of 1 - alpha"),
+        null=None,
+        response=Response("coefficient alpha", lambda x: -np.expm1(-x)),
+        synonyms=("abt",),
+        plural="logs of 1 - alpha",
+    ),
+    Measure("logreh", "log relative excess heterozygosity", "log REH", True, synonyms=("reh",)),
     Measure("generic", "effect", synonyms=("gen",)),
 ):
     register(_measure)
