@@ -7,6 +7,7 @@ it.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import erfc, sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class Response:
     difference_label : str, default ""
         What the exponential of a difference is, such as "odds ratio" for logits; empty where differences are read on
         the scale of the model, as those of Fisher's z.
+    inverse : callable or None, default None
+        From this scale to that of the model, for estimates that papers print on it.
 
     Examples
     --------
@@ -48,6 +51,7 @@ class Response:
     label: str
     function: Callable[[FloatArray], FloatArray]
     difference_label: str = ""
+    inverse: Callable[[FloatArray], FloatArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,19 @@ class Measure:
         effects = np.asarray(values, dtype=float)
         return effects if self._response is None else _without_noise(self._response.function, effects)
 
+    def to_model(self, values: ArrayLike) -> FloatArray:
+        """Effects as people read them on the scale of the model, the same shape; NaN where they are none there.
+
+        SpecError where the measure's record has no way back.
+        """
+        printed = np.asarray(values, dtype=float)
+        if self._response is None:
+            return printed
+        if self._response.inverse is None:
+            raise SpecError(f"measure '{self.name}' has no function from {self._response.label} to {self.label}")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self._response.inverse(printed), dtype=float)
+
     @property
     def has_difference_response(self) -> bool:
         """Whether the difference of two effects, such as a slope, is read as its exponential."""
@@ -152,7 +169,7 @@ class Measure:
             return self.response
         label = self.label_of(ratio=True)
         several = label.replace("ratio", "ratios", 1) if "ratio" in label else f"{label}s"
-        return Response(label, np.exp, f"ratio of {several}")
+        return Response(label, np.exp, f"ratio of {several}", np.log)
 
     def label_of(self, ratio: bool) -> str:
         """The label on the scale of the model, or that of the exponential."""
@@ -191,6 +208,12 @@ def _squared_sine(angle: FloatArray) -> FloatArray:
 def _normal(z: FloatArray) -> FloatArray:
     """The proportion of a probit."""
     return np.vectorize(lambda x: erfc(-x / sqrt(2)) / 2, otypes=[float])(z)
+
+
+def _probit(proportion: FloatArray) -> FloatArray:
+    """The probit of a proportion, NaN outside of 0 and 1."""
+    quantile = NormalDist().inv_cdf
+    return np.vectorize(lambda p: quantile(p) if 0 < p < 1 else np.nan, otypes=[float])(proportion)
 
 
 def _square(root: FloatArray) -> FloatArray:
@@ -235,7 +258,7 @@ def register(measure: Measure) -> Measure:
 def _z_of(name: str, correlation: str) -> Measure:
     """Fisher's z of a correlation that has a name of its own."""
     plural = f"values of Fisher's z of {correlation}s"
-    return Measure(name, f"Fisher's z of the {correlation}", response=Response(correlation, np.tanh), plural=plural)
+    return Measure(name, f"Fisher's z of the {correlation}", response=Response(correlation, np.tanh, inverse=np.arctanh), plural=plural)
 
 
 for _measure in (
@@ -258,21 +281,21 @@ for _measure in (
     Measure(
         *("zcor", "Fisher's z"),
         unit_information_sd=1.0,
-        response=Response("correlation", np.tanh),
+        response=Response("correlation", np.tanh, inverse=np.arctanh),
         synonyms=("z transformed correlation",),
         plural="values of Fisher's z",
     ),
     Measure(
         *("logit", "logit of a proportion"),
         null=None,
-        response=Response("proportion", _expit, "odds ratio"),
+        response=Response("proportion", _expit, "odds ratio", lambda p: np.log(p) - np.log1p(-p)),
         synonyms=("plo", "logit proportion"),
         plural="logits of proportions",
     ),
     Measure(
         *("arcsine", "arcsine of the root of a proportion"),
         null=None,
-        response=Response("proportion", _squared_sine),
+        response=Response("proportion", _squared_sine, inverse=lambda p: np.arcsin(np.sqrt(p))),
         synonyms=("pas", "arcsine proportion"),
         plural="arcsines of the roots of proportions",
     ),
@@ -280,7 +303,7 @@ for _measure in (
     Measure("mean", "mean", null=None, synonyms=("mn",)),
     Measure("asd", "arcsine difference", "ASD", synonyms=("as",)),
     Measure("phi", "phi coefficient", plural="phi coefficients"),
-    Measure("zphi", "Fisher's z of phi", response=Response("phi coefficient", np.tanh), plural="values of Fisher's z"),
+    Measure("zphi", "Fisher's z of phi", response=Response("phi coefficient", np.tanh, inverse=np.arctanh), plural="values of Fisher's z"),
     Measure("yuq", "Yule's Q", plural="values of Yule's Q"),
     Measure("yuy", "Yule's Y", plural="values of Yule's Y"),
     Measure("rtet", "tetrachoric correlation"),
@@ -297,7 +320,7 @@ for _measure in (
     Measure(
         *("zr2", "Fisher's z of R"),
         null=None,
-        response=Response("R squared", lambda z: _square(np.tanh(z))),
+        response=Response("R squared", lambda z: _square(np.tanh(z)), inverse=lambda r2: np.arctanh(np.sqrt(r2))),
         plural="values of Fisher's z",
     ),
     Measure("ird", "incidence rate difference", "IRD", synonyms=("rate difference",)),
@@ -305,13 +328,13 @@ for _measure in (
     Measure("hd", "hazard difference", "HD"),
     Measure("proportion", "proportion", null=None, synonyms=("pr", "prevalence")),
     Measure("logproportion", "log proportion", is_ratio=True, null=None, synonyms=("pln",)),
-    Measure("probit", "probit of a proportion", null=None, response=Response("proportion", _normal), synonyms=("prz",)),
+    Measure("probit", "probit of a proportion", null=None, response=Response("proportion", _normal, inverse=_probit), synonyms=("prz",)),
     Measure("doublearcsine", "double arcsine of a proportion", null=None, synonyms=("pft", "freeman-tukey")),
     Measure("rate", "incidence rate", "IR", null=None),
     Measure(
         *("rootrate", "root of an incidence rate"),
         null=None,
-        response=Response("incidence rate", _square),
+        response=Response("incidence rate", _square, inverse=np.sqrt),
         synonyms=("irs",),
         plural="roots of incidence rates",
     ),
@@ -335,14 +358,14 @@ for _measure in (
     Measure(
         *("alphahw", "cube root of 1 - alpha, reversed"),
         null=None,
-        response=Response("coefficient alpha", lambda x: 1 - (1 - x) ** 3),
+        response=Response("coefficient alpha", lambda x: 1 - (1 - x) ** 3, inverse=lambda a: 1 - np.cbrt(1 - a)),
         synonyms=("ahw",),
         plural="cube roots of 1 - alpha",
     ),
     Measure(
         *("alphalog", "minus log of 1 - alpha"),
         null=None,
-        response=Response("coefficient alpha", lambda x: -np.expm1(-x)),
+        response=Response("coefficient alpha", lambda x: -np.expm1(-x), inverse=lambda a: -np.log1p(-a)),
         synonyms=("abt",),
         plural="logs of 1 - alpha",
     ),

@@ -54,7 +54,7 @@ def of_correlation(y: FloatArray, n: FloatArray) -> dict[str, FloatArray]:
     return {"LS": (1 - y**2) ** 2 / (n - 1), "AV": (1 - mean_over_rows(y, n) ** 2) ** 2 / (n - 1)}
 
 
-@enters("COR", "correlation", "cor", CORRELATIONS, example="0.0600 0.0106")
+@enters("COR", "correlation", "cor", CORRELATIONS, example="0.3600 0.0111")
 def correlation(c: Correlations) -> Estimate:
     """Correlation coefficient, on its own scale.
 
@@ -66,7 +66,7 @@ def correlation(c: Correlations) -> Estimate:
     return c.r, {**of_correlation(c.r, c.n), "H0": np.where(c.n > 3, (1 - c.r**2) / (c.n - 2), np.nan)}
 
 
-@enters("UCOR", "unbiased_correlation", "cor", CORRELATIONS, example="0.0603 0.0106")
+@enters("UCOR", "unbiased_correlation", "cor", CORRELATIONS, example="0.3624 0.0111")
 def unbiased_correlation(c: Correlations) -> Estimate:
     """Correlation coefficient without the bias of small samples.
 
@@ -80,7 +80,7 @@ def unbiased_correlation(c: Correlations) -> Estimate:
     return y, {**of_correlation(y, c.n), "UB": np.where(c.n > 4, y**2 - square, np.nan)}
 
 
-@enters("ZCOR", "fisher_z", "zcor", CORRELATIONS, example="0.0601 0.0109")
+@enters("ZCOR", "fisher_z", "zcor", CORRELATIONS, example="0.3769 0.0152")
 def z_of_correlation(c: Correlations) -> Estimate:
     """Fisher's z of a correlation coefficient, which has the same variance for every correlation.
 

@@ -3,6 +3,7 @@
 import inspect
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any, Concatenate
 
@@ -25,6 +26,88 @@ from bayesmeta.effects.value_calls import (
     of_sds,
     of_statistics,
 )
+
+__all__ = [
+    "alpha",
+    "alpha_cube_root",
+    "alpha_log",
+    "arcsine_difference",
+    "arcsine_proportion",
+    "area_under_curve",
+    "biserial",
+    "biserial_z",
+    "change_superiority",
+    "conditional_odds_ratio",
+    "correlation",
+    "cv_ratio",
+    "cv_ratio_change",
+    "double_arcsine_proportion",
+    "double_root_rate",
+    "fisher_z",
+    "glass_delta",
+    "glass_delta_unequal_sds",
+    "hedges_g",
+    "hedges_g_from",
+    "log_cv",
+    "log_mean",
+    "log_proportion",
+    "log_rate",
+    "log_sd",
+    "logit_proportion",
+    "marginal_odds_ratio",
+    "marginal_odds_ratio_from_totals",
+    "marginal_risk_difference",
+    "marginal_risk_ratio",
+    "mean",
+    "mean_change",
+    "mean_difference",
+    "odds_ratio",
+    "odds_ratio_from_smd",
+    "odds_ratio_from_smd_normal",
+    "paired_peto_odds_ratio",
+    "partial_correlation",
+    "partial_correlation_z",
+    "peto_odds_ratio",
+    "phi_coefficient",
+    "phi_z",
+    "point_biserial",
+    "point_biserial_z",
+    "probability_of_superiority",
+    "probability_of_superiority_equal_sds",
+    "probit_difference",
+    "probit_proportion",
+    "proportion",
+    "r_squared",
+    "r_squared_z",
+    "rate",
+    "rate_difference",
+    "rate_ratio",
+    "ratio_of_means",
+    "ratio_of_means_change",
+    "relative_excess_heterozygosity",
+    "risk_difference",
+    "risk_ratio",
+    "root_rate",
+    "root_rate_difference",
+    "semipartial_correlation",
+    "semipartial_correlation_z",
+    "smd_from_odds_ratio",
+    "smd_from_odds_ratio_normal",
+    "smd_unequal_sds",
+    "standardised_change",
+    "standardised_change_pooled",
+    "standardised_change_pooled_unequal_sds",
+    "standardised_change_raw",
+    "standardised_change_raw_unequal_sds",
+    "standardised_mean",
+    "tetrachoric_correlation",
+    "tetrachoric_z",
+    "unbiased_correlation",
+    "variability_ratio",
+    "variability_ratio_change",
+    "yules_q",
+    "yules_y",
+]
 
 _EXAMPLES: dict[Callable[..., pd.DataFrame], tuple[str, str]] = {  # data, and the rest of the call
     of_counts: (
@@ -78,9 +161,11 @@ BayesmetaWarning
     Where rows have no estimate, with their number."""
 
 
-def _bound[**P](call: Callable[Concatenate[Recipe, P], pd.DataFrame], name: str) -> Callable[P, pd.DataFrame]:
-    """The call of a family for one recipe."""
-    recipe = RECIPES[name]
+def _bound[**P](
+    call: Callable[Concatenate[Recipe, P], pd.DataFrame], name: str, **other: str
+) -> Callable[P, pd.DataFrame]:
+    """The call of a family for one recipe; under another name, with its example, where another family has the first."""
+    recipe = replace(RECIPES[name], **other)
 
     @wraps(call)
     def function(*args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
@@ -159,7 +244,7 @@ root_rate_difference = _bound(of_rates, "IRSD")
 
 mean_difference = _bound(of_means, "MD")
 hedges_g = _bound(of_means, "SMD")
-hedges_g_from = _bound(of_statistics, "SMD")
+hedges_g_from = _bound(of_statistics, "SMD", function="hedges_g_from", example="0.5444 0.0716")
 smd_unequal_sds = _bound(of_means, "SMDH")
 glass_delta = _bound(of_means, "SMD1")
 glass_delta_unequal_sds = _bound(of_means, "SMD1H")
@@ -217,5 +302,3 @@ alpha = _bound(of_alphas, "ARAW")
 alpha_cube_root = _bound(of_alphas, "AHW")
 alpha_log = _bound(of_alphas, "ABT")
 relative_excess_heterozygosity = _bound(of_genotypes, "REH")
-
-FUNCTIONS = sorted(name for name, value in globals().items() if hasattr(value, "__signature__") and name[0] != "_")

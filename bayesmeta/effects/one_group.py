@@ -213,7 +213,7 @@ def _read_genotypes(reported: Reported, zeros: ZeroCells) -> Genotypes:
 GENOTYPES = Inputs(_read_genotypes, ("ai", "bi", "ci"), {})
 
 
-@enters("REH", "relative_excess_heterozygosity", "logreh", GENOTYPES, example="0.1508 0.0231")
+@enters("REH", "relative_excess_heterozygosity", "logreh", GENOTYPES, example="0.2231 0.0512")
 def log_relative_excess_heterozygosity(g: Genotypes) -> Estimate:
     """Logarithm of the relative excess heterozygosity, 0 in Hardy-Weinberg equilibrium.
 

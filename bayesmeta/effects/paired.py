@@ -53,7 +53,7 @@ def _read(reported: Reported, zeros: ZeroCells) -> Pairs:
 PAIRS = Inputs(_read, ("ai", "bi", "ci", "di", "n1i", "n2i"), {})
 
 
-@enters("MPRD", "marginal_risk_difference", "rd", PAIRS, example="0.0500 0.0015")
+@enters("MPRD", "marginal_risk_difference", "rd", PAIRS, example="0.0500 0.0025")
 def marginal_risk_difference(t: Pairs) -> Estimate:
     """Difference of the risks of the two members of pairs, positive where the risk of the first is higher.
 
@@ -64,7 +64,7 @@ def marginal_risk_difference(t: Pairs) -> Estimate:
     return t.first - t.second, {"LS": t.difference}
 
 
-@enters("MPRR", "marginal_risk_ratio", "logrr", PAIRS, example="0.1335 0.0109")
+@enters("MPRR", "marginal_risk_ratio", "logrr", PAIRS, example="0.1178 0.0139")
 def marginal_log_risk_ratio(t: Pairs) -> Estimate:
     """Log ratio of the risks of the two members of pairs, positive where the risk of the first is higher.
 
@@ -75,7 +75,7 @@ def marginal_log_risk_ratio(t: Pairs) -> Estimate:
     return np.log(t.first) - np.log(t.second), {"LS": (t.b + t.c) / ((t.a + t.b) * (t.a + t.c))}
 
 
-@enters("MPOR", "marginal_odds_ratio", "logor", PAIRS, example="0.2231 0.0302")
+@enters("MPOR", "marginal_odds_ratio", "logor", PAIRS, example="0.2048 0.0417")
 def marginal_log_odds_ratio(t: Pairs) -> Estimate:
     """Log ratio of the odds of the two members of pairs, in the population; compare `conditional_odds_ratio`.
 
@@ -144,7 +144,7 @@ def _correlation(t: TwoByTwo, both: FloatArray) -> FloatArray:
 MARGINS = Inputs(_read_margins, (*PAIRS.arguments, "ri", "pi"), {})
 
 
-@enters("MPORM", "marginal_odds_ratio_from_totals", "logor", MARGINS, example="0.2231 0.0302")
+@enters("MPORM", "marginal_odds_ratio_from_totals", "logor", MARGINS, example="0.2048 0.0410")
 def marginal_log_odds_ratio_from_totals(t: Margins) -> Estimate:
     """Log ratio of the odds of the same persons twice, where only the totals of both times are reported.
 

@@ -52,7 +52,7 @@ def superiority_of(d: FloatArray, variance: FloatArray) -> tuple[FloatArray, Flo
     return ndtr(d / np.sqrt(2)), np.exp(-(d**2) / 2) / (4 * np.pi) * variance
 
 
-@enters("CLESN", "probability_of_superiority", "cles", NORMAL, example="0.4006 0.0010")
+@enters("CLESN", "probability_of_superiority", "cles", NORMAL, example="0.6694 0.0049")
 def probability_of_superiority(g: Superiority) -> Estimate:
     """Probability that a person of the first arm has the larger value, of normal outcomes: common language effect size.
 
@@ -68,7 +68,7 @@ def probability_of_superiority(g: Superiority) -> Estimate:
     return y, {word: np.where(g.stated, equal, v) for word, v in kinds.items()}
 
 
-@enters("CLESN_HO", "probability_of_superiority_equal_sds", "cles", NORMAL, example="0.4008 0.0010")
+@enters("CLESN_HO", "probability_of_superiority_equal_sds", "cles", NORMAL, example="0.6693 0.0048")
 def probability_of_superiority_equal_sds(g: Superiority) -> Estimate:
     """Probability that a person of the first arm has the larger value, of normal outcomes with the same SD.
 
@@ -105,7 +105,7 @@ def _read_ranks(reported: Reported, zeros: ZeroCells) -> Ranks:
 RANKS = Inputs(_read_ranks, ("ai", "n1i", "n2i", "mi"), {"n": REPORTED["n"]})
 
 
-@enters("CLES", "area_under_curve", "cles", RANKS, example="0.7000 0.0072")
+@enters("CLES", "area_under_curve", "cles", RANKS, example="0.7000 0.0051")
 def area_under_curve(r: Ranks) -> Estimate:
     """Probability that a person of the first arm has the larger value, from ranks: area under the curve.
 

@@ -146,7 +146,7 @@ CONTROL_SD = Inputs(_read_control_sd, ARGUMENTS, {"mean": REPORTED["mean"], "n":
 STATED = Inputs(_read_with_statistics, (*ARGUMENTS, "di", "ti", "pi", "ri"), REPORTED)
 
 
-@enters("MD", "mean_difference", "md", GROUPS, example="-20.0000 40.5080")
+@enters("MD", "mean_difference", "md", GROUPS, example="3.1000 1.7245")
 def mean_difference(g: TwoGroups) -> Estimate:
     """Difference of the means of two arms, in the unit of the outcome.
 
@@ -175,7 +175,7 @@ def standardised(
     }
 
 
-@enters("SMD", "hedges_g", "smd", STATED, example="-0.3552 0.0131")
+@enters("SMD", "hedges_g", "smd", STATED, example="0.6111 0.0723")
 def standardised_mean_difference(g: TwoGroups, correction: Correction = "exact") -> Estimate:
     """Standardised mean difference of two arms, in SDs of persons, corrected for the bias of small samples.
 
@@ -189,7 +189,7 @@ def standardised_mean_difference(g: TwoGroups, correction: Correction = "exact")
     return standardised(g, g.d, g.df, g.n, correction)
 
 
-@enters("SMD1", "glass_delta", "smd", CONTROL_SD, example="-0.3110 0.0132")
+@enters("SMD1", "glass_delta", "smd", CONTROL_SD, example="0.6149 0.0758")
 def glass_delta(g: TwoGroups, correction: Correction = "exact") -> Estimate:
     """Standardised mean difference of two arms in SDs of the second, the control group.
 
@@ -200,7 +200,7 @@ def glass_delta(g: TwoGroups, correction: Correction = "exact") -> Estimate:
     return standardised(g, (g.m1 - g.m2) / g.sd2, g.n2 - 1, g.n2, correction)
 
 
-@enters("SMD1H", "glass_delta_unequal_sds", "smd", GROUPS, example="-0.3110 0.0103")
+@enters("SMD1H", "glass_delta_unequal_sds", "smd", GROUPS, example="0.6149 0.0814")
 def glass_delta_unequal_sds(g: TwoGroups, correction: Correction = "exact") -> Estimate:
     """Standardised mean difference of two arms in SDs of the second, where the SD of the first may differ.
 
@@ -212,7 +212,7 @@ def glass_delta_unequal_sds(g: TwoGroups, correction: Correction = "exact") -> E
     return y, {"LS": (g.sd1 / g.sd2) ** 2 / (g.n1 - 1) + 1 / (g.n2 - 1) + y**2 / (2 * (g.n2 - 1))}
 
 
-@enters("SMDH", "smd_unequal_sds", "smd", GROUPS, example="-0.3553 0.0132")
+@enters("SMDH", "smd_unequal_sds", "smd", GROUPS, example="0.6115 0.0748")
 def smd_unequal_sds(g: TwoGroups, correction: Correction = "exact") -> Estimate:
     """Standardised mean difference of two arms whose SDs may differ, in roots of their mean variance.
 
@@ -236,7 +236,7 @@ def of_unequal_sds(g: TwoGroups, y: FloatArray) -> dict[str, FloatArray]:
     return {"LS": variance(1, 1), "LS2": variance(0, 0), "LS3": variance(1, 0)}
 
 
-@enters("ROM", "ratio_of_means", "logrom", GROUPS, example="-0.3101 0.0094")
+@enters("ROM", "ratio_of_means", "logrom", GROUPS, example="0.1375 0.0034")
 def log_ratio_of_means(g: TwoGroups, correction: Correction = "exact") -> Estimate:
     """Log ratio of the means of two arms, of outcomes that are positive.
 
@@ -267,7 +267,7 @@ def of_log_sds(g: TwoGroups) -> tuple[FloatArray, FloatArray]:
     return first, (g.n1 / (g.n1 - 1) ** 2 + g.n2 / (g.n2 - 1) ** 2) / 2
 
 
-@enters("VR", "variability_ratio", "logvr", SDS, example="-0.3087 0.0065")
+@enters("VR", "variability_ratio", "logvr", SDS, example="0.0387 0.0358")
 def log_variability_ratio(g: TwoGroups, correction: Correction = "exact") -> Estimate:
     """Log ratio of the SDs of two arms.
 
@@ -282,7 +282,7 @@ def log_variability_ratio(g: TwoGroups, correction: Correction = "exact") -> Est
     return np.log(g.sd1 / g.sd2) + bias, {"LS": first, "LS2": second}
 
 
-@enters("CVR", "cv_ratio", "logcvr", GROUPS, example="0.0014 0.0159")
+@enters("CVR", "cv_ratio", "logcvr", GROUPS, example="-0.0987 0.0392")
 def log_cv_ratio(g: TwoGroups, correction: Correction = "exact") -> Estimate:
     """Log ratio of the coefficients of variation of two arms, of outcomes that are positive.
 
@@ -297,7 +297,7 @@ def log_cv_ratio(g: TwoGroups, correction: Correction = "exact") -> Estimate:
     return vr - rom, {word: of_sds[word] + of_means[word] for word in ("LS", "LS2")}
 
 
-@enters("RPB", "point_biserial", "rpb", STATED, example="-0.1758 0.0030")
+@enters("RPB", "point_biserial", "rpb", STATED, example="0.3005 0.0141")
 def point_biserial(g: TwoGroups) -> Estimate:
     """Point-biserial correlation of the outcome with membership of the first arm.
 
@@ -313,7 +313,7 @@ def point_biserial(g: TwoGroups) -> Estimate:
     return r, {"LS": stratified, "ST": stratified, "CS": crossed}
 
 
-@enters("ZPB", "point_biserial_z", "zpb", STATED, example="-0.1777 0.0032")
+@enters("ZPB", "point_biserial_z", "zpb", STATED, example="0.3100 0.0170")
 def point_biserial_z(g: TwoGroups) -> Estimate:
     """Fisher's z of the point-biserial correlation; it does not make the variance independent of the correlation.
 
@@ -324,7 +324,7 @@ def point_biserial_z(g: TwoGroups) -> Estimate:
     return fisher_z(point_biserial(g))
 
 
-@enters("RBIS", "biserial", "rbis", STATED, example="-0.2203 0.0047")
+@enters("RBIS", "biserial", "rbis", STATED, example="0.3767 0.0217")
 def biserial(g: TwoGroups) -> Estimate:
     """Biserial correlation of the outcome with a normal variable that was cut to make the two arms.
 
@@ -343,7 +343,7 @@ def biserial(g: TwoGroups) -> Estimate:
     return y, {"LS": (p * q / density**2 - bend * within**2 + within**4) / (g.n - 1)}
 
 
-@enters("ZBIS", "biserial_z", "zbis", STATED, example="-0.2240 0.0052")
+@enters("ZBIS", "biserial_z", "zbis", STATED, example="0.3962 0.0295")
 def biserial_z(g: TwoGroups) -> Estimate:
     """Fisher's z of the biserial correlation; it does not make the variance independent of the correlation.
 
@@ -354,7 +354,7 @@ def biserial_z(g: TwoGroups) -> Estimate:
     return fisher_z(biserial(g))
 
 
-@enters("D2ORL", "odds_ratio_from_smd", "logor", STATED, example="-0.6458 0.0430")
+@enters("D2ORL", "odds_ratio_from_smd", "logor", STATED, example="1.1235 0.2380")
 def odds_ratio_from_smd(g: TwoGroups) -> Estimate:
     """Log odds ratio of a logistic outcome of two arms that is cut into two, from its means and SDs.
 
@@ -365,7 +365,7 @@ def odds_ratio_from_smd(g: TwoGroups) -> Estimate:
     return scaled(_uncorrected(g), np.pi / np.sqrt(3))
 
 
-@enters("D2ORN", "odds_ratio_from_smd_normal", "logor", STATED, example="-0.5875 0.0356")
+@enters("D2ORN", "odds_ratio_from_smd_normal", "logor", STATED, example="1.0221 0.1970")
 def odds_ratio_from_smd_normal(g: TwoGroups) -> Estimate:
     """Log odds ratio of a normal outcome of two arms that is cut into two, from its means and SDs.
 
