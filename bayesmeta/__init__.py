@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from bayesmeta.inference.predict import predict as predict
     from bayesmeta.inference.predict import ranef as ranef
     from bayesmeta.inference.profile import profile as profile
+    from bayesmeta.inference.rare_events import mantel_haenszel as mantel_haenszel
+    from bayesmeta.inference.rare_events import peto as peto
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
     from bayesmeta.inference.wald import wald_test as wald_test
@@ -101,6 +103,7 @@ _NAMES = {
     "bayes.pymc_model": ("to_pymc",),
     "report.report": ("report",),
     "bayes.sample": ("sample",),
+    "inference.rare_events": ("mantel_haenszel", "peto"),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
     "inference.wald": ("wald_test",),

@@ -258,7 +258,12 @@ def register(measure: Measure) -> Measure:
 def _z_of(name: str, correlation: str) -> Measure:
     """Fisher's z of a correlation that has a name of its own."""
     plural = f"values of Fisher's z of {correlation}s"
-    return Measure(name, f"Fisher's z of the {correlation}", response=Response(correlation, np.tanh, inverse=np.arctanh), plural=plural)
+    return Measure(
+        name,
+        f"Fisher's z of the {correlation}",
+        response=Response(correlation, np.tanh, inverse=np.arctanh),
+        plural=plural,
+    )
 
 
 for _measure in (
@@ -303,7 +308,12 @@ for _measure in (
     Measure("mean", "mean", null=None, synonyms=("mn",)),
     Measure("asd", "arcsine difference", "ASD", synonyms=("as",)),
     Measure("phi", "phi coefficient", plural="phi coefficients"),
-    Measure("zphi", "Fisher's z of phi", response=Response("phi coefficient", np.tanh, inverse=np.arctanh), plural="values of Fisher's z"),
+    Measure(
+        "zphi",
+        "Fisher's z of phi",
+        response=Response("phi coefficient", np.tanh, inverse=np.arctanh),
+        plural="values of Fisher's z",
+    ),
     Measure("yuq", "Yule's Q", plural="values of Yule's Q"),
     Measure("yuy", "Yule's Y", plural="values of Yule's Y"),
     Measure("rtet", "tetrachoric correlation"),
@@ -328,7 +338,13 @@ for _measure in (
     Measure("hd", "hazard difference", "HD"),
     Measure("proportion", "proportion", null=None, synonyms=("pr", "prevalence")),
     Measure("logproportion", "log proportion", is_ratio=True, null=None, synonyms=("pln",)),
-    Measure("probit", "probit of a proportion", null=None, response=Response("proportion", _normal, inverse=_probit), synonyms=("prz",)),
+    Measure(
+        "probit",
+        "probit of a proportion",
+        null=None,
+        response=Response("proportion", _normal, inverse=_probit),
+        synonyms=("prz",),
+    ),
     Measure("doublearcsine", "double arcsine of a proportion", null=None, synonyms=("pft", "freeman-tukey")),
     Measure("rate", "incidence rate", "IR", null=None),
     Measure(

@@ -18,7 +18,7 @@ from bayesmeta.effects.zero_cells import Zero, ZeroCells
 from bayesmeta.errors import SpecError
 
 
-def _arms_of_counts(events: Any, total: Any, no_events: Any) -> dict[str, Source]:
+def arms_of_counts(events: Any, total: Any, no_events: Any) -> dict[str, Source]:
     if (total is None) == (no_events is None):
         which = "neither is" if total is None else "both are"
         raise SpecError(
@@ -57,7 +57,7 @@ def of_counts(
     {arms}
     """
     zeros = ZeroCells(zero, add, drop_double_zero)
-    sources = _arms_of_counts(events, total, no_events)
+    sources = arms_of_counts(events, total, no_events)
     return made(recipe, data, sources, Choices(zeros, variance, names=names, arms=arms))
 
 
@@ -114,7 +114,7 @@ def of_margins(
     {zeros}
     {names}
     """
-    sources = _arms_of_counts(events, total, no_events) | single(ri=("r", r), pi=("both", both))
+    sources = arms_of_counts(events, total, no_events) | single(ri=("r", r), pi=("both", both))
     return made(recipe, data, sources, Choices(ZeroCells(zero, add, False), names=names))
 
 

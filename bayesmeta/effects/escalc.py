@@ -140,9 +140,9 @@ def escalc(
     'logrr'
     """
     quantities = {
-        **{"ai": ai, "bi": bi, "ci": ci, "di": di, "n1i": n1i, "n2i": n2i, "x1i": x1i, "x2i": x2i, "t1i": t1i},
-        **{"t2i": t2i, "m1i": m1i, "m2i": m2i, "sd1i": sd1i, "sd2i": sd2i, "xi": xi, "mi": mi, "ri": ri, "ti": ti},
-        **{"fi": fi, "pi": pi, "sdi": sdi, "r2i": r2i, "ni": ni, "yi": yi, "vi": vi, "sei": sei},
+        "ai": ai, "bi": bi, "ci": ci, "di": di, "n1i": n1i, "n2i": n2i, "x1i": x1i, "x2i": x2i, "t1i": t1i,
+        "t2i": t2i, "m1i": m1i, "m2i": m2i, "sd1i": sd1i, "sd2i": sd2i, "xi": xi, "mi": mi, "ri": ri, "ti": ti,
+        "fi": fi, "pi": pi, "sdi": sdi, "r2i": r2i, "ni": ni, "yi": yi, "vi": vi, "sei": sei,
     }
     sources = {name: Source(value, name) for name, value in quantities.items() if value is not None}
     check_boolean(correct, "correct")
@@ -158,7 +158,7 @@ def escalc(
 
 def recipe_named(measure: Any, vtype: Any = "LS") -> Recipe:
     """The recipe of a measure's name in metafor, in any case."""
-    words = [*RECIPES, *ALIASES, *STATED]
+    words = [name for name, each in RECIPES.items() if each.metafor == name] + [*ALIASES, *STATED]
     name = check_choice(measure.upper() if isinstance(measure, str) else measure, words, "measure")
     name = ALIASES.get(name, name)
     kind = f"{name}_{vtype}" if isinstance(vtype, str) else name

@@ -10,13 +10,13 @@ from typing import Any, Concatenate
 import pandas as pd
 
 # the modules of formulas enter their recipes
-from bayesmeta.effects import associations, change, one_group, paired, rates, reliability, superiority  # noqa: F401
 from bayesmeta.effects.call_words import SHARED
 from bayesmeta.effects.count_calls import of_counts, of_events, of_genotypes, of_margins, of_pairs, of_rate, of_rates
 from bayesmeta.effects.recipe import RECIPES, Recipe
 from bayesmeta.effects.value_calls import (
     of_alphas,
     of_changes,
+    of_controlled_changes,
     of_correlations,
     of_mean,
     of_means,
@@ -72,6 +72,9 @@ __all__ = [
     "phi_z",
     "point_biserial",
     "point_biserial_z",
+    "pre_post_control",
+    "pre_post_control_raw",
+    "pre_post_control_separate",
     "probability_of_superiority",
     "probability_of_superiority_equal_sds",
     "probit_difference",
@@ -114,8 +117,11 @@ _EXAMPLES: dict[Callable[..., pd.DataFrame], tuple[str, str]] = {  # data, and t
         '{"ill": [4], "ill_control": [11], "n": [123], "n_control": [139]}',
         '("ill", "ill_control"), total=("n", "n_control")',
     ),
-    of_pairs: ('{"both": [30], "first": [15], "second": [10], "neither": [45]}', 'list(studies)'),
-    of_margins: ('{"before": [45], "after": [40], "n": [100], "again": [100]}', '("before", "after"), total=("n", "again"), r=0.5'),
+    of_pairs: ('{"both": [30], "first": [15], "second": [10], "neither": [45]}', "list(studies)"),
+    of_margins: (
+        '{"before": [45], "after": [40], "n": [100], "again": [100]}',
+        '("before", "after"), total=("n", "again"), r=0.5',
+    ),
     of_rates: ('{"x": [9], "x0": [19], "t": [413], "t0": [398]}', '("x", "x0"), ("t", "t0")'),
     of_events: ('{"events": [16], "persons": [17]}', '"events", total="persons"'),
     of_rate: ('{"events": [3], "years": [200]}', '"events", "years"'),
@@ -134,6 +140,10 @@ _EXAMPLES: dict[Callable[..., pd.DataFrame], tuple[str, str]] = {  # data, and t
     of_changes: (
         '{"after": [30], "before": [27], "sd1": [6], "sd0": [7], "n": [30]}',
         '("after", "before"), ("sd1", "sd0"), "n", r=0.5',
+    ),
+    of_controlled_changes: (
+        '{"b1": [20], "b2": [21], "a1": [26], "a2": [23], "s1": [5], "s2": [6], "e1": [5], "e2": [6], "n1": [30], "n2": [28]}',
+        '("b1", "b2"), ("a1", "a2"), ("s1", "s2"), ("n1", "n2"), r=0.6{after}',
     ),
     of_alphas: ('{"alpha": [0.93], "items": [20], "n": [103]}', '"alpha", "items", "n"'),
 }
@@ -190,11 +200,15 @@ def _docstring(recipe: Recipe, call: Callable[..., Any]) -> str:
         f"{meaning}\n",
         f"Parameters\n----------\n{parameters}",
         _RETURNS.replace("{measure}", recipe.measure),
-        f"Notes\n-----\n{_filled(formula)}\n{_filled(f'In metafor: {recipe.name}.')}",
+        f"Notes\n-----\n{_filled(formula)}\n{_metafor(recipe)}",
         f"References\n----------\n{_filled(source)}",
         f"Examples\n--------\n{_example(recipe, call)}",
     ]
     return "\n\n".join(sections).replace("\n\n\n", "\n\n") + "\n"
+
+
+def _metafor(recipe: Recipe) -> str:
+    return f"{'It is' if ' ' in recipe.metafor else 'In escalc it is'} {recipe.metafor}."
 
 
 def _filled(text: str) -> str:
@@ -205,11 +219,13 @@ def _example(recipe: Recipe, call: Callable[..., Any]) -> str:
     data, rest = _EXAMPLES[call]
     stated = 'r_squared="R2"' if "fi" in recipe.inputs.arguments else 't="t"'
     stated += ', r_squared="R2"' if {"ti", "r2i"} <= set(recipe.inputs.arguments) else ""
+    after = ', sd_after=("e1", "e2")' if "sd_after1" in recipe.inputs.arguments else ""
+    rest = rest.replace("{stated}", stated).replace("{after}", after)
     return "\n".join(
         [
             ">>> import bayesmeta as bm",
             f">>> studies = {data}",
-            f">>> table = bm.effects.{recipe.function}(studies, {rest.replace('{stated}', stated)})",
+            f">>> table = bm.effects.{recipe.function}(studies, {rest})",
             '>>> print("{y:.4f} {v:.4f}".format(**table.iloc[0]))',
             recipe.example,
         ]
@@ -297,6 +313,10 @@ change_superiority = _bound(of_changes, "CLESCN")
 ratio_of_means_change = _bound(of_changes, "ROMC")
 variability_ratio_change = _bound(of_changes, "VRC")
 cv_ratio_change = _bound(of_changes, "CVRC")
+
+pre_post_control = _bound(of_controlled_changes, "PPC")
+pre_post_control_separate = _bound(of_controlled_changes, "PPCS")
+pre_post_control_raw = _bound(of_controlled_changes, "PPCM")
 
 alpha = _bound(of_alphas, "ARAW")
 alpha_cube_root = _bound(of_alphas, "AHW")

@@ -42,6 +42,7 @@ class Recipe:
     name : in metafor's escalc.  function : in `bayesmeta.effects`.  measure : name of its record in `measures`.
     formula : its docstring has a paragraph of what it means, one of the formula, one of the source.
     adds : whether a half is added to empty cells unless the user decides.
+    metafor : what it is called in metafor's escalc, or that it is not there.
     example : first estimate and variance of the family's example, to four digits, as its docstring shows them.
     """
 
@@ -51,6 +52,7 @@ class Recipe:
     inputs: Inputs
     formula: Callable[..., Estimate]
     adds: bool
+    metafor: str
     example: str
 
     @property
@@ -74,12 +76,19 @@ ALIASES = {"D2OR": "D2ORL", "OR2D": "OR2DL", "AUC": "CLES", "AUCN": "CLESN", "AU
 
 
 def enters(
-    name: str, function: str, measure: str, inputs: Inputs, *, adds: bool = True, example: str = ""
+    name: str,
+    function: str,
+    measure: str,
+    inputs: Inputs,
+    *,
+    adds: bool = True,
+    metafor: str = "",
+    example: str = "",
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Enter the formula below in the table."""
 
     def decorate(formula: Callable[..., Estimate]) -> Callable[..., Estimate]:
-        RECIPES[name] = Recipe(name, function, measure, inputs, formula, adds, example)
+        RECIPES[name] = Recipe(name, function, measure, inputs, formula, adds, metafor or name, example)
         return formula
 
     return decorate

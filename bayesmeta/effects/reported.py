@@ -78,7 +78,9 @@ class Reported:
     def size(self, name: str, least: int = 2, why: str = "") -> FloatArray:
         """Numbers of persons whose values were measured, or of items."""
         values = self.count(name)
-        reason = why or ("fewer than two persons, which have no standard deviation" if least == 2 else f"less than {least}")
+        reason = why or (
+            "fewer than two persons, which have no standard deviation" if least == 2 else f"less than {least}"
+        )
         self.refuse(name, values < least, f"is {reason}")
         return values
 

@@ -68,12 +68,15 @@ def probability_of_superiority(g: Superiority) -> Estimate:
     return y, {word: np.where(g.stated, equal, v) for word, v in kinds.items()}
 
 
-@enters("CLESN_HO", "probability_of_superiority_equal_sds", "cles", NORMAL, example="0.6693 0.0048")
+@enters(
+    *("CLESN_HO", "probability_of_superiority_equal_sds", "cles", NORMAL),
+    metafor='CLESN with vtype="HO"',
+    example="0.6693 0.0048",
+)
 def probability_of_superiority_equal_sds(g: Superiority) -> Estimate:
     """Probability that a person of the first arm has the larger value, of normal outcomes with the same SD.
 
-    Phi(d / sqrt(2)), d in pooled SDs, with its variance 1/n1 + 1/n2 + d^2 / (2 (n1 + n2)) by the delta method; in
-    metafor's escalc this is CLESN with vtype="HO".
+    Phi(d / sqrt(2)), d in pooled SDs, with its variance 1/n1 + 1/n2 + d^2 / (2 (n1 + n2)) by the delta method.
 
     Ruscio (2008), Psychol. Methods 13:19-30.
     """

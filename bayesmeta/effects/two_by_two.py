@@ -88,9 +88,13 @@ def _arm(reported: Reported, events: str, others: str, total: str) -> tuple[Floa
         where = f"the number of persons, {reported.where(total)}"
         reported.refuse(events, cases > persons, f"exceeds {where}")
         differs = np.abs(cases + rest - persons) > 1e-9 * persons
-        reported.refuse(events, differs, f"and {reported.where(others) if rest.any() else others} do not add up to {where}")
+        reported.refuse(
+            events, differs, f"and {reported.where(others) if rest.any() else others} do not add up to {where}"
+        )
         rest = np.where(np.isnan(rest), persons - cases, rest)
-    reported.refuse(events, cases + rest == 0, "belongs to an arm without persons\n  use NaN for an arm that is missing")
+    reported.refuse(
+        events, cases + rest == 0, "belongs to an arm without persons\n  use NaN for an arm that is missing"
+    )
     return cases, rest
 
 

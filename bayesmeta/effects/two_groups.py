@@ -102,7 +102,9 @@ def _read_with_statistics(reported: Reported, zeros: ZeroCells) -> TwoGroups:
     d = stated_difference(reported)
     if reported.has(*ARGUMENTS[:4]):
         groups = groups_but(reported)
-    elif reported.has("n1i", "n2i") and reported.has("di") | reported.has("ti") | reported.has("pi") | reported.has("ri"):
+    elif reported.has("n1i", "n2i") and reported.has("di") | reported.has("ti") | reported.has("pi") | reported.has(
+        "ri"
+    ):
         groups = groups_but(reported, ARGUMENTS[:4])
     else:
         raise SpecError(f"{reported.who} needs n1i and n2i, and m1i, m2i, sd1i and sd2i, or one of di, ti, pi, ri")
@@ -159,9 +161,7 @@ def mean_difference(g: TwoGroups) -> Estimate:
     return g.m1 - g.m2, {"LS": unequal, "UB": unequal, "HO": g.pooled**2 * g.inverse_sizes}
 
 
-def standardised(
-    g: TwoGroups, d: FloatArray, df: FloatArray, persons: FloatArray, correction: Correction
-) -> Estimate:
+def standardised(g: TwoGroups, d: FloatArray, df: FloatArray, persons: FloatArray, correction: Correction) -> Estimate:
     """Corrected for bias, with the variances of a noncentral t; persons : those behind the SD."""
     J = bias_factor(df, correction)
     y = J * d

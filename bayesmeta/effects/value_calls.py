@@ -290,6 +290,50 @@ def of_changes(
     return made(recipe, data, sources, choices)
 
 
+def of_controlled_changes(
+    recipe: Recipe,
+    data: Any,
+    before: Arms,
+    after: Arms,
+    sd_before: Arms,
+    n: Arms,
+    *,
+    r: Values | Arms,
+    sd_after: Arms | None = None,
+    variance: str | Sequence[str] = "LS",
+    correction: Correction = "exact",
+    names: Names = ("y", "v"),
+    arms: tuple[str, str] | None = None,
+) -> pd.DataFrame:
+    """{data}
+    before : (str, str)
+        Columns of the means before treatment, (first arm, second arm).
+    after : (str, str)
+        Columns of the means after it.
+    sd_before : (str, str)
+        Columns of the standard deviations of persons before treatment, positive. Not standard errors.
+    n : (str, str)
+        Columns of the numbers of persons, at least 2.
+    r : str, float or (str, str)
+        Correlation of a person's values before and after: a number for all rows, a column, or one column for each arm.
+    sd_after : (str, str), optional
+        Columns of the standard deviations of persons after treatment, which `pre_post_control_raw` needs.
+    {variance}
+    {correction}
+    {names}
+    {arms}
+    """
+    sources = pair(before, "before1", "before2", "before") | pair(after, "after1", "after2", "after")
+    sources |= pair(sd_before, "sd_before1", "sd_before2", "sd_before") | pair(n, "n1i", "n2i", "n")
+    both = pair(r, "ri1", "ri2", "r") if isinstance(r, list | tuple) else single(ri1=("r", r), ri2=("r", r))
+    if (sd_after is None) == ("sd_after1" in recipe.inputs.arguments):
+        raise SpecError(f"bm.effects.{recipe.function} {'needs' if sd_after is None else 'has no'} sd_after")
+    if sd_after is not None:
+        sources |= pair(sd_after, "sd_after1", "sd_after2", "sd_after")
+    choices = Choices(variance=variance, correction=correction, names=names, arms=arms)
+    return made(recipe, data, sources | both, choices)
+
+
 def of_alphas(
     recipe: Recipe, data: Any, alpha: Values, items: Values, n: Values, *, names: Names = ("y", "v")
 ) -> pd.DataFrame:
