@@ -49,7 +49,7 @@ REPORTED = {"mean": ("m1i", "m2i"), "sd": ("sd1i", "sd2i")}
 
 
 def _changes(reported: Reported, but: tuple[str, ...] = ()) -> Changes:
-    """Changes of which these quantities are not needed, and NaN; r from the SD of the changes where that is reported."""
+    """Changes of which these quantities are not needed, and NaN; r from the SD of the changes where there is one."""
     needed = [name for name in ARGUMENTS if name not in but]
     if reported.has("sd_change"):
         needed.remove("ri")

@@ -52,9 +52,9 @@ def aggregate(
     Returns
     -------
     DataFrame
-        One row per study, in the order of their first rows, indexed by `by`: the estimate, its variance, `k`, the number
-        of estimates in it, and those columns that have one value in each study. Its `attrs` hold `measure` as those of
-        the data.
+        One row per study, in the order of their first rows, indexed by `by`: the estimate, its variance, `k`, the
+        number of estimates in it, and those columns that have one value in each study. Its `attrs` hold `measure` as
+        those of the data.
 
     Raises
     ------
@@ -71,8 +71,8 @@ def aggregate(
 
     References
     ----------
-    Gleser and Olkin (2009), in The Handbook of Research Synthesis and Meta-Analysis, 2nd ed., 357-376; Borenstein et al.
-    (2009), Introduction to Meta-Analysis, chapter 24, for the mean.
+    Gleser and Olkin (2009), in The Handbook of Research Synthesis and Meta-Analysis, 2nd ed., 357-376; Borenstein et
+    al. (2009), Introduction to Meta-Analysis, chapter 24, for the mean.
 
     Examples
     --------
@@ -154,7 +154,8 @@ def _combined(y: FloatArray, S: FloatArray, weights: str, label: Any) -> tuple[f
     if smallest <= 1e-12:
         raise DataError(
             f"the sampling covariances of {label!r} are not positive definite: the smallest eigenvalue of their "
-            f"correlations is {smallest:.3g}\n  smaller correlations are possible; bm.within.nearest gives the nearest matrix"
+            f"correlations is {smallest:.3g}\n  smaller correlations are possible; bm.within.nearest gives the nearest "
+            "matrix"
         )
     ones = np.ones(len(y))
     w = np.linalg.solve(S, ones) if weights == "precision" else ones

@@ -140,9 +140,32 @@ def escalc(
     'logrr'
     """
     quantities = {
-        "ai": ai, "bi": bi, "ci": ci, "di": di, "n1i": n1i, "n2i": n2i, "x1i": x1i, "x2i": x2i, "t1i": t1i,
-        "t2i": t2i, "m1i": m1i, "m2i": m2i, "sd1i": sd1i, "sd2i": sd2i, "xi": xi, "mi": mi, "ri": ri, "ti": ti,
-        "fi": fi, "pi": pi, "sdi": sdi, "r2i": r2i, "ni": ni, "yi": yi, "vi": vi, "sei": sei,
+        "ai": ai,
+        "bi": bi,
+        "ci": ci,
+        "di": di,
+        "n1i": n1i,
+        "n2i": n2i,
+        "x1i": x1i,
+        "x2i": x2i,
+        "t1i": t1i,
+        "t2i": t2i,
+        "m1i": m1i,
+        "m2i": m2i,
+        "sd1i": sd1i,
+        "sd2i": sd2i,
+        "xi": xi,
+        "mi": mi,
+        "ri": ri,
+        "ti": ti,
+        "fi": fi,
+        "pi": pi,
+        "sdi": sdi,
+        "r2i": r2i,
+        "ni": ni,
+        "yi": yi,
+        "vi": vi,
+        "sei": sei,
     }
     sources = {name: Source(value, name) for name, value in quantities.items() if value is not None}
     check_boolean(correct, "correct")

@@ -115,10 +115,10 @@ def mean_from_quantiles(
     References
     ----------
     Luo, Wan, Liu and Tong (2018), Stat. Methods Med. Res. 27:1785-1805, equations 7, 11 and 15; Wan, Wang, Liu and Tong
-    (2014), BMC Med. Res. Methodol. 14:135, equations 9 and 16; Shi, Luo, Weng, Zeng, Lin, Chu and Tong (2020), Res. Synth.
-    Methods 11:641-654, equation 10; Shi, Luo, Wan, Liu and Tong (2023), Res. Synth. Methods, for skewness; Shi, Tong,
-    Wang and Genton (2020), Stat. Interface 13:519-531, for lognormal values; McGrath, Zhao, Steele, Thombs and Benedetti
-    (2020), Stat. Methods Med. Res. 29:2520-2537, section 2.2, for "mcgrath".
+    (2014), BMC Med. Res. Methodol. 14:135, equations 9 and 16; Shi, Luo, Weng, Zeng, Lin, Chu and Tong (2020), Res.
+    Synth. Methods 11:641-654, equation 10; Shi, Luo, Wan, Liu and Tong (2023), Res. Synth. Methods, for skewness; Shi,
+    Tong, Wang and Genton (2020), Stat. Interface 13:519-531, for lognormal values; McGrath, Zhao, Steele, Thombs and
+    Benedetti (2020), Stat. Methods Med. Res. 29:2520-2537, section 2.2, for "mcgrath".
 
     Examples
     --------

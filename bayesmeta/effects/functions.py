@@ -9,7 +9,18 @@ from typing import Any, Concatenate
 
 import pandas as pd
 
-# the modules of formulas enter their recipes
+from bayesmeta.effects import (
+    associations,
+    change,
+    controlled_change,
+    one_group,
+    paired,
+    rates,
+    reliability,
+    superiority,
+    two_by_two,
+    two_groups,
+)
 from bayesmeta.effects.call_words import SHARED
 from bayesmeta.effects.count_calls import of_counts, of_events, of_genotypes, of_margins, of_pairs, of_rate, of_rates
 from bayesmeta.effects.recipe import RECIPES, Recipe
@@ -112,6 +123,10 @@ __all__ = [
     "yules_y",
 ]
 
+FORMULAS = (  # the modules that enter recipes when they are imported
+    *(two_by_two, paired, rates, two_groups, superiority, associations, one_group, change, controlled_change),
+    reliability,
+)
 _EXAMPLES: dict[Callable[..., pd.DataFrame], tuple[str, str]] = {  # data, and the rest of the call
     of_counts: (
         '{"ill": [4], "ill_control": [11], "n": [123], "n_control": [139]}',
@@ -142,8 +157,8 @@ _EXAMPLES: dict[Callable[..., pd.DataFrame], tuple[str, str]] = {  # data, and t
         '("after", "before"), ("sd1", "sd0"), "n", r=0.5',
     ),
     of_controlled_changes: (
-        '{"b1": [20], "b2": [21], "a1": [26], "a2": [23], "s1": [5], "s2": [6], "e1": [5], "e2": [6], "n1": [30], "n2": [28]}',
-        '("b1", "b2"), ("a1", "a2"), ("s1", "s2"), ("n1", "n2"), r=0.6{after}',
+        '{"b": [20], "b0": [21], "a": [26], "a0": [23], "sd": [5], "sd0": [6], "n": [30], "n0": [28]}',
+        '("b", "b0"), ("a", "a0"), ("sd", "sd0"), ("n", "n0"), r=0.6{after}',
     ),
     of_alphas: ('{"alpha": [0.93], "items": [20], "n": [103]}', '"alpha", "items", "n"'),
 }
@@ -219,7 +234,7 @@ def _example(recipe: Recipe, call: Callable[..., Any]) -> str:
     data, rest = _EXAMPLES[call]
     stated = 'r_squared="R2"' if "fi" in recipe.inputs.arguments else 't="t"'
     stated += ', r_squared="R2"' if {"ti", "r2i"} <= set(recipe.inputs.arguments) else ""
-    after = ', sd_after=("e1", "e2")' if "sd_after1" in recipe.inputs.arguments else ""
+    after = ', sd_after=("sd", "sd0")' if "sd_after1" in recipe.inputs.arguments else ""
     rest = rest.replace("{stated}", stated).replace("{after}", after)
     return "\n".join(
         [

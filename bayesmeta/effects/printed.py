@@ -44,8 +44,8 @@ def from_interval(
     measure : str, default "generic"
         What the estimates measure, such as "logor"; "odds ratio" and other words for it are understood.
     scale : {"response", "model"}, default "response"
-        Of the printed numbers: "response", as the field reads the measure, such as odds ratios or correlations; "model",
-        as they are modelled, such as log odds ratios or Fisher's z.
+        Of the printed numbers: "response", as the field reads the measure, such as odds ratios or correlations;
+        "model", as they are modelled, such as log odds ratios or Fisher's z.
     prob : float, default 0.95
         Probability of the interval.
     df : str or float, optional
@@ -162,8 +162,8 @@ def from_pvalue(
 
     Notes
     -----
-    The variance is the square of the estimate, less the value of no effect, over the quantile of p. What rounding leaves
-    open follows from the most decimals that the column of p-values has.
+    The variance is the square of the estimate, less the value of no effect, over the quantile of p. What rounding
+    leaves open follows from the most decimals that the column of p-values has.
 
     References
     ----------
@@ -195,7 +195,8 @@ def from_pvalue(
         z, z_high, z_low = (printed.quantile(1 - each / 2) for each in (values, low, high))
         v, spread = ((y - null) / z) ** 2, np.nanmax(np.append(z_high / np.maximum(z_low, 1e-12) - 1, 0))
     warn(
-        f"standard errors were worked out from p-values, whose rounding leaves them open by up to {min(spread, 9.99):.0%}"
+        "standard errors were worked out from p-values, whose rounding leaves them open by up to "
+        f"{min(spread, 9.99):.0%}"
         "\n  an interval or a standard error says more",
         AssumptionWarning,
     )
@@ -326,8 +327,9 @@ class Printed:
         where = (y[at] - lower[at]) / (upper[at] - lower[at])
         other = self._symmetric_on_the_other_scale(bad)
         warn(
-            f"intervals of {bad.sum()} of {len(bad)} rows are not symmetric about their estimates as {self.record.label} "
-            f"beyond rounding: rows {listing(rows)}; the estimate of {self.reported.row(at)} lies at {where:.0%} of its interval"
+            f"intervals of {bad.sum()} of {len(bad)} rows are not symmetric about their estimates as "
+            f"{self.record.label} beyond rounding: rows {listing(rows)}; the estimate of {self.reported.row(at)} lies "
+            f"at {where:.0%} of its interval"
             f"\n  {other}",
             AssumptionWarning,
         )

@@ -44,9 +44,9 @@ FAMILIES = {
 def fitted_moments(five: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
     """(n,) means and SDs of the distributions with the least squared distance of their quantiles.
 
-    five : minimum, quartiles and maximum, NaN where there is none, and persons. The extremes are taken for the quantiles
-    of 1 / n and 1 - 1 / n: McGrath et al. (2020), Stat. Methods Med. Res. 29:2520-2537, section 2.2. Values that are not
-    positive have the normal distribution alone.
+    five : minimum, quartiles and maximum, NaN where there is none, and persons. The extremes are taken for the
+    quantiles of 1 / n and 1 - 1 / n: McGrath et al. (2020), Stat. Methods Med. Res. 29:2520-2537, section 2.2. Values
+    that are not positive have the normal distribution alone.
     """
     moments = np.array([_of_row(row[:5], row[5]) for row in np.column_stack(list(five))]).reshape(-1, 2)
     return moments[:, 0], moments[:, 1]

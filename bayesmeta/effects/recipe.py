@@ -1,4 +1,4 @@
-"""One record for each effect size, entered beside its formula; functions, `escalc`, the command line read this table."""
+"""One record for each effect size, entered beside its formula; its function and `escalc` read this table."""
 
 import inspect
 from collections.abc import Callable, Mapping

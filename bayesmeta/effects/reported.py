@@ -148,7 +148,8 @@ class Reported:
     @cached_property
     def _studies(self) -> list[str] | None:
         """The first column of texts that are all different."""
-        for _, cells in self.frame.items():
+        for at in range(self.frame.shape[1]):
+            cells = self.frame.iloc[:, at]
             texts = cells.tolist()
             if cells.dtype.kind == "O" and all(isinstance(text, str) for text in texts) and cells.is_unique:
                 return [" ".join(text.split())[:40] for text in texts]

@@ -147,8 +147,8 @@ def sd_from_test(
 
     Notes
     -----
-    The standard error of the difference, (m1 - m2) / t or half the interval over the quantile of the t distribution with
-    n1 + n2 - 2 degrees of freedom, divided by sqrt(1/n1 + 1/n2).
+    The standard error of the difference, (m1 - m2) / t or half the interval over the quantile of the t distribution
+    with n1 + n2 - 2 degrees of freedom, divided by sqrt(1/n1 + 1/n2).
 
     References
     ----------

@@ -244,7 +244,8 @@ def log_ratio_of_means(g: TwoGroups, correction: Correction = "exact") -> Estima
     second term. "LS2" adds (e1^2 + e2^2) / 2, "HO" has the pooled SD, "AV" the coefficients of variation of all studies
     together, "AVHO" their mean over both arms.
 
-    Hedges, Gurevitch and Curtis (1999), Ecology 80:1150-1156; Lajeunesse (2015), Ecology 96:2056-2063, equations 8 and 9.
+    Hedges, Gurevitch and Curtis (1999), Ecology 80:1150-1156; Lajeunesse (2015), Ecology 96:2056-2063, equations 8 and
+    9.
     """
     e1, e2 = g.relative_errors
     cv1, cv2 = g.sd1 / g.m1, g.sd2 / g.m2

@@ -172,9 +172,9 @@ def mantel_haenszel(
     References
     ----------
     Mantel and Haenszel (1959), J. Natl. Cancer Inst. 22:719-748; Robins, Breslow and Greenland (1986), Biometrics
-    42:311-323, for the SE of odds ratios; Greenland and Robins (1985), Biometrics 41:55-68, of risk ratios and of rates;
-    Sato, Greenland and Robins (1989), Biometrics 45:1323-1324, of risk differences; Breslow and Day (1980), Statistical
-    Methods in Cancer Research I, equation 4.30; Tarone (1985), Biometrika 72:91-95.
+    42:311-323, for the SE of odds ratios; Greenland and Robins (1985), Biometrics 41:55-68, of risk ratios and of
+    rates; Sato, Greenland and Robins (1989), Biometrics 45:1323-1324, of risk differences; Breslow and Day (1980),
+    Statistical Methods in Cancer Research I, equation 4.30; Tarone (1985), Biometrika 72:91-95.
 
     Examples
     --------
