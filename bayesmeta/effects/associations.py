@@ -14,6 +14,8 @@ from bayesmeta.effects.two_groups import stated_t
 from bayesmeta.effects.zero_cells import ZeroCells
 from bayesmeta.errors import SpecError
 
+LARGE, TERMS = 20.0, 120  # from where the series is used, whose terms then fall faster than k^-18
+
 
 @dataclass(frozen=True, eq=False)
 class Correlations:
@@ -40,12 +42,21 @@ def _r(reported: Reported, df: FloatArray, shrink: FloatArray | float = 1.0) -> 
 CORRELATIONS = Inputs(_read, ("ri", "ni", "ti", "pi"), {})
 
 
+def hypergeometric(a: float, c: FloatArray, x: FloatArray) -> FloatArray:
+    """F(a, a; c; x) for x between 0 and 1: by its series where c is large, for which SciPy has NaN near x = 1."""
+    term, total = np.ones_like(c * x), np.ones_like(c * x)
+    for k in range(TERMS):
+        term = term * (a + k) ** 2 / ((c + k) * (k + 1)) * x
+        total = total + term
+    return np.where(c > LARGE, total, hyp2f1(a, a, np.minimum(c, LARGE), x))
+
+
 def unbiased(r: FloatArray, n: FloatArray) -> FloatArray:
     """Correlations without the bias of small samples; NaN for four persons or fewer.
 
     Olkin and Pratt (1958), Ann. Math. Stat. 29:201-211, equation 2.3.
     """
-    return np.where(n > 4, r * hyp2f1(0.5, 0.5, (n - 2) / 2, 1 - r**2), np.nan)
+    return np.where(n > 4, r * hypergeometric(0.5, (n - 2) / 2, 1 - r**2), np.nan)
 
 
 def of_correlation(y: FloatArray, n: FloatArray) -> dict[str, FloatArray]:
@@ -76,7 +87,7 @@ def unbiased_correlation(c: Correlations) -> Estimate:
     Olkin and Pratt (1958), Ann. Math. Stat. 29:201-211; Hedges (1989), J. Appl. Psychol. 74:469-477, for "UB".
     """
     y, free = unbiased(c.r, c.n), 1 - c.r**2
-    square = 1 - (c.n - 3) / (c.n - 2) * free * hyp2f1(1, 1, c.n / 2, free)  # unbiased estimate of that of rho
+    square = 1 - (c.n - 3) / (c.n - 2) * free * hypergeometric(1.0, c.n / 2, free)  # unbiased estimate of that of rho
     return y, {**of_correlation(y, c.n), "UB": np.where(c.n > 4, y**2 - square, np.nan)}
 
 

@@ -57,7 +57,7 @@ def _changes(reported: Reported, but: tuple[str, ...] = ()) -> Changes:
     unknown = np.full(len(reported.frame), np.nan)
     kinds = {"m": reported.real, "s": reported.sd, "n": reported.size}
     known = [unknown if name in but else kinds[name[0]](name) for name in ARGUMENTS[:5]]
-    return Changes(*known, _correlation(reported, known[2], known[3]))
+    return Changes(*[*known, _correlation(reported, known[2], known[3])])
 
 
 def _correlation(reported: Reported, sd1: FloatArray, sd2: FloatArray) -> FloatArray:
@@ -93,7 +93,7 @@ def _read_with_statistics(reported: Reported, zeros: ZeroCells) -> Changes:
     means = reported.has("m1i")
     if not means and not any(map(reported.has, ("di", "ti", "pi"))):
         raise SpecError(f"{reported.who} needs m1i, m2i, sd1i, sd2i and ri, or one of di, ti and pi")
-    changes = _changes(reported) if means else Changes(*[np.full_like(n, np.nan)] * 4, n, n)
+    changes = _changes(reported) if means else Changes(*[*[np.full_like(n, np.nan)] * 4, n, n])
     stated, one = ~np.isnan(d), np.ones_like(n)
     known = (changes.m1, changes.m2, changes.sd1, changes.sd2, n, changes.r)
     return Changes(*(np.where(stated, x, y) for x, y in zip((d, 0 * one, one, one, n, one / 2), known, strict=True)))

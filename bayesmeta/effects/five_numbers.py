@@ -168,7 +168,8 @@ def _read(reported: Reported, positive: bool) -> Five:
             ) else None
         if positive and reported.has(name):
             reported.refuse(name, known[at] <= 0, "is not positive, as the distributions ask for")
-    return Five(*known, reported.size("n", FEWEST, f"fewer than {FEWEST} persons, whose median says too little"))
+    persons = reported.size("n", FEWEST, f"fewer than {FEWEST} persons, whose median says too little")
+    return Five(*[*known, persons])
 
 
 def luo_mean(f: Five) -> FloatArray:
@@ -207,7 +208,7 @@ def skewness(f: Five) -> BoolArray:
 
 def _lognormal(five: Five) -> tuple[FloatArray, FloatArray]:
     """Mean and SD of lognormal values, from those of their logarithms, corrected for bias: Shi et al. (2020)."""
-    f = Five(*(np.log(each) for each in five[:5]), five.n)
+    f = Five(*[*(np.log(each) for each in five[:5]), five.n])
     n, m = f.n, luo_mean(f)
     log_n = np.log(n)
     shrink = f.by_what_is_there(1.01 + 0.25 / log_n**2, 1 + 1.58 / n, 1 + 0.28 / log_n**2)

@@ -187,21 +187,22 @@ BayesmetaWarning
 
 
 def _bound[**P](
-    call: Callable[Concatenate[Recipe, P], pd.DataFrame], name: str, **other: str
+    call: Callable[Concatenate[Recipe, P], pd.DataFrame], name: str, function: str = "", example: str = ""
 ) -> Callable[P, pd.DataFrame]:
     """The call of a family for one recipe; under another name, with its example, where another family has the first."""
-    recipe = replace(RECIPES[name], **other)
+    recipe = RECIPES[name]
+    recipe = replace(recipe, function=function or recipe.function, example=example or recipe.example)
 
     @wraps(call)
-    def function(*args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
+    def bound(*args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
         return call(recipe, *args, **kwargs)
 
     form = inspect.signature(call)
-    function.__signature__ = form.replace(parameters=list(form.parameters.values())[1:])  # type: ignore[attr-defined]
-    function.__name__ = function.__qualname__ = recipe.function
-    function.__module__ = __name__
-    function.__doc__ = _docstring(recipe, call)
-    return function
+    bound.__signature__ = form.replace(parameters=list(form.parameters.values())[1:])  # type: ignore[attr-defined]
+    bound.__name__ = bound.__qualname__ = recipe.function
+    bound.__module__ = __name__
+    bound.__doc__ = _docstring(recipe, call)
+    return bound
 
 
 def _docstring(recipe: Recipe, call: Callable[..., Any]) -> str:

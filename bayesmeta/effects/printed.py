@@ -1,6 +1,6 @@
 """Effect estimates as papers print them: with an interval, a p-value or a standard error, on either scale."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from bayesmeta.measures import MEASURES, Measure, check_measure
 
 Scale = Literal["response", "model"]
 SCALES = ("response", "model")
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of differences, relative to the values
 DIGITS = 8  # beyond which a number is taken for exact
 
 
@@ -372,9 +373,20 @@ def half_unit(values: FloatArray) -> float:
     return 0.0
 
 
-def derivative(function: Any, values: FloatArray) -> FloatArray:
-    """Derivative by differences over five points, whose error is of fourth order in their distance."""
-    h = 1e-3 * np.maximum(np.abs(values), 1e-6)
+def derivative(function: Callable[[FloatArray], Any], values: FloatArray) -> FloatArray:
+    """Derivative by differences over five points, at the distance where it changes least with the distance.
+
+    >>> derivative(np.arctanh, np.array([0.0, 0.999])).round(6).tolist()  # 1 / (1 - r^2)
+    [1.0, 500.250125]
+    """
+    scale = np.maximum(np.abs(values), 1e-6)
     with np.errstate(all="ignore"):
-        f = [np.asarray(function(values + k * h), dtype=float) for k in (-2, -1, 1, 2)]
+        slopes = np.stack([_five_points(function, values, step * scale) for step in STEPS])
+        change = np.nan_to_num(np.abs(np.diff(slopes, axis=0)), nan=np.inf)
+    best = change.argmin(axis=0) + 1
+    return np.take_along_axis(slopes, best[None], axis=0)[0]
+
+
+def _five_points(function: Callable[[FloatArray], Any], at: FloatArray, h: FloatArray) -> FloatArray:
+    f = [np.asarray(function(at + k * h), dtype=float) for k in (-2, -1, 1, 2)]
     return np.asarray((f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h))

@@ -78,7 +78,7 @@ class Rate:
 def _read_one(reported: Reported, zeros: ZeroCells) -> Rate:
     events, time = reported.count("xi"), reported.positive("ti", "person-time")
     known = np.where(np.isnan(time), np.nan, events)
-    return Rate(*zeros.applied(known[None], reported.frame.index, "the count"), time)
+    return Rate(zeros.applied(known[None], reported.frame.index, "the count")[0], time)
 
 
 RATE = Inputs(_read_one, ("xi", "ti"), {})

@@ -21,7 +21,7 @@ CORRECTIONS = ("exact", "approximate", "none")
 Estimate = tuple[FloatArray, Mapping[str, FloatArray]]  # (n,) effects and, by their word, their sampling variances
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """What a family of effect sizes is made from.
 

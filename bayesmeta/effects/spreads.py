@@ -272,7 +272,7 @@ def impute_sd(
 
 def _by_rule(reported: Reported, known: FloatArray, rule: Rule) -> FloatArray | float:
     if rule in ("mean", "median", "largest"):
-        return float({"mean": np.nanmean, "median": np.nanmedian, "largest": np.nanmax}[rule](known))
+        return float({"mean": np.nanmean(known), "median": np.nanmedian(known), "largest": np.nanmax(known)}[rule])
     n = reported.size("n")
     if rule == "pooled":
         usable = np.isfinite(known) & np.isfinite(n)

@@ -111,7 +111,8 @@ def _read_with_statistics(reported: Reported, zeros: ZeroCells) -> TwoGroups:
     stated, one = ~np.isnan(d), np.ones_like(d)
     of_d = (d, 0 * one, one, one)
     of_means = (groups.m1, groups.m2, groups.sd1, groups.sd2)
-    return TwoGroups(*(np.where(stated, x, y) for x, y in zip(of_d, of_means, strict=True)), groups.n1, groups.n2)
+    known = [np.where(stated, x, y) for x, y in zip(of_d, of_means, strict=True)]
+    return TwoGroups(*[*known, groups.n1, groups.n2])
 
 
 def stated_difference(reported: Reported) -> FloatArray:

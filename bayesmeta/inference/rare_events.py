@@ -1,6 +1,6 @@
 """Common effects of two-by-two tables and of rates without estimates of single studies: Mantel-Haenszel and Peto."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from bayesmeta.effects.call_words import pair
 from bayesmeta.effects.count_calls import arms_of_counts
 from bayesmeta.effects.rates import Rates, log_rate_ratio, rate_difference
 from bayesmeta.effects.rates import read as read_rates
+from bayesmeta.effects.recipe import Estimate
 from bayesmeta.effects.reported import Reported
 from bayesmeta.effects.two_by_two import TwoByTwo, log_odds_ratio, log_risk_ratio, peto_parts, risk_difference
 from bayesmeta.effects.two_by_two import read as read_tables
@@ -327,14 +328,14 @@ def _rate_difference(r: Rates) -> Point:
     return float(estimate), float(np.sqrt((weight**2 * (r.x1 / r.t1**2 + r.x2 / r.t2**2)).sum()) / weight.sum())
 
 
-COMMON = {
+COMMON: dict[str, Callable[[Any], Point]] = {
     "logor": _odds_ratio,
     "logrr": _risk_ratio,
     "rd": _risk_difference,
     "logirr": _rate_ratio,
     "ird": _rate_difference,
 }
-SINGLE = {
+SINGLE: dict[str, Callable[[Any], Estimate]] = {
     "logor": log_odds_ratio,
     "logrr": log_risk_ratio,
     "rd": risk_difference,

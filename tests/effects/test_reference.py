@@ -111,7 +111,9 @@ def test_the_variance_of_tetrachoric_correlations_is_the_inverse_information(cel
     assert r["v"].item() == pytest.approx(np.linalg.inv(information)[2, 2], rel=1e-5)
 
 
-@pytest.mark.parametrize(("r", "n"), [(0.05, 12), (0.3, 6), (-0.99, 5), (0.0001, 9), (0.77, 101), (0.4, 4000)])
+@pytest.mark.parametrize(
+    ("r", "n"), [(0.05, 12), (0.3, 6), (-0.99, 5), (0.0001, 9), (0.77, 101), (0.4, 4000), (0.05, 1000)]
+)
 def test_unbiased_correlations_have_the_hypergeometric_function(r, n):
     table = effects.unbiased_correlation({"r": [r], "n": [n]}, "n", r="r", variance="UB")
     with mpmath.workdps(40):
