@@ -273,23 +273,39 @@ def simulate(
 def effects(
     file: Annotated[Path, typer.Argument(help="A CSV file with one row for each study.")],
     measure: Annotated[
-        str,
-        typer.Option(help="logor, logrr or rd, of counts; md or smd (Hedges' g), of means."),
-    ],
-    events: Annotated[str | None, typer.Option(help="Columns of events, TREATED,CONTROL.")] = None,
-    total: Annotated[str | None, typer.Option(help="Columns of persons, TREATED,CONTROL.")] = None,
+        str | None,
+        typer.Option(
+            help="A function of bm.effects (odds_ratio, hedges_g, fisher_z ...), a measure (logor, logrr, md ...) or "
+            "a name of metafor's escalc (OR, SMD, ZCOR ...)."
+        ),
+    ] = None,
+    events: Annotated[str | None, typer.Option(help="Columns of events, TREATED,CONTROL; one of one group.")] = None,
+    total: Annotated[str | None, typer.Option(help="Columns of persons, likewise.")] = None,
     no_events: Annotated[str | None, typer.Option(help="Columns of persons without event, instead of --total.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Columns of means, TREATED,CONTROL.")] = None,
-    sd: Annotated[str | None, typer.Option(help="Columns of standard deviations, TREATED,CONTROL.")] = None,
-    n: Annotated[str | None, typer.Option(help="Columns of persons (of means), TREATED,CONTROL.")] = None,
+    time: Annotated[str | None, typer.Option(help="Columns of person-time, of rates.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Columns of means, TREATED,CONTROL; one of one group.")] = None,
+    sd: Annotated[str | None, typer.Option(help="Columns of standard deviations, likewise.")] = None,
+    n: Annotated[str | None, typer.Option(help="Columns of persons whose values were measured, likewise.")] = None,
+    r: Annotated[str | None, typer.Option(help="Column of correlations.")] = None,
+    t: Annotated[str | None, typer.Option(help="Column of t statistics.")] = None,
+    p: Annotated[str | None, typer.Option(help="Column of p-values.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another argument of the function as NAME=VALUE, such as r=0.5; may be repeated."),
+    ] = None,
+    function: Annotated[
+        str | None,
+        typer.Option(help="Another function of bm.effects: from_interval, mean_from_quantiles, impute_sd ..."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The CSV file to write; by default the name of FILE with _effects.csv."),
     ] = None,
 ) -> None:
-    """Add effect estimates y and their variances v to a CSV file of counts, or of means and SDs."""
-    columns = {"events": events, "total": total, "no_events": no_events, "mean": mean, "sd": sd, "n": n}
-    work.from_csv.effects(file, measure, columns, out)
+    """Add effect estimates y and their variances v to a CSV file of what studies report."""
+    columns = {"events": events, "total": total, "no_events": no_events, "time": time, "mean": mean, "sd": sd, "n": n}
+    columns |= {"r": r, "t": t, "p": p}
+    work.from_csv.effects(file, measure, columns, settings or [], function, out)
 
 
 @command

@@ -207,3 +207,19 @@ def _stated(measure: str, reported: Reported, names: Sequence[str]) -> pd.DataFr
         v = np.where(np.isnan(v), reported.positive("sei", "a standard error") ** 2, v)
     name = check_measure(NAMES[measure]) or "generic"
     return with_estimates(reported.frame, MEASURES[name].name, (reported.real("yi"), v), names, None)
+
+
+def recipe_called(word: Any, where: str = "measure") -> Recipe:
+    """The recipe of a function's name, of metafor's name, or the plainest of a measure that `specify` knows."""
+    by_function = {recipe.function: recipe for recipe in RECIPES.values()}
+    if isinstance(word, str) and word in by_function:
+        return by_function[word]
+    of_metafor = [*(name for name, each in RECIPES.items() if each.metafor == name), *ALIASES]
+    if isinstance(word, str) and word.upper() in of_metafor:
+        return recipe_named(word)
+    by_measure = {recipe.measure: recipe for recipe in reversed(RECIPES.values())} | {"smd": RECIPES["SMD"]}
+    if isinstance(word, str) and word in by_measure:
+        return by_measure[word]
+    check_choice(word, [*by_function, *of_metafor, *by_measure], where)
+    measure = check_measure(word, where)
+    return by_measure[check_choice(measure, by_measure, where)]

@@ -156,6 +156,8 @@ def of_correlations(
     {variance}
     {names}
     """
+    if all(each is None for each in (r, t, p)):
+        raise SpecError(f"bm.effects.{recipe.function} needs r, t or p, what is reported of the correlations")
     sources = single(ni=("n", n), ri=("r", r), ti=("t", t), pi=("p", p))
     return made(recipe, data, sources, Choices(variance=variance, names=names))
 
@@ -194,6 +196,9 @@ def of_regressions(
     {names}
     """
     stated = single(ri=("r", r), ti=("t", t), pi=("p", p), r2i=("r_squared", r_squared), fi=("f", f))
+    if not stated.keys() & set(recipe.inputs.arguments) - ({"r2i"} if "fi" not in recipe.inputs.arguments else set()):
+        needed = "r_squared, f or p" if "fi" in recipe.inputs.arguments else "r, t or p"
+        raise SpecError(f"bm.effects.{recipe.function} needs {needed}, what is reported of the regressions")
     if idle := [each.argument for name, each in stated.items() if name not in recipe.inputs.arguments]:
         raise SpecError(f"bm.effects.{recipe.function} is not made from {', '.join(idle)}")
     sources = single(ni=("n", n), mi=("predictors", predictors)) | stated
