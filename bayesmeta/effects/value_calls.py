@@ -199,6 +199,8 @@ def of_regressions(
     if not stated.keys() & set(recipe.inputs.arguments) - ({"r2i"} if "fi" not in recipe.inputs.arguments else set()):
         needed = "r_squared, f or p" if "fi" in recipe.inputs.arguments else "r, t or p"
         raise SpecError(f"bm.effects.{recipe.function} needs {needed}, what is reported of the regressions")
+    if "r2i" in recipe.inputs.arguments and "fi" not in recipe.inputs.arguments and r_squared is None:
+        raise SpecError(f"bm.effects.{recipe.function} needs r_squared, that of the regressions")
     if idle := [each.argument for name, each in stated.items() if name not in recipe.inputs.arguments]:
         raise SpecError(f"bm.effects.{recipe.function} is not made from {', '.join(idle)}")
     sources = single(ni=("n", n), mi=("predictors", predictors)) | stated

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 import bayesmeta as bm
+from tests.hostile.effect_calls import OTHER_CALLS, effect_calls
 from tests.hostile.values import (
     AXES,
     BOOLEAN,
@@ -28,7 +29,6 @@ from tests.hostile.values import (
     names,
     numbers,
     optional,
-    pair,
     priors,
     real,
     spellings,
@@ -65,13 +65,11 @@ KNOWN = ("beta", "tau", *COEF, "tau[g, Intercept]")
 MEASURES = optional(spellings(*bm.measures.MEASURES))
 STRUCTURES = spellings("unstr", "diag", "id", "cs", "hcs", "ar1", "har1")
 METHODS = spellings("reml", "ml", "fixed", "vc", "mm", "dl", "he", "hs", "hsk", "sj", "pm", "eb")
-COUNTS = ("e", "c", "n", "m", "p", "q", "a", "b", "s", "t")
 FORMULA = Kind(
     lambda value: isinstance(value, str) and value in ("y ~ x", "y ~ 1"), ("'y ~'", "'~ x'", "['y ~ x']", "{}")
 )
 EVERY_ROW = Kind(lambda value: False)  # what is admitted is the business of test_data
 TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"y", "v", "x", "g"} <= set(value.columns))
-COUNT_TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"e", "c", "n", "m"} <= set(value.columns))
 
 
 def is_long(value: object) -> bool:
@@ -167,17 +165,6 @@ _SAMPLER = {
     "target_accept": PROBABILITY,
     "progress": optional(BOOLEAN),
 }
-_COUNTS = {
-    "data": COUNT_TABLE,
-    "events": pair(*COUNTS),
-    "total": pair("n", "m"),
-    "no_events": Kind(is_none, pair("p", "q").own),
-    "zero": optional(words("only0", "if0all", "all", "none")),
-    "add": real(0),
-    "drop_double_zero": optional(BOOLEAN),
-    "names": texts(2),
-}
-_MEANS = {"data": COUNT_TABLE, "mean": pair(*COUNTS), "sd": pair(*COUNTS), "n": pair(*COUNTS), "names": texts(2)}
 _DOSES = {
     "data": Kind(lambda value: False),
     "y": column("logrr"),
@@ -199,8 +186,6 @@ _DOSE_CALL = Call(
     },
     _DOSES,
 )
-_COUNT_CALL = Call({"data": "E", "events": "('e', 'c')", "total": "('n', 'm')"}, _COUNTS)
-_MEAN_CALL = Call({"data": "E", "mean": "('a', 'b')", "sd": "('s', 't')", "n": "('n', 'm')"}, _MEANS)
 _MATRIX = Call({"matrix": "[[1.0]]"}, {"matrix": numbers((1, 1), (2, 2), (0, 0), (0,))}, ("matrix",))
 _SCALE = Call({"scale": "0.5"}, {"scale": real(0)})
 _SAMPLES = {"spec": SPEC, **_SAMPLER}
@@ -486,11 +471,7 @@ CALLS: dict[str, Call] = {
     "datasets.describe": Call({"name": "'bcg'"}, {"name": words(*bm.datasets.names())}),
     "datasets.names": Call({}, {}),
     "measures.measure": Call({"name": "'smd'"}, {"name": optional(TEXT)}),
-    "effects.odds_ratio": _COUNT_CALL,
-    "effects.risk_ratio": _COUNT_CALL,
-    "effects.risk_difference": _COUNT_CALL,
-    "effects.mean_difference": _MEAN_CALL,
-    "effects.hedges_g": Call(_MEAN_CALL.arguments, {**_MEANS, "correction": words("exact", "approximate", "none")}),
+    **{name: Call(arguments, kinds) for name, (arguments, kinds) in {**effect_calls(), **OTHER_CALLS}.items()},
     "within.from_se": Call({"se": "'v'"}, {}, ("se",)),
     "within.nearest": Call({"matrix": "np.eye(2)"}, {"matrix": numbers((2, 2), (1, 1), positive=True)}),
     "within.correlated": Call(

@@ -53,6 +53,14 @@ def signature(function: ast.FunctionDef) -> str:
     return f"({ast.unparse(function.args)}){returns}"
 
 
+def visible(value: Any) -> ast.FunctionDef:
+    """The definition without first arguments that the function is bound to."""
+    function: ast.FunctionDef = definition(value)
+    shown = set(inspect.signature(value).parameters)
+    function.args.args = [each for each in function.args.args if each.arg in shown]
+    return function
+
+
 def definition(value: Any) -> Any:
     """The syntax tree of a function or class."""
     return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(value)))).body[0]
@@ -89,7 +97,7 @@ def names() -> Iterator[str]:
             yield from (f"    {member}" for member in _members(value, classes))
             known[value] = name
         elif inspect.isfunction(value):
-            yield f"{name} {signature(definition(value))}"
+            yield f"{name} {signature(visible(value))}"
         else:
             yield f"{name}: {type(value).__name__}"
 
