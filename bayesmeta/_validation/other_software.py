@@ -109,7 +109,7 @@ _NAMES: Mapping[str, str] = {  # functions of other software
     ),
     **dict.fromkeys(("Model", "model"), 'bm.specify("y ~ x", data, S="v"), then bm.fit or bm.sample'),
     **dict.fromkeys(
-        ("escalc", "metabin", "metacont"), 'bm.effects.odds_ratio(data, ("ai", "ci"), total=("n1i", "n2i"))'
+        ("escalc", "metabin", "metacont"), 'bm.effects.escalc("OR", data, ai="ai", n1i="n1i", ci="ci", n2i="n2i")'
     ),
     **dict.fromkeys(("forest", "funnel", "caterpillar", "orchard"), "bm.plots.{name}(fit)"),
     **dict.fromkeys(("regplot", "bubble"), 'bm.plots.bubble(fit, "x")'),

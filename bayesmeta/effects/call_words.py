@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta._validation import shown
+from bayesmeta.columns import find_column
 from bayesmeta.effects.arms import frame_of, is_pair
 from bayesmeta.effects.recipe import Choices, Recipe, computed
 from bayesmeta.effects.reported import Reported, Source
@@ -56,4 +57,8 @@ def single(**named: tuple[str, Any]) -> dict[str, Source]:
 
 
 def made(recipe: Recipe, data: Any, sources: dict[str, Source], choices: Choices) -> pd.DataFrame:
-    return computed(recipe, Reported(frame_of(data), sources, f"bm.effects.{recipe.function}"), choices)
+    frame = frame_of(data)
+    for source in sources.values():  # also those that the measure does without
+        if isinstance(source.value, str):
+            find_column(frame, source.value, source.argument)
+    return computed(recipe, Reported(frame, sources, f"bm.effects.{recipe.function}"), choices)

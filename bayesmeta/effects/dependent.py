@@ -10,7 +10,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_correlation, listing, shown
 from bayesmeta.arrays import as_numbers
 from bayesmeta.columns import rows_by_group
-from bayesmeta.effects.arms import frame_of, with_estimates
+from bayesmeta.effects.arms import frame_of, is_pair, with_estimates
 from bayesmeta.effects.call_words import single
 from bayesmeta.effects.printed import derivative
 from bayesmeta.effects.reported import Reported
@@ -243,6 +243,10 @@ def delta_method(
            y      v
     0 -0.518  0.109
     """
+    if not is_pair(names):
+        raise SpecError(
+            f"names is {shown(names)}; it must be two names, for the columns of the estimate and its variance"
+        )
     frame = frame_of(data)
     reported = Reported(frame, single(y=("y", y), v=("v", v)), "bm.effects.delta_method")
     estimates, variances = reported.real("y"), reported.positive("v", "a sampling variance")

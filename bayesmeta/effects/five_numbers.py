@@ -132,6 +132,8 @@ def mean_from_quantiles(
        mean     sd
     0   8.0  3.053
     """
+    if not is_pair(names):
+        raise SpecError(f"names is {shown(names)}; it must be two names, for the columns of the mean and of the SD")
     check_choice(method, METHODS, "method")
     check_choice(distribution, ("normal", "lognormal"), "distribution")
     sources = single(n=("n", n), median=("median", median))
@@ -147,14 +149,20 @@ def mean_from_quantiles(
     if quartiles is None and extremes is None:
         raise SpecError("bm.effects.mean_from_quantiles needs quartiles or extremes")
     five = _read(reported, distribution == "lognormal" and method == "luo-wan")
-    if method == "mcgrath":
-        mean, sd, assumed = *fitted_moments(five), "the distribution with the closest quantiles"
-    elif distribution == "normal":
-        mean, sd, assumed = luo_mean(five), wan_sd(five), "normal values"
-    else:
-        mean, sd, assumed = *_lognormal(five), "lognormal values"
-    skewed = skewness(five) if method == "luo-wan" and distribution == "normal" else np.zeros(len(mean), dtype=bool)
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is missing, and counted
+        mean, sd, assumed = _moments(five, method, distribution)
+        normal = method == "luo-wan" and distribution == "normal"
+        skewed = skewness(five) if normal else np.zeros(len(mean), dtype=bool)
     return _filled(reported, {names[0]: mean, names[1]: sd}, assumed, skewed)
+
+
+def _moments(five: Five, method: Method, distribution: Distribution) -> tuple[FloatArray, FloatArray, str]:
+    """Means, SDs, and of what they are, in words."""
+    if method == "mcgrath":
+        return *fitted_moments(five), "the distribution with the closest quantiles"
+    if distribution == "normal":
+        return luo_mean(five), wan_sd(five), "normal values"
+    return *_lognormal(five), "lognormal values"
 
 
 def _read(reported: Reported, positive: bool) -> Five:

@@ -34,6 +34,7 @@ from bayesmeta.effects.value_calls import (
     of_ranks,
     of_regressions,
     of_sd,
+    of_sd_changes,
     of_sds,
     of_statistics,
 )
@@ -156,6 +157,7 @@ _EXAMPLES: dict[Callable[..., pd.DataFrame], tuple[str, str]] = {  # data, and t
         '{"after": [30], "before": [27], "sd1": [6], "sd0": [7], "n": [30]}',
         '("after", "before"), ("sd1", "sd0"), "n", r=0.5',
     ),
+    of_sd_changes: ('{"sd1": [6], "sd0": [7], "n": [30]}', '("sd1", "sd0"), "n", r=0.5'),
     of_controlled_changes: (
         '{"b": [20], "b0": [21], "a": [26], "a0": [23], "sd": [5], "sd0": [6], "n": [30], "n0": [28]}',
         '("b", "b0"), ("a", "a0"), ("sd", "sd0"), ("n", "n0"), r=0.6{after}',
@@ -327,7 +329,7 @@ standardised_change_pooled = _bound(of_changes, "SMCRP")
 standardised_change_pooled_unequal_sds = _bound(of_changes, "SMCRPH")
 change_superiority = _bound(of_changes, "CLESCN")
 ratio_of_means_change = _bound(of_changes, "ROMC")
-variability_ratio_change = _bound(of_changes, "VRC")
+variability_ratio_change = _bound(of_sd_changes, "VRC")
 cv_ratio_change = _bound(of_changes, "CVRC")
 
 pre_post_control = _bound(of_controlled_changes, "PPC")

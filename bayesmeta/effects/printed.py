@@ -108,7 +108,9 @@ def from_interval(
     half = np.where(np.isnan(lower), upper - y, np.where(np.isnan(upper), y - lower, (upper - lower) / 2))
     if estimate is not None:
         printed.warn_of_asymmetry(lower, y, upper)
-    return printed.with_variances(y, (half / printed.quantile((1 + prob) / 2)) ** 2, names)
+    with np.errstate(over="ignore", divide="ignore"):  # of which nothing is left but rows without an estimate
+        v = (half / printed.quantile((1 + prob) / 2)) ** 2
+    return printed.with_variances(y, v, names)
 
 
 def from_pvalue(

@@ -87,7 +87,8 @@ def cells_from(
     check_boolean(continuity, "continuity")
     if odds_ratio is None and phi is None and chi_squared is None:
         raise SpecError("bm.effects.cells_from needs odds_ratio, phi or chi_squared")
-    if len(set(map(str, names))) != 4 or isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    if not listed or len(names) != 4 or len(set(map(str, names))) != 4 or not all(isinstance(n, str) for n in names):
         raise SpecError(f"names is {shown(names)}; it must be four names, for the cells of the tables")
     sources = single(total=("total", total), first=("first", first), events=("events", events))
     sources |= single(OR=("odds_ratio", odds_ratio), phi=("phi", phi), chi2=("chi_squared", chi_squared))

@@ -109,9 +109,9 @@ def computed(recipe: Recipe, reported: Reported, choices: Choices) -> pd.DataFra
     """The data with estimates and variances of a recipe."""
     check_choice(choices.correction, CORRECTIONS, "correction")
     zeros = choices.zeros.by_default(recipe.adds)
-    quantities = recipe.inputs.read(reported, zeros)
     options = {"correction": choices.correction} if recipe.corrects else {}
     with np.errstate(all="ignore"):  # what has no finite value is reported by with_estimates
+        quantities = recipe.inputs.read(reported, zeros)
         y, variances = recipe.formula(quantities, **options)
     v = _chosen(variances, choices.variance, recipe.name, len(reported.frame))
     behind = {what: columns for what, pair in recipe.inputs.pairs.items() if (columns := reported.named(pair))}
@@ -124,7 +124,7 @@ def _chosen(variances: Mapping[str, FloatArray], which: Any, name: str, rows: in
     if isinstance(which, str):
         check_choice(which, variances, f"{name}: variance")
         return variances[which]
-    kinds = np.asarray(which, dtype=object)
+    kinds = np.asarray(which if isinstance(which, list | tuple | np.ndarray | pd.Series) else None, dtype=object)
     if kinds.shape != (rows,) or not all(isinstance(kind, str) for kind in kinds):
         raise SpecError(f"{name}: variance is {shown(which)}; it must be a word, or a word for each of {rows} rows")
     for kind in dict.fromkeys(kinds):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import is_number, listing, shown
+from bayesmeta.arrays import as_numbers
 from bayesmeta.columns import column
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 
@@ -158,16 +159,13 @@ class Reported:
 
 def _one_for_each_row(value: Any, argument: str, index: pd.Index) -> FloatArray:
     """Numbers that the user passes in place of a column's name."""
-    if not isinstance(value, Sequence | np.ndarray | pd.Series):
+    if not isinstance(value, list | tuple | np.ndarray | pd.Series):
         raise SpecError(
             f"{argument} is {shown(value)}; it must be the name of a column, a number, or one number for each row"
         )
     if isinstance(value, pd.Series) and not value.index.equals(index):
         raise DataError(f"{argument} is a pandas object whose index is not that of the data\n  pass .to_numpy()")
-    try:
-        numbers = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise SpecError(f"{argument} is {shown(value)}; it must be the name of a column, or numbers") from None
+    numbers = as_numbers(value, argument)
     if numbers.shape != (len(index),):
         raise DataError(f"{argument} has the shape {numbers.shape}, and the data have {len(index)} rows")
     return numbers

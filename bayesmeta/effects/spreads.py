@@ -91,7 +91,8 @@ def sd_from(
         reported.refuse("lower", lower >= upper, f"is not below the upper limit, {reported.where('upper')}")
         of_interval = (upper - lower) / 2 / stdtrit(persons - 1, (1 + prob) / 2)
         error = np.where(np.isnan(error), of_interval, error)
-    return _filled(reported, name, error * np.sqrt(persons))
+    with np.errstate(over="ignore"):
+        return _filled(reported, name, error * np.sqrt(persons))
 
 
 def sd_from_test(

@@ -297,6 +297,38 @@ def of_changes(
     return made(recipe, data, sources, choices)
 
 
+def of_sd_changes(
+    recipe: Recipe,
+    data: Any,
+    sd: Arms,
+    n: Values,
+    *,
+    r: Values | None = None,
+    sd_change: Values | None = None,
+    variance: str | Sequence[str] = "LS",
+    names: Names = ("y", "v"),
+    arms: tuple[str, str] | None = None,
+) -> pd.DataFrame:
+    """{data}
+    sd : (str, str)
+        Columns of the standard deviations of persons on the two occasions, positive. Not standard errors.
+    n : str or float
+        Column of the numbers of persons, or of pairs, at least 2.
+    r : str or float, optional
+        Column of the correlations of the two values of a person, or a number for all rows. This or `sd_change` is
+        needed.
+    sd_change : str or float, optional
+        Column of the standard deviations of the changes of persons, from which correlations follow where `r` has none.
+    {variance}
+    {names}
+    {arms}
+    """
+    if r is None and sd_change is None:
+        raise SpecError(f"bm.effects.{recipe.function} needs r or sd_change, of a person's two values")
+    sources = pair(sd, "sd1i", "sd2i", "sd") | single(ni=("n", n), ri=("r", r), sd_change=("sd_change", sd_change))
+    return made(recipe, data, sources, Choices(variance=variance, names=names, arms=arms))
+
+
 def of_controlled_changes(
     recipe: Recipe,
     data: Any,

@@ -13,7 +13,6 @@ from tests.hostile.values import (
     BOOLEAN,
     PROBABILITY,
     Kind,
-    column,
     is_none,
     is_number,
     optional,
@@ -34,7 +33,9 @@ def are_values(value: Any) -> bool:
     if is_number(value):
         return True
     listed = value if isinstance(value, list | tuple | np.ndarray | pd.Series) else []
-    return len(listed) == 3 and all(each is None or is_number(each) for each in listed)
+    return (
+        getattr(listed, "ndim", 1) == 1 and len(listed) == 3 and all(each is None or is_number(each) for each in listed)
+    )
 
 
 VALUES = Kind(are_values, ("'zz'", "[1, 2]", "'E'", "np.inf", "[[1, 2, 3]]", "['a', 'b', 'c']"))
@@ -92,29 +93,34 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "of_mean": {"mean": "'a'", "sd": "'s'", "n": "'n'"},
     "of_sd": {"sd": "'s'", "n": "'n'"},
     "of_changes": MEAN | SD | {"n": "'n'", "r": "0.5"},
+    "of_sd_changes": SD | {"n": "'n'", "r": "0.5"},
     "of_controlled_changes": {"before": "('a', 'b')", "after": "('b', 'a')", "sd_before": "('s', 't')"}
     | N
     | {"r": "0.5"},
     "of_alphas": {"alpha": "0.8", "items": "10", "n": "'n'"},
 }
 KINDS: Mapping[str, Kind] = {
-    "data": TABLE, "names": NAMES, "arms": ARMS, "variance": VARIANCE, "correction": CORRECTION, "cells": CELLS,
+    "data": TABLE,
+    "names": NAMES,
+    "arms": ARMS,
+    "variance": VARIANCE,
+    "correction": CORRECTION,
+    "cells": CELLS,
     **ZEROS,
     **DOUBLE,
     "genotypes": THREE,
 }
-ONE = column(*COUNTS)
 
 
 def _kind(parameter: str, text: str | None) -> Kind | None:
     """Of an argument whose good value this is; None for one that is left out of the good call."""
     if parameter in KINDS:
         return KINDS[parameter]
-    if text is None:
+    if text in (None, "None"):
         return None
     if text.startswith("("):
         return TWO
-    return ONE if parameter in ("events", "total", "time", "mean", "sd") else VALUES
+    return VALUES
 
 
 def effect_calls() -> dict[str, tuple[dict[str, str], dict[str, Kind]]]:
@@ -144,12 +150,11 @@ OTHER_CALLS: dict[str, tuple[dict[str, str], dict[str, Kind]]] = {
         {
             "data": TABLE,
             **dict.fromkeys(("ai", "n1i", "ci", "n2i"), VALUES),
-
-                "to": optional(words("only0", "if0all", "all", "none")),
-                "drop00": optional(BOOLEAN),
-                "correct": BOOLEAN
-            ,
-            "vtype": VARIANCE, "var_names": NAMES,
+            "to": optional(words("only0", "if0all", "all", "none")),
+            "drop00": optional(BOOLEAN),
+            "correct": BOOLEAN,
+            "vtype": VARIANCE,
+            "var_names": NAMES,
         },
     ),
     "effects.from_interval": (
@@ -168,7 +173,10 @@ OTHER_CALLS: dict[str, tuple[dict[str, str], dict[str, Kind]]] = {
         {"data": "E", "n": "'n'", "median": "'a'", "quartiles": "('b', 't')"},
         {
             "data": TABLE,
-            "n": VALUES, "quartiles": TWO, "method": words("luo-wan"), "distribution": words("normal", "lognormal"),
+            "n": VALUES,
+            "quartiles": TWO,
+            "method": words("luo-wan"),
+            "distribution": words("normal", "lognormal"),
             "names": NAMES,
         },
     ),
@@ -207,7 +215,11 @@ OTHER_CALLS: dict[str, tuple[dict[str, str], dict[str, Kind]]] = {
         {"data": "E", "events": "('e', 'c')", "total": "('n', 'm')"},
         {
             "data": TABLE,
-            "events": TWO, "total": TWO, "continuity": BOOLEAN, "prob": PROBABILITY, "add": real(0),
+            "events": TWO,
+            "total": TWO,
+            "continuity": BOOLEAN,
+            "prob": PROBABILITY,
+            "add": real(0),
             "zero": words("only0", "if0all", "all", "none"),
         },
     ),
