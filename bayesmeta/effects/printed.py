@@ -323,7 +323,7 @@ class Printed:
     def warn_of_asymmetry(self, lower: FloatArray, y: FloatArray, upper: FloatArray) -> None:
         """A warning about intervals that rounding does not make symmetric."""
         slack = self._rounding("estimate") + (self._rounding("lower") + self._rounding("upper")) / 2
-        bad = np.abs((lower + upper) / 2 - y) > slack * (1 + 1e-9)
+        bad = np.abs((lower + upper) / 2 - y) > slack + 1e-6 * (upper - lower)  # and that of floats
         if not bad.any():
             return
         rows, at = self.reported.frame.index[bad], int(np.argmax(np.where(bad, np.abs((lower + upper) / 2 - y), -1)))

@@ -207,7 +207,8 @@ def mantel_haenszel(
         tests = _tests(pooled, estimate, continuity) if name == "logor" else {}
         if name == "logirr":
             tests = {"Cochran-Mantel-Haenszel": _cmh_of_rates(pooled, continuity)}
-    return _result("Mantel-Haenszel", name, (estimate, se), (y, variances["LS"]), prob, tests)
+    studies = len(next(iter(vars(pooled).values())))
+    return _result("Mantel-Haenszel", name, (estimate, se), (y, variances["LS"]), studies, prob, tests)
 
 
 def peto(
@@ -275,7 +276,7 @@ def peto(
     with np.errstate(divide="ignore", invalid="ignore"):
         excess, V = peto_parts(tables)
         point = float(excess.sum() / V.sum()), float(1 / np.sqrt(V.sum()))
-        return _result("Peto", "logor", point, (excess / V, 1 / V), prob, {})
+        return _result("Peto", "logor", point, (excess / V, 1 / V), len(V), prob, {})
 
 
 def _complete(read: Any, reported: Reported, warns: bool = False) -> Any:
@@ -383,14 +384,14 @@ def _result(
     measure: str,
     point: Point,
     single: tuple[FloatArray, FloatArray],
+    k: int,
     prob: float,
     tests: dict[str, tuple[float, int]],
 ) -> CommonEffect:
     """The common effect with the heterogeneity about it."""
     y, v = single
     usable = np.isfinite(y) & np.isfinite(v) & (v > 0)
-    if not usable.all():
-        lost = int((~usable).sum())
+    if lost := k - int(usable.sum()):
         warn(f"{lost} studies without an estimate of their own enter the common effect, not Q", BayesmetaWarning)
     if not np.isfinite(point).all():
         warn(f"no common effect by {method}: an arm has no event in any study, or nothing else", BayesmetaWarning)
@@ -399,7 +400,7 @@ def _result(
     Q = float((w * (y[usable] - point[0]) ** 2).sum()) if df else 0.0
     spread = float(w.sum() - (w**2).sum() / w.sum()) if df else 0.0
     tau2 = max(0.0, (Q - df) / spread) if spread > 0 else 0.0
-    return CommonEffect(method, measure, *point, prob, len(y), Q, df, tau2, tests)
+    return CommonEffect(method, measure, *point, prob, k, Q, df, tau2, tests)
 
 
 def _chi2(statistic: float, df: int) -> str:

@@ -75,6 +75,9 @@ def test_its_example_runs():
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(block, names)
     assert float(names["fit"]["estimate"]["beta"][0]) == pytest.approx(-0.7452, abs=1e-3)
+    assert [names[tree].attrs["measure"] for tree in ("gliomas", "smoking")] == ["logor", "logor"]
+    published = bm.datasets.load("smoking")  # the same comparisons as they are published, to single precision
+    assert np.allclose(names["table"]["y_C"], published["yC"], rtol=1e-5, equal_nan=True) or "yC" not in published
 
 
 def test_its_table_has_every_measure_of_escalc():
