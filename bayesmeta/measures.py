@@ -337,7 +337,13 @@ for _measure in (
     Measure("irsd", "difference of the roots of rates", plural="differences of the roots of rates"),
     Measure("hd", "hazard difference", "HD"),
     Measure("proportion", "proportion", null=None, synonyms=("pr", "prevalence")),
-    Measure("logproportion", "log proportion", is_ratio=True, null=None, synonyms=("pln",)),
+    Measure(
+        *("logproportion", "logarithm of a proportion"),
+        null=None,
+        response=Response("proportion", np.exp, "ratio of proportions", np.log),
+        synonyms=("pln", "log proportion"),
+        plural="logarithms of proportions",
+    ),
     Measure(
         "probit",
         "probit of a proportion",
@@ -346,7 +352,7 @@ for _measure in (
         synonyms=("prz",),
     ),
     Measure("doublearcsine", "double arcsine of a proportion", null=None, synonyms=("pft", "freeman-tukey")),
-    Measure("rate", "incidence rate", "IR", null=None),
+    Measure("rate", "raw incidence rate", null=None),
     Measure(
         *("rootrate", "root of an incidence rate"),
         null=None,
@@ -356,7 +362,13 @@ for _measure in (
     ),
     Measure("irft", "double root of an incidence rate", null=None, plural="double roots of incidence rates"),
     Measure("smn", "standardised mean", null=None, synonyms=("standardized mean",)),
-    Measure("logmean", "log mean", is_ratio=True, null=None, synonyms=("mnln",)),
+    Measure(
+        *("logmean", "logarithm of a mean"),
+        null=None,
+        response=Response("mean", np.exp, "ratio of means", np.log),
+        synonyms=("mnln", "log mean"),
+        plural="logarithms of means",
+    ),
     Measure("logsd", "log standard deviation", "log SD", True, null=None, synonyms=("sdln",)),
     Measure(
         *("logcv", "log coefficient of variation", "log CV", True),

@@ -72,7 +72,7 @@ def test_a_measure_from_outside_is_known_everywhere(auc):
 
 
 RATIOS = (
-    *("logor", "logrr", "loghr", "logirr", "logrom", "lograte", "logproportion", "logmean", "logsd", "logcv", "logvr"),
+    *("logor", "logrr", "loghr", "logirr", "logrom", "lograte", "logsd", "logcv", "logvr"),
     *("logcvr", "logreh"),
 )
 WITHOUT = {
@@ -81,7 +81,7 @@ WITHOUT = {
     "alpha",
 }
 ON_RESPONSE = {  # effects on the scale of the model, and where people read them
-    **dict.fromkeys(RATIOS, ([-0.7452, 0.0], [0.4746, 1.0])),
+    **dict.fromkeys((*RATIOS, "logproportion", "logmean"), ([-0.7452, 0.0], [0.4746, 1.0])),
     **dict.fromkeys(("zcor", "zphi", "ztet", "zpb", "zbis", "zpcor", "zspcor"), ([0.5, 0.0], [0.4621, 0.0])),
     "zr2": ([0.5, 0.0, -1.0], [0.2136, 0.0, 0.0]),
     "probit": ([-0.8416, 0.0], [0.2, 0.5]),
@@ -110,7 +110,7 @@ def test_every_measure_is_read_on_the_scale_of_its_field(record):
 
 @pytest.mark.parametrize("record", measures.MEASURES.values(), ids=measures.MEASURES)
 def test_a_difference_is_a_ratio_where_that_has_a_meaning(record):
-    of_ratios = record.is_ratio or record.name == "logit"
+    of_ratios = record.is_ratio or record.name in ("logit", "logproportion", "logmean")
     assert record.has_difference_response == of_ratios
     expected = np.exp([-0.5, 0.0]) if of_ratios else [-0.5, 0.0]
     assert record.difference_to_response([-0.5, 0.0]).tolist() == list(expected)

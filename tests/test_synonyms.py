@@ -115,7 +115,7 @@ def test_no_word_means_two_things():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", measure="PR"), "^measure is 'PR'"),
+        (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", measure="GENQ"), "^measure is 'GENQ'"),
         (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", measure="()"), r"^measure is '\(\)'"),
         (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", measure=["OR"]), r"^measure is \['OR'\]"),
         (lambda: bm.fit(bm.specify("logor ~ 1", BCG, S="logorvar"), "GENQ"), "^method is 'GENQ'"),
