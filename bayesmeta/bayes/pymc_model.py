@@ -304,5 +304,12 @@ def _one_rho(prior: "Prior", law: Law | None) -> Callable[[Any], Any]:
     if prior.name != "LKJ" or law is None:
         return lambda rho: logp_graph(prior, rho)
     share = pm.Beta.dist(np.array(law.alpha), np.array(law.beta))
-    width = 1 - law.low
-    return lambda rho: pm.logp(share, (rho - law.low) / width) - np.log(width)
+    width, power = 1 - law.low, law.power
+    if power == 1:
+        return lambda rho: pm.logp(share, (rho - law.low) / width) - np.log(width)
+
+    def density(rho: Any) -> Any:
+        log = pt.log((rho - law.low) / width)
+        return pm.logp(share, pt.exp(power * log)) + np.log(power) + (power - 1) * log - np.log(width)
+
+    return density

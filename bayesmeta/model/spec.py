@@ -15,7 +15,7 @@ from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.design import Design
-from bayesmeta.formula.parse import Terms, parse
+from bayesmeta.formula.parse import Terms, parse, timed
 from bayesmeta.model import card
 from bayesmeta.structures.base import Structure
 
@@ -209,7 +209,10 @@ class Spec:
     @cached_property
     def design(self) -> Design:
         """Rebuilds X and Z for other rows, with what the kept rows taught it (knots, categories)."""
-        design = Design(parse(self.terms, list(self.data.columns)), self.data.loc[self.kept])
+        columns = list(self.data.columns)
+        parsed = timed(parse(self.terms, columns), {v.name: v.structure.time for v in self.levels}, columns)
+        positions = {v.name: v.structure.positions for v in self.levels if v.structure.time is not None}
+        design = Design(parsed, self.data.loc[self.kept], positions)
         held = [("coefficients", design.coef, self.coef)]
         held += [(f"effects of level '{v.name}'", design.effects(v.name), v.effects) for v in self.levels]
         for what, rebuilt, stored in held:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import betaln, xlog1py, xlogy
+from scipy.special import betaln, xlogy
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.priors.distributions import draws, logp
@@ -27,14 +27,18 @@ def rho_draws(structure: Structure, dim: int, prior: Prior, n: int, rng: np.rand
     law = structure.lkj(dim, prior.params["eta"])
     if law is None:
         return _matrix_draws(dim, prior.params["eta"], n, rng)
-    return (law.low + (1 - law.low) * rng.beta(law.alpha, law.beta, n))[None]
+    return (law.low + (1 - law.low) * rng.beta(law.alpha, law.beta, n) ** (1 / law.power))[None]
 
 
 def _beta_logp(law: Law, rho: FloatArray) -> FloatArray:
     share = (rho - law.low) / (1 - law.low)
     inside = (share > 0) & (share < 1)
-    u = np.where(inside, share, 0.5)
-    density = xlogy(law.alpha - 1, u) + xlog1py(law.beta - 1, -u) - betaln(law.alpha, law.beta)
+    log_share = np.log(np.where(inside, share, 0.5))
+    log_u = law.power * log_share
+    rest = -np.expm1(log_u)
+    inside &= rest > 0  # a power that rounds to one
+    density = (law.alpha - 1) * log_u + xlogy(law.beta - 1, np.where(inside, rest, 0.5)) - betaln(law.alpha, law.beta)
+    density = density + np.log(law.power) + log_u - log_share
     return np.where(inside, density - np.log(1 - law.low), -np.inf)
 
 
