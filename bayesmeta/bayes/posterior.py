@@ -89,7 +89,7 @@ def posterior_tree(
     if random_effects is None:
         random_effects = sum(x.size for x in b) <= MOST_RANDOM_EFFECTS
     effects = {
-        schema.b(v.name): view.by_group(x, v.name)
+        schema.b(v.name): view.by_group(v.present(x), v.name)
         for v, x in zip(spec.levels, b, strict=True)
         if v.dim and random_effects
     }

@@ -49,7 +49,7 @@ def estimates(
         Reference distribution of the coefficients of a fit: "z" normal; t with "residual" (observations, or clusters,
         less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom, also
         "kenward-roger-second-order", with the second derivatives of a Psi that is no linear function of variances and
-        covariances (hcs, ar1, har1, cor); "knapp-hartung" or
+        covariances (hcs, ar1, har1, car1, hcar1, cor); "knapp-hartung" or
         "knapp-hartung-adhoc", which never shrinks standard errors, for one outcome with one random effect for each row.
         By default what covers best in small samples: "knapp-hartung-adhoc" where it can be used, else "satterthwaite"
         for fits by REML, and "z" for other methods and where no variance is estimated. With a `vcov` it is
@@ -172,6 +172,7 @@ def _outcomes(tree: xr.DataTree, frame: pd.DataFrame) -> list[str]:
     for level in level_structures(tree):
         of = _touched(tree, schema.effect(level), constant[schema.Z(level)].to_numpy())
         pairs = {f"{a}~{b}": of[a] if of[a] == of[b] else "" for a in of for b in of}
+        of[""] = pairs[""] = next(iter(of.values())) if len(set(of.values())) == 1 else ""  # what all effects share
         own |= {(TAU, level): of, (RHO, level): pairs, (PSI, level): pairs | of}
     places = zip(frame["kind"], frame["level"], frame["term"], strict=True)
     return [own[kind, level].get(term, "") for kind, level, term in places]

@@ -102,6 +102,20 @@ class Level:
         """Number of free parameters of Psi."""
         return self.structure.n_free(self.dim) if self.dim else 0
 
+    @cached_property
+    def absent(self) -> BoolArray:
+        """(n_groups, a) times that a group does not have; no effect is absent where formulas name the effects."""
+        if self.structure.time is None:
+            return np.zeros((self.n_groups, self.dim), bool)
+        present = np.zeros((self.n_groups, self.dim), bool)
+        rows, effects = np.nonzero(self.Z)
+        present[self.index[rows], effects] = True
+        return ~present
+
+    def present(self, b: FloatArray, absent: float = np.nan) -> FloatArray:
+        """Random effects (..., n_groups, a) with another value at times that a group does not have."""
+        return b if self.structure.time is None else np.where(self.absent, absent, b)
+
     @property
     def never_zero(self) -> bool:
         """Whether Psi is not zero even where its free parameters are."""

@@ -22,6 +22,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import Structure
 from bayesmeta.tree.posterior_draws import (
     beta_draws,
+    own_draws,
     is_posterior,
     psi_draws,
     rho_draws,
@@ -48,7 +49,8 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     Returns
     -------
     DataFrame indexed by labels such as `beta[ablat]`, `tau[district, Intercept]`, `rho[unit, PD~AL]`. Its columns are
-    `kind` ("beta", "tau" or "rho"), `level` ("" for beta), `term` (coefficient, effect or pair of effects), `estimate`,
+    `kind` ("beta", "tau" or "rho"), `level` ("" for beta), `term` (coefficient, effect or pair of effects; "" for the
+    SD and the correlation of a whole level, as `tau[study]` of structure car1), `estimate`,
     `se`, `lower` and `upper`. SEs of SDs and correlations follow from those of the free parameters by the delta method,
     and their Wald intervals are symmetric in log tau and atanh rho (Pinheiro and Bates 2000, section 2.4.3). Both are
     NaN for what the structure holds constant, at a boundary, and where the method gives no SE; so is the interval of
@@ -154,18 +156,28 @@ def _labelled(records: Sequence[tuple[object, ...]]) -> pd.DataFrame:
 
 
 def _label(kind: object, level: object, term: object) -> str:
-    return f"{kind}[{level}, {term}]" if level else f"{kind}[{term}]"
+    return f"{kind}[{', '.join(str(part) for part in (level, term) if part)}]"
 
 
 def _of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
     """The rows of a posterior, which are those of a fit."""
     coef = [str(label) for label in group(tree, schema.POSTERIOR)[schema.COEF].values]
     yield from _rows(BETA, "", coef, summarised(beta_draws(tree), prob))
-    for level in level_structures(tree):
-        labels, tau, rho = effects(tree, level), tau_draws(tree, level), rho_draws(tree, level)
+    for level, structure in level_structures(tree).items():
+        labels = effects(tree, level)
+        if structure.own_parameters:
+            yield from _rows(TAU, level, _sds(structure, labels), summarised(own_draws(tree, level, TAU), prob))
+            yield from _rows(RHO, level, [""], summarised(own_draws(tree, level, RHO), prob))
+            continue
+        tau, rho = tau_draws(tree, level), rho_draws(tree, level)
         pairs = [f"{a}~{b}" for a, b in combinations(labels, 2)]
         yield from _rows(TAU, level, labels, unless_constant(summarised(tau, prob), tau.mean(0)))
         yield from _rows(RHO, level, pairs, unless_constant(summarised(rho, prob), 1.0))
+
+
+def _sds(structure: Structure, labels: Sequence[str]) -> Sequence[str]:
+    """The terms of the SDs of a level with parameters of its own: its effects, or "" for one SD of all."""
+    return labels if structure.n_tau(len(labels)) > 1 else [""]
 
 
 def _rows(
@@ -177,8 +189,12 @@ def _rows(
 
 def _psi_of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
     """The rows of `covariances` of a posterior."""
-    for level in level_structures(tree):
+    for level, structure in level_structures(tree).items():
         labels, psi = effects(tree, level), psi_draws(tree, level)
+        if structure.own_parameters:
+            draws = own_draws(tree, level, TAU) ** 2
+            yield from _rows(TAU2, level, _sds(structure, labels), summarised(draws, prob))
+            continue
         for i, j in _lower(len(labels)):
             size = psi[:, i, i].mean() if i == j else np.sqrt(psi[:, i, i] * psi[:, j, j]).mean()
             statistics = unless_constant(summarised(psi[:, i, j][:, None], prob), size)
@@ -190,11 +206,16 @@ def _psi(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
     estimate, errors = group(tree, schema.ESTIMATE), _standard_errors(tree, of_psi=True)
     rows = [row for row in _between(tree, z, errors) if row[0] == TAU]
     bounds = {row[1:3]: np.array(row[5:], dtype=float) ** 2 for row in rows}
-    for level in level_structures(tree):
+    for level, structure in level_structures(tree).items():
         labels, psi = effects(tree, level), estimate[schema.psi(level)].to_numpy()
         stored = (
             np.atleast_1d(estimate[schema.tau2_se(level)].to_numpy()) if schema.tau2_se(level) in estimate else None
         )
+        if structure.own_parameters:
+            for i, term in enumerate(_sds(structure, labels)):
+                se = np.nan if stored is None else stored[i]
+                yield TAU2, level, term, psi[i, i], se, *bounds[level, term]
+            continue
         for i, j in _lower(len(labels)):
             se = errors[level].psi[i, j]
             if i != j:
@@ -222,12 +243,17 @@ def _fixed(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
 
 def _between(tree: xr.DataTree, z: float, errors: Mapping[str, "_Errors"]) -> Iterator[tuple[object, ...]]:
     estimate = group(tree, schema.ESTIMATE)
+    structures = level_structures(tree)
     for level, own in errors.items():
-        labels = effects(tree, level)
+        labels, structure = effects(tree, level), structures[level]
+        labels = list(_sds(structure, labels)) if structure.own_parameters else labels
         taus = np.atleast_1d(estimate[schema.tau(level)].to_numpy())
-        for effect, tau, se in zip(labels, taus, own.tau, strict=True):
+        for effect, tau, se in zip(labels, taus, own.tau[: len(labels)], strict=True):
             ratio = np.exp(z * se / tau) if se < tau else np.nan
             yield TAU, level, effect, tau, se, tau / ratio, tau * ratio
+        if structure.own_parameters:
+            yield RHO, level, "", *_own_rho(structure, float(estimate[schema.rho(level)]), own.rho, z)
+            continue
         place = {f"{a}~{b}": (i, j) for i, a in enumerate(labels) for j, b in enumerate(labels)}
         if schema.rho(level) not in estimate:
             continue
@@ -235,6 +261,23 @@ def _between(tree: xr.DataTree, z: float, errors: Mapping[str, "_Errors"]) -> It
             se = own.rho[place[str(pair)]]
             centre, half = (np.arctanh(rho), z * se / (1 - rho**2)) if abs(rho) < 1 else (np.nan, np.nan)
             yield RHO, level, str(pair), rho, se, np.tanh(centre - half), np.tanh(centre + half)
+
+
+def _own_rho(structure: Structure, rho: float, errors: FloatArray, z: float) -> tuple[float, ...]:
+    """A correlation over one unit of time, its SE, and an interval that is symmetric in log(-log rho).
+
+    So the interval is the same in any unit of time. errors : SEs of all pairs.
+    """
+    assert structure.positions is not None
+    lag = np.abs(np.subtract.outer(structure.positions, structure.positions))
+    lag[np.isnan(errors)] = 0.0
+    known = np.unravel_index(np.argmin(np.where(lag > 0, lag, np.inf)), lag.shape)
+    if not (0 < rho < 1 and lag[known] > 0):
+        return rho, np.nan, np.nan, np.nan
+    se = float(errors[known] * rho ** (1 - lag[known]) / lag[known])
+    decay = -np.log(rho)
+    half = z * se / (rho * decay)
+    return rho, se, float(np.exp(-decay * np.exp(half))), float(np.exp(-decay * np.exp(-half)))
 
 
 def free_of_levels(tree: xr.DataTree) -> dict[str, slice]:

@@ -292,7 +292,12 @@ def _estimate(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
         rules[schema.tau(level)] = Rule(single, least=0, several=several)
         rules[schema.tau2_se(level)] = Rule(single, least=0, missing=True, optional=True, several=several)
         rules[schema.rho(level)] = Rule((schema.pair(level),), least=-1 - 1e-9, most=1 + 1e-9, missing=True)
-        rules[schema.b(level)] = Rule((group, effect), optional=True)
+        if about.levels[level].own_parameters:
+            rules[schema.rho(level)] = Rule((), least=0, most=1 + 1e-9, missing=True)
+            if about.levels[level].n_tau(sizes[effect]) == 1:
+                rules[schema.tau(level)] = Rule((), least=0)
+                rules[schema.tau2_se(level)] = Rule((), least=0, missing=True, optional=True)
+        rules[schema.b(level)] = Rule((group, effect), missing=about.levels[level].time is not None, optional=True)
         rules[schema.b_se(level)] = Rule((group, effect), least=0, missing=True, optional=True)
     return rules
 
@@ -348,8 +353,10 @@ def _derived(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
 
 def _random_effects(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     return {
-        schema.b(level): Rule((*_SAMPLE, schema.group(level), schema.effect(level)), optional=True)
-        for level in about.levels
+        schema.b(level): Rule(
+            (*_SAMPLE, schema.group(level), schema.effect(level)), missing=structure.time is not None, optional=True
+        )
+        for level, structure in about.levels.items()
     }
 
 
