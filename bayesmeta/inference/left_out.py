@@ -207,6 +207,8 @@ class _Variance(NamedTuple):
 
     def of(self, estimate: xr.Dataset) -> float:
         psi, dim = estimate[schema.psi(self.level)], schema.effect(self.level)
+        if not self.effect:  # one variance for all times
+            return float(psi[0, 0])
         return float(psi.sel({dim: self.effect, schema.bis(dim): self.effect}))
 
 
