@@ -13,7 +13,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_names
 from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.estimation import fit_likelihood
-from bayesmeta.estimation.constrained import Function, correlation, entry, maximise_held
+from bayesmeta.estimation.constrained import Function, correlation, decay, entry, maximise_held
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.estimation.objective import Objective
@@ -141,12 +141,12 @@ class _Model:
         distance = at[second] - at[first]
         pair = int(np.argmin(np.abs(distance - np.median(distance))))
         lag = float(distance[pair])
-        held = self._held(number, correlation(int(first[pair]), int(second[pair])), 1.0)
+        held = self._held(number, decay(int(first[pair]), int(second[pair])), 1.0)
         rho = level.structure.own_rho(psi)
         inside = float(np.clip(rho**lag, NEAR_LIMIT, 1 - NEAR_LIMIT))
         low, high, near = (float(r ** (1 / lag)) for r in (NEAR_LIMIT, 1 - NEAR_LIMIT, max(inside - 0.1, inside / 2)))
         estimate = inside ** (1 / lag)
-        target = Target(f"rho[{level.name}]", RHO, estimate, self.fitted, lambda values: held(values**lag), 0.1)
+        target = Target(f"rho[{level.name}]", RHO, estimate, self.fitted, lambda values: held(-lag * np.log(values)), 0.1)
         target.step, target.low, target.high, target.edges = estimate - near, low, high, (0.0, 1.0)
         target.constant = bool(np.isnan(rho))
         return target
