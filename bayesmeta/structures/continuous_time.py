@@ -49,15 +49,15 @@ class ContinuousAutoregressive(Correlated):
             raise SpecError(
                 f"structure '{self.name}' has no positions; bm.specify takes them from the column '{self.time}'"
             )
+        if len(self.positions) != dim:
+            raise SpecError(
+                f"structure '{self.name}' has {len(self.positions)} positions; the level has {dim} random effects"
+            )
         if dim < 2:
             raise SpecError(
                 f"structure '{self.name}' needs at least 2 distinct times, "
                 f"{f'column {self.time!r}' if self.time else 'positions'} has {len(self.positions)}\n"
                 "  use 'id', one variance without a correlation"
-            )
-        if len(self.positions) != dim:
-            raise SpecError(
-                f"structure '{self.name}' has {len(self.positions)} positions; the level has {dim} random effects"
             )
 
     def distances(self) -> np.ndarray:

@@ -99,6 +99,8 @@ def _level(about: Numbers, level: Level) -> str:
     if level.effects == about.spec.outcomes:
         place = about.between(level.name)
         return f"True effects on the {level.dim} outcomes were assumed to vary {place} normally, with {structure}."
+    if level.structure.time is not None:
+        return f"{groups} had a random effect at every time ({level.structure.time}), normal with {structure}."
     if level.dim == 1:
         return f"{groups} had a normally distributed random effect ({effects})."
     return f"{groups} had {level.dim} normally distributed random effects ({effects}) with {structure}."

@@ -76,7 +76,7 @@ def test_a_seed_makes_draws_repeatable():
 @pytest.mark.parametrize("name", sorted(REGISTER))
 def test_every_structure_has_a_prior(name):
     family = REGISTER[name]
-    psi = family(np.eye(3)) if issubclass(family, WithMatrix) else family()
+    psi = family(np.eye(3)) if issubclass(family, WithMatrix) else family(*family.optional and (None, [0, 1, 3]))
     spec = model("PD ~ year + dose", random="1 + year + dose | study", psi=psi)
     priors = resolve(spec)
     beta, taus, rhos = prior_draws(priors, spec, 6, random_seed=1)
