@@ -44,9 +44,7 @@ class Design:
     ('PD', 'AL')
     """
 
-    def __init__(
-        self, parsed: Parsed, frame: pd.DataFrame, positions: Mapping[str, FloatArray] | None = None
-    ) -> None:
+    def __init__(self, parsed: Parsed, frame: pd.DataFrame, positions: Mapping[str, FloatArray] | None = None) -> None:
         self.parsed = parsed
         self._positions = {
             level: _Positions(column, (positions or {})[level]) for level, column in parsed.times.items()

@@ -146,7 +146,9 @@ class _Model:
         inside = float(np.clip(rho**lag, NEAR_LIMIT, 1 - NEAR_LIMIT))
         low, high, near = (float(r ** (1 / lag)) for r in (NEAR_LIMIT, 1 - NEAR_LIMIT, max(inside - 0.1, inside / 2)))
         estimate = inside ** (1 / lag)
-        target = Target(f"rho[{level.name}]", RHO, estimate, self.fitted, lambda values: held(-lag * np.log(values)), 0.1)
+        target = Target(
+            f"rho[{level.name}]", RHO, estimate, self.fitted, lambda values: held(-lag * np.log(values)), 0.1
+        )
         target.step, target.low, target.high, target.edges = estimate - near, low, high, (0.0, 1.0)
         target.constant = bool(np.isnan(rho))
         return target

@@ -22,7 +22,7 @@ MOST_NAMED = 3  # groups whose repeated times are named
 def structures_asked(psi: Any, parsed: Parsed) -> dict[str, Structure]:
     """The structure of every level that the user names, one for all levels or one for each; not yet over effects."""
     having = [level for level, part in zip(parsed.levels, parsed.random, strict=True) if part.text != "0"]
-    by_level = psi if isinstance(psi, dict) else {level: psi for level in having}
+    by_level = psi if isinstance(psi, dict) else dict.fromkeys(having, psi)
     asked: dict[str, Structure] = {}
     for level, written in by_level.items():
         check_name(level, parsed.levels, "psi: no level", "levels")

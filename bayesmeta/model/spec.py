@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, combinations
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -174,6 +174,9 @@ class Spec:
     arm_columns : mapping
         Of every outcome that `bm.effects` computed the columns of the data that it was made from, by what they hold:
         pairs, of the first arm and the second, under "events", "total", "no_events", "mean", "sd" and "n".
+    S_assumed : mapping
+        What was assumed to make S: "words", and of a function of `bm.within` its name, "builder", and its "arguments",
+        None where they are not plain values. Empty where S was given as it is.
     """
 
     y: FloatArray
@@ -195,6 +198,7 @@ class Spec:
     labels: tuple[str, ...] | None = None
     arms: tuple[str, str] | None = None
     arm_columns: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    S_assumed: Mapping[str, Any] = field(default_factory=dict)
 
     # the specification that a results tree holds; set by `tree.specification`, which lies further out
     from_tree: ClassVar[Callable[["xr.DataTree"], "Spec"]]

@@ -20,7 +20,7 @@ from bayesmeta.model.input_columns import kept_columns, taken
 from bayesmeta.model.level_structures import positions_of, shared_times, structures_asked, structures_of, with_times
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
-from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
+from bayesmeta.model.sampling_covariance import assumed_of, read_sampling, sampling_covariance
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.structures.base import Structure
 
@@ -222,6 +222,7 @@ def specify(
         labels=names,
         arms=arms,
         arm_columns=behind,
+        S_assumed=assumed_of(S, S_correlation, parsed.outcomes),
     )
 
 

@@ -39,9 +39,14 @@ _INFERENCE = ("vcov", "df")
 _MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper", *_INFERENCE)
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "ar1": within.ar1,
+    "car1": within.car1,
     "correlated": within.correlated,
+    "gleser_olkin": within.gleser_olkin,
     "greenland_longnecker": within.greenland_longnecker,
     "hamling": within.hamling,
+    "imputed": within.imputed,
+    "shared_arms": within.shared_arms,
+    "vcalc": within.vcalc,
 }
 
 
@@ -355,12 +360,17 @@ def _structures(written: Any, where: str) -> Any:
     if not isinstance(written, Mapping):
         check_type(written, str, where)
         return structures.resolve(written)
-    with_matrix = [name for name, family in structures.REGISTER.items() if family.arguments == ("matrix",)]
-    matrix = [key for key, value in written.items() if key in with_matrix and isinstance(value, list)]
-    if not matrix:
+    families = {name: family for name, family in structures.REGISTER.items() if family.arguments}
+    called = [key for key, value in written.items() if key in families and _is_argument(families[key], value)]
+    if not called:
         return {level: _structures(structure, f"{where}.{level}") for level, structure in written.items()}
-    check_keys(written, matrix[:1], where)
-    return structures.from_json({"name": matrix[0], "matrix": written[matrix[0]]})
+    check_keys(written, called[:1], where)
+    return structures.from_json({"name": called[0], families[called[0]].arguments[0]: written[called[0]]})
+
+
+def _is_argument(family: type[structures.Structure], value: Any) -> bool:
+    """Whether a value is the first argument of a structure, as in {prop = [[1, 0.5], [0.5, 1]]} or {car1 = "month"}."""
+    return isinstance(value, str if family.arguments[0] == "time" else list)
 
 
 def _check_sampling(S: Any, place: Place) -> None:

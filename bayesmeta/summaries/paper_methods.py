@@ -117,6 +117,9 @@ def _correlated(about: Numbers) -> bool:
 def _sampling(about: Numbers) -> str:
     known = "variances and covariances" if _correlated(about) else "variances"
     offset = f"; the offset {about.tree.attrs['offset']} was subtracted" if about.tree.attrs["offset"] else ""
+    if about.spec.S_assumed:
+        words = str(about.spec.S_assumed["words"])
+        return f"The sampling variances were taken as known{offset}; {words}."
     return f"The sampling {known} were taken as known{offset}."
 
 

@@ -25,7 +25,7 @@ from bayesmeta.summaries.variation import tests, variances_table
 from bayesmeta.tree.parameters import RHO, TAU, TAU2, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import is_posterior, own_draws, summarised, tau_draws, unless_constant
 from bayesmeta.tree.response import Scale, measure_of, on_response
-from bayesmeta.tree.specification import group, reading_once
+from bayesmeta.tree.specification import group, reading_once, spec_from_tree
 
 _LONGEST_HEADING = 14
 
@@ -182,6 +182,8 @@ class Summary(Page):
             head.append(("Psi", remarks.structure(tree)))
         levels = bool(tree.attrs["random"] or tree.attrs["groups"])
         head.append(("Data", remarks.counts(tree) if levels else remarks.observations(tree)))
+        if assumed := spec_from_tree(tree).S_assumed:
+            head.append(("Errors", str(assumed["words"])))
         if record.name != "generic":
             head.append(("Measure", record.label))
         if self.used is not None:

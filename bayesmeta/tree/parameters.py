@@ -22,8 +22,8 @@ from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import Structure
 from bayesmeta.tree.posterior_draws import (
     beta_draws,
-    own_draws,
     is_posterior,
+    own_draws,
     psi_draws,
     rho_draws,
     summarised,

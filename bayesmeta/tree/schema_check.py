@@ -80,6 +80,8 @@ def check_attributes(tree: xr.DataTree) -> About:
         raise problem("attribute outcomes", "names none, or one twice")
     if attrs.get("arms", "") and not _is_pair(_json(attrs, "arms")):
         raise problem("attribute arms", "is not a list of two names")
+    if attrs.get("S_assumed", "") and not _is_assumption(_json(attrs, "S_assumed")):
+        raise problem("attribute S_assumed", "does not say in words what was assumed")
     if attrs.get("arm_columns", "") and not _are_columns(_json(attrs, "arm_columns")):
         raise problem("attribute arm_columns", "is not a table of pairs of columns by outcome")
     if not isinstance(psi, dict) or not psi:
@@ -229,6 +231,14 @@ def _sizes(tree: xr.DataTree, about: About) -> dict[str, int]:
         sizes |= {dim: tree[schema.POSTERIOR].sizes[dim] for dim in _SAMPLE if dim in tree[schema.POSTERIOR].sizes}
     sizes.pop(schema.OUTCOME)
     return sizes
+
+
+def _is_assumption(value: Any) -> bool:
+    """Whether these are the words of an assumption, with the builder and its arguments where there are any."""
+    if not isinstance(value, dict) or not {"words"} <= set(value) <= {"words", "builder", "arguments"}:
+        return False
+    known = all(isinstance(value.get(name, ""), str) for name in ("words", "builder"))
+    return known and isinstance(value.get("arguments"), dict | None)
 
 
 def _labels(dim: str, optional: bool = False) -> dict[str, Rule]:

@@ -210,9 +210,7 @@ def siotani(R: FloatArray, pairs: Sequence[tuple[int, int]]) -> FloatArray:
     return np.asarray(V)
 
 
-def _partial(
-    R: FloatArray, at: Sequence[int], every: Sequence[tuple[int, int]]
-) -> tuple[float, FloatArray]:
+def _partial(R: FloatArray, at: Sequence[int], every: Sequence[tuple[int, int]]) -> tuple[float, FloatArray]:
     """The correlation of the first two variables at the others, and its derivatives by all correlations."""
     P = np.linalg.inv(R[np.ix_(at, at)])
     size = np.sqrt(P[0, 0] * P[1, 1])
@@ -251,7 +249,9 @@ def _long(
 ) -> tuple[pd.DataFrame, dict[Any, tuple[FloatArray, list[str]]], dict[Any, float]]:
     """A table of correlations, of every study its matrix with names, and its size."""
     r = column(frame, ri, "ri")
-    first, second = ([label(v) for v in find_column(frame, name, what)] for name, what in ((var1, "var1"), (var2, "var2")))
+    first, second = (
+        [label(v) for v in find_column(frame, name, what)] for name, what in ((var1, "var1"), (var2, "var2"))
+    )
     if not isinstance(ni, str):
         raise SpecError(f"ni is {shown(ni)}; with long data it must be a column")
     n = column(frame, ni, "ni")
@@ -270,8 +270,9 @@ def _long(
             a, b = names.index(first[i]), names.index(second[i])
             if a == b or (a, b) in seen:
                 what = "a variable with itself" if a == b else "a pair that another row has"
-                raise DataError(f"row {frame.index[i]} of study {label(key)} has the correlation of {what}: "
-                                f"{first[i]}, {second[i]}")
+                raise DataError(
+                    f"row {frame.index[i]} of study {label(key)} has the correlation of {what}: {first[i]}, {second[i]}"
+                )
             R[a, b] = R[b, a] = r[i]
             seen |= {(a, b), (b, a)}
         matrices[key], sizes[key] = (R, names), float(means[nfun](n[at]))
@@ -311,9 +312,7 @@ def _matrix(key: Any, M: Any) -> tuple[FloatArray, list[str]]:
     return values, names or [f"x{i + 1}" for i in range(len(values))]
 
 
-def _of_matrices(
-    x: Any, ni: Any
-) -> tuple[pd.DataFrame, dict[Any, tuple[FloatArray, list[str]]], dict[Any, float]]:
+def _of_matrices(x: Any, ni: Any) -> tuple[pd.DataFrame, dict[Any, tuple[FloatArray, list[str]]], dict[Any, float]]:
     studies, sizes = _studies(x, ni)
     records = [
         (key, names[i], names[j], R[i, j])

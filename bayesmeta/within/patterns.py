@@ -67,9 +67,7 @@ class Measured:
                 value = value[0]
             table = isinstance(value, pd.DataFrame)
             what = f"rho of {name}" if both else "rho"
-            self.parts[name] = (
-                Table.of(groups.frame, column, value, name) if table else groups.scalar(value, what)
-            )
+            self.parts[name] = Table.of(groups.frame, column, value, name) if table else groups.scalar(value, what)
 
     def _of(self, name: str, key: Any, at: IntArray) -> FloatArray:
         part = self.parts[name]
@@ -157,7 +155,11 @@ class Reported:
         if lacking.any():
             row, col = (int(index[int(np.argmax(lacking))]) for index in lower)
             place = self.groups.frame.index[at[row]]
-            raise DataError(f"column '{self.names[col]}' (rvars) is missing in row {place} of {self.groups.called(key)}")
+            raise DataError(
+                f"column '{self.names[col]}' (rvars) is missing in row {place} of {self.groups.called(key)}"
+            )
         if not (np.diag(R) > 0).all():
-            raise DataError(f"rvars: the diagonal of {self.groups.called(key)} is not positive; correlations have 1 there")
+            raise DataError(
+                f"rvars: the diagonal of {self.groups.called(key)} is not positive; correlations have 1 there"
+            )
         return R + np.tril(R, -1).T

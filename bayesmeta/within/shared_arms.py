@@ -62,7 +62,10 @@ def shared_arms(
     groups = Groups(frame, group, rows_by_group(frame, group))
     names = [codes_of(frame, name, what) for name, what in ((first, "first"), (second, "second"))]
     texts = [np.array(known, dtype=object)[codes] for codes, known in names]
-    values = [_positive(frame, name, what) for name, what in ((variance_first, "variance_first"), (variance_second, "variance_second"))]
+    values = [
+        _positive(frame, name, what)
+        for name, what in ((variance_first, "variance_first"), (variance_second, "variance_second"))
+    ]
     if (alone := texts[0] == texts[1]).any():
         raise DataError(f"'{first}' and '{second}' are the same arm in {rows(frame, alone)}")
     made = {}
@@ -102,9 +105,7 @@ def _of_arms(name: str, arms: Sequence[str], place: Sequence[Any], values: Seque
     return found
 
 
-def gleser_olkin(
-    data: Any, d: str, group: str, n_treatment: str, n_control: str, rho: Any = None
-) -> AssumedCovariance:
+def gleser_olkin(data: Any, d: str, group: str, n_treatment: str, n_control: str, rho: Any = None) -> AssumedCovariance:
     """Sampling covariances of several standardised mean differences of a study.
 
     Without `rho`, of several treatments against one control group; with `rho`, of several outcomes of the same people.
@@ -156,7 +157,11 @@ def gleser_olkin(
     """
     frame = as_frame(data, "data")
     groups = Groups(frame, group, rows_by_group(frame, group))
-    values, n_t, n_c = column(frame, d, "d"), complete(frame, n_treatment, "n_treatment"), complete(frame, n_control, "n_control")
+    values, n_t, n_c = (
+        column(frame, d, "d"),
+        complete(frame, n_treatment, "n_treatment"),
+        complete(frame, n_control, "n_control"),
+    )
     for name, n in ((n_treatment, n_t), (n_control, n_c)):
         if (n < 2).any():
             raise DataError(f"column '{name}' is less than 2 in {rows(frame, n < 2)}")
@@ -166,7 +171,9 @@ def gleser_olkin(
         one = {n_control: n_c} if correlations is None else {n_control: n_c, n_treatment: n_t}
         for name, n in one.items():
             if np.ptp(n[at]) > 0:
-                raise DataError(f"{groups.called(key)} has one group with {listing(f'{x:g}' for x in n[at])} ('{name}')")
+                raise DataError(
+                    f"{groups.called(key)} has one group with {listing(f'{x:g}' for x in n[at])} ('{name}')"
+                )
         own, eye = values[at], np.eye(len(at), dtype=bool)
         if correlations is None:
             N = n_t[at].sum() + n_c[at[0]]
@@ -177,9 +184,13 @@ def gleser_olkin(
                 raise indefinite(groups.called(key), smallest)
             S = r * (1 / n_t[at[0]] + 1 / n_c[at[0]]) + r**2 * np.outer(own, own) / (2 * (n_t[at[0]] + n_c[at[0]]))
         made[key] = S
-    shared = "share their control group" if rho is None else f"are of the same people, with outcomes that correlate by {rho}"
+    shared = (
+        "share their control group" if rho is None else f"are of the same people, with outcomes that correlate by {rho}"
+    )
     arguments = {"d": d, "group": group, "n_treatment": n_treatment, "n_control": n_control, "rho": rho}
-    return AssumedCovariance(made, f"differences of one {group} {shared} (Gleser and Olkin 2009)", "gleser_olkin", arguments)
+    return AssumedCovariance(
+        made, f"differences of one {group} {shared} (Gleser and Olkin 2009)", "gleser_olkin", arguments
+    )
 
 
 class Multinomial(NamedTuple):
