@@ -105,10 +105,8 @@ def _own_poorly_learnt(tree: xr.DataTree, level: str, structure: Structure, prio
     posterior = own_draws(tree, level, "rho").std(ddof=1)
     if posterior < _LITTLE * prior:
         return []
-    return [
-        f"the data say little about rho[{level}] (prior SD {fixed(prior, 2)}, posterior SD {fixed(posterior, 2)}): not "
-        "to be interpreted"
-    ]
+    sds = f"prior SD {fixed(prior, 2)}, posterior SD {fixed(posterior, 2)}"
+    return [f"the data say little about rho[{level}] ({sds}): not to be interpreted"]
 
 
 def _prior_sds(structure: Structure, priors: LevelPriors, dim: int) -> FloatArray:

@@ -105,7 +105,6 @@ def shared_times(
             f"{listing(observations.row_labels[row] for row in part['row'])})"
             for (code, time), part in again.groupby(["group", "time"], sort=False)
         ]
-        sentences.append(
-            f"several estimates of one {name} at the same '{column}' share a random effect: {listing(places, MOST_NAMED)}"
-        )
+        shared = listing(places, MOST_NAMED)
+        sentences.append(f"several estimates of one {name} at the same '{column}' share a random effect: {shared}")
     return sentences

@@ -167,7 +167,7 @@ class ContinuousAutoregressive(Correlated):
         return float(np.clip(psi[i, j] / (sd[i] * sd[j]), 0.0, 1.0) ** (1 / lag[i, j]))
 
     def lkj(self, dim: int, eta: float) -> Law:
-        """Of two effects at the typical distance: a matrix of all times would have less correlation, the more there are.
+        """Of two effects at the typical distance: a matrix of all times has less correlation, the more there are.
 
         Their correlation r = rho^typical has the density (1 - r^2)^(eta - 1) over (0, 1), whatever the unit of time.
         """
@@ -223,8 +223,8 @@ def increasing(positions: Any, name: str) -> np.ndarray:
     span = float(np.ptp(at)) if len(at) else 0.0
     if len(at) > 1 and not SHORTEST <= span <= LONGEST:
         raise SpecError(
-            f"positions of structure '{name}' span {span:.3g} units of time; rho is a correlation over one unit, and has "
-            f"no digits beyond {SHORTEST:g} to {LONGEST:g}\n  measure time in another unit"
+            f"positions of structure '{name}' span {span:.3g} units of time; rho is a correlation over one unit, and "
+            f"has no digits beyond {SHORTEST:g} to {LONGEST:g}\n  measure time in another unit"
         )
     at.flags.writeable = False
     return at

@@ -110,8 +110,8 @@ def vcalc(
 
     References
     ----------
-    Gleser and Olkin (2009), in The Handbook of Research Synthesis and Meta-Analysis, 2nd edition, chapter 19. Lajeunesse
-    (2011), Ecology 92:2049-2055.
+    Gleser and Olkin (2009), in The Handbook of Research Synthesis and Meta-Analysis, 2nd edition, chapter 19.
+    Lajeunesse (2011), Ecology 92:2049-2055.
 
     Examples
     --------

@@ -65,8 +65,8 @@ def rcalc(
     Returns
     -------
     Correlations
-        `data`, a row for each correlation with `study`, `var1`, `var2`, `yi` and `vi`, rows of long data in their order,
-        those of a matrix as its upper triangle by column; and `S`, to be passed to `bm.specify`.
+        `data`, a row for each correlation with `study`, `var1`, `var2`, `yi` and `vi`, rows of long data in their
+        order, those of a matrix as its upper triangle by column; and `S`, to be passed to `bm.specify`.
 
     Raises
     ------
@@ -158,8 +158,8 @@ def partial_correlations(
 
     Notes
     -----
-    By the delta method from the covariances of the correlations, divided by n - 1, and for Fisher's z by n - 3, less the
-    number of controls.
+    By the delta method from the covariances of the correlations, divided by n - 1, and for Fisher's z by n - 3, less
+    the number of controls.
 
     References
     ----------

@@ -49,9 +49,7 @@ class Measured:
 
     def __init__(self, groups: Groups, obs: str | None, type_: str | None, rho: Any) -> None:
         self.parts: dict[str, Any] = {}
-        self.codes = {
-            name: codes_of(groups.frame, column, name)[0] for name, column in (("obs", obs), ("type", type_)) if column
-        }
+        self.codes = {name: codes_of(groups.frame, of, name)[0] for name, of in (("obs", obs), ("type", type_)) if of}
         both = obs is not None and type_ is not None
         if both and (not isinstance(rho, list | tuple) or len(rho) != 2):
             raise SpecError(
@@ -59,15 +57,15 @@ class Measured:
                 "one type, and that of different types"
             )
         values = dict(zip(("obs", "type"), rho, strict=True)) if both else {"obs" if obs is not None else "type": rho}
-        for name, column in (("obs", obs), ("type", type_)):
-            if column is None:
+        for name, of in (("obs", obs), ("type", type_)):
+            if of is None:
                 continue
             value = values[name]
             if isinstance(value, list | tuple) and len(value) == 1:
                 value = value[0]
             table = isinstance(value, pd.DataFrame)
             what = f"rho of {name}" if both else "rho"
-            self.parts[name] = Table.of(groups.frame, column, value, name) if table else groups.scalar(value, what)
+            self.parts[name] = Table.of(groups.frame, of, value, name) if table else groups.scalar(value, what)
 
     def _of(self, name: str, key: Any, at: IntArray) -> FloatArray:
         part = self.parts[name]

@@ -1,5 +1,8 @@
-"""Effects of one study that share an arm, or the people: contrasts of a network, several treatments against one control,
-several outcomes of the same arms, and the categories of one count."""
+"""Effects of one study that share an arm or the people.
+
+Contrasts of a network, several treatments against one control, several outcomes of the same arms, and the categories of
+one count.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -76,7 +76,8 @@ def test_a_seed_makes_draws_repeatable():
 @pytest.mark.parametrize("name", sorted(REGISTER))
 def test_every_structure_has_a_prior(name):
     family = REGISTER[name]
-    psi = family(np.eye(3)) if issubclass(family, WithMatrix) else family(*family.optional and (None, [0, 1, 3]))
+    given = {"matrix": np.eye(3), "positions": [0, 1, 3]}
+    psi = family(**{name: given[name] for name in family.arguments if name in given})
     spec = model("PD ~ year + dose", random="1 + year + dose | study", psi=psi)
     priors = resolve(spec)
     beta, taus, rhos = prior_draws(priors, spec, 6, random_seed=1)
