@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bayesmeta.errors import SpecError as SpecError
     from bayesmeta.estimation.fit import fit as fit
     from bayesmeta.estimation.fit_many import fit_many as fit_many
+    from bayesmeta.inference.assumed_correlation import rho_sensitivity as rho_sensitivity
     from bayesmeta.inference.bootstrap import bootstrap as bootstrap
     from bayesmeta.inference.confint import confint as confint
     from bayesmeta.inference.drop_add import add1 as add1
@@ -84,6 +85,7 @@ _NAMES = {
     ),
     "estimation.fit": ("fit",),
     "tree.heterogeneity": ("heterogeneity",),
+    "inference.assumed_correlation": ("rho_sensitivity",),
     "inference.bootstrap": ("bootstrap",),
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),

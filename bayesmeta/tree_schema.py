@@ -133,7 +133,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "measure": 'the effect measure, such as "logor", or ""',
     "arms": 'names of the two arms that effects compare (JSON), or ""',
     "arm_columns": 'of every outcome of `bm.effects` the columns that it was made from (JSON), or ""',
-    "S_assumed": 'what was assumed to make S, in `words`, and the `builder` of `bm.within` with `arguments` (JSON), or ""',
+    "S_assumed": 'what was assumed to make S: `words`, and the `builder` of `bm.within` with `arguments` (JSON), or ""',
     "notes": "what was assumed when the model was specified (JSON)",
     INFERENCE: "of a fit by a model file that says so: `vcov` and `df` of its coefficients (JSON)",
     "created_at": "when it was computed, UTC",

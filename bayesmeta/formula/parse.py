@@ -199,7 +199,8 @@ def timed(parsed: Parsed, times: Mapping[str, str | None], columns: Sequence[str
         if len(parsed.outcomes) > 1:
             raise SpecError(
                 f"psi of level '{level}' has an effect for each time in '{column}', which needs one outcome; the "
-                f"formula has {len(parsed.outcomes)}\n  with a column for each time give their times instead: positions=[...]"
+                f"formula has {len(parsed.outcomes)}\n"
+                "  with a column for each time give their times instead: positions=[...]"
             )
         if column in (*parsed.outcomes, *parsed.group_columns):
             what = "an outcome" if column in parsed.outcomes else "a column of groups"

@@ -10,7 +10,6 @@ from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.model_priors import log_prior, prior_draws
 from bayesmeta.priors.prior import Prior, Priors
 from bayesmeta.structures.base import REGISTER
-from bayesmeta.structures.known import WithMatrix
 from tests.priors.test_defaults import S2, YEAR, model
 
 SPEC = model("PD + AL ~ year", S2, random="1 | study/arm", psi={"study": "unstr", "arm": "cs"})
