@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayesmeta import within
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_is, check_probability, is_number, listing, shown
+from bayesmeta._validation import check_probability, is_number, listing, shown
 from bayesmeta.arrays import as_numbers
 from bayesmeta.columns import group_labels, label
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, DataError, SpecError, warn
@@ -159,10 +159,10 @@ def _assumed(spec: Spec) -> tuple[Builder, str]:
             )
         name = spec.levels[0].name
         return _constant(spec, spec.levels[0].index), f"sampling errors of one {name} correlate by rho"
-    words, builder, arguments = (record.get(name) for name in ("words", "builder", "arguments"))
+    words, builder, arguments = record["words"], record.get("builder"), record.get("arguments") or {}
     if builder == "S_correlation":
         return _constant(spec, spec.row), "sampling errors of the outcomes of a row correlate by rho"
-    varied = [name for name in VARIED if is_number((arguments or {}).get(name))]
+    varied = [name for name in VARIED if is_number(arguments.get(name))]
     if not varied or not hasattr(within, str(builder)):
         raise SpecError(
             f"no single correlation was assumed that could vary: {words}\n  give S as a function of rho, such as "
@@ -197,14 +197,18 @@ def _constant(spec: Spec, code: IntArray) -> Builder:
 
     def build(rho: float) -> tuple[IntArray, IntArray, FloatArray]:
         if (smallest := min(1 - rho, 1 + (largest - 1) * rho)) < SMALLEST:
-            raise indefinite(f"{label_of} (rho={rho:g})", smallest)
+            raise indefinite(label_of, smallest, rho)
         return row, col, size * np.where(row == col, 1.0, rho)
 
     return build
 
 
 def _given(spec: Spec, S: Any) -> Builder:
-    check_is(S, Callable, "S", "a function of rho, such as lambda rho: bm.within.correlated(data, 'v', rho, 'study')")
+    if not callable(S):
+        raise SpecError(
+            f"S is {shown(S)}; it must be a function of rho, such as lambda rho: bm.within.correlated(data, 'v', rho, "
+            "'study')"
+        )
     labels = pd.Series([spec.levels[0].labels[g][0] for g in spec.levels[0].index], dtype=object)
 
     def build(rho: float) -> Any:
@@ -249,7 +253,9 @@ def _by_labels(spec: Spec, made: Mapping[Any, FloatArray], labels: pd.Series) ->
         obs, inside = position[at][kept], M[np.ix_(kept, kept)]
         i, j = np.tril_indices(len(obs))
         low, high = np.minimum(obs[i], obs[j]), np.maximum(obs[i], obs[j])
-        rows.append(high), cols.append(low), values.append(inside[i, j])
+        rows.append(high)
+        cols.append(low)
+        values.append(inside[i, j])
         seen[obs] = True
     if not seen.all():
         row = spec.row_labels[spec.row[int(np.argmin(seen))]]

@@ -100,11 +100,11 @@ def shared_times(
         again = frame[frame.duplicated(["group", "time"], keep=False)]
         if again.empty:
             continue
-        places = [
-            f"{name} {'/'.join(groups.labels[int(code)])} at {label(time)} (rows "
-            f"{listing(observations.row_labels[row] for row in part['row'])})"
-            for (code, time), part in again.groupby(["group", "time"], sort=False)
-        ]
+        places = []
+        for _, part in again.groupby(["group", "time"], sort=False):
+            group, time = int(part["group"].iloc[0]), label(float(part["time"].iloc[0]))
+            of_rows = listing(observations.row_labels[row] for row in part["row"])
+            places.append(f"{name} {'/'.join(groups.labels[group])} at {time} (rows {of_rows})")
         shared = listing(places, MOST_NAMED)
         sentences.append(f"several estimates of one {name} at the same '{column}' share a random effect: {shared}")
     return sentences

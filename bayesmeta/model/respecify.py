@@ -55,7 +55,7 @@ def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
     raw = frame[list(dict.fromkeys((*spec.data.columns, *parsed.columns)))]
     _check_complete(spec, parsed, raw)
     rows = raw.loc[spec.kept]
-    design = Design(parsed, rows, {v.name: v.structure.positions for v in spec.levels if v.structure.time is not None})
+    design = Design(parsed, rows, spec.positions)
     unit = (np.cumsum(spec.kept) - 1)[spec.row]
     X = design.fixed(rows)[unit, spec.outcome_index]
     basis = check_rank(X, design.coef)

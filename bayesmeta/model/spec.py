@@ -229,8 +229,7 @@ class Spec:
         """Rebuilds X and Z for other rows, with what the kept rows taught it (knots, categories)."""
         columns = list(self.data.columns)
         parsed = timed(parse(self.terms, columns), {v.name: v.structure.time for v in self.levels}, columns)
-        positions = {v.name: v.structure.positions for v in self.levels if v.structure.time is not None}
-        design = Design(parsed, self.data.loc[self.kept], positions)
+        design = Design(parsed, self.data.loc[self.kept], self.positions)
         held = [("coefficients", design.coef, self.coef)]
         held += [(f"effects of level '{v.name}'", design.effects(v.name), v.effects) for v in self.levels]
         for what, rebuilt, stored in held:
@@ -240,6 +239,12 @@ class Spec:
                     f"  stored: {listing(stored, 12)}"
                 )
         return design
+
+    @property
+    def positions(self) -> dict[str, FloatArray]:
+        """The times of every level that has an effect for each."""
+        known = ((level.name, level.structure) for level in self.levels)
+        return {name: of.positions for name, of in known if of.time is not None and of.positions is not None}
 
     @cached_property
     def statistics(self) -> kernel.Statistics:

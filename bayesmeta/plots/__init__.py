@@ -6,6 +6,7 @@ panel return matplotlib axes, those with several an array of them; either has th
 """
 
 from bayesmeta._validation.calls import explain
+from bayesmeta.plots.assumed_correlation_curves import rho_sensitivity as rho_sensitivity
 from bayesmeta.plots.bubble import bubble as bubble
 from bayesmeta.plots.caterpillar import caterpillar as caterpillar
 from bayesmeta.plots.compare import compare as compare
@@ -39,6 +40,7 @@ __all__ = [
     "orchard",
     "prior_posterior",
     "profile",
+    "rho_sensitivity",
     "sensitivity",
     "simulation",
     "structure",

@@ -190,8 +190,10 @@ class ContinuousAutoregressive(Correlated):
         return np.asarray(np.exp(-self.decay(_share(xi[-1])) * lag))
 
     def holds(self, other: Structure, dim: int, same_order: bool) -> bool:
-        if isinstance(other, ContinuousAutoregressive) and not np.array_equal(self.positions, other.positions):
-            return False
+        if isinstance(other, ContinuousAutoregressive):
+            own, theirs = (None if each.positions is None else each.positions.tolist() for each in (self, other))
+            if own != theirs:
+                return False
         return super().holds(other, dim, same_order)
 
     def to_json(self) -> dict[str, Any]:

@@ -123,7 +123,8 @@ class Summary(Page):
         for level, effect, other, rho in self._correlations():
             frame.loc[(level, effect), f"rho[{other}]"] = rho
         for level in self._with_own_parameters:
-            frame.loc[[level], RHO] = self.table.loc[f"{RHO}[{level}]", "estimate"]
+            own = frame.index.get_level_values("level") == level
+            frame.loc[own, RHO] = float(self.table["estimate"][f"{RHO}[{level}]"])
         if not self.variances:
             return frame
         if is_posterior(self.tree):
@@ -248,7 +249,8 @@ class Summary(Page):
         kind = TAU2 if self.variances else TAU
         rows = [(f"{kind}{name}", *_cells(frame.loc[effect], size)) for effect, name in names.items()]
         label = f"{RHO}[{level}]"
-        rows.append((label, *_cells(self.table.loc[label].rename({"estimate": size}), size)))
+        rho: pd.Series = self.table.T[label]
+        rows.append((label, *_cells(rho.rename({"estimate": size}), size)))
         return Table(title, (size, self._spread, "lower", "upper"), tuple(rows))
 
     @property

@@ -115,10 +115,12 @@ def of_correlations(
     correlation: Callable[[Any, IntArray], FloatArray],
     check: bool = True,
     repair: Callable[[FloatArray], FloatArray] | None = None,
+    rho: Mapping[Any, float] | None = None,
 ) -> dict[Any, FloatArray]:
     """The covariances of every group from its correlations, which must be positive definite where variances are known.
 
-    repair : makes a matrix positive definite that is not.
+    repair : makes a matrix positive definite that is not. rho : of every group the number to which its correlations
+    are in proportion, where there is one.
     """
     sd, made = np.sqrt(variances), {}
     for key, at in groups.rows.items():
@@ -131,19 +133,25 @@ def of_correlations(
                 R = R.copy()
                 R[np.ix_(known, known)] = repair(inside)
             elif smallest < SMALLEST:
-                raise indefinite(groups.called(key), smallest)
+                raise indefinite(groups.called(key), smallest, None if rho is None else rho[key])
         made[key] = R * np.outer(sd[at], sd[at])
     return made
 
 
-def indefinite(name: str, smallest: float) -> DataError:
-    """Of correlations R, all shrunk by t: the eigenvalues are 1 + t (those of R less 1), so t must stay below 1 / (1 -
-    the smallest)."""
+def indefinite(name: str, smallest: float, rho: float | None = None) -> DataError:
+    """About correlations R whose smallest eigenvalue is not positive, with the nearest that are possible.
+
+    All shrunk by t they have the eigenvalues 1 + t (those of R less 1), so t must stay below 1 / (1 - the smallest).
+
+    rho : the one number that all are in proportion to, where there is one.
+    """
     factor = 1 / (1 - smallest)
+    nearest = f"the nearest valid ones are less than {factor:.4g} times these"
+    if rho is not None:
+        nearest = f"with rho {rho:g}; the nearest valid rho is {factor * rho:.4g}"
     return DataError(
-        f"the correlations assumed in {name} are not those of any data: the smallest eigenvalue of their matrix is "
-        f"{smallest:.3g}\n  the nearest valid ones are less than {factor:.4g} times these; or repair them "
-        "(nearpd=True, bm.within.nearest)"
+        f"the correlations assumed in {name} are not those of any data, {nearest}\n  the smallest eigenvalue of their "
+        f"matrix is {smallest:.3g}; nearpd=True of bm.within.vcalc, or bm.within.nearest, repairs a matrix"
     )
 
 

@@ -136,20 +136,20 @@ def vcalc(
             raise SpecError(f"rvars has the correlations themselves; leave out {listing(others)}")
         reported = Reported(groups, rvars)
         parts: list[Any] = [reported]
-        words = f"correlations of sampling errors were taken from {listing(rvars)}"
+        words, one = f"correlations of sampling errors were taken from {listing(rvars)}", None
     else:
         _check_pairs(given, rho, phi)
         measured = Measured(groups, obs, type, rho)
         people = People(groups, given, phi)
         parts = [measured, people]
-        words = _words(cluster, obs, type, rho, given, phi)
+        words, one = _words(cluster, obs, type, rho, given, phi), measured.one
     apart = None if subgroup is None else codes_of(frame, subgroup, "subgroup")[0]
 
     def correlation(key: Any, at: IntArray) -> FloatArray:
         R = np.prod([part(key, at) for part in parts], axis=0)
         return np.asarray(R if apart is None else R * (apart[at][:, None] == apart[at]))
 
-    made = of_correlations(groups, variances, correlation, checkpd or nearpd, nearest if nearpd else None)
+    made = of_correlations(groups, variances, correlation, checkpd or nearpd, nearest if nearpd else None, one)
     arguments = {"vi": vi, "cluster": cluster, "subgroup": subgroup, **columns, "rho": rho, "phi": phi}
     arguments |= {"rvars": rvars, "checkpd": checkpd, "nearpd": nearpd}
     return AssumedCovariance(made, words, "vcalc", arguments)
@@ -244,7 +244,8 @@ def imputed(
         np.fill_diagonal(R, 1.0)
         return np.asarray(R)
 
-    made = of_correlations(groups, variances, correlation)
+    one = constant if table is None and ar1 is None else None
+    made = of_correlations(groups, variances, correlation, rho=one)
     if table is not None:
         how = f" as in a table of '{pattern}'"
     else:

@@ -4,7 +4,7 @@ The asymptotic covariance of two correlations of one sample is that of Olkin and
 Finn (1990, 1995) for meta-analysis.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
@@ -262,7 +262,11 @@ def _long(
     groups = {1: np.arange(len(frame))} if study is None else rows_by_group(frame, study)
     matrices: dict[Any, tuple[FloatArray, list[str]]] = {}
     sizes, of_row = {}, np.empty(len(frame), dtype=object)
-    means = {"min": np.min, "harmonic": lambda x: 1 / np.mean(1 / x), "mean": np.mean}
+    means: dict[str, Callable[[FloatArray], Any]] = {
+        "min": np.min,
+        "harmonic": lambda x: 1 / np.mean(1 / x),
+        "mean": np.mean,
+    }
     for key, at in groups.items():
         names = sorted({name for i in at for name in (first[i], second[i])})
         R, seen = np.where(np.eye(len(names), dtype=bool), 1.0, np.nan), set[tuple[int, int]]()
@@ -289,7 +293,7 @@ def _studies(x: Any, ni: Any) -> tuple[dict[Any, tuple[FloatArray, list[str]]], 
         raise SpecError("no correlation matrix is given")
     sizes = {}
     for key in matrices:
-        size = ni.get(key) if isinstance(ni, Mapping) else ni
+        size: Any = ni.get(key) if isinstance(ni, Mapping) else ni
         if not is_number(size) or not float(size) >= FEWEST:
             raise DataError(f"ni of study {label(key)} is {shown(size)}; it must be a number of at least {FEWEST}")
         sizes[key] = float(size)

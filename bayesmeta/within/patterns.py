@@ -67,6 +67,12 @@ class Measured:
             what = f"rho of {name}" if both else "rho"
             self.parts[name] = Table.of(groups.frame, of, value, name) if table else groups.scalar(value, what)
 
+    @property
+    def one(self) -> dict[Any, float] | None:
+        """Of every group the number to which all correlations are in proportion; None where there are several."""
+        (part, *others) = self.parts.values() or [None]
+        return part if isinstance(part, dict) and not others else None
+
     def _of(self, name: str, key: Any, at: IntArray) -> FloatArray:
         part = self.parts[name]
         if isinstance(part, Table):

@@ -184,7 +184,7 @@ def gleser_olkin(data: Any, d: str, group: str, n_treatment: str, n_control: str
         else:
             r = np.where(eye, 1.0, correlations[key])
             if (smallest := float(np.linalg.eigvalsh(r)[0])) < 1e-10:
-                raise indefinite(groups.called(key), smallest)
+                raise indefinite(groups.called(key), smallest, correlations[key])
             S = r * (1 / n_t[at[0]] + 1 / n_c[at[0]]) + r**2 * np.outer(own, own) / (2 * (n_t[at[0]] + n_c[at[0]]))
         made[key] = S
     shared = (
