@@ -70,12 +70,12 @@ def rho_sensitivity(
     asked = ["beta", "tau"] if parameters is None else check_names(parameters, "parameters")
     for name in asked if parameters is not None else []:
         check_parameter(name, kinds.index, kinds.unique())
-    drawn = [name for name, kind in kinds.items() if name in asked or kind in asked]
+    drawn = [str(name) for name, kind in kinds.items() if name in asked or kind in asked]
     panels = panel_axes(axes, drawn, _HEIGHT)
     for ax, name in zip(panels, drawn, strict=True):
         own = table[table["parameter"] == name].sort_values("rho")
         _draw(ax, own)
-        ax.set_title(plain(str(name)), fontsize=style.TEXT)
+        ax.set_title(plain(name), fontsize=style.TEXT)
         first = name == drawn[0]
         notes = [_legend(own, table.attrs)] if first else []
         label_below(ax, "Assumed correlation", notes)

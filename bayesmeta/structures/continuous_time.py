@@ -215,7 +215,7 @@ def _share(angle: Any) -> Any:
 def increasing(positions: Any, name: str) -> np.ndarray:
     """Times as floats, after a check that they are finite, increase, and are measured in a unit that fits them."""
     at = np.array(as_numbers(positions, f"positions of structure '{name}'", SpecError), dtype=float)
-    if at.ndim != 1 or not np.isfinite(at).all():
+    if at.ndim != 1 or not len(at) or not np.isfinite(at).all():
         raise SpecError(f"positions of structure '{name}' have shape {at.shape}; give a list of finite numbers")
     if (steps := np.diff(at)).size and steps.min() <= 0:
         where = int(np.argmin(steps))

@@ -19,14 +19,17 @@ class AssumedCovariance(dict[Any, FloatArray]):
 
     A dict {label of the group: (rows, rows) matrix in the order of the data}, as `bm.specify` takes it for `S`.
 
-    Attributes
+    Parameters
     ----------
+    matrices : mapping
+        The matrices by label.
     words : str
         What was assumed, in a sentence without its full stop; specifications, summaries and methods texts have it.
     builder : str
         Name of the function of `bm.within` that made them.
-    arguments : dict
-        Its arguments but the data, as plain values; None where they are not plain.
+    arguments : mapping or None
+        Its arguments but the data. They are kept where all are plain values, so that `bm.rho_sensitivity` can make the
+        matrices of another correlation.
     """
 
     def __init__(
@@ -153,6 +156,13 @@ def indefinite(name: str, smallest: float, rho: float | None = None) -> DataErro
         f"the correlations assumed in {name} are not those of any data, {nearest}\n  the smallest eigenvalue of their "
         f"matrix is {smallest:.3g}; nearpd=True of bm.within.vcalc, or bm.within.nearest, repairs a matrix"
     )
+
+
+def check_column(name: Any, what: str) -> str:
+    """The name of a column, which must be text."""
+    if not isinstance(name, str):
+        raise SpecError(f"{what} is {shown(name)}; it must be the name of a column")
+    return name
 
 
 def check_variances(frame: pd.DataFrame, name: str, what: str) -> FloatArray:

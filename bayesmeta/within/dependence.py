@@ -12,6 +12,7 @@ from bayesmeta.errors import DataError, SpecError
 from bayesmeta.within.assumed import (
     AssumedCovariance,
     Groups,
+    check_column,
     check_variances,
     codes_of,
     complete,
@@ -129,7 +130,7 @@ def vcalc(
     groups = Groups(frame, cluster, rows_by_group(frame, cluster))
     columns = {"obs": obs, "type": type, "time1": time1, "time2": time2, "grp1": grp1, "grp2": grp2}
     columns |= {"w1": w1, "w2": w2}
-    given = {name: value for name, value in columns.items() if value is not None}
+    given = {name: check_column(value, name) for name, value in columns.items() if value is not None}
     if rvars is not None:
         if given or rho is not None or phi is not None:
             others = [*given, *(["rho"] if rho is not None else []), *(["phi"] if phi is not None else [])]

@@ -26,8 +26,12 @@ SampleSize = Literal["min", "harmonic", "mean"]
 class Correlations(NamedTuple):
     """Correlations as estimates.
 
-    data : one row for each pair: the study, the two variables, `r` or `z`, and its variance.
-    S : their sampling covariances, a matrix for each study.
+    Parameters
+    ----------
+    data : DataFrame
+        One row for each pair: `study`, the two variables `var1` and `var2`, `yi` and its variance `vi`.
+    S : AssumedCovariance
+        Their sampling covariances, a matrix for each study.
     """
 
     data: pd.DataFrame

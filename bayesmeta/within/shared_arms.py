@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_names, listing
+from bayesmeta._validation import check_names, listing, shown
 from bayesmeta.columns import as_frame, column, rows, rows_by_group
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.within.assumed import AssumedCovariance, Groups, codes_of, complete, indefinite
@@ -199,8 +199,12 @@ def gleser_olkin(data: Any, d: str, group: str, n_treatment: str, n_control: str
 class Multinomial(NamedTuple):
     """Shares of categories, or their log odds against one of them.
 
-    y : (n, k) table with the columns of the counts, those against a reference without it.
-    S : (n, k, k) sampling covariances.
+    Parameters
+    ----------
+    y : DataFrame
+        (n, k), with the columns of the counts; those against a reference without it.
+    S : array
+        (n, k, k) sampling covariances.
     """
 
     y: pd.DataFrame
@@ -257,8 +261,8 @@ def multinomial(data: Any, counts: Sequence[str], reference: str | None = None) 
     names = check_names(counts, "counts")
     if len(names) < 2 or len(set(names)) < len(names):
         raise SpecError(f"counts is {listing(names)}; it must name at least two different columns")
-    if reference is not None and reference not in names:
-        raise SpecError(f"reference is '{reference}', which is none of counts: {listing(names)}")
+    if reference is not None and (not isinstance(reference, str) or reference not in names):
+        raise SpecError(f"reference is {shown(reference)}, which is none of counts: {listing(names)}")
     x = np.column_stack([_positive(frame, name, "counts") for name in names])
     if (fractional := (x != np.round(x)).any(axis=1)).any():
         raise DataError(f"counts are not whole numbers in {rows(frame, fractional)}")

@@ -116,6 +116,10 @@ AT = Kind(
 )
 SEVERAL_FITS = Kind(is_fit, ("T2", "NULL", "SPEC"))
 UNUSED_COLUMNS = ("np", "D")
+NONE = Kind(lambda value: value is None)  # of arguments that need others beside them
+COLUMNS = (*"yvxgf", "y2", "v2")
+TIME = column("x", "y", "v", "y2", "v2")
+CORRELATION = Kind(real(-1, 1).admits, ("[0.5, 0.5]", "{'a': 0.5}", "'f'", "1", "-1", "np.eye(2)"))
 
 SANDWICHES = ("model", "CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3")
 
@@ -202,6 +206,18 @@ _DOSE_CALL = Call(
 _COUNT_CALL = Call({"data": "E", "events": "('e', 'c')", "total": "('n', 'm')"}, _COUNTS)
 _MEAN_CALL = Call({"data": "E", "mean": "('a', 'b')", "sd": "('s', 't')", "n": "('n', 'm')"}, _MEANS)
 _MATRIX = Call({"matrix": "[[1.0]]"}, {"matrix": numbers((1, 1), (2, 2), (0, 0), (0,))}, ("matrix",))
+_ARMS = {"data": "E", "group": "'t'"}
+_TIMES = Call(
+    {"time": "'x'"},
+    {
+        "time": Kind(lambda value: value is None or (isinstance(value, str) and value.strip() != "")),
+        "positions": Kind(
+            lambda value: value is None or (numbers((3,)).admits(value) and bool((np.diff(value) > 0).all())),
+            ("[1, 1]", "[2, 1]", "['a', 'b']", "[0, 1e9]", "[[1, 2]]", "[1, np.nan]"),
+        ),
+    },
+    slow=True,
+)
 _SCALE = Call({"scale": "0.5"}, {"scale": real(0)})
 _SAMPLES = {"spec": SPEC, **_SAMPLER}
 
@@ -414,6 +430,19 @@ CALLS: dict[str, Call] = {
         },
     ),
     "leave_one_out": Call(_TREE, {"tree": FIT, "by": BY_ROW, "prob": PROBABILITY, "scale": optional(words("model"))}),
+    "rho_sensitivity": Call(
+        {"spec": "SPEC", "rho": "[0.0, 0.5]"},
+        {
+            "spec": SPEC,
+            "rho": Kind(lambda value: False, ("[1]", "[]", "0.5", "'0.5'", "[0.5, 0.5]", "[None]", "{0.5: 1}")),
+            "S": NONE,
+            "method": METHODS,
+            "prob": PROBABILITY,
+            "robust": words("CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "model"),
+            **_TESTED,
+        },
+        slow=True,
+    ),
     "cumulative": Call(
         _TREE,
         {
@@ -507,6 +536,63 @@ CALLS: dict[str, Call] = {
             "position": optional(column("x", "y", "v", "y2", "v2")),
         },
     ),
+    "within.car1": Call(
+        {"data": "D", "variance": "'v'", "rho": "0.5", "group": "'g'", "time": "'x'"},
+        {
+            "data": TABLE,
+            "variance": column("v", "v2"),
+            "rho": real(0, 1, closed=True),
+            "group": column(*COLUMNS),
+            "time": TIME,
+        },
+    ),
+    "within.vcalc": Call(
+        {"data": "D", "vi": "'v'", "cluster": "'g'", "obs": "'f'", "rho": "0.5"},
+        {
+            "data": TABLE,
+            "vi": Kind(lambda value: column("v", "v2").admits(value) or real(0).admits(value), ("'g'", "'zz'", "-1")),
+            "cluster": Kind(lambda value: isinstance(value, str) and value == "g"),
+            "obs": column("f", *"yvx", "y2", "v2"),
+            "rho": CORRELATION,
+            "subgroup": optional(column(*COLUMNS)),
+            **dict.fromkeys(("phi", "rvars", "type", "time1", "time2", "grp2", "w1", "w2"), NONE),
+            **dict.fromkeys(("checkpd", "nearpd"), BOOLEAN),
+        },
+    ),
+    "within.imputed": Call(
+        {"data": "D", "variance": "'v'", "group": "'g'", "rho": "0.5"},
+        {
+            "data": TABLE,
+            "variance": column("v", "v2"),
+            "group": column(*COLUMNS),
+            "rho": CORRELATION,
+            "subgroup": optional(column(*COLUMNS)),
+            **dict.fromkeys(("ar1", "time", "pattern"), NONE),
+            "smooth": BOOLEAN,
+        },
+    ),
+    "within.shared_arms": Call(
+        {**_ARMS, "first": "'e'", "second": "'n'", "variance_first": "'a'", "variance_second": "'b'"},
+        {"data": COUNT_TABLE, **dict.fromkeys(("variance_first", "variance_second"), column(*COUNTS))},
+        slow=True,
+    ),
+    "within.gleser_olkin": Call(
+        {**_ARMS, "d": "'a'", "n_treatment": "'n'", "n_control": "'m'"},
+        {"data": COUNT_TABLE, **dict.fromkeys(("d", "n_treatment", "n_control"), column(*COUNTS))},
+        slow=True,
+    ),
+    "within.multinomial": Call(
+        {"data": "E", "counts": "['e', 'c']"}, {"data": COUNT_TABLE, "reference": optional(words("e", "c"))}, slow=True
+    ),
+    "within.rcalc": Call(
+        {"x": "np.eye(3)", "ni": "9"},
+        {"ni": real(5, closed=True), "rtoz": BOOLEAN, "nfun": words("min", "harmonic", "mean"), "study": NONE},
+    ),
+    "within.partial_correlations": Call(
+        {"matrices": f"pd.DataFrame(np.eye(3), {list('abc')}, {list('abc')})", "ni": "9"}
+        | {"pairs": "[('a', 'b')]", "given": "'c'"},
+        {"ni": real(5, closed=True), "rtoz": BOOLEAN},
+    ),
     "within.greenland_longnecker": _DOSE_CALL,
     "within.hamling": _DOSE_CALL,
     "structures.resolve": Call({"structure": "'cs'"}, {"structure": STRUCTURES}),
@@ -520,6 +606,8 @@ CALLS: dict[str, Call] = {
         },
     ),
     "structures.Fixed": _MATRIX,
+    "structures.CAR1": _TIMES,
+    "structures.HetCAR1": _TIMES,
     "structures.Proportional": _MATRIX,
     "structures.KnownCorrelation": _MATRIX,
     "Prior": Call(
@@ -687,6 +775,7 @@ CALLS: dict[str, Call] = {
     ),
     "plots.loo_pit_values": Call({"tree": "T"}, {"tree": Kind(lambda value: False)}, slow=True),
     "plots.sensitivity": Call({"dataset": "PROFILE"}, {"dataset": EVERY_ROW, "parameters": EVERY_ROW}, slow=True),
+    "plots.rho_sensitivity": Call({"table": "D"}, {"table": EVERY_ROW}, slow=True),
     "plots.simulation": Call({"table": "D"}, {"table": EVERY_ROW}, slow=True),
 }
 

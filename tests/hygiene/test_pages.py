@@ -43,6 +43,10 @@ def test_limits_are_those_of_the_package(reference):
     assert not run_page("limits.md", reference).failures
 
 
+def test_the_page_on_dependence_prints_what_it_says(reference):
+    assert not run_page("dependence.md", reference).failures
+
+
 def test_measured_cells(coming_from):
     assert not [f"{line}\nnow: {row.line}" for line, row in coming_from.rows.items() if not row.holds]
 
