@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmeta._validation import is_label, shown
+from bayesmeta._validation import shown
 from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import Law, Structure, over_data_sets, register
@@ -33,7 +33,7 @@ class ContinuousAutoregressive(Correlated):
     own_parameters = True
 
     def __init__(self, time: str | None = None, positions: Any = None) -> None:
-        if time is not None and (not is_label(time) or not isinstance(time, str)):
+        if time is not None and not (isinstance(time, str) and time.strip()):
             raise SpecError(f"time of structure '{self.name}' is {shown(time)}; it must be the name of a column")
         if time is None and positions is None:
             call = f"bm.structures.{type(self).__name__}({self.call})"

@@ -16,7 +16,7 @@ from bayesmeta._validation import check_correlation
 from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.within.assumed import AssumedCovariance, check_variances, in_range
+from bayesmeta.within.assumed import AssumedCovariance, check_column, check_variances, in_range
 
 FLOOR = 1e-8  # smallest eigenvalue that `nearest` leaves, on the correlation scale
 PROJECTIONS = 10_000
@@ -147,6 +147,7 @@ def car1(data: Any, variance: str, rho: float, group: str, time: str) -> Assumed
            [1., 4.]])}
     """
     in_range(rho, "rho", low=0.0)
+    check_column(time, "time")
     return _in_sequence(as_frame(data, "data"), variance, rho, group, time, "car1")
 
 

@@ -49,7 +49,8 @@ class Measured:
 
     def __init__(self, groups: Groups, obs: str | None, type_: str | None, rho: Any) -> None:
         self.parts: dict[str, Any] = {}
-        self.codes = {name: codes_of(groups.frame, of, name)[0] for name, of in (("obs", obs), ("type", type_)) if of}
+        columns = {name: of for name, of in (("obs", obs), ("type", type_)) if of is not None}
+        self.codes = {name: codes_of(groups.frame, of, name)[0] for name, of in columns.items()}
         both = obs is not None and type_ is not None
         if both and (not isinstance(rho, list | tuple) or len(rho) != 2):
             raise SpecError(
@@ -57,9 +58,7 @@ class Measured:
                 "one type, and that of different types"
             )
         values = dict(zip(("obs", "type"), rho, strict=True)) if both else {"obs" if obs is not None else "type": rho}
-        for name, of in (("obs", obs), ("type", type_)):
-            if of is None:
-                continue
+        for name, of in columns.items():
             value = values[name]
             if isinstance(value, list | tuple) and len(value) == 1:
                 value = value[0]

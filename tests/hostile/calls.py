@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,14 @@ def are_columns(value: object) -> bool:
         return all(isinstance(each, str | Mapping) and are_columns(each) for each in value.values())
     one = value in ("y", "v", "x", "g", "f") if isinstance(value, str) else False
     return one or (isinstance(value, list | tuple) and (not value or names("y", "v", "x", "g", "f").admits(value)))
+
+
+def is_increasing(value: object) -> bool:
+    """Whether these are times in order."""
+    if isinstance(value, np.ndarray | pd.Series | xr.DataArray):
+        value = np.asarray(value).tolist()
+    listed = list(value) if isinstance(value, list | tuple) else []
+    return bool(listed) and all(map(is_number, listed)) and all(a < b for a, b in pairwise(listed))
 
 
 JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
@@ -212,7 +221,7 @@ _TIMES = Call(
     {
         "time": Kind(lambda value: value is None or (isinstance(value, str) and value.strip() != "")),
         "positions": Kind(
-            lambda value: value is None or (numbers((3,)).admits(value) and bool((np.diff(value) > 0).all())),
+            lambda value: value is None or is_increasing(value),
             ("[1, 1]", "[2, 1]", "['a', 'b']", "[0, 1e9]", "[[1, 2]]", "[1, np.nan]"),
         ),
     },
