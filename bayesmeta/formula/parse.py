@@ -93,13 +93,13 @@ class Parsed:
 
     @cached_property
     def predictors(self) -> tuple[str, ...]:
-        """Raw columns of the fixed, common and random predictors, of the offsets, and of times."""
-        others = (*_columns(*self.random, *self.offsets), *self.times.values())
-        return tuple(dict.fromkeys((*self.fixed_predictors, *others)))
+        """Raw columns of the fixed, common and random predictors and of the offsets."""
+        return tuple(dict.fromkeys((*self.fixed_predictors, *_columns(*self.random, *self.offsets))))
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*_columns(*self.responses), *self.predictors, *self.group_columns)))
+        others = (*self.predictors, *self.times.values(), *self.group_columns)
+        return tuple(dict.fromkeys((*_columns(*self.responses), *others)))
 
     def response(self, frame: pd.DataFrame) -> FloatArray:
         """(n, k) outcomes, NaN where missing; DataError for text, infinite values and undefined ones (log(-1))."""
@@ -107,7 +107,7 @@ class Parsed:
 
     def missing(self, frame: pd.DataFrame) -> list[str]:
         """Per row why it cannot be used, such as "missing ablat" or "missing group district"; "" where it can."""
-        reasons = [(c, f"missing {c}") for c in self.predictors]
+        reasons = [(c, f"missing {c}") for c in dict.fromkeys((*self.predictors, *self.times.values()))]
         return reasons_missing(frame, reasons + [(c, f"missing group {c}") for c in self.group_columns])
 
 

@@ -153,15 +153,17 @@ def new_effect(spec: Spec, levels: Sequence[Level]) -> str:
 def new_design(spec: Spec, level: Level, frame: pd.DataFrame) -> FloatArray:
     """(n, k, a) design of a level for a new group of every row.
 
-    Where the effects are times, one that the data do not have takes the place of the nearest that they have, if the
-    structure gives all times the same distribution.
+    Where the effects are times and the structure gives all the same distribution, a row needs none, and one that the
+    data do not have takes the place of the nearest that they have.
     """
-    structure = level.structure
-    if structure.time is None or not structure.stationary or structure.positions is None:
-        return spec.design.random(level.name, frame)
-    times, at = finite(frame, structure.time), structure.positions
-    nearest = at[np.abs(np.subtract.outer(np.nan_to_num(times), at)).argmin(axis=1)]
-    frame = frame.assign(**{structure.time: np.where(np.isnan(times), np.nan, nearest)})
+    structure, time = level.structure, level.structure.time
+    if time is not None and structure.stationary and structure.positions is not None:
+        nearest = structure.positions[np.zeros(len(frame), dtype=int)]
+        if time in frame.columns:
+            times = finite(frame, time)
+            apart = np.abs(np.subtract.outer(np.nan_to_num(times), structure.positions))
+            nearest = np.where(np.isnan(times), np.nan, structure.positions[apart.argmin(axis=1)])
+        frame = frame.assign(**{time: nearest})
     return spec.design.random(level.name, frame)
 
 

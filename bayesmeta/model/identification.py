@@ -60,10 +60,10 @@ def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequen
     for level, structure in structures.items():
         dim = len(effects[level])
         if dim > MOST_EFFECTS:
-            raise SpecError(
-                f"level '{level}' has {dim} random effects; at most {MOST_EFFECTS} can be estimated\n"
-                "  leave outcomes or predictors out, or model them in parts"
-            )
+            remedy, what = "leave outcomes or predictors out, or model them in parts", "random effects"
+            if structure.time is not None:
+                remedy, what = f"round column '{structure.time}', which groups share then", "distinct times"
+            raise SpecError(f"level '{level}' has {dim} {what}; at most {MOST_EFFECTS} can be estimated\n  {remedy}")
         n_free = structure.n_free(dim) if dim else 0
         if n_free > MANY_FREE:
             warn(

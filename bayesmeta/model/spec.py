@@ -241,6 +241,21 @@ class Spec:
         return design
 
     @property
+    def predictors(self) -> tuple[str, ...]:
+        """Columns that a prediction for a new group needs: predictors, and times that have a variance of their own."""
+        of = [level.structure for level in self.levels if level.structure.time is not None]
+        times = [structure.time for structure in of if not structure.stationary and structure.time is not None]
+        return tuple(dict.fromkeys((*self.design.parsed.predictors, *times)))
+
+    def nearest_known(self, column: str, value: float) -> float:
+        """A value of a predictor, or the nearest time to it where the column has times with variances of their own."""
+        for level in self.levels:
+            at = level.structure.positions
+            if level.structure.time == column and at is not None and not level.structure.stationary:
+                return float(at[np.argmin(np.abs(at - value))])
+        return value
+
+    @property
     def positions(self) -> dict[str, FloatArray]:
         """The times of every level that has an effect for each."""
         known = ((level.name, level.structure) for level in self.levels)

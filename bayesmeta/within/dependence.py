@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_booleans, is_number, listing
+from bayesmeta._validation import check_boolean, is_number, listing
 from bayesmeta.columns import as_frame, rows_by_group
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.within.assumed import (
@@ -125,7 +125,8 @@ def vcalc(
     "sampling errors of one study were assumed to correlate by 0.5 between values of 'outcome'"
     """
     frame = as_frame(data, "data")
-    check_booleans(checkpd=checkpd, nearpd=nearpd)
+    for name, flag in (("checkpd", checkpd), ("nearpd", nearpd)):
+        check_boolean(flag, name)
     variances = np.full(len(frame), float(vi)) if is_number(vi) and vi > 0 else check_variances(frame, vi, "vi")
     groups = Groups(frame, cluster, rows_by_group(frame, cluster))
     columns = {"obs": obs, "type": type, "time1": time1, "time2": time2, "grp1": grp1, "grp2": grp2}
@@ -220,7 +221,7 @@ def imputed(
            [1., 2.]])
     """
     frame = as_frame(data, "data")
-    check_booleans(smooth=smooth)
+    check_boolean(smooth, "smooth")
     variances = check_variances(frame, variance, "variance")
     groups = Groups(frame, group, rows_by_group(frame, group))
     if rho is None and ar1 is None:

@@ -105,7 +105,7 @@ def is_increasing(value: object) -> bool:
     """Whether these are times in order."""
     if isinstance(value, np.ndarray | pd.Series | xr.DataArray):
         value = np.asarray(value).tolist()
-    listed = list(value) if isinstance(value, list | tuple) else []
+    listed = list(value) if isinstance(value, list | tuple | range) else []
     return bool(listed) and all(map(is_number, listed)) and all(a < b for a, b in pairwise(listed))
 
 
@@ -560,7 +560,7 @@ CALLS: dict[str, Call] = {
         {
             "data": TABLE,
             "vi": Kind(lambda value: column("v", "v2").admits(value) or real(0).admits(value), ("'g'", "'zz'", "-1")),
-            "cluster": Kind(lambda value: isinstance(value, str) and value == "g"),
+            "cluster": column(*"gyvx", "y2", "v2"),
             "obs": column("f", *"yvx", "y2", "v2"),
             "rho": CORRELATION,
             "subgroup": optional(column(*COLUMNS)),
