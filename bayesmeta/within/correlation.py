@@ -16,7 +16,14 @@ from bayesmeta._validation import check_correlation
 from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.within.assumed import AssumedCovariance, check_column, check_variances, in_range
+from bayesmeta.within.assumed import (
+    AssumedCovariance,
+    Groups,
+    check_column,
+    check_variances,
+    in_range,
+    of_correlations,
+)
 
 FLOOR = 1e-8  # smallest eigenvalue that `nearest` leaves, on the correlation scale
 PROJECTIONS = 10_000
@@ -186,8 +193,7 @@ def correlated(data: Any, variance: str, rho: float, group: str) -> AssumedCovar
     variance : str
         Column of sampling variances; missing where the outcome is.
     rho : float
-        Correlation within a group, in (-1, 1); below -1/(rows - 1) the matrix is not positive definite and `specify`
-        refuses it.
+        Correlation within a group, in (-1, 1) and above -1/(rows - 1).
     group : str
         Column of the groups.
 
@@ -201,7 +207,8 @@ def correlated(data: Any, variance: str, rho: float, group: str) -> AssumedCovar
     SpecError
         For unknown columns and rho outside its range.
     DataError
-        For a negative variance.
+        For a variance that is not positive, and correlations that are not possible in a group: the message names it and
+        the nearest that is.
 
     Examples
     --------
@@ -216,16 +223,22 @@ def correlated(data: Any, variance: str, rho: float, group: str) -> AssumedCovar
 
     words = f"sampling errors of one {group} were assumed to correlate by {rho:g}"
     arguments = {"variance": variance, "rho": rho, "group": group}
-    made = _by_group(as_frame(data, "data"), variance, group, correlation)
+    made = _by_group(as_frame(data, "data"), variance, group, correlation, rho)
     return AssumedCovariance(made, words, "correlated", arguments)
 
 
 def _by_group(
-    frame: pd.DataFrame, variance: str, group: str, correlation: Callable[[IntArray], FloatArray]
+    frame: pd.DataFrame,
+    variance: str,
+    group: str,
+    correlation: Callable[[IntArray], FloatArray],
+    rho: float | None = None,
 ) -> dict[Any, FloatArray]:
-    sd = np.sqrt(check_variances(frame, variance, "variance"))
-    groups = rows_by_group(frame, group)
-    return {label: correlation(rows) * np.outer(sd[rows], sd[rows]) for label, rows in groups.items()}
+    """rho : the number to which correlations are in proportion, where there is one."""
+    variances = check_variances(frame, variance, "variance")
+    groups = Groups(frame, group, rows_by_group(frame, group))
+    one = None if rho is None else dict.fromkeys(groups.rows, rho)
+    return of_correlations(groups, variances, lambda _, rows: correlation(rows), rho=one)
 
 
 def nearest(matrix: Any) -> FloatArray:

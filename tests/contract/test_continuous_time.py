@@ -302,3 +302,32 @@ def test_draws_of_effects_have_the_covariance_of_the_family() -> None:
     psi = structure.compose(np.array([2.0]), np.array([0.7]), 3)
     (b,) = fresh_effects([np.broadcast_to(psi, (2, 3, 3))], [40_000], np.random.default_rng(2))
     np.testing.assert_allclose(np.cov(b.reshape(-1, 3).T), psi, atol=0.08)
+
+
+MODEL_FILE = """
+title = "Times"
+citation = "None"
+data = "times.csv"
+[model.one]
+formula = "y ~ 1"
+S = { within = "car1", variance = "v", rho = 0.5, group = "study", time = "month" }
+random = "1 | study"
+psi = { car1 = "month" }
+[model.each]
+formula = "y ~ 1"
+S = "v"
+random = "1 | study"
+psi = { study = { hcar1 = "month" } }
+"""
+
+
+def test_model_files_name_the_column_of_times(tmp_path: Path) -> None:
+    data = table(7, groups=20, rho=0.6, grid=1.0).query("month < 5")
+    data.to_csv(tmp_path / "times.csv", index=False)
+    (tmp_path / "times.toml").write_text(MODEL_FILE, encoding="utf-8")
+    models = bm.load_analysis(tmp_path / "times.toml").models
+    specs = {name: model.spec for name, model in models.items()}
+    assert [spec.levels[0].structure.name for spec in specs.values()] == ["car1", "hcar1"]
+    S = bm.within.car1(data, "v", 0.5, "study", "month")
+    expected = bm.fit(spec_of(data, CAR1(time="month"), S=S, measure=None))
+    assert float(bm.fit(specs["one"]).criteria["loglik"]) == pytest.approx(float(expected.criteria["loglik"]), abs=1e-8)
