@@ -250,4 +250,10 @@ def _entry_names(level: Level, moved: BoolArray) -> list[str]:
             return f"the variance of {level.effects[i]} ({level.name})"
         return f"the covariance of {level.effects[j]} and {level.effects[i]} ({level.name})"
 
+    if level.structure.own_parameters:  # one correlation of all, and mostly one variance
+        shared = (
+            [f"the variance ({level.name})"] if level.structure.n_tau(level.dim) == 1 and moved.diagonal().any() else []
+        )
+        own = [] if shared else [name(i, i) for i in np.flatnonzero(moved.diagonal()).tolist()]
+        return [*shared, *own, *[f"the correlation over time ({level.name})"] * bool(np.tril(moved, -1).any())]
     return [name(i, j) for i, j in zip(*map(np.ndarray.tolist, np.tril_indices(level.dim)), strict=True) if moved[i, j]]

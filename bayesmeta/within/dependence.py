@@ -132,19 +132,7 @@ def vcalc(
     columns = {"obs": obs, "type": type, "time1": time1, "time2": time2, "grp1": grp1, "grp2": grp2}
     columns |= {"w1": w1, "w2": w2}
     given = {name: check_column(value, name) for name, value in columns.items() if value is not None}
-    if rvars is not None:
-        if given or rho is not None or phi is not None:
-            others = [*given, *(["rho"] if rho is not None else []), *(["phi"] if phi is not None else [])]
-            raise SpecError(f"rvars has the correlations themselves; leave out {listing(others)}")
-        reported = Reported(groups, rvars)
-        parts: list[Any] = [reported]
-        words, one = f"correlations of sampling errors were taken from {listing(rvars)}", None
-    else:
-        _check_pairs(given, rho, phi)
-        measured = Measured(groups, obs, type, rho)
-        people = People(groups, given, phi)
-        parts = [measured, people]
-        words, one = _words(cluster, obs, type, rho, given, phi), measured.one
+    parts, words, one = _parts(groups, cluster, given, rho, phi, rvars)
     apart = None if subgroup is None else codes_of(frame, subgroup, "subgroup")[0]
 
     def correlation(key: Any, at: IntArray) -> FloatArray:
@@ -155,6 +143,23 @@ def vcalc(
     arguments = {"vi": vi, "cluster": cluster, "subgroup": subgroup, **columns, "rho": rho, "phi": phi}
     arguments |= {"rvars": rvars, "checkpd": checkpd, "nearpd": nearpd}
     return AssumedCovariance(made, words, "vcalc", arguments)
+
+
+def _parts(
+    groups: Groups, cluster: str, given: dict[str, str], rho: Rho, phi: Any, rvars: Any
+) -> tuple[list[Any], str, dict[Any, float] | None]:
+    """What correlations are products of, in words, and of every group the number to which all are in proportion.
+
+    given : the columns that are named, by the argument.
+    """
+    if rvars is None:
+        _check_pairs(given, rho, phi)
+        measured, people = Measured(groups, given.get("obs"), given.get("type"), rho), People(groups, given, phi)
+        return [measured, people], _words(cluster, given, rho, phi), measured.one
+    if given or rho is not None or phi is not None:
+        others = [*given, *(name for name, value in (("rho", rho), ("phi", phi)) if value is not None)]
+        raise SpecError(f"rvars has the correlations themselves; leave out {listing(others)}")
+    return [Reported(groups, rvars)], f"correlations of sampling errors were taken from {listing(rvars)}", None
 
 
 def imputed(
@@ -224,12 +229,7 @@ def imputed(
     check_boolean(smooth, "smooth")
     variances = check_variances(frame, variance, "variance")
     groups = Groups(frame, group, rows_by_group(frame, group))
-    if rho is None and ar1 is None:
-        raise SpecError("give the correlation of estimates of a group, rho=, or of neighbouring times, ar1=")
-    if (ar1 is None) != (time is None):
-        raise SpecError("ar1 and time belong together: the correlation over one unit of time, and the column of times")
-    if pattern is not None and (rho is None or ar1 is not None):
-        raise SpecError(f"pattern='{pattern}' needs a table of correlations, rho=, and no ar1=")
+    _check_imputed(rho, ar1, time, pattern)
     table = Table.of(frame, pattern, rho, "pattern") if pattern is not None else None
     constant = groups.scalar(rho, "rho") if rho is not None and table is None else dict.fromkeys(groups.rows, 0.0)
     fading = groups.scalar(ar1, "ar1", low=0.0) if ar1 is not None else {}
@@ -248,17 +248,31 @@ def imputed(
 
     one = constant if table is None and ar1 is None else None
     made = of_correlations(groups, variances, correlation, rho=one)
-    if table is not None:
-        how = f" as in a table of '{pattern}'"
-    else:
-        how = f" by {_said(rho)}" if rho is not None else ""
-        how += " and" * (rho is not None and ar1 is not None)
-        how += f" by {_said(ar1)} to the power of the distance in '{time}'" if ar1 is not None else ""
-    words = f"sampling errors of one {group} were assumed to correlate{how}"
-    words += ", with the mean of its sampling variances" if smooth else ""
+    words = _imputed_words(group, rho, ar1, time, pattern, smooth)
     arguments = {"variance": variance, "group": group, "rho": rho, "ar1": ar1, "time": time, "pattern": pattern}
     arguments |= {"subgroup": subgroup, "smooth": smooth}
     return AssumedCovariance(made, words, "imputed", arguments)
+
+
+def _check_imputed(rho: Any, ar1: Any, time: str | None, pattern: str | None) -> None:
+    """Arguments that go with others."""
+    if rho is None and ar1 is None:
+        raise SpecError("give the correlation of estimates of a group, rho=, or of neighbouring times, ar1=")
+    if (ar1 is None) != (time is None):
+        raise SpecError("ar1 and time belong together: the correlation over one unit of time, and the column of times")
+    if pattern is not None and (rho is None or ar1 is not None):
+        raise SpecError(f"pattern='{pattern}' needs a table of correlations, rho=, and no ar1=")
+
+
+def _imputed_words(group: str, rho: Any, ar1: Any, time: str | None, pattern: str | None, smooth: bool) -> str:
+    """What was assumed, in a sentence."""
+    how = f"as in a table of '{pattern}'" if pattern is not None else ""
+    if pattern is None:
+        parts = [f"by {_said(rho)}"] if rho is not None else []
+        parts += [f"by {_said(ar1)} to the power of the distance in '{time}'"] if ar1 is not None else []
+        how = " and ".join(parts)
+    mean = ", with the mean of its sampling variances" if smooth else ""
+    return f"sampling errors of one {group} were assumed to correlate {how}{mean}"
 
 
 def _smoothed(groups: Groups, variances: FloatArray) -> FloatArray:
@@ -297,17 +311,16 @@ def _said(value: Any) -> str:
     return f"{value:g}"
 
 
-def _words(cluster: str, obs: str | None, type_: str | None, rho: Any, given: dict[str, str], phi: Any) -> str:
+def _words(cluster: str, given: dict[str, str], rho: Any, phi: Any) -> str:
     """What was assumed, in a sentence."""
-    parts = []
-    if obs is not None and type_ is not None:
-        parts += [f"by {_said(rho[0])} between values of '{obs}'", f"by {_said(rho[1])} between values of '{type_}'"]
-    elif rho is not None:
-        parts.append(f"by {_said(rho)} between values of '{obs if obs is not None else type_}'")
+    names = [name for name in ("obs", "type") if name in given]
+    several = rho if len(names) == 2 else [rho]
+    parts = [
+        f"by {_said(value)} between values of '{given[name]}'" for name, value in zip(names, several, strict=False)
+    ]
     if phi is not None:
         parts.append(f"by {_said(phi)} to the power of the distance in '{given['time1']}'")
     if "grp1" in given:
-        names = [given[name] for name in ("grp1", "grp2") if name in given]
-        parts.append(f"through the groups that they share ({listing(names)})")
-    how = ", ".join(parts) if parts else "fully"
-    return f"sampling errors of one {cluster} were assumed to correlate {how}"
+        arms = [given[name] for name in ("grp1", "grp2") if name in given]
+        parts.append(f"through the groups that they share ({listing(arms)})")
+    return f"sampling errors of one {cluster} were assumed to correlate {', '.join(parts) or 'fully'}"

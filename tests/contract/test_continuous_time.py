@@ -331,3 +331,15 @@ def test_model_files_name_the_column_of_times(tmp_path: Path) -> None:
     S = bm.within.car1(data, "v", 0.5, "study", "month")
     expected = bm.fit(spec_of(data, CAR1(time="month"), S=S, measure=None))
     assert float(bm.fit(specs["one"]).criteria["loglik"]) == pytest.approx(float(expected.criteria["loglik"]), abs=1e-8)
+
+
+def test_one_time_a_group_says_nothing_of_the_correlation() -> None:
+    data = pd.DataFrame({"study": range(8), "month": [1, 2, 3, 4] * 2, "y": np.arange(8) % 3 * 0.5, "v": 0.1})
+    with pytest.warns(bm.BoundaryWarning, match=r"cannot identify, or tell apart, the correlation over time \(study\)$"):
+        spec_of(data)
+
+
+def test_too_many_times_are_refused_with_a_remedy() -> None:
+    data = pd.DataFrame({"study": np.repeat(range(30), 2), "month": range(60), "y": 0.1, "v": 0.1})
+    with pytest.raises(bm.SpecError, match=r"has 60 distinct times; at most 50 .*\n  round column 'month'"):
+        spec_of(data)
