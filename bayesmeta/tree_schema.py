@@ -109,8 +109,10 @@ class Group(NamedTuple):
 
 L = "L"  # stands for the name of a level
 _SAMPLE = (CHAIN, DRAW)
-_ONE_EFFECT, _ONE_OUTCOME = "one random effect", "one outcome"
+_ONE_OUTCOME = "one outcome"
 _ONE_SD, _ONE_CORRELATION = "one random effect, or one SD for all", "one correlation for all pairs"
+_OF_TIMES = "one correlation over a unit of time (car1, hcar1)"
+_ONE_OF_TIMES = "one random effect, or one SD for all times (car1)"
 _PARAMETERS = {
     "beta": Entry((*_SAMPLE, COEF), "coefficients"),
     tau(L): Entry((*_SAMPLE, effect(L)), "standard deviations of the random effects between groups", _ONE_SD),
@@ -153,7 +155,7 @@ DIMENSIONS: Mapping[str, str] = {
     OUTCOME: f'outcomes; in /{HETEROGENEITY} "{OVERALL}" first',
     COEF: "coefficients, such as `Intercept`, `ablat`, `PD.Intercept`",
     group(L): "groups of level L, with those they lie in: `11/3`",
-    effect(L): "random effects of level L",
+    effect(L): "random effects of level L; of car1 and hcar1 the distinct times",
     pair(L): "pairs of random effects of level L, such as `PD~AL`",
     FREE: "free parameters of the search",
     CHAIN: "Markov chains",
@@ -175,10 +177,13 @@ TREE: Mapping[str, Group] = {
             "beta_se": Entry((COEF,), "their standard errors"),
             "beta_cov": Entry((COEF, bis(COEF)), "their covariance matrix"),
             psi(L): Entry((effect(L), bis(effect(L))), "covariance matrix of the random effects between groups"),
-            tau(L): Entry((effect(L),), "their standard deviations", _ONE_EFFECT),
-            tau2_se(L): Entry((effect(L),), "standard errors of their variances, at zero too", _ONE_EFFECT),
-            rho(L): Entry((pair(L),), "their correlations, NaN where a variance is zero"),
-            b(L): Entry((group(L), effect(L)), "predicted random effects (BLUPs); left out above a million values"),
+            tau(L): Entry((effect(L),), "their standard deviations", _ONE_OF_TIMES),
+            tau2_se(L): Entry((effect(L),), "standard errors of their variances, at zero too", _ONE_OF_TIMES),
+            rho(L): Entry((pair(L),), "their correlations, NaN where a variance is zero", _OF_TIMES),
+            b(L): Entry(
+                (group(L), effect(L)),
+                "predicted random effects (BLUPs), NaN at times that a group does not have; left out above a million values",
+            ),
             b_se(L): Entry((group(L), effect(L)), "standard deviations of their prediction errors"),
             "xi": Entry((FREE,), "free parameters that the search moves"),
             "xi_cov": Entry((FREE, bis(FREE)), "their covariance matrix, NaN at a boundary"),

@@ -116,3 +116,10 @@ def test_the_page_is_linked_and_its_example_runs() -> None:
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert code
     exec(code[1], {})
+
+
+@pytest.mark.parametrize("family", [bm.structures.CAR1, bm.structures.HetCAR1])
+def test_trees_with_an_effect_for_each_time_are_described(family: type) -> None:
+    data = {"g": [1, 1, 2, 2, 3, 3], "t": [0, 1, 0, 2, 1, 2], "y": [0.1, 0.4, -0.3, 0.2, 0.5, 0.1], "v": [0.1] * 6}
+    spec = bm.specify("y ~ 1", data, S="v", random="1 | g", psi=family(time="t"), measure="smd")
+    assert not [*problems(bm.fit(spec)), *problems(make_posterior(spec, draws=10))]
