@@ -182,7 +182,7 @@ TREE: Mapping[str, Group] = {
             rho(L): Entry((pair(L),), "their correlations, NaN where a variance is zero", _OF_TIMES),
             b(L): Entry(
                 (group(L), effect(L)),
-                "predicted random effects (BLUPs), NaN at times that a group does not have; left out above a million values",
+                "predicted random effects (BLUPs), NaN at times that a group lacks; left out above a million values",
             ),
             b_se(L): Entry((group(L), effect(L)), "standard deviations of their prediction errors"),
             "xi": Entry((FREE,), "free parameters that the search moves"),
