@@ -335,7 +335,7 @@ def test_model_files_name_the_column_of_times(tmp_path: Path) -> None:
 
 def test_one_time_a_group_says_nothing_of_the_correlation() -> None:
     data = pd.DataFrame({"study": range(8), "month": [1, 2, 3, 4] * 2, "y": np.arange(8) % 3 * 0.5, "v": 0.1})
-    with pytest.warns(bm.BoundaryWarning, match=r"cannot identify, or tell apart, the correlation over time \(study\)$"):
+    with pytest.warns(bm.BoundaryWarning, match=r"the correlation over time \(study\)$"):
         spec_of(data)
 
 
