@@ -12,6 +12,7 @@ from bayesmeta.columns import column, find_column, group_labels, label, rows
 from bayesmeta.errors import DataError, SpecError
 
 SMALLEST = 1e-10  # eigenvalue of a correlation matrix below which it is not positive definite
+ROUNDING = 1e-14  # the same of assumed ones; what is nearly singular beyond rounding is the business of `specify`
 
 
 class AssumedCovariance(dict[Any, FloatArray]):
@@ -132,10 +133,10 @@ def of_correlations(
         if check and len(known):
             inside = R[np.ix_(known, known)]
             smallest = float(np.linalg.eigvalsh(inside)[0])
-            if smallest < SMALLEST and repair is not None:
+            if smallest < ROUNDING and repair is not None:
                 R = R.copy()
                 R[np.ix_(known, known)] = repair(inside)
-            elif smallest < SMALLEST:
+            elif smallest < ROUNDING:
                 raise indefinite(groups.called(key), smallest, None if rho is None else rho[key])
         made[key] = R * np.outer(sd[at], sd[at])
     return made

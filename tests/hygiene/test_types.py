@@ -38,6 +38,7 @@ bm.plots.longitudinal({"linear": fit}, "time", studies=False).figure.savefig("ti
 bm.plots.loo_pit(fit, prob=0.9).figure.savefig("loo.png")
 bm.plots.orchard(fit, by="alloc").figure.savefig("orchard.png")
 bm.plots.leave_one_out(fit).figure.savefig("without.png")
+bm.plots.rho_sensitivity(bm.rho_sensitivity(spec), "beta").figure.savefig("rho.png")
 bm.plots.cumulative(fit, order="year").figure.savefig("cumulative.png")
 bm.plots.structure(spec, most=3).figure.savefig("structure.png")
 
