@@ -62,10 +62,9 @@ class Lattice:
         highest = self.log_density.max()
         total = np.bincount(at - first, np.exp(self.log_density - highest), minlength=n)
         kept = np.flatnonzero(total > 0)
-        run = slice(kept[0], kept[-1] + 1)
-        # what the fill left out lies below everything that it looked at
-        log = np.log(np.where(total[run] > 0, total[run], total[kept].min()))
-        return self.origin[j] + self.step[j] * (first + np.arange(n)[run]), log
+        run = np.arange(kept[0], kept[-1] + 1)
+        # what the fill left out lies between points of no weight
+        return self.origin[j] + self.step[j] * (first + run), np.interp(run, kept, np.log(total[kept]))
 
     def interpolated(self, u: FloatArray) -> FloatArray:
         """(n,) the density, relative to the highest, interpolated linearly along every axis."""

@@ -5,15 +5,17 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import ndtr, ndtri
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.priors.closed_forms import ClosedForm
 
 FINE = 16  # parts of a step of a lattice between which a distribution function is interpolated
+DEGREE = 5  # of the spline through a log-density
 NEWTON, CLOSE = 60, 1e-12  # steps to a quantile at most; change, in SDs, after which it stands
 NEGLIGIBLE = 1e-9  # mass of points that quantiles of mixtures leave out
+WEIGHTLESS, MATTERS = 1e-30, 1e-6  # a weight; share of a moment by such, from which it does not exist
 CELLS = 1 << 21  # numbers held at a time
 SQRT_2PI = float(np.sqrt(2 * np.pi))
 
@@ -29,10 +31,22 @@ class Marginal(Protocol):
     def density(self, x: FloatArray) -> FloatArray: ...
 
 
-def weighted_moments(weight: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance over the first axis; of values (n, q)."""
-    mean = weight @ values
-    return mean, weight @ (values - mean) ** 2
+def weighted_moments(
+    weight: FloatArray, values: FloatArray, spread: FloatArray | float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance over the first axis, of values (n, q) with normal errors of SD `spread` (n, q).
+
+    Infinite where points that weigh nothing make up the sum: an integral that does not exist.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = weight @ values
+        share = weight[:, None] * ((values - mean) ** 2 + np.square(spread))
+        variance, size = share.sum(0), weight @ np.abs(values)
+        none = weight < WEIGHTLESS
+        if none.any():
+            variance = np.where(share[none].sum(0) > MATTERS * variance, np.inf, variance)
+            mean = np.where(weight[none] @ np.abs(values[none]) > MATTERS * size, np.nan, mean)
+    return np.asarray(mean), np.asarray(variance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +59,15 @@ class Normals:
 
     @property
     def mean(self) -> FloatArray:
-        return np.asarray(self.weight @ self.centre)
+        return self._moments[0]
 
     @property
     def sd(self) -> FloatArray:
-        return np.sqrt(weighted_moments(self.weight, self.centre)[1] + self.weight @ self.spread**2)
+        return np.sqrt(self._moments[1])
+
+    @cached_property
+    def _moments(self) -> tuple[FloatArray, FloatArray]:
+        return weighted_moments(self.weight, self.centre, self.spread)
 
     @cached_property
     def main(self) -> "Normals":
@@ -79,9 +97,9 @@ class Normals:
         return self.main._roots(np.asarray(prob, float))
 
     def _roots(self, prob: FloatArray) -> FloatArray:
-        z, sd = ndtri(prob)[:, None], self.sd
+        z, sd = ndtri(prob)[:, None], np.where(np.isfinite(self.sd), self.sd, 1.0)
         low, high = self._bracket(z)
-        x = np.clip(self.mean + sd * z, low, high)
+        x = np.clip(np.where(np.isfinite(self.mean), self.mean, 0.0) + sd * z, low, high)
         scale = np.where(sd > 0, sd, 1.0)
         for _ in range(NEWTON):
             below, density = self.at(x)
@@ -114,9 +132,9 @@ class Axis:
     prior: ClosedForm
 
     @cached_property
-    def _fine(self) -> tuple[FloatArray, FloatArray, FloatArray, CubicSpline, float]:
+    def _fine(self) -> tuple[FloatArray, FloatArray, FloatArray, BSpline, float]:
         """Fine nodes, distribution function and density there, the spline of the log-density, and its constant."""
-        log = CubicSpline(self.nodes, self.log_density - self.log_density.max())
+        log = make_interp_spline(self.nodes, self.log_density - self.log_density.max(), k=DEGREE)
         u = np.linspace(self.nodes[0], self.nodes[-1], FINE * (len(self.nodes) - 1) + 1)
         half = (u[1] - u[0]) / 2
         density, middle = np.exp(log(u)), np.exp(log(u[:-1] + half))
@@ -172,7 +190,7 @@ class Weighted:
 
     @property
     def mean(self) -> FloatArray:
-        return np.asarray(self.weight @ self.values)
+        return weighted_moments(self.weight, self.values)[0]
 
     @property
     def sd(self) -> FloatArray:

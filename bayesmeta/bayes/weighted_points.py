@@ -45,8 +45,14 @@ class WeightedPoints(ABC):
 
     @cached_property
     def main(self) -> tuple[FloatArray, Evaluated]:
-        """Weights and points without those that say nothing."""
-        kept = self.weight > SMALLEST * self.weight.max()
+        """Weights and points without those that say nothing: neither weigh anything, nor do so times large variances."""
+        matter = self.weight.copy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            for psi in self.evaluator.chart.psi(self.points.u):
+                size = np.diagonal(psi).sum(1)
+                usual = np.abs(size[np.argmax(self.weight)]) or 1.0
+                matter = np.fmax(matter, np.where(self.points.usable, self.weight * size / usual, 0.0))
+        kept = self.points.usable & (matter > SMALLEST * self.weight.max())
         return self.weight[kept] / self.weight[kept].sum(), self.points.take(kept)
 
     @cached_property
