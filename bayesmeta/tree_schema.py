@@ -12,6 +12,9 @@ POINTWISE = "log_likelihood_conditional"  # of every observation given all other
 PRIOR, LOG_PRIOR = "prior", "log_prior"
 PRIOR_PREDICTIVE, POSTERIOR_PREDICTIVE = "prior_predictive", "posterior_predictive"
 NEW_GROUPS = "posterior_predictive_new"
+MARGINALS = "marginals"  # exact, where the posterior was computed without Markov chains
+QUANTILE, POINT = "quantile", "point"
+LOG_ML, LOG_ML_SE = "log_marginal_likelihood", "log_marginal_likelihood_se"
 
 OBS, ROW, OUTCOME, COEF, FREE = "obs", "row", "outcome", "coef", "free"
 NAME = "name"  # of every row in tables of predictions
@@ -139,7 +142,8 @@ ATTRIBUTES: Mapping[str, str] = {
     "data_hash": "SHA-256 of y, offset, X, S, Z and groups",
     "group_hashes": "hashes of the attributes and of every variable (JSON), which readers compare",
     "priors": "of a posterior: the priors of all parameters (JSON)",
-    "sampler": "of a posterior: the sampler",
+    "sampler": 'of a posterior: the sampler, or "quadrature"',
+    "sampler_reason": "of a posterior: why it was taken, where that was left open",
     "software": "of a posterior: the packages that drew it, with versions",
     "seed": "of a posterior: the seed of everything random",
     "tune": "of a posterior: draws that were discarded while the sampler tuned",
@@ -158,12 +162,34 @@ DIMENSIONS: Mapping[str, str] = {
     CHAIN: "Markov chains",
     DRAW: "draws of every chain",
     "nonzero": "entries of the lower triangle of S that are not zero",
+    QUANTILE: "probabilities",
+    POINT: "points of a density",
     "parameter": "parameters by the names that every function knows them by, such as `tau[district, Intercept]`",
     "start": "starting points of the search",
     "iteration": "steps from the best start",
     MODE: "local maxima, the highest first",
     bis("NAME"): "the second axis of a square matrix over NAME",
 }
+
+_STATISTICS = {
+    "mean": ((), "mean"),
+    "sd": ((), "SD; infinite where it does not exist"),
+    "quantile": ((QUANTILE,), "quantiles"),
+    "grid": ((POINT,), "points at which the density is"),
+    "density": ((POINT,), "density there"),
+}
+
+
+def _exact(
+    name: str, dims: tuple[str, ...], what: str, single: str = "", density: bool = True
+) -> dict[str, Entry]:
+    """The statistics of a parameter; without a density where it follows from that of another."""
+    return {
+        f"{name}_{statistic}": Entry((*before, *dims), f"{meaning} of {what}", single)
+        for statistic, (before, meaning) in _STATISTICS.items()
+        if density or POINT not in before
+    }
+
 
 TREE: Mapping[str, Group] = {
     ESTIMATE: Group(
@@ -184,8 +210,8 @@ TREE: Mapping[str, Group] = {
         },
     ),
     CRITERIA: Group(
-        "fit",
-        "the likelihood and what follows from it; NaN for moments",
+        "both",
+        "the likelihood and what follows from it; NaN for moments; of a posterior without chains the last two alone",
         {
             "loglik": Entry((), "log-likelihood, by REML the restricted one"),
             "aic": Entry((), "Akaike's information criterion"),
@@ -196,6 +222,8 @@ TREE: Mapping[str, Group] = {
             "df_random": Entry((), "free parameters"),
             "nobs": Entry((), "observations, by REML less the coefficients"),
             "rank": Entry((), "rank of X"),
+            LOG_ML: Entry((), "of a posterior: log density of the data, all parameters integrated out"),
+            LOG_ML_SE: Entry((), "bound of its numerical error"),
         },
     ),
     HETEROGENEITY: Group(
@@ -244,6 +272,17 @@ TREE: Mapping[str, Group] = {
         "sample",
         "draws of what follows from the parameters",
         {psi(L): Entry((*_SAMPLE, effect(L), bis(effect(L))), "covariance matrix between groups")},
+    ),
+    MARGINALS: Group(
+        "sample",
+        "exact marginal distributions, where the posterior was computed without Markov chains; summaries show them",
+        {
+            **_exact("beta", (COEF,), "the coefficients"),
+            **_exact(tau(L), (effect(L),), "the SDs between groups", _ONE_SD),
+            **_exact(rho(L), (pair(L),), "their correlations", _ONE_CORRELATION),
+            **_exact(psi(L), (effect(L), bis(effect(L))), "the covariance matrix between groups", density=False),
+            **_exact(b(L), (group(L), effect(L)), "the random effects", density=False),
+        },
     ),
     DIAGNOSTICS: Group(
         "sample",

@@ -13,8 +13,12 @@ from bayesmeta.priors.closed_forms import ClosedForm
 
 FINE = 16  # parts of a step of a lattice between which a distribution function is interpolated
 DEGREE = 5  # of the spline through a log-density
-NEWTON, CLOSE = 60, 1e-12  # steps to a quantile at most; change, in SDs, after which it stands
-NEGLIGIBLE = 1e-9  # mass of points that quantiles of mixtures leave out
+NEWTON, CLOSE = 60, 1e-8  # steps to a quantile at most; change, in SDs, after which it stands
+NEGLIGIBLE = 1e-7  # mass of points that quantiles of mixtures leave out
+DIRECT = 200_000  # points times quantities times probabilities up to which every quantile is a root of its own
+NODES, REPRESENTATIVES, ROUGH = 19, 60, 1e-3  # roots that others are interpolated between; components to begin with
+BEND = 0.4  # relative change of a slope between two nodes from which what lies between is looked at
+FURTHER = (1.3, 2.0, 4.0)  # further nodes, in distances of the outermost from the median
 WEIGHTLESS, MATTERS = 1e-30, 1e-6  # a weight; share of a moment by such, from which it does not exist
 CELLS = 1 << 21  # numbers held at a time
 SQRT_2PI = float(np.sqrt(2 * np.pi))
@@ -93,23 +97,55 @@ class Normals:
         return self.at(x)[1]
 
     def quantile(self, prob: FloatArray) -> FloatArray:
-        """(m, q) roots of the distribution functions, by Newton's method inside a bracket."""
-        return self.main._roots(np.asarray(prob, float))
+        """(m, q) roots of the distribution functions; of large mixtures between roots to which they are known."""
+        main, z = self.main, ndtri(np.asarray(prob, float))
+        if len(main.weight) * main.centre.shape[1] * len(z) <= DIRECT:
+            return main._roots(z, main._guess(z))
+        nodes = np.linspace(min(z.min(), -1.0) - 0.2, max(z.max(), 1.0) + 0.2, NODES)
+        x = main._guess(nodes)
+        middle, (low, high) = x[NODES // 2], main._bracket(nodes[[0, -1], None])
+        beyond = [np.clip(middle + far * (x[end] - middle), low[0], high[-1]) for end in (0, -1) for far in FURTHER]
+        x = np.sort(np.concatenate([x, beyond]), axis=0)
+        normal, slope = main._normal_score(x)
+        found = np.stack([_hermite(normal[:, j], x[:, j], 1 / slope[:, j], z) for j in range(x.shape[1])], axis=1)
+        missing = ~np.isfinite(found).all(0)
+        bent = missing | (np.abs(np.diff(slope, axis=0)) > BEND * (slope[1:] + slope[:-1])).any(0)
+        if bent.any():
+            few = Normals(main.weight, main.centre[:, bent], main.spread[:, bent])
+            found[:, bent] = few._roots(z, np.where(missing[bent], few._guess(z), found[:, bent]))
+        return found
 
-    def _roots(self, prob: FloatArray) -> FloatArray:
-        z, sd = ndtri(prob)[:, None], np.where(np.isfinite(self.sd), self.sd, 1.0)
-        low, high = self._bracket(z)
-        x = np.clip(np.where(np.isfinite(self.mean), self.mean, 0.0) + sd * z, low, high)
-        scale = np.where(sd > 0, sd, 1.0)
+    def _normal_score(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The standard normal quantile of the distribution function, which is nearly a straight line, and its slope."""
+        below, density = self.at(x)
+        score = ndtri(np.clip(below, 1e-15, 1 - 1e-15))
+        with np.errstate(divide="ignore", over="ignore"):
+            return score, density * SQRT_2PI * np.exp(score**2 / 2)
+
+    def _guess(self, z: FloatArray) -> FloatArray:
+        """(m, q) roots for a few of the components, which stand for all."""
+        if len(self.weight) <= 2 * REPRESENTATIVES:
+            sd = np.where(np.isfinite(self.sd), self.sd, np.median(self.spread, axis=0))
+            return np.clip(self.weight @ self.centre + sd * z[:, None], *self._bracket(z[:, None]))
+        share = (np.arange(REPRESENTATIVES) + 0.5) / REPRESENTATIVES
+        chosen = np.searchsorted(np.cumsum(self.weight), share * self.weight.sum())
+        few = Normals(np.full(REPRESENTATIVES, 1 / REPRESENTATIVES), self.centre[chosen], self.spread[chosen])
+        return few._roots(z, few._guess(z), ROUGH)
+
+    def _roots(self, z: FloatArray, x: FloatArray, close: float = CLOSE) -> FloatArray:
+        """Newton's method for the normal score, inside a bracket."""
+        low, high = (np.array(edge) for edge in self._bracket(z[:, None]))
+        scale = np.maximum(np.max(high - low, axis=0), np.finfo(float).tiny)
         for _ in range(NEWTON):
-            below, density = self.at(x)
-            excess = below - prob[:, None]
+            score, slope = self._normal_score(x)
+            excess = score - z[:, None]
             low, high = np.where(excess < 0, x, low), np.where(excess > 0, x, high)
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                new = x - excess / density
+                new = x - excess / slope
             new = np.where((new > low) & (new < high), new, (low + high) / 2)
-            moved, x = np.abs(np.where(excess == 0, 0.0, new - x)) / scale, np.where(excess == 0, x, new)
-            if moved.max(initial=0.0) < CLOSE:
+            new = np.where(excess == 0, x, new)
+            moved, x = np.abs(new - x) / scale, new
+            if moved.max(initial=0.0) < close:
                 break
         return x
 
@@ -117,6 +153,20 @@ class Normals:
         """The quantile of a mixture lies between those of its components."""
         own = self.centre[:, None] + self.spread[:, None] * z
         return own.min(0), own.max(0)
+
+
+def _hermite(at: FloatArray, value: FloatArray, slope: FloatArray, z: FloatArray) -> FloatArray:
+    """The cubic through values and slopes at nodes, at z; NaN where the nodes do not reach."""
+    kept = np.isfinite(slope) & np.append(True, np.diff(np.maximum.accumulate(at)) > 1e-9)
+    at, value, slope = at[kept], value[kept], slope[kept]
+    if len(at) < 2 or at[0] > z.min() or z.max() > at[-1]:
+        return np.full(len(z), np.nan)
+    k = np.clip(np.searchsorted(at, z) - 1, 0, len(at) - 2)
+    h = at[k + 1] - at[k]
+    t = (z - at[k]) / h
+    before = value[k] * (1 + 2 * t) + h * slope[k] * t
+    after = value[k + 1] * (3 - 2 * t) - h * slope[k + 1] * (1 - t)
+    return np.asarray((1 - t) ** 2 * before + t**2 * after)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.bayes.observed import WITHIN, Blocks, explicit_likelihood, marginal_likelihood
+from bayesmeta.bayes.posterior import rho_dim, tau_dim
 from bayesmeta.bayes.vicinity import Vicinity, vicinity
 from bayesmeta.model.spec import Level, Spec, check_spec
 from bayesmeta.priors.correlations import rho_draws
@@ -184,16 +185,6 @@ def _tau(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
             name, which, densities, lambda *a, **k: random(*a, **k)[0], None, pm.distributions.transforms.log, 1.0
         )
     return _custom(name, which, densities, random, dim, VectorLog(), 1.0)
-
-
-def tau_dim(level: Level) -> str | None:
-    """The dimension of a level's SDs; None where the structure has one SD for all effects."""
-    return schema.effect(level.name) if level.structure.n_tau(2) > 1 else None
-
-
-def rho_dim(level: Level) -> str | None:
-    """The dimension of a level's correlations; None where the structure has one correlation for all pairs."""
-    return schema.pair(level.name) if level.structure.n_rho(3) > 1 else None
 
 
 def chol_name(level: Level) -> str:

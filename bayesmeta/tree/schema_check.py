@@ -24,9 +24,9 @@ FREE_TEXT = ("formula", "random", "common", "offset", "groups", "measure", "meth
 _REMEDY = "the tree was edited or damaged, or bayesmeta did not write it"
 GROUPS = {  # that every reader may ask for, by what wrote the tree
     "fit": (schema.ESTIMATE, schema.CRITERIA),
-    "sample": (schema.POSTERIOR, schema.DERIVED, schema.DIAGNOSTICS),
+    "sample": (schema.POSTERIOR, schema.DERIVED),
 }
-_NOT_MISSED = (schema.CRITERIA, schema.HETEROGENEITY, schema.OPTIMIZER, schema.DIAGNOSTICS)  # by a summary
+_NOT_MISSED = (schema.CRITERIA, schema.HETEROGENEITY, schema.OPTIMIZER, schema.DIAGNOSTICS, schema.MARGINALS)  # by a summary
 _OF_PRIOR = (schema.PRIOR, schema.PRIOR_PREDICTIVE)
 _SAMPLE = (schema.CHAIN, schema.DRAW)
 
