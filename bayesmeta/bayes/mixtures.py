@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import ndtr, ndtri
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.priors.closed_forms import ClosedForm
 
 FINE = 16  # parts of a step of a lattice between which a distribution function is interpolated
@@ -17,7 +18,7 @@ NEWTON, CLOSE = 60, 1e-8  # steps to a quantile at most; change, in SDs, after w
 NEGLIGIBLE = 1e-7  # mass of points that quantiles of mixtures leave out
 DIRECT = 200_000  # points times quantities times probabilities up to which every quantile is a root of its own
 NODES, REPRESENTATIVES, ROUGH = 19, 60, 1e-3  # roots that others are interpolated between; components to begin with
-BEND = 0.4  # relative change of a slope between two nodes from which what lies between is looked at
+BEND, REFINEMENTS = 0.01, 8  # share by which a step between nodes may differ from its slopes; rounds of halving
 FURTHER = (1.3, 2.0, 4.0)  # further nodes, in distances of the outermost from the median
 WEIGHTLESS, MATTERS = 1e-30, 1e-6  # a weight; share of a moment by such, from which it does not exist
 CELLS = 1 << 21  # numbers held at a time
@@ -105,15 +106,42 @@ class Normals:
         x = main._guess(nodes)
         middle, (low, high) = x[NODES // 2], main._bracket(nodes[[0, -1], None])
         beyond = [np.clip(middle + far * (x[end] - middle), low[0], high[-1]) for end in (0, -1) for far in FURTHER]
-        x = np.sort(np.concatenate([x, beyond]), axis=0)
-        normal, slope = main._normal_score(x)
-        found = np.stack([_hermite(normal[:, j], x[:, j], 1 / slope[:, j], z) for j in range(x.shape[1])], axis=1)
+        owner, x, score, slope = main._refined(np.sort(np.concatenate([x, beyond]), axis=0), (z.min(), z.max()))
+        ends = np.searchsorted(owner, np.arange(main.centre.shape[1] + 1))
+        found = np.stack(
+            [_hermite(score[i:j], x[i:j], 1 / slope[i:j], z) for i, j in pairwise(ends.tolist())], axis=1
+        )
         missing = ~np.isfinite(found).all(0)
-        bent = missing | (np.abs(np.diff(slope, axis=0)) > BEND * (slope[1:] + slope[:-1])).any(0)
-        if bent.any():
-            few = Normals(main.weight, main.centre[:, bent], main.spread[:, bent])
-            found[:, bent] = few._roots(z, np.where(missing[bent], few._guess(z), found[:, bent]))
+        if missing.any():
+            few = Normals(main.weight, main.centre[:, missing], main.spread[:, missing])
+            found[:, missing] = few._roots(z, few._guess(z))
         return found
+
+    def _refined(self, x: FloatArray, within: tuple[float, float]) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
+        """Nodes (m, q) and those halfway where the score bends in between, as after a narrow peak of the density.
+
+        The quantity that each belongs to, ascending, the node, its score and the slope there.
+        """
+        score, slope = self._normal_score(x)
+        owner = np.repeat(np.arange(x.shape[1]), len(x))
+        x, score, slope = (np.asarray(values.T.ravel()) for values in (x, score, slope))
+        for _ in range(REFINEMENTS):
+            order = np.lexsort((x, owner))
+            owner, x, score, slope = owner[order], x[order], score[order], slope[order]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                straight = np.diff(score) * (1 / slope[1:] + 1 / slope[:-1]) / 2
+            bent = (np.diff(owner) == 0) & ~(np.abs(np.diff(x) - straight) <= BEND * np.diff(x))
+            bent &= (score[1:] > within[0]) & (score[:-1] < within[1])
+            at = np.flatnonzero(bent & (np.diff(score) > 1e-6))
+            if not len(at):
+                break
+            own, halfway = owner[at], (x[at] + x[at + 1]) / 2
+            few = Normals(self.weight, self.centre[:, own], self.spread[:, own])
+            new_score, new_slope = few._normal_score(halfway[None])
+            owner, x = np.append(owner, own), np.append(x, halfway)
+            score, slope = np.append(score, new_score[0]), np.append(slope, new_slope[0])
+        order = np.lexsort((x, owner))
+        return owner[order], x[order], score[order], slope[order]
 
     def _normal_score(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The standard normal quantile of the distribution function, which is nearly a straight line, and its slope."""

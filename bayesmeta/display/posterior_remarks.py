@@ -26,6 +26,8 @@ def method(tree: xr.DataTree) -> str:
     posterior = group(tree, schema.POSTERIOR)
     chains, draws = posterior.sizes[schema.CHAIN], posterior.sizes[schema.DRAW]
     many = f"{chains} chains" if chains > 1 else "1 chain"
+    if schema.MARGINALS in tree.children:
+        return f"full Bayes (exact, by {tree.attrs['sampler']}; {chains * draws:,} independent draws)"
     return f"full Bayes (MCMC, {many} of {draws} draws, {tree.attrs['sampler']})"
 
 

@@ -1,6 +1,7 @@
 """Every parameter of a results tree in one tidy data frame."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import BoundaryWarning, warn
 from bayesmeta.inference.reference import Reference, Vcov, reference
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import BETA, PSI, RHO, TAU, covariances, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
 from bayesmeta.tree.response import Scale, is_read_elsewhere, measure_of, on_response, roles, to_response
@@ -158,11 +160,22 @@ def on_scale(frame: pd.DataFrame, tree: xr.DataTree, prob: float, scale: Scale |
         if draws is None:
             there = to_response(record, role, frame.loc[at, ["estimate", "lower", "upper"]].to_numpy(float))
         else:
-            statistics = summarised(to_response(record, role, draws[:, j]), prob)
-            there = np.array([[statistics[name] for name in ("mean", "lower", "upper")]])
+            there = _of_posterior(tree, j, lambda x, role=role: to_response(record, role, x), draws[:, j], prob)
         frame.loc[at, ["estimate", "lower", "upper"]] = there
         frame.loc[at, "se"] = np.nan
     return frame
+
+
+def _of_posterior(
+    tree: xr.DataTree, j: int, read: Callable[[FloatArray], FloatArray], draws: FloatArray, prob: float
+) -> FloatArray:
+    """(1, 3) mean and interval of coefficient j on another scale, which rises with the coefficient or falls."""
+    exact = exact_marginals.statistics(tree, "beta", prob)
+    if exact is None:
+        statistics = summarised(read(draws), prob)
+        return np.array([[statistics[name] for name in ("mean", "lower", "upper")]])
+    ends = np.sort(read(np.array([exact["lower"][j], exact["upper"][j]])))
+    return np.array([[exact_marginals.mean_of(group(tree, schema.MARGINALS), "beta", j, read), *ends]])
 
 
 def _outcomes(tree: xr.DataTree, frame: pd.DataFrame) -> list[str]:

@@ -22,8 +22,8 @@ from bayesmeta.summaries.coefficients import Coefficients
 from bayesmeta.summaries.fit_remarks import criteria, moderators_and_fit
 from bayesmeta.summaries.paper_notes import as_rows_are_called, interval_name, measured, reading_notes, row_label
 from bayesmeta.summaries.variation import tests, variances_table
-from bayesmeta.tree.parameters import RHO, TAU, TAU2, effects, level_structures, parameters
-from bayesmeta.tree.posterior_draws import is_posterior, summarised, tau_draws, unless_constant
+from bayesmeta.tree.parameters import RHO, TAU, TAU2, covariances, effects, level_structures, parameters
+from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Scale, measure_of, on_response
 from bayesmeta.tree.specification import group, reading_once
 
@@ -236,8 +236,8 @@ class Summary(Page):
 
     def _variances(self) -> FloatArray:
         """Mean, SD and interval of every variance of a posterior; the mean is not the square of the mean SD."""
-        draws = np.concatenate([tau_draws(self.tree, level) for level in level_structures(self.tree)], axis=1) ** 2
-        return np.column_stack([*unless_constant(summarised(draws, self.prob), draws.mean(0)).values()])
+        frame = covariances(self.tree, self.prob)
+        return frame.loc[frame.index.str.startswith(TAU2), ["estimate", "se", "lower", "upper"]].to_numpy(float)
 
     def _variance_errors(self, by_tau: pd.Series) -> FloatArray:
         """Standard errors of the variances of all levels; trees of earlier versions have only those of the SDs."""

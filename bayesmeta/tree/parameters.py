@@ -20,6 +20,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, check_probability, listing, shown
 from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import Structure
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.posterior_draws import (
     beta_draws,
     is_posterior,
@@ -160,12 +161,18 @@ def _label(kind: object, level: object, term: object) -> str:
 def _of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
     """The rows of a posterior, which are those of a fit."""
     coef = [str(label) for label in group(tree, schema.POSTERIOR)[schema.COEF].values]
-    yield from _rows(BETA, "", coef, summarised(beta_draws(tree), prob))
-    for level in level_structures(tree):
+    exact = exact_marginals.statistics(tree, "beta", prob)
+    yield from _rows(BETA, "", coef, summarised(beta_draws(tree), prob) if exact is None else exact)
+    for level, structure in level_structures(tree).items():
         labels, tau, rho = effects(tree, level), tau_draws(tree, level), rho_draws(tree, level)
         pairs = [f"{a}~{b}" for a, b in combinations(labels, 2)]
-        yield from _rows(TAU, level, labels, unless_constant(summarised(tau, prob), tau.mean(0)))
-        yield from _rows(RHO, level, pairs, unless_constant(summarised(rho, prob), 1.0))
+        sds = exact_marginals.of_sds(tree, level, structure, len(labels), prob)
+        yield from _rows(TAU, level, labels, sds or unless_constant(summarised(tau, prob), tau.mean(0)))
+        correlations = unless_constant(summarised(rho, prob), 1.0)
+        for at, own in exact_marginals.of_correlations(tree, level, structure, len(labels), prob).items():
+            for name, value in own.items():
+                correlations[name][at] = value
+        yield from _rows(RHO, level, pairs, correlations)
 
 
 def _rows(
@@ -179,9 +186,11 @@ def _psi_of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]
     """The rows of `covariances` of a posterior."""
     for level in level_structures(tree):
         labels, psi = effects(tree, level), psi_draws(tree, level)
+        exact = exact_marginals.statistics(tree, schema.psi(level), prob)
         for i, j in _lower(len(labels)):
             size = psi[:, i, i].mean() if i == j else np.sqrt(psi[:, i, i] * psi[:, j, j]).mean()
-            statistics = unless_constant(summarised(psi[:, i, j][:, None], prob), size)
+            own = {name: values[i, j][None] for name, values in exact.items()} if exact else None
+            statistics = unless_constant(own or summarised(psi[:, i, j][:, None], prob), size)
             yield (*_entry(level, labels, i, j), *(float(values[0]) for values in statistics.values()))
 
 

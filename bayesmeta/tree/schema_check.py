@@ -55,6 +55,7 @@ class About(NamedTuple):
 
     outcomes: tuple[str, ...]
     levels: Mapping[str, Structure]
+    posterior: bool = False
 
 
 def check_attributes(tree: xr.DataTree) -> About:
@@ -87,7 +88,8 @@ def check_attributes(tree: xr.DataTree) -> About:
     if backend == "sample":
         _check_sampled(attrs)
     check_attribute_hash(attrs, written_hashes(tree))
-    return About(tuple(outcomes), {level: _structure(level, written) for level, written in psi.items()})
+    levels = {level: _structure(level, written) for level, written in psi.items()}
+    return About(tuple(outcomes), levels, backend == "sample")
 
 
 def _is_pair(arms: object) -> bool:
@@ -298,6 +300,8 @@ def _estimate(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
 
 
 def _criteria(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    if about.posterior:
+        return {schema.LOG_ML: Rule(()), schema.LOG_ML_SE: Rule((), least=0)}
     counted = dict.fromkeys(("df", "df_fixed", "df_random", "nobs", "rank"), Rule((), "integer"))
     return {**dict.fromkeys(("loglik", "aic", "aicc", "bic"), Rule((), missing=True)), **counted}
 
@@ -346,6 +350,45 @@ def _derived(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     }
 
 
+def _marginals(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    """Statistics of every parameter; an SD may be infinite, and a mean not exist, where tails are heavy."""
+    rules = {
+        **_labels(schema.COEF),
+        schema.QUANTILE: Rule((schema.QUANTILE,), least=0, most=1),
+        **_statistics("beta", (schema.COEF,), optional=False),
+    }
+    for level in about.levels:
+        effect, pair, group = schema.effect(level), schema.pair(level), schema.group(level)
+        rules |= _statistics(schema.tau(level), (effect,), least=0, single=True)
+        rules |= _statistics(schema.rho(level), (pair,), least=-1, most=1, single=True)
+        rules |= _statistics(schema.psi(level), (effect, schema.bis(effect)))
+        rules |= _statistics(schema.b(level), (group, effect))
+    return rules
+
+
+def _statistics(
+    name: str,
+    dims: tuple[str, ...],
+    least: float = -np.inf,
+    most: float = np.inf,
+    optional: bool = True,
+    single: bool = False,
+) -> dict[str, Rule]:
+    """Rules of mean, SD, quantiles and density of a variable; single : whether it may be one number."""
+
+    def rule(before: tuple[str, ...], least: float, most: float, missing: bool = False) -> Rule:
+        return Rule((*before, *dims), "number", least, most, missing, optional, ((before,) if single else ()))
+
+    quantile, point = (schema.QUANTILE,), (schema.POINT,)
+    return {
+        f"{name}_mean": rule((), -np.inf, np.inf, missing=True),
+        f"{name}_sd": rule((), -np.inf, np.inf, missing=True),
+        f"{name}_quantile": rule(quantile, least, most),
+        f"{name}_grid": rule(point, least, most)._replace(optional=True),
+        f"{name}_density": rule(point, 0, np.inf, missing=True)._replace(optional=True),
+    }
+
+
 def _random_effects(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     return {
         schema.b(level): Rule((*_SAMPLE, schema.group(level), schema.effect(level)), optional=True)
@@ -382,6 +425,7 @@ _RULES: Mapping[str, Callable[[About, Mapping[str, int]], dict[str, Rule]]] = {
     schema.PRIOR: _parameters,
     schema.DERIVED: _derived,
     schema.RANDOM_EFFECTS: _random_effects,
+    schema.MARGINALS: _marginals,
     schema.DIAGNOSTICS: _diagnostics,
     schema.LOG_LIKELIHOOD: _of_groups,
     **dict.fromkeys((schema.POINTWISE, schema.POSTERIOR_PREDICTIVE, schema.NEW_GROUPS), _of_observations),
