@@ -180,9 +180,7 @@ _STATISTICS = {
 }
 
 
-def _exact(
-    name: str, dims: tuple[str, ...], what: str, single: str = "", density: bool = True
-) -> dict[str, Entry]:
+def _exact(name: str, dims: tuple[str, ...], what: str, single: str = "", density: bool = True) -> dict[str, Entry]:
     """The statistics of a parameter; without a density where it follows from that of another."""
     return {
         f"{name}_{statistic}": Entry((*before, *dims), f"{meaning} of {what}", single)

@@ -108,16 +108,16 @@ class Normals:
         beyond = [np.clip(middle + far * (x[end] - middle), low[0], high[-1]) for end in (0, -1) for far in FURTHER]
         owner, x, score, slope = main._refined(np.sort(np.concatenate([x, beyond]), axis=0), (z.min(), z.max()))
         ends = np.searchsorted(owner, np.arange(main.centre.shape[1] + 1))
-        found = np.stack(
-            [_hermite(score[i:j], x[i:j], 1 / slope[i:j], z) for i, j in pairwise(ends.tolist())], axis=1
-        )
+        found = np.stack([_hermite(score[i:j], x[i:j], 1 / slope[i:j], z) for i, j in pairwise(ends.tolist())], axis=1)
         missing = ~np.isfinite(found).all(0)
         if missing.any():
             few = Normals(main.weight, main.centre[:, missing], main.spread[:, missing])
             found[:, missing] = few._roots(z, few._guess(z))
         return found
 
-    def _refined(self, x: FloatArray, within: tuple[float, float]) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
+    def _refined(
+        self, x: FloatArray, within: tuple[float, float]
+    ) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
         """Nodes (m, q) and those halfway where the score bends in between, as after a narrow peak of the density.
 
         The quantity that each belongs to, ascending, the node, its score and the slope there.

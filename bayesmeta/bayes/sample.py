@@ -145,12 +145,17 @@ def sample(
     if choice.engine is None:
         check_bayes(f"sample ({choice.why})")
         return _by_chains(spec, own, draws, seed, sampler, asked, random_effects, progress, choice.why)
-    _check_no_chains(asked, choice.engine.name)
+    check_no_chains(asked, choice.engine.name)
     return engines.posterior(spec, own, choice, draws, seed, random_effects)
 
 
 CHAIN_SAMPLERS = ("nutpie", "pymc", "numpyro")
 _DEFAULTS: dict[str, Any] = {"tune": 1000, "target_accept": 0.9, "chains": 4, "backend": None}
+
+
+def by_chains_settings(asked: dict[str, Any]) -> dict[str, Any]:
+    """Settings of Markov chains, with defaults for what is not asked for."""
+    return {name: _DEFAULTS[name] if value is None else value for name, value in asked.items()}
 
 
 def _by_chains(
@@ -168,15 +173,13 @@ def _by_chains(
     announce(progress, why)
     from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
 
-    used = {name: _DEFAULTS[name] if value is None else value for name, value in asked.items()}
+    used = by_chains_settings(asked)
     record = sampling.sampler_named(sampler, used["backend"])
-    settings = sampling.Settings(
-        draws, used["tune"], used["chains"], seed, used["target_accept"], shown(progress)
-    )
+    settings = sampling.Settings(draws, used["tune"], used["chains"], seed, used["target_accept"], shown(progress))
     return sampling.posterior(spec, priors, record, settings, used["backend"], random_effects, why)
 
 
-def _check_no_chains(asked: dict[str, Any], engine: str) -> None:
+def check_no_chains(asked: dict[str, Any], engine: str) -> None:
     """That nothing is asked of Markov chains where there are none; four chains are what readers get anyway."""
     for name, value in asked.items():
         if value is not None and not (name == "chains" and value == CHAINS):

@@ -47,9 +47,7 @@ class Compiled:
         self.spec, self.priors = spec, priors
         self.nutpie = Nutpie(build(spec, priors, near), spec, start(spec, priors[0], near), backend)
 
-    def sample(
-        self, which: int, settings: Settings, random_effects: bool | None = None, why: str = ""
-    ) -> xr.DataTree:
+    def sample(self, which: int, settings: Settings, random_effects: bool | None = None, why: str = "") -> xr.DataTree:
         """The results tree under the set of priors at this position."""
         shared = {"prior": which} if len(self.priors) > 1 else {}
         raw = self.nutpie.run(_Seeds.of(settings.seed).for_chains(settings), **shared)

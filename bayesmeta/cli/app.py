@@ -43,12 +43,19 @@ ModelFile = Annotated[
 ]
 OneModel = Annotated[str | None, typer.Option("--model", help="Only this model of the file.")]
 Draws = Annotated[int, typer.Option(help="Draws of each chain that are kept.")]
-Tune = Annotated[int, typer.Option(help="Draws of each chain that are discarded while the sampler tunes.")]
-Chains = Annotated[int, typer.Option(help="Number of chains.")]
+Tune = Annotated[
+    int | None,
+    typer.Option(help="Draws of each Markov chain that are discarded while the sampler tunes; 1,000 by default."),
+]
+Chains = Annotated[int | None, typer.Option(help="Number of Markov chains; 4 by default.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random numbers; the same seed gives the same draws.")]
-Sampler = Annotated[Literal["auto", "nutpie", "pymc", "numpyro"], typer.Option(help="The sampler.")]
+Sampler = Annotated[
+    Literal["auto", "quadrature", "nutpie", "pymc", "numpyro"],
+    typer.Option(help="The sampler; by default quadrature where at most three SDs and correlations are free."),
+]
 TargetAccept = Annotated[
-    float, typer.Option(help="Between 0 and 1; values closer to 1 take smaller steps and reduce divergences.")
+    float | None,
+    typer.Option(help="Of Markov chains, between 0 and 1; values closer to 1 take smaller steps; 0.9 by default."),
 ]
 Outside = Annotated[
     bool,

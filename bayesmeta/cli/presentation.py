@@ -138,7 +138,7 @@ def report(file: Path, out: Path | None, settings: tuple[Any, ...]) -> None:
     check_page(path, [file])
     if options.method is not None:
         options = replace(options, method=method_named(options.method, "--method").name)
-    check_settings(options.draws, options.tune, options.chains, 0.9)
+    check_settings(options.draws, options.tune, options.chains, None)
     check_seed(options.seed)
     with sole_writer(path, advice=files.OTHER_NAME):
         written = report_file(file, path, options, failures=failures).save(path)

@@ -37,11 +37,11 @@ class Sampling:
     """How to sample, as it was typed."""
 
     draws: int
-    tune: int
-    chains: int
+    tune: int | None
+    chains: int | None
     seed: int
-    sampler: Literal["auto", "nutpie", "pymc", "numpyro"]
-    target_accept: float
+    sampler: Literal["auto", "quadrature", "nutpie", "pymc", "numpyro"]
+    target_accept: float | None
 
     def check(self) -> None:
         check_settings(self.draws, self.tune, self.chains, self.target_accept)

@@ -110,7 +110,9 @@ def _t(nu: float, mu: float, sigma: float) -> ClosedForm:
         """How far from mu, for a probability of at most a half beyond."""
         return np.where(p > 0.5, -half.upper(2 * (1 - p)), half.upper(np.minimum(2 * p, 1.0)))
 
-    return ClosedForm(lambda x: half.logpdf(np.abs(x - mu)) - LOG_2, lambda p: mu - outside(p), lambda q: mu + outside(q))
+    return ClosedForm(
+        lambda x: half.logpdf(np.abs(x - mu)) - LOG_2, lambda p: mu - outside(p), lambda q: mu + outside(q)
+    )
 
 
 def _exponential(scale: float) -> ClosedForm:
@@ -252,9 +254,7 @@ FORMS: Mapping[str, tuple[tuple[Mapping[str, float | None], Make], ...]] = {
         ({**LOCATION, "sigma": 1.0}, lambda mu, sigma: _exp_of(_normal(mu, sigma))),
         ({**LOCATION, "tau": None}, lambda mu, tau: _exp_of(_normal(mu, _sd(tau)))),
     ),
-    "LogStudentT": (
-        ({"nu": None, "mu": None, "sigma": None}, lambda nu, mu, sigma: _exp_of(_t(nu, mu, sigma))),
-    ),
+    "LogStudentT": (({"nu": None, "mu": None, "sigma": None}, lambda nu, mu, sigma: _exp_of(_t(nu, mu, sigma))),),
     "Gamma": (
         ({"alpha": None, "beta": None}, _gamma),
         ({"mu": None, "sigma": None}, lambda mu, sigma: _gamma((mu / sigma) ** 2, mu / sigma**2)),

@@ -16,6 +16,7 @@ from bayesmeta.priors.in_words import in_words
 from bayesmeta.summaries import references as ref
 from bayesmeta.summaries.paper_numbers import Numbers
 from bayesmeta.summaries.references import Bibliography
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.specification import group
 
 _MOST = 6  # names that a sentence lists
@@ -230,6 +231,14 @@ def _posterior(about: Numbers, cite: Bibliography) -> Iterator[str]:
     yield _priors(about, cite)
     sizes, attrs = group(about.tree, schema.POSTERIOR).sizes, about.tree.attrs
     chains, draws = sizes[schema.CHAIN], sizes[schema.DRAW]
+    if exact_marginals.is_exact(about.tree):
+        yield (
+            f"The posterior was computed by numerical integration, without Markov chains: random effects and "
+            f"coefficients were integrated out analytically, the SDs and correlations between groups by "
+            f"{attrs['sampler']}{cite.cite(ref.TRAPEZOID)}."
+        )
+        yield f"We report posterior means with equal-tailed {percent(about.prob)} credible intervals (CrI)."
+        return
     tuned = f" after {int(attrs['tune']):,} for tuning" if str(attrs.get("tune", "")).isdecimal() else ""
     yield (
         f"We drew from the posterior by Hamiltonian Monte Carlo (No-U-Turn sampler{cite.cite(ref.NUTS)}, "

@@ -57,6 +57,7 @@ NUTS = (
     "Hoffman MD, Gelman A (2014). The No-U-Turn Sampler: adaptively setting path lengths in Hamiltonian Monte Carlo. "
     "Journal of Machine Learning Research 15:1593-1623."
 )
+TRAPEZOID = "Trefethen LN, Weideman JAC (2014). The exponentially convergent trapezoidal rule. SIAM Review 56:385-458."
 CHAINS = (
     "Vehtari A, Gelman A, Simpson D, Carpenter B, Bürkner PC (2021). Rank-normalization, folding, and localization: an "
     "improved R-hat for assessing convergence of MCMC. Bayesian Analysis 16:667-718."

@@ -25,7 +25,7 @@ def is_exact(tree: xr.DataTree) -> bool:
 
 
 def statistics(tree: xr.DataTree, name: str, prob: float) -> dict[str, FloatArray] | None:
-    """Mean, SD and equal-tailed interval of a variable: `mean`, `se`, `lower`, `upper`; None where the tree has none."""
+    """`mean`, `se` (the SD), and the equal-tailed interval `lower`, `upper` of a variable; None where the tree lacks it."""
     if not is_exact(tree) or f"{name}_mean" not in group(tree, schema.MARGINALS):
         return None
     table = group(tree, schema.MARGINALS)
@@ -47,7 +47,9 @@ def quantiles(table: xr.Dataset, name: str, prob: FloatArray) -> FloatArray:
 def mean_of(table: xr.Dataset, name: str, j: int, function: Callable[[FloatArray], FloatArray]) -> float:
     """Mean of a function of entry j of a variable, by quadrature over its quantiles."""
     z, weight = np.polynomial.hermite_e.hermegauss(NODES)
-    known = table[f"{name}_quantile"].transpose(schema.QUANTILE, ...).to_numpy().reshape(len(table[schema.QUANTILE]), -1)
+    known = (
+        table[f"{name}_quantile"].transpose(schema.QUANTILE, ...).to_numpy().reshape(len(table[schema.QUANTILE]), -1)
+    )
     at = ndtri(table[schema.QUANTILE].to_numpy().astype(float))
     values = _straight_beyond(at, known[:, j], z)
     return float(function(values) @ weight / weight.sum())
@@ -63,7 +65,9 @@ def _straight_beyond(at: FloatArray, known: FloatArray, z: FloatArray) -> FloatA
 def probability_below(tree: xr.DataTree, name: str, j: int, value: float) -> float:
     """Probability that entry j of a variable lies below a value."""
     table = group(tree, schema.MARGINALS)
-    known = table[f"{name}_quantile"].transpose(schema.QUANTILE, ...).to_numpy().reshape(len(table[schema.QUANTILE]), -1)
+    known = (
+        table[f"{name}_quantile"].transpose(schema.QUANTILE, ...).to_numpy().reshape(len(table[schema.QUANTILE]), -1)
+    )
     x, z = known[:, j], ndtri(table[schema.QUANTILE].to_numpy().astype(float))
     kept = np.append(True, np.diff(np.maximum.accumulate(x)) > 0)
     x, z = x[kept], z[kept]

@@ -26,7 +26,13 @@ GROUPS = {  # that every reader may ask for, by what wrote the tree
     "fit": (schema.ESTIMATE, schema.CRITERIA),
     "sample": (schema.POSTERIOR, schema.DERIVED),
 }
-_NOT_MISSED = (schema.CRITERIA, schema.HETEROGENEITY, schema.OPTIMIZER, schema.DIAGNOSTICS, schema.MARGINALS)  # by a summary
+_NOT_MISSED = (
+    schema.CRITERIA,
+    schema.HETEROGENEITY,
+    schema.OPTIMIZER,
+    schema.DIAGNOSTICS,
+    schema.MARGINALS,
+)  # by a summary
 _OF_PRIOR = (schema.PRIOR, schema.PRIOR_PREDICTIVE)
 _SAMPLE = (schema.CHAIN, schema.DRAW)
 

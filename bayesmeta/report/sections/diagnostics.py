@@ -7,6 +7,7 @@ from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.tables import Facts, Table, fixed, number
 from bayesmeta.report.blocks import Block, blocks, notes, paragraphs
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
@@ -53,6 +54,14 @@ def _free(tree: xr.DataTree, name: str) -> Table:
 
 def _chains(tree: xr.DataTree, name: str) -> list[Block | None]:
     priors = Facts(posterior_remarks.prior_facts(tree), f"Priors: {name}")
+    if exact_marginals.is_exact(tree):
+        criteria = group(tree, schema.CRITERIA)
+        value, bound = (float(criteria[name]) for name in (schema.LOG_ML, schema.LOG_ML_SE))
+        words = (
+            f"{name} was computed by {tree.attrs['sampler']}, without Markov chains: what is shown has no Monte Carlo "
+            f"error. The log marginal likelihood is {value:.4f}, with a numerical error of at most {bound:.1e}."
+        )
+        return [priors, Facts((("Sampling", posterior_remarks.method(tree)),), f"Sampler: {name}"), paragraphs(words)]
     if schema.DIAGNOSTICS not in tree.children:
         return [priors, paragraphs(f"{name}: the tree has no diagnostics of its chains.")]
     diagnosed = group(tree, schema.DIAGNOSTICS)
