@@ -74,7 +74,7 @@ class Evaluator:
 
     def __call__(self, u: FloatArray) -> Evaluated:
         """Evaluate at u (n, k)."""
-        u = np.asarray(u, float).reshape(-1, self.dim)
+        u = np.asarray(u, float)
         self.count += len(u)
         C, logdet, usable = self._eliminated(u)
         bare = Evaluated(u, C, logdet, usable, *_empty(len(u), self.stats.n_coef))

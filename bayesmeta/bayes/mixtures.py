@@ -1,4 +1,4 @@
-"""Marginal distributions that are exact given weighted points: mixtures of normals, densities along an axis, and points."""
+"""Marginal distributions that are exact given weighted points: mixtures of normals, densities along an axis, points."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -201,8 +201,8 @@ def _hermite(at: FloatArray, value: FloatArray, slope: FloatArray, z: FloatArray
 class Axis:
     """One coordinate of the chart by its density at equidistant nodes, and the parameter that stands there.
 
-    nodes (n,) : ascending. log_density (n,) : of the coordinate, up to a constant. prior : maps it to the parameter, and
-    gives the parameter's density.
+    nodes (n,) : ascending. log_density (n,) : of the coordinate, up to a constant. prior : maps it to the parameter,
+    and gives the parameter's density.
     """
 
     nodes: FloatArray

@@ -178,7 +178,7 @@ def _peaks(log: FloatArray) -> FloatArray:
 
 
 def _climbed(evaluator: Evaluator, start: FloatArray) -> FloatArray:
-    """Near the maximum uphill of a point, by a pattern search; its place need not be exact, since a fill begins there."""
+    """Near the maximum uphill of a point, by a pattern search; it need not be exact, since a fill begins there."""
     k, at, size = len(start), start, np.full(len(start), 0.25)
     best = float(evaluator(at[None]).log_density[0])
     factors = np.array([0.25, 1.0, 4.0])

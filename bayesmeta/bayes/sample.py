@@ -68,15 +68,15 @@ def sample(
     random_seed : int, optional
         Seed of everything random; the same seed gives the same tree. By default one is drawn and kept in the tree.
     sampler : {"auto", "quadrature", "nutpie", "pymc", "numpyro"}, default "auto"
-        "quadrature" integrates over at most three SDs and correlations, under priors whose quantiles are known in closed
-        form (a Student t or Cauchy prior of a coefficient is one parameter more, and so is any other that is neither
-        normal nor flat). "nutpie", "pymc" and "numpyro" (needs numpyro and jax) run Markov chains. "auto" is quadrature
-        where it can be done, else nutpie; the tree says which, and why.
+        "quadrature" integrates over at most three SDs and correlations, under priors whose quantiles are known in
+        closed form (a Student t or Cauchy prior of a coefficient is one parameter more, and so is any other that is
+        neither normal nor flat). "nutpie", "pymc" and "numpyro" (needs numpyro and jax) run Markov chains. "auto" is
+        quadrature where it can be done, else nutpie; the tree says which, and why.
     target_accept : float, optional
         Target acceptance probability of Markov chains, between 0 and 1, 0.9 by default; values closer to 1 take smaller
         steps and reduce divergences.
     backend : {"numba", "jax"}, optional
-        How nutpie compiles the model, "numba" by default.
+        How nutpie compiles the model, "numba" by default; "auto" is nutpie with it.
     random_effects : bool, optional
         Whether draws of the random effects are kept; by default where they are at most a million values.
     progress : bool, optional
@@ -89,9 +89,10 @@ def sample(
         The results tree. `/posterior` with beta, tau_L and rho_L over (chain, draw); `/random_effects` b_L; `/derived`
         psi_L; densities `/log_likelihood` of the outer groups, `/log_likelihood_conditional` of every observation given
         all others, `/log_prior` by block; `/prior`, `/prior_predictive`; `/posterior_predictive`, y of the same groups
-        given their random effects, and `/posterior_predictive_new`, y of new groups; and the specification. By quadrature
-        `/marginals` holds exact means, SDs, quantiles and densities, which summaries prefer, and `/criteria` the log
-        marginal likelihood; of Markov chains there are `/diagnostics`. ArviZ works on it as it is. The page docs/results_tree.md says what is where.
+        given their random effects, and `/posterior_predictive_new`, y of new groups; and the specification. By
+        quadrature `/marginals` holds exact means, SDs, quantiles and densities, which summaries prefer, and `/criteria`
+        the log marginal likelihood; of Markov chains there are `/diagnostics`. ArviZ works on it as it is. The page
+        docs/results_tree.md says what is where.
 
     Raises
     ------
@@ -111,8 +112,8 @@ def sample(
     Quadrature is by the trapezoid rule in coordinates in which the prior is normal, on a lattice that is refined until
     rules of double step agree; the marginal distributions of coefficients and random effects are mixtures of normals.
 
-    Markov chains start at the REML estimate, each moved at random by about a standard error. Random effects are exact draws
-    given beta and Psi, without a Markov chain of their own.
+    Markov chains start at the REML estimate, each moved at random by about a standard error. Random effects are exact
+    draws given beta and Psi, without a Markov chain of their own.
 
     Examples
     --------
@@ -137,7 +138,7 @@ def sample(
     check_booleans(random_effects=random_effects, progress=progress)
     seed = check_seed(random_seed)
     warn_without_effects(spec.levels)
-    if sampler in CHAIN_SAMPLERS:
+    if sampler in CHAIN_SAMPLERS or (sampler == "auto" and backend is not None):
         check_bayes("sample")
         return _by_chains(spec, resolve(spec, priors), draws, seed, sampler, asked, random_effects, progress)
     own = resolve(spec, priors)

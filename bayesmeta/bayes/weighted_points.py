@@ -19,8 +19,8 @@ SMALLEST = 1e-12  # share of the largest weight below which a point says nothing
 class WeightedPoints(ABC):
     """Weighted points; an engine adds how it draws.
 
-    evaluator : the model. points : what is known at each. log_weight (n,) : normalised. log_marginal_likelihood, error :
-    log p(y), and a bound of what integration did to it.
+    evaluator : the model. points : what is known at each. log_weight (n,) : up to a constant.
+    log_marginal_likelihood, error : log p(y), and a bound of what integration did to it.
     """
 
     evaluator: Evaluator
@@ -45,7 +45,7 @@ class WeightedPoints(ABC):
 
     @cached_property
     def main(self) -> tuple[FloatArray, Evaluated]:
-        """Weights and points without those that say nothing: neither weigh anything, nor do so times large variances."""
+        """Weights and points without those that say nothing, also where their variances are large."""
         matter = self.weight.copy()
         with np.errstate(over="ignore", invalid="ignore"):
             for psi in self.evaluator.chart.psi(self.points.u):

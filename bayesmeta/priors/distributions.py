@@ -1,4 +1,4 @@
-"""Densities and draws of priors: in closed form where that is known here, else by PyMC, which this file alone imports."""
+"""Densities and draws of priors: in closed form where that is known here, else by PyMC, which no other file loads."""
 
 from functools import cache, lru_cache
 from importlib.util import find_spec

@@ -25,7 +25,7 @@ def is_exact(tree: xr.DataTree) -> bool:
 
 
 def statistics(tree: xr.DataTree, name: str, prob: float) -> dict[str, FloatArray] | None:
-    """`mean`, `se` (the SD), and the equal-tailed interval `lower`, `upper` of a variable; None where the tree lacks it."""
+    """`mean`, `se` (the SD), `lower` and `upper` (equal-tailed) of a variable; None where the tree lacks it."""
     if not is_exact(tree) or f"{name}_mean" not in group(tree, schema.MARGINALS):
         return None
     table = group(tree, schema.MARGINALS)

@@ -361,12 +361,12 @@ def _marginals(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     rules = {
         **_labels(schema.COEF),
         schema.QUANTILE: Rule((schema.QUANTILE,), least=0, most=1),
-        **_statistics("beta", (schema.COEF,), optional=False),
+        **_statistics("beta", (schema.COEF,), optional=False, density=True),
     }
     for level in about.levels:
         effect, pair, group = schema.effect(level), schema.pair(level), schema.group(level)
-        rules |= _statistics(schema.tau(level), (effect,), least=0, single=True)
-        rules |= _statistics(schema.rho(level), (pair,), least=-1, most=1, single=True)
+        rules |= _statistics(schema.tau(level), (effect,), least=0, single=True, density=True)
+        rules |= _statistics(schema.rho(level), (pair,), least=-1, most=1, single=True, density=True)
         rules |= _statistics(schema.psi(level), (effect, schema.bis(effect)))
         rules |= _statistics(schema.b(level), (group, effect))
     return rules
@@ -379,6 +379,7 @@ def _statistics(
     most: float = np.inf,
     optional: bool = True,
     single: bool = False,
+    density: bool = False,
 ) -> dict[str, Rule]:
     """Rules of mean, SD, quantiles and density of a variable; single : whether it may be one number."""
 
@@ -386,13 +387,16 @@ def _statistics(
         return Rule((*before, *dims), "number", least, most, missing, optional, ((before,) if single else ()))
 
     quantile, point = (schema.QUANTILE,), (schema.POINT,)
-    return {
+    rules = {
         f"{name}_mean": rule((), -np.inf, np.inf, missing=True),
         f"{name}_sd": rule((), -np.inf, np.inf, missing=True),
         f"{name}_quantile": rule(quantile, least, most),
+    }
+    densities = {
         f"{name}_grid": rule(point, least, most)._replace(optional=True),
         f"{name}_density": rule(point, 0, np.inf, missing=True)._replace(optional=True),
     }
+    return {**rules, **densities} if density else rules
 
 
 def _random_effects(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:

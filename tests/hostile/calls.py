@@ -163,7 +163,7 @@ _SAMPLER = {
     "tune": whole(1),
     "chains": whole(1),
     "random_seed": Kind(lambda value: value is None or whole(0).admits(value), SEED.own),
-    "sampler": words("auto", "nutpie", "pymc", "numpyro"),
+    "sampler": words("auto", "quadrature", "nutpie", "pymc", "numpyro"),
     "target_accept": PROBABILITY,
     "progress": optional(BOOLEAN),
 }

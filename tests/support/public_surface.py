@@ -111,7 +111,7 @@ def sampled() -> xr.DataTree:
     data = bm.datasets.load("berkey98")
     spec = bm.specify("PD + AL ~ 1", data, S=["var_PD", "cov_PD_AL", "var_AL"], measure="md")
     priors = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1), tau=bm.priors.half_normal(0.5))
-    return bm.sample(spec, priors, draws=8, tune=8, chains=2, random_seed=1, progress=False)
+    return bm.sample(spec, priors, draws=8, random_seed=1)
 
 
 def surface() -> str:

@@ -74,17 +74,23 @@ def test_every_entry_of_fits_and_posteriors_is_described(file: str) -> None:
 def test_every_entry_of_a_sampled_tree_is_described_and_every_group_is_in_some_tree() -> None:
     spec = load_analysis(bundled()["smoking"]).models["unstr"].spec
     sampled = bm.sample(spec, draws=10, tune=20, chains=2, random_seed=1, progress=False)
+    known = ["var_PD", "cov_PD_AL", "var_AL"]
+    exact = bm.sample(bm.specify("PD + AL ~ 1", bm.datasets.load("berkey98"), S=known), draws=10, random_seed=1)
     fitted = bm.fit(spec)
     declare(fitted, Asked(df="z"))
-    assert not list(problems(sampled))
-    assert {*sampled.children, *fitted.children} == set(schema.TREE)
-    assert {*sampled.attrs, *fitted.attrs} == set(schema.ATTRIBUTES)
-    for tree in (sampled, fitted):
+    assert not [*problems(sampled), *problems(exact)]
+    assert {*sampled.children, *fitted.children, *exact.children} == set(schema.TREE)
+    assert {*sampled.attrs, *fitted.attrs, *exact.attrs} == set(schema.ATTRIBUTES)
+    for tree in (sampled, exact, fitted):
         general = in_general(tree)
         for name, node in tree.children.items():
             there = {general.get(str(variable), str(variable)) for variable in node.data_vars}
             optional = {"row_name", schema.tau2_se(schema.L), schema.MODE_LOGLIK, schema.MODE_XI, schema.MODE_START}
-            assert set(schema.TREE[name].entries) - there <= optional
+            if name != schema.CRITERIA and (tree is not exact or name in (schema.MARGINALS, schema.POSTERIOR)):
+                assert set(schema.TREE[name].entries) - there <= optional
+    assert {*fitted[schema.CRITERIA].data_vars, *exact[schema.CRITERIA].data_vars} == {
+        *schema.TREE[schema.CRITERIA].entries
+    }
 
 
 def test_what_is_not_described_is_seen() -> None:
