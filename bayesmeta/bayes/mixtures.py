@@ -245,6 +245,14 @@ class Axis:
             x = np.clip(x - (below[at] + part / 6 * (f0 + 4 * f1 + f2) - prob) / f2, u[0], u[-1])
         return self.prior.of_normal(x)[:, None]
 
+    def below(self, u: FloatArray) -> FloatArray:
+        """Probability that the coordinate lies below u."""
+        nodes, below, density, log, total = self._fine
+        at = np.clip(np.searchsorted(nodes, u) - 1, 0, len(nodes) - 2)
+        part = np.clip(u, nodes[0], nodes[-1]) - nodes[at]
+        f1, f2 = (np.exp(log(nodes[at] + share * part)) / total for share in (0.5, 1.0))
+        return np.asarray(below[at] + part / 6 * (density[at] + 4 * f1 + f2))
+
     def density(self, x: FloatArray) -> FloatArray:
         """(m, 1) density of the parameter at x (m, 1): its prior's, times the ratio of both in the chart."""
         u, _, _, log, total = self._fine

@@ -332,7 +332,8 @@ def test_what_quadrature_cannot_do_is_refused_with_what_can() -> None:
 def test_models_without_free_parameters_are_normal() -> None:
     data = bm.datasets.load("bcg")
     spec = bm.specify("logor ~ 1", data, S="logorvar", random="0 | trial", measure="logor")
-    tree = bm.sample(spec, bm.Priors(beta=normal(2)), random_seed=1, draws=20)
+    with pytest.warns(bm.AssumptionWarning, match="common-effect model"):
+        tree = bm.sample(spec, bm.Priors(beta=normal(2)), random_seed=1, draws=20)
     y, v = data["logor"].to_numpy(), data["logorvar"].to_numpy()
     expected = stats.multivariate_normal(np.zeros(13), np.diag(v) + 4).logpdf(y)
     assert float(tree["criteria"]["log_marginal_likelihood"]) == pytest.approx(expected, abs=1e-10)

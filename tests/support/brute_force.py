@@ -1,6 +1,6 @@
-"""Posteriors by brute force: dense covariance matrices and Gauss-Legendre products over the parameters themselves.
+"""Posteriors by brute force: dense covariance matrices, Gauss-Legendre products over the parameters themselves.
 
-Shares no code with the package but the records of a specification: neither its elimination, nor its chart, nor its rule.
+Shares no code with the package but the records of a specification: no elimination, no chart, no rule of its own.
 """
 
 from collections.abc import Callable, Sequence
