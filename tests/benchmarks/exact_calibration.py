@@ -104,10 +104,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", type=int, default=1000)
     parser.add_argument("--control", type=int, default=200, help="data sets of the control")
+    parser.add_argument("--case", choices=CASES, action="append", help="one of the models; all by default")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     print("| model | parameter | chi-squared (19 df) | p | p, Kolmogorov-Smirnov |\n|---|---|---:|---:|---:|")
     for case, make in CASES.items():
+        if given.case and case not in given.case:
+            continue
         begun = perf_counter()
         for line in lines(case, ranks(make(), given.datasets, given.seed)):
             print(

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -107,16 +107,18 @@ def fitted() -> xr.DataTree:
     return bm.fit(awkward_spec())
 
 
-def sampled() -> xr.DataTree:
+def sampled(sampler: Literal["quadrature", "nutpie"]) -> xr.DataTree:
     data = bm.datasets.load("berkey98")
     spec = bm.specify("PD + AL ~ 1", data, S=["var_PD", "cov_PD_AL", "var_AL"], measure="md")
     priors = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1), tau=bm.priors.half_normal(0.5))
-    return bm.sample(spec, priors, draws=8, random_seed=1)
+    tune, chains = (8, 2) if sampler == "nutpie" else (None, None)
+    return bm.sample(spec, priors, 8, tune, chains, 1, sampler, progress=False)
 
 
 def surface() -> str:
     lines = ["# names", *names(), "", "# the tree of a fit: two outcomes, levels region and lab", *tree_lines(fitted())]
-    lines += ["", "# the tree of a posterior: two outcomes, level unit", *tree_lines(sampled())]
+    lines += ["", "# the tree of a posterior: two outcomes, level unit", *tree_lines(sampled("nutpie"))]
+    lines += ["", "# the same without Markov chains", *tree_lines(sampled("quadrature"))]
     return "\n".join(lines) + "\n"
 
 
