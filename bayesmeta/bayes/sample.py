@@ -1,6 +1,7 @@
 """`sample`: from a specification and priors to a results tree with draws from the posterior."""
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from bayesmeta._validation import (
     check_size,
 )
 from bayesmeta.bayes import engines
-from bayesmeta.bayes.engines import CHAINS, ENGINES, choose
+from bayesmeta.bayes.engines import CHAINS, ENGINES, Choice, choose
 from bayesmeta.bayes.waiting import announce
 from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.identification import warn_without_effects
@@ -71,12 +72,13 @@ def sample(
         "quadrature" integrates over at most three SDs and correlations, under priors whose quantiles are known in
         closed form (a Student t or Cauchy prior of a coefficient is one parameter more, and so is any other that is
         neither normal nor flat). "nutpie", "pymc" and "numpyro" (needs numpyro and jax) run Markov chains. "auto" is
-        quadrature where it can be done, else nutpie; the tree says which, and why.
+        quadrature where it can be done and nothing is asked of Markov chains (`tune`, `target_accept`, `backend`, or
+        other than four `chains`), else nutpie; the tree says which, and why.
     target_accept : float, optional
         Target acceptance probability of Markov chains, between 0 and 1, 0.9 by default; values closer to 1 take smaller
         steps and reduce divergences.
     backend : {"numba", "jax"}, optional
-        How nutpie compiles the model, "numba" by default; "auto" is nutpie with it.
+        How nutpie compiles the model, "numba" by default.
     random_effects : bool, optional
         Whether draws of the random effects are kept; by default where they are at most a million values.
     progress : bool, optional
@@ -138,16 +140,17 @@ def sample(
     check_booleans(random_effects=random_effects, progress=progress)
     seed = check_seed(random_seed)
     warn_without_effects(spec.levels)
-    if sampler in CHAIN_SAMPLERS or (sampler == "auto" and backend is not None):
+    chains_only = chains_asked_for(sampler, asked)
+    if chains_only:
         check_bayes("sample")
-        return _by_chains(spec, resolve(spec, priors), draws, seed, sampler, asked, random_effects, progress)
+    elif sampler != "auto":
+        check_no_chains(asked, sampler)
     own = resolve(spec, priors)
-    choice = choose(spec, own, sampler)
-    if choice.engine is None:
-        check_bayes(f"sample ({choice.why})")
-        return _by_chains(spec, own, draws, seed, sampler, asked, random_effects, progress, choice.why)
-    check_no_chains(asked, choice.engine.name)
-    return engines.posterior(spec, own, choice, draws, seed, random_effects)
+    choice = Choice(None, chains_only) if chains_only else choose(spec, own, sampler)
+    if choice.engine is not None:
+        return engines.posterior(spec, own, choice, draws, seed, random_effects)
+    check_bayes("sample" if chains_only else f"sample ({choice.why})")
+    return _by_chains(spec, own, draws, seed, sampler, asked, random_effects, progress, choice.why)
 
 
 CHAIN_SAMPLERS = ("nutpie", "pymc", "numpyro")
@@ -180,10 +183,23 @@ def _by_chains(
     return sampling.posterior(spec, priors, record, settings, used["backend"], random_effects, why)
 
 
+def chains_asked_for(sampler: str, asked: Mapping[str, Any]) -> str:
+    """Why Markov chains are run whatever the model: they, or settings that only they have, are asked for; else empty."""
+    settings = [name for name, value in asked.items() if _of_chains(name, value)]
+    if sampler in CHAIN_SAMPLERS:
+        return f"sampler='{sampler}' is asked for"
+    return f"{settings[0]}= is a setting of Markov chains" if sampler == "auto" and settings else ""
+
+
+def _of_chains(name: str, value: Any) -> bool:
+    """Whether a setting is one of Markov chains; four chains are what readers get anyway."""
+    return value is not None and not (name == "chains" and value == CHAINS)
+
+
 def check_no_chains(asked: dict[str, Any], engine: str) -> None:
-    """That nothing is asked of Markov chains where there are none; four chains are what readers get anyway."""
+    """That nothing is asked of Markov chains where there are none."""
     for name, value in asked.items():
-        if value is not None and not (name == "chains" and value == CHAINS):
+        if _of_chains(name, value):
             raise SpecError(
                 f"{name} is {value!r}, a setting of Markov chains, and this posterior is computed without them, by"
                 f" {engine}\n  leave {name}= out, or ask for chains by sampler='nutpie'"

@@ -13,6 +13,7 @@ from bayesmeta.bayes.engines import ENGINES, choose
 from bayesmeta.bayes.sample import (
     CHAIN_SAMPLERS,
     by_chains_settings,
+    chains_asked_for,
     check_no_chains,
     check_seed,
     check_settings,
@@ -117,14 +118,15 @@ def sensitivity(
             check_is(each, Priors, f"priors[{name!r}]", "a bm.Priors")
     check_choice(sampler, ("auto", *ENGINES, *CHAIN_SAMPLERS), "sampler")
     seed, asked = check_seed(random_seed), {"tune": tune, "target_accept": target_accept, "chains": chains}
-    if sampler in CHAIN_SAMPLERS:
+    why = chains_asked_for(sampler, asked)
+    if why:
         check_bayes("sensitivity")
+    elif sampler != "auto":
+        check_no_chains(asked, sampler)
     own = _resolved(spec, priors)
-    choices = {} if sampler in CHAIN_SAMPLERS else {name: choose(spec, each, sampler) for name, each in own.items()}
-    why = next((choice.why for choice in choices.values() if choice.engine is None), "")
-    if choices and not why:
-        for choice in choices.values():
-            check_no_chains(asked, choice.engine.name if choice.engine else "")
+    choices = {} if why else {name: choose(spec, each, sampler) for name, each in own.items()}
+    why = next((choice.why for choice in choices.values() if choice.engine is None), why)
+    if not why:
         trees = {name: engines.posterior(spec, each, choices[name], draws, seed, None) for name, each in own.items()}
         return side_by_side(trees, prob)
     check_bayes("sensitivity")

@@ -316,7 +316,7 @@ def test_tables_have_exact_intervals_at_every_probability(prob: float) -> None:
 def test_what_quadrature_cannot_do_is_refused_with_what_can() -> None:
     smoking = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
     with pytest.raises(bm.SpecError, match="tune is 50, a setting of Markov chains"):
-        bm.sample(smoking, tune=50)
+        bm.sample(smoking, tune=50, sampler="quadrature")
     with pytest.raises(bm.SpecError, match="chains is 2, a setting of Markov chains"):
         bm.sample(smoking, chains=2, sampler="quadrature")
     prior = bm.Prior("Moyal", mu=0, sigma=1)
