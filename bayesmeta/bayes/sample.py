@@ -184,7 +184,7 @@ def _by_chains(
 
 
 def chains_asked_for(sampler: str, asked: Mapping[str, Any]) -> str:
-    """Why Markov chains are run whatever the model: they, or settings that only they have, are asked for; else empty."""
+    """Why Markov chains are run whatever the model: they, or settings of theirs, are asked for; empty if neither."""
     settings = [name for name, value in asked.items() if _of_chains(name, value)]
     if sampler in CHAIN_SAMPLERS:
         return f"sampler='{sampler}' is asked for"
