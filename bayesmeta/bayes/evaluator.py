@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.bayes.chart import BetaPrior, Chart
 from bayesmeta.kernel.elimination import upward
 from bayesmeta.kernel.likelihood import LOG_2PI
@@ -48,7 +48,7 @@ class Evaluated:
         """(n,) log p(y, u), of the density in the chart."""
         return self.loglik - (self.u**2).sum(1) / 2 - self.u.shape[1] * LOG_2PI / 2
 
-    def take(self, which: FloatArray | BoolArray | slice) -> "Evaluated":
+    def take(self, which: IntArray | BoolArray | slice) -> "Evaluated":
         return Evaluated(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
     @classmethod

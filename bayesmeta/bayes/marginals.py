@@ -101,7 +101,7 @@ def _of_level(posterior: WeightedPoints, i: int, level: Level) -> dict[str, Any]
     """SDs and correlations that are free."""
     chart = posterior.evaluator.chart
     first, middle, end = chart.places[i]
-    structure, variables = level.structure, {}
+    structure, variables = level.structure, dict[str, Any]()
     if middle > first:
         tau = Several([posterior.coordinate(j) for j in range(first, middle)])
         many = structure.n_tau(2) > 1
@@ -131,7 +131,10 @@ def _of_level(posterior: WeightedPoints, i: int, level: Level) -> dict[str, Any]
 def _psi(posterior: WeightedPoints, i: int, level: Level) -> dict[str, Any]:
     a, dims = level.dim, (schema.effect(level.name), schema.bis(schema.effect(level.name)))
     values = np.moveaxis(posterior.psi[i], -1, 0).reshape(-1, a * a)
-    place = lambda v: (dims, v.reshape(a, a))  # noqa: E731
+
+    def place(entries: FloatArray) -> tuple[Any, ...]:
+        return dims, entries.reshape(a, a)
+
     psi = posterior.function(values)
     variables = statistics(schema.psi(level.name), psi, place, density=False)
     quantiles = variables[f"{schema.psi(level.name)}_quantile"][1]
@@ -152,7 +155,10 @@ def _psi(posterior: WeightedPoints, i: int, level: Level) -> dict[str, Any]:
 
 def _effects(b: Marginal, level: Level) -> dict[str, Any]:
     shape, dims = (level.n_groups, level.dim), (schema.group(level.name), schema.effect(level.name))
-    place = lambda v: (dims, np.reshape(v, shape))  # noqa: E731
+
+    def place(values: FloatArray) -> tuple[Any, ...]:
+        return dims, np.reshape(values, shape)
+
     if len(PROBABILITIES) * len(getattr(b, "weight", ())) * shape[0] * shape[1] <= MOST_CELLS:
         return statistics(schema.b(level.name), b, place, density=False)
     name = schema.b(level.name)

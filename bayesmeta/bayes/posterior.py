@@ -139,12 +139,12 @@ def _log_posterior(
     log_priors: dict[str, FloatArray], log_densities: dict[str, xr.Dataset], shape: tuple[int, int]
 ) -> FloatArray:
     """Log density of the posterior at every draw, up to a constant; NaN where the likelihood is not kept."""
-    prior = np.zeros(shape) + sum(np.broadcast_to(block, int(np.prod(shape))) for block in log_priors.values()).reshape(
-        shape
-    )
+    prior = np.zeros(int(np.prod(shape)))
+    for block in log_priors.values():
+        prior = prior + block
     if schema.LOG_LIKELIHOOD not in log_densities:
         return np.full(shape, np.nan)
-    return np.asarray(prior + log_densities[schema.LOG_LIKELIHOOD][Y].values.sum(-1))
+    return np.asarray(prior.reshape(shape) + log_densities[schema.LOG_LIKELIHOOD][Y].values.sum(-1))
 
 
 class _View:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.bayes.evaluator import Evaluated, Evaluator
 from bayesmeta.bayes.lattice import Lattice, fill
 from bayesmeta.bayes.mixtures import Axis
@@ -83,7 +83,7 @@ def integrate(evaluator: Evaluator) -> Quadrature:
         one = evaluator(np.zeros((1, 0)))
         return Quadrature(evaluator, one, np.zeros(1), float(one.loglik[0]), ROUNDING, None)
     seeds = _seeds(evaluator)
-    step = STEP[k] * np.min([_scale(evaluator, seed) for seed in seeds], axis=0)
+    step = np.asarray(STEP[k] * np.min([_scale(evaluator, seed) for seed in seeds], axis=0), float)
     lattice, previous = None, np.full(k, np.inf)
     rank = _Rank(evaluator, seeds[0])
     for _ in range(HALVINGS):
@@ -165,7 +165,7 @@ def _wider(axis: FloatArray, below: bool, above: bool) -> FloatArray:
     return np.concatenate([*parts, axis, *([far[far > axis[-1]]] if above else [])])
 
 
-def _peaks(log: FloatArray) -> FloatArray:
+def _peaks(log: FloatArray) -> IntArray:
     """Flat positions of the highest local maxima of a grid."""
     padded = np.pad(np.where(np.isfinite(log), log, -np.inf), 1, constant_values=-np.inf)
     around = padded
@@ -174,7 +174,7 @@ def _peaks(log: FloatArray) -> FloatArray:
         around = np.maximum.reduce([np.take(around, range(i, i + n), axis) for i in range(3)])
     top = np.flatnonzero((log >= around).ravel() & np.isfinite(log).ravel())
     ordered = top[np.argsort(-log.ravel()[top])]
-    return ordered[:MODES]
+    return np.asarray(ordered[:MODES])
 
 
 def _climbed(evaluator: Evaluator, start: FloatArray) -> FloatArray:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -160,7 +161,7 @@ def on_scale(frame: pd.DataFrame, tree: xr.DataTree, prob: float, scale: Scale |
         if draws is None:
             there = to_response(record, role, frame.loc[at, ["estimate", "lower", "upper"]].to_numpy(float))
         else:
-            there = _of_posterior(tree, j, lambda x, role=role: to_response(record, role, x), draws[:, j], prob)
+            there = _of_posterior(tree, j, partial(to_response, record, role), draws[:, j], prob)
         frame.loc[at, ["estimate", "lower", "upper"]] = there
         frame.loc[at, "se"] = np.nan
     return frame
