@@ -23,7 +23,14 @@ def spec() -> bm.Spec:
 
 @pytest.fixture(scope="module")
 def found(spec):
-    return bm.sensitivity(spec, PRIORS, random_seed=4, progress=False)
+    return bm.sensitivity(spec, PRIORS, random_seed=4, sampler="nutpie", progress=False)
+
+
+def test_exact_posteriors_have_no_chains_to_diagnose(spec):
+    exact = bm.sensitivity(spec, PRIORS, random_seed=4)
+    assert exact[["r_hat", "ess_bulk", "ess_tail"]].isnull().all().to_array().all()
+    alone = bm.estimates(bm.sample(spec, PRIORS["Turner"], random_seed=9)).loc[exact["parameter"].values]
+    np.testing.assert_allclose(exact["estimate"].sel(prior="Turner"), alone["estimate"].astype(float), rtol=1e-9)
 
 
 def test_layout(found):

@@ -31,7 +31,9 @@ def levels_of(tree: xr.DataTree) -> list[str]:
 def in_general(tree: xr.DataTree) -> dict[str, str]:
     """The names of this tree that a level is part of, with L in its place."""
     names = {function(level): function(schema.L) for level in levels_of(tree) for function in FUNCTIONS}
-    of_exact = [(old, new, each) for old, new in names.items() for each in ("mean", "sd", "quantile", "grid", "density")]
+    of_exact = [
+        (old, new, each) for old, new in names.items() for each in ("mean", "sd", "quantile", "grid", "density")
+    ]
     names |= {f"{old}_{each}": f"{new}_{each}" for old, new, each in of_exact}
     return names | {schema.bis(name): schema.bis(general) for name, general in names.items()}
 
