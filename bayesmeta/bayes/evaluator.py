@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.bayes.chart import BetaPrior, Chart
 from bayesmeta.kernel.elimination import upward
 from bayesmeta.kernel.likelihood import LOG_2PI
@@ -19,6 +19,7 @@ from bayesmeta.model.spec import Spec
 from bayesmeta.priors.model_priors import ModelPriors
 
 CELLS = 1 << 14  # entries of one matrix element that are worked on at a time: points times groups
+EPSILON = 1e-14  # ratio of eigenvalues that is zero
 LARGEST = 1e150  # entry of Psi beyond which squares leave the range of numbers
 
 
@@ -48,7 +49,7 @@ class Evaluated:
         """(n,) log p(y, u), of the density in the chart."""
         return self.loglik - (self.u**2).sum(1) / 2 - self.u.shape[1] * LOG_2PI / 2
 
-    def take(self, which: FloatArray | BoolArray | slice) -> "Evaluated":
+    def take(self, which: IntArray | BoolArray | slice) -> "Evaluated":
         return Evaluated(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
     @classmethod
@@ -82,12 +83,13 @@ class Evaluator:
 
     def under(self, points: Evaluated, prior: BetaPrior) -> Evaluated:
         """The same points under another prior of the coefficients, which nothing was eliminated with."""
-        ok = points.usable
+        ok = points.usable & _with_roots(points.C[:, :-1, :-1])
         loglik, beta, root = coefficients_out(
             self.stats, self.priors.centring, prior, points.u[ok], points.C[ok], points.logdet[ok]
         )
         if ok.all():
             return replace(points, loglik=loglik, beta=beta, root=root)
+        points = replace(points, usable=ok)
         full, mean, roots = _empty(len(points), self.stats.n_coef, root.shape[2])
         full[ok], mean[ok], roots[ok] = loglik, beta, root
         return replace(points, loglik=full, beta=mean, root=roots)
@@ -111,6 +113,21 @@ class Evaluator:
             C[part], logdet[part] = np.moveaxis(np.broadcast_to(up.C, (*C.shape[1:], len(part))), -1, 0), up.logdet
         usable &= np.isfinite(C).all((1, 2)) & np.isfinite(logdet)
         return C, logdet, usable
+
+
+def _with_roots(F: FloatArray) -> BoolArray:
+    """(n,) whether the precision of the coefficients is positive definite in the range of numbers.
+
+    It is not where SDs are larger than others by more than the digits there are, so far out that no mass is there.
+    """
+    whole = np.ones(len(F), bool)
+    try:
+        np.linalg.cholesky(F)
+    except np.linalg.LinAlgError:
+        with np.errstate(invalid="ignore"):
+            size = np.linalg.eigvalsh(np.where(np.isfinite(F), F, 0.0))
+        whole = size[:, 0] > EPSILON * size[:, -1]
+    return whole
 
 
 def _empty(n: int, P: int, m: int | None = None) -> tuple[FloatArray, FloatArray, FloatArray]:
