@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from bayesmeta.errors import SpecError as SpecError
     from bayesmeta.estimation.fit import fit as fit
     from bayesmeta.estimation.fit_many import fit_many as fit_many
+    from bayesmeta.inference.averaging import average as average
+    from bayesmeta.inference.averaging import model_set as model_set
+    from bayesmeta.inference.bayes_factors import bayes_factor as bayes_factor
     from bayesmeta.inference.bootstrap import bootstrap as bootstrap
     from bayesmeta.inference.confint import confint as confint
     from bayesmeta.inference.drop_add import add1 as add1
@@ -84,6 +87,8 @@ _NAMES = {
     ),
     "estimation.fit": ("fit",),
     "tree.heterogeneity": ("heterogeneity",),
+    "inference.averaging": ("average", "model_set"),
+    "inference.bayes_factors": ("bayes_factor",),
     "inference.bootstrap": ("bootstrap",),
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),

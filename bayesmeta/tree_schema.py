@@ -15,6 +15,7 @@ NEW_GROUPS = "posterior_predictive_new"
 MARGINALS = "marginals"  # exact, where the posterior was computed without Markov chains
 QUANTILE, POINT = "quantile", "point"
 LOG_ML, LOG_ML_SE = "log_marginal_likelihood", "log_marginal_likelihood_se"
+EFFECTIVE_SIZE, PARETO_K = "effective_size", "pareto_k"
 
 OBS, ROW, OUTCOME, COEF, FREE = "obs", "row", "outcome", "coef", "free"
 NAME = "name"  # of every row in tables of predictions
@@ -142,7 +143,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "data_hash": "SHA-256 of y, offset, X, S, Z and groups",
     "group_hashes": "hashes of the attributes and of every variable (JSON), which readers compare",
     "priors": "of a posterior: the priors of all parameters (JSON)",
-    "sampler": 'of a posterior: the sampler, or "quadrature"',
+    "sampler": 'of a posterior: the sampler, or "quadrature" or "importance"',
     "sampler_reason": "of a posterior: why it was taken, where that was left open",
     "software": "of a posterior: the packages that drew it, with versions",
     "seed": "of a posterior: the seed of everything random",
@@ -209,7 +210,7 @@ TREE: Mapping[str, Group] = {
     ),
     CRITERIA: Group(
         "both",
-        "the likelihood and what follows from it; NaN for moments; of a posterior without chains the last two alone",
+        "the likelihood and what follows from it; NaN for moments; of a posterior without chains the last ones alone",
         {
             "loglik": Entry((), "log-likelihood, by REML the restricted one"),
             "aic": Entry((), "Akaike's information criterion"),
@@ -221,7 +222,9 @@ TREE: Mapping[str, Group] = {
             "nobs": Entry((), "observations, by REML less the coefficients"),
             "rank": Entry((), "rank of X"),
             LOG_ML: Entry((), "of a posterior: log density of the data, all parameters integrated out"),
-            LOG_ML_SE: Entry((), "bound of its numerical error"),
+            LOG_ML_SE: Entry((), "bound of its numerical error, by importance sampling its standard error"),
+            EFFECTIVE_SIZE: Entry((), "by importance sampling: independent draws that the weighted ones are worth"),
+            PARETO_K: Entry((), "by importance sampling: shape of the tail of the weights"),
         },
     ),
     HETEROGENEITY: Group(

@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayesmeta._validation import listing
 from bayesmeta._version import __version__
-from bayesmeta.bayes import quadrature
+from bayesmeta.bayes import importance, quadrature
 from bayesmeta.bayes.chart import Chart, obstacles
 from bayesmeta.bayes.evaluator import Evaluator
 from bayesmeta.bayes.marginals import marginal_groups
@@ -26,18 +26,22 @@ CHAINS = 4  # that independent draws are divided into, for readers of chains
 class Engine:
     """A way to a posterior without chains.
 
-    most : parameters that are integrated numerically, at most. run : the integration. how : in words, for a page.
+    most : parameters that are integrated numerically, at most. run : the integration, with a seed of what is random in
+    it. how : in words, for a page.
     """
 
     name: str
     most: int
-    run: Callable[[Evaluator], WeightedPoints]
+    run: Callable[[Evaluator, int], WeightedPoints]
     how: str
 
 
 ENGINES = {
     engine.name: engine
-    for engine in (Engine("quadrature", quadrature.MOST, quadrature.integrate, "numerical integration"),)
+    for engine in (
+        Engine("quadrature", quadrature.MOST, quadrature.integrate, "numerical integration"),
+        Engine("importance", importance.MOST, importance.integrate, "importance sampling"),
+    )
 }
 NUTS = "nutpie"  # that takes what no engine does
 
@@ -66,14 +70,14 @@ def choose(spec: Spec, priors: ModelPriors, sampler: str) -> Choice:
             free = f"{len(names)} {'parameter is' if len(names) == 1 else 'parameters are'} left to integrate"
             return Choice(engine, f"{free} numerically ({listing(names)})" if names else "everything is normal")
     most = max(engine.most for engine in ENGINES.values())
-    why = listing(reasons) if reasons else f"{len(names)} parameters are more than the {most} of quadrature"
+    why = listing(reasons) if reasons else f"{len(names)} parameters are more than the {most} of importance sampling"
     if sampler == "auto":
         return Choice(None, why)
     if reasons:
         raise SpecError(f"sampler='{sampler}' cannot take this model: {why}\n  sampler='{NUTS}' takes every prior")
     raise SpecError(
         f"sampler='{sampler}' integrates over at most {ENGINES[sampler].most} parameters, and this model has"
-        f" {len(names)}: {listing(names)}\n  sampler='auto', or '{NUTS}', takes any number"
+        f" {len(names)}: {listing(names)}\n  sampler='auto' takes any number"
     )
 
 
@@ -82,8 +86,8 @@ def posterior(
 ) -> xr.DataTree:
     """The results tree of a posterior by an engine: exact marginals, and independent draws."""
     assert choice.engine is not None
-    exact = choice.engine.run(Evaluator(spec, priors))
-    first, *rest = (int(s) for s in np.random.SeedSequence(seed).generate_state(4))
+    first, *rest, last = (int(s) for s in np.random.SeedSequence(seed).generate_state(5))
+    exact = choice.engine.run(Evaluator(spec, priors), last)
     about = {"sampler": choice.engine.name, "sampler_reason": choice.why, "seed": str(seed)}
     about["software"] = f"bayesmeta {__version__}"
     return posterior_tree(

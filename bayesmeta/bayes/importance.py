@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import gammaln, logsumexp, ndtri
 from scipy.stats import chi2, qmc
 
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.bayes.evaluator import Evaluated, Evaluator
 from bayesmeta.bayes.weighted_points import WeightedPoints
@@ -109,6 +110,10 @@ class Importance(WeightedPoints):
     effective_size: float
     pareto_k: float
     largest: float
+
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        return {schema.EFFECTIVE_SIZE: self.effective_size, schema.PARETO_K: self.pareto_k}
 
     def draw(self, n: int, rng: np.random.Generator) -> Evaluated:
         """Every proposal as often as its weight says, nearly all of them once or not at all."""

@@ -49,6 +49,7 @@ def marginal_groups(posterior: WeightedPoints) -> dict[str, xr.Dataset]:
     criteria = {
         schema.LOG_ML: ((), posterior.log_marginal_likelihood),
         schema.LOG_ML_SE: ((), posterior.error),
+        **{name: ((), value) for name, value in posterior.diagnostics.items()},
     }
     return {schema.MARGINALS: xr.Dataset(variables, coords), schema.CRITERIA: xr.Dataset(criteria)}
 

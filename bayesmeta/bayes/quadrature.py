@@ -70,8 +70,8 @@ class Quadrature(WeightedPoints):
         return Evaluated.joined(kept)
 
 
-def integrate(evaluator: Evaluator) -> Quadrature:
-    """The posterior of a model with at most three parameters in its chart.
+def integrate(evaluator: Evaluator, seed: int = 0) -> Quadrature:
+    """The posterior of a model with at most three parameters in its chart; nothing in it is random.
 
     Raises
     ------

@@ -37,6 +37,11 @@ class WeightedPoints(ABC):
         """The density along coordinate j, where the engine has it."""
         return None
 
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        """Figures by which the engine is to be trusted, under their names in `/criteria`."""
+        return {}
+
     @cached_property
     def weight(self) -> FloatArray:
         """(n,) weights, which add up to one."""
