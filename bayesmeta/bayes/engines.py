@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 import xarray as xr
 
 from bayesmeta._validation import listing
-from bayesmeta._version import __version__
 from bayesmeta.bayes import importance, quadrature
 from bayesmeta.bayes.chart import Chart, obstacles
 from bayesmeta.bayes.evaluator import Evaluator
 from bayesmeta.bayes.marginals import marginal_groups
 from bayesmeta.bayes.posterior import Draws, posterior_tree
 from bayesmeta.bayes.weighted_points import WeightedPoints
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import ConvergenceError, SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.model_priors import ModelPriors
 
@@ -84,12 +84,24 @@ def choose(spec: Spec, priors: ModelPriors, sampler: str) -> Choice:
 def posterior(
     spec: Spec, priors: ModelPriors, choice: Choice, draws: int, seed: int, random_effects: bool | None
 ) -> xr.DataTree:
-    """The results tree of a posterior by an engine: exact marginals, and independent draws."""
+    """The results tree of a posterior by an engine: exact marginals, and independent draws.
+
+    Raises
+    ------
+    ConvergenceError
+        When the engine's own diagnostics say that its result cannot be trusted.
+    """
     assert choice.engine is not None
     first, *rest, last = (int(s) for s in np.random.SeedSequence(seed).generate_state(5))
-    exact = choice.engine.run(Evaluator(spec, priors), last)
+    try:
+        exact = choice.engine.run(Evaluator(spec, priors), last)
+    except importance.NotIntegratedError as reason:
+        name = choice.engine.name
+        raise ConvergenceError(
+            f"sampler='{name}' failed: {reason}\n  sampler='{NUTS}' runs Markov chains instead"
+        ) from None
     about = {"sampler": choice.engine.name, "sampler_reason": choice.why, "seed": str(seed)}
-    about["software"] = f"bayesmeta {__version__}"
+    about["software"] = f"NumPy {np.__version__}, SciPy {scipy.__version__}"
     return posterior_tree(
         spec,
         priors,

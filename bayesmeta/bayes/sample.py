@@ -17,7 +17,7 @@ from bayesmeta._validation import (
 from bayesmeta.bayes import engines
 from bayesmeta.bayes.engines import CHAINS, ENGINES, choose
 from bayesmeta.bayes.waiting import announce
-from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.errors import ConvergenceError, SpecError, keeps_old_names
 from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
@@ -37,7 +37,7 @@ def sample(
     tune: int | None = None,
     chains: int | None = None,
     random_seed: int | None = None,
-    sampler: Literal["auto", "quadrature", "nutpie", "pymc", "numpyro"] = "auto",
+    sampler: Literal["auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"] = "auto",
     target_accept: float | None = None,
     *,
     backend: Literal["numba", "jax"] | None = None,
@@ -48,7 +48,8 @@ def sample(
 
     Given the SDs and correlations between groups everything in the model is normal, so random effects and coefficients
     are integrated out analytically. What is left, at most three parameters in most meta-analyses, is integrated
-    numerically; with more of them it is sampled by Hamiltonian Monte Carlo.
+    numerically; up to fifteen of them by importance sampling, and what neither takes is sampled by Hamiltonian Monte
+    Carlo.
 
     Parameters
     ----------
@@ -67,11 +68,12 @@ def sample(
         draws stand in four.
     random_seed : int, optional
         Seed of everything random; the same seed gives the same tree. By default one is drawn and kept in the tree.
-    sampler : {"auto", "quadrature", "nutpie", "pymc", "numpyro"}, default "auto"
+    sampler : {"auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"}, default "auto"
         "quadrature" integrates over at most three SDs and correlations, under priors whose quantiles are known in
         closed form (a Student t or Cauchy prior of a coefficient is one parameter more, and so is any other that is
-        neither normal nor flat). "nutpie", "pymc" and "numpyro" (needs numpyro and jax) run Markov chains. "auto" is
-        quadrature where it can be done, else nutpie; the tree says which, and why.
+        neither normal nor flat). "importance" weights independent draws of up to fifteen of them from a mixture that is
+        fitted to the posterior. "nutpie", "pymc" and "numpyro" (needs numpyro and jax) run Markov chains. "auto" is the
+        first of quadrature, importance sampling and nutpie that can take the model; the tree says which, and why.
     target_accept : float, optional
         Target acceptance probability of Markov chains, between 0 and 1, 0.9 by default; values closer to 1 take smaller
         steps and reduce divergences.
@@ -89,13 +91,15 @@ def sample(
         The results tree. `/posterior` with beta, tau_L and rho_L over (chain, draw); `/random_effects` b_L; `/derived`
         psi_L; densities `/log_likelihood` of the outer groups, `/log_likelihood_conditional` of every observation given
         all others, `/log_prior` by block; `/prior`, `/prior_predictive`; `/posterior_predictive`, y of the same groups
-        given their random effects, and `/posterior_predictive_new`, y of new groups; and the specification. By
-        quadrature `/marginals` holds exact means, SDs, quantiles and densities, which summaries prefer, and `/criteria`
-        the log marginal likelihood; of Markov chains there are `/diagnostics`. ArviZ works on it as it is. The page
-        docs/results_tree.md says what is where.
+        given their random effects, and `/posterior_predictive_new`, y of new groups; and the specification. Without
+        chains `/marginals` holds exact means, SDs, quantiles and densities, which summaries prefer, and `/criteria` the
+        log marginal likelihood, by importance sampling also its diagnostics; of Markov chains there are
+        `/diagnostics`. ArviZ works on it as it is. The page docs/results_tree.md says what is where.
 
     Raises
     ------
+    ConvergenceError
+        When sampler="importance" is asked for and its weights are too uneven to be trusted.
     SpecError
         For priors that do not fit the model, a sampler that is unknown, not installed or not able to take the model,
         settings of Markov chains where there are none, and numbers out of range.
@@ -111,6 +115,11 @@ def sample(
     -----
     Quadrature is by the trapezoid rule in coordinates in which the prior is normal, on a lattice that is refined until
     rules of double step agree; the marginal distributions of coefficients and random effects are mixtures of normals.
+
+    Importance sampling draws from a mixture of multivariate t distributions, fitted to pilot draws, and of the prior,
+    which bounds the weights. It is refused where the weights are worth fewer than 2,000 draws, one of them has more
+    than 2%, or the error of the log marginal likelihood exceeds 0.05, also at a second attempt with four times as many
+    draws; "auto" then runs Markov chains, and says so.
 
     Markov chains start at the REML estimate, each moved at random by about a standard error. Random effects are exact
     draws given beta and Psi, without a Markov chain of their own.
@@ -128,8 +137,9 @@ def sample(
 
     References
     ----------
-    Trefethen and Weideman (2014), SIAM Rev. 56:385-458, for the rule; Hoffman and Gelman (2014), J. Mach. Learn. Res.
-    15:1593-1623, for the chains.
+    Trefethen and Weideman (2014), SIAM Rev. 56:385-458, for the rule; Owen and Zhou (2000), J. Am. Stat. Assoc.
+    95:135-143, and Cappe et al. (2008), Stat. Comput. 18:447-459, for mixtures in importance sampling; Hoffman
+    and Gelman (2014), J. Mach. Learn. Res. 15:1593-1623, for the chains.
     """
     check_spec(spec, "sample")
     check_choice(sampler, ("auto", *ENGINES, *CHAIN_SAMPLERS), "sampler")
@@ -147,7 +157,14 @@ def sample(
         check_bayes(f"sample ({choice.why})")
         return _by_chains(spec, own, draws, seed, sampler, asked, random_effects, progress, choice.why)
     check_no_chains(asked, choice.engine.name)
-    return engines.posterior(spec, own, choice, draws, seed, random_effects)
+    try:
+        return engines.posterior(spec, own, choice, draws, seed, random_effects)
+    except ConvergenceError as error:
+        if sampler != "auto":
+            raise
+        why = str(error).partition("\n")[0]
+    check_bayes(f"sample ({why})")
+    return _by_chains(spec, own, draws, seed, sampler, asked, random_effects, progress, why)
 
 
 CHAIN_SAMPLERS = ("nutpie", "pymc", "numpyro")

@@ -50,8 +50,8 @@ Tune = Annotated[
 Chains = Annotated[int | None, typer.Option(help="Number of Markov chains; 4 by default.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random numbers; the same seed gives the same draws.")]
 Sampler = Annotated[
-    Literal["auto", "quadrature", "nutpie", "pymc", "numpyro"],
-    typer.Option(help="The sampler; by default quadrature where at most three SDs and correlations are free."),
+    Literal["auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"],
+    typer.Option(help="The sampler; by default none is needed with up to fifteen free SDs and correlations."),
 ]
 TargetAccept = Annotated[
     float | None,

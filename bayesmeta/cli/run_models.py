@@ -40,7 +40,7 @@ class Sampling:
     tune: int | None
     chains: int | None
     seed: int
-    sampler: Literal["auto", "quadrature", "nutpie", "pymc", "numpyro"]
+    sampler: Literal["auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"]
     target_accept: float | None
 
     def check(self) -> None:

@@ -22,12 +22,16 @@ _LITTLE = 0.9  # a correlation whose SD is no smaller than this share of its pri
 _PRIOR_DRAWS = 20_000  # their SD is known to half a percent
 
 
+_ENGINES = {"quadrature": "exact, by quadrature", "importance": "by importance sampling"}
+
+
 def method(tree: xr.DataTree) -> str:
     posterior = group(tree, schema.POSTERIOR)
     chains, draws = posterior.sizes[schema.CHAIN], posterior.sizes[schema.DRAW]
     many = f"{chains} chains" if chains > 1 else "1 chain"
     if schema.MARGINALS in tree.children:
-        return f"full Bayes (exact, by {tree.attrs['sampler']}; {chains * draws:,} independent draws)"
+        how = _ENGINES.get(tree.attrs["sampler"], tree.attrs["sampler"])
+        return f"full Bayes ({how}; {chains * draws:,} independent draws)"
     return f"full Bayes (MCMC, {many} of {draws} draws, {tree.attrs['sampler']})"
 
 

@@ -21,7 +21,7 @@ from bayesmeta.bayes.sample import (
 )
 from bayesmeta.bayes.waiting import announce
 from bayesmeta.display.posterior_remarks import prior_facts
-from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.errors import ConvergenceError, SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.model_priors import ModelPriors
@@ -42,7 +42,7 @@ def sensitivity(
     tune: int | None = None,
     chains: int | None = None,
     random_seed: int | None = None,
-    sampler: Literal["auto", "quadrature", "nutpie", "pymc", "numpyro"] = "auto",
+    sampler: Literal["auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"] = "auto",
     target_accept: float | None = None,
     prob: float = 0.95,
     *,
@@ -62,7 +62,7 @@ def sensitivity(
         See `bm.sample`.
     random_seed : int, optional
         The seed of every prior; by default drawn.
-    sampler : {"auto", "quadrature", "nutpie", "pymc", "numpyro"}, default "auto"
+    sampler : {"auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"}, default "auto"
         See `bm.sample`.
     target_accept : float, optional
         See `bm.sample`.
@@ -125,8 +125,13 @@ def sensitivity(
     if choices and not why:
         for choice in choices.values():
             check_no_chains(asked, choice.engine.name if choice.engine else "")
-        trees = {name: engines.posterior(spec, each, choices[name], draws, seed, None) for name, each in own.items()}
-        return side_by_side(trees, prob)
+        try:
+            exact = {n: engines.posterior(spec, each, choices[n], draws, seed, None) for n, each in own.items()}
+            return side_by_side(exact, prob)
+        except ConvergenceError as error:
+            if sampler != "auto":
+                raise
+            why = str(error).partition("\n")[0]
     check_bayes("sensitivity")
     announce(progress, why)
     used = by_chains_settings(asked)

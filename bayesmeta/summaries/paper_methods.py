@@ -226,16 +226,22 @@ def _plural(label: str) -> str:
     return f"{head}s{of}{tail}"
 
 
+_ENGINES = {
+    "quadrature": ("numerical quadrature", ref.TRAPEZOID),
+    "importance": ("importance sampling from a mixture of t distributions", ref.MIXTURES),
+}
+
+
 def _posterior(about: Numbers, cite: Bibliography) -> Iterator[str]:
     """Priors, sampling, and what is reported of the draws."""
     yield _priors(about, cite)
     sizes, attrs = group(about.tree, schema.POSTERIOR).sizes, about.tree.attrs
     chains, draws = sizes[schema.CHAIN], sizes[schema.DRAW]
     if exact_marginals.is_exact(about.tree):
+        how, source = _ENGINES[attrs["sampler"]]
         yield (
-            f"The posterior was computed by numerical integration, without Markov chains: random effects and "
-            f"coefficients were integrated out analytically, the SDs and correlations between groups by "
-            f"{attrs['sampler']}{cite.cite(ref.TRAPEZOID)}."
+            f"The posterior was computed without Markov chains: random effects and coefficients were integrated out "
+            f"analytically, the SDs and correlations between groups by {how}{cite.cite(source)}."
         )
         yield f"We report posterior means with equal-tailed {percent(about.prob)} credible intervals (CrI)."
         return

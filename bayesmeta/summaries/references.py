@@ -53,6 +53,10 @@ PUSTEJOVSKY_TIPTON = (
     "Pustejovsky JE, Tipton E (2018). Small-sample methods for cluster-robust variance estimation and hypothesis "
     "testing in fixed effects models. Journal of Business & Economic Statistics 36:672-683."
 )
+MIXTURES = (
+    "Cappe O, Douc R, Guillin A, Marin JM, Robert CP (2008). Adaptive importance sampling in general mixture classes. "
+    "Statistics and Computing 18:447-459."
+)
 NUTS = (
     "Hoffman MD, Gelman A (2014). The No-U-Turn Sampler: adaptively setting path lengths in Hamiltonian Monte Carlo. "
     "Journal of Machine Learning Research 15:1593-1623."

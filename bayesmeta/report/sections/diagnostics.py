@@ -57,10 +57,18 @@ def _chains(tree: xr.DataTree, name: str) -> list[Block | None]:
     if exact_marginals.is_exact(tree):
         criteria = group(tree, schema.CRITERIA)
         value, bound = (float(criteria[name]) for name in (schema.LOG_ML, schema.LOG_ML_SE))
-        words = (
-            f"{name} was computed by {tree.attrs['sampler']}, without Markov chains: what is shown has no Monte Carlo "
-            f"error. The log marginal likelihood is {value:.4f}, with a numerical error of at most {bound:.1e}."
-        )
+        words = f"{name} was computed by {tree.attrs['sampler']}, without Markov chains. "
+        if schema.EFFECTIVE_SIZE in criteria:
+            size, shape = (float(criteria[each]) for each in (schema.EFFECTIVE_SIZE, schema.PARETO_K))
+            words += (
+                f"Its weighted draws are worth {size:,.0f} independent ones (Pareto k {shape:.2f}). The log marginal "
+                f"likelihood is {value:.3f}, with a standard error of {bound:.1g}."
+            )
+        else:
+            words += (
+                "What is shown has no Monte Carlo error. The log marginal likelihood is "
+                f"{value:.4f}, with a numerical error of at most {bound:.1e}."
+            )
         return [priors, Facts((("Sampling", posterior_remarks.method(tree)),), f"Sampler: {name}"), paragraphs(words)]
     if schema.DIAGNOSTICS not in tree.children:
         return [priors, paragraphs(f"{name}: the tree has no diagnostics of its chains.")]
