@@ -87,7 +87,7 @@ def wide() -> xr.DataTree:
         ({"random_seed": 1.5}, "random_seed is 1.5"),
         ({"random_seed": "one"}, "random_seed is 'one'"),
         ({"sampler": "nutpy"}, "sampler is 'nutpy'; did you mean 'nutpie'"),
-        ({"sampler": "stan"}, "sampler is 'stan'\n  must be one of: auto, quadrature, nutpie, pymc, numpyro"),
+        ({"sampler": "stan"}, "sampler is 'stan'\n  must be one of: auto, quadrature, importance, nutpie, pymc, numpyro"),
         ({"backend": "c"}, "backend 'c' is not offered; it takes minutes"),
         ({"backend": "torch"}, "backend 'torch' is not offered"),
         ({"sampler": "pymc", "backend": "numba"}, "sampler 'pymc' has no choice of backend"),

@@ -73,12 +73,13 @@ def test_every_entry_of_fits_and_posteriors_is_described(file: str) -> None:
 
 def test_every_entry_of_a_sampled_tree_is_described_and_every_group_is_in_some_tree() -> None:
     spec = load_analysis(bundled()["smoking"]).models["unstr"].spec
-    sampled = bm.sample(spec, draws=10, tune=20, chains=2, random_seed=1, progress=False)
+    sampled = bm.sample(spec, draws=10, tune=20, chains=2, random_seed=1, sampler="nutpie", progress=False)
+    weighted = bm.sample(spec, draws=10, random_seed=1)
     known = ["var_PD", "cov_PD_AL", "var_AL"]
     exact = bm.sample(bm.specify("PD + AL ~ 1", bm.datasets.load("berkey98"), S=known), draws=10, random_seed=1)
     fitted = bm.fit(spec)
     declare(fitted, Asked(df="z"))
-    assert not [*problems(sampled), *problems(exact)]
+    assert not [*problems(sampled), *problems(weighted), *problems(exact)]
     assert {*sampled.children, *fitted.children, *exact.children} == set(schema.TREE)
     assert {*sampled.attrs, *fitted.attrs, *exact.attrs} == set(schema.ATTRIBUTES)
     for tree in (sampled, exact, fitted):
@@ -88,9 +89,8 @@ def test_every_entry_of_a_sampled_tree_is_described_and_every_group_is_in_some_t
             optional = {"row_name", schema.tau2_se(schema.L), schema.MODE_LOGLIK, schema.MODE_XI, schema.MODE_START}
             if name != schema.CRITERIA and (tree is not exact or name in (schema.MARGINALS, schema.POSTERIOR)):
                 assert set(schema.TREE[name].entries) - there <= optional
-    assert {*fitted[schema.CRITERIA].data_vars, *exact[schema.CRITERIA].data_vars} == {
-        *schema.TREE[schema.CRITERIA].entries
-    }
+    criteria = {name for tree in (fitted, exact, weighted) for name in tree[schema.CRITERIA].data_vars}
+    assert criteria == set(schema.TREE[schema.CRITERIA].entries)
 
 
 def test_what_is_not_described_is_seen() -> None:
