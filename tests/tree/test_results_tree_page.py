@@ -23,6 +23,8 @@ FUNCTIONS = (
     *(schema.b, schema.b_se, schema.Z, schema.index),
 )
 
+STATISTICS = ("mean", "sd", "quantile", "grid", "density")  # of exact marginal distributions
+
 
 def levels_of(tree: xr.DataTree) -> list[str]:
     return list(json.loads(tree.attrs["psi"]))
@@ -31,7 +33,8 @@ def levels_of(tree: xr.DataTree) -> list[str]:
 def in_general(tree: xr.DataTree) -> dict[str, str]:
     """The names of this tree that a level is part of, with L in its place."""
     names = {function(level): function(schema.L) for level in levels_of(tree) for function in FUNCTIONS}
-    return names | {schema.bis(name): schema.bis(general) for name, general in names.items()}
+    exact = {f"{name}_{of}": f"{general}_{of}" for name, general in names.items() for of in STATISTICS}
+    return names | exact | {schema.bis(name): schema.bis(general) for name, general in names.items()}
 
 
 def problems(tree: xr.DataTree) -> Iterator[str]:
