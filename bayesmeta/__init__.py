@@ -37,12 +37,19 @@ if TYPE_CHECKING:
     from bayesmeta.errors import SpecError as SpecError
     from bayesmeta.estimation.fit import fit as fit
     from bayesmeta.estimation.fit_many import fit_many as fit_many
+    from bayesmeta.inference import small_study as small_study
+    from bayesmeta.inference.assumed_correlation import rho_sensitivity as rho_sensitivity
+    from bayesmeta.inference.averaging import average as average
+    from bayesmeta.inference.averaging import model_set as model_set
+    from bayesmeta.inference.bayes_factors import bayes_factor as bayes_factor
     from bayesmeta.inference.bootstrap import bootstrap as bootstrap
     from bayesmeta.inference.confint import confint as confint
     from bayesmeta.inference.drop_add import add1 as add1
     from bayesmeta.inference.drop_add import drop1 as drop1
     from bayesmeta.inference.estimates import estimates as estimates
     from bayesmeta.inference.exceedance import exceedance as exceedance
+    from bayesmeta.inference.gosh import gosh as gosh
+    from bayesmeta.inference.influence import influence as influence
     from bayesmeta.inference.left_out import cumulative as cumulative
     from bayesmeta.inference.left_out import leave_one_out as leave_one_out
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
@@ -50,12 +57,16 @@ if TYPE_CHECKING:
     from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
+    from bayesmeta.inference.permutation import permutation_test as permutation_test
     from bayesmeta.inference.predict import blup as blup
     from bayesmeta.inference.predict import predict as predict
     from bayesmeta.inference.predict import ranef as ranef
     from bayesmeta.inference.profile import profile as profile
+    from bayesmeta.inference.rare_events import mantel_haenszel as mantel_haenszel
+    from bayesmeta.inference.rare_events import peto as peto
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
+    from bayesmeta.inference.vif import vif as vif
     from bayesmeta.inference.wald import wald_test as wald_test
     from bayesmeta.model.specify import specify as specify
     from bayesmeta.model_files.model_file import load_analysis as load_analysis
@@ -74,7 +85,8 @@ if TYPE_CHECKING:
     from bayesmeta.tree.files import save as save
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
-_MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "structures", "within")
+_MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "small_study", "structures", "within")
+_INSIDE = {"small_study": "inference.small_study"}  # public modules that lie in a ring
 _NAMES = {
     "model_files.model_file": ("load_analysis",),
     "summaries.compare": ("compare",),
@@ -84,11 +96,16 @@ _NAMES = {
     ),
     "estimation.fit": ("fit",),
     "tree.heterogeneity": ("heterogeneity",),
+    "inference.assumed_correlation": ("rho_sensitivity",),
+    "inference.averaging": ("average", "model_set"),
+    "inference.bayes_factors": ("bayes_factor",),
     "inference.bootstrap": ("bootstrap",),
     "inference.confint": ("confint",),
     "inference.drop_add": ("drop1", "add1"),
     "inference.estimates": ("estimates",),
     "inference.exceedance": ("exceedance",),
+    "inference.gosh": ("gosh",),
+    "inference.influence": ("influence",),
     "inference.left_out": ("leave_one_out", "cumulative"),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
@@ -96,13 +113,16 @@ _NAMES = {
     "inference.means": ("contrast",),
     "inference.partition": ("variance_partition", "r_squared"),
     "inference.marginal_model": ("to_marginaleffects",),
+    "inference.permutation": ("permutation_test",),
     "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "bayes.pymc_model": ("to_pymc",),
     "report.report": ("report",),
     "bayes.sample": ("sample",),
+    "inference.rare_events": ("mantel_haenszel", "peto"),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
+    "inference.vif": ("vif",),
     "inference.wald": ("wald_test",),
     "tree": ("Spec",),
     "tree.files": ("load", "save"),
@@ -119,7 +139,7 @@ __all__ = sorted((*_MODULES, *_HOME))
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(f"{__name__}.{_INSIDE.get(name, name)}")
     if name not in _HOME:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'{_advice(name)}")
     try:

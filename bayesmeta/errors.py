@@ -35,7 +35,7 @@ class DataError(BayesmetaError):
 
 
 class ConvergenceError(BayesmetaError):
-    """The search for the maximum ended without a usable point."""
+    """The search for the maximum ended without a usable point, or the weights of a posterior cannot be trusted."""
 
 
 class BayesmetaWarning(UserWarning):

@@ -6,6 +6,8 @@ it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import erfc, sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,8 @@ class Response:
     difference_label : str, default ""
         What the exponential of a difference is, such as "odds ratio" for logits; empty where differences are read on
         the scale of the model, as those of Fisher's z.
+    inverse : callable or None, default None
+        From this scale to that of the model, for estimates that papers print on it.
 
     Examples
     --------
@@ -47,6 +51,7 @@ class Response:
     label: str
     function: Callable[[FloatArray], FloatArray]
     difference_label: str = ""
+    inverse: Callable[[FloatArray], FloatArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,9 @@ class Measure:
         labels are understood without being listed.
     plural : str, default ""
         The label of several, where it is not the label with an s.
+    asymmetry_test : str, default ""
+        Function of `bayesmeta.small_study` to test for small-study effects with, where the standard error contains the
+        effect itself, so that Egger's test finds the two correlated without any bias.
 
     References
     ----------
@@ -102,6 +110,7 @@ class Measure:
     response: Response | None = None
     synonyms: tuple[str, ...] = ()
     plural: str = ""
+    asymmetry_test: str = ""
 
     @property
     def label_of_several(self) -> str:
@@ -127,6 +136,19 @@ class Measure:
         effects = np.asarray(values, dtype=float)
         return effects if self._response is None else _without_noise(self._response.function, effects)
 
+    def to_model(self, values: ArrayLike) -> FloatArray:
+        """Effects as people read them on the scale of the model, the same shape; NaN where they are none there.
+
+        SpecError where the measure's record has no way back.
+        """
+        printed = np.asarray(values, dtype=float)
+        if self._response is None:
+            return printed
+        if self._response.inverse is None:
+            raise SpecError(f"measure '{self.name}' has no function from {self._response.label} to {self.label}")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self._response.inverse(printed), dtype=float)
+
     @property
     def has_difference_response(self) -> bool:
         """Whether the difference of two effects, such as a slope, is read as its exponential."""
@@ -151,7 +173,7 @@ class Measure:
             return self.response
         label = self.label_of(ratio=True)
         several = label.replace("ratio", "ratios", 1) if "ratio" in label else f"{label}s"
-        return Response(label, np.exp, f"ratio of {several}")
+        return Response(label, np.exp, f"ratio of {several}", np.log)
 
     def label_of(self, ratio: bool) -> str:
         """The label on the scale of the model, or that of the exponential."""
@@ -185,6 +207,22 @@ def _expit(logit: FloatArray) -> FloatArray:
 def _squared_sine(angle: FloatArray) -> FloatArray:
     """The proportion of an angle; beyond the angles of 0 and 1, which normal intervals may leave, 0 and 1."""
     return np.asarray(np.sin(np.clip(angle, 0, np.pi / 2)) ** 2, dtype=float)
+
+
+def _normal(z: FloatArray) -> FloatArray:
+    """The proportion of a probit."""
+    return np.vectorize(lambda x: erfc(-x / sqrt(2)) / 2, otypes=[float])(z)
+
+
+def _probit(proportion: FloatArray) -> FloatArray:
+    """The probit of a proportion, NaN outside of 0 and 1."""
+    quantile = NormalDist().inv_cdf
+    return np.vectorize(lambda p: quantile(p) if 0 < p < 1 else np.nan, otypes=[float])(proportion)
+
+
+def _square(root: FloatArray) -> FloatArray:
+    """The square; of a root below zero, which normal intervals may reach, 0."""
+    return np.asarray(np.clip(root, 0, None) ** 2, dtype=float)
 
 
 MEASURES: dict[str, Measure] = {}
@@ -221,6 +259,17 @@ def register(measure: Measure) -> Measure:
     return measure
 
 
+def _z_of(name: str, correlation: str) -> Measure:
+    """Fisher's z of a correlation that has a name of its own."""
+    plural = f"values of Fisher's z of {correlation}s"
+    return Measure(
+        name,
+        f"Fisher's z of the {correlation}",
+        response=Response(correlation, np.tanh, inverse=np.arctanh),
+        plural=plural,
+    )
+
+
 for _measure in (
     Measure("logor", "log odds ratio", "log OR", True, unit_information_sd=2.0, published_prior="turner"),
     Measure("logrr", "log risk ratio", "log RR", True, unit_information_sd=2.0, synonyms=("relative risk",)),
@@ -236,31 +285,124 @@ for _measure in (
         unit_information_sd=2**0.5,
         published_prior="rhodes",
         synonyms=("standardized mean difference", "hedges g", "cohens d"),
+        asymmetry_test="pustejovsky_rodgers",
     ),
     Measure("cor", "correlation"),
     Measure(
         *("zcor", "Fisher's z"),
         unit_information_sd=1.0,
-        response=Response("correlation", np.tanh),
+        response=Response("correlation", np.tanh, inverse=np.arctanh),
         synonyms=("z transformed correlation",),
         plural="values of Fisher's z",
     ),
     Measure(
         *("logit", "logit of a proportion"),
         null=None,
-        response=Response("proportion", _expit, "odds ratio"),
+        response=Response("proportion", _expit, "odds ratio", lambda p: np.log(p) - np.log1p(-p)),
         synonyms=("plo", "logit proportion"),
         plural="logits of proportions",
     ),
     Measure(
         *("arcsine", "arcsine of the root of a proportion"),
         null=None,
-        response=Response("proportion", _squared_sine),
+        response=Response("proportion", _squared_sine, inverse=lambda p: np.arcsin(np.sqrt(p))),
         synonyms=("pas", "arcsine proportion"),
         plural="arcsines of the roots of proportions",
     ),
     Measure("lograte", "log incidence rate", "log IR", True, null=None, synonyms=("irln",)),
     Measure("mean", "mean", null=None, synonyms=("mn",)),
+    Measure("asd", "arcsine difference", "ASD", synonyms=("as",)),
+    Measure("phi", "phi coefficient", plural="phi coefficients"),
+    Measure(
+        "zphi",
+        "Fisher's z of phi",
+        response=Response("phi coefficient", np.tanh, inverse=np.arctanh),
+        plural="values of Fisher's z",
+    ),
+    Measure("yuq", "Yule's Q", plural="values of Yule's Q"),
+    Measure("yuy", "Yule's Y", plural="values of Yule's Y"),
+    Measure("rtet", "tetrachoric correlation"),
+    _z_of("ztet", "tetrachoric correlation"),
+    Measure("rpb", "point-biserial correlation"),
+    _z_of("zpb", "point-biserial correlation"),
+    Measure("rbis", "biserial correlation"),
+    _z_of("zbis", "biserial correlation"),
+    Measure("pcor", "partial correlation"),
+    _z_of("zpcor", "partial correlation"),
+    Measure("spcor", "semi-partial correlation"),
+    _z_of("zspcor", "semi-partial correlation"),
+    Measure("r2", "R squared", null=None, plural="values of R squared"),
+    Measure(
+        *("zr2", "Fisher's z of R"),
+        null=None,
+        response=Response("R squared", lambda z: _square(np.tanh(z)), inverse=lambda r2: np.arctanh(np.sqrt(r2))),
+        plural="values of Fisher's z",
+    ),
+    Measure("ird", "incidence rate difference", "IRD", synonyms=("rate difference",)),
+    Measure("irsd", "difference of the roots of rates", plural="differences of the roots of rates"),
+    Measure("hd", "hazard difference", "HD"),
+    Measure("proportion", "proportion", null=None, synonyms=("pr", "prevalence")),
+    Measure(
+        *("logproportion", "logarithm of a proportion"),
+        null=None,
+        response=Response("proportion", np.exp, "ratio of proportions", np.log),
+        synonyms=("pln", "log proportion"),
+        plural="logarithms of proportions",
+    ),
+    Measure(
+        "probit",
+        "probit of a proportion",
+        null=None,
+        response=Response("proportion", _normal, inverse=_probit),
+        synonyms=("prz",),
+    ),
+    Measure("doublearcsine", "double arcsine of a proportion", null=None, synonyms=("pft", "freeman-tukey")),
+    Measure("rate", "raw incidence rate", null=None),
+    Measure(
+        *("rootrate", "root of an incidence rate"),
+        null=None,
+        response=Response("incidence rate", _square, inverse=np.sqrt),
+        synonyms=("irs",),
+        plural="roots of incidence rates",
+    ),
+    Measure("irft", "double root of an incidence rate", null=None, plural="double roots of incidence rates"),
+    Measure("smn", "standardised mean", null=None, synonyms=("standardized mean",)),
+    Measure(
+        *("logmean", "logarithm of a mean"),
+        null=None,
+        response=Response("mean", np.exp, "ratio of means", np.log),
+        synonyms=("mnln", "log mean"),
+        plural="logarithms of means",
+    ),
+    Measure("logsd", "log standard deviation", "log SD", True, null=None, synonyms=("sdln",)),
+    Measure(
+        *("logcv", "log coefficient of variation", "log CV", True),
+        null=None,
+        synonyms=("cvln",),
+        plural="log coefficients of variation",
+    ),
+    Measure("logvr", "log variability ratio", "log VR", True, synonyms=("vr",)),
+    Measure("logcvr", "log ratio of coefficients of variation", "log CVR", True, plural="log ratios of CVs"),
+    Measure("cles", "probability of superiority", null=0.5, plural="probabilities of superiority", synonyms=("auc",)),
+    Measure("mc", "mean change", "MC"),
+    Measure("smc", "standardised mean change", "SMC", synonyms=("smcc", "standardized mean change")),
+    Measure("smcr", "standardised mean change, in SDs of persons", "SMCR", plural="standardised mean changes"),
+    Measure("alpha", "coefficient alpha", null=None, plural="coefficients alpha", synonyms=("araw", "cronbachs alpha")),
+    Measure(
+        *("alphahw", "cube root of 1 - alpha, reversed"),
+        null=None,
+        response=Response("coefficient alpha", lambda x: 1 - (1 - x) ** 3, inverse=lambda a: 1 - np.cbrt(1 - a)),
+        synonyms=("ahw",),
+        plural="cube roots of 1 - alpha",
+    ),
+    Measure(
+        *("alphalog", "minus log of 1 - alpha"),
+        null=None,
+        response=Response("coefficient alpha", lambda x: -np.expm1(-x), inverse=lambda a: -np.log1p(-a)),
+        synonyms=("abt",),
+        plural="logs of 1 - alpha",
+    ),
+    Measure("logreh", "log relative excess heterozygosity", "log REH", True, synonyms=("reh",)),
     Measure("generic", "effect", synonyms=("gen",)),
 ):
     register(_measure)

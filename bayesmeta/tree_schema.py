@@ -12,6 +12,10 @@ POINTWISE = "log_likelihood_conditional"  # of every observation given all other
 PRIOR, LOG_PRIOR = "prior", "log_prior"
 PRIOR_PREDICTIVE, POSTERIOR_PREDICTIVE = "prior_predictive", "posterior_predictive"
 NEW_GROUPS = "posterior_predictive_new"
+MARGINALS = "marginals"  # exact, where the posterior was computed without Markov chains
+QUANTILE, POINT = "quantile", "point"
+LOG_ML, LOG_ML_SE = "log_marginal_likelihood", "log_marginal_likelihood_se"
+EFFECTIVE_SIZE, PARETO_K = "effective_size", "pareto_k"
 
 OBS, ROW, OUTCOME, COEF, FREE = "obs", "row", "outcome", "coef", "free"
 NAME = "name"  # of every row in tables of predictions
@@ -109,8 +113,10 @@ class Group(NamedTuple):
 
 L = "L"  # stands for the name of a level
 _SAMPLE = (CHAIN, DRAW)
-_ONE_EFFECT, _ONE_OUTCOME = "one random effect", "one outcome"
+_ONE_OUTCOME = "one outcome"
 _ONE_SD, _ONE_CORRELATION = "one random effect, or one SD for all", "one correlation for all pairs"
+_OF_TIMES = "one correlation over a unit of time (car1, hcar1)"
+_ONE_OF_TIMES = "one random effect, or one SD for all times (car1)"
 _PARAMETERS = {
     "beta": Entry((*_SAMPLE, COEF), "coefficients"),
     tau(L): Entry((*_SAMPLE, effect(L)), "standard deviations of the random effects between groups", _ONE_SD),
@@ -118,6 +124,7 @@ _PARAMETERS = {
 }
 
 INFERENCE = "inference"
+FILLED = "filled"  # how many of the last rows trim and fill has made up
 
 ATTRIBUTES: Mapping[str, str] = {
     "bayesmeta_version": "version that wrote the tree",
@@ -133,13 +140,16 @@ ATTRIBUTES: Mapping[str, str] = {
     "measure": 'the effect measure, such as "logor", or ""',
     "arms": 'names of the two arms that effects compare (JSON), or ""',
     "arm_columns": 'of every outcome of `bm.effects` the columns that it was made from (JSON), or ""',
+    "S_assumed": 'what was assumed to make S: `words`, and the `builder` of `bm.within` with `arguments` (JSON), or ""',
     "notes": "what was assumed when the model was specified (JSON)",
     INFERENCE: "of a fit by a model file that says so: `vcov` and `df` of its coefficients (JSON)",
+    FILLED: "of `bm.small_study.filled`: how many of the last rows are not data but filled in",
     "created_at": "when it was computed, UTC",
     "data_hash": "SHA-256 of y, offset, X, S, Z and groups",
     "group_hashes": "hashes of the attributes and of every variable (JSON), which readers compare",
     "priors": "of a posterior: the priors of all parameters (JSON)",
-    "sampler": "of a posterior: the sampler",
+    "sampler": 'of a posterior: the sampler, or "quadrature" or "importance"',
+    "sampler_reason": "of a posterior: why it was taken, where that was left open",
     "software": "of a posterior: the packages that drew it, with versions",
     "seed": "of a posterior: the seed of everything random",
     "tune": "of a posterior: draws that were discarded while the sampler tuned",
@@ -152,18 +162,38 @@ DIMENSIONS: Mapping[str, str] = {
     OUTCOME: f'outcomes; in /{HETEROGENEITY} "{OVERALL}" first',
     COEF: "coefficients, such as `Intercept`, `ablat`, `PD.Intercept`",
     group(L): "groups of level L, with those they lie in: `11/3`",
-    effect(L): "random effects of level L",
+    effect(L): "random effects of level L; of car1 and hcar1 the distinct times",
     pair(L): "pairs of random effects of level L, such as `PD~AL`",
     FREE: "free parameters of the search",
     CHAIN: "Markov chains",
     DRAW: "draws of every chain",
     "nonzero": "entries of the lower triangle of S that are not zero",
+    QUANTILE: "probabilities",
+    POINT: "points of a density",
     "parameter": "parameters by the names that every function knows them by, such as `tau[district, Intercept]`",
     "start": "starting points of the search",
     "iteration": "steps from the best start",
     MODE: "local maxima, the highest first",
     bis("NAME"): "the second axis of a square matrix over NAME",
 }
+
+_STATISTICS = {
+    "mean": ((), "mean"),
+    "sd": ((), "SD; infinite where it does not exist"),
+    "quantile": ((QUANTILE,), "quantiles"),
+    "grid": ((POINT,), "points at which the density is"),
+    "density": ((POINT,), "density there"),
+}
+
+
+def _exact(name: str, dims: tuple[str, ...], what: str, single: str = "", density: bool = True) -> dict[str, Entry]:
+    """The statistics of a parameter; without a density where it follows from that of another."""
+    return {
+        f"{name}_{statistic}": Entry((*before, *dims), f"{meaning} of {what}", single)
+        for statistic, (before, meaning) in _STATISTICS.items()
+        if density or POINT not in before
+    }
+
 
 TREE: Mapping[str, Group] = {
     ESTIMATE: Group(
@@ -174,18 +204,21 @@ TREE: Mapping[str, Group] = {
             "beta_se": Entry((COEF,), "their standard errors"),
             "beta_cov": Entry((COEF, bis(COEF)), "their covariance matrix"),
             psi(L): Entry((effect(L), bis(effect(L))), "covariance matrix of the random effects between groups"),
-            tau(L): Entry((effect(L),), "their standard deviations", _ONE_EFFECT),
-            tau2_se(L): Entry((effect(L),), "standard errors of their variances, at zero too", _ONE_EFFECT),
-            rho(L): Entry((pair(L),), "their correlations, NaN where a variance is zero"),
-            b(L): Entry((group(L), effect(L)), "predicted random effects (BLUPs); left out above a million values"),
+            tau(L): Entry((effect(L),), "their standard deviations", _ONE_OF_TIMES),
+            tau2_se(L): Entry((effect(L),), "standard errors of their variances, at zero too", _ONE_OF_TIMES),
+            rho(L): Entry((pair(L),), "their correlations, NaN where a variance is zero", _OF_TIMES),
+            b(L): Entry(
+                (group(L), effect(L)),
+                "predicted random effects (BLUPs), NaN at times that a group lacks; left out above a million values",
+            ),
             b_se(L): Entry((group(L), effect(L)), "standard deviations of their prediction errors"),
             "xi": Entry((FREE,), "free parameters that the search moves"),
             "xi_cov": Entry((FREE, bis(FREE)), "their covariance matrix, NaN at a boundary"),
         },
     ),
     CRITERIA: Group(
-        "fit",
-        "the likelihood and what follows from it; NaN for moments",
+        "both",
+        "the likelihood and what follows from it; NaN for moments; of a posterior without chains the last ones alone",
         {
             "loglik": Entry((), "log-likelihood, by REML the restricted one"),
             "aic": Entry((), "Akaike's information criterion"),
@@ -196,6 +229,10 @@ TREE: Mapping[str, Group] = {
             "df_random": Entry((), "free parameters"),
             "nobs": Entry((), "observations, by REML less the coefficients"),
             "rank": Entry((), "rank of X"),
+            LOG_ML: Entry((), "of a posterior: log density of the data, all parameters integrated out"),
+            LOG_ML_SE: Entry((), "bound of its numerical error, by importance sampling its standard error"),
+            EFFECTIVE_SIZE: Entry((), "by importance sampling: independent draws that the weighted ones are worth"),
+            PARETO_K: Entry((), "by importance sampling: shape of the tail of the weights"),
         },
     ),
     HETEROGENEITY: Group(
@@ -244,6 +281,17 @@ TREE: Mapping[str, Group] = {
         "sample",
         "draws of what follows from the parameters",
         {psi(L): Entry((*_SAMPLE, effect(L), bis(effect(L))), "covariance matrix between groups")},
+    ),
+    MARGINALS: Group(
+        "sample",
+        "exact marginal distributions, where the posterior was computed without Markov chains; summaries show them",
+        {
+            **_exact("beta", (COEF,), "the coefficients"),
+            **_exact(tau(L), (effect(L),), "the SDs between groups", _ONE_SD),
+            **_exact(rho(L), (pair(L),), "their correlations", _ONE_CORRELATION),
+            **_exact(psi(L), (effect(L), bis(effect(L))), "the covariance matrix between groups", density=False),
+            **_exact(b(L), (group(L), effect(L)), "the random effects", density=False),
+        },
     ),
     DIAGNOSTICS: Group(
         "sample",

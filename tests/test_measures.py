@@ -71,10 +71,23 @@ def test_a_measure_from_outside_is_known_everywhere(auc):
     assert prior == bm.Prior("Normal", mu=0.5, sigma=0.2)
 
 
-WITHOUT = {"rd", "md", "smd", "cor", "mean", "generic"}
+RATIOS = (
+    *("logor", "logrr", "loghr", "logirr", "logrom", "lograte", "logsd", "logcv", "logvr"),
+    *("logcvr", "logreh"),
+)
+WITHOUT = {
+    *("rd", "md", "smd", "cor", "mean", "generic", "asd", "phi", "yuq", "yuy", "rtet", "rpb", "rbis", "pcor", "spcor"),
+    *("r2", "ird", "irsd", "hd", "proportion", "doublearcsine", "rate", "irft", "smn", "cles", "mc", "smc", "smcr"),
+    "alpha",
+}
 ON_RESPONSE = {  # effects on the scale of the model, and where people read them
-    **dict.fromkeys(("logor", "logrr", "loghr", "logirr", "logrom", "lograte"), ([-0.7452, 0.0], [0.4746, 1.0])),
-    "zcor": ([0.5, 0.0], [0.4621, 0.0]),
+    **dict.fromkeys((*RATIOS, "logproportion", "logmean"), ([-0.7452, 0.0], [0.4746, 1.0])),
+    **dict.fromkeys(("zcor", "zphi", "ztet", "zpb", "zbis", "zpcor", "zspcor"), ([0.5, 0.0], [0.4621, 0.0])),
+    "zr2": ([0.5, 0.0, -1.0], [0.2136, 0.0, 0.0]),
+    "probit": ([-0.8416, 0.0], [0.2, 0.5]),
+    "rootrate": ([0.5, 0.0, -1.0], [0.25, 0.0, 0.0]),
+    "alphahw": ([0.5, 0.0], [0.875, 0.0]),
+    "alphalog": ([0.6931, 0.0], [0.5, 0.0]),
     "logit": ([-1.3863, 0.0], [0.2, 0.5]),
     "arcsine": ([0.4636, np.pi / 4, -0.1, 2.0], [0.2, 0.5, 0.0, 1.0]),
     **dict.fromkeys(WITHOUT, ([-0.5, 2.0], [-0.5, 2.0])),
@@ -97,11 +110,32 @@ def test_every_measure_is_read_on_the_scale_of_its_field(record):
 
 @pytest.mark.parametrize("record", measures.MEASURES.values(), ids=measures.MEASURES)
 def test_a_difference_is_a_ratio_where_that_has_a_meaning(record):
-    of_ratios = record.is_ratio or record.name == "logit"
+    of_ratios = record.is_ratio or record.name in ("logit", "logproportion", "logmean")
     assert record.has_difference_response == of_ratios
     expected = np.exp([-0.5, 0.0]) if of_ratios else [-0.5, 0.0]
     assert record.difference_to_response([-0.5, 0.0]).tolist() == list(expected)
     assert record.difference_label.startswith("difference in") == (not of_ratios)
+
+
+@pytest.mark.parametrize("record", measures.MEASURES.values(), ids=measures.MEASURES)
+def test_the_way_back_is_the_inverse(record):
+    effects = np.array([0.1, 0.4636, 0.7])
+    np.testing.assert_allclose(record.to_model(record.to_response(effects)), effects, rtol=1e-12)
+
+
+def test_a_measure_from_outside_need_not_have_a_way_back():
+    own = replace(measures.measure("md"), name="half", response=measures.Response("doubled", lambda values: 2 * values))
+    with pytest.raises(bm.SpecError, match="measure 'half' has no function from doubled to mean difference"):
+        own.to_model(1.0)
+
+
+def test_no_word_belongs_to_two_measures():
+    """But for the labels that Fisher's z and the correlation behind it share on the scale of their response."""
+    owners: dict[str, set[str]] = {}
+    for name, record in measures.MEASURES.items():
+        for word in (name, record.label, *record.synonyms):
+            owners.setdefault(word.casefold(), set()).add(name)
+    assert not {word: names for word, names in owners.items() if len(names) > 1}
 
 
 def test_effects_and_differences_are_told_apart_by_labels():

@@ -115,12 +115,12 @@ def test_no_word_means_two_things():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", measure="PR"), "^measure is 'PR'"),
+        (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", measure="GENQ"), "^measure is 'GENQ'"),
         (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", measure="()"), r"^measure is '\(\)'"),
         (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", measure=["OR"]), r"^measure is \['OR'\]"),
         (lambda: bm.fit(bm.specify("logor ~ 1", BCG, S="logorvar"), "GENQ"), "^method is 'GENQ'"),
         (lambda: bm.fit(bm.specify("logor ~ 1", BCG, S="logorvar"), ""), "^method is ''"),
-        (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", psi="CAR"), "structure is 'CAR'"),
+        (lambda: bm.specify("logor ~ 1", BCG, S="logorvar", psi="SPEXP"), "structure is 'SPEXP'"),
     ],
 )
 def test_words_without_a_meaning_here_are_refused(call, message):

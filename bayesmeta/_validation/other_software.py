@@ -109,7 +109,7 @@ _NAMES: Mapping[str, str] = {  # functions of other software
     ),
     **dict.fromkeys(("Model", "model"), 'bm.specify("y ~ x", data, S="v"), then bm.fit or bm.sample'),
     **dict.fromkeys(
-        ("escalc", "metabin", "metacont"), 'bm.effects.odds_ratio(data, ("ai", "ci"), total=("n1i", "n2i"))'
+        ("escalc", "metabin", "metacont"), 'bm.effects.escalc("OR", data, ai="ai", n1i="n1i", ci="ci", n2i="n2i")'
     ),
     **dict.fromkeys(("forest", "funnel", "caterpillar", "orchard"), "bm.plots.{name}(fit)"),
     **dict.fromkeys(("regplot", "bubble"), 'bm.plots.bubble(fit, "x")'),
@@ -119,6 +119,13 @@ _NAMES: Mapping[str, str] = {  # functions of other software
     **dict.fromkeys(("emmeans", "emmprep", "contrasts"), 'bm.contrast(fit, {{"x": [0, 1]}})'),
     **dict.fromkeys(("coef", "fixef", "print", "summarize"), "bm.summary(fit)"),
     "I2": "bm.heterogeneity(fit)",
+    **dict.fromkeys(("regtest", "metabias", "egger"), "bm.small_study.egger(fit)"),
+    **dict.fromkeys(("ranktest", "begg"), "bm.small_study.rank(fit)"),
+    **dict.fromkeys(("trimfill", "trim_and_fill"), "bm.small_study.trim_fill(fit)"),
+    **dict.fromkeys(("fsn", "fail_safe_n"), 'bm.small_study.fail_safe(fit, "rosenthal")'),
+    **dict.fromkeys(("hc",), "bm.small_study.henmi_copas(fit)"),
+    **dict.fromkeys(("limitmeta",), "bm.small_study.limit_meta(fit)"),
+    **dict.fromkeys(("permutest", "permute"), "bm.permutation_test(fit)"),
 }
 
 _TABLES: Mapping[str, Mapping[str, str]] = {

@@ -15,8 +15,9 @@ from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.bayes.marginal_op import MarginalLoglik
+from bayesmeta.bayes.posterior import observations
 from bayesmeta.kernel.batched_linalg import psd_factor
-from bayesmeta.kernel.draws import fresh_effects, linear_predictor, sampling_errors
+from bayesmeta.kernel.draws import fresh_effects, sampling_errors
 from bayesmeta.kernel.flat import flatten
 from bayesmeta.kernel.layout import layout
 from bayesmeta.kernel.likelihood import matrix_first
@@ -138,13 +139,6 @@ def draw_y(spec: Spec, beta: FloatArray, psi: Sequence[FloatArray], rng: np.rand
     """y (n_obs,) of new groups with the designs and sampling covariances of these."""
     b = fresh_effects([p[None] for p in psi], [level.n_groups for level in spec.levels], rng)
     return observations(spec, beta[None], b, rng)[0]
-
-
-def observations(spec: Spec, beta: FloatArray, b: Sequence[FloatArray], rng: np.random.Generator) -> FloatArray:
-    """(B, n_obs) draws of y given coefficients (B, P) and random effects."""
-    Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
-    errors = sampling_errors((spec.S.value, spec.S.row, spec.S.col), len(spec.y), len(beta), rng)
-    return spec.offset + linear_predictor(spec.X, Z, index, beta, b) + errors
 
 
 def _root(level: Level, covariance: Any) -> Any:

@@ -12,11 +12,9 @@ from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.bayes.chains import diagnostics
-from bayesmeta.bayes.observed import observations
-from bayesmeta.bayes.pymc_model import rho_dim, tau_dim
-from bayesmeta.kernel.draws import conditional_draws, fresh_effects
+from bayesmeta.kernel.draws import conditional_draws, fresh_effects, linear_predictor, sampling_errors
 from bayesmeta.kernel.pointwise import pointwise_loglik
-from bayesmeta.model.spec import Spec
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import BETA, ModelPriors, log_prior, prior_draws
 from bayesmeta.tree.heterogeneity import heterogeneity_table
@@ -26,6 +24,23 @@ from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
 SAMPLE = (schema.CHAIN, schema.DRAW)
 MOST_PREDICTIONS = 10_000_000  # values of a group over the observations or outer groups; larger ones are left out
 Y = "y"
+
+
+def tau_dim(level: Level) -> str | None:
+    """The dimension of a level's SDs; None where the structure has one SD for all effects."""
+    return schema.effect(level.name) if level.structure.n_tau(2) > 1 else None
+
+
+def rho_dim(level: Level) -> str | None:
+    """The dimension of a level's correlations; None where the structure has one correlation for all pairs."""
+    return schema.pair(level.name) if level.structure.n_rho(3) > 1 else None
+
+
+def observations(spec: Spec, beta: FloatArray, b: Sequence[FloatArray], rng: np.random.Generator) -> FloatArray:
+    """(B, n_obs) draws of y given coefficients (B, P) and random effects."""
+    Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
+    errors = sampling_errors((spec.S.value, spec.S.row, spec.S.col), len(spec.y), len(beta), rng)
+    return np.asarray(spec.offset + linear_predictor(spec.X, Z, index, beta, b) + errors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +87,16 @@ def posterior_tree(
     spec: Spec,
     priors: ModelPriors,
     draws: Draws,
-    sample_stats: dict[str, xr.DataArray],
+    sample_stats: dict[str, xr.DataArray] | None,
     about: dict[str, str],
     seeds: Sequence[int],
     random_effects: bool | None = None,
+    exact: dict[str, xr.Dataset] | None = None,
 ) -> xr.DataTree:
     """The results tree of posterior draws.
 
+    sample_stats : of a sampler; None for independent draws, which need no diagnostics.
+    exact : further groups, of a posterior that is known exactly.
     seeds : of the random effects, the prior, and the predictions.
     random_effects : whether `/random_effects` is kept; by default where its values are at most a million.
     """
@@ -89,25 +107,44 @@ def posterior_tree(
     if random_effects is None:
         random_effects = sum(x.size for x in b) <= MOST_RANDOM_EFFECTS
     effects = {
-        schema.b(v.name): view.by_group(x, v.name)
+        schema.b(v.name): view.by_group(v.present(x), v.name)
         for v, x in zip(spec.levels, b, strict=True)
         if v.dim and random_effects
     }
+    log_priors, log_densities = log_prior(priors, spec, *draws.stacked), densities(spec, psi, beta, view)
+    if sample_stats is None:
+        checks, statistics = {}, {"lp": _log_posterior(log_priors, log_densities, draws.shape)}
+    else:
+        checks = {schema.DIAGNOSTICS: diagnostics(parameter_chains(draws, priors, spec), sample_stats)}
+        statistics = {name: np.asarray(values) for name, values in sample_stats.items()}
     groups = {
         schema.POSTERIOR: view.table(view.parameters(draws)).assign_attrs(b_seed=b_seed),
+        **(exact or {}),
         **({schema.RANDOM_EFFECTS: view.table(effects)} if effects else {}),
         schema.DERIVED: view.table(
             {schema.psi(v.name): view.square(p, v.name) for v, p in zip(spec.levels, psi, strict=True) if v.dim}
         ),
-        schema.SAMPLE_STATS: view.table({name: (SAMPLE, np.asarray(values)) for name, values in sample_stats.items()}),
-        schema.DIAGNOSTICS: diagnostics(parameter_chains(draws, priors, spec), sample_stats),
-        schema.LOG_PRIOR: view.table(view.blocks(log_prior(priors, spec, *draws.stacked))),
-        **densities(spec, psi, beta, view),
+        schema.SAMPLE_STATS: view.table({name: (SAMPLE, values) for name, values in statistics.items()}),
+        **checks,
+        schema.LOG_PRIOR: view.table(view.blocks(log_priors)),
+        **log_densities,
         **predictions(spec, psi, beta, b, view, np.random.default_rng(predictive_seed)),
         **prior_groups(spec, priors, draws.shape[1], prior_seed),
         schema.HETEROGENEITY: heterogeneity_table(spec, psi),
     }
     return results_tree({"backend": "sample", "method": "bayes", "priors": priors.to_json(), **about}, groups, spec)
+
+
+def _log_posterior(
+    log_priors: dict[str, FloatArray], log_densities: dict[str, xr.Dataset], shape: tuple[int, int]
+) -> FloatArray:
+    """Log density of the posterior at every draw, up to a constant; NaN where the likelihood is not kept."""
+    prior = np.zeros(int(np.prod(shape)))
+    for block in log_priors.values():
+        prior = prior + block
+    if schema.LOG_LIKELIHOOD not in log_densities:
+        return np.full(shape, np.nan)
+    return np.asarray(prior.reshape(shape) + log_densities[schema.LOG_LIKELIHOOD][Y].values.sum(-1))
 
 
 class _View:

@@ -14,6 +14,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.bayes.observed import WITHIN, Blocks, explicit_likelihood, marginal_likelihood
+from bayesmeta.bayes.posterior import rho_dim, tau_dim
 from bayesmeta.bayes.vicinity import Vicinity, vicinity
 from bayesmeta.model.spec import Level, Spec, check_spec
 from bayesmeta.priors.correlations import rho_draws
@@ -186,16 +187,6 @@ def _tau(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
     return _custom(name, which, densities, random, dim, VectorLog(), 1.0)
 
 
-def tau_dim(level: Level) -> str | None:
-    """The dimension of a level's SDs; None where the structure has one SD for all effects."""
-    return schema.effect(level.name) if level.structure.n_tau(2) > 1 else None
-
-
-def rho_dim(level: Level) -> str | None:
-    """The dimension of a level's correlations; None where the structure has one correlation for all pairs."""
-    return schema.pair(level.name) if level.structure.n_rho(3) > 1 else None
-
-
 def chol_name(level: Level) -> str:
     """The variable behind the correlations of an unstructured level of three effects and more."""
     return f"chol_{level.name}"
@@ -304,5 +295,12 @@ def _one_rho(prior: "Prior", law: Law | None) -> Callable[[Any], Any]:
     if prior.name != "LKJ" or law is None:
         return lambda rho: logp_graph(prior, rho)
     share = pm.Beta.dist(np.array(law.alpha), np.array(law.beta))
-    width = 1 - law.low
-    return lambda rho: pm.logp(share, (rho - law.low) / width) - np.log(width)
+    width, power = 1 - law.low, law.power
+    if power == 1:
+        return lambda rho: pm.logp(share, (rho - law.low) / width) - np.log(width)
+
+    def density(rho: Any) -> Any:
+        log = pt.log((rho - law.low) / width)
+        return pm.logp(share, pt.exp(power * log)) + np.log(power) + (power - 1) * log - np.log(width)
+
+    return density

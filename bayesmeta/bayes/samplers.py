@@ -18,7 +18,8 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, listing, shown
 from bayesmeta.bayes.marginal_op import register_jax
-from bayesmeta.bayes.pymc_model import chol_name, posterior_names, rho_dim, tau_dim
+from bayesmeta.bayes.posterior import rho_dim, tau_dim
+from bayesmeta.bayes.pymc_model import chol_name, posterior_names
 from bayesmeta.bayes.vicinity import Vicinity
 from bayesmeta.bayes.waiting import chain_bar
 from bayesmeta.errors import SpecError

@@ -29,13 +29,14 @@ def posterior(
     settings: Settings,
     backend: str | None,
     random_effects: bool | None,
+    why: str = "",
 ) -> xr.DataTree:
-    """The results tree of draws by one of the samplers."""
+    """The results tree of draws by one of the samplers; why : it was taken, where that was left open."""
     if sampler.several_priors:
-        return Compiled(spec, [priors], backend).sample(0, settings, random_effects)
+        return Compiled(spec, [priors], backend).sample(0, settings, random_effects, why)
     near, seeds = vicinity(spec), _Seeds.of(settings.seed)
     raw = by_pymc(sampler, build(spec, [priors], near), start(spec, priors, near), seeds.for_chains(settings))
-    return _tree(spec, priors, raw, settings, sampler.name, random_effects)
+    return _tree(spec, priors, raw, settings, sampler.name, random_effects, why)
 
 
 class Compiled:
@@ -46,11 +47,11 @@ class Compiled:
         self.spec, self.priors = spec, priors
         self.nutpie = Nutpie(build(spec, priors, near), spec, start(spec, priors[0], near), backend)
 
-    def sample(self, which: int, settings: Settings, random_effects: bool | None = None) -> xr.DataTree:
+    def sample(self, which: int, settings: Settings, random_effects: bool | None = None, why: str = "") -> xr.DataTree:
         """The results tree under the set of priors at this position."""
         shared = {"prior": which} if len(self.priors) > 1 else {}
         raw = self.nutpie.run(_Seeds.of(settings.seed).for_chains(settings), **shared)
-        return _tree(self.spec, self.priors[which], raw, settings, Nutpie.name, random_effects)
+        return _tree(self.spec, self.priors[which], raw, settings, Nutpie.name, random_effects, why)
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,12 @@ def _tree(
     settings: Settings,
     sampler: str,
     random_effects: bool | None,
+    why: str,
 ) -> xr.DataTree:
     """The results tree of what a sampler returned; warns of chains that are not to be trusted."""
     about = {"sampler": sampler, "seed": str(settings.seed), "tune": str(settings.tune)}
     about |= {"target_accept": str(settings.target_accept), "software": _software(sampler)}
+    about |= {"sampler_reason": why} if why else {}
     draws, seeds = Draws.of(spec, raw["posterior"].to_dataset()), _Seeds.of(settings.seed)
     tree = posterior_tree(spec, priors, draws, statistics(raw), about, seeds.rest, random_effects)
     for sentence in alarms(tree):

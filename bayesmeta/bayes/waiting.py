@@ -39,8 +39,13 @@ def several(number: int) -> Iterator[Pieces]:
         _PIECES.reset(token)
 
 
-def announce(progress: bool | None) -> None:
-    """Say that something is compiled before the first model of a process is; progress : False for a log alone."""
+def announce(progress: bool | None, why: str = "") -> None:
+    """Say that something is compiled before the first model of a process is; progress : False for a log alone.
+
+    why : Markov chains are run, where that was left open.
+    """
+    if why:
+        LOGGER.info("Markov chains, because %s", why)
     if "pymc" in sys.modules and _is_kept():
         return
     text = f"Compiling {_LATER if _is_kept() else _FIRST} ..."

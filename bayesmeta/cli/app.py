@@ -43,12 +43,19 @@ ModelFile = Annotated[
 ]
 OneModel = Annotated[str | None, typer.Option("--model", help="Only this model of the file.")]
 Draws = Annotated[int, typer.Option(help="Draws of each chain that are kept.")]
-Tune = Annotated[int, typer.Option(help="Draws of each chain that are discarded while the sampler tunes.")]
-Chains = Annotated[int, typer.Option(help="Number of chains.")]
+Tune = Annotated[
+    int | None,
+    typer.Option(help="Draws of each Markov chain that are discarded while the sampler tunes; 1,000 by default."),
+]
+Chains = Annotated[int | None, typer.Option(help="Number of Markov chains; 4 by default.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random numbers; the same seed gives the same draws.")]
-Sampler = Annotated[Literal["auto", "nutpie", "pymc", "numpyro"], typer.Option(help="The sampler.")]
+Sampler = Annotated[
+    Literal["auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"],
+    typer.Option(help="The sampler; by default none is needed with up to fifteen free SDs and correlations."),
+]
 TargetAccept = Annotated[
-    float, typer.Option(help="Between 0 and 1; values closer to 1 take smaller steps and reduce divergences.")
+    float | None,
+    typer.Option(help="Of Markov chains, between 0 and 1; values closer to 1 take smaller steps; 0.9 by default."),
 ]
 Outside = Annotated[
     bool,
@@ -138,7 +145,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         parameters=[*signature.parameters.values(), *(each.replace(annotation=more[each.name]) for each in added)]
     )
     run.__annotations__ = {**function.__annotations__, **more}
-    app.command(name=function.__name__, epilog=EXIT_CODES)(run)
+    app.command(name=function.__name__.replace("_", "-"), epilog=EXIT_CODES)(run)
     return function
 
 

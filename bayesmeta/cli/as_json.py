@@ -40,9 +40,9 @@ def tree_record(tree: xr.DataTree, **tested: Any) -> dict[str, Any]:
     record |= {str(name): value for name, value in frame.attrs.items() if name not in ("prob", "scale")}
     record["estimates"] = frame.reset_index().to_dict("records")
     record["heterogeneity"] = _rows(group(tree, schema.HETEROGENEITY))
-    if is_posterior(tree):
+    if is_posterior(tree) and schema.DIAGNOSTICS in tree.children:
         record["diagnostics"] = _rows(group(tree, schema.DIAGNOSTICS)[["r_hat", "ess_bulk", "ess_tail"]])
-    else:
+    if schema.CRITERIA in tree.children:
         record["criteria"] = {str(name): value.item() for name, value in group(tree, schema.CRITERIA).items()}
     return record
 

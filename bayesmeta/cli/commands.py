@@ -77,11 +77,11 @@ def sample(
     file: ModelFile,
     model: OneModel = None,
     draws: Draws = 1000,
-    tune: Tune = 1000,
-    chains: Chains = 4,
+    tune: Tune = None,
+    chains: Chains = None,
     seed: Seed = 1,
     sampler: Sampler = "auto",
-    target_accept: TargetAccept = 0.9,
+    target_accept: TargetAccept = None,
     out: Out = None,
     json: AsJson = False,
     allow_outside: Outside = False,
@@ -97,11 +97,11 @@ def compare(
     model: OneModel = None,
     method: Annotated[str, typer.Option(help="The frequentist method.")] = "reml",
     draws: Draws = 1000,
-    tune: Tune = 1000,
-    chains: Chains = 4,
+    tune: Tune = None,
+    chains: Chains = None,
     seed: Seed = 1,
     sampler: Sampler = "auto",
-    target_accept: TargetAccept = 0.9,
+    target_accept: TargetAccept = None,
     df: Df = None,
     vcov: Vcov = None,
     cluster: Cluster = None,
@@ -156,6 +156,24 @@ def estimates(
 
 
 @command
+def small_study(
+    file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results of fits.")],
+    model: OneModel = None,
+    vcov: Vcov = None,
+    cluster: Cluster = None,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Print tests of small-study effects, such as Egger's, and what estimates would be without them.
+
+    Each method that the effects admit, and why others do not apply. Of dependent effects the regressions keep groups
+    together (CR2) unless --vcov says otherwise.
+    """
+    tested = work.inference_options.Tested(None, vcov, cluster)
+    work.small_studies.small_study(file, model, tested, json, allow_outside)
+
+
+@command
 def methods(
     file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
     model: OneModel = None,
@@ -185,7 +203,8 @@ def plot(
         str | None,
         typer.Option(
             help="forest, funnel, bubble, caterpillar, orchard, structure, profile, prior_posterior, loo_pit, "
-            "dose_response, longitudinal, compare. By default the figures that FILE declares, or forest plots."
+            "influence, baujat, radial, gosh, qqnorm, labbe, leave_one_out, cumulative, dose_response, longitudinal, "
+            "compare. By default the figures that FILE declares, or forest plots."
         ),
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be repeated.")] = None,
@@ -213,8 +232,8 @@ def report(
     model: OneModel = None,
     method: Annotated[str | None, typer.Option(help="Fit by this method instead of the file's.")] = None,
     draws: Draws = 1000,
-    tune: Tune = 1000,
-    chains: Chains = 4,
+    tune: Tune = None,
+    chains: Chains = None,
     seed: Seed = 1,
     bayes: Annotated[bool, typer.Option(help="Sample from the posteriors as well as fit.")] = True,
     sensitivity: Annotated[
@@ -230,6 +249,29 @@ def report(
     work.inference_options.Tested(df, vcov, cluster).check_pair()
     settings = (model, method, draws, tune, chains, seed, bayes, sensitivity, allow_outside, df, vcov, cluster)
     work.presentation.report(file, out, settings)
+
+
+@command
+def influence(
+    file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
+    model: OneModel = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="What is left out at a time: a level, or a column of the data; by default single rows."),
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Fit by this method instead of the file's.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact/--one-step", help="Fit again without each row, or take one step towards it.")
+    ] = True,
+    out: TableOut = None,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Print how the estimates change without each row, or group of rows; or save it as a table for a paper.
+
+    An asterisk marks rows that are influential by the rule of Viechtbauer and Cheung.
+    """
+    work.influential.influence(file, model, by, method, exact, out, json, allow_outside)
 
 
 @command
@@ -273,23 +315,39 @@ def simulate(
 def effects(
     file: Annotated[Path, typer.Argument(help="A CSV file with one row for each study.")],
     measure: Annotated[
-        str,
-        typer.Option(help="logor, logrr or rd, of counts; md or smd (Hedges' g), of means."),
-    ],
-    events: Annotated[str | None, typer.Option(help="Columns of events, TREATED,CONTROL.")] = None,
-    total: Annotated[str | None, typer.Option(help="Columns of persons, TREATED,CONTROL.")] = None,
+        str | None,
+        typer.Option(
+            help="A function of bm.effects (odds_ratio, hedges_g, fisher_z ...), a measure (logor, logrr, md ...) or "
+            "a name of metafor's escalc (OR, SMD, ZCOR ...)."
+        ),
+    ] = None,
+    events: Annotated[str | None, typer.Option(help="Columns of events, TREATED,CONTROL; one of one group.")] = None,
+    total: Annotated[str | None, typer.Option(help="Columns of persons, likewise.")] = None,
     no_events: Annotated[str | None, typer.Option(help="Columns of persons without event, instead of --total.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Columns of means, TREATED,CONTROL.")] = None,
-    sd: Annotated[str | None, typer.Option(help="Columns of standard deviations, TREATED,CONTROL.")] = None,
-    n: Annotated[str | None, typer.Option(help="Columns of persons (of means), TREATED,CONTROL.")] = None,
+    time: Annotated[str | None, typer.Option(help="Columns of person-time, of rates.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Columns of means, TREATED,CONTROL; one of one group.")] = None,
+    sd: Annotated[str | None, typer.Option(help="Columns of standard deviations, likewise.")] = None,
+    n: Annotated[str | None, typer.Option(help="Columns of persons whose values were measured, likewise.")] = None,
+    r: Annotated[str | None, typer.Option(help="Column of correlations.")] = None,
+    t: Annotated[str | None, typer.Option(help="Column of t statistics.")] = None,
+    p: Annotated[str | None, typer.Option(help="Column of p-values.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another argument of the function as NAME=VALUE, such as r=0.5; may be repeated."),
+    ] = None,
+    function: Annotated[
+        str | None,
+        typer.Option(help="Another function of bm.effects: from_interval, mean_from_quantiles, impute_sd ..."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The CSV file to write; by default the name of FILE with _effects.csv."),
     ] = None,
 ) -> None:
-    """Add effect estimates y and their variances v to a CSV file of counts, or of means and SDs."""
-    columns = {"events": events, "total": total, "no_events": no_events, "mean": mean, "sd": sd, "n": n}
-    work.from_csv.effects(file, measure, columns, out)
+    """Add effect estimates y and their variances v to a CSV file of what studies report."""
+    columns = {"events": events, "total": total, "no_events": no_events, "time": time, "mean": mean, "sd": sd, "n": n}
+    columns |= {"r": r, "t": t, "p": p}
+    work.from_csv.effects(file, measure, columns, settings or [], function, out)
 
 
 @command

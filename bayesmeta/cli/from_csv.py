@@ -1,31 +1,25 @@
 """From tables of studies: a model typed after a CSV file, a model file for it, and effects from its counts."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bayesmeta import effects as effect_functions
-from bayesmeta._validation import check_choice, did_you_mean, listing
+from bayesmeta._validation import did_you_mean, listing
 from bayesmeta.atomic import write_file
 from bayesmeta.cli.app import echo
 from bayesmeta.datasets.csv_files import read_csv
+from bayesmeta.effects.arms import Arms
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.measures import check_measure
+from bayesmeta.model_files.effects_table import function_of, with_effects
 from bayesmeta.model_files.model_file import Analysis, analysis_from_text
 from bayesmeta.model_files.written import commented_model, model_text
 from bayesmeta.tree.files import check_place
 
 CSV, TOML = ".csv", ".toml"
-_COUNTS, _MEANS = ("events", "total", "no_events"), ("mean", "sd", "n")
-# the function of each measure, and the columns that it takes
-_EFFECTS: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "logor": (effect_functions.odds_ratio, _COUNTS),
-    "logrr": (effect_functions.risk_ratio, _COUNTS),
-    "rd": (effect_functions.risk_difference, _COUNTS),
-    "md": (effect_functions.mean_difference, _MEANS),
-    "smd": (effect_functions.hedges_g, _MEANS),
-}
+OPTIONS = ("events", "total", "no_events", "time", "mean", "sd", "n", "r", "t", "p")  # of `bayesmeta effects`
 
 
 @dataclass(frozen=True)
@@ -101,33 +95,67 @@ def _write_model(path: Path, text: str, data: Path) -> None:
     write_file(path, text)
 
 
-def effects(file: Path, measure: str, columns: Mapping[str, str | None], out: Path | None) -> None:
-    measure = check_choice(check_measure(measure, "--measure"), _EFFECTS, "--measure")
+def effects(
+    file: Path,
+    measure: str | None,
+    columns: Mapping[str, str | None],
+    settings: Sequence[str],
+    function: str | None,
+    out: Path | None,
+) -> None:
+    named = {name: _value(text) for name, text in columns.items() if text}
+    written: dict[str, Any] = {**named, **dict(map(_setting, settings))}
+    written |= {key: value for key, value in (("measure", measure), ("function", function)) if value}
+    which = f"--function {function}" if function else f"--measure {measure}"
+    call, arguments = function_of(written, "bayesmeta effects")
+    _check_options(call, which, named, arguments)
     if not file.is_file():
         raise DataError(f"no file {file}")
-    function, takes = _EFFECTS[measure]
-    named = {name: _pair(name, text) for name, text in columns.items() if text}
-    if others := [f"--{name.replace('_', '-')}" for name in named if name not in takes]:
-        raise SpecError(f"--measure {measure} takes {_options(takes)}, not {listing(others)}")
-    required = ("events",) if takes == _COUNTS else takes
-    if missing := [name for name in required if name not in named]:
-        raise SpecError(f"--measure {measure} needs {_options(missing)}, each two columns: TREATED,CONTROL")
     path = check_place(out or Path(f"{file.stem}_effects{CSV}"), "CSV file", [file])
     if path.suffix.lower() != CSV:
         raise SpecError(f"{path}: effects are written as {CSV}{did_you_mean(path.suffix, [CSV])}")
-    table = function(read_csv(file), **named)
+    data = read_csv(file)
+    table = with_effects(data, written, "bayesmeta effects")
     write_file(path, table.to_csv(index=False))
-    echo(
-        f"Effects of {table['y'].notna().sum()} of {len(table)} rows written to {path}\n"
-        f'  bayesmeta fit {path} "y ~ 1" --variance v --measure {measure}'
-    )
+    new = [name for name in table.columns if name not in data.columns]
+    echo(f"{listing(new)} of {table[new[0]].notna().sum() if new else 0} of {len(table)} rows written to {path}")
+    if new == ["y", "v"]:
+        echo(f'  bayesmeta fit {path} "y ~ 1" --variance v --measure {table.attrs.get("measure", "generic")}')
 
 
-def _pair(name: str, text: str) -> tuple[str, ...]:
-    pair = tuple(part.strip() for part in text.split(","))
-    if len(pair) != 2 or not all(pair):
-        raise SpecError(f"--{name.replace('_', '-')} is {text!r}; it must be two columns, TREATED,CONTROL")
-    return pair
+def _check_options(call: Any, which: str, named: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """SpecError for an option that the function has not, one that it needs, or a pair that is none."""
+    parameters = {name: each for name, each in inspect.signature(call).parameters.items() if name != "data"}
+    takes = [name for name in parameters if name in OPTIONS]
+    if others := [name for name in named if name not in parameters]:
+        raise SpecError(f"{which} takes {_options(takes) or '--set NAME=VALUE'}, not {_options(others)}")
+    needed = [name for name, each in parameters.items() if each.default is each.empty and name not in arguments]
+    if needed:
+        sets = listing(f"--set {name}=..." for name in needed if name not in OPTIONS)
+        raise SpecError(f"{which} needs {', '.join(filter(None, [_options(n for n in needed if n in OPTIONS), sets]))}")
+    for name, value in named.items():
+        if parameters[name].annotation in (Arms, Arms | None) and (not isinstance(value, list) or len(value) != 2):
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            raise SpecError(f"--{name.replace('_', '-')} is {text!r}; it must be two columns, TREATED,CONTROL")
+
+
+def _value(text: str) -> Any:
+    """A number, true or false, a column, or several that commas part."""
+    with suppress(ValueError):
+        return float(text)
+    words = {"true": True, "false": False}
+    if text.strip().lower() in words:
+        return words[text.strip().lower()]
+    parts = [part.strip() for part in text.split(",")]
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, whose value is a number, true or false, a column, or several that commas part."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise SpecError(f"--set is {text!r}; it must be NAME=VALUE, such as r=0.5")
+    return name.strip(), _value(value)
 
 
 def _options(names: Any) -> str:

@@ -14,11 +14,12 @@ from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.cli.app import FAILED, echo, fail, remark
 from bayesmeta.cli.as_json import json_text, tree_record
 from bayesmeta.cli.inference_options import Tested
+from bayesmeta.display.export import Page
 from bayesmeta.display.paper_files import check_table_path, write_tables
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.estimates import estimates
-from bayesmeta.summaries.paper_table import TablePage, table
+from bayesmeta.summaries.paper_table import table
 from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files
 
@@ -41,12 +42,12 @@ def print_estimates(
     out: Path | None,
     json: bool,
 ) -> None:
-    _check_out(out, json)
+    check_out(out, json)
     trees = read_results(file, model)
     tested.check(trees.values())
     frames = {name: estimates(tree, prob, scale, **tested.of(tree)) for name, tree in trees.items()}
     if out is not None:
-        _save({name: table(frame) for name, frame in frames.items()}, out)
+        save({name: table(frame) for name, frame in frames.items()}, out)
         return
     tables = {name: frame.reset_index() for name, frame in frames.items()}
     if json:
@@ -64,7 +65,7 @@ def show(
     out: Path | None,
     json: bool,
 ) -> None:
-    _check_out(out, json)
+    check_out(out, json)
     if json and of != "summary":
         raise SpecError(f"--json has the whole of the results, not only --of {of}\n  leave --of out")
     if tested and of != "summary":
@@ -73,7 +74,7 @@ def show(
     tested.check(trees.values())
     if out is not None:
         pages = {name: summary(tree, **tested.of(tree)) if tested else tree for name, tree in trees.items()}
-        _save({name: table(page, None if tested else of) for name, page in pages.items()}, out)
+        save({name: table(page, None if tested else of) for name, page in pages.items()}, out)
         return
     if json:
         records = {name: tree_record(tree, **tested.of(tree)) for name, tree in trees.items()}
@@ -84,7 +85,7 @@ def show(
         echo(f"\n== {name}\n\n{page}" if name else str(page))
 
 
-def _check_out(out: Path | None, json: bool) -> None:
+def check_out(out: Path | None, json: bool) -> None:
     if out is None:
         return
     if json:
@@ -92,7 +93,7 @@ def _check_out(out: Path | None, json: bool) -> None:
     check_table_path(out)
 
 
-def _save(pages: Mapping[str, TablePage], out: Path) -> None:
+def save(pages: Mapping[str, Page], out: Path) -> None:
     """All tables in one file, those of several models with their names."""
     named = [
         replace(each, caption=": ".join(filter(None, (name, each.caption))))
@@ -138,7 +139,7 @@ def report(file: Path, out: Path | None, settings: tuple[Any, ...]) -> None:
     check_page(path, [file])
     if options.method is not None:
         options = replace(options, method=method_named(options.method, "--method").name)
-    check_settings(options.draws, options.tune, options.chains, 0.9)
+    check_settings(options.draws, options.tune, options.chains, None)
     check_seed(options.seed)
     with sole_writer(path, advice=files.OTHER_NAME):
         written = report_file(file, path, options, failures=failures).save(path)

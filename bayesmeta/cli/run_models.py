@@ -37,11 +37,11 @@ class Sampling:
     """How to sample, as it was typed."""
 
     draws: int
-    tune: int
-    chains: int
+    tune: int | None
+    chains: int | None
     seed: int
-    sampler: Literal["auto", "nutpie", "pymc", "numpyro"]
-    target_accept: float
+    sampler: Literal["auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"]
+    target_accept: float | None
 
     def check(self) -> None:
         check_settings(self.draws, self.tune, self.chains, self.target_accept)
@@ -124,7 +124,7 @@ def run_each(
 
     json : whether to print one JSON object in the end in place of the pages.
     tables : whether to print the tables of the file as well.
-    one_by_one : whether to save and print each as soon as it is done, because the next one takes long.
+    one_by_one : whether to save and print those that are done, every few seconds, because the next one may take long.
     """
     names, path = chosen_models(analysis, model), files.check_target(out, analysis.inputs)
     failures = _not_specified(analysis, names)
@@ -132,8 +132,10 @@ def run_each(
         echo(f"{analysis.title}\n{analysis.citation}".rstrip())
     done = _Done(analysis, path, json)
     with sole_writer(path, advice=files.OTHER_NAME):
-        _run([name for name in names if name not in failures], run, done, failures, one_by_one)
-        done.save_and_print()
+        try:
+            _run([name for name in names if name not in failures], run, done, failures, one_by_one)
+        finally:
+            done.save_and_print()
     if json:
         echo(json_text({**done.record(), "failures": {name: str(error) for name, error in failures.items()}}))
     elif tables:
@@ -161,7 +163,7 @@ def _run(names: Sequence[str], run: Run, done: "_Done", failures: dict[str, Baye
                     f"; the models that were finished are saved in {done.path}" if done.trees else "; nothing is saved"
                 )
                 raise KeyboardInterrupt(f"{name} is not finished{saved}") from None
-            if one_by_one:
+            if one_by_one and done.is_due:
                 done.save_and_print()
 
 
@@ -184,6 +186,9 @@ def _not_specified(analysis: Analysis, names: Sequence[str]) -> dict[str, Bayesm
     return failures
 
 
+_PATIENCE = 5.0  # seconds of work that are not saved yet, at least, before a file is written again
+
+
 @dataclass
 class _Done:
     """What has been run: the trees, in the end all in one file, and the pages that are not printed yet."""
@@ -193,6 +198,7 @@ class _Done:
     json: bool
     trees: Trees = field(default_factory=dict)
     pages: list[str] = field(default_factory=list)
+    saved_at: float = field(default_factory=time.monotonic)
 
     def add(self, name: str, run: Run) -> None:
         """Run a model; what is printed of it follows the file's own inference."""
@@ -205,8 +211,14 @@ class _Done:
         self.trees |= trees
         self.pages.append(f"\n== {f'{name}: {model.what}'.rstrip(': ')}\n\n{printed}")
 
+    @property
+    def is_due(self) -> bool:
+        """Whether more work would be lost than it takes to write the file once more, which is written whole."""
+        return time.monotonic() - self.saved_at >= _PATIENCE
+
     def save_and_print(self) -> None:
         """Save before anything is printed, and only where there is something new."""
+        self.saved_at = time.monotonic()
         if self.pages:
             files.save(next(iter(self.trees.values())) if len(self.trees) == 1 else self.trees, self.path)
         for page in () if self.json else self.pages:

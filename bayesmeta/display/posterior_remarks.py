@@ -15,17 +15,23 @@ from bayesmeta.priors.correlations import rho_draws as prior_draws
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.structures.base import Structure
 from bayesmeta.tree.parameters import effects, level_structures
-from bayesmeta.tree.posterior_draws import correlations, rho_draws
+from bayesmeta.tree.posterior_draws import correlations, own_draws, rho_draws
 from bayesmeta.tree.specification import group
 
 _LITTLE = 0.9  # a correlation whose SD is no smaller than this share of its prior's was not learnt from the data
 _PRIOR_DRAWS = 20_000  # their SD is known to half a percent
 
 
+_ENGINES = {"quadrature": "exact, by quadrature", "importance": "by importance sampling"}
+
+
 def method(tree: xr.DataTree) -> str:
     posterior = group(tree, schema.POSTERIOR)
     chains, draws = posterior.sizes[schema.CHAIN], posterior.sizes[schema.DRAW]
     many = f"{chains} chains" if chains > 1 else "1 chain"
+    if schema.MARGINALS in tree.children:
+        how = _ENGINES.get(tree.attrs["sampler"], tree.attrs["sampler"])
+        return f"full Bayes ({how}; {chains * draws:,} independent draws)"
     return f"full Bayes (MCMC, {many} of {draws} draws, {tree.attrs['sampler']})"
 
 
@@ -81,6 +87,8 @@ def notes(tree: xr.DataTree) -> list[str]:
 
 def _poorly_learnt(tree: xr.DataTree, level: str, structure: Structure, priors: LevelPriors) -> list[str]:
     labels = effects(tree, level)
+    if structure.own_parameters:
+        return _own_poorly_learnt(tree, level, structure, priors)
     pairs = [f" {a}~{b}" for a, b in combinations(labels, 2)]
     if structure.n_rho(len(labels)) == 1:  # one parameter, in whose terms all pairs are
         pairs = pairs[:1] if len(labels) == 2 else [""]
@@ -93,6 +101,18 @@ def _poorly_learnt(tree: xr.DataTree, level: str, structure: Structure, priors: 
         if posterior >= _LITTLE * prior
     ]
     return [f"the data say little about {listing(descriptions)}: not to be interpreted"] if descriptions else []
+
+
+def _own_poorly_learnt(tree: xr.DataTree, level: str, structure: Structure, priors: LevelPriors) -> list[str]:
+    """The same of the one correlation that a level has as a parameter."""
+    assert priors.rho is not None
+    dim = len(effects(tree, level))
+    prior = prior_draws(structure, dim, priors.rho, _PRIOR_DRAWS, np.random.default_rng(0)).std(ddof=1)
+    posterior = own_draws(tree, level, "rho").std(ddof=1)
+    if posterior < _LITTLE * prior:
+        return []
+    sds = f"prior SD {fixed(prior, 2)}, posterior SD {fixed(posterior, 2)}"
+    return [f"the data say little about rho[{level}] ({sds}): not to be interpreted"]
 
 
 def _prior_sds(structure: Structure, priors: LevelPriors, dim: int) -> FloatArray:

@@ -12,7 +12,7 @@ from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.tree import raw_data
-from bayesmeta.tree.parameters import effects, free_of_levels, level_structures
+from bayesmeta.tree.parameters import RHO, TAU, effects, free_of_levels, level_structures, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import has_predictors
 from bayesmeta.tree.row_labels import row_labels
@@ -203,12 +203,28 @@ def _other_modes(tree: xr.DataTree) -> list[str]:
 def _edge(tree: xr.DataTree, level: str) -> str:
     """What lies at the boundary in words of SDs and correlations, since free parameters need not have a meaning."""
     estimate = group(tree, schema.ESTIMATE)
+    if level_structures(tree)[level].own_parameters:
+        return _own_edge(tree, level)
     labels, tau = estimate[schema.effect(level)].values, estimate[schema.tau(level)].values
     rho = estimate[schema.rho(level)].values
     zero = labels[(tau <= _NOTHING * tau.max()) | (len(tau) == 1)]
     at_edge = [f"tau of {effect} is zero" for effect in zero]
     pairs = zip(estimate[schema.pair(level)].values, rho, strict=True)
     at_edge += [f"rho of {pair} is {value:.0f}" for pair, value in pairs if abs(value) > _CERTAIN]
+    return listing(at_edge) or "the matrix is singular"
+
+
+def _own_edge(tree: xr.DataTree, level: str) -> str:
+    """The same of a level with an SD and a correlation of its own."""
+    own = parameters(tree)
+    own = own[own["level"] == level]
+    largest = own.loc[own["kind"] == TAU, "estimate"].max()
+    at_edge = [
+        f"{label} is zero"
+        for label, kind, value in zip(own.index, own["kind"], own["estimate"], strict=True)
+        if (kind == TAU and value <= _NOTHING * largest) or (kind == RHO and value <= 1 - _CERTAIN)
+    ]
+    at_edge += [f"{label} is 1" for label, row in own[own["kind"] == RHO].iterrows() if row["estimate"] > _CERTAIN]
     return listing(at_edge) or "the matrix is singular"
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing, shown
-from bayesmeta.columns import as_frame, column
-from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, DataError, SpecError, warn
+from bayesmeta.columns import as_frame
+from bayesmeta.errors import BayesmetaWarning, SpecError, warn
 
 Arms = Sequence[str]  # the column of the first arm and that of the second
 Estimate = tuple[FloatArray, FloatArray]  # (n,) effect estimates and their sampling variances
@@ -23,59 +23,10 @@ def frame_of(data: Any) -> pd.DataFrame:
     return frame
 
 
-def arms(frame: pd.DataFrame, names: Arms, what: str) -> tuple[pd.Series, ...]:
-    """The columns of the two arms as floats, finite or NaN."""
-    if not is_pair(names):
-        raise SpecError(f"{what} is {shown(names)}; it must be two columns, of the first arm and of the second")
-    if names[0] == names[1]:
-        raise SpecError(f"{what}: both arms are column '{names[0]}'")
-    columns = tuple(pd.Series(column(frame, name, what), frame.index, name=name) for name in names)
-    for values in columns:
-        refuse(values, np.isinf(values), "is infinite")
-    return columns
-
-
 def is_pair(names: object) -> bool:
     """Whether this is two names."""
     pair = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == 2
     return pair and all(isinstance(name, str) for name in names)  # type: ignore[attr-defined]
-
-
-def refuse(values: pd.Series, bad: "pd.Series | BoolArray", why: str) -> None:
-    """DataError where a value of a column is bad."""
-    if bad.any():
-        at = int(np.argmax(np.asarray(bad)))
-        raise DataError(f"column '{values.name}': {values.iloc[at]:g} in row {values.index[at]} {why}")
-
-
-def counts(frame: pd.DataFrame, names: Arms, what: str) -> tuple[pd.Series, ...]:
-    """The columns of the two arms as counts, not negative; a warning where one is a fraction.
-
-    Imputed and weighted counts are fractions, and so is the column of something else.
-    """
-    columns = arms(frame, names, what)
-    for values in columns:
-        refuse(values, values < 0, "is a negative count")
-        fractional = np.asarray(values.notna() & (values % 1 != 0))
-        if fractional.any():
-            at = int(np.argmax(fractional))
-            warn(
-                f"column '{values.name}': {values.iloc[at]:g} in row {values.index[at]} is not a whole number; "
-                "it is used as it is",
-                AssumptionWarning,
-            )
-    return columns
-
-
-def groups(frame: pd.DataFrame, mean: Arms, sd: Arms, n: Arms) -> tuple[tuple[FloatArray, ...], ...]:
-    """Means, SDs and sizes of the two arms, checked."""
-    means, sds, sizes = arms(frame, mean, "mean"), arms(frame, sd, "sd"), counts(frame, n, "n")
-    for values in sds:
-        refuse(values, values <= 0, "is not a standard deviation, which must be positive")
-    for values in sizes:
-        refuse(values, values < 2, "is fewer than two persons, which have no standard deviation")
-    first, second, third = (tuple(values.to_numpy() for values in pair) for pair in (means, sds, sizes))
-    return first, second, third
 
 
 def arm_names(arms: Any, columns: Arms) -> tuple[str, str] | None:
@@ -136,4 +87,5 @@ def _report(index: pd.Index, missing: BoolArray, usable: BoolArray) -> None:
         "it is infinite or its variance is not positive": ~usable & ~missing,
     }
     clauses = [f"rows {listing(index[rows])}, where {why}" for why, rows in reasons.items() if rows.any()]
-    warn(f"no effect estimate in {'; in '.join(clauses)}", BayesmetaWarning)
+    count = f"{int((~usable).sum())} of {len(usable)} rows"
+    warn(f"no effect estimate in {'; in '.join(clauses)} ({count})", BayesmetaWarning)

@@ -62,6 +62,22 @@ def correlation(i: int, j: int) -> Function:
     return Function(((i, j), (i, i), (j, j)), of)
 
 
+def decay(i: int, j: int) -> Function:
+    """-log of the correlation of two effects, for families in which it is positive; of rho^t it is t times -log rho.
+
+    Distances from a value are relative to it, so that they keep their meaning where the correlation is nearly one.
+    """
+
+    def of(p: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        c, a, b = (np.maximum(each, 1e-300) for each in p)
+        value = (np.log(a) + np.log(b)) / 2 - np.log(c)
+        bend = np.zeros((3, *p.shape))
+        bend[0, 0], bend[1, 1], bend[2, 2] = c**-2.0, -(a**-2.0) / 2, -(b**-2.0) / 2
+        return value, np.stack([-1 / c, 1 / (2 * a), 1 / (2 * b)]), bend
+
+    return Function(((i, j), (i, i), (j, j)), of)
+
+
 @dataclass(frozen=True)
 class Held:
     """The augmented Lagrangian of N climbs of one data set, as an objective.

@@ -13,7 +13,7 @@ from bayesmeta.estimation.ml import fit_likelihood
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.estimation.scan import Starts, starts
 from bayesmeta.estimation.search import maximise
-from bayesmeta.kernel import likelihood, statistics
+from bayesmeta.kernel import Statistics, likelihood, statistics
 from bayesmeta.model.spec import SamplingCovariance, Spec
 
 
@@ -67,9 +67,20 @@ def fit_likelihood_many(
     typical : per level the natural size of every effect's SD, by which the searches measure their steps.
     start : free parameters (B, F) at which further climbs begin.
     """
-    spec, free = data.spec, Free(data.spec, typical)
+    spec = data.spec
     Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
     stats = statistics(data.y - spec.offset, spec.X, Z, index, (data.S, data.row, data.col))
+    return fit_statistics(stats, Free(spec, typical), restricted, start, tolerance)
+
+
+def fit_statistics(
+    stats: Statistics,
+    free: Free,
+    restricted: bool,
+    start: FloatArray | None = None,
+    tolerance: float = DECREMENT,
+) -> ManyEstimates:
+    """The same from sufficient statistics of B data sets."""
     objective, B = Objective(stats, free, restricted), stats.n_data_sets
     z, converged, at_edge = np.zeros((B, 0)), np.ones(B, bool), np.zeros((B, 0), bool)
     if free.size:

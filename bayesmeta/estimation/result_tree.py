@@ -50,7 +50,7 @@ def _estimate(spec: Spec, estimate: Estimate, random_effects: bool) -> xr.Datase
     for level, psi in zip(spec.levels, estimate.psi, strict=True):
         variables |= _covariance(level, psi)
     for level, se in zip(spec.levels, estimate.tau2_se or (), strict=estimate.tau2_se is not None):
-        variables[schema.tau2_se(level.name)] = over_effects(level.name, level.effects, se)
+        variables[schema.tau2_se(level.name)] = _of_sds(level, se)
     if random_effects:
         predicted = kernel.random_effects(spec.statistics, list(estimate.psi)).levels
         for level, b in zip(spec.levels, predicted, strict=True):
@@ -63,20 +63,34 @@ def _covariance(level: Level, psi: np.ndarray) -> Variables:
     """Psi of one level, its SDs, and its correlations, which are NaN where an SD is zero."""
     effect = schema.effect(level.name)
     tau = np.sqrt(np.diag(psi))
+    if level.structure.own_parameters:
+        return {
+            schema.psi(level.name): ((effect, schema.bis(effect)), psi),
+            schema.tau(level.name): _of_sds(level, tau),
+            schema.rho(level.name): ((), level.structure.own_rho(psi)),
+        }
     first, second = np.triu_indices(level.dim, k=1)
     scale = tau[first] * tau[second]
     rho = np.divide(psi[first, second], scale, out=np.full(len(first), np.nan), where=scale > 0)
     return {
         schema.psi(level.name): ((effect, schema.bis(effect)), psi),
-        schema.tau(level.name): over_effects(level.name, level.effects, tau),
+        schema.tau(level.name): _of_sds(level, tau),
         schema.rho(level.name): (schema.pair(level.name), rho),
     }
 
 
+def _of_sds(level: Level, values: np.ndarray) -> Any:
+    """A variable over the SDs of a level, from values (a,) of its effects."""
+    if level.structure.own_parameters and level.structure.n_tau(level.dim) == 1:
+        return (), values[0]
+    return over_effects(level.name, level.effects, values)
+
+
 def _random_effects(level: Level, b: kernel.RandomEffects) -> Variables:
+    """Predicted random effects and their standard errors; NaN at times that a group does not have."""
     dims = (schema.group(level.name), schema.effect(level.name))
-    se = np.sqrt(np.sum(b.factor**2, axis=1))
-    return {schema.b(level.name): (dims, b.mean.T), schema.b_se(level.name): (dims, se.T)}
+    mean, se = (level.present(each.T) for each in (b.mean, np.sqrt(np.sum(b.factor**2, axis=1))))
+    return {schema.b(level.name): (dims, mean), schema.b_se(level.name): (dims, se)}
 
 
 def _criteria(spec: Spec, estimate: Estimate) -> xr.Dataset:

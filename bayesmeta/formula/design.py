@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import check_size
+from bayesmeta._validation import check_size, listing
 from bayesmeta.columns import as_categories, categories, finite, is_boolean, is_categorical, rows, take
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.expressions import evaluate, explained, functions
@@ -27,6 +27,7 @@ class Design:
     ----------
     parsed : checked formulas (see `formula.parse`).
     frame : the rows kept. Knots, categories, means and scales come from them, and are used for any other rows.
+    positions : of every level with `times` these times, increasing.
 
     Attributes
     ----------
@@ -43,8 +44,11 @@ class Design:
     ('PD', 'AL')
     """
 
-    def __init__(self, parsed: Parsed, frame: pd.DataFrame) -> None:
+    def __init__(self, parsed: Parsed, frame: pd.DataFrame, positions: Mapping[str, FloatArray] | None = None) -> None:
         self.parsed = parsed
+        self._positions = {
+            level: _Positions(column, (positions or {})[level]) for level, column in parsed.times.items()
+        }
         common = () if parsed.common is None else (parsed.common,)
         parts = {part.text: part for part in (*parsed.fixed, *common, *parsed.random)}
         self._matrices = {text: _Matrix(part, frame) for text, part in parts.items()}
@@ -69,6 +73,8 @@ class Design:
 
     def effects(self, level: str) -> tuple[str, ...]:
         """Labels of the random effects of a level; the outcomes' names where there is only an intercept for each."""
+        if level in self._positions:
+            return self._positions[level].labels
         predictors = self._random(level).labels
         if len(self.parsed.outcomes) > 1 and predictors == (schema.INTERCEPT,):
             return self.parsed.outcomes
@@ -87,6 +93,8 @@ class Design:
 
     def random(self, level: str, frame: pd.DataFrame) -> FloatArray:
         """(n, k, a); NaN rows where a predictor is missing."""
+        if level in self._positions:
+            return self._positions[level](frame)[:, None]
         values, k = self._random(level)(frame), len(self.parsed.outcomes)
         return np.einsum("nq,jo->njqo", values, np.eye(k)).reshape(len(frame), k, values.shape[1] * k)
 
@@ -115,6 +123,33 @@ class Design:
 
     def _random(self, level: str) -> "_Matrix":
         return self._matrices[self.parsed.random[self.parsed.levels.index(level)].text]
+
+
+class _Positions:
+    """An indicator of every time of a column."""
+
+    def __init__(self, column: str, at: FloatArray) -> None:
+        self.column, self.at = column, at
+        self.labels = tuple(f"{time:.15g}" for time in at)
+        if len(set(self.labels)) < len(at):
+            raise DataError(f"column '{column}' has times that agree in 15 digits\n  round them")
+
+    def __call__(self, frame: pd.DataFrame) -> FloatArray:
+        """(n, times), NaN rows where the time is missing."""
+        times = finite(frame, self.column)
+        present = np.isfinite(times)
+        place = np.clip(np.searchsorted(self.at, times), 0, len(self.at) - 1)
+        other = present & (self.at[place] != times)
+        if other.any():
+            known = listing((f"{time:g}" for time in self.at), 12)
+            raise DataError(
+                f"column '{self.column}' has a time that the data of the model do not have in {rows(frame, other)}\n"
+                f"  times with a random effect: {known}"
+            )
+        values = np.zeros((len(frame), len(self.at)))
+        values[np.arange(len(frame)), place] = 1.0
+        values[~present] = np.nan
+        return values
 
 
 class _Matrix:

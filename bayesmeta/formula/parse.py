@@ -5,7 +5,7 @@ Nothing here looks at data; `Design` (`design`) turns the description and the ro
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -70,7 +70,8 @@ class Parsed:
     offsets : expressions to be added up.  random : per level its predictors.
     group_columns : the column of every level; empty when each row is its own group.
     nested : per level whether it is written within the one before it, as in "district/study".
-    columns : every raw column used: outcomes, predictors, offsets, groups.
+    times : column of the times whose distinct values are the effects of a level, where its structure asks for one.
+    columns : every raw column used: outcomes, predictors, offsets, groups, times.
     """
 
     terms: Terms
@@ -83,6 +84,7 @@ class Parsed:
     random: tuple[Part, ...]
     group_columns: tuple[str, ...]
     nested: tuple[bool, ...] = ()
+    times: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def fixed_predictors(self) -> tuple[str, ...]:
@@ -96,7 +98,8 @@ class Parsed:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*_columns(*self.responses), *self.predictors, *self.group_columns)))
+        others = (*self.predictors, *self.times.values(), *self.group_columns)
+        return tuple(dict.fromkeys((*_columns(*self.responses), *others)))
 
     def response(self, frame: pd.DataFrame) -> FloatArray:
         """(n, k) outcomes, NaN where missing; DataError for text, infinite values and undefined ones (log(-1))."""
@@ -104,7 +107,7 @@ class Parsed:
 
     def missing(self, frame: pd.DataFrame) -> list[str]:
         """Per row why it cannot be used, such as "missing ablat" or "missing group district"; "" where it can."""
-        reasons = [(c, f"missing {c}") for c in self.predictors]
+        reasons = [(c, f"missing {c}") for c in dict.fromkeys((*self.predictors, *self.times.values()))]
         return reasons_missing(frame, reasons + [(c, f"missing group {c}") for c in self.group_columns])
 
 
@@ -154,6 +157,55 @@ def parse(terms: Terms, columns: Sequence[str]) -> Parsed:
     )
     _check_names(parsed, known)
     return parsed
+
+
+def timed(parsed: Parsed, times: Mapping[str, str | None], columns: Sequence[str]) -> Parsed:
+    """The formulas with levels whose effects are the distinct values of a column.
+
+    Parameters
+    ----------
+    parsed : Parsed
+        The formulas.
+    times : mapping
+        Of some levels the column, None for those whose effects are named by their formula.
+    columns : list of str
+        Names of the columns.
+
+    Returns
+    -------
+    Parsed
+        The same with `times`.
+
+    Raises
+    ------
+    SpecError
+        For an unknown column, several outcomes, or a random part that is more than an intercept.
+
+    Examples
+    --------
+    >>> parsed = parse(Terms("y ~ 1", random="1 | study"), ["y", "study", "month"])
+    >>> timed(parsed, {"study": "month"}, ["y", "study", "month"]).columns
+    ('y', 'month', 'study')
+    """
+    own = {level: column for level, column in times.items() if column is not None}
+    for level, column in own.items():
+        check_name(column, columns, f"psi of level '{level}': no column of times", "columns", most=30)
+        part = parsed.random[parsed.levels.index(level)].text
+        if part != "1":
+            raise SpecError(
+                f"psi of level '{level}' has an effect for each time in '{column}', the random part is '{part}'\n"
+                f"  write random='1 | {level}'"
+            )
+        if len(parsed.outcomes) > 1:
+            raise SpecError(
+                f"psi of level '{level}' has an effect for each time in '{column}', which needs one outcome; the "
+                f"formula has {len(parsed.outcomes)}\n"
+                "  with a column for each time give their times instead: positions=[...]"
+            )
+        if column in (*parsed.outcomes, *parsed.group_columns):
+            what = "an outcome" if column in parsed.outcomes else "a column of groups"
+            raise SpecError(f"psi of level '{level}': '{column}' is {what}, and cannot hold its times")
+    return replace(parsed, times=own)
 
 
 def _check_names(parsed: Parsed, known: Sequence[str]) -> None:

@@ -62,6 +62,17 @@ class FixedPart:
         for term in dict.fromkeys(term for part in parts for term in _texts(part) if term != INTERCEPT):
             yield term, self._plus(term)
 
+    def only(self, right: str) -> Terms:
+        """The formulas with one right-hand side for all outcomes, in place of their own, and offsets as they are.
+
+        >>> FixedPart.of(Terms("y ~ x * z + offset(w)"), ["y", "x", "z", "w"]).only("x").fixed
+        'y ~ 1 + x + offset(w)'
+        """
+        side, changed = _texts(check_formula(right.strip().removeprefix("~"), self.columns)), self
+        for key in self.sides:
+            changed = replace(changed, terms=changed._with(key, [] if key == COMMON else side))
+        return replace(changed.terms, common=None)
+
     def _plus(self, term: str) -> Terms:
         extended = self
         for key, side in self.sides.items():

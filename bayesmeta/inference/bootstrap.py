@@ -18,7 +18,7 @@ from bayesmeta.estimation.methods import method_named, method_of
 from bayesmeta.estimation.parallel import in_order
 from bayesmeta.inference.regroup import with_groups
 from bayesmeta.inference.simulate import simulate
-from bayesmeta.model.spec import Spec
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.parameters import parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
@@ -151,7 +151,7 @@ def _parametric(
             progress=progress,
         )
     psi = [fits[schema.psi(level.name)].to_numpy() for level in spec.levels]
-    return natural(fits["beta"].to_numpy(), psi), fits["converged"].to_numpy()
+    return natural(spec, fits["beta"].to_numpy(), psi), fits["converged"].to_numpy()
 
 
 def _by_groups(
@@ -182,22 +182,33 @@ class _Refit:
         self.spec, self.method = spec, method
 
     def __call__(self, drawn: np.ndarray) -> tuple[FloatArray, bool]:
-        size = len(self.spec.coef) + sum(v.dim * (v.dim + 1) // 2 for v in self.spec.levels)
+        size = len(self.spec.coef) + sum(map(_n_parameters, self.spec.levels))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BayesmetaWarning)
             try:
                 estimate = method_named(self.method).estimate(with_groups(self.spec, drawn))
             except (np.linalg.LinAlgError, ValueError):  # these groups cannot tell the coefficients apart
                 return np.full(size, np.nan), False
-        values = natural(estimate.beta[None], [psi[None] for psi in estimate.psi])[0]
+        values = natural(self.spec, estimate.beta[None], [psi[None] for psi in estimate.psi])[0]
         return values, bool(estimate.optimizer is None or estimate.optimizer.converged)
 
 
-def natural(beta: FloatArray, psi: Sequence[FloatArray]) -> FloatArray:
+def _n_parameters(level: Level) -> int:
+    """Number of SDs and correlations that tables have of a level."""
+    if level.structure.own_parameters:
+        return level.structure.n_tau(level.dim) + 1
+    return level.dim * (level.dim + 1) // 2
+
+
+def natural(spec: Spec, beta: FloatArray, psi: Sequence[FloatArray]) -> FloatArray:
     """Coefficients, SDs and correlations (B, parameters) in the order of `parameters`, from beta (B, P) and Psi."""
     taus = [np.sqrt(np.diagonal(p, axis1=1, axis2=2)) for p in psi]
     rhos = []
-    for p, tau in zip(psi, taus, strict=True):
+    for at, (level, p, tau) in enumerate(zip(spec.levels, psi, taus, strict=True)):
+        if level.structure.own_parameters:
+            taus[at] = tau[:, : level.structure.n_tau(level.dim)]
+            rhos.append(np.array([[level.structure.own_rho(each)] for each in p]))
+            continue
         first, second = np.triu_indices(p.shape[1], k=1)
         scale = tau[:, first] * tau[:, second]
         rhos.append(np.divide(p[:, first, second], scale, out=np.full(scale.shape, np.nan), where=scale > 0))

@@ -13,6 +13,7 @@ from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
 
+_SIGNED = re.compile(r"=\s*([-+])")  # which formulaic reads as one operator
 _IN_C = re.compile(r"^C\(\s*(\w+)\s*[,)].*$")
 
 
@@ -80,7 +81,8 @@ def _formulas(spec: Spec, texts: Sequence[str]) -> Contrasts:
         if not text:
             raise SpecError(f'contrast is empty; write it as "{spec.coef[-1]} = 0"')
         try:
-            made = LinearConstraints.from_spec(_quoted(text, spec.coef), variable_names=list(spec.coef))
+            signed = _SIGNED.sub(r"= 0 \1", _quoted(text, spec.coef))
+            made = LinearConstraints.from_spec(signed, variable_names=list(spec.coef))
         except KeyError as error:
             name = str(error.args[0])
             raise SpecError(

@@ -1,6 +1,8 @@
 """Every parameter of a results tree in one tidy data frame."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import BoundaryWarning, warn
 from bayesmeta.inference.reference import Reference, Vcov, reference
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import BETA, PSI, RHO, TAU, covariances, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
 from bayesmeta.tree.response import Scale, is_read_elsewhere, measure_of, on_response, roles, to_response
@@ -50,7 +53,7 @@ def estimates(
         less coefficients), "containment", "satterthwaite" or "kenward-roger" degrees of freedom;
         "satterthwaite-scaled", whose standard errors are also scaled by the root mean square of the weighted residuals,
         not below its lower quartile where effects do not vary; "kenward-roger-second-order", with the second
-        derivatives of a Psi that is no linear function of variances and covariances (hcs, ar1, har1, cor);
+        derivatives of a Psi that is no linear function of variances and covariances (hcs, ar1, har1, car1, hcar1, cor);
         "knapp-hartung" or "knapp-hartung-adhoc", which never shrinks standard errors, for one outcome with one random
         effect for each row. By default what covers best in small samples: "knapp-hartung-adhoc" where it can be used,
         else "satterthwaite-scaled" for fits by REML, and "z" for other methods and where no variance is estimated. With
@@ -159,11 +162,22 @@ def on_scale(frame: pd.DataFrame, tree: xr.DataTree, prob: float, scale: Scale |
         if draws is None:
             there = to_response(record, role, frame.loc[at, ["estimate", "lower", "upper"]].to_numpy(float))
         else:
-            statistics = summarised(to_response(record, role, draws[:, j]), prob)
-            there = np.array([[statistics[name] for name in ("mean", "lower", "upper")]])
+            there = _of_posterior(tree, j, partial(to_response, record, role), draws[:, j], prob)
         frame.loc[at, ["estimate", "lower", "upper"]] = there
         frame.loc[at, "se"] = np.nan
     return frame
+
+
+def _of_posterior(
+    tree: xr.DataTree, j: int, read: Callable[[FloatArray], FloatArray], draws: FloatArray, prob: float
+) -> FloatArray:
+    """(1, 3) mean and interval of coefficient j on another scale, which rises with the coefficient or falls."""
+    exact = exact_marginals.statistics(tree, "beta", prob)
+    if exact is None:
+        statistics = summarised(read(draws), prob)
+        return np.array([[statistics[name] for name in ("mean", "lower", "upper")]])
+    ends = np.sort(read(np.array([exact["lower"][j], exact["upper"][j]])))
+    return np.array([[exact_marginals.mean_of(group(tree, schema.MARGINALS), "beta", j, read), *ends]])
 
 
 def _outcomes(tree: xr.DataTree, frame: pd.DataFrame) -> list[str]:
@@ -173,6 +187,7 @@ def _outcomes(tree: xr.DataTree, frame: pd.DataFrame) -> list[str]:
     for level in level_structures(tree):
         of = _touched(tree, schema.effect(level), constant[schema.Z(level)].to_numpy())
         pairs = {f"{a}~{b}": of[a] if of[a] == of[b] else "" for a in of for b in of}
+        of[""] = pairs[""] = next(iter(of.values())) if len(set(of.values())) == 1 else ""  # what all effects share
         own |= {(TAU, level): of, (RHO, level): pairs, (PSI, level): pairs | of}
     places = zip(frame["kind"], frame["level"], frame["term"], strict=True)
     return [own[kind, level].get(term, "") for kind, level, term in places]

@@ -13,7 +13,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_number, check_probability
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.prediction_rows import Rows, quadratic
+from bayesmeta.inference.prediction_rows import Rows, new_design, quadratic
 from bayesmeta.inference.reference import Reference, Vcov, quantile, reference
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import free_of_levels
@@ -78,7 +78,7 @@ def exceedance(
     used, spec = reference(tree, vcov, df), spec_from_tree(tree)
     rows = Rows.of(spec, {} if newdata is None else newdata)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)[:, None]
-    Z = [spec.design.random(level.name, rows.frame) for level in spec.levels]
+    Z = [new_design(spec, level, rows.frame) for level in spec.levels]
     asked = _Beyond(X, Z, offset - threshold, 1 if name == "above" else -1)
     if used is None:
         statistics, how = _of_draws(tree, spec, asked, prob), dict[str, Any]()

@@ -1,7 +1,6 @@
 """The model fitted again to parts of the data: without each group in turn, and with one group more at a time."""
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,26 +8,23 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, IntArray
-from bayesmeta._validation import check_probability, did_you_mean, listing, shown
-from bayesmeta.errors import AssumptionWarning, BayesmetaError, ConvergenceWarning, DataError, SpecError, warn
-from bayesmeta.estimation.fit import fit
+from bayesmeta._validation import check_probability, listing, shown
+from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, warn
+from bayesmeta.inference.data_groups import Groups, check_complete, groups_by
 from bayesmeta.inference.estimates import estimates
-from bayesmeta.inference.reference import Asked, Tests, Vcov, asks_in_one_way, declare, declared, reference_of_fit
-from bayesmeta.inference.subset import of_rows
-from bayesmeta.model.identification import check_rank
-from bayesmeta.model.spec import Level, Spec
-from bayesmeta.tree.heterogeneity import heterogeneity
+from bayesmeta.inference.part_estimates import Heterogeneity, Parts, heterogeneity_of, parts_of, tests_of, variance_of
+from bayesmeta.inference.reference import Tests, Vcov, asks_in_one_way
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import BETA, PSI, TAU2
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Reading, Scale, is_read_elsewhere, measure_of, on_response, roles
-from bayesmeta.tree.row_labels import ByRow, by_row, row_labels
-from bayesmeta.tree.specification import group, spec_from_tree
+from bayesmeta.tree.row_labels import ByRow, by_row
+from bayesmeta.tree.specification import spec_from_tree
 
 LEFT_OUT, ADDED, ORDER, BY = "left_out", "added", "order", "by"
 _NUMBERS = ("estimate", "se", "lower", "upper", "statistic", "df", "pvalue")
-_TESTS = {"I2": "I2_tau2", "H2": "H2_tau2", "Q": "Q", "Q_df": "df", "Q_pvalue": "pvalue"}
+_TESTS = {"I2": "I2", "H2": "H2", "Q": "Q", "Q_df": "df", "Q_pvalue": "pvalue"}
 
 
 @asks_in_one_way
@@ -103,8 +99,8 @@ def leave_one_out(
     2   Rosenthal et al (1960)   -0.7155  0.1951  0.3464  92.8079
     """
     refits = _refits(tree, prob, scale, "leave_one_out")
-    groups = _groups(refits.spec, by, "leave_one_out")
-    return refits.table(LEFT_OUT, groups, [groups.codes != g for g in range(len(groups.names))], groups.names)
+    groups = groups_by(refits.spec, by, "leave_one_out")
+    return refits.table(LEFT_OUT, groups, groups.without(refits.spec), groups.names)
 
 
 @asks_in_one_way
@@ -175,27 +171,16 @@ def cumulative(
     2   Stein & Aronson (1953)   1953  3    -1.061 -1.881 -0.241
     """
     refits = _refits(tree, prob, scale, "cumulative")
-    groups = _groups(refits.spec, by, "cumulative")
+    groups = groups_by(refits.spec, by, "cumulative")
     positions, values = _positions(refits.spec, groups, order)
     in_turn = np.argsort(positions, kind="stable")
-    parts = [np.isin(groups.codes, in_turn[: i + 1]) for i in range(len(in_turn))]
-    table = refits.table(ADDED, groups, parts, [groups.names[g] for g in in_turn])
+    rank = np.empty(groups.n, np.int64)
+    rank[in_turn] = np.arange(groups.n)
+    keep = rank[groups.of_obs(refits.spec)] <= np.arange(groups.n)[:, None]
+    table = refits.table(ADDED, groups, keep, [groups.names[g] for g in in_turn])
     if order is not None:
         table.insert(1, ORDER, [values[g] for g in in_turn for _ in refits.spec.coef])
     return table
-
-
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """What is left out or added at a time.
-
-    codes : (n_rows,) group of every row, -1 of those not in the model.  names : of the groups, as the data have them.
-    kind : what they are, for messages.
-    """
-
-    codes: IntArray
-    names: tuple[str, ...]
-    kind: str
 
 
 class _Variance(NamedTuple):
@@ -205,95 +190,64 @@ class _Variance(NamedTuple):
     effect: str
     outcome: str
 
-    def of(self, estimate: xr.Dataset) -> float:
-        psi, dim = estimate[schema.psi(self.level)], schema.effect(self.level)
-        return float(psi.sel({dim: self.effect, schema.bis(dim): self.effect}))
-
 
 @dataclass(frozen=True, eq=False)
 class Refits:
     """The model of a tree, to be fitted to some of its rows.
 
     outcomes : of the coefficients, "" for those of several.  readings : how coefficients are read.
-    variances : by column of the table.  inference : what the tree declares for its coefficients.
+    variances : by column of the table.
     """
 
+    tree: xr.DataTree
     spec: Spec
-    method: str
     prob: float
     outcomes: Mapping[str, str]
     readings: Mapping[str, Reading]
     variances: Mapping[str, Sequence[_Variance]]
     response: bool
-    inference: Asked
 
-    def table(self, what: str, groups: Groups, parts: Sequence[BoolArray], names: Sequence[str]) -> pd.DataFrame:
-        """Rows of all parts.  names : of the groups that are left out of them, or added in them."""
-        rows, failed, unsure = [], [], []
-        for chosen, name in zip(parts, names, strict=True):
-            part = of_rows(self.spec, chosen)
-            own = self._fit(part)
-            if own is None:
-                failed.append(name)
-            elif not _converged(own):
-                unsure.append(name)
-            rows += [{what: name} | row for row in self._rows(own, part)]
+    def table(self, what: str, groups: Groups, keep: BoolArray, names: Sequence[str]) -> pd.DataFrame:
+        """Rows of all parts, keep (parts, n_obs).  names : of the groups that are left out of them, or added."""
+        parts = parts_of(self.tree, keep)
+        self._say(what, groups, parts, names)
+        tests, parts_Q = tests_of(parts), heterogeneity_of(parts)
+        frames = [self._of_coefficient(i, parts, tests, parts_Q) for i in range(len(self.spec.coef))]
+        for frame in frames:
+            frame.insert(0, what, list(names))
+        table = pd.concat(frames).sort_index(kind="stable").reset_index(drop=True)
+        table.attrs = {"prob": self.prob, "scale": "response" if self.response else "model", BY: groups.kind or "row"}
+        return table
+
+    def _say(self, what: str, groups: Groups, parts: Parts, names: Sequence[str]) -> None:
+        """Warnings about parts that are not identified, or whose fits did not converge."""
         without, kind = "without" if what == LEFT_OUT else "up to", groups.kind or "group"
-        if failed:
+        known, sure = parts.fits.identified, parts.fits.converged
+        if failed := [name for name, good in zip(names, known, strict=True) if not good]:
             warn(f"the data {without} {kind} {listing(failed)} do not identify the model: NaN", AssumptionWarning)
-        if unsure:
+        if unsure := [name for name, good in zip(names, sure | ~known, strict=True) if not good]:
             warn(f"fits {without} {kind} {listing(unsure)} did not converge", ConvergenceWarning)
-        frame = pd.DataFrame(rows)
-        frame.attrs = {"prob": self.prob, "scale": "response" if self.response else "model", BY: groups.kind or "row"}
-        return frame
 
-    def _fit(self, part: Spec) -> xr.DataTree | None:
-        """The fit to a part of the data; None where the part does not identify the model."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is worth saying of all parts is said once
-            try:
-                check_rank(part.X, part.coef)
-                # a variance between groups takes two of them, which moments ask for
-                own = fit(part, self.method if len(part.y) > 1 else "fixed", random_effects=False)
-                declare(own, self.inference)
-                return own
-            except BayesmetaError:
-                return None
-
-    def _rows(self, own: xr.DataTree | None, part: Spec) -> Iterator[dict[str, object]]:
-        """A row for each coefficient."""
-        tests = None if own is None else heterogeneity(own)
-        estimate = None if own is None else group(own, schema.ESTIMATE)
-        coefficients = None if own is None else self._tested(own)
-        for i, coef in enumerate(part.coef):
-            outcome = self.outcomes[coef]
-            row: dict[str, object] = {"term": coef, "outcome": outcome, "k": int(part.kept.sum())}
-            row |= dict.fromkeys(_NUMBERS, np.nan) if coefficients is None else coefficients[i]
-            for column, variances in self.variances.items():
-                own_ones = [each for each in variances if outcome in (each.outcome, "") or not each.outcome]
-                row[column] = own_ones[0].of(estimate) if estimate is not None and len(own_ones) == 1 else np.nan
-            for column, name in _TESTS.items():
-                row[column] = np.nan if tests is None else _of_outcome(tests[name], outcome)
-            yield row | {"converged": own is not None and _converged(own)}
-
-    def _tested(self, own: xr.DataTree) -> list[dict[str, float]]:
-        """Estimate, interval and test of every coefficient; NaN where the part is too small for the test asked for."""
-        try:
-            each = reference_of_fit(own, None, None, "this").each(np.eye(len(self.spec.coef)))
-        except BayesmetaError:
-            estimate = group(own, schema.ESTIMATE)
-            none = np.full(len(self.spec.coef), np.nan)
-            each = Tests(estimate["beta"].to_numpy(), estimate["beta_se"].to_numpy(), none, none, none)
-        rows = []
-        for i, (coef, lower, upper) in enumerate(zip(self.spec.coef, *each.bounds(self.prob), strict=True)):
-            reading = self.readings[coef]
-            ends, se = np.array([each.estimate[i], lower, upper]), each.se[i]
-            if reading.response:
-                ends, se = reading.values(ends), np.nan
-            mean, low, high = ends
-            numbers = (mean, se, low, high, each.statistic[i], each.df[i], each.pvalue[i])
-            rows.append(dict(zip(_NUMBERS, map(float, numbers), strict=True)))
-        return rows
+    def _of_coefficient(self, i: int, parts: Parts, tests: Tests, parts_Q: Heterogeneity) -> pd.DataFrame:
+        """One coefficient in all parts."""
+        coef = self.spec.coef[i]
+        outcome, reading = self.outcomes[coef], self.readings[coef]
+        own = Tests(*(values[:, i] for values in tests))
+        estimate, (lower, upper), se = own.estimate, own.bounds(self.prob), own.se
+        if reading.response:
+            estimate, lower, upper = (reading.values(ends) for ends in (estimate, lower, upper))
+            se = np.full(len(se), np.nan)
+        numbers = (estimate, se, lower, upper, own.statistic, own.df, own.pvalue)
+        columns: dict[str, object] = {"term": coef, "outcome": outcome, "k": parts.rows()}
+        columns |= dict(zip(_NUMBERS, numbers, strict=True))
+        for column, variances in self.variances.items():
+            own_ones = [each for each in variances if outcome in (each.outcome, "") or not each.outcome]
+            columns[column] = (
+                variance_of(parts, own_ones[0].level, own_ones[0].effect) if len(own_ones) == 1 else np.nan
+            )
+        at = 1 + self.spec.outcomes.index(outcome) if outcome and parts_Q.Q.shape[1] > 1 else 0
+        columns |= {name: getattr(parts_Q, field)[:, at] for name, field in _TESTS.items()}
+        return pd.DataFrame(columns | {"converged": parts.fits.identified & parts.fits.converged})
 
 
 def _refits(tree: xr.DataTree, prob: float, scale: Scale | None, what: str) -> Refits:
@@ -313,14 +267,13 @@ def _refits(tree: xr.DataTree, prob: float, scale: Scale | None, what: str) -> R
     }
     variances = frame[(frame["kind"] == PSI) & ~frame["term"].str.contains("~", regex=False)]
     return Refits(
+        tree=tree,
         spec=spec,
-        method=str(tree.attrs["method"]),
         prob=prob,
         outcomes=dict(coefs),
         readings=readings,
         variances=_columns([_Variance(*row) for row in variances[["level", "term", "outcome"]].to_numpy().tolist()]),
         response=response,
-        inference=declared(tree),
     )
 
 
@@ -335,59 +288,13 @@ def _columns(variances: Sequence[_Variance]) -> dict[str, list[_Variance]]:
     return {f"{TAU2}[{each.level}, {each.effect}]": [each._replace(outcome="")] for each in variances}
 
 
-def _converged(own: xr.DataTree) -> bool:
-    """Whether the search passed its test; methods without a search have none to fail."""
-    optimizer = own.get(schema.OPTIMIZER)
-    return optimizer is None or "converged" not in optimizer or bool(optimizer["converged"])
-
-
-def _of_outcome(values: xr.DataArray, outcome: str) -> float:
-    if schema.OUTCOME not in values.dims:
-        return float(values)
-    return float(values.sel({schema.OUTCOME: outcome or schema.OVERALL}))
-
-
-def _groups(spec: Spec, by: ByRow | None, what: str) -> Groups:
-    """The groups of a level, or of a column; SpecError where there are not two of them."""
-    levels = {level.name: level for level in spec.levels}
-    if by is None or (isinstance(by, str) and by in levels):
-        groups = _of_level(spec, levels[by] if isinstance(by, str) else spec.levels[0])
-    else:
-        if isinstance(by, str) and by not in spec.data:
-            known = [*levels, *spec.data.columns]
-            raise SpecError(
-                f"by={shown(by)} is neither a level nor a column in this tree{did_you_mean(by, known)}\n"
-                f"  levels: {listing(levels)}; columns: {listing(spec.data.columns, 20)}"
-            )
-        column = by_row(spec, by, "by")
-        _check_complete(spec, column, "by")
-        codes = np.full(len(spec.kept), -1)
-        codes[spec.kept], values = pd.factorize(column[spec.kept])
-        name = by if isinstance(by, str) else ""
-        groups = Groups(codes, tuple(str(value) for value in values), name)
-    if len(groups.names) < 2:
-        raise SpecError(f"{what}: there is one {groups.kind or 'group'} only, {groups.names[0]}; it takes two at least")
-    return groups
-
-
-def _of_level(spec: Spec, level: Level) -> Groups:
-    """The groups of a level, named after the rows where each row is its own."""
-    codes = np.full(len(spec.kept), -1)
-    codes[spec.row] = level.index
-    names = [schema.join_label(label) for label in level.labels]
-    if level.name == schema.UNIT and level.n_groups == len(np.unique(spec.row)):
-        texts = row_labels(spec)
-        names = [texts[int(np.flatnonzero(codes == g)[0])] for g in range(level.n_groups)]
-    return Groups(codes, tuple(names), "" if level.name == schema.UNIT else level.name)
-
-
 def _positions(spec: Spec, groups: Groups, order: ByRow | None) -> tuple[IntArray, list[object]]:
     """The place of every group, the same for those that tie, and the value that it has by."""
     n = len(groups.names)
     if order is None:
         return np.arange(n), []
     column = by_row(spec, order, "order")
-    _check_complete(spec, column, "order")
+    check_complete(spec, column, "order")
     try:
         codes, values = pd.factorize(column[spec.kept], sort=True)
     except TypeError as error:
@@ -395,14 +302,3 @@ def _positions(spec: Spec, groups: Groups, order: ByRow | None) -> tuple[IntArra
     positions = np.full(n, len(values))
     np.minimum.at(positions, groups.codes[spec.kept], codes)
     return positions, [values[place] for place in positions]
-
-
-def _check_complete(spec: Spec, column: pd.Series, argument: str) -> None:
-    missing = spec.kept & column.isna().to_numpy()
-    if missing.any():
-        name = f" ({column.name!r})" if isinstance(column.name, str) else ""
-        rows = listing(np.array(row_labels(spec), dtype=object)[missing])
-        raise DataError(
-            f"{argument}{name} is missing in rows of the model: {rows}\n"
-            "  give them a value, or fit the model to the other rows"
-        )

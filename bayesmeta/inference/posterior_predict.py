@@ -15,7 +15,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import shown
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, new_effect, quadratic, table
+from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, new_design, new_effect, quadratic, table
 from bayesmeta.model.spec import Level
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
 from bayesmeta.tree.response import Reading
@@ -43,7 +43,7 @@ def predict(
         about = f"posterior standard deviation of {new_effect(spec, levels)}"
     for position, level in enumerate(levels):
         psi = psi_draws(tree, level.name)
-        Z.append(spec.design.random(level.name, rows.frame))
+        Z.append(new_design(spec, level, rows.frame))
         variance += quadratic(Z[-1], psi.mean(0))  # as b has mean zero, no draws of it are needed here
         new.append(_normal(psi, np.random.default_rng([_STREAM, position, int(tree.attrs["seed"])])))
 
@@ -66,7 +66,7 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, 
     spec, beta = spec_from_tree(tree), beta_draws(tree)
     rows, used = Rows.kept(spec), depth(spec, level)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
-    b = b_draws(tree, spec)[:used]
+    b = [each.present(draws, 0.0) for each, draws in zip(spec.levels, b_draws(tree, spec)[:used], strict=False)]
     Z = [spec.design.random(each.name, rows.frame) for each in spec.levels[:used]]
     of_row = [group_of_kept(spec, each) for each in spec.levels[:used]]
 

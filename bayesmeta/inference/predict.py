@@ -24,6 +24,7 @@ from bayesmeta.inference.prediction_rows import (
     Rows,
     depth,
     group_of_kept,
+    new_design,
     new_effect,
     new_levels,
     normal,
@@ -149,7 +150,7 @@ def predict(
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)[:, None]
     mean, between = X @ used.beta + offset, np.zeros(X.shape[:2])
     for each in levels:
-        between += quadratic(spec.design.random(each.name, rows.frame), estimate[schema.psi(each.name)].to_numpy())
+        between += quadratic(new_design(spec, each, rows.frame), estimate[schema.psi(each.name)].to_numpy())
     dfs = used.dfs(X.reshape(-1, X.shape[-1])).reshape(mean.shape) if own is None else riley_df(spec, own)
     statistics = normal(mean, np.sqrt(quadratic(X, used.cov) + between), t_quantile(prob, dfs))
     if vcov is None and df is None:  # nobody asked for another covariance than that in the tree
@@ -276,7 +277,7 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
         One node per level, named by the level, each with `mean`, `se`, `lower`, `upper` over (group_L, effect_L), L the
         level: BLUPs, the exact standard deviations of their prediction errors, and intervals by normal quantiles; of a
         posterior, mean, SD and quantiles of the draws. A group's label is preceded by those of the groups it lies in,
-        as in "11/3".
+        as in "11/3". Where the effects are times, NaN at those that a group does not have.
 
     Raises
     ------
@@ -298,7 +299,8 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
     for level, b in zip(spec.levels, effects.levels, strict=True):
         dims = (schema.group(level.name), schema.effect(level.name))
         coords = {dim: spec.coords[dim] for dim in dims}
-        statistics = normal(b.mean.T, np.sqrt(np.sum(b.factor**2, axis=1)).T, z)
+        mean, se = (level.present(each.T) for each in (b.mean, np.sqrt(np.sum(b.factor**2, axis=1))))
+        statistics = normal(mean, se, z)
         root[level.name] = xr.DataTree(table(dims, statistics, coords))
     return root
 

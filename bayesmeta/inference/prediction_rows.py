@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_name, check_probability, did_you_mean, listing
-from bayesmeta.columns import as_frame
+from bayesmeta.columns import as_frame, finite
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.row_labels import has_row_labels, row_labels
@@ -86,7 +86,7 @@ def _can_be_evaluated(spec: Spec, frame: pd.DataFrame) -> BoolArray:
         design.fixed(frame)
         design.offset(frame)
         for level in spec.levels:
-            design.random(level.name, frame)
+            new_design(spec, level, frame)
     except DataError:  # in some row: the halves of the frame tell which
         if len(frame) == 1:
             return np.zeros(1, bool)
@@ -148,6 +148,23 @@ def new_effect(spec: Spec, levels: Sequence[Level]) -> str:
     if len(levels) == len(spec.levels):
         return "the true effect of a new unit in a new group of every level"
     return f"the mean true effect in a new group of level '{levels[-1].name}'"
+
+
+def new_design(spec: Spec, level: Level, frame: pd.DataFrame) -> FloatArray:
+    """(n, k, a) design of a level for a new group of every row.
+
+    Where the effects are times and the structure gives all the same distribution, a row needs none, and one that the
+    data do not have takes the place of the nearest that they have.
+    """
+    structure, time = level.structure, level.structure.time
+    if time is not None and structure.stationary and structure.positions is not None:
+        nearest = structure.positions[np.zeros(len(frame), dtype=int)]
+        if time in frame.columns:
+            times = finite(frame, time)
+            apart = np.abs(np.subtract.outer(np.nan_to_num(times), structure.positions))
+            nearest = np.where(np.isnan(times), np.nan, structure.positions[apart.argmin(axis=1)])
+        frame = frame.assign(**{time: nearest})
+    return spec.design.random(level.name, frame)
 
 
 def quadratic(X: FloatArray, V: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_names
 from bayesmeta.errors import BayesmetaWarning, SpecError
 from bayesmeta.estimation import fit_likelihood
-from bayesmeta.estimation.constrained import Function, correlation, entry, maximise_held
+from bayesmeta.estimation.constrained import Function, correlation, decay, entry, maximise_held
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.estimation.objective import Objective
@@ -114,8 +114,9 @@ class _Model:
         level, place = self.spec.levels[number], self.free.slices[number]
         psi = np.asarray(level.structure.psi(self.xi[place], level.dim), dtype=float)
         typical, found = self.free.typical[number], []
-        for i in range(level.dim):
-            term = f"{level.name}, {level.effects[i]}"
+        shared = level.structure.own_parameters and level.structure.n_tau(level.dim) == 1
+        for i in range(1 if shared else level.dim):
+            term = level.name if shared else f"{level.name}, {level.effects[i]}"
             held = self._held(number, entry(i, i), typical[i] ** 2)
             least, first = NEAR_ZERO * typical[i], float(np.sqrt(psi[i, i]))
             constant = not held.moves
@@ -124,10 +125,33 @@ class _Model:
                 found.append(Target(f"{kind}[{term}]", kind, first**power, self.fitted, at, step, least**power))
                 found[-1].edges, found[-1].constant = (0.0, np.inf), constant
             found[-1].root = found[-2]
-        for a, b in zip(*np.triu_indices(level.dim, k=1), strict=True):
+        if level.structure.own_parameters:
+            found.append(self._own_rho(number, psi))
+        for a, b in zip(*np.triu_indices(level.dim, k=1), strict=True) if not level.structure.own_parameters else ():
             found += self._pair(number, int(a), int(b), psi, typical)
         order = [TAU, RHO, TAU2, PSI]
         return sorted(found, key=lambda target: order.index(target.kind))
+
+    def _own_rho(self, number: int, psi: FloatArray) -> Target:
+        """The correlation over one unit of time, held by that of the pair nearest to the median distance."""
+        level = self.spec.levels[number]
+        at = level.structure.positions
+        assert at is not None
+        first, second = np.triu_indices(level.dim, k=1)
+        distance = at[second] - at[first]
+        pair = int(np.argmin(np.abs(distance - np.median(distance))))
+        lag = float(distance[pair])
+        held = self._held(number, decay(int(first[pair]), int(second[pair])), 1.0)
+        rho = level.structure.own_rho(psi)
+        inside = float(np.clip(rho**lag, NEAR_LIMIT, 1 - NEAR_LIMIT))
+        low, high, near = (float(r ** (1 / lag)) for r in (NEAR_LIMIT, 1 - NEAR_LIMIT, max(inside - 0.1, inside / 2)))
+        estimate = inside ** (1 / lag)
+        target = Target(
+            f"rho[{level.name}]", RHO, estimate, self.fitted, lambda values: held(-lag * np.log(values)), 0.1
+        )
+        target.step, target.low, target.high, target.edges = estimate - near, low, high, (0.0, 1.0)
+        target.constant = bool(np.isnan(rho))
+        return target
 
     def _pair(self, number: int, i: int, j: int, psi: FloatArray, typical: FloatArray) -> list[Target]:
         level = self.spec.levels[number]

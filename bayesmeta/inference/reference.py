@@ -20,11 +20,12 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_keys, check_mapping, shown
 from bayesmeta.errors import BoundaryWarning, SpecError, warn
-from bayesmeta.estimation.methods import method_of
+from bayesmeta.estimation.methods import Method, method_of
 from bayesmeta.estimation.units import one_effect_a_row
 from bayesmeta.inference import adjusted, robust
 from bayesmeta.inference.adjusted import Calibration, Constant, NoTestError
 from bayesmeta.kernel.sandwich import KINDS
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, reading_once, spec_from_tree
 
@@ -222,7 +223,7 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
     with reading_once():
         estimate = group(tree, schema.ESTIMATE)
         if vcov is None and df is None:
-            vcov, df = _ASKED.get() if _ASKED.get() != NOTHING else declared(tree)
+            vcov, df = asked_of(tree)
         kind, cluster = _sandwich_of(vcov)
         df = _default_df(tree, kind) if df is None else _check_df(kind, df)
         beta, cov = estimate["beta"].to_numpy(), estimate["beta_cov"].to_numpy()
@@ -232,6 +233,19 @@ def reference(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None
             return Reference(MODEL, NORMAL, beta, cov, Constant(np.inf))
         cov, calibration = adjusted.KINDS[df](tree)
         return Reference(MODEL, df, beta, cov, calibration)
+
+
+def asked_of(tree: xr.DataTree) -> Asked:
+    """How a fit is tested where a question leaves it open: as that around it asks, else as its tree declares."""
+    return _ASKED.get() if _ASKED.get() != NOTHING else declared(tree)
+
+
+def model_df(spec: Spec, method: Method, asked: Asked) -> str | None:
+    """The reference distribution of a fit with the model's own covariance; None where it has another, a sandwich."""
+    kind, _ = _sandwich_of(asked.vcov)
+    if kind != MODEL:
+        return None
+    return _model_default(spec, method) if asked.df is None else _check_df(kind, asked.df)
 
 
 def declare(tree: xr.DataTree, inference: Asked) -> None:
@@ -263,7 +277,10 @@ def _default_df(tree: xr.DataTree, kind: str) -> str:
     """
     if kind != MODEL:
         return robust.DEFAULT
-    spec, method = spec_from_tree(tree), method_of(tree)
+    return _model_default(spec_from_tree(tree), method_of(tree))
+
+
+def _model_default(spec: Spec, method: Method) -> str:
     estimated = sum(level.n_free for level in spec.levels) and not method.zero_psi
     if not estimated or len(spec.y) <= len(spec.coef):
         return NORMAL

@@ -1,4 +1,4 @@
-"""The same model under several priors, from one compiled model."""
+"""The same model under several priors: integrated under each, or sampled from one compiled model."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -7,16 +7,29 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta._validation import check_bayes, check_booleans, check_is, check_probability, listing
-from bayesmeta.bayes.sample import check_seed, check_settings, sample, shown
+from bayesmeta._validation import check_bayes, check_booleans, check_choice, check_is, check_probability, listing
+from bayesmeta.bayes import engines
+from bayesmeta.bayes.engines import ENGINES, choose
+from bayesmeta.bayes.sample import (
+    CHAIN_SAMPLERS,
+    by_chains_settings,
+    chains_asked_for,
+    check_no_chains,
+    check_seed,
+    check_settings,
+    sample,
+    shown,
+)
 from bayesmeta.bayes.waiting import announce
 from bayesmeta.display.posterior_remarks import prior_facts
-from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.errors import ConvergenceError, SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
+from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.priors.prior import Priors
 from bayesmeta.tree.parameters import parameters
 from bayesmeta.tree.specification import group
+from bayesmeta.tree_schema import DIAGNOSTICS
 
 STATISTICS = ("estimate", "se", "lower", "upper")
 CONVERGENCE = ("r_hat", "ess_bulk", "ess_tail")
@@ -27,11 +40,11 @@ def sensitivity(
     spec: Spec,
     priors: Mapping[str, Priors | None],
     draws: int = 1000,
-    tune: int = 1000,
-    chains: int = 4,
+    tune: int | None = None,
+    chains: int | None = None,
     random_seed: int | None = None,
-    sampler: Literal["auto", "nutpie", "pymc", "numpyro"] = "auto",
-    target_accept: float = 0.9,
+    sampler: Literal["auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"] = "auto",
+    target_accept: float | None = None,
     prob: float = 0.95,
     *,
     progress: bool | None = None,
@@ -44,15 +57,15 @@ def sensitivity(
         From `bm.specify`.
     priors : mapping of str to Priors or None
         Names to show and the priors, None for the defaults: `{"default": None, "wide": bm.Priors(tau=...)}`.
-    draws, tune : int, default 1000
+    draws : int, default 1000
         See `bm.sample`.
-    chains : int, default 4
+    tune, chains : int, optional
         See `bm.sample`.
     random_seed : int, optional
         The seed of every prior; by default drawn.
-    sampler : {"auto", "nutpie", "pymc", "numpyro"}, default "auto"
+    sampler : {"auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"}, default "auto"
         See `bm.sample`.
-    target_accept : float, default 0.9
+    target_accept : float, optional
         See `bm.sample`.
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
@@ -95,21 +108,37 @@ def sensitivity(
     array([0.6, 0.6])
     """
     check_spec(spec, "sensitivity")
-    if not isinstance(priors, Mapping) or not priors:
-        raise SpecError(f"priors is {priors!r}; give a dict of names and bm.Priors, with at least one entry")
+    _check_priors(priors)
     check_probability(prob)
     check_settings(draws, tune, chains, target_accept, spec)
     check_booleans(progress=progress)
-    for name, each in priors.items():
-        if each is not None:
-            check_is(each, Priors, f"priors[{name!r}]", "a bm.Priors")
+    check_choice(sampler, ("auto", *ENGINES, *CHAIN_SAMPLERS), "sampler")
+    seed, asked = check_seed(random_seed), {"tune": tune, "target_accept": target_accept, "chains": chains}
+    why = chains_asked_for(sampler, asked)
+    if why:
+        check_bayes("sensitivity")
+    elif sampler != "auto":
+        check_no_chains(asked, sampler)
+    own = _resolved(spec, priors)
+    choices = {} if why else {name: choose(spec, each, sampler) for name, each in own.items()}
+    why = next((choice.why for choice in choices.values() if choice.engine is None), why)
+    if not why:
+        try:
+            exact = {n: engines.posterior(spec, each, choices[n], draws, seed, None) for n, each in own.items()}
+            return side_by_side(exact, prob)
+        except ConvergenceError as error:
+            if sampler != "auto":
+                raise
+            why = str(error).partition("\n")[0]
     check_bayes("sensitivity")
-    announce(progress)
-    seed, progress = check_seed(random_seed), shown(progress)
+    announce(progress, why)
+    used = by_chains_settings(asked)
     from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
 
     if sampling.sampler_named(sampler, None).several_priors:
-        trees = _from_one_model(spec, priors, (draws, tune, chains, seed, target_accept, progress))
+        settings = sampling.Settings(draws, used["tune"], used["chains"], seed, used["target_accept"], shown(progress))
+        compiled = sampling.Compiled(spec, list(own.values()))
+        trees = {name: compiled.sample(which, settings) for which, name in enumerate(own)}
     else:
         trees = {
             name: sample(spec, each, draws, tune, chains, seed, sampler, target_accept, progress=progress)
@@ -118,19 +147,22 @@ def sensitivity(
     return side_by_side(trees, prob)
 
 
-def _from_one_model(
-    spec: Spec, priors: Mapping[str, Priors | None], settings: tuple[int, int, int, int, float, bool]
-) -> dict[str, xr.DataTree]:
-    from bayesmeta.bayes import sampling  # loads PyMC
+def _check_priors(priors: object) -> None:
+    if not isinstance(priors, Mapping) or not priors:
+        raise SpecError(f"priors is {priors!r}; give a dict of names and bm.Priors, with at least one entry")
+    for name, each in priors.items():
+        if each is not None:
+            check_is(each, Priors, f"priors[{name!r}]", "a bm.Priors")
 
+
+def _resolved(spec: Spec, priors: Mapping[str, Priors | None]) -> dict[str, ModelPriors]:
     resolved = {}
     for name, each in priors.items():
         try:
             resolved[str(name)] = resolve(spec, each)
         except SpecError as error:
             raise SpecError(f"priors '{name}': {error}") from None
-    compiled = sampling.Compiled(spec, list(resolved.values()))
-    return {name: compiled.sample(which, sampling.Settings(*settings)) for which, name in enumerate(resolved)}
+    return resolved
 
 
 def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
@@ -141,14 +173,17 @@ def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
         statistic: (("prior", "parameter"), np.stack([table[statistic].astype(float) for table in tables.values()]))
         for statistic in STATISTICS
     }
-    checks = [group(tree, "diagnostics") for tree in trees.values()]
+    checks = [group(tree, DIAGNOSTICS) if DIAGNOSTICS in tree.children else None for tree in trees.values()]
     for name in CONVERGENCE:
         worst = np.nanmax if name == "r_hat" else np.nanmin
         variables[name] = (
             "prior",
-            [float(worst(check[name])) if check[name].notnull().any() else np.nan for check in checks],
+            [
+                float(worst(check[name])) if check is not None and check[name].notnull().any() else np.nan
+                for check in checks
+            ],
         )
-    variables["divergences"] = ("prior", [int(check["divergences"]) for check in checks])
+    variables["divergences"] = ("prior", [0 if check is None else int(check["divergences"]) for check in checks])
     words = [listing([f"{label} ~ {prior}" for label, prior in prior_facts(tree)], most=50) for tree in trees.values()]
     variables["priors"] = ("prior", np.array(words, dtype=object))
     coords: dict[str, Any] = {

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from bayesmeta.kernel.likelihood import likelihood
-from bayesmeta.kernel.statistics import Design, Statistics, reduce, whitened_design
+from bayesmeta.kernel.statistics import Design, Statistics, orthonormal, reduce, whitened_design
+from bayesmeta.kernel.whitening import PartWhitener
 
 UNEQUAL = 1e4  # ratio of standard errors from which X is made orthonormal at another Psi than 0
 ENORMOUS = 1e5  # Q / df from which it is the work of a few observations, or nothing varies less
@@ -35,7 +36,41 @@ def statistics(
         couple observations of different outer groups.
     """
     design = whitened_design(X, Z, groups, S)
-    y = np.atleast_2d(y)[:, design.plan.order].T
+    return _centred(design, np.atleast_2d(y)[:, design.plan.order].T, S)
+
+
+def part_statistics(
+    y: np.ndarray,
+    X: np.ndarray,
+    Z: Sequence[np.ndarray],
+    groups: Sequence[np.ndarray],
+    S: tuple[np.ndarray, np.ndarray, np.ndarray],
+    keep: np.ndarray,
+) -> Statistics:
+    """Statistics of B parts of one data set, as of B data sets: what a part leaves out is as if it were not there.
+
+    `n_obs`, `outer_size`, `n_groups` and `logdet_XX` remain those of the whole, so that log-likelihoods of different
+    parts have different constants.
+
+    Parameters
+    ----------
+    y, X, Z, groups, S : as for `statistics`, of one data set.
+    keep : (B, n_obs) whether an observation belongs to a part; the others are whole components of S, and those that
+        remain identify all coefficients.
+    """
+    whole = whitened_design(X, Z, groups, S)
+    kept = np.ascontiguousarray(keep[:, whole.plan.order].T, dtype=float)
+    columns = whole.columns * kept[:, None]
+    first_x = columns.shape[1] - X.shape[1]
+    Q, R = orthonormal(np.moveaxis(columns[:, first_x:], -1, 0))
+    columns[:, first_x:] = np.moveaxis(Q, 0, -1)
+    white = PartWhitener(whole.white.rows, whole.white.factors, kept)
+    design = replace(whole, columns=columns, white=white, R=np.moveaxis(R @ whole.R[:, :, 0], 0, -1))
+    return _centred(design, np.broadcast_to(y[whole.plan.order, None], kept.shape), S)
+
+
+def _centred(design: Design, y: np.ndarray, S: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Statistics:
+    """Statistics of y (n_obs, B) in sorted order."""
     stats = reduce(design, y, design.fixed_fit(y))
     excess = stats.Q / max(1, stats.n_obs - stats.n_coef)
     variances = np.atleast_2d(S[0])[:, S[1] == S[2]]

@@ -51,3 +51,23 @@ def _inverse(design: Design) -> tuple[np.ndarray, np.ndarray]:
         Q = np.moveaxis(design.columns[rows], 1, -1)
         weights[rows] = batched_linalg.gram(root, Q)[:, :, 0].swapaxes(1, 2)
     return precision, weights
+
+
+def part_precision(
+    X: np.ndarray, group: IntArray, S: tuple[np.ndarray, IntArray, IntArray], keep: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`residual_precision` of B parts of the data, keep (B, n_obs) of whole components of S: twice (B, n_obs).
+
+    Zero for what a part leaves out; the others identify all coefficients.
+    """
+    design = whitened_design(X, [np.zeros((len(X), 0))], [group], S)
+    kept = keep[:, design.plan.order].astype(float)
+    precision, weights = _inverse(design)
+    fitted = np.linalg.solve(design.R[:, :, 0].T, design.X.T).T
+    P = X.shape[1]
+    F = (kept @ (fitted[:, :, None] * weights[:, None, :]).reshape(len(X), -1)).reshape(-1, P, P)
+    solved = np.linalg.solve((F + F.mT) / 2, np.broadcast_to(weights.T, (len(keep), *weights.T.shape)))
+    own, residual = np.empty(keep.shape), np.empty(keep.shape)
+    own[:, design.plan.order] = kept * (precision - np.einsum("np,bpn->bn", weights, solved))
+    residual[:, design.plan.order] = kept * (1 - np.einsum("np,bpn->bn", fitted, solved))
+    return own, residual

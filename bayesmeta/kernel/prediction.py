@@ -8,7 +8,7 @@ import numpy as np
 from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.elimination import LeafState, downward_nodes, leaf_psi, times_phi, upward
 from bayesmeta.kernel.leaves import Chunk
-from bayesmeta.kernel.likelihood import coefficients, one_data_set, solve_top
+from bayesmeta.kernel.likelihood import coefficients, one_data_set, pieces, solve_top
 from bayesmeta.kernel.statistics import Statistics
 
 
@@ -55,6 +55,50 @@ def random_effects(stats: Statistics, psi: Sequence[np.ndarray]) -> Prediction:
             _place(levels, stats, chunk, _leaf_phi(chunk, state, full, own, phi))
     beta, factor = coefficients(stats, top)
     return Prediction(beta[0], factor[0], tuple(RandomEffects(level[:, 0], level[:, 1:]) for level in levels))
+
+
+def effects_given(
+    stats: Statistics, psi: Sequence[np.ndarray], beta: np.ndarray, root: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and SD (B, n_groups, a_l) of all random effects of every level given y, at many Psi of one data set at once.
+
+    Parameters
+    ----------
+    psi : per level (a_l, a_l, B), positive semi-definite.
+    beta, root : (B, P) mean of the coefficients at every Psi, and (B, P, m) a root of their covariance, in which the
+        SDs take part; zeros where the coefficients are known.
+    """
+    B = len(beta)
+    full = [np.ascontiguousarray(p)[..., None] for p in psi[: stats.depth]]
+    R, phi = stats.R[:, :, 0], np.zeros((stats.n_coef + 1, 1 + root.shape[2], B, 1))
+    phi[:-1, 0, :, 0] = R @ (beta - stats.beta0[:, 0]).T
+    phi[:-1, 1:, :, 0] = np.moveaxis(R @ root, 0, -1)
+    phi[-1, 0] = -1.0
+    moments = [(np.zeros((B, g, a)), np.zeros((B, g, a))) for g, a in zip(stats.n_groups, stats.dims, strict=True)]
+    width = sum(3 * chunk.EA[:, :, 0].size for chunk in stats.chunks) + sum(len(n.group) for n in stats.nodes)
+    for part in pieces(B, 4 * width):
+        some, top = [p[:, :, part] for p in full], phi[:, :, part]
+        up = upward(stats, some)
+        own, _ = downward_nodes(stats, up, top)
+        for rows, node, (mean, sd) in zip(own, stats.nodes, moments, strict=False):
+            _write_moments(mean[part], sd[part], node.group, rows)
+        for chunk, state in zip(stats.chunks, up.leaves, strict=True):
+            at, Psi = 0, leaf_psi(chunk, some)
+            rows = np.concatenate(
+                [leaf_mean(chunk, state, Psi, own, top), leaf_root(chunk, batched_linalg.psd_factor(Psi))], axis=1
+            )
+            for j in range(len(chunk.members) - 1, -1, -1):
+                mean, sd = moments[chunk.parent_level + 1 + j]
+                for codes in chunk.members[j]:
+                    _write_moments(mean[part], sd[part], codes, rows[at : at + mean.shape[2]])
+                    at += mean.shape[2]
+    return moments
+
+
+def _write_moments(mean: np.ndarray, sd: np.ndarray, codes: np.ndarray, rows: np.ndarray) -> None:
+    """Mean and SD of effects from their rows of Phi (a, columns, B, n)."""
+    mean[:, codes] = np.moveaxis(rows[:, 0], 0, -1)
+    sd[:, codes] = np.moveaxis(np.sqrt((rows[:, 1:] ** 2).sum(1)), 0, -1)
 
 
 def _leaf_phi(

@@ -52,6 +52,28 @@ class Whitener:
         return logdet
 
 
+@dataclass(frozen=True)
+class PartWhitener(Whitener):
+    """The same for B parts of the data, each without some components of S: what is left out is zero.
+
+    keep : (n_obs, B) 1 for observations of a part, in sorted order; 0 for whole components.
+    """
+
+    keep: np.ndarray
+
+    def whiten(self, W: np.ndarray) -> np.ndarray:
+        return super().whiten(W) * self.keep[:, None]
+
+    def whiten_part(self, W: np.ndarray, first: int, place: IntArray) -> np.ndarray:
+        inside = np.flatnonzero(place >= 0)
+        keep = np.empty((len(W), self.keep.shape[1]))
+        keep[place[inside]] = self.keep[first + inside]
+        return super().whiten_part(W, first, place) * keep[:, None]
+
+    def logdet(self, n: int) -> np.ndarray:
+        return super().logdet(n) * self.keep
+
+
 def _solve(C: np.ndarray, W: np.ndarray) -> np.ndarray:
     return np.moveaxis(batched_linalg.solve_lower(C, np.moveaxis(W, 1, -1)), -1, 1)
 

@@ -86,4 +86,6 @@ def _sampling(spec: Any) -> str:
     variances = spec.S.variances
     coupled = int(np.sum((spec.S.row != spec.S.col) & (spec.S.value != 0)))
     span = f"variances from {variances.min():.3g} to {variances.max():.3g}"
+    if spec.S_assumed:
+        return f"{span}; {spec.S_assumed['words']}"
     return f"{span}; {coupled} covariances other than zero" if coupled else f"{span}; errors independent"

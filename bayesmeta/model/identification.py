@@ -60,10 +60,10 @@ def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequen
     for level, structure in structures.items():
         dim = len(effects[level])
         if dim > MOST_EFFECTS:
-            raise SpecError(
-                f"level '{level}' has {dim} random effects; at most {MOST_EFFECTS} can be estimated\n"
-                "  leave outcomes or predictors out, or model them in parts"
-            )
+            remedy, what = "leave outcomes or predictors out, or model them in parts", "random effects"
+            if structure.time is not None:
+                remedy, what = f"round column '{structure.time}', which groups share then", "distinct times"
+            raise SpecError(f"level '{level}' has {dim} {what}; at most {MOST_EFFECTS} can be estimated\n  {remedy}")
         n_free = structure.n_free(dim) if dim else 0
         if n_free > MANY_FREE:
             warn(
@@ -250,4 +250,10 @@ def _entry_names(level: Level, moved: BoolArray) -> list[str]:
             return f"the variance of {level.effects[i]} ({level.name})"
         return f"the covariance of {level.effects[j]} and {level.effects[i]} ({level.name})"
 
+    if level.structure.own_parameters:  # one correlation of all, and mostly one variance
+        shared = (
+            [f"the variance ({level.name})"] if level.structure.n_tau(level.dim) == 1 and moved.diagonal().any() else []
+        )
+        own = [] if shared else [name(i, i) for i in np.flatnonzero(moved.diagonal()).tolist()]
+        return [*shared, *own, *[f"the correlation over time ({level.name})"] * bool(np.tril(moved, -1).any())]
     return [name(i, j) for i, j in zip(*map(np.ndarray.tolist, np.tril_indices(level.dim)), strict=True) if moved[i, j]]

@@ -11,7 +11,7 @@ from bayesmeta._validation import listing
 from bayesmeta.columns import as_frame
 from bayesmeta.errors import BoundaryWarning, DataError, warn
 from bayesmeta.formula.design import Design
-from bayesmeta.formula.parse import Parsed, Terms, parse
+from bayesmeta.formula.parse import Parsed, Terms, parse, timed
 from bayesmeta.model.identification import check_rank, unidentified
 from bayesmeta.model.spec import Spec
 from bayesmeta.structures.known import Fixed
@@ -50,11 +50,12 @@ def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
     ('Intercept', 'ablat')
     """
     frame = spec.data if data is None else _extended(spec, data)
-    parsed = parse(terms, list(frame.columns))
+    times = {level.name: level.structure.time for level in spec.levels}
+    parsed = timed(parse(terms, list(frame.columns)), times, list(frame.columns))
     raw = frame[list(dict.fromkeys((*spec.data.columns, *parsed.columns)))]
     _check_complete(spec, parsed, raw)
     rows = raw.loc[spec.kept]
-    design = Design(parsed, rows)
+    design = Design(parsed, rows, spec.positions)
     unit = (np.cumsum(spec.kept) - 1)[spec.row]
     X = design.fixed(rows)[unit, spec.outcome_index]
     basis = check_rank(X, design.coef)

@@ -137,7 +137,8 @@ def _not_positive_definite(
     else:
         covariance = R * np.sqrt(np.outer(variances, variances))
         problem = f"not positive definite (smallest eigenvalue {np.linalg.eigvalsh(covariance)[0]:.1e})"
-        advice = "check the row"
+        # correlations R shrunk by t have the eigenvalues 1 + t (those of R less 1)
+        advice = f"check the row; its correlations are possible at less than {1 / (1 - smallest):.4g} times these"
     correlation = f"{R[low, high]:.3g}" if abs(R[low, high]) < NEARLY_ONE else f"{R[low, high]:.16g}"
     return (
         f"sampling covariance of {observations.group_name(obs[0])} is {problem}\n"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import did_you_mean, listing
+from bayesmeta._validation import did_you_mean, is_number, listing
 from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.columns import label, numbers
 from bayesmeta.errors import DataError, SpecError
@@ -27,6 +27,7 @@ from bayesmeta.model.sampling_checks import (
     check_variances,
 )
 from bayesmeta.model.spec import SamplingCovariance
+from bayesmeta.within.assumed import AssumedCovariance
 from bayesmeta.within.correlation import StandardErrors
 
 
@@ -76,6 +77,16 @@ def read_sampling(S: Any, se: Any, correlation: Any, frame: pd.DataFrame) -> Rep
     if se is not None:
         return Reported(_squared(_labelled(se, frame, "se")), correlations)
     return Reported(_labelled(S, frame, "S"), correlations)
+
+
+def assumed_of(S: Any, correlation: Any, outcomes: Sequence[str]) -> dict[str, Any]:
+    """What was assumed to make S: by a function of `bm.within`, or by one correlation of the outcomes of a row."""
+    if isinstance(S, AssumedCovariance):
+        return S.record()
+    if is_number(correlation) and len(outcomes) > 1:
+        words = f"sampling errors of the outcomes of a row were assumed to correlate by {float(correlation):g}"
+        return {"words": words, "builder": "S_correlation", "arguments": {"rho": float(correlation)}}
+    return {}
 
 
 def _squared(errors: Numbers) -> Numbers:

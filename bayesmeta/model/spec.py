@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, combinations
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.design import Design
-from bayesmeta.formula.parse import Terms, parse
+from bayesmeta.formula.parse import Terms, parse, timed
 from bayesmeta.model import card
 from bayesmeta.structures.base import Structure
 
@@ -102,6 +102,20 @@ class Level:
         """Number of free parameters of Psi."""
         return self.structure.n_free(self.dim) if self.dim else 0
 
+    @cached_property
+    def absent(self) -> BoolArray:
+        """(n_groups, a) times that a group does not have; no effect is absent where formulas name the effects."""
+        if self.structure.time is None:
+            return np.zeros((self.n_groups, self.dim), bool)
+        present = np.zeros((self.n_groups, self.dim), bool)
+        rows, effects = np.nonzero(self.Z)
+        present[self.index[rows], effects] = True
+        return ~present
+
+    def present(self, b: FloatArray, absent: float = np.nan) -> FloatArray:
+        """Random effects (..., n_groups, a) with another value at times that a group does not have."""
+        return b if self.structure.time is None else np.where(self.absent, absent, b)
+
     @property
     def never_zero(self) -> bool:
         """Whether Psi is not zero even where its free parameters are."""
@@ -160,6 +174,9 @@ class Spec:
     arm_columns : mapping
         Of every outcome that `bm.effects` computed the columns of the data that it was made from, by what they hold:
         pairs, of the first arm and the second, under "events", "total", "no_events", "mean", "sd" and "n".
+    S_assumed : mapping
+        What was assumed to make S: "words", and of a function of `bm.within` its name, "builder", and its "arguments",
+        None where they are not plain values. Empty where S was given as it is.
     """
 
     y: FloatArray
@@ -181,6 +198,7 @@ class Spec:
     labels: tuple[str, ...] | None = None
     arms: tuple[str, str] | None = None
     arm_columns: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    S_assumed: Mapping[str, Any] = field(default_factory=dict)
 
     # the specification that a results tree holds; set by `tree.specification`, which lies further out
     from_tree: ClassVar[Callable[["xr.DataTree"], "Spec"]]
@@ -209,7 +227,9 @@ class Spec:
     @cached_property
     def design(self) -> Design:
         """Rebuilds X and Z for other rows, with what the kept rows taught it (knots, categories)."""
-        design = Design(parse(self.terms, list(self.data.columns)), self.data.loc[self.kept])
+        columns = list(self.data.columns)
+        parsed = timed(parse(self.terms, columns), {v.name: v.structure.time for v in self.levels}, columns)
+        design = Design(parsed, self.data.loc[self.kept], self.positions)
         held = [("coefficients", design.coef, self.coef)]
         held += [(f"effects of level '{v.name}'", design.effects(v.name), v.effects) for v in self.levels]
         for what, rebuilt, stored in held:
@@ -219,6 +239,27 @@ class Spec:
                     f"  stored: {listing(stored, 12)}"
                 )
         return design
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Columns that a prediction for a new group needs: predictors, and times that have a variance of their own."""
+        of = [level.structure for level in self.levels if level.structure.time is not None]
+        times = [structure.time for structure in of if not structure.stationary and structure.time is not None]
+        return tuple(dict.fromkeys((*self.design.parsed.predictors, *times)))
+
+    def nearest_known(self, column: str, value: float) -> float:
+        """A value of a predictor, or the nearest time to it where the column has times with variances of their own."""
+        for level in self.levels:
+            at = level.structure.positions
+            if level.structure.time == column and at is not None and not level.structure.stationary:
+                return float(at[np.argmin(np.abs(at - value))])
+        return value
+
+    @property
+    def positions(self) -> dict[str, FloatArray]:
+        """The times of every level that has an effect for each."""
+        known = ((level.name, level.structure) for level in self.levels)
+        return {name: of.positions for name, of in known if of.time is not None and of.positions is not None}
 
     @cached_property
     def statistics(self) -> kernel.Statistics:

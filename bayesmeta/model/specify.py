@@ -7,9 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from bayesmeta import structures
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
-from bayesmeta._validation import check_name, listing
+from bayesmeta._validation import listing
 from bayesmeta.columns import alike, as_frame, check_storable, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
@@ -18,15 +17,15 @@ from bayesmeta.model import doubts
 from bayesmeta.model.descriptions import arm_columns_of, arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
 from bayesmeta.model.input_columns import kept_columns, taken
+from bayesmeta.model.level_structures import positions_of, shared_times, structures_asked, structures_of, with_times
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
-from bayesmeta.model.sampling_covariance import read_sampling, sampling_covariance
+from bayesmeta.model.sampling_covariance import assumed_of, read_sampling, sampling_covariance
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.structures.base import Structure
-from bayesmeta.structures.known import Fixed
 
-StructureName = Literal["unstr", "diag", "id", "cs", "hcs", "ar1", "har1"]
-MeasureName = Literal[
+StructureName = Literal["unstr", "diag", "id", "cs", "hcs", "ar1", "har1"]  # those without arguments
+MeasureName = Literal[  # a record of `measures` each
     "logor",
     "logrr",
     "loghr",
@@ -41,6 +40,47 @@ MeasureName = Literal[
     "arcsine",
     "lograte",
     "mean",
+    "asd",
+    "phi",
+    "zphi",
+    "yuq",
+    "yuy",
+    "rtet",
+    "ztet",
+    "rpb",
+    "zpb",
+    "rbis",
+    "zbis",
+    "pcor",
+    "zpcor",
+    "spcor",
+    "zspcor",
+    "r2",
+    "zr2",
+    "ird",
+    "irsd",
+    "hd",
+    "proportion",
+    "logproportion",
+    "probit",
+    "doublearcsine",
+    "rate",
+    "rootrate",
+    "irft",
+    "smn",
+    "logmean",
+    "logsd",
+    "logcv",
+    "logvr",
+    "logcvr",
+    "cles",
+    "mc",
+    "smc",
+    "smcr",
+    "alpha",
+    "alphahw",
+    "alphalog",
+    "logreh",
     "generic",
 ]
 OFFSET = "(offset)"  # raw column of an offset that the user passes as an array
@@ -89,7 +129,8 @@ def specify(
         slash says so. By default there is one random effect per outcome in every row.
     psi : str, Structure or dict, default "unstr"
         Structure of the between-group covariance, a name (unstr diag id cs hcs ar1 har1, in any case) or an object of
-        `bm.structures`; one for all levels, or {level: structure} for each.
+        `bm.structures`; one for all levels, or {level: structure} for each. With `bm.structures.CAR1(time="month")`
+        a level whose random part is an intercept has one effect for each distinct time of a group.
     common : str, optional
         Formula of predictors that have one coefficient for all outcomes.
     offset : str or array, optional
@@ -155,6 +196,8 @@ def specify(
     frame, offset_column = _with_offset(frame, offset)
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
+    asked = structures_asked(psi, parsed)
+    parsed = with_times(parsed, asked, list(frame.columns))
     columns, lost = kept_columns(frame, parsed.columns, keep)
     raw = taken(columns, parsed.columns)
     _check_storable(raw)
@@ -168,9 +211,11 @@ def specify(
     names, unnamed = row_names(labels, frame, row_labels, parsed.group_columns)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)
     rows = raw if observations.kept.all() else raw[observations.kept]
-    design = Design(parsed, rows)
-    psis = _structures(psi, {level: design.effects(level) for level in parsed.levels})
-    check_free(psis, {level: design.effects(level) for level in parsed.levels})
+    positions = positions_of(parsed, asked, raw, response)
+    design = Design(parsed, rows, positions)
+    effects = {level: design.effects(level) for level in parsed.levels}
+    psis = structures_of(asked, effects, positions)
+    check_free(psis, effects)
     X, offsets, Z = _matrices(design, rows, observations.present[observations.kept])
     check_designs(X, design.coef, offsets, observations.place)
     basis = check_rank(X, design.coef)
@@ -185,6 +230,7 @@ def specify(
         *(doubts.of_groups(parsed, grouping, frame, observations.kept) if _is_diagonal(sampling) else ()),
         *recurring_labels(parsed.levels, grouping, parsed.nested, observations.row),
         *_doubtful_labels(parsed, design, grouping),
+        *shared_times(parsed, grouping, raw, observations),
     )
     levels = tuple(
         Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), psis[name])
@@ -217,6 +263,7 @@ def specify(
         labels=names,
         arms=arms,
         arm_columns=behind,
+        S_assumed=assumed_of(S, S_correlation, parsed.outcomes),
     )
 
 
@@ -354,23 +401,3 @@ def _numbered(groups: Groups, row: IntArray) -> tuple[tuple[tuple[str, ...], ...
     """Labels of the groups that have observations, by first appearance, and the group of every observation."""
     index, codes = pd.factorize(groups.codes[row])
     return tuple(groups.labels[code] for code in codes.tolist()), index
-
-
-def _structures(psi: Any, effects: dict[str, tuple[str, ...]]) -> dict[str, Structure]:
-    """The structure of every level, checked against its effects."""
-    if not isinstance(psi, dict):
-        psi = {level: psi for level in effects if effects[level]}
-    for level in psi:
-        check_name(level, effects, "psi: no level", "levels")
-        if not effects[level]:
-            raise SpecError(f"psi names a structure for the level '{level}', which has no random effects")
-    structure_of: dict[str, Structure] = {}
-    for level, names in effects.items():
-        if level not in psi and names:
-            raise SpecError(f"psi names no structure for the level '{level}'\n  levels: {listing(effects)}")
-        try:
-            structure_of[level] = structures.resolve(psi[level]) if level in psi else Fixed(np.zeros((0, 0)))
-            structure_of[level].check(len(names))
-        except SpecError as error:
-            raise SpecError(f"psi of level '{level}': {error}") from None
-    return structure_of

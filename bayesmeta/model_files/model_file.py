@@ -21,6 +21,7 @@ from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
 from bayesmeta.model_files.derive import derive
+from bayesmeta.model_files.effects_table import function_of, with_effects
 from bayesmeta.model_files.figures import Figure, read_figure
 from bayesmeta.model_files.published import Printed, read_printed
 from bayesmeta.priors.prior import Prior, Priors
@@ -30,6 +31,7 @@ from bayesmeta.tree.files import check_name_of_model
 _TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
     **dict.fromkeys(("title", "citation", "data"), str),
     **dict.fromkeys(("derive", "tables", "priors", "model", "figure"), dict),
+    "effects": (dict, list),
     "complete": list,
     "df": str,
     "vcov": (str, dict),
@@ -39,15 +41,20 @@ _INFERENCE = ("vcov", "df")
 _MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper", *_INFERENCE)
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "ar1": within.ar1,
+    "car1": within.car1,
     "correlated": within.correlated,
+    "gleser_olkin": within.gleser_olkin,
     "greenland_longnecker": within.greenland_longnecker,
     "hamling": within.hamling,
+    "imputed": within.imputed,
+    "shared_arms": within.shared_arms,
+    "vcalc": within.vcalc,
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The data of an analysis: a bundled name or a CSV file, new columns, and which columns a row must have.
+    """The data of an analysis: a bundled name or a CSV file, new columns, effects and which columns a row must have.
 
     labels : columns that name groups or rows, whose text is kept.
     """
@@ -58,6 +65,7 @@ class Source:
     complete: tuple[str, ...]
     labels: frozenset[str] = frozenset()
     allow_outside: bool = False
+    effects: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def path(self) -> Path | None:
@@ -76,18 +84,21 @@ class Source:
     def table(self) -> pd.DataFrame:
         """All rows, with the new columns."""
         path = self.path
-        if path is None:
-            return derive(datasets.load(self.data), self.derived)
-        if not path.is_file():
+        if path is not None and not path.is_file():
             raise DataError(f"no file {path}, which the model file gives as its data")
-        return derive(read_csv(path, self.labels), self.derived)
+        table = derive(datasets.load(self.data) if path is None else read_csv(path, self.labels), self.derived)
+        for written in self.effects:
+            table = with_effects(table, written, "effects")
+        return table
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """The rows that enter the models."""
         for column in self.complete:
             check_name(column, self.table.columns, "complete: the data have no column", "columns")
-        return self.table.dropna(subset=list(self.complete)).reset_index(drop=True)
+        rows = self.table.dropna(subset=list(self.complete)).reset_index(drop=True)
+        rows.attrs = dict(self.table.attrs)
+        return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +242,13 @@ def _analysis(
         check_value(expression, str, root / "derive" / name)
     for position, column in enumerate(complete):
         check_value(column, str, root / "complete" / position)
-    source = Source(content["data"], file.parent, MappingProxyType(derived), complete, _labels(content), allow_outside)
+    made = content.get("effects", [])
+    effects = tuple(made) if isinstance(made, list) else (made,)
+    for position, written in enumerate(effects):
+        check_value(written, dict, root / "effects" / position)
+        function_of(written, str(root / "effects"))
+    new = MappingProxyType(derived)
+    source = Source(content["data"], file.parent, new, complete, _labels(content), allow_outside, effects)
     priors = _priors(content["priors"], root / "priors") if "priors" in content else None
     inference = _inference(content, root, NOTHING)
     if not content["model"]:
@@ -355,12 +372,17 @@ def _structures(written: Any, where: str) -> Any:
     if not isinstance(written, Mapping):
         check_type(written, str, where)
         return structures.resolve(written)
-    with_matrix = [name for name, family in structures.REGISTER.items() if family.arguments == ("matrix",)]
-    matrix = [key for key, value in written.items() if key in with_matrix and isinstance(value, list)]
-    if not matrix:
+    families = {name: family for name, family in structures.REGISTER.items() if family.arguments}
+    called = [key for key, value in written.items() if key in families and _is_argument(families[key], value)]
+    if not called:
         return {level: _structures(structure, f"{where}.{level}") for level, structure in written.items()}
-    check_keys(written, matrix[:1], where)
-    return structures.from_json({"name": matrix[0], "matrix": written[matrix[0]]})
+    check_keys(written, called[:1], where)
+    return structures.from_json({"name": called[0], families[called[0]].arguments[0]: written[called[0]]})
+
+
+def _is_argument(family: type[structures.Structure], value: Any) -> bool:
+    """Whether a value is the first argument of a structure, as in {prop = [[1, 0.5], [0.5, 1]]} or {car1 = "month"}."""
+    return isinstance(value, str if family.arguments[0] == "time" else list)
 
 
 def _check_sampling(S: Any, place: Place) -> None:

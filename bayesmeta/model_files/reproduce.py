@@ -109,6 +109,8 @@ def _tau(tree: xr.DataTree, level: str, effect: str | None = None) -> float:
         levels = [str(v).removeprefix("tau_") for v in estimate.data_vars if str(v).startswith("tau_")]
         check_name(level, levels, "paper: no level", "levels")
     tau = estimate[schema.tau(level)]
+    if effect is None and not tau.ndim:  # one SD for all times
+        return float(tau)
     effects = [str(label) for label in tau[schema.effect(level)].to_numpy()]
     chosen = effects[0] if effect is None and len(effects) == 1 else effect
     if chosen not in effects:

@@ -6,25 +6,33 @@ panel return matplotlib axes, those with several an array of them; either has th
 """
 
 from bayesmeta._validation.calls import explain
+from bayesmeta.plots.assumed_correlation_curves import rho_sensitivity as rho_sensitivity
+from bayesmeta.plots.baujat import baujat as baujat
 from bayesmeta.plots.bubble import bubble as bubble
 from bayesmeta.plots.caterpillar import caterpillar as caterpillar
 from bayesmeta.plots.compare import compare as compare
 from bayesmeta.plots.dose_response import dose_response as dose_response
 from bayesmeta.plots.forest.figure import forest as forest
 from bayesmeta.plots.funnel import funnel as funnel
+from bayesmeta.plots.gosh_plot import gosh as gosh
+from bayesmeta.plots.influence_panel import influence as influence
+from bayesmeta.plots.labbe import labbe as labbe
 from bayesmeta.plots.longitudinal import longitudinal as longitudinal
 from bayesmeta.plots.model_checks import loo_pit as loo_pit
 from bayesmeta.plots.model_checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.model_checks import sensitivity as sensitivity
+from bayesmeta.plots.normal_quantiles import qqnorm as qqnorm
 from bayesmeta.plots.orchard import orchard as orchard
 from bayesmeta.plots.prior_posterior import prior_posterior as prior_posterior
 from bayesmeta.plots.profile import profile as profile
+from bayesmeta.plots.radial import radial as radial
 from bayesmeta.plots.refits import cumulative as cumulative
 from bayesmeta.plots.refits import leave_one_out as leave_one_out
 from bayesmeta.plots.simulation import simulation as simulation
 from bayesmeta.plots.structure import structure as structure
 
 __all__ = [
+    "baujat",
     "bubble",
     "caterpillar",
     "compare",
@@ -32,6 +40,9 @@ __all__ = [
     "dose_response",
     "forest",
     "funnel",
+    "gosh",
+    "influence",
+    "labbe",
     "leave_one_out",
     "longitudinal",
     "loo_pit",
@@ -39,6 +50,9 @@ __all__ = [
     "orchard",
     "prior_posterior",
     "profile",
+    "qqnorm",
+    "radial",
+    "rho_sensitivity",
     "sensitivity",
     "simulation",
     "structure",

@@ -247,6 +247,7 @@ def _blup(tree: xr.DataTree, spec: Spec, levels: list[Level], prob: float) -> It
 
 def _sorted(level: str, term: str, labels: list[Any], *values: FloatArray) -> GroupEffects:
     order = np.argsort(values[0], kind="stable")
+    order = order[~np.isnan(values[0][order])]  # not at times that a group does not have
     return GroupEffects(level, term, tuple(str(labels[i]) for i in order), *(each[order] for each in values))
 
 

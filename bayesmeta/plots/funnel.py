@@ -1,5 +1,6 @@
 """Funnel plots: effects against their precision, around the pooled estimate or around fitted values."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,12 +10,15 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_choice, check_probability, shown
 from bayesmeta.arrays import as_numbers
 from bayesmeta.display.tables import percent
-from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.errors import AssumptionWarning, SpecError, keeps_old_names
 from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.inference.small_study.asymmetry import egger
+from bayesmeta.inference.small_study.filling import observed
+from bayesmeta.inference.small_study.limit_analysis import limit_line
 from bayesmeta.inference.weights import covariances, marginal_variances
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.texts import ByRow, row_labels
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
     from bayesmeta.plots.style import DrawnAxes
 
+type Asymmetry = Literal["egger", "limit"]
 type PrecisionMeasure = Literal["se", "variance", "precision"]
 _MOST_GROUPS = len(style.MARKERS)
 _DARKEST, _LIGHTEST = 0.74, 0.95  # greys outside the innermost contour, which is white
@@ -59,6 +64,7 @@ class FunnelPoints:
     centre : the pooled estimate, 0 for residuals.
     group, groups : outer group of every observation, and the labels of the groups.
     spread : (n,) SDs of the effects under the model, heterogeneity included.  names : of the studies.
+    filled : (n,) whether they are none of the data, but made up by trim and fill.
     """
 
     effect: FloatArray
@@ -69,6 +75,7 @@ class FunnelPoints:
     groups: tuple[str, ...]
     spread: FloatArray
     names: tuple[str, ...]
+    filled: BoolArray
 
 
 @keeps_old_names
@@ -83,6 +90,7 @@ def funnel(
     prob: float = 0.95,
     label: Labelled = None,
     labels: ByRow | None = None,
+    asymmetry: Asymmetry | None = None,
 ) -> "DrawnAxes":
     """Observed effects against their standard errors, the most precise at the top.
 
@@ -111,17 +119,23 @@ def funnel(
         an effect of their precision with probability `prob`, or all. By default none.
     labels : str or sequence, optional
         Names of the rows, as for `bm.plots.forest`.
+    asymmetry : {"egger", "limit"}, optional
+        A line through the effects that studies of each precision have by `bm.small_study.egger`, or by
+        `bm.small_study.limit_meta`, to the effect of a study without error at the top; of observed effects alone. By
+        default none.
 
     Returns
     -------
     matplotlib Axes
         For a model with predictors or an offset, the residuals from its fitted values are drawn, as the axis says.
+        Effects that `bm.small_study.filled` has put into the tree are hollow.
 
     Raises
     ------
     SpecError
         If `y` has another value, `contours` are not probabilities, precision is requested of effects without sampling
-        error, or the model has several outcomes and none is chosen.
+        error, the model has several outcomes and none is chosen, or `asymmetry` is requested of a model that has no
+        such line.
 
     See Also
     --------
@@ -150,6 +164,8 @@ def funnel(
     ('Odds ratio', 'Standard error', True)
     """
     check_choice(y, PRECISION_AXES, "y")
+    if asymmetry is not None:
+        check_choice(asymmetry, _ASYMMETRY, "asymmetry")
     z = quantile(prob)
     levels = _levels(contours)
     points = funnel_points(tree, outcome, labels)
@@ -165,6 +181,8 @@ def funnel(
     handles += _lines(panel, points, None if points.residual else null, reading)
     if not shades:
         handles += _region(panel, points, vertical.of(se), se, z, prob, reading)
+    if asymmetry is not None:
+        handles += _asymmetry(panel, tree, outcome, asymmetry, vertical, se, reading)
     handles += _marks(panel, points, vertical, reading)
     style.effect_axis(panel, reading, "x")
     lines = words.label_below(panel, _label(points.residual, reading), _notes(points, bool(levels)))
@@ -190,7 +208,8 @@ def funnel_points(tree: xr.DataTree, outcome: str | None = None, labels: ByRow |
     effect, centre = (spec.y[obs], float(fitted[0])) if same else (spec.y[obs] - fitted, 0.0)
     se, spread = np.sqrt(spec.S.variances[obs]), np.sqrt(marginal_variances(spec, covariances(tree, spec))[obs])
     names = tuple(row_labels(spec, labels).texts[row] for row in spec.row[obs])
-    return FunnelPoints(effect, se, centre, not same, outer.index[obs], groups, spread, names)
+    filled = spec.row[obs] >= len(spec.kept) - int(tree.attrs.get(schema.FILLED, 0))
+    return FunnelPoints(effect, se, centre, not same, outer.index[obs], groups, spread, names, filled)
 
 
 def _levels(contours: Sequence[float]) -> tuple[float, ...]:
@@ -277,6 +296,43 @@ def _lines(ax: "Axes", points: FunnelPoints, null: float | None, reading: Readin
     return [(label, centre), ("no effect", ax.axvline(x, label="_null", **look))]
 
 
+def _asymmetry(
+    ax: "Axes",
+    tree: xr.DataTree,
+    outcome: str | None,
+    kind: Asymmetry,
+    vertical: PrecisionAxis,
+    se: FloatArray,
+    reading: Reading,
+) -> list[tuple[str, Any]]:
+    """The mean effect of studies of each precision, which a regression has."""
+    label, effect = _ASYMMETRY[kind](observed(tree), outcome, se)
+    if not np.isfinite(effect).all():
+        raise SpecError(f'asymmetry="{kind}" is for models without predictors; leave it out')
+    low, high = ax.get_xlim()
+    look: dict[str, Any] = {"color": style.ORANGE, "linewidth": 1.4, "zorder": 3}
+    line = ax.plot(reading.values(effect), vertical.of(se), label=f"_{kind}", **look)[0]
+    ax.set_xlim(low, high)
+    return [(label, line)]
+
+
+def _egger_line(tree: xr.DataTree, outcome: str | None, se: FloatArray) -> tuple[str, FloatArray]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumptionWarning)  # of the test, which is not made here
+        out = egger(tree, outcome=outcome)
+    return "Egger's regression", out["limit"].item() + out["estimate"].item() * se
+
+
+def _limit_line(tree: xr.DataTree, outcome: str | None, se: FloatArray) -> tuple[str, FloatArray]:
+    return "limit meta-analysis", limit_line(tree, "limit_meta").effect(se)
+
+
+_ASYMMETRY: dict[Asymmetry, Callable[[xr.DataTree, str | None, FloatArray], tuple[str, FloatArray]]] = {
+    "egger": _egger_line,
+    "limit": _limit_line,
+}
+
+
 def _marks(ax: "Axes", points: FunnelPoints, vertical: PrecisionAxis, reading: Reading) -> list[tuple[str, Any]]:
     """The observations, marked by outer group where a few groups have several observations."""
     x, y = reading.values(points.effect), vertical.of(points.se)
@@ -285,8 +341,13 @@ def _marks(ax: "Axes", points: FunnelPoints, vertical: PrecisionAxis, reading: R
     look: dict[str, Any] = {"linestyle": "none", "markersize": size, "markeredgecolor": style.PAPER, "clip_on": False}
     look |= {"markeredgewidth": 0.5, "zorder": 4}
     if not few:
-        ax.plot(x, y, marker="o", color=style.BLUE, label="_observations", **look)
-        return []
+        seen = ~points.filled
+        ax.plot(x[seen], y[seen], marker="o", color=style.BLUE, label="_observations", **look)
+        if not points.filled.any():
+            return []
+        hollow = look | {"markerfacecolor": style.PAPER, "markeredgecolor": style.BLUE, "markeredgewidth": 1.0}
+        label = "filled in, no data"
+        return [(label, ax.plot(x[points.filled], y[points.filled], marker="o", label=label, **hollow)[0])]
     handles = []
     for g, label in enumerate(points.groups):
         own = points.group == g

@@ -232,7 +232,7 @@ def _newdata(
     spec: Spec, new: pd.DataFrame, frame: pd.DataFrame, by: str | None, at: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, str]:
     """Rows to predict for, one for each category, and the values at which other predictors are held."""
-    others = [column for column in spec.design.parsed.predictors if column != by]
+    others = [column for column in spec.predictors if column != by]
     for column in at:
         check_name(column, others, "at: no other predictor", "other predictors")
     held = []
@@ -245,7 +245,7 @@ def _newdata(
             )
         if column not in at and is_categorical(values, coded=True):
             continue
-        value: Any = at[column] if column in at else values.mean()
+        value: Any = at[column] if column in at else spec.nearest_known(column, values.mean())
         if not _is_single(value):
             raise SpecError(f"at: {column!r} is {shown(value)}; give one value, as it appears in the data")
         new[column] = value

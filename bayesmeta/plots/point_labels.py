@@ -1,6 +1,6 @@
 """Names of points in a picture, each beside its point where it covers no other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -9,12 +9,14 @@ from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.plots import style
 from bayesmeta.plots.forest.spacing import width
+from bayesmeta.plots.panels import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 type Labelled = Literal["outliers", "all"] | None
 _LETTERS = style.SMALL - 1  # points
+_MOST = 22  # letters of a short name
 _FAR = 3.0  # points from a mark to its name
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 _ALIGNED = {-1: "right", 0: "center", 1: "left"}
@@ -29,6 +31,11 @@ def which(label: Labelled, outliers: BoolArray) -> BoolArray:
         return np.zeros(len(outliers), bool)
     check_choice(label, ("outliers", "all"), "label")
     return outliers if label == "outliers" else np.ones(len(outliers), bool)
+
+
+def short(names: Iterable[str]) -> list[str]:
+    """Names that leave room for others, both ends kept."""
+    return [shortened(name, _MOST).replace("\\$", "$") for name in names]
 
 
 def name_points(

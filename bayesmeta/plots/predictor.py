@@ -102,7 +102,7 @@ class Predictor:
 
     def held(self, at: Mapping[str, Any] | None) -> dict[str, Any]:
         """The value of every other predictor of the model: from `at`, else its mean or most frequent category."""
-        others = [name for name in self.spec.design.parsed.predictors if name != self.column]
+        others = [name for name in self.spec.predictors if name != self.column]
         fixed = check_mapping(at, "at", "predictors and their values")
         for name, value in fixed.items():
             check_name(name, others, "at: no other predictor", "other predictors")
@@ -132,7 +132,8 @@ class Predictor:
     def _typical(self, column: str) -> Any:
         values = self.spec.data.loc[self.spec.kept, column]
         if not self._is_category(column):
-            return float(np.mean(finite(values.to_frame(), column, booleans=True)))
+            mean = float(np.mean(finite(values.to_frame(), column, booleans=True)))
+            return self.spec.nearest_known(column, mean)
         counts = values.map(label).value_counts()
         most_frequent = max(categories(values), key=lambda text: int(counts[text]))  # the first in case of ties
         return next(value for value in values if label(value) == most_frequent)

@@ -1,7 +1,7 @@
 """What the data add: prior densities of coefficients and between-group SDs beside their posterior densities."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from bayesmeta.plots.panels import panel_axes, plain, wrapped
 from bayesmeta.priors.distributions import IMPROPER, logp
 from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.priors.prior import Prior
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import BETA, TAU, check_parameter, level_structures
 from bayesmeta.tree.parameters import parameters as parameters_of
 from bayesmeta.tree.posterior_draws import SAMPLE, beta_draws, is_posterior
@@ -151,7 +152,10 @@ def densities(
     chosen = list(known) if parameters is None else check_names(parameters, "parameters")
     for label in chosen:
         check_parameter(label, known)
-    return [_densities(known[label], prob) for label in chosen]
+    densities = [_densities(known[label], prob) for label in chosen]
+    if not exact_marginals.is_exact(tree):
+        return densities
+    return [_without_noise(tree, known[label].exact, each, prob) for label, each in zip(chosen, densities, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ class _Parameter:
     reading: Reading
     where: str = ""
     combination: FloatArray | None = None
+    exact: tuple[str, int] | None = None  # variable of /marginals, and the position in it
 
 
 def _coefficients(tree: xr.DataTree, scale: Scale | None) -> Iterator[_Parameter]:
@@ -176,7 +181,8 @@ def _coefficients(tree: xr.DataTree, scale: Scale | None) -> Iterator[_Parameter
         reading = Reading(record, role, own and is_read_elsewhere(record, role))
         centred = np.count_nonzero(weights) > 1
         where = "at the mean of the predictors" if centred else ""
-        yield _Parameter(f"beta[{coef}]", prior, draws @ weights, reading, where, weights)
+        exact = None if centred else ("beta", j)
+        yield _Parameter(f"beta[{coef}]", prior, draws @ weights, reading, where, weights, exact)
 
 
 def _sds(tree: xr.DataTree) -> Iterator[_Parameter]:
@@ -185,7 +191,7 @@ def _sds(tree: xr.DataTree) -> Iterator[_Parameter]:
     levels = zip(level_structures(tree), ModelPriors.from_json(tree.attrs["priors"]).levels, strict=True)
     for level, own in levels:
         for at, (label, prior) in enumerate(zip(own.tau_labels, own.tau, strict=True)):
-            yield _Parameter(label, prior, _draws(posterior, level, at), plain)
+            yield _Parameter(label, prior, _draws(posterior, level, at), plain, exact=(schema.tau(level), at))
 
 
 def _draws(posterior: xr.Dataset, level: str, at: int) -> FloatArray:
@@ -220,6 +226,28 @@ def _densities(each: _Parameter, prob: float) -> Densities:
         where=each.where,
         combination=each.combination,
     )
+
+
+def _without_noise(tree: xr.DataTree, place: tuple[str, int] | None, each: Densities, prob: float) -> Densities:
+    """The same from the exact marginal distribution in the tree, where it has that of the parameter."""
+    own = None if place is None else exact_marginals.statistics(tree, place[0], prob)
+    if place is None or own is None:
+        return each
+    table, (name, at) = group(tree, schema.MARGINALS), place
+    mean, lower, upper = (float(np.ravel(own[part])[at]) for part in ("mean", "lower", "upper"))
+    grid, values = (
+        table[f"{name}_{part}"].transpose(schema.POINT, ...).to_numpy().reshape(table.sizes[schema.POINT], -1)[:, at]
+        for part in ("grid", "density")
+    )
+    if each.reading.response:
+        mean = float(np.ravel(exact_marginals.quantiles(table, name, np.array([0.5])))[at])
+    low = each.x[0] if each.combination is not None else 0.0
+    x = np.linspace(min(low, grid[0]), each.x[-1], 4 * len(each.x))
+    posterior = np.interp(x, grid, values, right=0.0)
+    if each.combination is not None:
+        posterior = np.where(x < grid[0], 0.0, posterior)
+    prior = np.zeros(len(x)) if each.law.name in IMPROPER else np.exp(logp(each.law, x))
+    return replace(each, x=x, prior=prior, posterior=posterior, mean=mean, lower=lower, upper=upper)
 
 
 def density(draws: FloatArray, x: FloatArray, low: float = 0.0, high: float = np.inf) -> FloatArray:

@@ -102,7 +102,7 @@ def leave_one_out(
     ['0.51 [0.34, 0.76]']
     """
     check_boolean(statistics, "statistics")
-    terms = _terms(tree, outcome, term)
+    terms = chosen_terms(tree, outcome, term)
     frame = left_out.leave_one_out(tree, by, prob=prob)
     content = _content(tree, frame, terms, prob, _Heading("Left out", statistics=statistics))
     return _drawn(tree, content, ax, terms, (scale, prob, limits, favours))
@@ -179,7 +179,7 @@ def cumulative(
     ['0.39 [0.12, 1.26]']
     """
     check_boolean(statistics, "statistics")
-    terms = _terms(tree, outcome, term)
+    terms = chosen_terms(tree, outcome, term)
     frame = left_out.cumulative(tree, order, by, prob=prob)
     name = order if isinstance(order, str) else getattr(order, "name", None)
     heading = _Heading("Added", "+ ", texts.heading(str(name or "order")), statistics)
@@ -196,7 +196,7 @@ class _Heading:
     statistics: bool = True
 
 
-def _terms(tree: xr.DataTree, outcome: str | Sequence[str] | None, term: str | None) -> dict[str, str]:
+def chosen_terms(tree: xr.DataTree, outcome: str | Sequence[str] | None, term: str | None) -> dict[str, str]:
     """The coefficient that is drawn, by outcome."""
     spec, frame = spec_from_tree(tree), estimates(tree)
     coefs = frame[frame["kind"] == BETA]

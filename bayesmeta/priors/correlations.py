@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import betaln, xlog1py, xlogy
+from scipy.special import betaln, xlogy
 
 from bayesmeta._typing import FloatArray
+from bayesmeta.priors.closed_forms import beta_form, closed_form
 from bayesmeta.priors.distributions import draws, logp
 from bayesmeta.priors.prior import Prior
 from bayesmeta.structures.base import Law, Structure
@@ -27,14 +28,50 @@ def rho_draws(structure: Structure, dim: int, prior: Prior, n: int, rng: np.rand
     law = structure.lkj(dim, prior.params["eta"])
     if law is None:
         return _matrix_draws(dim, prior.params["eta"], n, rng)
-    return (law.low + (1 - law.low) * rng.beta(law.alpha, law.beta, n))[None]
+    return (law.low + (1 - law.low) * rng.beta(law.alpha, law.beta, n) ** (1 / law.power))[None]
+
+
+def rho_of_normal(structure: Structure, dim: int, prior: Prior, u: FloatArray) -> FloatArray:
+    """Correlations (n_rho, n), pairs in the order of rows, at standard normal coordinates u (n_rho, n) of their prior.
+
+    One correlation through its quantiles; a whole matrix through the partial correlations of a C-vine, which LKJ makes
+    independent beta variables (Lewandowski et al. 2009).
+    """
+    if prior.name != "LKJ":
+        known = closed_form(prior)
+        assert known is not None  # the chart has asked
+        return known.of_normal(u)
+    eta = prior.params["eta"]
+    law = structure.lkj(dim, eta)
+    if law is not None:
+        return beta_form(law.alpha, law.beta, law.low).of_normal(u)
+    return _vine(u, dim, eta)
+
+
+def _vine(u: FloatArray, dim: int, eta: float) -> FloatArray:
+    L = np.zeros((dim, dim, u.shape[1]))
+    left, at = np.ones((dim, u.shape[1])), 0  # squared length of each row that is still to be filled
+    for k in range(dim):
+        L[k, k] = np.sqrt(left[k])
+        a, below = eta + (dim - 2 - k) / 2, dim - 1 - k
+        if below:
+            partial = beta_form(a, a, -1.0).of_normal(u[at : at + below])
+            L[k + 1 :, k] = partial * np.sqrt(left[k + 1 :])
+            left[k + 1 :] *= 1 - partial**2
+            at += below
+    row, col = np.triu_indices(dim, k=1)
+    return np.asarray(np.einsum("ikn,jkn->ijn", L, L)[row, col])
 
 
 def _beta_logp(law: Law, rho: FloatArray) -> FloatArray:
     share = (rho - law.low) / (1 - law.low)
     inside = (share > 0) & (share < 1)
-    u = np.where(inside, share, 0.5)
-    density = xlogy(law.alpha - 1, u) + xlog1py(law.beta - 1, -u) - betaln(law.alpha, law.beta)
+    log_share = np.log(np.where(inside, share, 0.5))
+    log_u = law.power * log_share
+    rest = -np.expm1(log_u)
+    inside &= rest > 0  # a power that rounds to one
+    density = (law.alpha - 1) * log_u + xlogy(law.beta - 1, np.where(inside, rest, 0.5)) - betaln(law.alpha, law.beta)
+    density = density + np.log(law.power) + log_u - log_share
     return np.where(inside, density - np.log(1 - law.low), -np.inf)
 
 

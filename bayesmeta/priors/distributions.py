@@ -1,6 +1,7 @@
-"""Densities and draws of priors, through PyMC's distributions; the only file of the priors that imports PyMC."""
+"""Densities and draws of priors: in closed form where that is known here, else by PyMC, which no other file loads."""
 
 from functools import cache, lru_cache
+from importlib.util import find_spec
 from inspect import signature
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_bayes, check_name, did_you_mean, listing
 from bayesmeta.errors import SpecError
+from bayesmeta.priors.closed_forms import FORMS, closed_form
 from bayesmeta.priors.prior import Prior
 
 OWN = {"LKJ": ("eta",), "LogStudentT": ("nu", "mu", "sigma")}
@@ -16,6 +18,7 @@ POSITIVE = {"eta", "nu", "sigma"}  # parameters of our own distributions that mu
 _TWICE = ((("alpha", "beta"), ("mu", "sigma")),)  # what PyMC takes in silence, following one of them
 ALTERNATIVES = {"Gamma": _TWICE, "InverseGamma": _TWICE, "Beta": (*_TWICE, (("alpha", "beta"), ("mu", "nu")))}
 IMPROPER = ("Flat", "HalfFlat")
+FLAT = Prior("Flat")
 
 
 @cache
@@ -38,6 +41,10 @@ def check(prior: Prior) -> None:
     """Raise SpecError unless the prior is a known distribution with parameters that it can have."""
     if prior.name in OWN:
         return _check_own(prior)
+    if prior == FLAT or closed_form(prior) is not None:
+        return None
+    if prior.name in FORMS and not has_pymc():
+        raise SpecError(f"prior {prior!r} is not a valid distribution: it takes {_takes(prior.name)}")
     if prior.name not in families():
         raise SpecError(_unknown(prior))
     known = [p.name for p in signature(families()[prior.name].dist).parameters.values() if p.kind in (1, 3)]
@@ -56,6 +63,17 @@ def check(prior: Prior) -> None:
         logp(prior, np.array([0.5]))
     except (ValueError, TypeError, AssertionError) as error:
         raise SpecError(f"prior {prior!r} is not a valid distribution: {str(error).splitlines()[0]}") from None
+
+
+def has_pymc() -> bool:
+    """Whether PyMC is installed, whose distributions are all there are and whose checks say most."""
+    return find_spec("pymc") is not None
+
+
+def _takes(name: str) -> str:
+    """The parameters of a distribution in closed form."""
+    ways = [listing(parameters) for parameters, _ in FORMS[name]]
+    return f"{', or '.join(ways)}; scales and shapes are positive, and lower is less than upper"
 
 
 def _check_own(prior: Prior) -> None:
@@ -143,8 +161,10 @@ def logp(prior: Prior, x: Any) -> FloatArray:
     >>> logp(Prior("HalfNormal", sigma=1.0), [-1.0, 0.0]).round(4)
     array([   -inf, -0.2258])
     """
-    values = np.asarray(x, dtype=float)
+    values, known = np.asarray(x, dtype=float), closed_form(prior)
     with np.errstate(all="ignore"):
+        if known is not None or prior == FLAT:
+            return np.zeros(values.shape) if known is None else np.asarray(known.logpdf(values))
         return np.asarray(_compiled(prior)(values.ravel()), dtype=float).reshape(values.shape)
 
 
@@ -156,7 +176,9 @@ def draws(prior: Prior, size: int | tuple[int, ...], rng: np.random.Generator) -
     """
     if prior.name in IMPROPER:
         raise SpecError(f"{prior.name} is improper and cannot be drawn from\n  use a proper prior, such as Normal")
-    shape = tuple(map(int, np.atleast_1d(size)))
+    shape, known = tuple(map(int, np.atleast_1d(size))), closed_form(prior)
+    if known is not None:
+        return known.of_normal(rng.standard_normal(shape))
     import pymc as pm
 
     return np.asarray(pm.draw(dist(prior, shape=shape), random_seed=rng, mode=_plain_mode()), dtype=float)

@@ -13,6 +13,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_name
+from bayesmeta.bayes.engines import CHAINS
 from bayesmeta.bayes.sample import sample
 from bayesmeta.bayes.waiting import several
 from bayesmeta.errors import BayesmetaError, SpecError
@@ -56,8 +57,8 @@ class ReportOptions:
     model: str | None = None
     method: str | None = None
     draws: int = 1000
-    tune: int = 1000
-    chains: int = 4
+    tune: int | None = None
+    chains: int | None = None
     seed: int = 1
     bayes: bool = True
     sensitivity: bool | None = None
@@ -75,7 +76,8 @@ class ReportOptions:
     @property
     def sampler(self) -> dict[str, Any]:
         """Settings of `bm.sample`."""
-        return {"draws": self.draws, "tune": self.tune, "chains": self.chains, "random_seed": self.seed}
+        chains = {name: value for name in ("tune", "chains") if (value := getattr(self, name)) is not None}
+        return {"draws": self.draws, **chains, "random_seed": self.seed}
 
     def arguments(self) -> list[str]:
         """As they are typed on the command line, those that are not the default."""
@@ -195,9 +197,9 @@ def saved_posteriors(path: Path) -> list[xr.DataTree]:
 def _as_asked(tree: xr.DataTree, spec: Spec, priors: Priors | None, options: ReportOptions) -> bool:
     """Whether a posterior is of this specification, with these priors, draws and seed."""
     attributes = {**spec_attrs(spec), "priors": resolve(spec, priors).to_json(), "seed": str(options.seed)}
-    attributes |= {"tune": str(options.tune)}
+    attributes |= {} if options.tune is None else {"tune": str(options.tune)}
     sizes = group(tree, schema.POSTERIOR).sizes
-    as_long = (sizes[schema.DRAW], sizes[schema.CHAIN]) == (options.draws, options.chains)
+    as_long = (sizes[schema.DRAW], sizes[schema.CHAIN]) == (options.draws, options.chains or CHAINS)
     return as_long and all(tree.attrs.get(name) == value for name, value in attributes.items())
 
 

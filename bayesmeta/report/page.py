@@ -12,9 +12,11 @@ from bayesmeta.report.chapters import Chapter
 from bayesmeta.report.pictures import Drawing, pictures
 from bayesmeta.report.sections import drawings as d
 from bayesmeta.report.sections import results
+from bayesmeta.report.sections.asymmetry_section import asymmetry
 from bayesmeta.report.sections.chain_plots import of_chains
 from bayesmeta.report.sections.data import data_table
 from bayesmeta.report.sections.diagnostics import diagnostics
+from bayesmeta.report.sections.left_out_rows import diagnostics_of, influence_section
 from bayesmeta.report.sections.manuscript import manuscript
 from bayesmeta.report.sections.model import equations, facts, levels, of_tree
 from bayesmeta.report.sections.opening import findings
@@ -90,6 +92,8 @@ def chapter_sections(
     diagnosed = tuple(block for name, tree in trees.items() for block in diagnostics(tree, name))
     shown, others = d.drawings(trees, prob)
     open_, folded = ([], [*shown, *others]) if short else (shown, others)
+    influential = diagnostics_of(trees)
+    influence = influence_section(trees, influential, short)
     return (
         Section("Estimates", results.estimates(trees, prob)),
         Section("Heterogeneity", results.heterogeneity(trees, prob)),
@@ -99,8 +103,10 @@ def chapter_sections(
         replace(_specification(chapter, first), folded=True),
         Section("Data", _data(chapter, first, seen), folded=True),
         Section("More pictures" if open_ else "Pictures", _drawn([*folded, *checks]), folded=True),
+        *([influence] if influence is not None else []),
+        *asymmetry(trees, prob, short),
         Section("Convergence", (*diagnosed, *_drawn(chains), *_no_priors(chapter, bool(bayes))), folded=True),
-        manuscript(trees, prob),
+        manuscript(trees, prob, influential),
     )
 
 

@@ -12,6 +12,8 @@ from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import REGISTER as REGISTER
 from bayesmeta.structures.base import Structure as Structure
 from bayesmeta.structures.base import register as register
+from bayesmeta.structures.continuous_time import CAR1 as CAR1
+from bayesmeta.structures.continuous_time import HetCAR1 as HetCAR1
 from bayesmeta.structures.correlated import AR1 as AR1
 from bayesmeta.structures.correlated import CompoundSymmetry as CompoundSymmetry
 from bayesmeta.structures.correlated import HetAR1 as HetAR1
@@ -25,11 +27,13 @@ from bayesmeta.structures.unstructured import Unstructured as Unstructured
 
 __all__ = [
     "AR1",
+    "CAR1",
     "REGISTER",
     "CompoundSymmetry",
     "Diagonal",
     "Fixed",
     "HetAR1",
+    "HetCAR1",
     "HetCompoundSymmetry",
     "Identity",
     "KnownCorrelation",
@@ -73,8 +77,8 @@ def resolve(structure: str | Structure) -> Structure:
         return structure
     family = REGISTER[check_choice(structure, REGISTER, "structure", lambda name: REGISTER[name].synonyms)]
     if family.arguments:
-        call = f"bm.structures.{family.__name__}({', '.join(family.arguments)})"
-        raise SpecError(f"structure '{structure}' needs a {listing(family.arguments)}: {call}")
+        call = f"bm.structures.{family.__name__}({family.call or ', '.join(family.arguments)})"
+        raise SpecError(f"structure '{structure}' needs a {family.arguments[0]}: {call}")
     return family()
 
 
@@ -111,7 +115,8 @@ def from_json(value: str | dict[str, Any]) -> Structure:
             f"unknown structure {shown(name)}{did_you_mean(str(name), REGISTER)}\n  known: {listing(REGISTER, 20)}; "
             "one of your own must be registered before a result that has it is read"
         )
-    check_keys(arguments, REGISTER[name].arguments, f"structure '{name}'", REGISTER[name].arguments)
+    needed = [argument for argument in REGISTER[name].arguments if argument not in REGISTER[name].optional]
+    check_keys(arguments, REGISTER[name].arguments, f"structure '{name}'", needed)
     return REGISTER[name](**arguments)
 
 

@@ -59,11 +59,12 @@ def over_data_sets(constant: np.ndarray, xi: Any) -> np.ndarray:
 
 
 class Law(NamedTuple):
-    """Distribution of a correlation: (rho - low) / (1 - low) ~ Beta(alpha, beta)."""
+    """Distribution of a correlation: ((rho - low) / (1 - low))^power ~ Beta(alpha, beta)."""
 
     low: float
     alpha: float
     beta: float
+    power: float = 1.0
 
 
 class Structure(ABC):
@@ -77,6 +78,10 @@ class Structure(ABC):
     phrase : what random effects of this family have, in a sentence of a paper: "an unstructured covariance matrix"; by
         default made from the meaning.
     arguments : of the constructor, such as a matrix; a family without any can be named by its name alone.
+    optional : those of them that may be left out. call : the arguments of an example.
+    own_parameters : whether trees and tables have its SDs and its correlation as they are, as for a family over many
+        effects, instead of those of every effect and pair.
+    stationary : whether the family says how an effect at any other position than those of the data is distributed.
     unrestricted : whether it holds every covariance matrix.
     uncorrelated : whether all correlations are zero.
     any_order : whether it stays the same family when the effects change places.
@@ -90,12 +95,22 @@ class Structure(ABC):
     meaning: ClassVar[str] = ""
     phrase: ClassVar[str] = ""
     arguments: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ()
+    call: ClassVar[str] = ""
+    own_parameters: ClassVar[bool] = False
+    stationary: ClassVar[bool] = False
     unrestricted: ClassVar[bool] = False
     uncorrelated: ClassVar[bool] = False
     any_order: ClassVar[bool] = False
     loses_effects: ClassVar[bool] = False
     pair: ClassVar[Literal["", "any", "equal"]] = ""
     members: "ClassVar[tuple[type[Structure], ...]]" = ()
+    time: str | None = None  # column whose distinct values are the effects; None where formulas name them
+    positions: np.ndarray | None = None  # of the effects, where the family asks for them
+
+    def placed(self, positions: np.ndarray) -> "Structure":
+        """The same family over effects at these increasing positions, for one that asks for a column `time`."""
+        return self
 
     @abstractmethod
     def n_tau(self, dim: int) -> int:
@@ -112,6 +127,10 @@ class Structure(ABC):
     @abstractmethod
     def decompose(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """tau (n_tau,) and rho (n_rho,) of a member of the family; of a singular one, rho a little inside its range."""
+
+    def own_rho(self, psi: np.ndarray) -> float:
+        """The one correlation of a member, NaN where no two SDs are positive; of a family with `own_parameters`."""
+        raise NotImplementedError
 
     def lkj(self, dim: int, eta: float) -> Law | None:
         """The LKJ(eta) density of correlation matrices restricted to this family; None where it is the whole density.

@@ -17,6 +17,7 @@ from bayesmeta.errors import DataError
 from bayesmeta.inference.estimates import on_scale
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.reference import Reference
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import BETA, level_structures
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
 from bayesmeta.tree.response import EFFECT, PER_UNIT, Scale, has_predictors, label_of, measure_of, roles
@@ -114,12 +115,14 @@ class Coefficients:
         """On which side of no effect a posterior lies, in words such as P(OR < 1)."""
         record, of_coef = measure_of(self.tree), roles(self.tree)
         words = []
-        for draws, role in zip(beta_draws(self.tree).T, of_coef.values(), strict=True):
+        exact = exact_marginals.is_exact(self.tree)
+        for j, (draws, role) in enumerate(zip(beta_draws(self.tree).T, of_coef.values(), strict=True)):
             null = record.null if role == EFFECT else 0.0
             if null is None:
                 words.append("")
                 continue
-            below = float((draws < null).mean())
+            below = exact_marginals.probability_below(self.tree, "beta", j, null) if exact else (draws < null).mean()
+            below = float(below)
             share, side = max((below, "<"), (1 - below, ">"))
             at_one = record.is_ratio and role in (EFFECT, PER_UNIT)
             name, value = (f"{record.short_label_of(True)} ", "1") if at_one else ("", f"{null:g}")

@@ -1,6 +1,8 @@
 """Text for a paper: what was done and what came of it, in paragraphs with references, from a results tree alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from textwrap import fill
 
@@ -11,10 +13,12 @@ from bayesmeta.display import remarks
 from bayesmeta.display.escapes import for_latex, for_markdown
 from bayesmeta.display.tables import page_width
 from bayesmeta.inference.reference import Vcov
+from bayesmeta.summaries.influence_table import check_diagnostics, influence_examined, influence_found
 from bayesmeta.summaries.paper_methods import methods_paragraphs
 from bayesmeta.summaries.paper_numbers import numbers_of
 from bayesmeta.summaries.paper_results import results_paragraphs
 from bayesmeta.summaries.references import Bibliography
+from bayesmeta.summaries.small_study_words import small_study_sentences
 from bayesmeta.tree.response import Scale
 from bayesmeta.tree.specification import reading_once
 
@@ -28,6 +32,8 @@ def methods_text(
     scale: Scale | None = None,
     vcov: Vcov | None = None,
     df: str | None = None,
+    small_study: xr.Dataset | Sequence[xr.Dataset] | None = None,
+    influence: xr.Dataset | None = None,
 ) -> "MethodsText":
     """Paragraphs for the methods and the results section of a paper, with the references that they cite.
 
@@ -42,6 +48,11 @@ def methods_text(
         ratios of log odds ratios. By default the latter, where the measure has one.
     vcov, df : optional
         Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`.
+    small_study : Dataset or sequence of Dataset, optional
+        Results of `bm.small_study` that the paper reports, such as `bm.small_study.egger(tree)`: each has a sentence in
+        both sections.
+    influence : Dataset, optional
+        What `bm.influence` returned for this tree, to say how it was looked for, and what it found.
 
     Returns
     -------
@@ -53,8 +64,8 @@ def methods_text(
     Raises
     ------
     SpecError
-        When `tree` is not a results tree with estimates, `prob` is not a probability, or the measure of the model is
-        not read on another scale.
+        When `tree` is not a results tree with estimates, `prob` is not a probability, the measure of the model is not
+        read on another scale, or `small_study` holds anything else.
 
     See Also
     --------
@@ -79,7 +90,14 @@ def methods_text(
     prob = check_probability(prob)
     with reading_once():
         about, cite = numbers_of(tree, prob, scale, {"vcov": vcov, "df": df}), Bibliography()
-        methods, results = methods_paragraphs(about, cite), results_paragraphs(about)
+        results, further = results_paragraphs(about), None
+        if influence is not None:
+            table = check_diagnostics(influence)
+            results.append(influence_found(table))
+            further = partial(influence_examined, table)
+        methods = methods_paragraphs(about, cite, further)
+        asked, told = small_study_sentences(about, small_study, cite)
+        methods, results = [*methods, *_paragraph(asked)], [*results, *_paragraph(told)]
         return MethodsText(
             methods=_BREAK.join(methods),
             results=_BREAK.join(results),
@@ -181,6 +199,10 @@ class MethodsText:
                 ]
             blocks += texts
         return _BREAK.join(blocks)
+
+
+def _paragraph(sentences: Sequence[str]) -> list[str]:
+    return [" ".join(sentences)] if sentences else []
 
 
 def _marks(title: str, n: int) -> list[str]:

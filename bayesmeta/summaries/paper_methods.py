@@ -1,6 +1,6 @@
 """The methods section of a paper in sentences: data, model, estimation or priors, intervals, and software."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -16,16 +16,23 @@ from bayesmeta.priors.in_words import in_words
 from bayesmeta.summaries import references as ref
 from bayesmeta.summaries.paper_numbers import Numbers
 from bayesmeta.summaries.references import Bibliography
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.specification import group
 
 _MOST = 6  # names that a sentence lists
 
 
-def methods_paragraphs(about: Numbers, cite: Bibliography) -> list[str]:
-    """The paragraphs, which cite in their order."""
+def methods_paragraphs(
+    about: Numbers, cite: Bibliography, further: Callable[[Bibliography], str] | None = None
+) -> list[str]:
+    """The paragraphs, which cite in their order.
+
+    further : makes a sentence about what else was done.
+    """
     model = [_model(about, cite), *_random_part(about), _sampling(about), *_left_out(about)]
     how = [*(_posterior(about, cite) if about.bayes else _intervals(about, cite)), *_heterogeneity(about, cite)]
-    return [" ".join(model), " ".join([*how, *_prediction(about, cite), *_scale(about), _software(about)])]
+    how += [*_prediction(about, cite), *_scale(about), *([] if further is None else [further(cite)])]
+    return [" ".join(model), " ".join([*how, _software(about)])]
 
 
 def _model(about: Numbers, cite: Bibliography) -> str:
@@ -99,6 +106,8 @@ def _level(about: Numbers, level: Level) -> str:
     if level.effects == about.spec.outcomes:
         place = about.between(level.name)
         return f"True effects on the {level.dim} outcomes were assumed to vary {place} normally, with {structure}."
+    if level.structure.time is not None:
+        return f"{groups} had a random effect at every time ({level.structure.time}), normal with {structure}."
     if level.dim == 1:
         return f"{groups} had a normally distributed random effect ({effects})."
     return f"{groups} had {level.dim} normally distributed random effects ({effects}) with {structure}."
@@ -115,6 +124,9 @@ def _correlated(about: Numbers) -> bool:
 def _sampling(about: Numbers) -> str:
     known = "variances and covariances" if _correlated(about) else "variances"
     offset = f"; the offset {about.tree.attrs['offset']} was subtracted" if about.tree.attrs["offset"] else ""
+    if about.spec.S_assumed:
+        words = str(about.spec.S_assumed["words"])
+        return f"The sampling variances were taken as known{offset}; {words}."
     return f"The sampling {known} were taken as known{offset}."
 
 
@@ -230,11 +242,25 @@ def _plural(label: str) -> str:
     return f"{head}s{of}{tail}"
 
 
+_ENGINES = {
+    "quadrature": ("numerical quadrature", ref.TRAPEZOID),
+    "importance": ("importance sampling from a mixture of t distributions", ref.MIXTURES),
+}
+
+
 def _posterior(about: Numbers, cite: Bibliography) -> Iterator[str]:
     """Priors, sampling, and what is reported of the draws."""
     yield _priors(about, cite)
     sizes, attrs = group(about.tree, schema.POSTERIOR).sizes, about.tree.attrs
     chains, draws = sizes[schema.CHAIN], sizes[schema.DRAW]
+    if exact_marginals.is_exact(about.tree):
+        how, source = _ENGINES[attrs["sampler"]]
+        yield (
+            f"The posterior was computed without Markov chains: random effects and coefficients were integrated out "
+            f"analytically, the SDs and correlations between groups by {how}{cite.cite(source)}."
+        )
+        yield f"We report posterior means with equal-tailed {percent(about.prob)} credible intervals (CrI)."
+        return
     tuned = f" after {int(attrs['tune']):,} for tuning" if str(attrs.get("tune", "")).isdecimal() else ""
     yield (
         f"We drew from the posterior by Hamiltonian Monte Carlo (No-U-Turn sampler{cite.cite(ref.NUTS)}, "

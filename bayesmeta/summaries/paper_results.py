@@ -159,7 +159,8 @@ def _several_effects(about: Numbers, level: Level, rows: pd.DataFrame, place: st
     shown = to_print(rows[rows["kind"] != PSI], [about.tree])
     mean = "posterior mean of the " * about.bayes
     many = level.dim > MOST_EFFECTS
-    for kind, words in ((TAU, "standard deviation τ"), (RHO, "correlation")):
+    own_rho = "correlation over one unit of time" if level.structure.own_parameters else "correlation"
+    for kind, words in ((TAU, "standard deviation τ"), (RHO, own_rho)):
         own = [(label, row) for label, row in _each(rows[rows["kind"] == kind]) if label in shown]
         own = [(label, row) for label, row in own if np.isfinite(row["estimate"])]
         if not own or (kind == RHO and level.structure.uncorrelated):
@@ -168,12 +169,15 @@ def _several_effects(about: Numbers, level: Level, rows: pd.DataFrame, place: st
         items = []
         for i, (_, row) in enumerate(own[:1] if every else own):
             text = _size(about, row, first=i == 0) if kind == TAU else _correlation(about, row, first=i == 0)
-            items.append(text + (every or f" for {str(row['term']).replace('~', ' and ')}"))
+            whose = f" for {str(row['term']).replace('~', ' and ')}" if row["term"] else ""
+            items.append(text + (every or whose))
         yield f"The {mean}{words} {place} was {together(items)}."
 
 
 def _every(level: Level, kind: str, rows: list[tuple[str, pd.Series]], shared: bool) -> str:
     """What one number stands for, where all effects or pairs have the same; "" where each has its own."""
+    if level.structure.own_parameters and kind == RHO:
+        return ""
     free = level.structure.n_tau(level.dim) if kind == TAU else level.structure.n_rho(level.dim)
     values = [float(row["estimate"]) for _, row in rows]
     if not shared and (free > 1 or len(rows) == 1 or not np.allclose(values, values[0], rtol=1e-9, atol=0)):

@@ -57,10 +57,19 @@ PUSTEJOVSKY_TIPTON = (
     "Pustejovsky JE, Tipton E (2018). Small-sample methods for cluster-robust variance estimation and hypothesis "
     "testing in fixed effects models. Journal of Business & Economic Statistics 36:672-683."
 )
+VIECHTBAUER_CHEUNG = (
+    "Viechtbauer W, Cheung MWL (2010). Outlier and influence diagnostics for meta-analysis. Research Synthesis Methods "
+    "1:112-125."
+)
+MIXTURES = (
+    "Cappe O, Douc R, Guillin A, Marin JM, Robert CP (2008). Adaptive importance sampling in general mixture classes. "
+    "Statistics and Computing 18:447-459."
+)
 NUTS = (
     "Hoffman MD, Gelman A (2014). The No-U-Turn Sampler: adaptively setting path lengths in Hamiltonian Monte Carlo. "
     "Journal of Machine Learning Research 15:1593-1623."
 )
+TRAPEZOID = "Trefethen LN, Weideman JAC (2014). The exponentially convergent trapezoidal rule. SIAM Review 56:385-458."
 CHAINS = (
     "Vehtari A, Gelman A, Simpson D, Carpenter B, Bürkner PC (2021). Rank-normalization, folding, and localization: an "
     "improved R-hat for assessing convergence of MCMC. Bayesian Analysis 16:667-718."

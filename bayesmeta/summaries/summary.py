@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -22,10 +21,10 @@ from bayesmeta.summaries.coefficients import Coefficients
 from bayesmeta.summaries.fit_remarks import criteria, moderators_and_fit
 from bayesmeta.summaries.paper_notes import as_rows_are_called, interval_name, measured, reading_notes, row_label
 from bayesmeta.summaries.variation import tests, variances_table
-from bayesmeta.tree.parameters import RHO, TAU, TAU2, effects, level_structures, parameters
-from bayesmeta.tree.posterior_draws import is_posterior, summarised, tau_draws, unless_constant
+from bayesmeta.tree.parameters import RHO, TAU, TAU2, covariances, effects, level_structures, parameters
+from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Scale, measure_of, on_response
-from bayesmeta.tree.specification import group, reading_once
+from bayesmeta.tree.specification import group, reading_once, spec_from_tree
 
 _LONGEST_HEADING = 14
 
@@ -115,12 +114,16 @@ class Summary(Page):
         """Between-group part over (level, effect): `tau` or `variance`, se, lower, upper, and correlations.
 
         The columns `rho[effect]` hold the lower triangle of every level's correlations and NaN elsewhere; there are
-        none where every level has one effect.
+        none where every level has one effect. The correlation over one unit of time stands in a column `rho`, and the
+        effect of an SD that all times share is "".
         """
         rows = self.table[self.table["kind"] == TAU].rename(columns={"term": "effect", "estimate": "tau"})
         frame = rows.set_index(["level", "effect"])[["tau", "se", "lower", "upper"]].astype(float)
         for level, effect, other, rho in self._correlations():
             frame.loc[(level, effect), f"rho[{other}]"] = rho
+        for level in self._with_own_parameters:
+            own = frame.index.get_level_values("level") == level
+            frame.loc[own, RHO] = float(self.table["estimate"][f"{RHO}[{level}]"])
         if not self.variances:
             return frame
         if is_posterior(self.tree):
@@ -179,6 +182,8 @@ class Summary(Page):
             head.append(("Psi", remarks.structure(tree)))
         levels = bool(tree.attrs["random"] or tree.attrs["groups"])
         head.append(("Data", remarks.counts(tree) if levels else remarks.observations(tree)))
+        if assumed := spec_from_tree(tree).S_assumed:
+            head.append(("Errors", str(assumed["words"])))
         if record.name != "generic":
             head.append(("Measure", record.label))
         if self.used is not None:
@@ -196,8 +201,11 @@ class Summary(Page):
         few, many = self._level, self._large_level
         of = f"{percent(self.prob)} intervals{'' if is_posterior(self.tree) else ', Wald'}"
         title = f"Between-group {'variances' if self.variances else 'standard deviations'}"
+        own = self._with_own_parameters
         return [
-            few(level, part, size, f"{title}, {level} ({of})") if len(part) <= MOST_EFFECTS else many(level, part, size)
+            many(level, part, size)
+            if len(part) > MOST_EFFECTS and level not in own
+            else (self._own_level if level in own else few)(level, part, size, f"{title}, {level} ({of})")
             for level, part in parts.items()
         ]
 
@@ -231,13 +239,27 @@ class Summary(Page):
         return Table(title, (size, self._spread, "lower", "upper", *correlations), tuple(rows))
 
     @property
+    def _with_own_parameters(self) -> list[str]:
+        """Levels with an SD and a correlation of their own instead of those of effects and pairs."""
+        return [level for level, structure in level_structures(self.tree).items() if structure.own_parameters]
+
+    def _own_level(self, level: str, frame: pd.DataFrame, size: str, title: str) -> Table:
+        names = {effect: f"[{level}, {effect}]" if effect else f"[{level}]" for effect in frame.index}
+        kind = TAU2 if self.variances else TAU
+        rows = [(f"{kind}{name}", *_cells(frame.loc[effect], size)) for effect, name in names.items()]
+        label = f"{RHO}[{level}]"
+        rho: pd.Series = self.table.T[label]
+        rows.append((label, *_cells(rho.rename({"estimate": size}), size)))
+        return Table(title, (size, self._spread, "lower", "upper"), tuple(rows))
+
+    @property
     def _spread(self) -> str:
         return "sd" if is_posterior(self.tree) else "se"
 
     def _variances(self) -> FloatArray:
         """Mean, SD and interval of every variance of a posterior; the mean is not the square of the mean SD."""
-        draws = np.concatenate([tau_draws(self.tree, level) for level in level_structures(self.tree)], axis=1) ** 2
-        return np.column_stack([*unless_constant(summarised(draws, self.prob), draws.mean(0)).values()])
+        frame = covariances(self.tree, self.prob)
+        return frame.loc[frame.index.str.startswith(TAU2), ["estimate", "se", "lower", "upper"]].to_numpy(float)
 
     def _variance_errors(self, by_tau: pd.Series) -> FloatArray:
         """Standard errors of the variances of all levels; trees of earlier versions have only those of the SDs."""

@@ -20,9 +20,11 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, check_probability, listing, shown
 from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import Structure
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.posterior_draws import (
     beta_draws,
     is_posterior,
+    own_draws,
     psi_draws,
     rho_draws,
     summarised,
@@ -48,7 +50,8 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     Returns
     -------
     DataFrame indexed by labels such as `beta[ablat]`, `tau[district, Intercept]`, `rho[unit, PD~AL]`. Its columns are
-    `kind` ("beta", "tau" or "rho"), `level` ("" for beta), `term` (coefficient, effect or pair of effects), `estimate`,
+    `kind` ("beta", "tau" or "rho"), `level` ("" for beta), `term` (coefficient, effect or pair of effects; "" for the
+    SD and the correlation of a whole level, as `tau[study]` of structure car1), `estimate`,
     `se`, `lower` and `upper`. SEs of SDs and correlations follow from those of the free parameters by the delta method,
     and their Wald intervals are symmetric in log tau and atanh rho (Pinheiro and Bates 2000, section 2.4.3). Both are
     NaN for what the structure holds constant, at a boundary, and where the method gives no SE; so is the interval of
@@ -154,18 +157,45 @@ def _labelled(records: Sequence[tuple[object, ...]]) -> pd.DataFrame:
 
 
 def _label(kind: object, level: object, term: object) -> str:
-    return f"{kind}[{level}, {term}]" if level else f"{kind}[{term}]"
+    return f"{kind}[{', '.join(str(part) for part in (level, term) if part)}]"
 
 
 def _of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
     """The rows of a posterior, which are those of a fit."""
     coef = [str(label) for label in group(tree, schema.POSTERIOR)[schema.COEF].values]
-    yield from _rows(BETA, "", coef, summarised(beta_draws(tree), prob))
-    for level in level_structures(tree):
-        labels, tau, rho = effects(tree, level), tau_draws(tree, level), rho_draws(tree, level)
+    exact = exact_marginals.statistics(tree, "beta", prob)
+    yield from _rows(BETA, "", coef, summarised(beta_draws(tree), prob) if exact is None else exact)
+    for level, structure in level_structures(tree).items():
+        labels = effects(tree, level)
+        if structure.own_parameters:
+            yield from _rows(TAU, level, _sds(structure, labels), _own(tree, level, TAU, prob))
+            yield from _rows(RHO, level, [""], _own(tree, level, RHO, prob))
+            continue
+        tau, rho = tau_draws(tree, level), rho_draws(tree, level)
         pairs = [f"{a}~{b}" for a, b in combinations(labels, 2)]
-        yield from _rows(TAU, level, labels, unless_constant(summarised(tau, prob), tau.mean(0)))
-        yield from _rows(RHO, level, pairs, unless_constant(summarised(rho, prob), 1.0))
+        sds = exact_marginals.of_sds(tree, level, structure, len(labels), prob)
+        yield from _rows(TAU, level, labels, sds or unless_constant(summarised(tau, prob), tau.mean(0)))
+        correlations = unless_constant(summarised(rho, prob), 1.0)
+        for at, own in exact_marginals.of_correlations(tree, level, structure, len(labels), prob).items():
+            for name, value in own.items():
+                correlations[name][at] = value
+        yield from _rows(RHO, level, pairs, correlations)
+
+
+def _own(tree: xr.DataTree, level: str, kind: str, prob: float) -> dict[str, FloatArray]:
+    """Statistics of the SDs, or of the correlation, of a level with parameters of its own."""
+    name = schema.tau(level) if kind == TAU else schema.rho(level)
+    exact = exact_marginals.statistics(tree, name, prob)
+    return (
+        {key: np.ravel(values) for key, values in exact.items()}
+        if exact
+        else summarised(own_draws(tree, level, kind), prob)
+    )
+
+
+def _sds(structure: Structure, labels: Sequence[str]) -> Sequence[str]:
+    """The terms of the SDs of a level with parameters of its own: its effects, or "" for one SD of all."""
+    return labels if structure.n_tau(len(labels)) > 1 else [""]
 
 
 def _rows(
@@ -177,11 +207,19 @@ def _rows(
 
 def _psi_of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
     """The rows of `covariances` of a posterior."""
-    for level in level_structures(tree):
+    for level, structure in level_structures(tree).items():
         labels, psi = effects(tree, level), psi_draws(tree, level)
+        exact = exact_marginals.statistics(tree, schema.psi(level), prob)
+        if structure.own_parameters:
+            terms = _sds(structure, labels)
+            at = np.arange(len(terms))
+            variances = {name: values[at, at] for name, values in exact.items()} if exact else None
+            yield from _rows(TAU2, level, terms, variances or summarised(own_draws(tree, level, TAU) ** 2, prob))
+            continue
         for i, j in _lower(len(labels)):
             size = psi[:, i, i].mean() if i == j else np.sqrt(psi[:, i, i] * psi[:, j, j]).mean()
-            statistics = unless_constant(summarised(psi[:, i, j][:, None], prob), size)
+            own = {name: values[i, j][None] for name, values in exact.items()} if exact else None
+            statistics = unless_constant(own or summarised(psi[:, i, j][:, None], prob), size)
             yield (*_entry(level, labels, i, j), *(float(values[0]) for values in statistics.values()))
 
 
@@ -190,11 +228,16 @@ def _psi(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
     estimate, errors = group(tree, schema.ESTIMATE), _standard_errors(tree, of_psi=True)
     rows = [row for row in _between(tree, z, errors) if row[0] == TAU]
     bounds = {row[1:3]: np.array(row[5:], dtype=float) ** 2 for row in rows}
-    for level in level_structures(tree):
+    for level, structure in level_structures(tree).items():
         labels, psi = effects(tree, level), estimate[schema.psi(level)].to_numpy()
         stored = (
             np.atleast_1d(estimate[schema.tau2_se(level)].to_numpy()) if schema.tau2_se(level) in estimate else None
         )
+        if structure.own_parameters:
+            for i, term in enumerate(_sds(structure, labels)):
+                se = np.nan if stored is None else stored[i]
+                yield TAU2, level, term, psi[i, i], se, *bounds[level, term]
+            continue
         for i, j in _lower(len(labels)):
             se = errors[level].psi[i, j]
             if i != j:
@@ -222,12 +265,17 @@ def _fixed(tree: xr.DataTree, z: float) -> Iterator[tuple[object, ...]]:
 
 def _between(tree: xr.DataTree, z: float, errors: Mapping[str, "_Errors"]) -> Iterator[tuple[object, ...]]:
     estimate = group(tree, schema.ESTIMATE)
+    structures = level_structures(tree)
     for level, own in errors.items():
-        labels = effects(tree, level)
+        labels, structure = effects(tree, level), structures[level]
+        labels = list(_sds(structure, labels)) if structure.own_parameters else labels
         taus = np.atleast_1d(estimate[schema.tau(level)].to_numpy())
-        for effect, tau, se in zip(labels, taus, own.tau, strict=True):
+        for effect, tau, se in zip(labels, taus, own.tau[: len(labels)], strict=True):
             ratio = np.exp(z * se / tau) if se < tau else np.nan
             yield TAU, level, effect, tau, se, tau / ratio, tau * ratio
+        if structure.own_parameters:
+            yield RHO, level, "", *_own_rho(structure, float(estimate[schema.rho(level)]), own.rho, z)
+            continue
         place = {f"{a}~{b}": (i, j) for i, a in enumerate(labels) for j, b in enumerate(labels)}
         if schema.rho(level) not in estimate:
             continue
@@ -235,6 +283,23 @@ def _between(tree: xr.DataTree, z: float, errors: Mapping[str, "_Errors"]) -> It
             se = own.rho[place[str(pair)]]
             centre, half = (np.arctanh(rho), z * se / (1 - rho**2)) if abs(rho) < 1 else (np.nan, np.nan)
             yield RHO, level, str(pair), rho, se, np.tanh(centre - half), np.tanh(centre + half)
+
+
+def _own_rho(structure: Structure, rho: float, errors: FloatArray, z: float) -> tuple[float, ...]:
+    """A correlation over one unit of time, its SE, and an interval that is symmetric in log(-log rho).
+
+    So the interval is the same in any unit of time. errors : SEs of all pairs.
+    """
+    assert structure.positions is not None
+    lag = np.abs(np.subtract.outer(structure.positions, structure.positions))
+    lag[np.isnan(errors)] = 0.0
+    known = np.unravel_index(np.argmin(np.where(lag > 0, lag, np.inf)), lag.shape)
+    if not (0 < rho < 1 and lag[known] > 0):
+        return rho, np.nan, np.nan, np.nan
+    se = float(errors[known] * rho ** (1 - lag[known]) / lag[known])
+    decay = -np.log(rho)
+    half = z * se / (rho * decay)
+    return rho, se, float(np.exp(-decay * np.exp(half))), float(np.exp(-decay * np.exp(-half)))
 
 
 def free_of_levels(tree: xr.DataTree) -> dict[str, slice]:

@@ -45,6 +45,12 @@ def rho_draws(tree: xr.DataTree, level: str) -> FloatArray:
     return correlations(psi_draws(tree, level))
 
 
+def own_draws(tree: xr.DataTree, level: str, kind: str) -> FloatArray:
+    """(B, 1 or a) draws of the SDs ("tau"), or of the correlation ("rho"), that a level has as parameters."""
+    values = group(tree, schema.POSTERIOR)[f"{kind}_{level}"].transpose(*SAMPLE, ...).to_numpy().astype(float)
+    return values.reshape(values.shape[0] * values.shape[1], -1)
+
+
 def correlations(psi: FloatArray) -> FloatArray:
     """(B, pairs) correlations of covariance matrices (B, a, a)."""
     sd = np.sqrt(np.diagonal(psi, axis1=1, axis2=2))
@@ -57,7 +63,7 @@ def b_draws(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
     """(B, groups, a) random effects of every level, outer to inner.
 
     A tree that would have been too large holds a seed in their place, with which they are drawn again given the draws
-    of beta and Psi, the same each time.
+    of beta and Psi, the same each time. NaN at times that a group does not have.
     """
     posterior = group(tree, schema.POSTERIOR)
     effects = group(tree, schema.RANDOM_EFFECTS) if schema.RANDOM_EFFECTS in tree.children else xr.Dataset()
@@ -66,7 +72,8 @@ def b_draws(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
             raise SpecError(f"this tree holds neither the random effects nor {_SEED}, from which to draw them again")
         psi = [psi_draws(tree, level.name) for level in spec.levels]
         rng = np.random.default_rng(int(posterior.attrs[_SEED]))
-        return list(conditional_draws(spec.statistics, psi, beta_draws(tree), rng))
+        drawn = conditional_draws(spec.statistics, psi, beta_draws(tree), rng)
+        return [level.present(b) for level, b in zip(spec.levels, drawn, strict=True)]
     n = posterior.sizes[schema.CHAIN] * posterior.sizes[schema.DRAW]
     return [
         _stacked(effects[schema.b(level.name)], schema.group(level.name), schema.effect(level.name))

@@ -24,9 +24,15 @@ FREE_TEXT = ("formula", "random", "common", "offset", "groups", "measure", "meth
 _REMEDY = "the tree was edited or damaged, or bayesmeta did not write it"
 GROUPS = {  # that every reader may ask for, by what wrote the tree
     "fit": (schema.ESTIMATE, schema.CRITERIA),
-    "sample": (schema.POSTERIOR, schema.DERIVED, schema.DIAGNOSTICS),
+    "sample": (schema.POSTERIOR, schema.DERIVED),
 }
-_NOT_MISSED = (schema.CRITERIA, schema.HETEROGENEITY, schema.OPTIMIZER, schema.DIAGNOSTICS)  # by a summary
+_NOT_MISSED = (
+    schema.CRITERIA,
+    schema.HETEROGENEITY,
+    schema.OPTIMIZER,
+    schema.DIAGNOSTICS,
+    schema.MARGINALS,
+)  # by a summary
 _OF_PRIOR = (schema.PRIOR, schema.PRIOR_PREDICTIVE)
 _SAMPLE = (schema.CHAIN, schema.DRAW)
 
@@ -55,6 +61,7 @@ class About(NamedTuple):
 
     outcomes: tuple[str, ...]
     levels: Mapping[str, Structure]
+    posterior: bool = False
 
 
 def check_attributes(tree: xr.DataTree) -> About:
@@ -80,14 +87,19 @@ def check_attributes(tree: xr.DataTree) -> About:
         raise problem("attribute outcomes", "names none, or one twice")
     if attrs.get("arms", "") and not _is_pair(_json(attrs, "arms")):
         raise problem("attribute arms", "is not a list of two names")
+    if attrs.get("S_assumed", "") and not _is_assumption(_json(attrs, "S_assumed")):
+        raise problem("attribute S_assumed", "does not say in words what was assumed")
     if attrs.get("arm_columns", "") and not _are_columns(_json(attrs, "arm_columns")):
         raise problem("attribute arm_columns", "is not a table of pairs of columns by outcome")
+    if not re.fullmatch(r"\d{1,9}", str(attrs.get(schema.FILLED, 0))):
+        raise problem(f"attribute {schema.FILLED}", "is not a number of rows")
     if not isinstance(psi, dict) or not psi:
         raise problem("attribute psi", "is not a table of structures by level")
     if backend == "sample":
         _check_sampled(attrs)
     check_attribute_hash(attrs, written_hashes(tree))
-    return About(tuple(outcomes), {level: _structure(level, written) for level, written in psi.items()})
+    levels = {level: _structure(level, written) for level, written in psi.items()}
+    return About(tuple(outcomes), levels, backend == "sample")
 
 
 def _is_pair(arms: object) -> bool:
@@ -231,6 +243,14 @@ def _sizes(tree: xr.DataTree, about: About) -> dict[str, int]:
     return sizes
 
 
+def _is_assumption(value: Any) -> bool:
+    """Whether these are the words of an assumption, with the builder and its arguments where there are any."""
+    if not isinstance(value, dict) or not {"words"} <= set(value) <= {"words", "builder", "arguments"}:
+        return False
+    known = all(isinstance(value.get(name, ""), str) for name in ("words", "builder"))
+    return known and isinstance(value.get("arguments"), dict | None)
+
+
 def _labels(dim: str, optional: bool = False) -> dict[str, Rule]:
     return {dim: Rule((dim,), "text", optional=optional)}
 
@@ -292,12 +312,19 @@ def _estimate(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
         rules[schema.tau(level)] = Rule(single, least=0, several=several)
         rules[schema.tau2_se(level)] = Rule(single, least=0, missing=True, optional=True, several=several)
         rules[schema.rho(level)] = Rule((schema.pair(level),), least=-1 - 1e-9, most=1 + 1e-9, missing=True)
-        rules[schema.b(level)] = Rule((group, effect), optional=True)
+        if about.levels[level].own_parameters:
+            rules[schema.rho(level)] = Rule((), least=0, most=1 + 1e-9, missing=True)
+            if about.levels[level].n_tau(sizes[effect]) == 1:
+                rules[schema.tau(level)] = Rule((), least=0)
+                rules[schema.tau2_se(level)] = Rule((), least=0, missing=True, optional=True)
+        rules[schema.b(level)] = Rule((group, effect), missing=about.levels[level].time is not None, optional=True)
         rules[schema.b_se(level)] = Rule((group, effect), least=0, missing=True, optional=True)
     return rules
 
 
 def _criteria(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    if about.posterior:
+        return {schema.LOG_ML: Rule(()), schema.LOG_ML_SE: Rule((), least=0)}
     counted = dict.fromkeys(("df", "df_fixed", "df_random", "nobs", "rank"), Rule((), "integer"))
     return {**dict.fromkeys(("loglik", "aic", "aicc", "bic"), Rule((), missing=True)), **counted}
 
@@ -346,10 +373,55 @@ def _derived(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     }
 
 
+def _marginals(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    """Statistics of every parameter; an SD may be infinite, and a mean not exist, where tails are heavy."""
+    rules = {
+        **_labels(schema.COEF),
+        schema.QUANTILE: Rule((schema.QUANTILE,), least=0, most=1),
+        **_statistics("beta", (schema.COEF,), optional=False, density=True),
+    }
+    for level in about.levels:
+        effect, pair, group = schema.effect(level), schema.pair(level), schema.group(level)
+        rules |= _statistics(schema.tau(level), (effect,), least=0, single=True, density=True)
+        rules |= _statistics(schema.rho(level), (pair,), least=-1, most=1, single=True, density=True)
+        rules |= _statistics(schema.psi(level), (effect, schema.bis(effect)))
+        rules |= _statistics(schema.b(level), (group, effect))
+    return rules
+
+
+def _statistics(
+    name: str,
+    dims: tuple[str, ...],
+    least: float = -np.inf,
+    most: float = np.inf,
+    optional: bool = True,
+    single: bool = False,
+    density: bool = False,
+) -> dict[str, Rule]:
+    """Rules of mean, SD, quantiles and density of a variable; single : whether it may be one number."""
+
+    def rule(before: tuple[str, ...], least: float, most: float, missing: bool = False) -> Rule:
+        return Rule((*before, *dims), "number", least, most, missing, optional, ((before,) if single else ()))
+
+    quantile, point = (schema.QUANTILE,), (schema.POINT,)
+    rules = {
+        f"{name}_mean": rule((), -np.inf, np.inf, missing=True),
+        f"{name}_sd": rule((), -np.inf, np.inf, missing=True),
+        f"{name}_quantile": rule(quantile, least, most),
+    }
+    densities = {
+        f"{name}_grid": rule(point, least, most)._replace(optional=True),
+        f"{name}_density": rule(point, 0, np.inf, missing=True)._replace(optional=True),
+    }
+    return {**rules, **densities} if density else rules
+
+
 def _random_effects(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     return {
-        schema.b(level): Rule((*_SAMPLE, schema.group(level), schema.effect(level)), optional=True)
-        for level in about.levels
+        schema.b(level): Rule(
+            (*_SAMPLE, schema.group(level), schema.effect(level)), missing=structure.time is not None, optional=True
+        )
+        for level, structure in about.levels.items()
     }
 
 
@@ -382,6 +454,7 @@ _RULES: Mapping[str, Callable[[About, Mapping[str, int]], dict[str, Rule]]] = {
     schema.PRIOR: _parameters,
     schema.DERIVED: _derived,
     schema.RANDOM_EFFECTS: _random_effects,
+    schema.MARGINALS: _marginals,
     schema.DIAGNOSTICS: _diagnostics,
     schema.LOG_LIKELIHOOD: _of_groups,
     **dict.fromkeys((schema.POINTWISE, schema.POSTERIOR_PREDICTIVE, schema.NEW_GROUPS), _of_observations),

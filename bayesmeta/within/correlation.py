@@ -16,9 +16,14 @@ from bayesmeta._validation import check_correlation
 from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.within.dose_response import greenland_longnecker, hamling
-
-__all__ = ["StandardErrors", "ar1", "correlated", "from_se", "greenland_longnecker", "hamling", "nearest"]
+from bayesmeta.within.assumed import (
+    AssumedCovariance,
+    Groups,
+    check_column,
+    check_variances,
+    in_range,
+    of_correlations,
+)
 
 FLOOR = 1e-8  # smallest eigenvalue that `nearest` leaves, on the correlation scale
 PROJECTIONS = 10_000
@@ -67,7 +72,7 @@ def from_se(*se: Any) -> StandardErrors:
     return StandardErrors(se[0] if len(se) == 1 else list(se))
 
 
-def ar1(data: Any, variance: str, rho: float, group: str, position: str | None = None) -> dict[Any, FloatArray]:
+def ar1(data: Any, variance: str, rho: float, group: str, position: str | None = None) -> AssumedCovariance:
     """Sampling covariances of measurements in sequence: sd_i sd_j rho^|p_i - p_j| within every group.
 
     Parameters
@@ -107,7 +112,55 @@ def ar1(data: Any, variance: str, rho: float, group: str, position: str | None =
            [1., 4.]])}
     """
     check_correlation(rho, "rho")
-    frame = as_frame(data, "data")
+    return _in_sequence(as_frame(data, "data"), variance, rho, group, position, "ar1")
+
+
+def car1(data: Any, variance: str, rho: float, group: str, time: str) -> AssumedCovariance:
+    """Sampling covariances of measurements at any times: sd_i sd_j rho^|t_i - t_j| within every group.
+
+    Parameters
+    ----------
+    data : DataFrame
+        One row per measurement, those with a missing outcome included.
+    variance : str
+        Column of sampling variances; missing where the outcome is.
+    rho : float
+        Correlation of measurements one unit of time apart, at least 0 and below 1.
+    group : str
+        Column of the groups within which measurements are correlated.
+    time : str
+        Column of times, numbers in any unit, all different within a group.
+
+    Returns
+    -------
+    AssumedCovariance
+        {label of the group: (rows, rows) matrix in the order of the data}.
+
+    Raises
+    ------
+    SpecError
+        For unknown columns, and rho outside its range.
+    DataError
+        For a variance that is not positive, and a time that is missing or occurs twice in a group.
+
+    References
+    ----------
+    Jones (1993), Longitudinal Data with Serial Correlation, chapter 3.
+
+    Examples
+    --------
+    >>> car1({"study": ["a", "a"], "v": [1.0, 4.0], "year": [0, 0.5]}, "v", rho=0.25, group="study", time="year")
+    {'a': array([[1., 1.],
+           [1., 4.]])}
+    """
+    in_range(rho, "rho", low=0.0)
+    check_column(time, "time")
+    return _in_sequence(as_frame(data, "data"), variance, rho, group, time, "car1")
+
+
+def _in_sequence(
+    frame: pd.DataFrame, variance: str, rho: float, group: str, position: str | None, builder: str
+) -> AssumedCovariance:
     places = None if position is None else column(frame, position, "position")
 
     def correlation(rows: IntArray) -> FloatArray:
@@ -123,10 +176,14 @@ def ar1(data: Any, variance: str, rho: float, group: str, position: str | None =
             raise SpecError(f"rho is {rho}; with fractional positions (column '{position}') it cannot be negative")
         return np.asarray(rho**lag)
 
-    return _by_group(frame, variance, group, correlation)
+    place = f"in '{position}'" if position is not None else "of their rows"
+    words = f"sampling errors of one {group} were assumed to correlate by {rho:g} to the power of the distance {place}"
+    name = "time" if builder == "car1" else "position"
+    arguments = {"variance": variance, "rho": rho, "group": group, name: position}
+    return AssumedCovariance(_by_group(frame, variance, group, correlation), words, builder, arguments)
 
 
-def correlated(data: Any, variance: str, rho: float, group: str) -> dict[Any, FloatArray]:
+def correlated(data: Any, variance: str, rho: float, group: str) -> AssumedCovariance:
     """Sampling covariances with one correlation between all rows of a group: sd_i sd_j rho.
 
     Parameters
@@ -136,8 +193,7 @@ def correlated(data: Any, variance: str, rho: float, group: str) -> dict[Any, Fl
     variance : str
         Column of sampling variances; missing where the outcome is.
     rho : float
-        Correlation within a group, in (-1, 1); below -1/(rows - 1) the matrix is not positive definite and `specify`
-        refuses it.
+        Correlation within a group, in (-1, 1) and above -1/(rows - 1).
     group : str
         Column of the groups.
 
@@ -151,7 +207,8 @@ def correlated(data: Any, variance: str, rho: float, group: str) -> dict[Any, Fl
     SpecError
         For unknown columns and rho outside its range.
     DataError
-        For a negative variance.
+        For a variance that is not positive, and correlations that are not possible in a group: the message names it and
+        the nearest that is.
 
     Examples
     --------
@@ -164,20 +221,24 @@ def correlated(data: Any, variance: str, rho: float, group: str) -> dict[Any, Fl
     def correlation(rows: IntArray) -> FloatArray:
         return np.where(np.eye(len(rows), dtype=bool), 1.0, rho)
 
-    return _by_group(as_frame(data, "data"), variance, group, correlation)
+    words = f"sampling errors of one {group} were assumed to correlate by {rho:g}"
+    arguments = {"variance": variance, "rho": rho, "group": group}
+    made = _by_group(as_frame(data, "data"), variance, group, correlation, rho)
+    return AssumedCovariance(made, words, "correlated", arguments)
 
 
 def _by_group(
-    frame: pd.DataFrame, variance: str, group: str, correlation: Callable[[IntArray], FloatArray]
+    frame: pd.DataFrame,
+    variance: str,
+    group: str,
+    correlation: Callable[[IntArray], FloatArray],
+    rho: float | None = None,
 ) -> dict[Any, FloatArray]:
-    variances = column(frame, variance, "variance")
-    for bad, what in ((variances < 0, "negative"), (variances == 0, "zero"), (np.isinf(variances), "infinite")):
-        if bad.any():
-            row = frame.index[int(np.argmax(bad))]
-            raise DataError(f"column '{variance}' is {what} in row {row}; sampling variances are positive and finite")
-    sd = np.sqrt(variances)
-    groups = rows_by_group(frame, group)
-    return {label: correlation(rows) * np.outer(sd[rows], sd[rows]) for label, rows in groups.items()}
+    """rho : the number to which correlations are in proportion, where there is one."""
+    variances = check_variances(frame, variance, "variance")
+    groups = Groups(frame, group, rows_by_group(frame, group))
+    one = None if rho is None else dict.fromkeys(groups.rows, rho)
+    return of_correlations(groups, variances, lambda _, rows: correlation(rows), rho=one)
 
 
 def nearest(matrix: Any) -> FloatArray:

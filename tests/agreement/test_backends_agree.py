@@ -37,7 +37,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::bayesmeta.errors.BoundaryWarnin
 
 
 def make(name: str, dim: int, rng: np.random.Generator) -> Structure:
-    """A structure of the register, with a random matrix where it takes one."""
+    """A structure of the register, with a random matrix, or uneven positions, where it takes them."""
+    if "positions" in REGISTER[name].arguments:
+        return REGISTER[name](positions=np.cumsum(rng.gamma(1.0, 2.0, dim) + 0.1))
     if not issubclass(REGISTER[name], WithMatrix):
         return REGISTER[name]()
     root = rng.normal(size=(dim, dim + 1))

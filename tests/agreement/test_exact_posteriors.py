@@ -35,7 +35,7 @@ def test_predict_and_blup_are_exact(reference, table):
     known = reference("bayes/bcg_logor")
     spec = bm.specify("logor ~ 1", table("bcg"), S="logorvar")
     priors = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=2), tau=TAU["halfnormal_0.5"])
-    tree = sample(spec, priors, draws=5000, random_seed=2, progress=False)
+    tree = sample(spec, priors, draws=5000, random_seed=2, sampler="nutpie", progress=False)
     exact, posterior = known["tau_priors"]["halfnormal_0.5"], tree["posterior"]
     theta = posterior["beta"].to_numpy() + tree["random_effects"]["b_unit"].to_numpy()[..., 0]
     blup = bm.blup(tree)

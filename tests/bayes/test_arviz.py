@@ -1,5 +1,7 @@
 """ArviZ works on posterior trees as they are: the tree and nothing else, and no warning."""
 
+from typing import Any
+
 import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,13 +37,14 @@ def bcg() -> bm.Spec:
     return bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
 
 
+CHAINS: dict[str, Any] = {"random_seed": 1, "sampler": "nutpie", "progress": False}
 PARAMETERS = {"school": 3, "smoking": 9, "bcg": 2}  # scalars in the posterior
 
 
 @pytest.fixture(scope="session")
 def sampled() -> dict[str, xr.DataTree]:
     specs = {"school": school(), "smoking": smoking_unstr(), "bcg": bcg()}
-    return {name: bm.sample(spec, PRIORS, random_seed=1, progress=False) for name, spec in specs.items()}
+    return {name: bm.sample(spec, PRIORS, **CHAINS) for name, spec in specs.items()}
 
 
 @pytest.fixture(params=list(PARAMETERS))
@@ -142,7 +145,7 @@ def test_random_effects_are_a_group_of_their_own(sampled: dict[str, xr.DataTree]
 def test_one_scalar_parameter_is_too_few_for_psense_plots():
     # ArviZ 1.3; the day this fails is the day the limit can go from the documentation
     spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", random="0 | trial", measure="logor")
-    post = bm.sample(spec, bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=2)), random_seed=1, progress=False)
+    post = bm.sample(spec, bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=2)), **CHAINS)
     assert len(az.psense_summary(post)) == 1
     drawn(az.plot_prior_posterior(post))
     with pytest.raises(TypeError, match="invalid indexer array"):
@@ -171,7 +174,7 @@ def test_loo_pit_is_what_a_posterior_without_the_observation_says():
 
     def sample(frame: pd.DataFrame) -> xr.DataTree:
         spec = bm.specify("effect ~ 1", frame, S="var", random="1 | district/study", measure="smd")
-        return bm.sample(spec, PRIORS, random_seed=3, progress=False, target_accept=0.98)
+        return bm.sample(spec, PRIORS, random_seed=3)
 
     row, without = data.iloc[out], sample(data.drop(data.index[out]))
     b = without["random_effects"]["b_district"].sel(group_district=str(int(row["district"])))

@@ -19,7 +19,14 @@ from bayesmeta import tree_schema as schema
 from bayesmeta.tree import files
 from tests.tree.test_posterior_draws import no_effects
 
-SHORT: dict[str, Any] = {"draws": 60, "tune": 150, "chains": 2, "random_seed": 3, "progress": False}
+SHORT: dict[str, Any] = {
+    "draws": 60,
+    "tune": 150,
+    "chains": 2,
+    "random_seed": 3,
+    "sampler": "nutpie",
+    "progress": False,
+}
 HALF_NORMAL = bm.Priors(tau=bm.priors.half_normal(0.5))
 FEW = "ignore::bayesmeta.errors.ConvergenceWarning"
 
@@ -55,7 +62,7 @@ def sampled(spec: bm.Spec, priors: bm.Priors | None = None, **options: Any) -> x
 
 @pytest.fixture(scope="session")
 def simple() -> xr.DataTree:
-    return bm.sample(bcg(), HALF_NORMAL, draws=600, tune=500, chains=4, random_seed=1, progress=False)
+    return bm.sample(bcg(), HALF_NORMAL, draws=600, tune=500, chains=4, random_seed=1, sampler="nutpie", progress=False)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +87,7 @@ def wide() -> xr.DataTree:
         ({"random_seed": 1.5}, "random_seed is 1.5"),
         ({"random_seed": "one"}, "random_seed is 'one'"),
         ({"sampler": "nutpy"}, "sampler is 'nutpy'; did you mean 'nutpie'"),
-        ({"sampler": "stan"}, "sampler is 'stan'\n  must be one of: auto, nutpie, pymc, numpyro"),
+        ({"sampler": "stan"}, "sampler is 'stan'\n  must be one of: auto, quadrature, importance, nutpie, pymc"),
         ({"backend": "c"}, "backend 'c' is not offered; it takes minutes"),
         ({"backend": "torch"}, "backend 'torch' is not offered"),
         ({"sampler": "pymc", "backend": "numba"}, "sampler 'pymc' has no choice of backend"),

@@ -60,11 +60,23 @@ def two_levels(outer: int = 6, inner: int = 3) -> bm.Spec:
     return bm.specify("y ~ x", data, S="v", random="1 | outer/inner")
 
 
+def over_time(groups: int = 10) -> bm.Spec:
+    """`groups` studies at two to four of six uneven times, with continuous-time autoregression."""
+    rng, at = np.random.default_rng(5), np.array([1.0, 2.0, 4.5, 5.0, 12.0, 20.0])
+    times = [np.sort(rng.choice(at, rng.integers(2, 5), replace=False)) for _ in range(groups)]
+    study = np.repeat(np.arange(groups), [len(own) for own in times])
+    data = pd.DataFrame({"study": study, "month": np.concatenate(times), "y": rng.normal(0, 0.5, len(study))})
+    data["v"] = rng.uniform(0.02, 0.1, len(data))
+    psi = bm.structures.CAR1(time="month")
+    return bm.specify("y ~ 1", data, S="v", random="1 | study", psi=psi)
+
+
 CASES: dict[str, Callable[[], bm.Spec]] = {
     "unstr": lambda: outcomes("unstr", 2),
     "cs": lambda: outcomes("cs", 3),
     "ar1": lambda: outcomes("ar1", 3),
     "two levels": two_levels,
+    "car1": over_time,
 }
 PRIORS = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1), tau=bm.priors.half_normal(0.5))
 

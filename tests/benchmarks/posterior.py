@@ -202,7 +202,41 @@ def evaluations() -> None:
     print(f"\nA call that computes nothing takes {call_overhead():.1f} us, which is in every row.", flush=True)
 
 
-PARTS = {"compilation": compilation, "mixing": mixing, "evaluations": evaluations}
+def exact() -> None:
+    """Seconds of posteriors without Markov chains."""
+    from bayesmeta.bayes.evaluator import Evaluator
+    from bayesmeta.bayes.marginals import PROBABILITIES, marginal_groups
+    from bayesmeta.bayes.quadrature import integrate
+    from bayesmeta.priors.defaults import resolve
+
+    berkey98 = bm.datasets.load("berkey98")
+    specs = {
+        "bcg": bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"),
+        "school, two levels": school(),
+        "berkey98, two outcomes": bm.specify("PD + AL ~ 1", berkey98, S=["var_PD", "cov_PD_AL", "var_AL"]),
+    }
+    print(
+        f"machine: {machine()}\n\n| model | parameters, exact | random effects too | whole tree |\n|---|---:|---:|---:|"
+    )
+    for name, spec in specs.items():
+        priors = resolve(spec, HALF_NORMAL)
+        seconds: list[tuple[float, float, float]] = []
+        for seed in SEEDS:
+            times = [perf_counter()]
+            posterior = integrate(Evaluator(spec, priors))
+            for marginal in (posterior.beta, *(posterior.coordinate(j) for j in range(posterior.evaluator.dim))):
+                marginal.quantile(PROBABILITIES)
+            times.append(perf_counter())
+            marginal_groups(posterior)
+            times.append(perf_counter())
+            bm.sample(spec, HALF_NORMAL, random_seed=seed)
+            times.append(perf_counter())
+            seconds.append((times[1] - times[0], times[2] - times[0], times[3] - times[2]))
+        cells = " | ".join(f"{1000 * median(each):.0f} ms" for each in zip(*seconds, strict=True))
+        print(f"| {name} | {cells} |", flush=True)
+
+
+PARTS = {"compilation": compilation, "mixing": mixing, "evaluations": evaluations, "exact": exact}
 
 
 def main() -> None:

@@ -13,10 +13,15 @@ from bayesmeta.structures import REGISTER
 from bayesmeta.structures.base import Structure
 
 NEEDS_MATRIX = {"prop", "cor", "fixed"}
-NEEDS_TWO = {"cs", "hcs", "ar1", "har1"}
+NEEDS_POSITIONS = {"car1", "hcar1"}
+NEEDS_TWO = {"cs", "hcs", "ar1", "har1"} | NEEDS_POSITIONS
 
 
 def make(name: str, dim: int, seed: int) -> Structure:
+    if name in NEEDS_POSITIONS:  # as uneven as times are, in any unit
+        rng = np.random.default_rng(seed)
+        at = np.cumsum(rng.gamma(0.5, 1.0, dim) + 0.01) * 10 ** rng.uniform(-1, 2)
+        return REGISTER[name](positions=at)  # type: ignore[call-arg]
     if name not in NEEDS_MATRIX:
         return structures.resolve(name)
     root = np.random.default_rng(seed).normal(size=(dim, dim + 1))
@@ -47,6 +52,15 @@ def autoregressive(Psi: np.ndarray) -> bool:
     return bool(np.allclose(R, R[0, 1] ** lag, rtol=0, atol=1e-12))
 
 
+def continuous(Psi: np.ndarray, positions: np.ndarray) -> bool:
+    R = correlation(Psi)
+    lag = np.abs(np.subtract.outer(positions, positions))
+    first, second = np.triu_indices(len(R), 1)
+    nearest = np.argmin(lag[first, second])
+    rho = R[first[nearest], second[nearest]] ** (1 / lag[first[nearest], second[nearest]])
+    return bool(np.allclose(R, rho**lag, rtol=0, atol=1e-9)) and 0 <= rho <= 1
+
+
 MEMBER = {
     "unstr": lambda Psi, s: True,
     "diag": lambda Psi, s: not off_diagonal(Psi).any(),
@@ -55,6 +69,8 @@ MEMBER = {
     "hcs": lambda Psi, s: exchangeable(Psi),
     "ar1": lambda Psi, s: same_variance(Psi) and autoregressive(Psi),
     "har1": lambda Psi, s: autoregressive(Psi),
+    "car1": lambda Psi, s: same_variance(Psi) and continuous(Psi, s.positions),
+    "hcar1": lambda Psi, s: continuous(Psi, s.positions),
     "prop": lambda Psi, s: np.allclose(Psi, Psi[0, 0] / s.known[0, 0] * s.known, rtol=1e-12, atol=0),
     "cor": lambda Psi, s: np.allclose(correlation(Psi), correlation(s.known), rtol=0, atol=1e-12),
     "fixed": lambda Psi, s: np.array_equal(Psi, s.known),
@@ -160,7 +176,7 @@ def test_written_once_for_both_array_libraries(case: tuple[str, int, int]) -> No
     np.testing.assert_allclose(np.broadcast_to(Psi, (dim, dim)), structure.psi(xi, dim), rtol=1e-14)
 
 
-@pytest.mark.parametrize("name", sorted(NEEDS_TWO))
+@pytest.mark.parametrize("name", sorted(NEEDS_TWO - NEEDS_POSITIONS))
 def test_correlation_needs_two_effects(name: str) -> None:
     with pytest.raises(SpecError, match=f"'{name}' needs at least 2"):
         structures.resolve(name).check(1)

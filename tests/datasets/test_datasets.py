@@ -19,6 +19,7 @@ BUNDLED = [
     "berkey98",
     "bornmann2007",
     "dbs",
+    "egger2001",
     "fibrinogen",
     "gliomas",
     "hsls",

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
 
 def structure(name: str) -> Structure:
     cls: Any = REGISTER[name]
+    if "positions" in cls.arguments:
+        return cls(positions=[0.0, 1.0, 3.5])
     return cls(0.3 * R) if name in ("prop", "cor", "fixed") else cls()
 
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 import bayesmeta as bm
+from bayesmeta.tree.posterior_draws import is_posterior
+from tests.hostile.effect_calls import COUNTS, OTHER_CALLS, effect_calls
+from tests.hostile.effect_calls import TABLE as COUNT_TABLE
 from tests.hostile.values import (
     AXES,
     BOOLEAN,
@@ -65,14 +69,16 @@ KNOWN = ("beta", "tau", *COEF, "tau[g, Intercept]")
 MEASURES = optional(spellings(*bm.measures.MEASURES))
 STRUCTURES = spellings("unstr", "diag", "id", "cs", "hcs", "ar1", "har1")
 METHODS = spellings("reml", "ml", "fixed", "vc", "mm", "dl", "he", "hs", "hsk", "sj", "pm", "eb")
-COUNTS = ("e", "c", "n", "m", "p", "q", "a", "b", "s", "t")
 FORMULA = Kind(
     lambda value: isinstance(value, str) and value in ("y ~ x", "y ~ 1"), ("'y ~'", "'~ x'", "['y ~ x']", "{}")
 )
 EVERY_ROW = Kind(lambda value: False)  # what is admitted is the business of test_data
 NOTHING = Kind(lambda value: value is None)  # of arguments that belong to another one
 TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"y", "v", "x", "g"} <= set(value.columns))
-COUNT_TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"e", "c", "n", "m"} <= set(value.columns))
+
+
+def is_a_posterior(value: object) -> bool:
+    return isinstance(value, xr.DataTree) and is_posterior(value)
 
 
 def is_long(value: object) -> bool:
@@ -101,6 +107,14 @@ def are_columns(value: object) -> bool:
     return one or (isinstance(value, list | tuple) and (not value or names("y", "v", "x", "g", "f").admits(value)))
 
 
+def is_increasing(value: object) -> bool:
+    """Whether these are times in order."""
+    if isinstance(value, np.ndarray | pd.Series | xr.DataArray):
+        value = np.asarray(value).tolist()
+    listed = list(value) if isinstance(value, list | tuple | range) else []
+    return bool(listed) and all(map(is_number, listed)) and all(a < b for a, b in pairwise(listed))
+
+
 JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
 BY_ROW = Kind(
     lambda value: (
@@ -109,6 +123,11 @@ BY_ROW = Kind(
         or (isinstance(value, pd.Series) and set(value.index) == set(range(10)))
     )
 )
+BY_GROUPS = Kind(  # of at least three groups, two of which remain
+    lambda value: BY_ROW.admits(value) and not (isinstance(value, pd.Series) and value.nunique(dropna=False) < 3),
+    BY_ROW.own,
+)
+LABELLED = optional(words("outliers", "all"))
 AT = Kind(
     lambda value: (
         value is None or (isinstance(value, Mapping) and all(k == "x" and is_number(v) for k, v in value.items()))
@@ -117,6 +136,10 @@ AT = Kind(
 )
 SEVERAL_FITS = Kind(is_fit, ("T2", "NULL", "SPEC"))
 UNUSED_COLUMNS = ("np", "D")
+NONE = Kind(lambda value: value is None)  # of arguments that need others beside them
+COLUMNS = (*"yvxgf", "y2", "v2")
+TIME = column("x", "y", "v", "y2", "v2")
+CORRELATION = Kind(real(-1, 1).admits, ("[0.5, 0.5]", "{'a': 0.5}", "'f'", "1", "-1", "np.eye(2)"))
 
 SANDWICHES = ("model", "CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3")
 
@@ -127,6 +150,11 @@ def is_vcov(value: object) -> bool:
         known = set(value) <= {"kind", "cluster"} and value.get("cluster") in (None, "g")
         return known and value.get("kind") in SANDWICHES[1:]
     return value is None or (isinstance(value, str) and value in SANDWICHES)
+
+
+def has_predictors(value: object) -> bool:
+    """A fit with several coefficients beside an intercept."""
+    return is_fit(value) and value["estimate"].sizes["coef"] > 2  # type: ignore[index]
 
 
 def is_beside_rows(value: object) -> bool:
@@ -171,21 +199,10 @@ _SAMPLER = {
     "tune": whole(1),
     "chains": whole(1),
     "random_seed": Kind(lambda value: value is None or whole(0).admits(value), SEED.own),
-    "sampler": words("auto", "nutpie", "pymc", "numpyro"),
+    "sampler": words("auto", "quadrature", "nutpie", "pymc", "numpyro"),
     "target_accept": PROBABILITY,
     "progress": optional(BOOLEAN),
 }
-_COUNTS = {
-    "data": COUNT_TABLE,
-    "events": pair(*COUNTS),
-    "total": pair("n", "m"),
-    "no_events": Kind(is_none, pair("p", "q").own),
-    "zero": optional(words("only0", "if0all", "all", "none")),
-    "add": real(0),
-    "drop_double_zero": optional(BOOLEAN),
-    "names": texts(2),
-}
-_MEANS = {"data": COUNT_TABLE, "mean": pair(*COUNTS), "sd": pair(*COUNTS), "n": pair(*COUNTS), "names": texts(2)}
 _DOSES = {
     "data": Kind(lambda value: False),
     "y": column("logrr"),
@@ -207,13 +224,84 @@ _DOSE_CALL = Call(
     },
     _DOSES,
 )
-_COUNT_CALL = Call({"data": "E", "events": "('e', 'c')", "total": "('n', 'm')"}, _COUNTS)
-_MEAN_CALL = Call({"data": "E", "mean": "('a', 'b')", "sd": "('s', 't')", "n": "('n', 'm')"}, _MEANS)
 _MATRIX = Call({"matrix": "[[1.0]]"}, {"matrix": numbers((1, 1), (2, 2), (0, 0), (0,))}, ("matrix",))
+_ARMS = {"data": "E", "group": "'t'"}
+_TIMES = Call(
+    {"time": "'x'"},
+    {
+        "time": Kind(lambda value: value is None or (isinstance(value, str) and value.strip() != "")),
+        "positions": Kind(
+            lambda value: value is None or is_increasing(value),
+            ("[1, 1]", "[2, 1]", "['a', 'b']", "[0, 1e9]", "[[1, 2]]", "[1, np.nan]"),
+        ),
+    },
+    slow=True,
+)
 _SCALE = Call({"scale": "0.5"}, {"scale": real(0)})
 _SAMPLES = {"spec": SPEC, **_SAMPLER}
 
+_ALONE = {"tree": "ALONE"}  # independent effects without predictors
+_FUNNEL = {
+    "tree": Kind(
+        lambda value: is_fit(value) and value.attrs["random"] == "" and value.attrs["formula"] == "y ~ 1",
+        ("T", "T2", "POST", "SPEC", "ALONE['estimate']"),
+    ),
+    "prob": PROBABILITY,
+}
+_OF_ONE = {**_FUNNEL, "outcome": optional(words("y"))}
+_LINE = {**_OF_ONE, "model": words("mixed"), **_TESTED}
+_MIXED = {**_ALONE, "model": "'mixed'"}
+_FROM_COUNTS = Call(
+    {**_ALONE, "events": "('e', 'c')", "total": "('n', 'm')"},
+    {**_OF_ONE, "events": pair("e", "c"), "total": pair("n", "m")},
+)
+
 CALLS: dict[str, Call] = {
+    "small_study.egger": Call(
+        {**_MIXED, "predictor": "'n'", "n": "'m'"},
+        {**_LINE, "predictor": words("n", "inverse_n"), "n": column("n", "m")},
+    ),
+    "small_study.pustejovsky_rodgers": Call({**_MIXED, "n": "('n', 'm')"}, {**_LINE, "n": pair("n", "m")}),
+    "small_study.peters": _FROM_COUNTS,
+    "small_study.harbord": _FROM_COUNTS,
+    "small_study.arcsine": Call(
+        _FROM_COUNTS.arguments, {**_FROM_COUNTS.kinds, "model": words("mixed", "ols"), "df": DF}
+    ),
+    "small_study.macaskill": Call({**_ALONE, "n": "'m'"}, _OF_ONE),
+    "small_study.deeks": Call({**_ALONE, "n": "('n', 'm')"}, {**_OF_ONE, "n": pair("n", "m")}),
+    "small_study.rank": Call(_ALONE, {"tree": _FUNNEL["tree"], "outcome": optional(words("y"))}),
+    "small_study.trim_fill": Call(
+        _ALONE, {**_FUNNEL, "side": optional(words("left", "right")), "estimator": words("L0", "R0"), "df": DF}
+    ),
+    "small_study.filled": Call(_ALONE, {"tree": _FUNNEL["tree"], "side": optional(words("left", "right"))}),
+    "small_study.fail_safe": Call(
+        {**_ALONE, "kind": "'orwin'", "target": "0.1"},
+        {
+            "tree": _FUNNEL["tree"],
+            "kind": words("orwin", "general"),
+            "alpha": PROBABILITY,
+            "target": optional(real()),
+            "outcome": optional(words("y")),
+        },
+    ),
+    "small_study.henmi_copas": Call(_ALONE, _OF_ONE),
+    "small_study.limit_meta": Call(_ALONE, _FUNNEL),
+    "small_study.pet": Call(_MIXED, _LINE),
+    "small_study.peese": Call(_MIXED, _LINE),
+    "small_study.pet_peese": Call(_MIXED, {**_LINE, "alpha": PROBABILITY}),
+    "permutation_test": Call(
+        {"tree": "T", "draws": "20"},
+        {
+            "tree": Kind(lambda value: is_fit(value) and value.attrs["formula"] == "y ~ x", ("POST", "SPEC")),
+            "terms": optional(names("x")),
+            "draws": whole(1),
+            "statistic": words("wald"),
+            "random_seed": SEED,
+            "n_jobs": JOBS,
+            "progress": BOOLEAN,
+        },
+        slow=True,
+    ),
     "specify": Call(
         {"formula": "'y ~ x'", "data": "D", "S": "'v'", "random": "'1 | g'"},
         {
@@ -285,8 +373,57 @@ CALLS: dict[str, Call] = {
         },
     ),
     "summary": Call(_TREE, {**_FIT, "tree": RESULT, "components": words("sd", "variance"), **_TESTED}),
-    "methods_text": Call(_TREE, {**_FIT, "tree": RESULT, "scale": optional(words("model")), **_TESTED}),
+    "methods_text": Call(
+        _TREE,
+        {
+            **_FIT,
+            "tree": RESULT,
+            "scale": optional(words("model")),
+            "small_study": Kind(lambda value: value is None, ("T", "3", "['egger']", "xr.Dataset()", "[None]")),
+            **_TESTED,
+        },
+    ),
     "estimates": Call(_TREE, {**_FIT, "tree": RESULT, "scale": optional(words("model")), **_TESTED}),
+    "bayes_factor": Call(
+        {"a": "POST", "b": "'x = 0'"},
+        {
+            "a": Kind(
+                lambda value: isinstance(value, xr.DataTree) and is_posterior(value), ("T", "SPEC", "[POST]", "{}")
+            ),
+            "b": Kind(
+                lambda value: (
+                    value in ("x = 0", "tau[g] = 0", "tau = 0", "beta[x] = 0")
+                    if isinstance(value, str)
+                    else is_a_posterior(value)
+                ),
+                ("'x'", "'tau[g]'", "'tau[g] = 1'", "'tau[zz] = 0'", "'x = y'", "[]", "['x = 0', 3]", "'rho = 0'", "T"),
+            ),
+        },
+    ),
+    "average": Call(
+        {"models": "{'a': POST, 'b': POST}"},
+        {
+            "models": Kind(
+                lambda value: False,
+                ("POST", "[POST, POST]", "{'a': POST}", "{'a': POST, 'b': T}", "{'': POST, 1: POST}"),
+            ),
+            "weights": Kind(
+                lambda value: isinstance(value, str) and value == "posterior",
+                ("[1]", "[1, -1]", "[0, 0]", "['a', 'b']", "{'a': 1}", "[1, np.nan]", "'best'", "[True, False]"),
+            ),
+            "prob": PROBABILITY,
+        },
+    ),
+    "model_set": Call(
+        {"spec": "SPEC", "terms": "['1', 'x']"},
+        {
+            "spec": SPEC,
+            "terms": Kind(lambda value: False, ("[]", "'x'", "[1]", "['zz']", "['1', '1']", "[None]", "{'x': 1}")),
+            "psi": Kind(
+                lambda value: value is None, ("'diag'", "['zz']", "[3]", "['unstr']", "[{'zz': 'diag'}]", "[]")
+            ),
+        },
+    ),
     "wald_test": Call(
         _TREE,
         {
@@ -421,7 +558,26 @@ CALLS: dict[str, Call] = {
             "random_seed": SEED,
         },
     ),
+    "influence": Call({"tree": "T", "exact": "False"}, {"tree": RESULT, "by": BY_GROUPS, "exact": BOOLEAN}),
+    "gosh": Call(
+        _TREE,
+        {"tree": FIT, "by": BY_ROW, "subsets": optional(whole(1)), "random_seed": SEED, "progress": BOOLEAN},
+    ),
+    "vif": Call({"tree": "bm.fit(bm.specify('y ~ x * f', D, S='v'))"}, {"tree": Kind(has_predictors, ("T",))}),
     "leave_one_out": Call(_TREE, {"tree": FIT, "by": BY_ROW, "prob": PROBABILITY, "scale": optional(words("model"))}),
+    "rho_sensitivity": Call(
+        {"spec": "SPEC", "rho": "[0.0, 0.5]"},
+        {
+            "spec": SPEC,
+            "rho": Kind(lambda value: False, ("[1]", "[]", "0.5", "'0.5'", "[0.5, 0.5]", "[None]", "{0.5: 1}")),
+            "S": NONE,
+            "method": METHODS,
+            "prob": PROBABILITY,
+            "robust": words("CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "model"),
+            **_TESTED,
+        },
+        slow=True,
+    ),
     "cumulative": Call(
         _TREE,
         {
@@ -494,11 +650,7 @@ CALLS: dict[str, Call] = {
     "datasets.describe": Call({"name": "'bcg'"}, {"name": words(*bm.datasets.names())}),
     "datasets.names": Call({}, {}),
     "measures.measure": Call({"name": "'smd'"}, {"name": optional(TEXT)}),
-    "effects.odds_ratio": _COUNT_CALL,
-    "effects.risk_ratio": _COUNT_CALL,
-    "effects.risk_difference": _COUNT_CALL,
-    "effects.mean_difference": _MEAN_CALL,
-    "effects.hedges_g": Call(_MEAN_CALL.arguments, {**_MEANS, "correction": words("exact", "approximate", "none")}),
+    **{name: Call(arguments, kinds) for name, (arguments, kinds) in {**effect_calls(), **OTHER_CALLS}.items()},
     "within.from_se": Call({"se": "'v'"}, {}, ("se",)),
     "within.nearest": Call({"matrix": "np.eye(2)"}, {"matrix": numbers((2, 2), (1, 1), positive=True)}),
     "within.correlated": Call(
@@ -515,6 +667,63 @@ CALLS: dict[str, Call] = {
             "position": optional(column("x", "y", "v", "y2", "v2")),
         },
     ),
+    "within.car1": Call(
+        {"data": "D", "variance": "'v'", "rho": "0.5", "group": "'g'", "time": "'x'"},
+        {
+            "data": TABLE,
+            "variance": column("v", "v2"),
+            "rho": real(0, 1, closed=True),
+            "group": column(*COLUMNS),
+            "time": TIME,
+        },
+    ),
+    "within.vcalc": Call(
+        {"data": "D", "vi": "'v'", "cluster": "'g'", "obs": "'f'", "rho": "0.5"},
+        {
+            "data": TABLE,
+            "vi": Kind(lambda value: column("v", "v2").admits(value) or real(0).admits(value), ("'g'", "'zz'", "-1")),
+            "cluster": column(*"gyvx", "y2", "v2"),
+            "obs": column("f", *"yvx", "y2", "v2"),
+            "rho": CORRELATION,
+            "subgroup": optional(column(*COLUMNS)),
+            **dict.fromkeys(("phi", "rvars", "type", "time1", "time2", "grp2", "w1", "w2"), NONE),
+            **dict.fromkeys(("checkpd", "nearpd"), BOOLEAN),
+        },
+    ),
+    "within.imputed": Call(
+        {"data": "D", "variance": "'v'", "group": "'g'", "rho": "0.5"},
+        {
+            "data": TABLE,
+            "variance": column("v", "v2"),
+            "group": column(*COLUMNS),
+            "rho": CORRELATION,
+            "subgroup": optional(column(*COLUMNS)),
+            **dict.fromkeys(("ar1", "time", "pattern"), NONE),
+            "smooth": BOOLEAN,
+        },
+    ),
+    "within.shared_arms": Call(
+        {**_ARMS, "first": "'e'", "second": "'n'", "variance_first": "'a'", "variance_second": "'b'"},
+        {"data": COUNT_TABLE, **dict.fromkeys(("variance_first", "variance_second"), column(*COUNTS))},
+        slow=True,
+    ),
+    "within.gleser_olkin": Call(
+        {**_ARMS, "d": "'a'", "n_treatment": "'n'", "n_control": "'m'"},
+        {"data": COUNT_TABLE, **dict.fromkeys(("d", "n_treatment", "n_control"), column(*COUNTS))},
+        slow=True,
+    ),
+    "within.multinomial": Call(
+        {"data": "E", "counts": "['e', 'c']"}, {"data": COUNT_TABLE, "reference": optional(words("e", "c"))}, slow=True
+    ),
+    "within.rcalc": Call(
+        {"x": "np.eye(3)", "ni": "9"},
+        {"ni": real(5, closed=True), "rtoz": BOOLEAN, "nfun": words("min", "harmonic", "mean"), "study": NONE},
+    ),
+    "within.partial_correlations": Call(
+        {"matrices": f"pd.DataFrame(np.eye(3), {list('abc')}, {list('abc')})", "ni": "9"}
+        | {"pairs": "[('a', 'b')]", "given": "'c'"},
+        {"ni": real(5, closed=True), "rtoz": BOOLEAN},
+    ),
     "within.greenland_longnecker": _DOSE_CALL,
     "within.hamling": _DOSE_CALL,
     "structures.resolve": Call({"structure": "'cs'"}, {"structure": STRUCTURES}),
@@ -528,6 +737,8 @@ CALLS: dict[str, Call] = {
         },
     ),
     "structures.Fixed": _MATRIX,
+    "structures.CAR1": _TIMES,
+    "structures.HetCAR1": _TIMES,
     "structures.Proportional": _MATRIX,
     "structures.KnownCorrelation": _MATRIX,
     "Prior": Call(
@@ -598,6 +809,7 @@ CALLS: dict[str, Call] = {
                 ),
                 ("[1.5]", "['0.9']", "[[0.9, 0.5], [0.1]]"),
             ),
+            "asymmetry": optional(words("trim", "pet")),
         },
     ),
     "plots.bubble": Call(
@@ -619,6 +831,59 @@ CALLS: dict[str, Call] = {
         },
     ),
     "plots.orchard": Call(_TREE, {**_PLOT, "by": optional(words("x")), "at": AT, "outcome": optional(words("y"))}),
+    "plots.influence": Call(
+        {"tree": "T", "exact": "False"},
+        {
+            "tree": RESULT,
+            "axes": Kind(is_none),
+            "by": BY_GROUPS,
+            "exact": BOOLEAN,
+            "diagnostics": optional(names("hat", "rstudent")),
+            "label": LABELLED,
+        },
+    ),
+    "plots.baujat": Call(
+        _TREE, {"tree": RESULT, "ax": AXES, "outcome": optional(words("y")), "by": BY_GROUPS, "label": LABELLED}
+    ),
+    "plots.radial": Call(
+        _TREE, {**_PLOT, "outcome": optional(words("y")), "heterogeneity": BOOLEAN, "label": LABELLED}
+    ),
+    "plots.labbe": Call(
+        {"tree": "bm.fit(bm.specify('y ~ 1', bm.effects.odds_ratio(E, ('e', 'c'), total=('n', 'm')), S='v'))"},
+        {
+            "ax": AXES,
+            "outcome": optional(words("y")),
+            "scale": optional(words("model", "response")),
+            "label": LABELLED,
+            **dict.fromkeys(("events", "total"), Kind(is_none, ("['e']", "['e', 'zz']", "['g', 'g']"))),
+        },
+    ),
+    "plots.qqnorm": Call(
+        _TREE,
+        {
+            "tree": RESULT,
+            "ax": AXES,
+            "outcome": optional(words("y")),
+            "residuals": words("rstandard"),
+            "prob": PROBABILITY,
+            "simulations": whole(20),
+            "label": LABELLED,
+            "random_seed": SEED,
+        },
+    ),
+    "plots.gosh": Call(
+        {"tree": "T", "term": "'x'", "subsets": "20"},
+        {
+            "tree": FIT,
+            "ax": AXES,
+            "term": words("Intercept", "x"),
+            "outcome": optional(names("y")),
+            "y": words("I2", "Q", "H2", "tau2"),
+            "subsets": optional(whole(1)),
+            "scale": optional(words("model")),
+            "random_seed": SEED,
+        },
+    ),
     "plots.caterpillar": Call(
         _TREE,
         {
@@ -695,6 +960,7 @@ CALLS: dict[str, Call] = {
     ),
     "plots.loo_pit_values": Call({"tree": "T"}, {"tree": Kind(lambda value: False)}, slow=True),
     "plots.sensitivity": Call({"dataset": "PROFILE"}, {"dataset": EVERY_ROW, "parameters": EVERY_ROW}, slow=True),
+    "plots.rho_sensitivity": Call({"table": "D"}, {"table": EVERY_ROW}, slow=True),
     "plots.simulation": Call({"table": "D"}, {"table": EVERY_ROW}, slow=True),
 }
 

@@ -195,11 +195,11 @@ import os, sys, threading, time, signal
 import bayesmeta as bm
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what runs in its background
 spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-bm.sample(spec, draws=10, tune=10, random_seed=1, progress=False)  # which compiles
+bm.sample(spec, draws=10, tune=10, random_seed=1, sampler="nutpie", progress=False)  # which compiles
 threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 start = time.time()
 try:
-    bm.sample(spec, draws=5_000_000, tune=10, chains=1, random_seed=1, progress=False)
+    bm.sample(spec, draws=5_000_000, tune=10, chains=1, random_seed=1, sampler="nutpie", progress=False)
 except KeyboardInterrupt:
     print("interrupted", time.time() - start)
 """

@@ -44,6 +44,8 @@ def world() -> dict[str, Any]:
         posterior = make_posterior(spec)
         estimates = bm.profile(fits["T"], points=3)
         single = bm.specify("y ~ 1", D, S="v", measure="smd")
+        arms = {"e": range(1, N + 1), "c": range(2, N + 2), "n": range(20, 40, 2), "m": range(21, 41, 2)}
+        alone = bm.fit(bm.specify("y ~ 1", D.assign(**arms), S="v", measure="logor"))
     counts = pd.DataFrame({"e": [3, 5, 7], "c": [4, 2, 9], "n": [20, 20, 30], "m": [20, 22, 30]})
     counts = counts.assign(
         p=counts.n - counts.e, q=counts.m - counts.c, a=[1.0, 2, 3], b=[0.5, 1, 2], s=1.5, t=[1, 2, 3.0]
@@ -66,6 +68,7 @@ def world() -> dict[str, Any]:
         "POST": posterior,
         "PROFILE": estimates,
         "ONE": single,
+        "ALONE": alone,
         "T2": bm.fit(spec2),
         **fits,
         "STUDY": bm.load_study("table6"),

@@ -69,7 +69,10 @@ def test_public_names_for_type_checkers_are_those_at_run_time():
     body = ast.parse((ROOT / "bayesmeta/__init__.py").read_text()).body
     (checked,) = [node for node in body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     typed = {alias.asname: node.module for node in checked.body for alias in node.names}
-    lived = {name: "bayesmeta" + ("" if name in bm._MODULES else f".{bm._HOME[name]}") for name in bm.__all__}
+    ring = {name: f".{path.rpartition('.')[0]}" for name, path in bm._INSIDE.items()}
+    lived = {
+        name: "bayesmeta" + (ring.get(name, "") if name in bm._MODULES else f".{bm._HOME[name]}") for name in bm.__all__
+    }
     assert typed == lived
 
 

@@ -43,6 +43,10 @@ def test_limits_are_those_of_the_package(reference):
     assert not run_page("limits.md", reference).failures
 
 
+def test_the_page_on_dependence_prints_what_it_says(reference):
+    assert not run_page("dependence.md", reference).failures
+
+
 def test_measured_cells(coming_from):
     assert not [f"{line}\nnow: {row.line}" for line, row in coming_from.rows.items() if not row.holds]
 
@@ -158,3 +162,22 @@ def test_digits(apart, cell, holds):
 def test_readme_leads_to_the_pages():
     readme = (PAGES.parent / "README.md").read_text()
     assert all(f"](notebooks/{page.name})" in readme for page in sorted(PAGES.glob("*.md")))
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.errors.AssumptionWarning")
+def test_the_page_on_posteriors_without_chains_runs():
+    page = (PAGES.parent / "docs/posterior.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for code in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+        exec(code, names)
+
+
+def test_the_page_on_posteriors_has_the_limits_of_the_engines():
+    from bayesmeta.bayes import importance, quadrature
+
+    page = (PAGES.parent / "docs/posterior.md").read_text(encoding="utf-8")
+    assert f"up to {quadrature.MOST} parameters" in page
+    assert f"up to {importance.MOST} parameters" in page
+    assert f"fewer than {importance.EFFECTIVE:,} independent ones" in page
+    assert f"more than {importance.LARGEST:.0%} of the" in page
+    assert f"standard error above {importance.ERROR}" in page

@@ -38,6 +38,13 @@ bm.plots.longitudinal({"linear": fit}, "time", studies=False).figure.savefig("ti
 bm.plots.loo_pit(fit, prob=0.9).figure.savefig("loo.png")
 bm.plots.orchard(fit, by="alloc").figure.savefig("orchard.png")
 bm.plots.leave_one_out(fit).figure.savefig("without.png")
+bm.plots.influence(fit).figure.savefig("influence.png")
+bm.plots.baujat(fit).figure.savefig("baujat.png")
+bm.plots.radial(fit).figure.savefig("radial.png")
+bm.plots.gosh(fit).figure.savefig("gosh.png")
+bm.plots.qqnorm(fit).figure.savefig("quantiles.png")
+bm.plots.labbe(fit, events=["tpos", "cpos"], total=["n1", "n0"]).figure.savefig("risks.png")
+bm.plots.rho_sensitivity(bm.rho_sensitivity(spec), "beta").figure.savefig("rho.png")
 bm.plots.cumulative(fit, order="year").figure.savefig("cumulative.png")
 bm.plots.structure(spec, most=3).figure.savefig("structure.png")
 

@@ -30,6 +30,24 @@ bm.report(fit, path="page.html")
     assert (tmp_path / "page.html").is_file()
 
 
+def test_exact_posteriors_need_none_of_them(tmp_path):
+    code = """
+import bayesmeta as bm
+spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
+post = bm.sample(spec, bm.Priors(tau=bm.priors.half_normal(0.5)), random_seed=1)
+print(bm.summary(post), bm.predict(post).sizes, bm.ranef(post).children)
+bm.plots.prior_posterior(post)
+try:
+    bm.sample(spec, bm.Priors(tau=bm.Prior("HalfNormal", sigma=-1)))
+except bm.SpecError as error:
+    print(error)
+assert not [name for name in ("pymc", "pytensor", "arviz") if sys.modules.get(name)]
+"""
+    printed = run(code, tmp_path)
+    assert "exact, by quadrature" in printed
+    assert "prior HalfNormal(sigma=-1) is not a valid distribution: it takes sigma, or tau" in printed
+
+
 def test_commands_need_none_of_them(tmp_path):
     code = "from bayesmeta.cli import app\napp(['fit', 'bcg', '--model', 'ml'])\n"
     assert "saved in bcg.nc" in run(code, tmp_path)
@@ -40,8 +58,8 @@ def test_what_needs_them_says_how_to_get_them(tmp_path):
 import bayesmeta as bm
 spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
 for call in (
-    lambda: bm.sample(spec),
-    lambda: bm.sensitivity(spec, {"default": None}),
+    lambda: bm.sample(spec, sampler="nutpie"),
+    lambda: bm.sensitivity(spec, {"default": None}, tune=100),
     lambda: bm.to_pymc,
 ):
     try:

@@ -81,9 +81,9 @@ def test_with_a_predictor(bcg: pd.DataFrame, metafor: Any) -> None:
 def test_groups_of_nested_levels(school: Any, metafor: Any) -> None:
     """District by district; metafor's rma.mv of the rows that are left."""
     theirs = metafor["school"]
-    table = bm.leave_one_out(school)
+    table = bm.leave_one_out(school, df="z")
     assert table["left_out"].tolist() == theirs["districts"]
-    upto = bm.cumulative(school).iloc[3:]
+    upto = bm.cumulative(school, df="z").iloc[3:]
     for own, part in ((table, "without"), (upto, "upto")):
         close(own["estimate"], theirs[part]["beta"])
         close(own["se"], theirs[part]["se"])
@@ -96,7 +96,7 @@ def test_groups_of_nested_levels(school: Any, metafor: Any) -> None:
 def test_several_outcomes(metafor: Any) -> None:
     berkey = bm.datasets.load("berkey98")
     tree = bm.fit(bm.specify("PD + AL ~ 1", berkey, S=["var_PD", "cov_PD_AL", "var_AL"]))
-    table, theirs = bm.leave_one_out(tree), metafor["berkey98"]
+    table, theirs = bm.leave_one_out(tree, df="z"), metafor["berkey98"]
     assert table["outcome"].tolist() == ["PD", "AL"] * 5
     close(table["estimate"], theirs["beta"])
     close(table["se"], theirs["se"])

@@ -242,3 +242,11 @@ def test_exceedance_without_heterogeneity_has_no_interval():
 def test_exceedance_takes_one_threshold(arguments):
     with pytest.raises(bm.SpecError):
         bm.exceedance(bcg("logor ~ 1"), **arguments)
+
+
+@pytest.mark.parametrize("text", ["ablat = -0.03", "ablat=-0.03", "ablat = - 0.03", "-ablat = +0.03"])
+def test_a_hypothesis_has_a_value_with_a_sign(text):
+    fit = bm.fit(bm.specify("logor ~ ablat", bm.datasets.load("bcg"), S="logorvar"))
+    test = bm.wald_test(fit, contrast=text, df="z")
+    t = (fit["estimate"]["beta"].values[1] + 0.03) / fit["estimate"]["beta_se"].values[1]
+    assert float(test["statistic"]) == pytest.approx(t**2)

@@ -23,7 +23,14 @@ def spec() -> bm.Spec:
 
 @pytest.fixture(scope="module")
 def found(spec):
-    return bm.sensitivity(spec, PRIORS, random_seed=4, progress=False)
+    return bm.sensitivity(spec, PRIORS, random_seed=4, sampler="nutpie", progress=False)
+
+
+def test_exact_posteriors_have_no_chains_to_diagnose(spec):
+    exact = bm.sensitivity(spec, PRIORS, random_seed=4)
+    assert exact[["r_hat", "ess_bulk", "ess_tail"]].isnull().all().to_array().all()
+    alone = bm.estimates(bm.sample(spec, PRIORS["Turner"], random_seed=9)).loc[exact["parameter"].values]
+    np.testing.assert_allclose(exact["estimate"].sel(prior="Turner"), alone["estimate"].astype(float), rtol=1e-9)
 
 
 def test_layout(found):
@@ -38,7 +45,7 @@ def test_layout(found):
 
 
 def test_a_prior_by_itself_gives_the_same_posterior(spec, found):
-    post = bm.sample(spec, PRIORS["Turner"], random_seed=5, progress=False)
+    post = bm.sample(spec, PRIORS["Turner"], random_seed=5, sampler="nutpie", progress=False)
     alone, here = bm.compare(post).dataset.isel(tree=0), found.sel(prior="Turner")
     error = 4 * np.sqrt(2) * here["se"].values / np.sqrt(here["ess_bulk"].values)
     assert (np.abs(here["estimate"].values - alone["estimate"].values) < error).all()
@@ -65,7 +72,7 @@ def test_bad_input(spec):
 def test_few_draws_are_complained_of(spec):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        bm.sensitivity(spec, {"a": None}, draws=20, tune=50, chains=2, random_seed=1, progress=False)
+        bm.sensitivity(spec, {"a": None}, draws=20, tune=50, chains=2, random_seed=1, sampler="nutpie", progress=False)
     assert any(issubclass(w.category, ConvergenceWarning) and w.filename == __file__ for w in caught)
 
 

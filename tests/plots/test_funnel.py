@@ -176,6 +176,64 @@ def test_all_variances_zero() -> None:
         bm.plots.funnel(tree, y="precision")
 
 
+def smd() -> xr.DataTree:
+    return bm.fit(bm.specify("yi ~ 1", bm.datasets.load("raudenbush1985"), S="vi", measure="smd"))
+
+
+def test_filled_effects_are_hollow_and_where_they_belong() -> None:
+    tree = bm.small_study.filled(smd())
+    ax = bm.plots.funnel(tree, contours=())
+    (marks,) = (each for each in ax.lines if each.get_label() == "filled in, no data")
+    np.testing.assert_allclose(marks.get_xdata(), tree["observed_data"]["y"][-3:])
+    assert marks.get_markerfacecolor() != marks.get_markeredgecolor()
+    assert len(line(ax, "_observations").get_xdata()) == 19
+    assert "filled in, no data" in legend(ax)
+    assert_tidy(ax)
+
+
+@pytest.mark.parametrize("y", ["se", "variance", "precision"])
+def test_lines_of_asymmetry_lead_to_their_limits(y: str) -> None:
+    tree = bcg()
+    egger, limit = bm.small_study.egger(tree), bm.small_study.limit_meta(tree)
+    ends = {"egger": egger["limit"].item(), "limit": limit["estimate"].item()}
+    for kind, end in ends.items():
+        ax = bm.plots.funnel(tree, asymmetry=kind, y=y, scale="model")
+        drawn = line(ax, f"_{kind}")
+        if y != "precision":
+            assert drawn.get_xdata()[0] == pytest.approx(end)
+            assert drawn.get_ydata()[0] == 0
+        se = np.sqrt(bm.Spec.from_tree(tree).S.variances.max())
+        of = {"se": se, "variance": se**2, "precision": 1 / se}[y]
+        order = np.argsort(drawn.get_ydata())
+        at = np.interp(of, np.asarray(drawn.get_ydata())[order], np.asarray(drawn.get_xdata())[order])
+        expected = {
+            "egger": end + egger["estimate"].item() * se,
+            "limit": limit["beta"].item() + limit["alpha"].item() * np.sqrt(se**2 + limit["tau2"].item()),
+        }[kind]
+        assert at == pytest.approx(expected, rel=1e-2)
+
+
+def test_lines_are_those_of_the_data() -> None:
+    """Filled effects, which make a funnel symmetric, have no part in them."""
+    plain, filled = smd(), bm.small_study.filled(smd())
+    for kind in ("egger", "limit"):
+        one, other = (line(bm.plots.funnel(tree, asymmetry=kind), f"_{kind}") for tree in (plain, filled))
+        np.testing.assert_allclose(one.get_xdata()[0], other.get_xdata()[0], rtol=1e-5)
+
+
+def test_lines_of_asymmetry_are_refused_where_there_are_none() -> None:
+    with pytest.raises(SpecError, match='asymmetry="egger" is for models without predictors'):
+        bm.plots.funnel(bcg("logor ~ ablat"), asymmetry="egger")
+    school = bm.fit(bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study"))
+    with pytest.raises(SpecError, match="limit_meta takes effects as independent"):
+        bm.plots.funnel(school, asymmetry="limit")
+
+
+@pytest.mark.mpl_image_compare(tolerance=10, style="default", savefig_kwargs={"dpi": 80})
+def test_funnel_with_filled_effects() -> Any:
+    return bm.plots.funnel(bm.small_study.filled(smd()), contours=(), asymmetry="egger").figure
+
+
 def test_axes_that_are_given_are_used(tmp_path: Path) -> None:
     figure, ax = plt.subplots(layout="constrained")
     assert bm.plots.funnel(bcg(), ax) is ax

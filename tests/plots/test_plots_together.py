@@ -38,13 +38,20 @@ PLOTS: dict[str, Callable[[int, str], Any]] = {
     "structure": lambda n, backend: bm.plots.structure(tree(n, backend)),
     "leave_one_out": lambda n, _: bm.plots.leave_one_out(tree(min(n, 12), "fit")),
     "cumulative": lambda n, _: bm.plots.cumulative(tree(min(n, 12), "fit")),
+    "influence": lambda n, _: bm.plots.influence(tree(n, "fit"), exact=False),
+    "baujat": lambda n, _: bm.plots.baujat(tree(n, "fit")),
+    "radial": lambda n, backend: bm.plots.radial(tree(n, backend)),
+    "qqnorm": lambda n, _: bm.plots.qqnorm(tree(n, "fit"), simulations=100),
+    "gosh": lambda n, _: bm.plots.gosh(tree(min(n, 10), "fit"), highlight=None),
     "profile": lambda n, _: bm.plots.profile(bm.profile(tree(n, "fit"), "tau")),
     "prior_posterior": lambda n, _: bm.plots.prior_posterior(tree(n, "posterior")),
 }
 
 
 def test_every_plot_is_here() -> None:
-    elsewhere = {"loo_pit", "loo_pit_values", "sensitivity", "simulation"}  # take no tree that a fake can stand for
+    elsewhere = {"labbe"}  # takes counts
+    elsewhere |= {"rho_sensitivity"}  # takes refits
+    elsewhere |= {"loo_pit", "loo_pit_values", "sensitivity", "simulation"}  # take no tree that a fake can stand for
     assert set(PLOTS) == set(bm.plots.__all__) - elsewhere
 
 

@@ -36,12 +36,24 @@ def trees() -> dict[str, Any]:
     }
 
 
+def assumed() -> Any:
+    school = bm.datasets.load("school")
+    S = bm.within.correlated(school, variance="var", rho=0.5, group="district")
+    return bm.rho_sensitivity(bm.specify("effect ~ 1", school, S=S, random="1 | district/study"), [0, 0.5])
+
+
 PLOTS: dict[str, Callable[[Any], Any]] = {
     "forest": lambda t: bm.plots.forest(t["fit"], blup=True, common=True),
     "forest of levels": lambda t: bm.plots.forest(t["nested"], blup=True),
     "forest of predictors": lambda t: bm.plots.forest(t["latitude"]),
     "cumulative": lambda t: bm.plots.cumulative(t["fit"], order="year"),
     "leave_one_out": lambda t: bm.plots.leave_one_out(t["nested"]),
+    "influence": lambda t: bm.plots.influence(t["fit"]),
+    "baujat": lambda t: bm.plots.baujat(t["fit"]),
+    "radial": lambda t: bm.plots.radial(t["nested"]),
+    "qqnorm": lambda t: bm.plots.qqnorm(t["fit"]),
+    "gosh": lambda t: bm.plots.gosh(t["fit"], subsets=200, highlight="TPT Madras (1980)", random_seed=1),
+    "labbe": lambda t: bm.plots.labbe(t["fit"], events=["tpos", "cpos"], total=["tneg", "cneg"], label="all"),
     "funnel": lambda t: bm.plots.funnel(t["fit"], label="all"),
     "bubble": lambda t: bm.plots.bubble(t["latitude"], "ablat", label="all", statistics=True),
     "bubble of categories": lambda t: bm.plots.bubble(t["latitude"], "alloc"),
@@ -50,6 +62,7 @@ PLOTS: dict[str, Callable[[Any], Any]] = {
     "structure": lambda t: bm.plots.structure(t["nested"]),
     "compare": lambda t: bm.plots.compare({"fit": t["fit"], "post": t["post"]}),
     "profile": lambda t: bm.plots.profile(bm.profile(t["fit"])),
+    "rho_sensitivity": lambda t: bm.plots.rho_sensitivity(assumed(), "beta"),
     "prior_posterior": lambda t: bm.plots.prior_posterior(t["post"], fit=t["fit"]),
     "longitudinal": lambda t: bm.plots.longitudinal(t["latitude"], "ablat"),
     "dose_response": lambda t: bm.plots.dose_response(t["latitude"], "ablat", reference=20, upto=50),

@@ -10,7 +10,6 @@ from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.model_priors import log_prior, prior_draws
 from bayesmeta.priors.prior import Prior, Priors
 from bayesmeta.structures.base import REGISTER
-from bayesmeta.structures.known import WithMatrix
 from tests.priors.test_defaults import S2, YEAR, model
 
 SPEC = model("PD + AL ~ year", S2, random="1 | study/arm", psi={"study": "unstr", "arm": "cs"})
@@ -76,7 +75,8 @@ def test_a_seed_makes_draws_repeatable():
 @pytest.mark.parametrize("name", sorted(REGISTER))
 def test_every_structure_has_a_prior(name):
     family = REGISTER[name]
-    psi = family(np.eye(3)) if issubclass(family, WithMatrix) else family()
+    given = {"matrix": np.eye(3), "positions": [0, 1, 3]}
+    psi = family(**{name: given[name] for name in family.arguments if name in given})
     spec = model("PD ~ year + dose", random="1 + year + dose | study", psi=psi)
     priors = resolve(spec)
     beta, taus, rhos = prior_draws(priors, spec, 6, random_seed=1)

@@ -16,7 +16,16 @@ from tests.support.posteriors import make_posterior
 
 SECTIONS = [
     *("Contents", "In short", "Estimates", "Heterogeneity", "Pictures", "Tests and criteria"),
-    *("Specification", "Data", "More pictures", "Convergence", "Text for a paper", "How to reproduce this page"),
+    *(
+        "Specification",
+        "Data",
+        "More pictures",
+        "Influence",
+        "Small-study effects",
+        "Convergence",
+        "Text for a paper",
+        "How to reproduce this page",
+    ),
 ]
 EVIL = "<script>alert('x')</script>"
 
@@ -80,6 +89,8 @@ def test_what_is_behind_the_answer_is_folded(html):
         "Specification",
         "Data",
         "More pictures",
+        "Influence",
+        "Small-study effects",
         "Convergence",
         "Text for a paper",
         "How the results were made",

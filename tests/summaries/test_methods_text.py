@@ -297,7 +297,7 @@ def test_priors_are_in_words_and_defaults_are_told() -> None:
 
 
 def test_the_sampler_is_named_with_its_versions() -> None:
-    post = bm.sample(spec_of("bcg", "ml"), draws=50, tune=50, chains=2, random_seed=1, progress=False)
+    post = bm.sample(spec_of("bcg", "ml"), draws=50, tune=50, chains=2, random_seed=1, sampler="nutpie", progress=False)
     methods = bm.methods_text(post).methods
     assert "2 chains of 50 draws after 50 for tuning" in methods
     assert re.search(rf"with bayesmeta {re.escape(bm.__version__)}, nutpie [\d.]+ and PyMC [\d.]+\.", methods)

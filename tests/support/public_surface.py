@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -53,6 +53,14 @@ def signature(function: ast.FunctionDef) -> str:
     return f"({ast.unparse(function.args)}){returns}"
 
 
+def visible(value: Any) -> ast.FunctionDef:
+    """The definition without first arguments that the function is bound to."""
+    function: ast.FunctionDef = definition(value)
+    shown = set(inspect.signature(value).parameters)
+    function.args.args = [each for each in function.args.args if each.arg in shown]
+    return function
+
+
 def definition(value: Any) -> Any:
     """The syntax tree of a function or class."""
     return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(value)))).body[0]
@@ -89,7 +97,7 @@ def names() -> Iterator[str]:
             yield from (f"    {member}" for member in _members(value, classes))
             known[value] = name
         elif inspect.isfunction(value):
-            yield f"{name} {signature(definition(value))}"
+            yield f"{name} {signature(visible(value))}"
         else:
             yield f"{name}: {type(value).__name__}"
 
@@ -107,16 +115,18 @@ def fitted() -> xr.DataTree:
     return bm.fit(awkward_spec())
 
 
-def sampled() -> xr.DataTree:
+def sampled(sampler: Literal["quadrature", "nutpie"]) -> xr.DataTree:
     data = bm.datasets.load("berkey98")
     spec = bm.specify("PD + AL ~ 1", data, S=["var_PD", "cov_PD_AL", "var_AL"], measure="md")
     priors = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1), tau=bm.priors.half_normal(0.5))
-    return bm.sample(spec, priors, draws=8, tune=8, chains=2, random_seed=1, progress=False)
+    tune, chains = (8, 2) if sampler == "nutpie" else (None, None)
+    return bm.sample(spec, priors, 8, tune, chains, 1, sampler, progress=False)
 
 
 def surface() -> str:
     lines = ["# names", *names(), "", "# the tree of a fit: two outcomes, levels region and lab", *tree_lines(fitted())]
-    lines += ["", "# the tree of a posterior: two outcomes, level unit", *tree_lines(sampled())]
+    lines += ["", "# the tree of a posterior: two outcomes, level unit", *tree_lines(sampled("nutpie"))]
+    lines += ["", "# the same without Markov chains", *tree_lines(sampled("quadrature"))]
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 import bayesmeta as bm
 from bayesmeta.kernel.draws import conditional_draws
 from bayesmeta.structures import REGISTER
-from bayesmeta.tree.parameters import parameters
+from bayesmeta.tree.parameters import level_structures, parameters
 from bayesmeta.tree.posterior_draws import b_draws, is_posterior, psi_draws, rho_draws, tau_draws
 from tests.contract.test_structures import make
 from tests.support.awkward import awkward_spec
@@ -35,6 +35,10 @@ def drawn(request: pytest.FixtureRequest) -> xr.DataTree:
     return make_posterior(smoking(request.param), draws=40)
 
 
+def structure_of(tree: xr.DataTree) -> str:
+    return level_structures(tree)["unit"].name
+
+
 def test_a_fit_is_no_posterior(drawn: xr.DataTree):
     assert is_posterior(drawn)
     assert not is_posterior(bm.fit(no_effects(), method="fixed"))
@@ -54,11 +58,19 @@ def test_between_group_rows_stand_where_those_of_a_fit_do(drawn: xr.DataTree):
     method = "fixed" if "fixed" in drawn.attrs["psi"] else "ml"
     fit = bm.fit(bm.Spec.from_tree(drawn), method=method)
     assert list(parameters(drawn).index)[:6] == list(parameters(fit).index)[:6]
-    assert list(parameters(drawn)["kind"]) == ["beta"] * 3 + ["tau"] * 3 + ["rho"] * 3
+    own = {"car1": (1, 1), "hcar1": (3, 1)}.get(structure_of(drawn), (3, 3))
+    assert list(parameters(drawn)["kind"]) == ["beta"] * 3 + ["tau"] * own[0] + ["rho"] * own[1]
 
 
 def test_sds_and_correlations_are_those_of_psi(drawn: xr.DataTree):
     rows, psi = parameters(drawn), stacked(drawn, "derived", "psi_unit")
+    if REGISTER[structure_of(drawn)].own_parameters:
+        last = f"tau[unit{', yD' * (structure_of(drawn) == 'hcar1')}]"
+        assert rows.loc[last, "estimate"] == pytest.approx(np.sqrt(psi[:, 2, 2]).mean(), rel=1e-12)
+        per_unit = psi[:, 0, 2] / np.sqrt(psi[:, 0, 0] * psi[:, 2, 2])
+        distance = np.ptp(level_structures(drawn)["unit"].positions)
+        assert rows.loc["rho[unit]", "estimate"] == pytest.approx((per_unit ** (1 / distance)).mean(), rel=1e-9)
+        return
     for i, one in enumerate(["yB", "yC", "yD"]):
         for j, two in enumerate(["yB", "yC", "yD"][: i + 1]):
             if i == j:

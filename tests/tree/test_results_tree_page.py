@@ -23,6 +23,8 @@ FUNCTIONS = (
     *(schema.b, schema.b_se, schema.Z, schema.index),
 )
 
+STATISTICS = ("mean", "sd", "quantile", "grid", "density")  # of exact marginal distributions
+
 
 def levels_of(tree: xr.DataTree) -> list[str]:
     return list(json.loads(tree.attrs["psi"]))
@@ -31,7 +33,8 @@ def levels_of(tree: xr.DataTree) -> list[str]:
 def in_general(tree: xr.DataTree) -> dict[str, str]:
     """The names of this tree that a level is part of, with L in its place."""
     names = {function(level): function(schema.L) for level in levels_of(tree) for function in FUNCTIONS}
-    return names | {schema.bis(name): schema.bis(general) for name, general in names.items()}
+    exact = {f"{name}_{of}": f"{general}_{of}" for name, general in names.items() for of in STATISTICS}
+    return names | exact | {schema.bis(name): schema.bis(general) for name, general in names.items()}
 
 
 def problems(tree: xr.DataTree) -> Iterator[str]:
@@ -73,18 +76,25 @@ def test_every_entry_of_fits_and_posteriors_is_described(file: str) -> None:
 
 def test_every_entry_of_a_sampled_tree_is_described_and_every_group_is_in_some_tree() -> None:
     spec = load_analysis(bundled()["smoking"]).models["unstr"].spec
-    sampled = bm.sample(spec, draws=10, tune=20, chains=2, random_seed=1, progress=False)
+    sampled = bm.sample(spec, draws=10, tune=20, chains=2, random_seed=1, sampler="nutpie", progress=False)
+    weighted = bm.sample(spec, draws=10, random_seed=1)
+    known = ["var_PD", "cov_PD_AL", "var_AL"]
+    exact = bm.sample(bm.specify("PD + AL ~ 1", bm.datasets.load("berkey98"), S=known), draws=10, random_seed=1)
     fitted = bm.fit(spec)
     declare(fitted, Asked(df="z"))
-    assert not list(problems(sampled))
-    assert {*sampled.children, *fitted.children} == set(schema.TREE)
-    assert {*sampled.attrs, *fitted.attrs} == set(schema.ATTRIBUTES)
-    for tree in (sampled, fitted):
+    assert not [*problems(sampled), *problems(weighted), *problems(exact)]
+    assert {*sampled.children, *fitted.children, *exact.children} == set(schema.TREE)
+    mirrored = bm.small_study.filled(bm.fit(bm.specify("y ~ 1", {"y": [0.1, 0.3, 0.9], "v": [0.1, 0.2, 0.3]}, S="v")))
+    assert {*sampled.attrs, *fitted.attrs, *exact.attrs, *mirrored.attrs} == set(schema.ATTRIBUTES)
+    for tree in (sampled, exact, fitted):
         general = in_general(tree)
         for name, node in tree.children.items():
             there = {general.get(str(variable), str(variable)) for variable in node.data_vars}
             optional = {"row_name", schema.tau2_se(schema.L), schema.MODE_LOGLIK, schema.MODE_XI, schema.MODE_START}
-            assert set(schema.TREE[name].entries) - there <= optional
+            if name != schema.CRITERIA and (tree is not exact or name in (schema.MARGINALS, schema.POSTERIOR)):
+                assert set(schema.TREE[name].entries) - there <= optional
+    criteria = {name for tree in (fitted, exact, weighted) for name in tree[schema.CRITERIA].data_vars}
+    assert criteria == set(schema.TREE[schema.CRITERIA].entries)
 
 
 def test_what_is_not_described_is_seen() -> None:
@@ -116,3 +126,10 @@ def test_the_page_is_linked_and_its_example_runs() -> None:
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert code
     exec(code[1], {})
+
+
+@pytest.mark.parametrize("family", [bm.structures.CAR1, bm.structures.HetCAR1])
+def test_trees_with_an_effect_for_each_time_are_described(family: type) -> None:
+    data = {"g": [1, 1, 2, 2, 3, 3], "t": [0, 1, 0, 2, 1, 2], "y": [0.1, 0.4, -0.3, 0.2, 0.5, 0.1], "v": [0.1] * 6}
+    spec = bm.specify("y ~ 1", data, S="v", random="1 | g", psi=family(time="t"), measure="smd")
+    assert not [*problems(bm.fit(spec)), *problems(make_posterior(spec, draws=10))]

@@ -15,8 +15,8 @@ from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.reference import JointTest, reference_of_fit
-from bayesmeta.inference.subset import of_rows
 from bayesmeta.model.spec import Spec
+from bayesmeta.model.subset import of_rows
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.notes import between_note, heterogeneity_note
 from bayesmeta.plots.forest.numbers import ForestNumbers, has_random_effects, shared, stacked

@@ -9,6 +9,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_bayes
 from bayesmeta.plots.style import COLOURS, LINES, PAGE, SMALL, TEXT
 from bayesmeta.report.pictures import Drawing
+from bayesmeta.tree.exact_marginals import is_exact
 from bayesmeta.tree.parameters import effects
 from bayesmeta.tree.specification import group
 
@@ -18,6 +19,8 @@ _THIN = 0.7  # points of a line
 
 
 def of_chains(tree: xr.DataTree) -> list[Drawing]:
+    if is_exact(tree):
+        return []
     draws = by_parameter(tree)
     many = group(tree, schema.POSTERIOR).sizes[schema.CHAIN]
     which = f"{len(draws)} parameters" if len(draws) > 1 else "the parameter"

@@ -7,6 +7,7 @@ from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks, remarks
 from bayesmeta.display.tables import Facts, Table, fixed, number
 from bayesmeta.report.blocks import Block, blocks, notes, paragraphs
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
@@ -53,6 +54,22 @@ def _free(tree: xr.DataTree, name: str) -> Table:
 
 def _chains(tree: xr.DataTree, name: str) -> list[Block | None]:
     priors = Facts(posterior_remarks.prior_facts(tree), f"Priors: {name}")
+    if exact_marginals.is_exact(tree):
+        criteria = group(tree, schema.CRITERIA)
+        value, bound = (float(criteria[name]) for name in (schema.LOG_ML, schema.LOG_ML_SE))
+        words = f"{name} was computed by {tree.attrs['sampler']}, without Markov chains. "
+        if schema.EFFECTIVE_SIZE in criteria:
+            size, shape = (float(criteria[each]) for each in (schema.EFFECTIVE_SIZE, schema.PARETO_K))
+            words += (
+                f"Its weighted draws are worth {size:,.0f} independent ones (Pareto k {shape:.2f}). The log marginal "
+                f"likelihood is {value:.3f}, with a standard error of {bound:.1g}."
+            )
+        else:
+            words += (
+                "What is shown has no Monte Carlo error. The log marginal likelihood is "
+                f"{value:.4f}, with a numerical error of at most {bound:.1e}."
+            )
+        return [priors, Facts((("Sampling", posterior_remarks.method(tree)),), f"Sampler: {name}"), paragraphs(words)]
     if schema.DIAGNOSTICS not in tree.children:
         return [priors, paragraphs(f"{name}: the tree has no diagnostics of its chains.")]
     diagnosed = group(tree, schema.DIAGNOSTICS)

@@ -10,17 +10,21 @@ from bayesmeta.summaries.methods_text import MethodsText, methods_text
 TITLE = "Text for a paper"
 
 
-def manuscript(trees: Trees, prob: float) -> Section:
-    """The section; one part for each tree where there are several."""
+def manuscript(trees: Trees, prob: float, influential: xr.Dataset | None = None) -> Section:
+    """The section; one part for each tree where there are several.
+
+    influential : diagnostics of the tree by whose method they were made, which its text reports.
+    """
     names = titles(trees)
-    parts = [Section(names[name], _blocks(tree, prob)) for name, tree in trees.items()]
+    parts = [Section(names[name], _blocks(tree, prob, influential)) for name, tree in trees.items()]
     if len(parts) == 1:
         return Section(TITLE, parts[0].blocks, folded=True)
     return Section(TITLE, (), tuple(parts), folded=True)
 
 
-def _blocks(tree: xr.DataTree, prob: float) -> tuple[Block, ...]:
-    text = methods_text(tree, prob)
+def _blocks(tree: xr.DataTree, prob: float, influential: xr.Dataset | None) -> tuple[Block, ...]:
+    own = influential is not None and influential.attrs["method"] == tree.attrs["method"]
+    text = methods_text(tree, prob, influence=influential if own else None)
     return blocks(
         notes("Do not publish these numbers", text.warnings, alarm=True),
         paragraphs(*_titled("Methods", text.methods)),

@@ -146,7 +146,7 @@ def _taus(tree: xr.DataTree, prob: float) -> pd.DataFrame:
 
 
 def _level(row: pd.Series) -> str:
-    return str(row["level"]) if row["term"] == schema.INTERCEPT else f"{row['level']} ({row['term']})"
+    return str(row["level"]) if row["term"] in ("", schema.INTERCEPT) else f"{row['level']} ({row['term']})"
 
 
 def _success(tree: xr.DataTree) -> str:

@@ -86,6 +86,8 @@ def sensitivity_blocks(dataset: xr.Dataset) -> tuple[Block, ...]:
             "Conclusions that change under an equally defensible prior depend on the prior, not on the data alone."
         ),
         Table(title, columns, tuple(estimate_rows(dataset.isel(parameter=estimated.values)))),
-        Table("Chains by prior, the worst parameter of each", ("R-hat", "bulk ESS", "tail ESS", "divergences"), chains),
+        Table("Chains by prior, the worst parameter of each", ("R-hat", "bulk ESS", "tail ESS", "divergences"), chains)
+        if dataset["ess_bulk"].notnull().any()
+        else None,
         Facts(descriptions, "The priors"),
     )

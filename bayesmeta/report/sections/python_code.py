@@ -8,6 +8,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta.display import posterior_remarks
 from bayesmeta.priors.prior import Prior
 from bayesmeta.report.blocks import Code
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import effects, level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
@@ -37,7 +38,8 @@ def _made(tree: xr.DataTree) -> list[str]:
     if not is_posterior(tree):
         return [f"fit = bm.fit(spec, method={about['method']!r})"]
     sizes = group(tree, schema.POSTERIOR).sizes
-    settings = {"draws": str(sizes[schema.DRAW]), "chains": str(sizes[schema.CHAIN])}
+    settings = {"draws": str(sizes[schema.DRAW])}
+    settings |= {} if exact_marginals.is_exact(tree) else {"chains": str(sizes[schema.CHAIN])}
     names = {"tune": "tune", "target_accept": "target_accept", "random_seed": "seed"}
     settings |= {argument: about[attribute] for argument, attribute in names.items() if attribute in about}
     arguments = ", ".join(f"{key}={value}" for key, value in settings.items())

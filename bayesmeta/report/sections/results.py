@@ -1,6 +1,7 @@
 """Estimates side by side, ratios, and heterogeneity: the numbers of `compare` and `summary`, and predictions."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -147,18 +148,22 @@ def _place(row: pd.Series, outcome: str) -> str:
 
 def places(spec: Spec) -> pd.DataFrame:
     """Rows to predict for: all combinations of predictors if there are few, else means and most frequent categories."""
-    columns = list(spec.design.parsed.predictors)
+    columns = list(spec.predictors)
     frame = spec.data.loc[spec.kept, columns]
     if not columns:
         return pd.DataFrame(index=[0])
     distinct = frame.drop_duplicates().sort_values(columns)
     if len(distinct) <= _MOST_PLACES:
         return distinct.reset_index(drop=True)
-    typical = {
-        name: [values.mean() if pd.api.types.is_numeric_dtype(values) else values.mode().iloc[0]]
-        for name, values in frame.items()
-    }
+    typical = {str(name): [_typical(spec, str(name), values)] for name, values in frame.items()}
     return pd.DataFrame(typical)
+
+
+def _typical(spec: Spec, name: str, values: pd.Series) -> Any:
+    """The mean, or the most frequent category."""
+    if pd.api.types.is_numeric_dtype(values):
+        return spec.nearest_known(name, float(values.mean()))
+    return values.mode().iloc[0]
 
 
 def cell_means(spec: Spec) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.inference.subset import of_rows
+from bayesmeta.model.subset import of_rows
 
 
 @pytest.mark.parametrize("formula", ["effect ~ 1", "effect ~ year"])

@@ -1,0 +1,66 @@
+"""What is done about empty cells among counts of events."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._validation import check_booleans, check_choice, check_number, listing
+from bayesmeta.errors import AssumptionWarning, warn
+
+Zero = Literal["only0", "if0all", "all", "none"]
+ZEROS = ("only0", "if0all", "all", "none")
+
+
+@dataclass(frozen=True)
+class ZeroCells:
+    """What is done about empty cells, see `bayesmeta.effects.odds_ratio`; None where the user did not choose."""
+
+    zero: Zero | None = None
+    add: float = 0.5
+    drop_double_zero: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.zero is not None:
+            check_choice(self.zero, ZEROS, "zero")
+        check_number(self.add, "add", above=0)
+        if self.drop_double_zero is not None:
+            check_booleans(drop_double_zero=self.drop_double_zero)
+
+    def by_default(self, adds: bool) -> "ZeroCells":
+        """With the default of a measure that needs nothing added, where the user did not choose."""
+        return self if adds or self.zero is not None else replace(self, zero="none")
+
+    def applied(
+        self, cells: FloatArray, index: pd.Index, what: str, double_zero: BoolArray | None = None
+    ) -> FloatArray:
+        """(c, n) cells with what is added to them, NaN where a row is left out.
+
+        what : the cells that something is added to, in words.  double_zero : (n,) rows that say nothing of a ratio.
+        """
+        cells = np.where(np.isnan(cells).any(axis=0), np.nan, cells)
+        none = np.zeros(cells.shape[1], dtype=bool) if double_zero is None else double_zero
+        if self.drop_double_zero:
+            cells = np.where(none, np.nan, cells)
+        empty = (cells == 0).any(axis=0)
+        none_added = np.zeros_like(empty)
+        rows = {"none": none_added, "if0all": empty | empty.any(), "all": ~none_added}.get(self.zero or "", empty)
+        self._warn(index, rows, none & ~np.isnan(cells).any(axis=0), what)
+        return np.where(rows, cells + self.add, cells)
+
+    def _warn(self, index: pd.Index, rows: BoolArray, none: BoolArray, what: str) -> None:
+        if self.zero is None and rows.any():
+            warn(
+                f"{self.add:g} was added to {what} of every row with an empty cell: rows {listing(index[rows])}"
+                '\n  zero="only0" does so without a warning, zero="none" adds nothing',
+                AssumptionWarning,
+            )
+        if self.drop_double_zero is None and none.any() and self.zero != "none":
+            warn(
+                f"no events in either arm, or nothing but events in both: rows {listing(index[none])}\n"
+                "  what such a row contributes to a ratio comes from what is added to its cells;\n"
+                "  drop_double_zero=True leaves it without an estimate, False keeps it without a warning",
+                AssumptionWarning,
+            )
