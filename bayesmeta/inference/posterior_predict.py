@@ -17,9 +17,10 @@ from bayesmeta._validation import shown
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, new_design, new_effect, quadratic, table
 from bayesmeta.model.spec import Level
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
 from bayesmeta.tree.response import Reading
-from bayesmeta.tree.specification import spec_from_tree
+from bayesmeta.tree.specification import group, spec_from_tree
 
 _STREAM = 6539  # keeps new effects apart from all else that is drawn with the seed; zeros after a seed would not
 _MOST_VALUES = 4_000_000  # of predictions in memory at a time, 32 MB
@@ -52,9 +53,45 @@ def predict(
 
     of_draws = _over_rows(effects, X.shape[:2], len(beta), prob, read) if interval or read.response else {}
     statistics = read.of_draws(of_draws | ({} if read.response else {"mean": mean, "se": np.sqrt(variance)}))
+    if not levels or not read.response:
+        _single_coefficients(tree, statistics, X, offset, prob, read, ("mean",) if levels else tuple(statistics))
     predicted = rows.table(spec.outcomes, statistics)
     predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} if interval else {}))
     return predicted if interval else predicted.drop_vars(["lower", "upper"], errors="ignore")
+
+
+def _single_coefficients(
+    tree: xr.DataTree,
+    statistics: dict[str, FloatArray],
+    X: FloatArray,
+    offset: FloatArray,
+    prob: float,
+    read: Reading,
+    names: Sequence[str],
+) -> None:
+    """Means that are a multiple of one coefficient have its exact distribution, where the tree has that.
+
+    So that a pooled effect is the same number wherever it is shown.
+    """
+    exact = exact_marginals.statistics(tree, "beta", prob)
+    if exact is None:
+        return
+    table = group(tree, schema.MARGINALS)
+    for at in zip(*np.nonzero((X != 0).sum(-1) == 1), strict=True):
+        (j,), shift = np.flatnonzero(X[at]), offset[at[0]]
+        weight, own = X[at][j], {name: values[j] for name, values in exact.items()}
+        ends = sorted(weight * own[name] + shift for name in ("lower", "upper"))
+        moved = dict(zip(("lower", "upper"), read.values(np.array(ends)), strict=True))
+        moved["mean"] = weight * own["mean"] + shift
+        if read.response:
+
+            def mean_there(beta: FloatArray, w: float = weight, s: float = shift) -> FloatArray:
+                return read.values(w * beta + s)
+
+            moved["mean"] = exact_marginals.mean_of(table, "beta", int(j), mean_there)
+        moved["se"] = np.abs(weight) * own["se"]
+        for name in names:
+            statistics[name][at] = moved[name]
 
 
 def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, read: Reading) -> xr.Dataset:

@@ -201,3 +201,26 @@ def test_arguments_are_checked_as_for_fits(awkward: xr.DataTree):
             ask(awkward, prob=95)
     with pytest.raises(bm.DataError, match="kind"):
         bm.predict(awkward, awkward_new_data().drop(columns="kind"))
+
+
+def test_a_mean_that_is_a_coefficient_has_its_exact_distribution() -> None:
+    """Where the posterior was computed without chains: the same numbers as those of the coefficient."""
+    priors = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1), tau=bm.priors.half_normal(0.5))
+    data = bm.datasets.load("bcg").assign(shift=0.25)
+    spec = bm.specify("logor ~ 0 + alloc", data, S="logorvar", measure="logor", offset="shift")
+    post = bm.sample(spec, priors, draws=50, random_seed=1)
+    for scale in ("model", "response"):
+        own = bm.predict(post, data.drop_duplicates("alloc"), scale=scale)
+        if scale == "model":
+            beta = bm.estimates(post).query("kind == 'beta'")
+            of = [beta.loc[f"beta[alloc[{name}]]"] for name in data["alloc"].drop_duplicates()]
+            for name, column in (("mean", "estimate"), ("se", "se"), ("lower", "lower"), ("upper", "upper")):
+                shift = 0.0 if name == "se" else 0.25
+                np.testing.assert_allclose(own[name].values.ravel(), [row[column] + shift for row in of], rtol=1e-6)
+        else:
+            bounds = bm.predict(post, data.drop_duplicates("alloc"))
+            np.testing.assert_allclose(own["lower"], np.exp(bounds["lower"]), rtol=1e-12)
+            assert (own["mean"] > np.exp(bounds["mean"])).all()  # the mean of a convex function
+    new = bm.predict(post, data.drop_duplicates("alloc"), interval="prediction")
+    np.testing.assert_allclose(new["mean"], bounds["mean"], rtol=1e-12)
+    assert (new["upper"] > bounds["upper"]).all()
