@@ -111,6 +111,10 @@ class ContinuousAutoregressive(Correlated):
     def matrix(self, rho: Any, dim: int) -> Any:
         return rho[0] ** over_data_sets(self.distances(), rho)
 
+    def matrix_at(self, xi: Any, dim: int) -> Any:
+        """By the decay, as `psi`."""
+        return self.correlations(xi)
+
     def matrix_slopes(self, xi: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
         share = _share(xi[-1])
         first, second = self.decay_slopes(share)
@@ -120,10 +124,13 @@ class ContinuousAutoregressive(Correlated):
         M = np.exp(-self.decay(share) * lag)
         return -lag * slope * M, lag * (lag * slope**2 - bend) * M
 
-    def by_rho(self, rho: np.ndarray, dim: int) -> tuple[Any, Any]:
-        """By the correlation at the shortest distance, of which all others are powers of at least one."""
+    def by_correlation(self, xi: np.ndarray, dim: int) -> tuple[Any, Any]:
+        """By the correlation at the shortest distance, of which all others are powers of at least one.
+
+        From the decay, since rho over one unit of time may be beyond the range of numbers.
+        """
         power = self.distances() / self.shortest
-        c = max(float(rho) ** self.shortest, TINY)
+        c = max(float(np.exp(-self.decay(_share(xi[-1])) * self.shortest / self.typical)), TINY)
         first, second = power * c ** (power - 1), power * (power - 1) * c ** (power - 2)
         steep = (power < 2) & (c < NO_SLOPE)  # without a second derivative where c is zero
         return first, np.where(steep, 0.0, second)

@@ -28,6 +28,10 @@ class Correlated(Scaled):
         """First and second derivative of M by rho."""
         raise NotImplementedError
 
+    def by_correlation(self, xi: np.ndarray, dim: int) -> tuple[Any, Any]:
+        """The same at xi, by the correlation that stands among variances and covariances."""
+        return self.by_rho(self.rho_of(xi, dim)[0], dim)
+
     def matrix_slopes(self, xi: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
         first, second = self.by_rho(self.rho_of(xi, dim)[0], dim)
         half = (1 - self.low(dim)) / 2
@@ -36,14 +40,14 @@ class Correlated(Scaled):
 
     def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
         s = np.broadcast_to(np.abs(xi[: self.n_tau(dim)]), dim)
-        by_rho = np.outer(s, s) * self.by_rho(self.rho_of(xi, dim)[0], dim)[0]
+        by_rho = np.outer(s, s) * self.by_correlation(xi, dim)[0]
         kept = [by_rho[:, :, None]] if by_rho.any() else []
         return np.concatenate([super().variance_slopes(xi, dim), *kept], axis=2)
 
     def variance_bends(self, xi: np.ndarray, dim: int) -> np.ndarray:
         bends, m = super().variance_bends(xi, dim), self.variance_slopes(xi, dim).shape[2]
         s, n = np.broadcast_to(np.abs(xi[: self.n_tau(dim)]), dim), bends.shape[2]
-        first, second = self.by_rho(self.rho_of(xi, dim)[0], dim)
+        first, second = self.by_correlation(xi, dim)
         full = np.zeros((dim, dim, m, m))
         full[:, :, :n, :n] = bends
         if m > n:

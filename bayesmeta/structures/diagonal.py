@@ -21,6 +21,10 @@ class Scaled(Structure):
         """M (dim, dim, ...) at rho (n_rho, ...)."""
         return over_data_sets(eye(dim), rho)
 
+    def matrix_at(self, xi: Any, dim: int) -> Any:
+        """The matrix at xi."""
+        return self.matrix(self.rho_of(xi, dim), dim)
+
     def matrix_slopes(self, xi: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray] | None:
         """First and second derivative of M by xi[-1], or None when M is constant."""
         return None
@@ -50,7 +54,7 @@ class Scaled(Structure):
         return self.compose(abs(xi[: self.n_tau(dim)]), self.rho_of(xi, dim), dim)
 
     def pullback(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
-        M = self.matrix(self.rho_of(xi, dim), dim)
+        M = self.matrix_at(xi, dim)
         if self.common:
             sd_bar = [2 * xi[0] * (psi_bar * M).sum((0, 1))]
             scale = xi[0] * xi[0]
@@ -63,7 +67,7 @@ class Scaled(Structure):
         return np.stack(np.broadcast_arrays(*sd_bar, *rho_bar))
 
     def curvature(self, xi: np.ndarray, psi_bar: np.ndarray, dim: int) -> np.ndarray:
-        M, n = self.matrix(self.rho_of(xi, dim), dim), self.n_tau(dim)
+        M, n = self.matrix_at(xi, dim), self.n_tau(dim)
         s, slopes = np.broadcast_to(xi[:n], (dim, *xi.shape[1:])), self.matrix_slopes(xi, dim)
         # by every single SD; |s| enters where SDs have no sign
         sign = np.ones_like(s) if self.common else np.where(s < 0, -1.0, 1.0)
@@ -106,7 +110,7 @@ class Scaled(Structure):
     def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
         if self.linear(dim):
             return self.directions(xi, dim)
-        return self.by_variances(np.asarray(self.matrix(self.rho_of(xi, dim), dim)), xi, dim)
+        return self.by_variances(np.asarray(self.matrix_at(xi, dim)), xi, dim)
 
     def by_variances(self, M: np.ndarray, xi: np.ndarray, dim: int) -> np.ndarray:
         """(dim, dim, m) derivatives of s_i s_j M_ij by the variances, for a constant M and the SDs of xi."""
@@ -122,9 +126,7 @@ class Scaled(Structure):
         if self.common:
             return np.zeros((dim, dim, 1, 1))
         s = np.abs(xi[:dim])
-        off = np.asarray(self.matrix(self.rho_of(xi, dim), dim)) * (
-            1 - np.eye(dim)
-        )  # variances bend nothing of their own
+        off = np.asarray(self.matrix_at(xi, dim)) * (1 - np.eye(dim))  # variances bend nothing of their own
         own = np.eye(dim)[:, s > 0]
         per_sd = own / s[s > 0]
         bends = np.einsum("ij,ir,jt->ijrt", off, per_sd, per_sd) / 4  # by those of i and j

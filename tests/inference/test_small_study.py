@@ -464,11 +464,11 @@ def test_sentences_for_a_paper(bcg: xr.DataTree, school: xr.DataTree):
 def test_the_section_of_a_report(bcg: xr.DataTree, school: xr.DataTree):
     """Folded, with the tables, the funnel and the reasons; none for a posterior or two effects."""
     for tree in (bcg, school):
-        (section,) = asymmetry({"fit": tree})
+        (section,) = asymmetry({"fit": tree}, 0.95)
         assert section.folded
         assert [block.title for block in section.blocks if isinstance(block, Picture)] == [
             "Funnel plot with small-study effects"
         ]
-    assert asymmetry({"p": make_posterior(bm.Spec.from_tree(bcg))}) == ()
+    assert asymmetry({"p": make_posterior(bm.Spec.from_tree(bcg))}, 0.95) == ()
     few = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg").head(2), S="logorvar"))
-    assert asymmetry({"fit": few}) == ()
+    assert asymmetry({"fit": few}, 0.95) == ()
