@@ -150,7 +150,8 @@ class Nutpie:
         if backend == "jax":
             register_jax()
         # results must not depend on what a compiler thinks it may reorder
-        with _without_remarks_of_compilers(), pytensor.config.change_flags(numba__fastmath=False):
+        fastmath = pytensor.config.change_flags(numba__fastmath=False)
+        with _without_remarks_of_compilers(), _heard(), fastmath:
             self.compiled = nutpie.compile_pymc_model(
                 model, initial_points=point, var_names=posterior_names(spec), **options
             )
@@ -179,6 +180,28 @@ class Nutpie:
             except BaseException:
                 sampler.cancel()
                 raise
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """That Ctrl-C is not lost in callbacks of a compiler, which cannot pass it on: it then comes when this ends."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    pressed: list[bool] = []
+
+    def stop(*about: object) -> NoReturn:
+        pressed.append(True)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 class _Stopped(BaseException):

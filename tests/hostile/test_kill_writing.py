@@ -196,7 +196,7 @@ import bayesmeta as bm
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what runs in its background
 spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
 bm.sample(spec, draws=10, tune=10, random_seed=1, sampler="nutpie", progress=False)  # which compiles
-threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 start = time.time()
 try:
     bm.sample(spec, draws=5_000_000, tune=10, chains=1, random_seed=1, sampler="nutpie", progress=False)
@@ -220,6 +220,25 @@ def test_an_interruption_is_not_the_end_of_one_chain_only() -> None:
         except KeyboardInterrupt:
             after.append("interrupted")
         assert after == ["interrupted"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_that_a_compiler_swallows_comes_after_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    after = []
+    try:
+        try:
+            with samplers._heard():
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                except KeyboardInterrupt:
+                    after.append("swallowed")
+            after.append("sampled")
+        except KeyboardInterrupt:
+            after.append("interrupted")
+        assert after == ["swallowed", "interrupted"]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
