@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.inference import sensitivity
 from bayesmeta.report import from_file
 from tests.support.posteriors import make_posterior
 
@@ -161,17 +160,10 @@ def test_colours_follow_the_scheme(opened: Opened, request: pytest.FixtureReques
     assert (sum(ground) < 384) == dark
 
 
+@pytest.mark.filterwarnings("ignore:no measure is given:bayesmeta.errors.AssumptionWarning")
 @pytest.mark.parametrize(("model", "most"), [("bcg", 8), ("school", 12)])
-def test_pages_of_paper(
-    browser: "Browser", model: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All that the command writes of a model file; draws without a sampler take the same room."""
-    monkeypatch.setattr(from_file, "sample", lambda spec, priors=None, **settings: make_posterior(spec, priors=priors))
-    monkeypatch.setattr(
-        sensitivity,
-        "_from_one_model",
-        lambda spec, priors, settings: {name: make_posterior(spec, priors=each) for name, each in priors.items()},
-    )
+def test_pages_of_paper(browser: "Browser", model: str, most: int, tmp_path: Path) -> None:
+    """All that the command writes of a model file."""
     written = tmp_path / "page.html"
     from_file.report_file(MODELS / f"{model}.toml", written, from_file.ReportOptions()).save(written)
     page = browser.new_page()
