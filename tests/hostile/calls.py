@@ -249,7 +249,7 @@ _FUNNEL = {
     "prob": PROBABILITY,
 }
 _OF_ONE = {**_FUNNEL, "outcome": optional(words("y"))}
-_LINE = {**_OF_ONE, "model": words("mixed"), **_TESTED}
+_LINE = {**_OF_ONE, "model": optional(words("mixed")), **_TESTED}
 _MIXED = {**_ALONE, "model": "'mixed'"}
 _FROM_COUNTS = Call(
     {**_ALONE, "events": "('e', 'c')", "total": "('n', 'm')"},
