@@ -1,8 +1,7 @@
 """What the tests share: reference numbers, the tables behind them, and one profile for Hypothesis."""
 
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,6 @@ os.environ.setdefault("HOSTILE_FRESH", "0")
 
 settings.register_profile("bayesmeta", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 settings.load_profile("bayesmeta")
-
-
-@pytest.fixture(autouse=True)
-def _no_figure_is_left() -> Iterator[None]:
-    yield
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

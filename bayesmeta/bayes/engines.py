@@ -27,20 +27,19 @@ class Engine:
     """A way to a posterior without chains.
 
     most : parameters that are integrated numerically, at most. run : the integration, with a seed of what is random in
-    it. how : in words, for a page.
+    it.
     """
 
     name: str
     most: int
     run: Callable[[Evaluator, int], WeightedPoints]
-    how: str
 
 
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("quadrature", quadrature.MOST, quadrature.integrate, "numerical integration"),
-        Engine("importance", importance.MOST, importance.integrate, "importance sampling"),
+        Engine("quadrature", quadrature.MOST, quadrature.integrate),
+        Engine("importance", importance.MOST, importance.integrate),
     )
 }
 NUTS = "nutpie"  # that takes what no engine does

@@ -151,7 +151,7 @@ class Nutpie:
             register_jax()
         # results must not depend on what a compiler thinks it may reorder
         fastmath = pytensor.config.change_flags(numba__fastmath=False)
-        with _without_remarks_of_compilers(), _heard(), fastmath:
+        with _without_remarks_of_compilers(), _interruptible(), fastmath:
             self.compiled = nutpie.compile_pymc_model(
                 model, initial_points=point, var_names=posterior_names(spec), **options
             )
@@ -182,42 +182,24 @@ class Nutpie:
                 raise
 
 
-@contextmanager
-def _heard() -> Iterator[None]:
-    """That Ctrl-C is not lost in callbacks of a compiler, which cannot pass it on: it then comes when this ends."""
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    pressed: list[bool] = []
-
-    def stop(*about: object) -> NoReturn:
-        pressed.append(True)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if pressed:
-        raise KeyboardInterrupt
-
-
 class _Stopped(BaseException):
     """An interruption that PyMC does not take for the end of one chain, to go on with the next."""
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """That Ctrl-C ends all chains; it does where signals are as Python sets them, in the main thread."""
+    """That Ctrl-C ends all chains, and is not lost in a compiler's callback, which cannot pass it on.
+
+    It then comes when the library returns. Where signals are as Python sets them, in the main thread.
+    """
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    here = os.getpid()
+    here, pressed = os.getpid(), list[bool]()
 
     def stop(*about: object) -> NoReturn:
+        pressed.append(True)
         raise _Stopped if os.getpid() == here else KeyboardInterrupt  # which PyMC's own processes know
 
     signal.signal(signal.SIGINT, stop)
@@ -227,6 +209,8 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings: Settings) -> xr.DataTree:

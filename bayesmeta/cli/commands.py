@@ -170,7 +170,7 @@ def small_study(
     together (CR2) unless --vcov says otherwise.
     """
     tested = work.inference_options.Tested(None, vcov, cluster)
-    work.small_studies.small_study(file, model, tested, json, allow_outside)
+    work.critical_questions.small_study(file, model, tested, json, allow_outside)
 
 
 @command
@@ -271,7 +271,7 @@ def influence(
 
     An asterisk marks rows that are influential by the rule of Viechtbauer and Cheung.
     """
-    work.influential.influence(file, model, by, method, exact, out, json, allow_outside)
+    work.critical_questions.influence(file, model, by, method, exact, out, json, allow_outside)
 
 
 @command

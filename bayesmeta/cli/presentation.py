@@ -1,6 +1,6 @@
 """Showing results: what show, plot and report do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +14,18 @@ from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.cli.app import FAILED, echo, fail, remark
 from bayesmeta.cli.as_json import json_text, tree_record
 from bayesmeta.cli.inference_options import Tested
+from bayesmeta.cli.run_models import chosen_models
 from bayesmeta.display.export import Page
 from bayesmeta.display.paper_files import check_table_path, write_tables
 from bayesmeta.errors import BayesmetaError, SpecError
+from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.estimates import estimates
+from bayesmeta.inference.reference import declare
+from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.summaries.paper_table import table
 from bayesmeta.summaries.summary import summary
+from bayesmeta.toml_files import is_declared
 from bayesmeta.tree import files
 
 
@@ -31,6 +36,29 @@ def read_results(file: Path, model: str | None) -> dict[str, xr.DataTree]:
         return trees
     check_name(model, trees, f"{file}: no model", "models")
     return {model: trees[model]}
+
+
+def results_of(
+    file: Path, model: str | None, method: str | None, outside: bool, failures: dict[str, BayesmetaError]
+) -> Iterator[tuple[str, xr.DataTree]]:
+    """Saved results by model, or the models of a file, fitted by its methods or by one for all.
+
+    Those that cannot be fitted go among the failures.
+    """
+    chosen = None if method is None else method_named(method, "--method").name
+    if not is_declared(file):
+        yield from read_results(file, model).items()
+        return
+    analysis = load_analysis(file, allow_outside=outside)
+    for name in chosen_models(analysis, model):
+        declared = analysis.models[name]
+        try:
+            tree = fit(declared.spec, method=chosen or declared.method)
+        except BayesmetaError as error:
+            failures[name] = error
+            continue
+        declare(tree, declared.inference)
+        yield name, tree
 
 
 def print_estimates(

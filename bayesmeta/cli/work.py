@@ -5,18 +5,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bayesmeta.cli import critical_questions as critical_questions
     from bayesmeta.cli import from_csv as from_csv
     from bayesmeta.cli import inference_options as inference_options
-    from bayesmeta.cli import influential as influential
     from bayesmeta.cli import paper_text as paper_text
     from bayesmeta.cli import presentation as presentation
     from bayesmeta.cli import replication as replication
     from bayesmeta.cli import run_models as run_models
-    from bayesmeta.cli import small_studies as small_studies
 
 _MODULES = (
     *("inference_options", "paper_text", "presentation", "replication", "run_models", "from_csv"),
-    *("influential", "small_studies"),
+    "critical_questions",
 )
 
 

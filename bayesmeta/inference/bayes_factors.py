@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -37,12 +38,14 @@ class Evidence(NamedTuple):
     error: float
 
 
-class Model(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Model:
     """What a posterior is of."""
 
     spec: Spec
     priors: ModelPriors
 
+    @cached_property
     def integrated(self) -> WeightedPoints:
         """The posterior by an engine without chains; SpecError where none takes the model."""
         choice = choose(self.spec, self.priors, "auto")
@@ -122,7 +125,7 @@ def bayes_factor(a: xr.DataTree, b: xr.DataTree | str | Sequence[str]) -> xr.Dat
         else:
             hypotheses = _listed(b)
             null = restricted(one, hypotheses)
-            there = null.integrated()
+            there = null.integrated
             other = Evidence(there.log_marginal_likelihood, there.error)
             dickey, names = _savage_dickey(one, hypotheses), ("a", ", ".join(hypotheses))
     log, error = own.log - other.log, float(np.hypot(own.error, other.error))
@@ -154,7 +157,7 @@ def evidence(tree: xr.DataTree, model: Model) -> Evidence:
     table = group(tree, schema.CRITERIA) if schema.CRITERIA in tree.children else {}
     if schema.LOG_ML in table:
         return Evidence(float(table[schema.LOG_ML]), float(table[schema.LOG_ML_SE]))
-    exact = model.integrated()
+    exact = model.integrated
     return Evidence(exact.log_marginal_likelihood, exact.error)
 
 
@@ -204,7 +207,7 @@ def restricted(model: Model, hypotheses: Sequence[str]) -> Model:
 
 def _without_variation(model: Model, text: str, named: str | None, value: str) -> Model:
     """tau = 0, of one level or of all."""
-    spec, priors = model
+    spec, priors = model.spec, model.priors
     varying = [level for level in spec.levels if level.n_free]
     if value not in ("0", "0.0"):
         raise SpecError(f"hypothesis {text!r}: an SD is tested at 0 alone; write it as 'tau[{varying[0].name}] = 0'")
@@ -232,7 +235,7 @@ def _without_variation(model: Model, text: str, named: str | None, value: str) -
 
 def _with_known(model: Model, text: str) -> Model:
     """Coefficients at values."""
-    spec, priors = model
+    spec, priors = model.spec, model.priors
     places, values = _coefficients(spec, text)
     improper = [spec.coef[j] for j in places if priors.beta[j].name in IMPROPER]
     if improper:
@@ -275,7 +278,7 @@ def _coefficients(spec: Spec, text: str) -> tuple[list[int], np.ndarray]:
             f"hypothesis {text!r}: it must say the value of single coefficients, such as {_EXAMPLES}\n"
             "  for a difference, code the predictors so that it is a coefficient"
         )
-    places = made.matrix.argmax(1) if (made.matrix >= 0).all() else np.abs(made.matrix).argmax(1)
+    places = np.abs(made.matrix).argmax(1)
     size = made.matrix[np.arange(len(places)), places]
     return [int(j) for j in places], made.null / size
 
@@ -288,7 +291,7 @@ def _savage_dickey(model: Model, hypotheses: Sequence[str]) -> float:
     if len(hypotheses) != 1 or _TAU.match(hypotheses[0]):
         return np.nan
     places, values = _coefficients(model.spec, hypotheses[0])
-    exact = model.integrated()
+    exact = model.integrated
     if len(places) != 1 or exact.evaluator.chart.beta.at:
         return np.nan
     prior = closed_form(model.priors.beta[places[0]])

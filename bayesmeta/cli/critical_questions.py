@@ -1,6 +1,5 @@
-"""Influence diagnostics of saved results or of the models of a file: what `influence` does."""
+"""What a reviewer asks of results: what `influence` and `small-study` do."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +7,12 @@ import xarray as xr
 
 from bayesmeta.cli.app import FAILED, echo, fail
 from bayesmeta.cli.as_json import json_text
-from bayesmeta.cli.presentation import check_out, read_results, save
-from bayesmeta.cli.run_models import chosen_models
+from bayesmeta.cli.inference_options import Tested
+from bayesmeta.cli.presentation import check_out, results_of, save
 from bayesmeta.errors import BayesmetaError
-from bayesmeta.estimation.fit import fit
-from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.influence import influence as diagnostics_of
-from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.summaries.influence_table import InfluencePage
-from bayesmeta.toml_files import is_declared
+from bayesmeta.summaries.small_study_page import SmallStudyPage, small_study_pages
 
 
 def influence(
@@ -33,9 +29,9 @@ def influence(
     check_out(out, json)
     made: dict[str, xr.Dataset] = {}
     failures: dict[str, BayesmetaError] = {}
-    for name, tree in _trees(file, model, method, outside):
+    for name, tree in results_of(file, model, method, outside, failures):
         try:
-            made[name] = diagnostics_of(tree() if callable(tree) else tree, by, exact)
+            made[name] = diagnostics_of(tree, by, exact)
         except BayesmetaError as error:
             failures[name] = error
     if failures and not made:
@@ -44,18 +40,6 @@ def influence(
     if failures:
         lines = "\n".join(f"{name}: {error}" for name, error in failures.items())
         fail(f"Error: {len(failures)} failed\n{lines}", FAILED)
-
-
-def _trees(file: Path, model: str | None, method: str | None, outside: bool) -> Iterator[tuple[str, Any]]:
-    """Results trees by model, or functions that fit one."""
-    chosen = None if method is None else method_named(method, "--method").name
-    if not is_declared(file):
-        yield from read_results(file, model).items()
-        return
-    analysis = load_analysis(file, allow_outside=outside)
-    for name in chosen_models(analysis, model):
-        declared = analysis.models[name]
-        yield name, lambda declared=declared: fit(declared.spec, method=chosen or declared.method)
 
 
 def _print(
@@ -81,3 +65,29 @@ def as_record(table: xr.Dataset) -> dict[str, Any]:
     }
     labels = {str(name): values.to_numpy().tolist() for name, values in table.coords.items()}
     return {**table.attrs, "labels": labels, "diagnostics": variables}
+
+
+def small_study(file: Path, model: str | None, tested: Tested, json: bool, outside: bool) -> None:
+    """Print what all methods say of every model; those of a model file are fitted by its methods."""
+    tested.check_pair()
+    vcov = tested.inference.vcov
+    pages: dict[str, dict[str, SmallStudyPage]] = {}
+    failures: dict[str, BayesmetaError] = {}
+    for name, tree in results_of(file, model, None, outside, failures):
+        try:
+            pages[name] = small_study_pages(tree, vcov)
+        except BayesmetaError as error:
+            failures[name] = error
+    if failures and not pages:
+        raise next(iter(failures.values()))
+    if json:
+        records = {name: [page.record() for page in own.values()] for name, own in pages.items()}
+        lines = {name: str(error) for name, error in failures.items()}
+        echo(json_text({"file": str(file), "results": records, "failures": lines}))
+    for name, own in {} if json else pages.items():
+        for outcome, page in own.items():
+            heading = ": ".join(filter(None, (name, outcome if len(own) > 1 else "")))
+            echo(f"\n== {heading}\n\n{page}" if heading else str(page))
+    if failures:
+        text = "\n".join(f"{name}: {error}" for name, error in failures.items())
+        fail(f"Error: {len(failures)} failed\n{text}", FAILED)
