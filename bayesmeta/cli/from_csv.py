@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bayesmeta._validation import did_you_mean, listing
-from bayesmeta.atomic import write_file
 from bayesmeta.cli.app import echo
 from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.effects.arms import Arms
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.atomic import write_file
 from bayesmeta.model_files.effects_table import function_of, with_effects
 from bayesmeta.model_files.model_file import Analysis, analysis_from_text
 from bayesmeta.model_files.written import commented_model, model_text

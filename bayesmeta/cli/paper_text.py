@@ -14,9 +14,9 @@ from bayesmeta.cli.run_models import chosen_models
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.reference import declare
+from bayesmeta.io.toml_files import is_declared
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.summaries.methods_text import MethodsText, methods_text
-from bayesmeta.toml_files import is_declared
 from bayesmeta.tree.response import Scale
 
 Form = Literal["text", "markdown", "latex"]

@@ -9,7 +9,6 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._validation import check_name
-from bayesmeta.atomic import sole_writer
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.cli.app import FAILED, echo, fail, remark
 from bayesmeta.cli.as_json import json_text, tree_record
@@ -22,10 +21,11 @@ from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.estimates import estimates
 from bayesmeta.inference.reference import declare
+from bayesmeta.io.atomic import sole_writer
+from bayesmeta.io.toml_files import is_declared
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.summaries.paper_table import table
 from bayesmeta.summaries.summary import summary
-from bayesmeta.toml_files import is_declared
 from bayesmeta.tree import files
 
 

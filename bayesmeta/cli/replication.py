@@ -9,11 +9,11 @@ from bayesmeta._validation import check_count
 from bayesmeta.cli.app import FAILED, echo, fail
 from bayesmeta.cli.printing import print_files, print_rows, print_study
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
+from bayesmeta.io.toml_files import bundled, locate
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.model_files.reproduce import Row, rows_of
 from bayesmeta.simulation.declaration import declares_simulation, load_study
 from bayesmeta.simulation.run import results_path, run_study, study_table
-from bayesmeta.toml_files import bundled, locate
 
 
 def models() -> None:

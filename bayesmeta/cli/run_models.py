@@ -9,7 +9,6 @@ from typing import Any, Literal
 import xarray as xr
 
 from bayesmeta._validation import check_name
-from bayesmeta.atomic import sole_writer
 from bayesmeta.bayes.sample import check_seed, check_settings
 from bayesmeta.bayes.sample import sample as draw
 from bayesmeta.bayes.waiting import several
@@ -22,6 +21,7 @@ from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.fit import fit as fit_model
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.reference import asked, declare
+from bayesmeta.io.atomic import sole_writer
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
 from bayesmeta.summaries.compare import compare as compare_trees

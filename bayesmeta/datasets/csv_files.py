@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._validation import listing, shown
-from bayesmeta.columns import label
 from bayesmeta.errors import AssumptionWarning, DataError, warn
+from bayesmeta.io.columns import label
 
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A"})
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}

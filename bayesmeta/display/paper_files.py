@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bayesmeta._validation import did_you_mean
-from bayesmeta.atomic import is_stream, write_file
 from bayesmeta.display.paper import PaperTable
 from bayesmeta.display.paper_html import IMAGES, paper_html, paper_image
 from bayesmeta.display.paper_markup import paper_latex, paper_markdown
 from bayesmeta.display.paper_word import paper_word, word_bytes
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.atomic import is_stream, write_file
 from bayesmeta.tree.files import check_place
 
 type Writer = Callable[[Sequence[PaperTable], str], bytes | str]

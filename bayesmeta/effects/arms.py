@@ -9,8 +9,8 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing, shown
-from bayesmeta.columns import as_frame
 from bayesmeta.errors import BayesmetaWarning, SpecError, warn
+from bayesmeta.io.columns import as_frame
 
 Arms = Sequence[str]  # the column of the first arm and that of the second
 Estimate = tuple[FloatArray, FloatArray]  # (n,) effect estimates and their sampling variances

@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta._validation import shown
-from bayesmeta.columns import find_column
 from bayesmeta.effects.arms import frame_of, is_pair
 from bayesmeta.effects.recipe import Choices, Recipe, computed
 from bayesmeta.effects.reported import Reported, Source
 from bayesmeta.errors import SpecError
+from bayesmeta.io.columns import find_column
 
 Names = Sequence[str]
 Values = str | float  # the column, or one number for all rows

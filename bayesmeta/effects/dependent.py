@@ -8,13 +8,13 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_correlation, listing, shown
-from bayesmeta.arrays import as_numbers
-from bayesmeta.columns import rows_by_group
 from bayesmeta.effects.arms import frame_of, is_pair, with_estimates
 from bayesmeta.effects.call_words import single
 from bayesmeta.effects.printed import derivative
 from bayesmeta.effects.reported import Reported
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.io.arrays import as_numbers
+from bayesmeta.io.columns import rows_by_group
 from bayesmeta.measures import check_measure
 
 Weights = Literal["precision", "equal"]

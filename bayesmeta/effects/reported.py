@@ -13,9 +13,9 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import is_number, listing, shown
-from bayesmeta.arrays import as_numbers
-from bayesmeta.columns import column
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.io.arrays import as_numbers
+from bayesmeta.io.columns import column
 
 
 @dataclass(frozen=True)

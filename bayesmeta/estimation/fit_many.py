@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, listing
-from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import BayesmetaWarning, ConvergenceWarning, DataError, SpecError, warn
 from bayesmeta.estimation.fit import MethodName
 from bayesmeta.estimation.free import Free
@@ -21,6 +20,7 @@ from bayesmeta.estimation.methods import Method, method_named
 from bayesmeta.estimation.ml import check_start_range, checked_start
 from bayesmeta.estimation.ml_many import DataSets, ManyEstimates
 from bayesmeta.estimation.parallel import check_jobs, in_order
+from bayesmeta.io.arrays import as_numbers
 from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
 from bayesmeta.model.sampling_checks import INDEFINITE, SINGULAR

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, warn
 from bayesmeta.estimation.climb import DECREMENT, MOST_EVALUATIONS, relative_sizes
 from bayesmeta.estimation.free import Free
@@ -15,6 +14,7 @@ from bayesmeta.estimation.objective import Objective
 from bayesmeta.estimation.record import Estimate, Modes, Optimizer
 from bayesmeta.estimation.scan import Starts, starts
 from bayesmeta.estimation.search import Maxima, interiors, maximise
+from bayesmeta.io.arrays import as_numbers, check_labels
 from bayesmeta.kernel import likelihood
 from bayesmeta.model.spec import Spec
 

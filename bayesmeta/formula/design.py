@@ -11,11 +11,11 @@ import pandas as pd
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_size, listing
-from bayesmeta.columns import as_categories, categories, finite, is_boolean, is_categorical, rows, take
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.expressions import evaluate, explained, functions
 from bayesmeta.formula.parse import Parsed
 from bayesmeta.formula.safety import Part, split
+from bayesmeta.io.columns import as_categories, categories, finite, is_boolean, is_categorical, rows, take
 
 INTERCEPT_ALONE = "1"
 

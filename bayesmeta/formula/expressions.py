@@ -10,10 +10,10 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_integer
-from bayesmeta.columns import as_categories, categories, finite, label, rows
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.formula.safety import ELEMENTWISE, Part
 from bayesmeta.formula.splines import ns
+from bayesmeta.io.columns import as_categories, categories, finite, label, rows
 
 MOST_DEGREES = 50  # of a polynomial: a formula from a file must not take the memory of the machine
 

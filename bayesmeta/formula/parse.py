@@ -16,10 +16,10 @@ import pandas as pd
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_keys, check_name, shown
-from bayesmeta.columns import reasons_missing
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.expressions import evaluate
 from bayesmeta.formula.safety import LONGEST, Part, check_expression, check_formula, split
+from bayesmeta.io.columns import reasons_missing
 
 _CALL = re.compile(r"(cbind|offset)\s*\((.*)\)", re.DOTALL)
 

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_integer, listing, shown
-from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.arrays import as_numbers
 
 
 def natural_basis(x: ArrayLike, knots: ArrayLike, boundary: tuple[float, float], intercept: bool = False) -> FloatArray:

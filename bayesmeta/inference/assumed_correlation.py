@@ -11,14 +11,14 @@ import pandas as pd
 from bayesmeta import within
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_probability, is_number, listing, shown
-from bayesmeta.arrays import as_numbers
-from bayesmeta.columns import group_labels, label
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, DataError, SpecError, warn
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import Method, method_named
 from bayesmeta.estimation.ml_many import DataSets
 from bayesmeta.inference.estimates import estimates
 from bayesmeta.inference.reference import Vcov
+from bayesmeta.io.arrays import as_numbers
+from bayesmeta.io.columns import group_labels, label
 from bayesmeta.model.spec import SamplingCovariance, Spec, check_spec
 from bayesmeta.tree.parameters import BETA, PSI
 from bayesmeta.within.assumed import SMALLEST, indefinite

@@ -16,10 +16,10 @@ from scipy.special import ndtr, softmax
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_bayes, check_choice, check_keys, check_probability, listing, shown
-from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.formula.update import FixedPart
 from bayesmeta.inference.bayes_factors import check_comparable, evidence, model_of
+from bayesmeta.io.arrays import as_numbers
 from bayesmeta.model.respecify import with_fixed
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.structures import resolve

@@ -9,8 +9,8 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_names, check_number, did_you_mean, listing, shown
-from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import SpecError
+from bayesmeta.io.arrays import as_numbers
 from bayesmeta.model.spec import Spec
 
 _SIGNED = re.compile(r"=\s*([-+])")  # which formulaic reads as one operator

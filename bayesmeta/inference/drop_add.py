@@ -9,7 +9,6 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_names, shown
-from bayesmeta.columns import as_frame
 from bayesmeta.display.export import Page
 from bayesmeta.display.tables import Block, Table, fixed, pvalue
 from bayesmeta.errors import SpecError
@@ -18,6 +17,7 @@ from bayesmeta.estimation.methods import method_of
 from bayesmeta.formula.parse import Terms
 from bayesmeta.formula.update import FixedPart
 from bayesmeta.inference.likelihood_ratio import CRITERIA, CRITERIA_HEADER, criteria_cells, lr_test
+from bayesmeta.io.columns import as_frame
 from bayesmeta.model.respecify import with_fixed
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import group, spec_from_tree

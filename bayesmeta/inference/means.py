@@ -12,10 +12,10 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_mapping, check_name, check_probability, check_size, shown
-from bayesmeta.columns import label
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.multiplicity import ADJUSTMENTS, comparison_factor, holm, largest, single_step
 from bayesmeta.inference.reference import Reference, Vcov, reference_of_fit
+from bayesmeta.io.columns import label
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.response import DIFFERENCE, Reading, Scale, measure_of, on_response, reading
 from bayesmeta.tree.specification import spec_from_tree

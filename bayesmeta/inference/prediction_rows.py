@@ -12,8 +12,8 @@ from scipy.special import ndtri
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_name, check_probability, did_you_mean, listing
-from bayesmeta.columns import as_frame, finite
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.io.columns import as_frame, finite
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.row_labels import has_row_labels, row_labels
 

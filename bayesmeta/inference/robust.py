@@ -9,9 +9,9 @@ from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_name, listing, shown
-from bayesmeta.columns import group_labels
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.inference.adjusted import Calibration, NoTestError, weighting_of
+from bayesmeta.io.columns import group_labels
 from bayesmeta.kernel.sandwich import ABSORBED, UNEQUAL, Clusters, Sandwich
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import group, spec_from_tree

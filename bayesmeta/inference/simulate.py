@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_count, check_name, check_seed, check_size, listing
-from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.io.arrays import as_numbers, check_labels
 from bayesmeta.kernel.layout import components
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.specification import group, spec_from_tree

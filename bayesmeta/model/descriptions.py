@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._validation import is_label, listing, shown
-from bayesmeta.columns import find_column, label
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.columns import find_column, label
 from bayesmeta.measures import MEASURES, check_measure
 
 _YEARS = range(1500, 2200)

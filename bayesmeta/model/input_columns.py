@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._validation import check_names, listing
-from bayesmeta.columns import check_storable, find_column
 from bayesmeta.errors import DataError
+from bayesmeta.io.columns import check_storable, find_column
 
 _MOST_CELLS = 1_000_000  # of the input, beyond which columns that no formula uses are kept on request
 _WIDEST = 8  # bytes of a number that files hold on every platform

@@ -9,9 +9,9 @@ import pandas as pd
 from bayesmeta import structures
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, listing
-from bayesmeta.columns import finite, label
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.parse import Parsed, timed
+from bayesmeta.io.columns import finite, label
 from bayesmeta.model.observations import Groups, Observations
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Fixed

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, IntArray
 from bayesmeta._validation import listing
-from bayesmeta.columns import group_labels, label
+from bayesmeta.io.columns import group_labels, label
 from bayesmeta.kernel.layout import distinct
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray
 from bayesmeta._validation import listing
-from bayesmeta.columns import as_frame
 from bayesmeta.errors import BoundaryWarning, DataError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse, timed
+from bayesmeta.io.columns import as_frame
 from bayesmeta.model.identification import check_rank, unidentified
 from bayesmeta.model.spec import Spec
 from bayesmeta.structures.known import Fixed

@@ -13,9 +13,9 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import did_you_mean, is_number, listing
-from bayesmeta.arrays import as_numbers, check_labels
-from bayesmeta.columns import label, numbers
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.arrays import as_numbers, check_labels
+from bayesmeta.io.columns import label, numbers
 from bayesmeta.model.observations import Observations
 from bayesmeta.model.sampling_checks import (
     ASYMMETRY,

@@ -9,10 +9,10 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import listing
-from bayesmeta.columns import alike, as_frame, check_storable, numbers
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
+from bayesmeta.io.columns import alike, as_frame, check_storable, numbers
 from bayesmeta.model import doubts
 from bayesmeta.model.descriptions import arm_columns_of, arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified

@@ -13,14 +13,14 @@ import xarray as xr
 
 from bayesmeta import plots
 from bayesmeta._validation import check_choice, check_name, did_you_mean, listing
-from bayesmeta.atomic import is_stream, write_file
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning, DataError, SpecError
 from bayesmeta.estimation.fit import fit
+from bayesmeta.io.atomic import is_stream, write_file
+from bayesmeta.io.toml_files import is_declared, locate
 from bayesmeta.model_files.figures import KINDS, Figure, draw
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.simulation.declaration import declares_simulation, load_study
 from bayesmeta.simulation.run import RESULTS, study_table
-from bayesmeta.toml_files import is_declared, locate
 from bayesmeta.tree import files
 from bayesmeta.tree.files import check_place
 

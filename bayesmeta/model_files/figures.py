@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type, listing
-from bayesmeta.columns import find_column
 from bayesmeta.errors import SpecError, with_new_names
 from bayesmeta.estimation import methods
 from bayesmeta.inference.profile import profile as profile_of
+from bayesmeta.io.columns import find_column
 from bayesmeta.model_files.argument_types import check_argument_types
 
 if TYPE_CHECKING:

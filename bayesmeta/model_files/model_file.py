@@ -17,6 +17,7 @@ from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.reference import NOTHING, Asked, check_asked
+from bayesmeta.io.toml_files import Place, check_table, check_value, locate, parsed, read_with_places, shortened
 from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
@@ -25,7 +26,6 @@ from bayesmeta.model_files.effects_table import function_of, with_effects
 from bayesmeta.model_files.figures import Figure, read_figure
 from bayesmeta.model_files.published import Printed, read_printed
 from bayesmeta.priors.prior import Prior, Priors
-from bayesmeta.toml_files import Place, check_table, check_value, locate, parsed, read_with_places, shortened
 from bayesmeta.tree.files import check_name_of_model
 
 _TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {

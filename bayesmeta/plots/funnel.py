@@ -12,7 +12,6 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_choice, check_probability, shown
-from bayesmeta.arrays import as_numbers
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import AssumptionWarning, SpecError, keeps_old_names
 from bayesmeta.inference.prediction_rows import quantile
@@ -20,6 +19,7 @@ from bayesmeta.inference.small_study.asymmetry import egger
 from bayesmeta.inference.small_study.filling import observed
 from bayesmeta.inference.small_study.limit_analysis import limit_line
 from bayesmeta.inference.weights import covariances, marginal_variances
+from bayesmeta.io.arrays import as_numbers
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.texts import ByRow, row_labels
 from bayesmeta.plots.panels import only_axes

@@ -8,9 +8,9 @@ import xarray as xr
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_names, listing
-from bayesmeta.columns import find_column
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.inference.weights import covariances, marginal_variances
+from bayesmeta.io.columns import find_column
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.texts import row_labels

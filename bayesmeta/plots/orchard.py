@@ -11,11 +11,11 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, ObjectArray
 from bayesmeta._validation import check_mapping, check_name, check_probability, listing, shown
-from bayesmeta.columns import is_categorical, label
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import DataError, SpecError, keeps_old_names
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
+from bayesmeta.io.columns import is_categorical, label
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.numbers import Interval

@@ -12,11 +12,11 @@ import xarray as xr
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_mapping, check_name, check_probability, did_you_mean, listing, shown
-from bayesmeta.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.reference import reference as reference_of
+from bayesmeta.io.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
 from bayesmeta.tree.posterior_draws import beta_draws, summarised

@@ -20,6 +20,7 @@ from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.reference import Asked, asked, check_asked, declare
+from bayesmeta.io.toml_files import is_declared
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Spec
 from bayesmeta.model_files.figures import KINDS, Figure, draw
@@ -33,7 +34,6 @@ from bayesmeta.report.pictures import Drawing
 from bayesmeta.report.render import Report, render
 from bayesmeta.report.sections.other_priors import other_priors
 from bayesmeta.report.sections.python_code import code_of
-from bayesmeta.toml_files import is_declared
 from bayesmeta.tree import files
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, spec_attrs

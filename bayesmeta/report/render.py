@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bayesmeta._version import __version__
-from bayesmeta.atomic import is_stream, write_file
 from bayesmeta.display.tables import NOTHING, Table
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.atomic import is_stream, write_file
 from bayesmeta.report.blocks import ReportPage
 from bayesmeta.tree.files import check_place
 

@@ -24,9 +24,7 @@ from bayesmeta._validation import (
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.simulate import draw, psi_root, true_covariances
-from bayesmeta.model.spec import Spec
-from bayesmeta.model.specify import specify
-from bayesmeta.toml_files import (
+from bayesmeta.io.toml_files import (
     Place,
     check_table,
     check_value,
@@ -35,6 +33,8 @@ from bayesmeta.toml_files import (
     read_with_places,
     shortened,
 )
+from bayesmeta.model.spec import Spec
+from bayesmeta.model.specify import specify
 from bayesmeta.tree.files import check_name_of_model
 
 SCENARIO = "scenario"

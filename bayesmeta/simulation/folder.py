@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from bayesmeta.atomic import sole_writer, write_file
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.io.atomic import sole_writer, write_file
 from bayesmeta.simulation.declaration import Simulation
 from bayesmeta.tree.fingerprint import CONTENT_HASH, content_hash
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from bayesmeta._validation import shown
-from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import SpecError
+from bayesmeta.io.arrays import as_numbers
 from bayesmeta.structures.base import Law, Structure, over_data_sets, register
 from bayesmeta.structures.correlated import EDGE, Correlated
 from bayesmeta.structures.diagonal import Diagonal, Identity

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.errors import SpecError
+from bayesmeta.io.arrays import as_numbers, check_labels
 from bayesmeta.structures.base import Structure, over_data_sets, register
 from bayesmeta.structures.diagonal import Scaled
 

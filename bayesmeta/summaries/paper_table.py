@@ -10,13 +10,13 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_choice, check_probability, shown
-from bayesmeta.columns import as_frame
 from bayesmeta.display import remarks
 from bayesmeta.display.export import Page
 from bayesmeta.display.paper import ALARM, DASH, PaperTable, Section, heading, interval_text, symbols, typeset
 from bayesmeta.display.tables import NOTHING, Block, Facts, Table, fixed, number, percent, pvalue
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
+from bayesmeta.io.columns import as_frame
 from bayesmeta.summaries.studies import Columns, studies_table
 from bayesmeta.summaries.summary import summary
 from bayesmeta.summaries.variation import heterogeneity_tables

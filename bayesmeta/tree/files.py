@@ -12,8 +12,8 @@ import h5py
 import xarray as xr
 
 from bayesmeta._validation import check_path, did_you_mean, listing
-from bayesmeta.atomic import is_stream, sole_writer, write_file, write_folder
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
+from bayesmeta.io.atomic import is_stream, sole_writer, write_file, write_folder
 from bayesmeta.tree.checked_groups import check_tree
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
 from bayesmeta.tree.single_entries import single

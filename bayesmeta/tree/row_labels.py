@@ -9,8 +9,8 @@ import xarray as xr
 
 from bayesmeta._typing import AnyArray
 from bayesmeta._validation import did_you_mean, listing
-from bayesmeta.arrays import check_labels
 from bayesmeta.errors import SpecError
+from bayesmeta.io.arrays import check_labels
 from bayesmeta.model.descriptions import named
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.specification import spec_from_tree

@@ -8,8 +8,8 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import is_number, listing, shown
-from bayesmeta.columns import column, find_column, group_labels, label, rows
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.columns import column, find_column, group_labels, label, rows
 
 SMALLEST = 1e-10  # eigenvalue of a correlation matrix below which it is not positive definite
 ROUNDING = 1e-14  # the same of assumed ones; what is nearly singular beyond rounding is the business of `specify`

@@ -13,9 +13,9 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_correlation
-from bayesmeta.arrays import as_numbers, check_labels
-from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.arrays import as_numbers, check_labels
+from bayesmeta.io.columns import as_frame, column, rows_by_group
 from bayesmeta.within.assumed import (
     AssumedCovariance,
     Groups,

@@ -7,8 +7,8 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_boolean, is_number, listing
-from bayesmeta.columns import as_frame, rows_by_group
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.columns import as_frame, rows_by_group
 from bayesmeta.within.assumed import (
     AssumedCovariance,
     Groups,

@@ -13,8 +13,8 @@ from scipy.special import expit, logit
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, listing, shown
-from bayesmeta.columns import as_frame, column, rows_by_group
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.columns import as_frame, column, rows_by_group
 
 DESIGNS = {"cc": "case-control", "ir": "person-time", "ci": "cumulative incidence"}
 LARGEST = 50.0  # log ratio: exp(50) is 5e21

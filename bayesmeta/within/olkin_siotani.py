@@ -13,9 +13,9 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, check_choice, is_number, listing, shown
-from bayesmeta.arrays import as_numbers, check_labels
-from bayesmeta.columns import as_frame, column, find_column, label, rows, rows_by_group
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.io.arrays import as_numbers, check_labels
+from bayesmeta.io.columns import as_frame, column, find_column, label, rows, rows_by_group
 from bayesmeta.within.assumed import SMALLEST, AssumedCovariance
 
 FEWEST = 5  # persons of a sample, with fewer of whom the formulas mean nothing

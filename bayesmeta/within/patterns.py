@@ -7,9 +7,9 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import listing, shown
-from bayesmeta.arrays import as_numbers, check_labels
-from bayesmeta.columns import column, rows
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.arrays import as_numbers, check_labels
+from bayesmeta.io.columns import column, rows
 from bayesmeta.within.assumed import Groups, codes_of, complete
 
 

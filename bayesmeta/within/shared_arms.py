@@ -12,8 +12,8 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_names, listing, shown
-from bayesmeta.columns import as_frame, column, rows, rows_by_group
 from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.columns import as_frame, column, rows, rows_by_group
 from bayesmeta.within.assumed import AssumedCovariance, Groups, codes_of, complete, indefinite
 
 

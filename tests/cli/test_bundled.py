@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import bayesmeta as bm
 from bayesmeta.cli.app import PACKAGES, app
-from bayesmeta.toml_files import bundled
+from bayesmeta.io.toml_files import bundled
 
 RUN = CliRunner()
 NAMES = ["alcohol", "bcg", "gliomas", "school", "smoking", "table6", "thrombolytic"]

@@ -13,9 +13,9 @@ import bayesmeta as bm
 from bayesmeta.cli import replication, run_models
 from bayesmeta.cli.app import app
 from bayesmeta.errors import SpecError
+from bayesmeta.io.toml_files import bundled
 from bayesmeta.model_files.figures import KINDS, drawer
 from bayesmeta.model_files.reproduce import rows_of
-from bayesmeta.toml_files import bundled
 from bayesmeta.tree import files
 
 RUN = CliRunner()

@@ -31,7 +31,7 @@ SUFFIX = {"report": ".html", "plot": ".svg", "simulate": ""}
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from bayesmeta.toml_files import bundled
+    from bayesmeta.io.toml_files import bundled
 
     monkeypatch.chdir(tmp_path)
     Path("trials.toml").write_text(MODEL)

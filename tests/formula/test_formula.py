@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from bayesmeta.columns import label
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Terms, parse
 from bayesmeta.formula.safety import ELEMENTWISE, FUNCTIONS, split
+from bayesmeta.io.columns import label
 from bayesmeta.model.observations import nested
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta.atomic import write_file
+from bayesmeta.io.atomic import write_file
 from bayesmeta.report.render import Report
 from bayesmeta.simulation.folder import read_piece, save_piece
 

@@ -12,7 +12,7 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
-from bayesmeta.toml_files import bundled
+from bayesmeta.io.toml_files import bundled
 
 CASES = int(os.environ.get("HOSTILE_CASES", "60"))
 SEED = int(os.environ.get("HOSTILE_SEED", "1"))

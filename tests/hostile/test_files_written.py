@@ -16,9 +16,9 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import bayesmeta as bm
-from bayesmeta import atomic
 from bayesmeta.cli.app import app
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
+from bayesmeta.io import atomic
 
 RUN = CliRunner()
 

@@ -65,7 +65,7 @@ def test_the_second_writer_of_a_study_is_told_of_the_first(tmp_path: Path) -> No
 WRITING = """
 import sys, time
 from pathlib import Path
-from bayesmeta.atomic import sole_writer
+from bayesmeta.io.atomic import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("begun", flush=True)
     sys.stdin.readline()
@@ -161,7 +161,7 @@ def test_many_writers_hold_a_lock_one_at_a_time(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from bayesmeta.atomic import sole_writer
+from bayesmeta.io.atomic import sole_writer
 target = Path(sys.argv[1])
 for _ in range(40):
     with sole_writer(target, patience=60):

@@ -14,8 +14,7 @@ PACKAGE = Path(bm.__file__).parent
 
 # innermost first; a package imports from itself and from those before it
 ORDER = [
-    *("errors", "_version", "_validation", "tree_schema", "_typing", "atomic", "measures", "arrays", "columns"),
-    "toml_files",
+    *("errors", "_version", "_validation", "tree_schema", "_typing", "measures", "io"),
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
     *("estimation", "bayes", "display", "inference", "summaries"),
     *("plots", "simulation", "model_files", "report", "cli", "__main__"),
@@ -26,8 +25,7 @@ OUTSIDE = {
     package: ORDER.index(room)
     for room, packages in {
         "_typing": "numpy",
-        "arrays": "pandas",
-        "columns": "narwhals",
+        "io": "pandas narwhals",
         "kernel": "scipy numba",
         "formula": "formulaic",
         "model": "xarray",

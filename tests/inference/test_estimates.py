@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta.toml_files import bundled
+from bayesmeta.io.toml_files import bundled
 from bayesmeta.tree.parameters import check_parameter
 from tests.support.posteriors import make_posterior
 

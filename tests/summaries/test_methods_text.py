@@ -13,10 +13,10 @@ import xarray as xr
 
 import bayesmeta as bm
 from bayesmeta.estimation.methods import REGISTER
+from bayesmeta.io.toml_files import bundled
 from bayesmeta.measures import MEASURES
 from bayesmeta.model_files.model_file import load_analysis
 from bayesmeta.structures.base import REGISTER as REGISTERED
-from bayesmeta.toml_files import bundled
 from bayesmeta.tree.response import is_read_elsewhere, measure_of, roles
 from tests.support.posteriors import make_posterior
 

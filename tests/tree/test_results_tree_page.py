@@ -10,8 +10,8 @@ import xarray as xr
 import bayesmeta as bm
 from bayesmeta import tree_schema as schema
 from bayesmeta.inference.reference import Asked, declare
+from bayesmeta.io.toml_files import bundled
 from bayesmeta.model_files.model_file import load_analysis
-from bayesmeta.toml_files import bundled
 from bayesmeta.tree import schema_check
 from tests.support.make_results_tree import PAGE, page
 from tests.support.posteriors import make_posterior

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._validation import listing, shown
-from bayesmeta.arrays import as_numbers
 from bayesmeta.errors import SpecError
+from bayesmeta.io.arrays import as_numbers
 from bayesmeta.plots import style
 from bayesmeta.plots.forest import axis, spacing, texts
 from bayesmeta.plots.forest.foot import Foot, draw_favours, draw_notes

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bayesmeta as bm
-from bayesmeta.columns import as_frame
+from bayesmeta.io.columns import as_frame
 
 KINDS = {"polars": lambda frame: frame, "lazy": pl.DataFrame.lazy, "pyarrow": pl.DataFrame.to_arrow}
 TIMES = [dt.datetime(2020, 1, 1, 3), None, dt.datetime(2021, 7, 1)]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmeta.arrays import as_numbers, check_labels
 from bayesmeta.errors import DataError
+from bayesmeta.io.arrays import as_numbers, check_labels
 
 NO_NUMBERS = [True, np.True_, "1", "abc", b"1", 1j, pd.Timestamp("2020-01-01"), np.timedelta64(1, "D"), [1, 2], {}]
 MISSING = [None, np.nan, pd.NA, pd.NaT, np.ma.masked, complex("nan"), Decimal("nan")]

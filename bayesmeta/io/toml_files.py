@@ -18,7 +18,7 @@ _TOKEN = re.compile(
     r"""\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|\n|[\[\]{}=,.]|[^\s\[\]{}=,.#"']+""",
     re.DOTALL,
 )
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 TABLES = (".csv", ".tsv", ".xlsx", ".xls")  # extensions of what people give in place of a model file
 
 

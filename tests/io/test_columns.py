@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmeta.columns import as_floats, as_frame, numbers, rows_by_group
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError
+from bayesmeta.io.columns import as_floats, as_frame, numbers, rows_by_group
 
 
 @pytest.mark.parametrize(

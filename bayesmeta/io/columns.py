@@ -16,8 +16,8 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
 from bayesmeta._validation import check_name, is_label, listing, shown
-from bayesmeta.arrays import Place, as_numbers, position, reads_as_number
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.io.arrays import Place, as_numbers, position, reads_as_number
 
 if TYPE_CHECKING:
     from narwhals import Series
