@@ -141,6 +141,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "arms": 'names of the two arms that effects compare (JSON), or ""',
     "arm_columns": 'of every outcome of `bm.effects` the columns that it was made from (JSON), or ""',
     "S_assumed": 'what was assumed to make S: `words`, and the `builder` of `bm.within` with `arguments` (JSON), or ""',
+    "analysis": 'of a network, dose-response or diagnostic analysis: `kind` and what its questions need (JSON), or ""',
     "notes": "what was assumed when the model was specified (JSON)",
     INFERENCE: "of a fit by a model file that says so: `vcov` and `df` of its coefficients (JSON)",
     FILLED: "of `bm.small_study.filled`: how many of the last rows are not data but filled in",

@@ -177,6 +177,9 @@ class Spec:
     S_assumed : mapping
         What was assumed to make S: "words", and of a function of `bm.within` its name, "builder", and its "arguments",
         None where they are not plain values. Empty where S was given as it is.
+    analysis : mapping
+        Of a specification made by `bm.network`, `bm.dose_response` or `bm.diagnostic` its "kind", the name of that
+        module, and what its questions need to know: plain values, as JSON has them. Empty of all others.
     """
 
     y: FloatArray
@@ -199,6 +202,7 @@ class Spec:
     arms: tuple[str, str] | None = None
     arm_columns: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     S_assumed: Mapping[str, Any] = field(default_factory=dict)
+    analysis: Mapping[str, Any] = field(default_factory=dict)
 
     # the specification that a results tree holds; set by `tree.specification`, which lies further out
     from_tree: ClassVar[Callable[["xr.DataTree"], "Spec"]]

@@ -21,6 +21,7 @@ from bayesmeta.io.toml_files import Place, check_table, check_value, locate, par
 from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
+from bayesmeta.model_files.argument_types import check_argument_types
 from bayesmeta.model_files.derive import derive
 from bayesmeta.model_files.effects_table import function_of, with_effects
 from bayesmeta.model_files.figures import Figure, read_figure
@@ -38,7 +39,8 @@ _TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
 }
 _PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure", "se", "labels", "arms")
 _INFERENCE = ("vcov", "df")
-_MODEL = (*_PASSED, "psi", "S", "what", "method", "priors", "paper", *_INFERENCE)
+_OF_ANY_KIND = ("what", "method", "priors", "paper", *_INFERENCE)
+_MODEL = (*_PASSED, "psi", "S", *_OF_ANY_KIND)
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "ar1": within.ar1,
     "car1": within.car1,
@@ -50,6 +52,9 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "shared_arms": within.shared_arms,
     "vcalc": within.vcalc,
 }
+
+# what makes a whole specification from counts or contrasts, by the key of its table of arguments in a model
+ANALYSES: dict[str, Callable[..., Spec]] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +129,9 @@ class Model:
     @cached_property
     def spec(self) -> Spec:
         """The specification, built from the data at first use."""
+        for kind in ANALYSES.keys() & self.settings:
+            with _as_called(self.settings[kind], f"model {self.name}: {kind}"):
+                return ANALYSES[kind](self.source.frame, **self.settings[kind])
         arguments = {key: self.settings[key] for key in _PASSED if key in self.settings}
         if "psi" in self.settings:
             arguments["psi"] = _structures(self.settings["psi"], f"model {self.name}: psi")
@@ -136,10 +144,8 @@ class Model:
         if "se" in S and "within" not in S:
             return within.from_se(*([S["se"]] if isinstance(S["se"], str) else S["se"]))
         options = {key: value for key, value in S.items() if key != "within"}
-        try:
+        with _as_called(options, f"model {self.name}: S: {S['within']}"):
             return _BUILDERS[S["within"]](self.source.table, **options)
-        except TypeError as error:
-            raise SpecError(f"model {self.name}: S: {S['within']} cannot use {options}: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +206,8 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     numbers, see `model_files.published`). `psi` may be a name, a table by level, or `{prop = [[..]]}`,
     `{cor = [[..]]}`, `{fixed = [[..]]}`; `S` a column, several, `{se = "column"}`, or `{within = "ar1", ...}` with the
     arguments of that function of `bayesmeta.within` (ar1, correlated, greenland_longnecker or hamling).
+    In place of all these a model may have one table `network`, `dose_response` or `diagnostic` with the arguments of
+    `specify` in the module of that name, as in `network = {study = "study", treatment = "drug", ...}`.
 
     `df` and `vcov` say how coefficients of fits are tested and bracketed wherever the file is used, as in
     `bayesmeta.estimates`: `df = "z"`, `vcov = {kind = "CR2", cluster = "study"}`.
@@ -287,6 +295,8 @@ def _labels(content: Mapping[str, Any]) -> frozenset[str]:
         random, S = table.get("random", ()), table.get("S")
         parts += random if isinstance(random, Mapping | list | tuple) else [random]
         parts += [table.get("groups"), table.get("labels"), S.get("group") if isinstance(S, Mapping) else None]
+        for arguments in (table[kind] for kind in ANALYSES if isinstance(table.get(kind), Mapping)):
+            parts += [arguments.get(key) for key in ("study", "treatment", "treat1", "treat2")]
     for table in filter(lambda each: isinstance(each, Mapping), content.get("figure", {}).values()):
         parts += [table.get("labels"), table.get("subgroup")]
     texts = [part for part in parts if isinstance(part, str)]
@@ -296,19 +306,20 @@ def _labels(content: Mapping[str, Any]) -> frozenset[str]:
 def _model(name: str, table: Any, source: Source, priors: Priors | None, inference: Asked, place: Place) -> Model:
     """One model; priors, inference : of the whole file."""
     check_name_of_model(name, str(place))
-    check_table(table, _MODEL, place, required=("formula",))
+    kind = _kind(table, place)
+    check_table(table, (kind, *_OF_ANY_KIND) if kind else (*_MODEL, *ANALYSES), place, () if kind else ("formula",))
     for key in ("what", "method", "offset", "common", "groups", "measure", "labels"):
         check_value(table.get(key, ""), str, place / key)
     method = method_named(table["method"], str(place / "method")).name if "method" in table else "reml"
     check_measure(table.get("measure"), str(place / "measure"))
     check_value(table.get("paper", []), list, place / "paper")
     check_value(table.get("arms", []), list, place / "arms")
-    if ("S" in table) == ("se" in table):
+    if kind is None and ("S" in table) == ("se" in table):
         which = "both 'S' and 'se' are given" if "S" in table else "'S' or 'se' is missing"
         raise SpecError(f"{place}: {which}\n  S names sampling variances, se standard errors")
     if "S" in table:
         _check_sampling(table["S"], place / "S")
-    else:
+    elif "se" in table:
         _check_columns(table["se"], place / "se")
     with _placed(place.at("psi")):
         _structures(table.get("psi", "unstr"), "psi")
@@ -316,10 +327,22 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None, inferen
         read_printed(entry, str((place / "paper").at(position)))
         for position, entry in enumerate(table.get("paper", ()))
     )
-    settings = {key: value for key, value in table.items() if key in (*_PASSED, "psi", "S")}
+    settings = {key: value for key, value in table.items() if key in (*_PASSED, *ANALYSES, "psi", "S")}
     own = _priors(table["priors"], place / "priors") if "priors" in table else priors
     tested = _inference(table, place, inference)
     return Model(name, table.get("what", ""), method, MappingProxyType(settings), own, tested, printed, source)
+
+
+def _kind(table: Any, place: Place) -> str | None:
+    """The key that makes a whole specification, its arguments checked; None in a model that has a formula."""
+    kind = next((key for key in ANALYSES if isinstance(table, Mapping) and key in table), None)
+    if kind is not None:
+        _, *parameters = inspect.signature(ANALYSES[kind]).parameters.values()
+        required = [p.name for p in parameters if p.default is p.empty]
+        check_table(table[kind], [p.name for p in parameters], place / kind, required)
+        with _placed(place / kind):
+            check_argument_types(ANALYSES[kind], table[kind], kind)
+    return kind
 
 
 def _inference(table: Mapping[str, Any], place: Place, otherwise: Asked) -> Asked:
@@ -329,6 +352,15 @@ def _inference(table: Mapping[str, Any], place: Place, otherwise: Asked) -> Aske
         return otherwise
     with _placed(place / chosen[-1]):
         return check_asked(table.get("vcov"), table.get("df"))
+
+
+@contextmanager
+def _as_called(arguments: Mapping[str, Any], where: str) -> Iterator[None]:
+    """Arguments of a file that a function cannot be called with are an error of the file."""
+    try:
+        yield
+    except TypeError as error:
+        raise SpecError(f"{where} cannot use {dict(arguments)}: {error}") from None
 
 
 @contextmanager

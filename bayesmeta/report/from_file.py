@@ -24,7 +24,7 @@ from bayesmeta.io.toml_files import is_declared
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Spec
 from bayesmeta.model_files.figures import KINDS, Figure, draw
-from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
+from bayesmeta.model_files.model_file import ANALYSES, Analysis, Model, load_analysis
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.prior import Priors
 from bayesmeta.report.blocks import Code
@@ -209,7 +209,8 @@ def _chapter(
     method = options.method or model.method
     trees = {method: fit(model.spec, method=method)}
     declare(trees[method], model.inference)
-    sampling = _plain(model.settings.get("S", {"se": model.settings.get("se")}))
+    kind = next((key for key in ANALYSES if key in model.settings), None)
+    sampling = _plain(model.settings[kind] if kind else model.settings.get("S", {"se": model.settings.get("se")}))
     chapter = Chapter(model.name, trees, model.what, sampling)
     if not options.bayes:
         return chapter

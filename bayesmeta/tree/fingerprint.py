@@ -19,7 +19,18 @@ CONTENT_HASH = "content_hash"
 HASHES = "group_hashes"  # attribute of the root: JSON of a hash for every variable by group, "" for the attributes
 _ATTRIBUTES = (
     *("backend", "method", "formula", "random", "common", "offset", "groups", "outcomes", "psi", "measure", "arms"),
-    *("arm_columns", "S_assumed", "notes", "priors", "sampler", "seed", "tune", "target_accept", "data_hash"),
+    *(
+        "arm_columns",
+        "S_assumed",
+        "analysis",
+        "notes",
+        "priors",
+        "sampler",
+        "seed",
+        "tune",
+        "target_accept",
+        "data_hash",
+    ),
 )
 _SIZE = 8  # bytes: enough for accidents
 _BY_DATA_HASH = (schema.OBSERVED, schema.CONSTANT)  # groups whose floats have a hash of their own

@@ -89,6 +89,8 @@ def check_attributes(tree: xr.DataTree) -> About:
         raise problem("attribute arms", "is not a list of two names")
     if attrs.get("S_assumed", "") and not _is_assumption(_json(attrs, "S_assumed")):
         raise problem("attribute S_assumed", "does not say in words what was assumed")
+    if attrs.get("analysis", "") and not _is_analysis(_json(attrs, "analysis")):
+        raise problem("attribute analysis", "is not a table with a kind")
     if attrs.get("arm_columns", "") and not _are_columns(_json(attrs, "arm_columns")):
         raise problem("attribute arm_columns", "is not a table of pairs of columns by outcome")
     if not re.fullmatch(r"\d{1,9}", str(attrs.get(schema.FILLED, 0))):
@@ -104,6 +106,10 @@ def check_attributes(tree: xr.DataTree) -> About:
 
 def _is_pair(arms: object) -> bool:
     return isinstance(arms, list) and len(arms) == 2 and all(isinstance(name, str) for name in arms)
+
+
+def _is_analysis(record: object) -> bool:
+    return isinstance(record, dict) and isinstance(record.get("kind"), str)
 
 
 def _are_columns(behind: object) -> bool:

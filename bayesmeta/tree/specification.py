@@ -110,6 +110,7 @@ def spec_attrs(spec: Spec) -> dict[str, str]:
         "arms": json.dumps(spec.arms) if spec.arms else "",
         "arm_columns": json.dumps(spec.arm_columns) if spec.arm_columns else "",
         "S_assumed": json.dumps(spec.S_assumed) if spec.S_assumed else "",
+        "analysis": json.dumps(spec.analysis) if spec.analysis else "",
         "notes": json.dumps(spec.notes),
         "data_hash": data_hash(spec),
     }
@@ -215,6 +216,7 @@ def _spec_from_tree(tree: xr.DataTree) -> Spec:
         arms=_arms(tree.attrs.get("arms")),
         arm_columns=json.loads(tree.attrs.get("arm_columns") or "{}"),
         S_assumed=json.loads(tree.attrs.get("S_assumed") or "{}"),
+        analysis=json.loads(tree.attrs.get("analysis") or "{}"),
     )
     if data_hash(spec) != tree.attrs["data_hash"]:
         raise SpecError(

@@ -17,6 +17,7 @@ ORDER = [
     *("errors", "_version", "_validation", "tree_schema", "_typing", "measures", "io"),
     *("kernel", "structures", "datasets", "effects", "within", "formula", "model", "priors", "tree"),
     *("estimation", "bayes", "display", "inference", "summaries"),
+    *("network", "dose_response", "diagnostic"),
     *("plots", "simulation", "model_files", "report", "cli", "__main__"),
 ]
 

@@ -1,0 +1,1 @@
+"""Diagnostic accuracy: from two-by-two tables of tests to a specification, summary points, regions and curves."""

@@ -1,0 +1,1 @@
+"""Network meta-analysis: from arms or contrasts to a specification, and the questions asked of its results."""
