@@ -1,0 +1,288 @@
+"""Every comparison of two treatments: the league table and what it is made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_choice, check_mapping, check_name, check_number, check_probability, listing
+from bayesmeta.display.paper import interval_text
+from bayesmeta.display.tables import number
+from bayesmeta.errors import SpecError
+from bayesmeta.inference.prediction_intervals import riley_df
+from bayesmeta.inference.reference import Vcov, quantile, reference
+from bayesmeta.inference.weights import covariances
+from bayesmeta.model.spec import Spec
+from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
+from bayesmeta.tree.response import Reading, Scale, reading
+from bayesmeta.tree.specification import spec_from_tree
+
+TREATMENT, VERSUS, COMPARISON = "treatment", "versus", "comparison"
+_STREAM = 8123  # keeps effects of new trials apart from all else that is drawn with a seed
+
+
+def network_of(source: Any, function: str) -> Spec:
+    """The specification of a network, of a results tree or as it is."""
+    spec = source if isinstance(source, Spec) else spec_from_tree(source)
+    if spec.analysis.get("kind") != "network":
+        raise SpecError(f"bm.network.{function} is for networks, which bm.network.specify makes")
+    return spec
+
+
+def record_of(spec: Spec) -> Mapping[str, Any]:
+    """What the specification says of its network."""
+    return spec.analysis
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A results tree of a network, and the covariates at which treatments are compared."""
+
+    tree: xr.DataTree
+    spec: Spec
+    at: Mapping[str, float]
+
+    @classmethod
+    def of(cls, tree: Any, function: str, at: Mapping[str, float] | None = None) -> "Network":
+        """Covariates that are not named have their mean over trials."""
+        if isinstance(tree, Spec):
+            raise SpecError(f"bm.network.{function} is for results\n  write bm.network.{function}(bm.fit(spec))")
+        spec = network_of(tree, function)
+        known = dict(spec.analysis.get("covariates", {}))
+        for name, value in check_mapping(at, "at", "covariates and their values").items():
+            check_name(name, known, "at: no covariate", "covariates")
+            known[name] = check_number(value, f"at['{name}']")
+        return cls(tree, spec, known)
+
+    @property
+    def treatments(self) -> list[str]:
+        return list(self.spec.analysis["treatments"])
+
+    @cached_property
+    def weights(self) -> FloatArray:
+        """(T, P) how effects against the reference are made of the coefficients."""
+        place = {name: j for j, name in enumerate(self.spec.coef)}
+        W = np.zeros((len(self.treatments), len(place)))
+        for i, t in enumerate(self.treatments):
+            for coef, weight, covariate in self.spec.analysis["effects"][t]:
+                W[i, place[coef]] += weight * (1.0 if covariate is None else self.at[covariate])
+        return W
+
+    @cached_property
+    def arms(self) -> FloatArray:
+        """(T, a) the same of the random effects, whose first level has one for each treatment but the reference."""
+        own = [t for t in self.treatments if t != self.spec.analysis["reference"]]
+        effects = list(self.spec.levels[-1].effects)
+        return np.array([[float(t == e) for e in effects] for t in self.treatments]) if own else np.zeros((1, 0))
+
+    @property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the two treatments of every comparison, the first of which stands earlier."""
+        return np.triu_indices(len(self.treatments), 1)
+
+
+class Compared(NamedTuple):
+    """Comparisons (q,) of treatments; prediction: of the effect in a new trial."""
+
+    mean: FloatArray
+    se: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    pvalue: FloatArray
+    prediction_lower: FloatArray
+    prediction_upper: FloatArray
+    better: FloatArray  # probability that the first is larger
+
+
+def compared(
+    network: Network, first: np.ndarray, second: np.ndarray, prob: float, vcov: Vcov | None, df: str | None, read: Reading
+) -> Compared:
+    """The first treatments against the second, by positions, on the scale of `read`."""
+    L = network.weights[first] - network.weights[second]
+    Z = network.arms[first] - network.arms[second]
+    levels = covariances(network.tree, network.spec)
+    own = [draws if draws.shape[1] == Z.shape[1] else draws[:, :0, :0] for draws in levels]
+    used = reference(network.tree, vcov, df)
+    if used is None:
+        return _of_posterior(network, L, Z, own, prob, read)
+    tests = used.each(L)
+    lower, upper = tests.bounds(prob)
+    between = sum(np.einsum("qa,ab,qb->q", Z, psi[0], Z) for psi in own if psi.shape[1]) + np.zeros(len(L))
+    left = len(network.spec.y) - len(network.spec.coef) - sum(level.n_free for level in network.spec.levels)
+    t = quantile(prob, riley_df(network.spec, "riley") if left >= 1 else np.nan)
+    half = t * np.sqrt(tests.se**2 + between)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        better = _upper_tail(tests.statistic, tests.df)
+    bounds = [read.values(x) for x in (lower, upper, tests.estimate - half, tests.estimate + half)]
+    return Compared(read.values(tests.estimate), tests.se, bounds[0], bounds[1], tests.pvalue, *bounds[2:], better)
+
+
+def _upper_tail(statistic: FloatArray, df: FloatArray) -> FloatArray:
+    from scipy.stats import norm, t
+
+    return np.where(np.isinf(df), norm.cdf(statistic), t.cdf(statistic, np.where(np.isfinite(df), df, 1.0)))
+
+
+def _of_posterior(
+    network: Network, L: FloatArray, Z: FloatArray, own: list[FloatArray], prob: float, read: Reading
+) -> Compared:
+    effects = L @ beta_draws(network.tree).T  # (q, draws)
+    between = sum(np.einsum("qa,bac,qc->qb", Z, psi, Z) for psi in own if psi.shape[1]) + np.zeros_like(effects)
+    rng = np.random.default_rng([_STREAM, int(network.tree.attrs["seed"])])
+    new = effects + np.sqrt(np.maximum(between, 0)) * rng.standard_normal(effects.shape[1])
+    of, predicted = (summarised(read.values(draws), prob, axis=1) for draws in (effects, new))
+    above = (effects > 0).mean(1)
+    nothing = np.full(len(L), np.nan)
+    bounds = of["lower"], of["upper"], nothing, predicted["lower"], predicted["upper"]
+    return Compared(of["mean"], effects.std(1, ddof=1), *bounds, above)
+
+
+def league(
+    tree: xr.DataTree,
+    prob: float = 0.95,
+    scale: Scale | None = None,
+    at: Mapping[str, float] | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
+) -> xr.Dataset:
+    """Every treatment against every other.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` for a network; of `method="fixed"` for common effects.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    scale : {"model", "response"}, optional
+        "response", as people read the measure: odds ratios. By default the scale of the model.
+    at : mapping, optional
+        Values of covariates, as {"year": 1990}; by default their means over trials.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`; `df="z"` is usual for
+        networks.
+
+    Returns
+    -------
+    Dataset
+        Over (treatment, versus), both all treatments: `mean` of the first against the second, `se` on the scale of the
+        model, `lower`, `upper`, `pvalue`, and `prediction_lower`, `prediction_upper` for the effect in a new trial,
+        whose t distribution has as many degrees of freedom as contrasts are left by coefficients and variances. 0, or
+        1, on the diagonal. Of a posterior means, SDs and quantiles, and no p-values.
+
+    Raises
+    ------
+    SpecError
+        When the tree is not of a network, or an argument is not as above.
+
+    References
+    ----------
+    Salanti (2012), Res. Synth. Methods 3:80-97.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
+    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
+    >>> table = bm.network.league(bm.fit(spec, method="fixed"), scale="response")
+    >>> table["mean"].sel(treatment="B", versus="A").round(3).item()
+    0.42
+    """
+    network, prob, read = Network.of(tree, "league", at), check_probability(prob), reading(tree, scale)
+    T = len(network.treatments)
+    first, second = (x.ravel() for x in np.indices((T, T)))
+    answer = compared(network, first, second, prob, vcov, df, read)
+    same = first == second
+    dims = (TREATMENT, VERSUS)
+    variables = {}
+    for name in Compared._fields[:-1]:
+        values = np.array(getattr(answer, name))
+        values[same] = read.values(0.0) if name not in ("se", "pvalue") else 0.0 if name == "se" else 1.0
+        variables[name] = (dims, values.reshape(T, T))
+    if is_posterior(tree):
+        del variables["pvalue"]
+    coords = {TREATMENT: network.treatments, VERSUS: network.treatments}
+    attrs = {"prob": prob, "label": read.label, **{f"at {k}": v for k, v in network.at.items()}}
+    return xr.Dataset(variables, coords, attrs)
+
+
+def league_table(
+    tree: xr.DataTree,
+    upper: Literal["network", "direct", "prediction"] = "network",
+    order: list[str] | None = None,
+    prob: float = 0.95,
+    scale: Scale | None = None,
+    at: Mapping[str, float] | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
+) -> pd.DataFrame:
+    """The league table as publications print it, in texts.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` for a network.
+    upper : {"network", "direct", "prediction"}, default "network"
+        What stands above the diagonal: the same comparisons as below it, those from direct evidence alone, or intervals
+        for a new trial. Below it each treatment of a column is compared with that of the row ... of the network.
+    order : list of str, optional
+        All treatments in the order of rows and columns, such as that of a ranking; by default that of the alphabet.
+    prob, scale, at, vcov, df : optional
+        As for `league`; `scale` by default "response" where the measure has one.
+
+    Returns
+    -------
+    DataFrame
+        Treatments by treatments. A cell has the row's treatment against the column's.
+
+    Raises
+    ------
+    SpecError
+        When the tree is not of a network, or an argument is not as above.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
+    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
+    >>> bm.network.league_table(bm.fit(spec, method="fixed")).loc["B", "A"]
+    '0.42 (0.16 to 1.13)'
+    """
+    check_choice(upper, ("network", "direct", "prediction"), "upper")
+    network = Network.of(tree, "league_table", at)
+    scale = scale or ("response" if reading(tree, None).record.has_response else None)
+    read = reading(tree, scale)
+    names = network.treatments if order is None else list(order)
+    if sorted(names) != sorted(network.treatments):
+        raise SpecError(f"order is {listing(names)}; it must hold each treatment once: {listing(network.treatments, 30)}")
+    table = league(tree, prob, scale, at, vcov, df)
+    direct = _direct(tree, prob, vcov, df, read) if upper == "direct" else {}
+    cells = pd.DataFrame("", names, names, dtype=object)
+    for i, row in enumerate(names):
+        for j, col in enumerate(names):
+            own = table.sel(treatment=row, versus=col)
+            values = [own[name].item() for name in ("mean", "lower", "upper")]
+            if i < j and upper == "prediction":
+                values[1:] = [own[f"prediction_{name}"].item() for name in ("lower", "upper")]
+            if i < j and upper == "direct":
+                values = direct.get((row, col), [np.nan] * 3)
+            cells.loc[row, col] = row if i == j else _cell(values)
+    return cells
+
+
+def _cell(values: list[float]) -> str:
+    if not np.isfinite(values[0]):
+        return ""
+    spread = (values[2] - values[1]) / 4
+    mean, low, high = (number(x, spread) for x in values)
+    return f"{mean} {interval_text(low, high) if np.isfinite(spread) else ''}".strip()
+
+
+def _direct(
+    tree: xr.DataTree, prob: float, vcov: Vcov | None, df: str | None, read: Reading
+) -> dict[tuple[str, str], list[float]]:
+    return {}
