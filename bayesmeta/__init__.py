@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bayesmeta import effects as effects
     from bayesmeta import estimation as estimation
     from bayesmeta import measures as measures
+    from bayesmeta import network as network
     from bayesmeta import plots as plots
     from bayesmeta import priors as priors
     from bayesmeta import structures as structures
@@ -85,7 +86,7 @@ if TYPE_CHECKING:
     from bayesmeta.tree.files import save as save
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
-_MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "small_study", "structures", "within")
+_MODULES = ("datasets", "effects", "estimation", "measures", "network", "plots", "priors", "small_study", "structures", "within")
 _INSIDE = {"small_study": "inference.small_study"}  # public modules that lie in a ring
 _NAMES = {
     "model_files.model_file": ("load_analysis",),

@@ -3,18 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_mapping, check_name, check_number, check_probability, listing
-from bayesmeta.display.paper import interval_text
-from bayesmeta.display.tables import number
+from bayesmeta._validation import check_mapping, check_name, check_number, check_probability
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.prediction_intervals import riley_df
+from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.reference import Vcov, quantile, reference
 from bayesmeta.inference.weights import covariances
 from bayesmeta.model.spec import Spec
@@ -32,11 +29,6 @@ def network_of(source: Any, function: str) -> Spec:
     if spec.analysis.get("kind") != "network":
         raise SpecError(f"bm.network.{function} is for networks, which bm.network.specify makes")
     return spec
-
-
-def record_of(spec: Spec) -> Mapping[str, Any]:
-    """What the specification says of its network."""
-    return spec.analysis
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,13 +105,19 @@ def compared(
     tests = used.each(L)
     lower, upper = tests.bounds(prob)
     between = sum(np.einsum("qa,ab,qb->q", Z, psi[0], Z) for psi in own if psi.shape[1]) + np.zeros(len(L))
-    left = len(network.spec.y) - len(network.spec.coef) - sum(level.n_free for level in network.spec.levels)
-    t = quantile(prob, riley_df(network.spec, "riley") if left >= 1 else np.nan)
+    t = quantile(prob, _df_of_new(network))
     half = t * np.sqrt(tests.se**2 + between)
     with np.errstate(divide="ignore", invalid="ignore"):
         better = _upper_tail(tests.statistic, tests.df)
     bounds = [read.values(x) for x in (lower, upper, tests.estimate - half, tests.estimate + half)]
     return Compared(read.values(tests.estimate), tests.se, bounds[0], bounds[1], tests.pvalue, *bounds[2:], better)
+
+
+def _df_of_new(network: Network) -> float:
+    """Of the effect in a new trial: contrasts less coefficients and variances; NaN where none vary or none are left."""
+    spec = network.spec
+    left = len(spec.y) - len(spec.coef) - sum(level.n_free for level in spec.levels)
+    return float(left) if left >= 1 and not method_of(network.tree).zero_psi else np.nan
 
 
 def _upper_tail(statistic: FloatArray, df: FloatArray) -> FloatArray:
@@ -208,81 +206,3 @@ def league(
     coords = {TREATMENT: network.treatments, VERSUS: network.treatments}
     attrs = {"prob": prob, "label": read.label, **{f"at {k}": v for k, v in network.at.items()}}
     return xr.Dataset(variables, coords, attrs)
-
-
-def league_table(
-    tree: xr.DataTree,
-    upper: Literal["network", "direct", "prediction"] = "network",
-    order: list[str] | None = None,
-    prob: float = 0.95,
-    scale: Scale | None = None,
-    at: Mapping[str, float] | None = None,
-    vcov: Vcov | None = None,
-    df: str | None = None,
-) -> pd.DataFrame:
-    """The league table as publications print it, in texts.
-
-    Parameters
-    ----------
-    tree : DataTree
-        Results of `bm.fit` or `bm.sample` for a network.
-    upper : {"network", "direct", "prediction"}, default "network"
-        What stands above the diagonal: the same comparisons as below it, those from direct evidence alone, or intervals
-        for a new trial. Below it each treatment of a column is compared with that of the row ... of the network.
-    order : list of str, optional
-        All treatments in the order of rows and columns, such as that of a ranking; by default that of the alphabet.
-    prob, scale, at, vcov, df : optional
-        As for `league`; `scale` by default "response" where the measure has one.
-
-    Returns
-    -------
-    DataFrame
-        Treatments by treatments. A cell has the row's treatment against the column's.
-
-    Raises
-    ------
-    SpecError
-        When the tree is not of a network, or an argument is not as above.
-
-    Examples
-    --------
-    >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
-    >>> bm.network.league_table(bm.fit(spec, method="fixed")).loc["B", "A"]
-    '0.42 (0.16 to 1.13)'
-    """
-    check_choice(upper, ("network", "direct", "prediction"), "upper")
-    network = Network.of(tree, "league_table", at)
-    scale = scale or ("response" if reading(tree, None).record.has_response else None)
-    read = reading(tree, scale)
-    names = network.treatments if order is None else list(order)
-    if sorted(names) != sorted(network.treatments):
-        raise SpecError(f"order is {listing(names)}; it must hold each treatment once: {listing(network.treatments, 30)}")
-    table = league(tree, prob, scale, at, vcov, df)
-    direct = _direct(tree, prob, vcov, df, read) if upper == "direct" else {}
-    cells = pd.DataFrame("", names, names, dtype=object)
-    for i, row in enumerate(names):
-        for j, col in enumerate(names):
-            own = table.sel(treatment=row, versus=col)
-            values = [own[name].item() for name in ("mean", "lower", "upper")]
-            if i < j and upper == "prediction":
-                values[1:] = [own[f"prediction_{name}"].item() for name in ("lower", "upper")]
-            if i < j and upper == "direct":
-                values = direct.get((row, col), [np.nan] * 3)
-            cells.loc[row, col] = row if i == j else _cell(values)
-    return cells
-
-
-def _cell(values: list[float]) -> str:
-    if not np.isfinite(values[0]):
-        return ""
-    spread = (values[2] - values[1]) / 4
-    mean, low, high = (number(x, spread) for x in values)
-    return f"{mean} {interval_text(low, high) if np.isfinite(spread) else ''}".strip()
-
-
-def _direct(
-    tree: xr.DataTree, prob: float, vcov: Vcov | None, df: str | None, read: Reading
-) -> dict[tuple[str, str], list[float]]:
-    return {}
