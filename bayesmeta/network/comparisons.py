@@ -92,7 +92,13 @@ class Compared(NamedTuple):
 
 
 def compared(
-    network: Network, first: np.ndarray, second: np.ndarray, prob: float, vcov: Vcov | None, df: str | None, read: Reading
+    network: Network,
+    first: np.ndarray,
+    second: np.ndarray,
+    prob: float,
+    vcov: Vcov | None,
+    df: str | None,
+    read: Reading,
 ) -> Compared:
     """The first treatments against the second, by positions, on the scale of `read`."""
     L = network.weights[first] - network.weights[second]
@@ -184,11 +190,11 @@ def league(
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
-    >>> table = bm.network.league(bm.fit(spec, method="fixed"), scale="response")
-    >>> table["mean"].sel(treatment="B", versus="A").round(3).item()
-    0.42
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> table = bm.network.league(bm.fit(spec), df="z")
+    >>> table.sel(treatment="metformin", versus="placebo")[["mean", "se"]].to_pandas().round(3).to_dict()
+    {'mean': -1.128, 'se': 0.143}
     """
     network, prob, read = Network.of(tree, "league", at), check_probability(prob), reading(tree, scale)
     T = len(network.treatments)

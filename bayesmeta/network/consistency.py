@@ -14,10 +14,22 @@ from bayesmeta.io.columns import as_frame, column, rows
 from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify as specify_model
-from bayesmeta.network.trials import COUNTS, MEANS, RATES, Trial, Zeros, choose_measure, from_arms, from_contrasts
-from bayesmeta.network.trials import grouped, long, texts
+from bayesmeta.network.trials import (
+    COUNTS,
+    MEANS,
+    RATES,
+    Trial,
+    Zeros,
+    choose_measure,
+    from_arms,
+    from_contrasts,
+    grouped,
+    long,
+    texts,
+)
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Proportional
+from bayesmeta.tree.response import DIFFERENCE, EFFECT
 
 EQUAL = "equal"
 ACTIVE = "any treatment"  # column of what is compared with the reference, for slopes that all treatments share
@@ -148,7 +160,9 @@ def specify(
     pairwise = {"treat1": treat1, "treat2": treat2}
     if any(value is not None for value in pairwise.values()):
         measure = None if measure is None else check_measure(measure)
-        trials, table = _of_pairs(frame, study, pairwise, {k: v for k, v in of_arms.items() if v is not None}, tolerance)
+        trials, table = _of_pairs(
+            frame, study, pairwise, {k: v for k, v in of_arms.items() if v is not None}, tolerance
+        )
     else:
         trials, table, measure = _of_arms(frame, study, of_arms, measure, zeros)
     if not trials:
@@ -157,7 +171,9 @@ def specify(
     reference = _reference(trials, order, reference)
     check_connected(trials)
     order = [reference, *(t for t in order if t != reference)]
-    made, S = _contrast_table([trial.ordered(order) for trial in trials], order, study, y if isinstance(y, str) else measure)
+    made, S = _contrast_table(
+        [trial.ordered(order) for trial in trials], order, study, y if isinstance(y, str) else measure
+    )
     for each in (*outer, *modifiers):
         made[each] = _of_trials(table, study, each, made[study], numeric=each in modifiers)
     return _model(made, S, order, study, measure, psi, outer, modifiers, slopes)
@@ -296,8 +312,15 @@ def quoted(name: str) -> str:
 
 
 def _model(
-    frame: pd.DataFrame, S: Mapping[str, FloatArray], order: Sequence[str], study: str, measure: str | None, psi: Any,
-    outer: list[str], modifiers: list[str], slopes: str,
+    frame: pd.DataFrame,
+    S: Mapping[str, FloatArray],
+    order: Sequence[str],
+    study: str,
+    measure: str | None,
+    psi: Any,
+    outer: list[str],
+    modifiers: list[str],
+    slopes: str,
 ) -> Spec:
     outcome, T = frame.columns[3], len(order) - 1
     own = [quoted(t) for t in order[1:]]
@@ -319,13 +342,19 @@ def _model(
         measure=measure,
         labels=list(places),
     )
-    record = {"kind": "network", "model": "consistency", "treatments": sorted(order, key=str.casefold)}
-    record |= {"reference": order[0], "study": study, "covariates": {}, "effects": {}}
-    record["covariates"] = {x: float(frame.groupby(study, sort=False)[x].first().mean()) for x in modifiers}
-    for t in order[1:]:
-        slope = [[f"{ACTIVE if slopes == 'shared' else t}:{x}", 1.0, x] for x in modifiers]
-        record["effects"][t] = [[t, 1.0, None], *slope]
-    record["effects"][order[0]] = []
+    means = {x: float(frame.groupby(study, sort=False)[x].first().mean()) for x in modifiers}
+    slope = {t: [[f"{ACTIVE if slopes == 'shared' else t}:{x}", 1.0, x] for x in modifiers] for t in order[1:]}
+    record = {
+        "kind": "network",
+        "what": f"network meta-analysis of {len(order)} treatments",
+        "model": "consistency",
+        "treatments": sorted(order, key=str.casefold),
+        "reference": order[0],
+        "study": study,
+        "covariates": means,
+        "effects": {order[0]: []} | {t: [[t, 1.0, None], *slope[t]] for t in order[1:]},
+        "roles": {coef: EFFECT if coef in order else DIFFERENCE for coef in spec.coef},
+    }
     return replace(spec, analysis=record)
 
 

@@ -41,10 +41,11 @@ def designs(source: Any, method: str | None = None) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Over `part`, total, within designs and between designs: `Q`, `df`, `pvalue` under common effects within designs.
+        Over `part`, total, within designs and between designs: `Q`, `df`, `pvalue` under common effects
+        within designs.
         Over `design`: `trials`; `Q_within`, `df_within`, `pvalue_within`, its part of the Q within designs;
-        `Q_detached`, `df_detached`, `pvalue_detached`, the Q between designs that is left when the design has effects of
-        its own: much less than the whole where it is the one that disagrees. Single numbers: `Q_interaction`,
+        `Q_detached`, `df_detached`, `pvalue_detached`, the Q between designs that is left when the design has
+        effects of its own: much less than the whole where it is the one that disagrees. Single numbers: `Q_interaction`,
         `df_interaction`, `pvalue_interaction`, the global test of consistency with heterogeneity `tau_interaction` of the
         model of interaction. NaN where no design can contradict the others.
 
@@ -61,11 +62,11 @@ def designs(source: Any, method: str | None = None) -> xr.Dataset:
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
-    >>> table = bm.network.designs(spec, method="fixed")
-    >>> table["Q"].round(3).values.tolist(), table["df"].values.tolist()
-    ([1.975, 0.0, 1.975], [1, 0, 1])
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> table = bm.network.designs(spec)
+    >>> table["Q"].round(2).values.tolist(), table["df"].values.tolist(), table["pvalue_interaction"].round(3).item()
+    ([96.98, 74.45, 22.53], [18, 11, 7], 0.943)
     """
     spec = network_of(source, "designs")
     if spec.analysis["model"] != "consistency" or spec.analysis["covariates"]:

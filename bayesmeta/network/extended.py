@@ -16,9 +16,10 @@ from bayesmeta.model.spec import Spec
 from bayesmeta.network.comparisons import network_of
 from bayesmeta.network.consistency import TREATMENT, VERSUS, quoted
 from bayesmeta.network.trials import grouped
+from bayesmeta.tree.response import DIFFERENCE, EFFECT
 
 JOINED = " : "  # between the treatments of a design
-DIFFERENCE = "direct - indirect"  # coefficient of a split comparison
+SPLIT = "direct - indirect"  # coefficient of a split comparison
 COMPONENT = "component "  # before the name of one, as a coefficient
 _RANK = 1e-9
 
@@ -66,7 +67,10 @@ def _with_columns(spec: Spec, added: Mapping[str, FloatArray], fixed: Sequence[s
         data.loc[spec.kept, name] = values
     outcome = str(spec.terms.fixed).split("~")[0].strip()
     terms = replace(spec.terms, fixed=f"{outcome} ~ 0 + {' + '.join(map(quoted, fixed))}")
-    return replace(with_fixed(spec, terms, data), analysis={**spec.analysis, **changed})
+    made = with_fixed(spec, terms, data)
+    roles = {coef: spec.analysis["roles"].get(coef, changed.get("role", DIFFERENCE)) for coef in made.coef}
+    changed.pop("role", None)
+    return replace(made, analysis={**spec.analysis, **changed, "roles": roles})
 
 
 def _plain(source: Any, function: str) -> Spec:
@@ -107,10 +111,10 @@ def design_by_treatment(source: Any) -> Spec:
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
-    >>> bm.network.design_by_treatment(spec).coef
-    ('B', 'C', 'B in A : B')
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> bm.network.design_by_treatment(spec).analysis["interactions"][:2]
+    ['metformin in metformin : placebo', 'acarbose in acarbose : metformin : placebo']
     """
     spec = _plain(source, "design_by_treatment")
     designs = designs_of(spec)
@@ -155,10 +159,11 @@ def node_split(source: Any, treatment: str, versus: str) -> Spec:
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
-    >>> bm.network.node_split(spec, "B", "C").coef
-    ('B', 'C', 'direct - indirect')
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> fit = bm.fit(bm.network.node_split(spec, "metformin", "sulfonylurea"))
+    >>> fit["estimate"]["beta"].sel(coef="direct - indirect").round(2).item()
+    0.65
     """
     spec = _plain(source, "node_split")
     for name, value in (("treatment", treatment), ("versus", versus)):
@@ -172,7 +177,7 @@ def node_split(source: Any, treatment: str, versus: str) -> Spec:
     if np.linalg.matrix_rank(np.column_stack([spec.X, column]), tol=1e-8) == spec.X.shape[1]:
         raise SpecError(f"'{treatment}' with '{versus}': all evidence is direct, there is none to compare it with")
     return _with_columns(
-        spec, {DIFFERENCE: column}, [*spec.coef, DIFFERENCE], model="split of one comparison", split=[treatment, versus]
+        spec, {SPLIT: column}, [*spec.coef, SPLIT], model="split of one comparison", split=[treatment, versus]
     )
 
 
@@ -207,10 +212,9 @@ def components(source: Any, separator: str = "+", inactive: str | None = None) -
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": ["A", "0", "A+B", "0", "B", "0"], "ill": [9, 4, 20, 9, 6, 8],
-    ...         "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor",
-    ...                           reference="0")
+    >>> trials = {"trial": [1, 2, 3, 4], "drug": ["A", "A+B", "B", "A+B"], "than": ["none", "none", "none", "A"],
+    ...           "md": [0.1, 0.9, 0.5, 0.4], "se": [0.2, 0.2, 0.3, 0.3]}
+    >>> spec = bm.network.specify(trials, study="trial", treat1="drug", treat2="than", y="md", se="se", reference="none")
     >>> bm.network.components(spec).coef
     ('component A', 'component B')
     """
@@ -234,7 +238,7 @@ def components(source: Any, separator: str = "+", inactive: str | None = None) -
         for t in treatments
     }
     return _with_columns(
-        spec, dict(zip(names, X.T, strict=True)), names, model="additive components", effects=effects
+        spec, dict(zip(names, X.T, strict=True)), names, model="additive components", effects=effects, role=EFFECT
     )
 
 

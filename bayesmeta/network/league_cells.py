@@ -9,9 +9,9 @@ import xarray as xr
 from scipy.special import ndtri
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_names, listing
+from bayesmeta._validation import check_choice, check_integer, check_names, listing
 from bayesmeta.display.paper import interval_text, typeset
-from bayesmeta.display.tables import number
+from bayesmeta.display.tables import fixed
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.reference import Vcov
 from bayesmeta.network.comparisons import Network, league
@@ -23,6 +23,7 @@ def league_table(
     tree: xr.DataTree,
     upper: Literal["network", "direct", "prediction"] = "network",
     order: Sequence[str] | None = None,
+    decimals: int = 2,
     prob: float = 0.95,
     scale: Scale | None = None,
     at: Mapping[str, float] | None = None,
@@ -40,6 +41,8 @@ def league_table(
         for a new trial. Below it are those of the whole network.
     order : list of str, optional
         All treatments in the order of rows and columns, such as that of a ranking; by default that of the alphabet.
+    decimals : int, default 2
+        Number of decimals.
     prob, scale, at, vcov, df : optional
         As for `league`; `scale` by default "response" where the measure has one.
 
@@ -56,18 +59,21 @@ def league_table(
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
-    >>> bm.network.league_table(bm.fit(spec, method="fixed")).loc["B", "A"]
-    '0.42 (0.16 to 1.13)'
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> bm.network.league_table(bm.fit(spec), df="z").loc["metformin", "placebo"]
+    '−1.13 (−1.42 to −0.84)'
     """
     check_choice(upper, ("network", "direct", "prediction"), "upper")
+    check_integer(decimals, "decimals", 0, 12)
     network = Network.of(tree, "league_table", at)
     scale = scale or ("response" if reading(tree, None).record.has_response else None)
     read = reading(tree, scale)
     names = network.treatments if order is None else check_names(order, "order")
     if sorted(names) != sorted(network.treatments):
-        raise SpecError(f"order is {listing(names)}; it must hold each treatment once: {listing(network.treatments, 30)}")
+        raise SpecError(
+            f"order is {listing(names)}; it must hold each treatment once: {listing(network.treatments, 30)}"
+        )
     below = _numbers(league(tree, prob, scale, at, vcov, df), names)
     above = below
     if upper == "prediction":
@@ -75,7 +81,7 @@ def league_table(
     elif upper == "direct":
         above = _direct(tree, names, prob, read)
     cells = [
-        [row if i == j else _cell((above if i < j else below)[:, i, j]) for j in range(len(names))]
+        [row if i == j else _cell((above if i < j else below)[:, i, j], decimals) for j in range(len(names))]
         for i, row in enumerate(names)
     ]
     return pd.DataFrame(cells, names, names, dtype=object)
@@ -99,9 +105,8 @@ def _direct(tree: xr.DataTree, names: Sequence[str], prob: float, read: Reading)
     return numbers
 
 
-def _cell(values: FloatArray) -> str:
-    mean, low, high = values.tolist()
-    if not np.isfinite(mean):
+def _cell(values: FloatArray, decimals: int) -> str:
+    if not np.isfinite(values[0]):
         return ""
-    texts = [number(x, (high - low) / 4) for x in (mean, low, high)]
-    return f"{typeset(texts[0])} ({interval_text(*texts[1:])})"
+    mean, low, high = (fixed(x, decimals) for x in values.tolist())
+    return f"{typeset(mean)} ({interval_text(low, high)})"

@@ -33,8 +33,8 @@ def ranking(
     at : mapping, optional
         Values of covariates; by default their means over trials.
     vcov, df : optional
-        Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`; P-scores are usually made
-        with `df="z"`.
+        Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`; P-scores are usually
+        made with `df="z"`.
 
     Returns
     -------
@@ -61,14 +61,11 @@ def ranking(
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
-    >>> bm.network.ranking(bm.fit(spec, method="fixed"), better="smaller", df="z")["p_score"].to_series().round(2)
-    treatment
-    A    0.02
-    B    0.72
-    C    0.76
-    Name: p_score, dtype: float64
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> scores = bm.network.ranking(bm.fit(spec), better="smaller", df="z")["p_score"]
+    >>> scores.to_series().sort_values().tail(2).round(2).to_dict()
+    {'metformin': 0.79, 'rosiglitazone': 0.9}
     """
     check_choice(better, ("smaller", "larger"), "better")
     network = Network.of(tree, "ranking", at)

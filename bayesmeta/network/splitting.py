@@ -85,15 +85,11 @@ def split(tree: xr.DataTree, method: Literal["back-calculation", "refit"] = "bac
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
-    >>> table = bm.network.split(bm.fit(spec, method="fixed"))
-    >>> table[["direct", "indirect", "difference"]].to_dataframe().round(2)
-                direct  indirect  difference
-    comparison
-    A : B         0.93      1.44       -0.51
-    A : C         1.11      0.60        0.51
-    B : C        -0.33      0.18       -0.51
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> own = bm.network.split(bm.fit(spec)).sel(comparison="metformin : sulfonylurea")
+    >>> [round(own[name].item(), 2) for name in ("direct", "indirect", "difference", "pvalue")]
+    [-0.37, -0.99, 0.62, 0.17]
     """
     check_choice(method, ("back-calculation", "refit"), "method")
     network = Network.of(tree, "split")
@@ -189,7 +185,7 @@ def contributions(tree: xr.DataTree, method: Literal["shortest-path", "random-wa
     method : {"random-walk", "shortest-path"}, default "random-walk"
         How the flow of evidence between two treatments is divided into paths: "random-walk" follows it at random, which
         is unique; "shortest-path" takes away the shortest path again and again, of several the one through treatments
-        that stand earlier. A path's evidence belongs to its comparisons in equal parts.
+        that come first in the list of flows. A path's evidence belongs to its comparisons in equal parts.
 
     Returns
     -------
@@ -210,11 +206,11 @@ def contributions(tree: xr.DataTree, method: Literal["shortest-path", "random-wa
     Examples
     --------
     >>> import bayesmeta as bm
-    >>> arms = {"trial": [1, 1, 2, 2, 3, 3], "drug": list("ABACBC"), "ill": [9, 4, 20, 9, 6, 8], "n": [50] * 6}
-    >>> spec = bm.network.specify(arms, study="trial", treatment="drug", events="ill", total="n", measure="logor")
-    >>> table = bm.network.contributions(bm.fit(spec, method="fixed"))["contribution"]
-    >>> table.sel(comparison="A : B").round(3).values.tolist()
-    [0.559, 0.22, 0.22]
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> table = bm.network.contributions(bm.fit(spec))["contribution"]
+    >>> table.sel(comparison="metformin : placebo").to_series().nlargest(2).round(2).to_dict()
+    {'metformin : placebo': 0.54, 'placebo : rosiglitazone': 0.13}
     """
     check_choice(method, ("shortest-path", "random-walk"), "method")
     network = Network.of(tree, "contributions")
@@ -280,7 +276,10 @@ def _random_walk(F: FloatArray, start: int, end: int) -> FloatArray:
 def _shortest_paths(F: FloatArray, start: int, end: int) -> FloatArray:
     """The same where the shortest path is taken away with all the flow that it can have, until none is left."""
     F, shares = F.copy(), np.zeros_like(F)
-    while (path := _shortest(F, start, end)) is not None:
+    i, j = np.nonzero(np.triu(F + F.T))
+    forward = F[i, j] > 0
+    order = list(dict.fromkeys(np.column_stack([np.where(forward, i, j), np.where(forward, j, i)]).ravel().tolist()))
+    while (path := _shortest(F, start, end, order)) is not None:
         a, b = path[:-1], path[1:]
         taken = F[a, b].min()
         F[a, b] -= taken
@@ -289,17 +288,13 @@ def _shortest_paths(F: FloatArray, start: int, end: int) -> FloatArray:
     return shares
 
 
-def _shortest(F: FloatArray, start: int, end: int) -> list[int] | None:
-    before = {start: start}
-    front = [start]
+def _shortest(F: FloatArray, start: int, end: int, order: list[int]) -> list[int] | None:
+    """The shortest path; of several the one through treatments that come first in this order."""
+    before, front = {start: start}, [start]
     while front and end not in before:
-        reached = []
-        for i in front:
-            for j in np.flatnonzero(F[i] > 0).tolist():
-                if j not in before:
-                    before[j] = i
-                    reached.append(j)
-        front = reached
+        reached = [(i, j) for i in front for j in order if F[i, j] > 0 and j not in before]
+        before |= {j: i for i, j in reversed(reached)}
+        front = list(dict.fromkeys(j for _, j in reached))
     if end not in before:
         return None
     path = [end]

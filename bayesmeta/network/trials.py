@@ -1,4 +1,4 @@
-"""The trials of a network: estimates of their arms and the sampling covariances of these, from whatever data users have.
+"""The trials of a network: estimates of their arms, and sampling covariances, from whatever data users have.
 
 What is known of a trial are contrasts of its arms. They are kept as estimates theta (K,) and covariances V (K, K) of
 the arms themselves, of which only contrasts C theta and C V C' are ever used: so no arm is special.
@@ -23,8 +23,15 @@ from bayesmeta.io.columns import alike, column, find_column, group_labels, label
 from bayesmeta.measures import check_measure
 
 ARM = {  # of a measure that compares arms the one of an arm alone, in metafor's words
-    **{"logor": "PLO", "logrr": "PLN", "rd": "PR", "asd": "PAS"},
-    **{"logirr": "IRLN", "ird": "IR", "irsd": "IRS", "md": "MN", "logrom": "MNLN"},
+    "logor": "PLO",
+    "logrr": "PLN",
+    "rd": "PR",
+    "asd": "PAS",
+    "logirr": "IRLN",
+    "ird": "IR",
+    "irsd": "IRS",
+    "md": "MN",
+    "logrom": "MNLN",
 }
 COUNTS, RATES, MEANS = ("events", "total"), ("events", "person_time"), ("mean", "sd", "n")
 MEASURES_OF = {
@@ -148,8 +155,9 @@ class Zeros:
         none &= np.any(of_one_kind, axis=0) & (measure in RATIOS)
         if (left := none & (self.drop is not False)).any() and self.drop is None:
             warn(
-                f"no events in any arm, or nothing but events in all: {listing(known[none])}; such a trial says nothing "
-                "about a ratio and is left out\n  drop_double_zero=True leaves it out without a warning, False keeps it",
+                f"no events in any arm, or nothing but events in all: {listing(known[none])}; such a trial says "
+                "nothing about a ratio and is left out\n"
+                "  drop_double_zero=True leaves it out without a warning, False keeps it",
                 AssumptionWarning,
             )
         adds = empty & ~left & RECIPES[ARM[measure]].adds
@@ -163,7 +171,12 @@ class Zeros:
 
 
 def from_arms(
-    frame: pd.DataFrame, labels: np.ndarray, treatments: np.ndarray, columns: Mapping[str, str], measure: str, zeros: Zeros
+    frame: pd.DataFrame,
+    labels: np.ndarray,
+    treatments: np.ndarray,
+    columns: Mapping[str, str],
+    measure: str,
+    zeros: Zeros,
 ) -> list[Trial]:
     """Trials of which every arm has counts, a rate, a mean, or an estimate with its standard error.
 
@@ -214,7 +227,9 @@ def _arm_estimates(
     for name, each in values.items():
         positive = name in ("total", "person_time", "sd", "n")
         wrong = (each <= 0) if positive else (each < 0) & (name == "events")
-        _refuse(frame, wrong | np.isinf(each), columns[name], each, "must be positive" if positive else "is not a count")
+        _refuse(
+            frame, wrong | np.isinf(each), columns[name], each, "must be positive" if positive else "is not a count"
+        )
     if "mean" in columns:
         return *_of_means(values, labels, measure), none
     events, size = values["events"], values["total" if "total" in values else "person_time"]
@@ -255,8 +270,13 @@ def _refuse(frame: pd.DataFrame, wrong: np.ndarray, name: str, values: FloatArra
 
 
 def from_contrasts(
-    frame: pd.DataFrame, labels: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], y: FloatArray, se: FloatArray,
-    tolerance: float, people: FloatArray | None = None,
+    frame: pd.DataFrame,
+    labels: np.ndarray,
+    pairs: tuple[np.ndarray, np.ndarray],
+    y: FloatArray,
+    se: FloatArray,
+    tolerance: float,
+    people: FloatArray | None = None,
 ) -> list[Trial]:
     """Trials of which every comparison of two arms is given, the first less the second.
 
@@ -292,13 +312,14 @@ def _solved(
     theta = difference.mean(1)
     off = np.abs(y - (theta[i] - theta[j]))
     if (worst := int(np.argmax(off / se))) >= 0 and off[worst] > _ROUNDING * np.abs(y).max(initial=1.0):
-        loop = f"{where}: its comparisons contradict each other, {pairs[0][worst]} with {pairs[1][worst]} by {_loop(difference):.3g}"
+        pair = f"{pairs[0][worst]} with {pairs[1][worst]}"
+        loop = f"{where}: its comparisons contradict each other, by {_loop(difference):.3g} around a loop of {pair}"
         if off[worst] > tolerance * se[worst]:
             raise DataError(
-                f"{loop} around a loop\n  differences of one trial add up: A with C is A with B and B with C; "
+                f"{loop}\n  differences of one trial add up: A with C is A with B and B with C; "
                 "the sign, or one of the numbers, is wrong"
             )
-        warn(f"{loop} around a loop; they are averaged, as after rounding", AssumptionWarning)
+        warn(f"{loop}; they are averaged, as after rounding", AssumptionWarning)
     if K > 2:
         _check_variances(where, arms, D, tolerance)
     J = np.eye(K) - 1 / K
@@ -318,12 +339,14 @@ def _check_variances(where: str, arms: list[str], D: FloatArray, tolerance: floa
     if own[worst] <= -_ROUNDING * D.max():
         raise DataError(
             f"{where}: no trial can have these standard errors; arm '{arms[worst]}' would have the variance "
-            f"{own[worst]:.3g}\n  the variance of a comparison is the sum of those of its arms: one of them is too small "
-            "or another too large"
+            f"{own[worst]:.3g}\n  the variance of a comparison is the sum of those of its arms: one is too small or "
+            "another too large"
         )
     J = np.eye(K) - 1 / K
     if np.linalg.eigvalsh(-J @ D @ J)[1] <= _ROUNDING * D.max():
-        raise DataError(f"{where}: no trial can have these standard errors; their covariances are not positive definite")
+        raise DataError(
+            f"{where}: no trial can have these standard errors; their covariances are not positive definite"
+        )
     i, j = np.triu_indices(K, 1)
     misfit = np.abs(np.sqrt(D[i, j] / np.maximum(own[i] + own[j], _ROUNDING * D.max())) - 1).max()
     if misfit > tolerance:
