@@ -194,7 +194,7 @@ def league(
     >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
     >>> table = bm.network.league(bm.fit(spec), df="z")
     >>> table.sel(treatment="metformin", versus="placebo")[["mean", "se"]].to_pandas().round(3).to_dict()
-    {'mean': -1.128, 'se': 0.143}
+    {'mean': -1.128, 'se': 0.149}
     """
     network, prob, read = Network.of(tree, "league", at), check_probability(prob), reading(tree, scale)
     T = len(network.treatments)

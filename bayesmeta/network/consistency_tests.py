@@ -41,13 +41,12 @@ def designs(source: Any, method: str | None = None) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Over `part`, total, within designs and between designs: `Q`, `df`, `pvalue` under common effects
-        within designs.
-        Over `design`: `trials`; `Q_within`, `df_within`, `pvalue_within`, its part of the Q within designs;
-        `Q_detached`, `df_detached`, `pvalue_detached`, the Q between designs that is left when the design has
-        effects of its own: much less than the whole where it is the one that disagrees. Single numbers: `Q_interaction`,
-        `df_interaction`, `pvalue_interaction`, the global test of consistency with heterogeneity `tau_interaction` of the
-        model of interaction. NaN where no design can contradict the others.
+        Over `part`, total, within designs and between designs: `Q`, `df`, `pvalue`, without heterogeneity. Over
+        `design`: `trials`; `Q_within`, `df_within`, `pvalue_within`, its part of the Q within designs; `Q_detached`,
+        `df_detached`, `pvalue_detached`, the Q between designs that is left when the design has effects of its own:
+        much less than the whole where it is the one that disagrees. Single numbers: `Q_interaction`, `df_interaction`,
+        `pvalue_interaction`, the test of consistency with heterogeneity, which is `tau_interaction` in the model of
+        interaction. NaN where no design can contradict the others.
 
     Raises
     ------

@@ -55,9 +55,9 @@ def split(tree: xr.DataTree, method: Literal["back-calculation", "refit"] = "bac
     tree : DataTree
         Results of `bm.fit` for a consistency model without covariates.
     method : {"back-calculation", "refit"}, default "back-calculation"
-        "back-calculation" takes the direct evidence out of the network's estimates, at their heterogeneity; "refit" fits
-        the model of `bm.network.node_split` for every comparison, in which trials with the two arms may have another
-        effect, with a heterogeneity of its own.
+        "back-calculation" takes the direct evidence out of the network's estimates, at their heterogeneity; "refit"
+        fits the model of `bm.network.node_split` for every comparison, in which trials with the two arms may have
+        another effect, with a heterogeneity of its own.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def split(tree: xr.DataTree, method: Literal["back-calculation", "refit"] = "bac
     return xr.Dataset({k: (COMPARISON, v) for k, v in made.items()}, {COMPARISON: names}, {"method": method})
 
 
-def _direct(network: Network) -> tuple[FloatArray, FloatArray, np.ndarray]:
+def direct_evidence(network: Network) -> tuple[FloatArray, FloatArray, np.ndarray]:
     """Estimate, standard error and number of trials (T, T) of what trials with both arms say."""
     spec, T = network.spec, len(network.treatments)
     Sigma = marginal_covariance(network.tree, spec)
@@ -139,7 +139,7 @@ def _estimates(network: Network) -> tuple[FloatArray, FloatArray]:
 def _calculated(network: Network) -> dict[str, Any]:
     i, j = network.pairs
     mean, se = _estimates(network)
-    direct, direct_se, trials = (each[i, j] for each in _direct(network))
+    direct, direct_se, trials = (each[i, j] for each in direct_evidence(network))
     share = np.where(trials > 0, (se / direct_se) ** 2, 0.0)
     share = np.where(1 - share < _ALL, 1.0, share)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -21,6 +21,11 @@ from bayesmeta.plots.longitudinal import longitudinal as longitudinal
 from bayesmeta.plots.model_checks import loo_pit as loo_pit
 from bayesmeta.plots.model_checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.model_checks import sensitivity as sensitivity
+from bayesmeta.plots.network_forest import network_forest as network_forest
+from bayesmeta.plots.network_funnel import network_funnel as network_funnel
+from bayesmeta.plots.network_graph import network_graph as network_graph
+from bayesmeta.plots.network_league import network_league as network_league
+from bayesmeta.plots.network_ranking import network_ranking as network_ranking
 from bayesmeta.plots.normal_quantiles import qqnorm as qqnorm
 from bayesmeta.plots.orchard import orchard as orchard
 from bayesmeta.plots.prior_posterior import prior_posterior as prior_posterior
@@ -47,6 +52,11 @@ __all__ = [
     "longitudinal",
     "loo_pit",
     "loo_pit_values",
+    "network_forest",
+    "network_funnel",
+    "network_graph",
+    "network_league",
+    "network_ranking",
     "orchard",
     "prior_posterior",
     "profile",
