@@ -32,6 +32,7 @@ from bayesmeta.structures.known import Proportional
 from bayesmeta.tree.response import DIFFERENCE, EFFECT
 
 EQUAL = "equal"
+BETTER = ("smaller", "larger")
 ACTIVE = "any treatment"  # column of what is compared with the reference, for slopes that all treatments share
 TREATMENT, VERSUS, PEOPLE = "treatment", "versus", "people"
 Columns = str | Sequence[str]
@@ -60,6 +61,7 @@ def specify(
     slopes: Literal["treatment", "shared"] = "treatment",
     add: float | None = None,
     drop_double_zero: bool | None = None,
+    better: Literal["smaller", "larger"] | None = None,
     tolerance: float = 0.1,
 ) -> Spec:
     """A network meta-analysis of trials of two or more treatments, ready for `bm.fit` and `bm.sample`.
@@ -106,6 +108,8 @@ def specify(
     drop_double_zero : bool, optional
         Whether trials without any event, which say nothing about a ratio, are left out. By default they are, with a
         warning.
+    better : {"smaller", "larger"}, optional
+        Which effects are good, for rankings: smaller ones of deaths, larger ones of cures.
     tolerance : float, default 0.1
         By how much contrasts of one trial may contradict each other, in standard errors, as they do after rounding; and
         standard errors those of independent arms, as a share.
@@ -156,6 +160,8 @@ def specify(
     modifiers = [] if covariates is None else check_names(covariates, "covariates", empty=True)
     check_choice(slopes, ("treatment", "shared"), "slopes")
     check_number(tolerance, "tolerance", least=0)
+    if better is not None:
+        check_choice(better, BETTER, "better")
     zeros = Zeros(add, drop_double_zero)
     pairwise = {"treat1": treat1, "treat2": treat2}
     if any(value is not None for value in pairwise.values()):
@@ -176,7 +182,8 @@ def specify(
     )
     for each in (*outer, *modifiers):
         made[each] = _of_trials(table, study, each, made[study], numeric=each in modifiers)
-    return _model(made, S, order, study, measure, psi, outer, modifiers, slopes)
+    spec = _model(made, S, order, study, measure, psi, outer, modifiers, slopes)
+    return replace(spec, analysis={**spec.analysis, "better": better})
 
 
 def _of_arms(

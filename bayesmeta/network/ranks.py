@@ -7,8 +7,10 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._validation import check_choice
+from bayesmeta.errors import SpecError
 from bayesmeta.inference.reference import Vcov
 from bayesmeta.network.comparisons import TREATMENT, Network, compared
+from bayesmeta.network.consistency import BETTER
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
 from bayesmeta.tree.response import reading
 
@@ -17,7 +19,7 @@ RANK = "rank"
 
 def ranking(
     tree: xr.DataTree,
-    better: Literal["smaller", "larger"],
+    better: Literal["smaller", "larger"] | None = None,
     at: Mapping[str, float] | None = None,
     vcov: Vcov | None = None,
     df: str | None = None,
@@ -28,8 +30,9 @@ def ranking(
     ----------
     tree : DataTree
         Results of `bm.fit` or `bm.sample` for a network.
-    better : {"smaller", "larger"}
-        Which effects are good: smaller ones of deaths and pain, larger ones of cures.
+    better : {"smaller", "larger"}, optional
+        Which effects are good: smaller ones of deaths and pain, larger ones of cures. By default as
+        `bm.network.specify` was told.
     at : mapping, optional
         Values of covariates; by default their means over trials.
     vcov, df : optional
@@ -67,8 +70,11 @@ def ranking(
     >>> scores.to_series().sort_values().tail(2).round(2).to_dict()
     {'metformin': 0.79, 'rosiglitazone': 0.9}
     """
-    check_choice(better, ("smaller", "larger"), "better")
     network = Network.of(tree, "ranking", at)
+    better = network.spec.analysis.get("better") if better is None else better
+    if better is None:
+        raise SpecError('better is left out: whether smaller or larger effects are good\n  better="smaller" of deaths')
+    check_choice(better, BETTER, "better")
     T, names = len(network.treatments), {TREATMENT: network.treatments}
     attrs = {"better": better}
     if is_posterior(tree):

@@ -24,7 +24,7 @@ _PANEL = 1.35  # inches, height of one
 @asks_in_one_way
 def network_ranking(
     tree: xr.DataTree,
-    better: Literal["smaller", "larger"],
+    better: Literal["smaller", "larger"] | None = None,
     axes: "AxesLike | None" = None,
     *,
     kind: Literal["rankogram", "cumulative", "p_score"] | None = None,
@@ -38,8 +38,8 @@ def network_ranking(
     ----------
     tree : DataTree
         Results of `bm.fit` or `bm.sample` for a network.
-    better : {"smaller", "larger"}
-        Which effects are good.
+    better : {"smaller", "larger"}, optional
+        Which effects are good; by default as `bm.network.specify` was told.
     axes : Axes or sequence of Axes, optional
         One for each treatment of a posterior, one of a fit; by default new ones.
     kind : {"rankogram", "cumulative", "p_score"}, optional
