@@ -84,7 +84,7 @@ def network_league(
     own = table.sel({TREATMENT: names, VERSUS: names})
     T = len(names)
     size = (T * _CELL[0] + 1.2, T * _CELL[1] + 0.8)
-    panel = only_axes(ax, width=min(size[0], 1.6 * style.PAGE), height=size[1])
+    panel = only_axes(ax, width=min(size[0], style.PAGE), height=size[1])
     _fill(panel, own)
     if T <= _MOST_WITH_NUMBERS:
         _write(panel, own, reading)

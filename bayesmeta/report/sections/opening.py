@@ -18,7 +18,7 @@ from bayesmeta.report.sections.model import of_tree, varying
 from bayesmeta.report.sections.results import Trees, cell_means, pooled
 from bayesmeta.tree.parameters import BETA, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.response import PER_UNIT, roles
+from bayesmeta.tree.response import EFFECT, PER_UNIT, roles
 from bayesmeta.tree.specification import group
 
 _MOST = 3  # coefficients that a sentence names
@@ -82,6 +82,8 @@ def _small(label: str) -> str:
 
 
 def _coefficients(tree: xr.DataTree, label: str, as_ratio: bool) -> str:
+    if against := of_tree(tree).analysis.get("reference") if EFFECT in roles(tree).values() else None:
+        return f"{label} against {against}"
     if all(role == PER_UNIT for role in roles(tree).values()):
         return f"{label} per unit of a predictor"
     change = f"factor by which the {label} changes" if as_ratio else f"change in the {label}"

@@ -115,6 +115,8 @@ def between(dataset: xr.Dataset, prob: float) -> Table:
 def predictions(trees: Trees, prob: float) -> list[Table]:
     """Mean and prediction interval of every tree at the rows of `places`; empty where there are none to choose."""
     first = next(iter(trees.values()))
+    if of_tree(first).analysis.get("roles"):  # coefficients are effects, and predictors no conditions of trials
+        return []
     try:
         rows = places(of_tree(first))
         tables = {
