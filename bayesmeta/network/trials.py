@@ -103,6 +103,8 @@ def long(frame: pd.DataFrame, columns: Mapping[str, Any]) -> tuple[pd.DataFrame,
 
 def texts(frame: pd.DataFrame, name: str, what: str) -> np.ndarray:
     """(n,) labels of a column in which none may be missing."""
+    if not len(frame):
+        raise DataError("the data have no rows")
     values = group_labels(find_column(frame, name, what))
     empty = values.isna().to_numpy() | (values.astype(str).str.strip() == "").to_numpy()
     if empty.any():
@@ -251,7 +253,8 @@ def _of_means(values: Mapping[str, FloatArray], labels: np.ndarray, measure: str
     if measure in ARM:
         with np.errstate(divide="ignore", invalid="ignore"):
             theta, variances = RECIPES[ARM[measure]].formula(Means(mean, sd, n))
-        return theta, variances["LS"], n
+        bias = variances["LS"] / 2 if measure == "logrom" else 0.0  # of a logarithm, to the second order
+        return theta + bias, variances["LS"], n
     codes, known = pd.factorize(labels)
     usable = np.isfinite(mean + sd + n)
     total = [np.bincount(codes, np.where(usable, x, 0.0), len(known)) for x in ((n - 1) * sd**2, n - 1, n * mean, n)]
