@@ -156,8 +156,8 @@ def specify(
     frame = as_frame(data, "data").rename(columns=str)
     of_arms = {"treatment": treatment, "events": events, "total": total, "person_time": person_time}
     of_arms |= {"mean": mean, "sd": sd, "n": n, "y": y, "se": se}
-    outer = [] if levels is None else check_names(levels, "levels", empty=True)
-    modifiers = [] if covariates is None else check_names(covariates, "covariates", empty=True)
+    outer = [] if levels is None else check_names(levels, "levels")
+    modifiers = [] if covariates is None else check_names(covariates, "covariates")
     check_choice(slopes, ("treatment", "shared"), "slopes")
     check_number(tolerance, "tolerance", least=0)
     if better is not None:

@@ -67,7 +67,8 @@ def league_table(
     check_choice(upper, ("network", "direct", "prediction"), "upper")
     check_integer(decimals, "decimals", 0, 12)
     network = Network.of(tree, "league_table", at)
-    scale = scale or ("response" if reading(tree, None).record.has_response else None)
+    if scale is None and reading(tree, None).record.has_response:
+        scale = "response"
     read = reading(tree, scale)
     names = network.treatments if order is None else check_names(order, "order")
     if sorted(names) != sorted(network.treatments):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_name, check_number, listing
+from bayesmeta._validation import check_booleans, check_name, check_number, listing
 from bayesmeta.effects.one_group import Means, Proportions
 from bayesmeta.effects.rates import Rate
 from bayesmeta.effects.recipe import RECIPES
@@ -147,9 +147,14 @@ class Zeros:
     add: float | None = None
     drop: bool | None = None
 
+    def __post_init__(self) -> None:
+        check_booleans(drop_double_zero=self.drop)
+        if self.add is not None:
+            check_number(self.add, "add", least=0)
+
     def applied(self, cells: FloatArray, labels: np.ndarray, measure: str) -> FloatArray:
         """(c, arms) cells of one measure with what is added to them, NaN where a trial is left out."""
-        add = 0.5 if self.add is None else check_number(self.add, "add", least=0)
+        add = 0.5 if self.add is None else float(self.add)
         codes, known = pd.factorize(labels)
         empty = np.bincount(codes, (cells == 0).any(0), len(known)) > 0
         none = np.bincount(codes, (cells > 0).all(0), len(known)) == 0

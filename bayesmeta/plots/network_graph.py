@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_names, listing
+from bayesmeta._validation import check_boolean, check_choice, check_names, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.network.comparisons import TREATMENT, VERSUS, network_of
@@ -77,6 +77,7 @@ def network_graph(
     if sorted(names) != sorted(treatments):
         raise SpecError(f"order is {listing(names)}; it must hold each treatment once: {listing(treatments, 30)}")
     count, several, area, what = _counts(spec, names, size)
+    numbers = check_boolean(numbers, "numbers")
     panel = only_axes(ax, height=3.3, width=3.7)
     angle = 2 * np.pi * np.arange(len(names)) / len(names)
     at = np.column_stack([np.cos(angle), np.sin(angle)])

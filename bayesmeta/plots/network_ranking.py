@@ -73,7 +73,7 @@ def network_ranking(
     """
     table = ranking(tree, better, at, vcov, df)
     exact = is_posterior(tree)
-    kind = kind or ("rankogram" if exact else "p_score")
+    kind = ("rankogram" if exact else "p_score") if kind is None else kind
     check_choice(kind, ("rankogram", "cumulative", "p_score"), "kind")
     if exact == (kind == "p_score"):
         raise SpecError(f"kind='{kind}' is drawn of {'fits' if exact else 'posteriors'}, this is not one of them")

@@ -12,6 +12,7 @@ import bayesmeta as bm
 from bayesmeta.tree.posterior_draws import is_posterior
 from tests.hostile.effect_calls import COUNTS, OTHER_CALLS, effect_calls
 from tests.hostile.effect_calls import TABLE as COUNT_TABLE
+from tests.hostile.network_calls import network_calls
 from tests.hostile.values import (
     AXES,
     BOOLEAN,
@@ -650,7 +651,10 @@ CALLS: dict[str, Call] = {
     "datasets.describe": Call({"name": "'bcg'"}, {"name": words(*bm.datasets.names())}),
     "datasets.names": Call({}, {}),
     "measures.measure": Call({"name": "'smd'"}, {"name": optional(TEXT)}),
-    **{name: Call(arguments, kinds) for name, (arguments, kinds) in {**effect_calls(), **OTHER_CALLS}.items()},
+    **{
+        name: Call(arguments, kinds)
+        for name, (arguments, kinds) in {**effect_calls(), **OTHER_CALLS, **network_calls()}.items()
+    },
     "within.from_se": Call({"se": "'v'"}, {}, ("se",)),
     "within.nearest": Call({"matrix": "np.eye(2)"}, {"matrix": numbers((2, 2), (1, 1), positive=True)}),
     "within.correlated": Call(
