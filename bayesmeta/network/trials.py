@@ -238,7 +238,8 @@ def _arm_estimates(
             frame, wrong | np.isinf(each), columns[name], each, "must be positive" if positive else "is not a count"
         )
     if "mean" in columns:
-        return *_of_means(values, labels, measure), none
+        theta, variance, n = _of_means(values, labels, measure)
+        return theta, variance, n, none
     events, size = values["events"], values["total" if "total" in values else "person_time"]
     if "total" in values:
         over = events > size
@@ -253,7 +254,10 @@ def _arm_estimates(
     return theta, variances["LS"], size, known & np.isnan(cells).any(0)
 
 
-def _of_means(values: Mapping[str, FloatArray], labels: np.ndarray, measure: str) -> tuple[FloatArray, ...]:
+def _of_means(
+    values: Mapping[str, FloatArray], labels: np.ndarray, measure: str
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Estimates, variances and persons (n,) of arms; standardised ones by the SD of all arms of their trial."""
     mean, sd, n = values["mean"], values["sd"], values["n"]
     if measure in ARM:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -370,6 +374,6 @@ def choose_measure(measure: Any, kind: tuple[str, ...]) -> str:
     known = MEASURES_OF[kind]
     if measure is None:
         raise SpecError(f"measure is left out; of {listing(kind)} it can be: {listing(known)}")
-    name = check_measure(measure)
+    name = check_measure(measure) or ""
     check_name(name, known, f"measure: from {listing(kind)} there is no", "measures")
     return name
