@@ -1,6 +1,8 @@
 """Random networks: a model of arms that shares no code with ours, and what no choice of the user's may change."""
 
+import re
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -251,3 +253,29 @@ def test_components_add_up():
         assert league.sel(treatment="a + b", versus="b + c").item() == pytest.approx(-0.5, abs=3e-3)
     additive, free = bm.fit(bm.network.components(spec), "fixed"), bm.fit(spec, "fixed")
     assert additive["heterogeneity"]["df"] - free["heterogeneity"]["df"] == 3
+
+
+def test_the_page_runs_and_names_every_function():
+    page = (Path(__file__).parents[2] / "docs/network.md").read_text(encoding="utf-8")
+    exec("\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), {})
+    assert {name for name in dir(bm.network) if f"`{name}`" not in page and f"bm.network.{name}" not in page} == set()
+
+
+def test_comparisons_of_a_posterior_are_exact_against_the_reference_and_alike_for_every_reference():
+    arms = bm.datasets.load("hasselblad1998")
+    columns = {"study": "study", "treatment": "treatment", "events": "quit", "total": "total", "measure": "logor"}
+    flat = bm.Priors(beta=bm.Prior("Flat"), tau=bm.priors.half_normal(1.0))
+    tables = {}
+    for reference in ("no contact", "self-help"):
+        post = bm.sample(
+            bm.network.specify(arms, **columns, reference=reference, add=0.5), flat, random_seed=1, draws=4000
+        )
+        tables[reference] = bm.network.league(post).sel(versus=reference)
+        mean = post["marginals"]["beta_mean"]
+        own = tables[reference]["mean"].sel(treatment=mean["coef"].values)
+        np.testing.assert_array_equal(own, mean)
+    a = tables["no contact"].sel(treatment="self-help")
+    b = tables["self-help"].sel(treatment="no contact")
+    assert a["mean"].item() == pytest.approx(-b["mean"].item(), abs=1e-4)
+    assert a["upper"].item() == pytest.approx(-b["lower"].item(), abs=1e-3)
+    assert a["se"].item() == pytest.approx(b["se"].item(), abs=1e-4)
