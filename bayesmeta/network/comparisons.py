@@ -117,8 +117,9 @@ def compared(
     half = t * np.sqrt(tests.se**2 + between)
     with np.errstate(divide="ignore", invalid="ignore"):
         better = _upper_tail(tests.statistic, tests.df)
-    bounds = [read.values(x) for x in (lower, upper, tests.estimate - half, tests.estimate + half)]
-    return Compared(read.values(tests.estimate), tests.se, bounds[0], bounds[1], tests.pvalue, *bounds[2:], better)
+    mean, low, high = (read.values(x) for x in (tests.estimate, lower, upper))
+    new_low, new_high = read.values(tests.estimate - half), read.values(tests.estimate + half)
+    return Compared(mean, tests.se, low, high, tests.pvalue, new_low, new_high, better)
 
 
 def _df_of_new(network: Network) -> float:

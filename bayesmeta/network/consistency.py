@@ -58,7 +58,7 @@ def specify(
     psi: Literal["equal", "unstr", "id", "diag", "cs", "hcs"] | Structure = "equal",
     levels: Columns | None = None,
     covariates: Columns | None = None,
-    slopes: Literal["treatment", "shared"] = "treatment",
+    slopes: Literal["treatment", "common"] = "treatment",
     add: float | None = None,
     drop_double_zero: bool | None = None,
     better: Literal["smaller", "larger"] | None = None,
@@ -99,7 +99,7 @@ def specify(
         Columns of groups of trials, outer to inner, that have effects of their own with the same structure.
     covariates : str or list of str, optional
         Columns of numbers that are the same in all arms of a trial and may modify effects.
-    slopes : {"treatment", "shared"}, default "treatment"
+    slopes : {"treatment", "common"}, default "treatment"
         Whether covariates modify the effect of each treatment against the reference by a slope of its own, or of all by
         the same one, so that comparisons without the reference are not modified.
     add : float, optional
@@ -158,7 +158,7 @@ def specify(
     of_arms |= {"mean": mean, "sd": sd, "n": n, "y": y, "se": se}
     outer = [] if levels is None else check_names(levels, "levels")
     modifiers = [] if covariates is None else check_names(covariates, "covariates")
-    check_choice(slopes, ("treatment", "shared"), "slopes")
+    check_choice(slopes, ("treatment", "common"), "slopes")
     check_number(tolerance, "tolerance", least=0)
     if better is not None:
         check_choice(better, BETTER, "better")
@@ -200,13 +200,13 @@ def _of_arms(
             f"of arms {listing(given) or 'nothing'} is given\n  give one of: events and total; events and person_time; "
             "mean, sd and n; y and se"
         )
-    table, columns = long(frame, columns)
-    labels, treatments = texts(table, study, "study"), texts(table, columns["treatment"], "treatment")
+    table, called = long(frame, columns)
+    labels, treatments = texts(table, study, "study"), texts(table, called["treatment"], "treatment")
     if kind is not None:
         measure = choose_measure(measure, kind)
     elif measure is not None:
         measure = check_measure(measure)
-    named = {name: columns[name] for name in given}
+    named = {name: called[name] for name in given}
     return from_arms(table, labels, treatments, named, measure or "generic", zeros), table, measure
 
 
@@ -273,7 +273,7 @@ def _contrast_table(
 ) -> tuple[pd.DataFrame, dict[str, FloatArray]]:
     """A row for each contrast of an arm with the first of its trial, the design of effects, and S by trial."""
     table: dict[str, list[Any]] = {study: [], TREATMENT: [], VERSUS: [], (name := outcome or "y"): []}
-    people: list[float] = []
+    people: list[tuple[float, float]] = []
     S = {}
     for trial in trials:
         y, S[trial.name] = trial.contrasts()
@@ -331,7 +331,7 @@ def _model(
 ) -> Spec:
     outcome, T = frame.columns[3], len(order) - 1
     own = [quoted(t) for t in order[1:]]
-    if modifiers and slopes == "shared":
+    if modifiers and slopes == "common":
         own += [f"{quoted(ACTIVE)}:{quoted(x)}" for x in modifiers]
     elif modifiers:
         own += [f"{quoted(t)}:{quoted(x)}" for x in modifiers for t in order[1:]]
@@ -350,7 +350,7 @@ def _model(
         labels=list(places),
     )
     means = {x: float(frame.groupby(study, sort=False)[x].first().mean()) for x in modifiers}
-    slope = {t: [[f"{ACTIVE if slopes == 'shared' else t}:{x}", 1.0, x] for x in modifiers] for t in order[1:]}
+    slope = {t: [[f"{ACTIVE if slopes == 'common' else t}:{x}", 1.0, x] for x in modifiers] for t in order[1:]}
     record = {
         "kind": "network",
         "what": f"network meta-analysis of {len(order)} treatments",

@@ -48,7 +48,7 @@ class Trial:
     """One trial with K arms.
 
     theta, V : estimates of the arms and their covariances, up to a constant in all of them.
-    people : persons (or person-time) of every arm, NaN where unknown.  row : where the trial begins in the data.
+    people : persons of every arm, NaN where unknown.  row : where the trial begins in the data.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Trial:
         return C @ self.theta, C @ self.V @ C.T
 
 
-def long(frame: pd.DataFrame, columns: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, str | None]]:
+def long(frame: pd.DataFrame, columns: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """One row for each arm, of data with one for each trial where an argument lists the columns of its arms.
 
     columns : the arguments of `specify` that name columns of arms.
@@ -251,7 +251,8 @@ def _arm_estimates(
         theta, variances = RECIPES[ARM[measure]].formula(
             Proportions(*cells) if "total" in values else Rate(cells[0], size)
         )
-    return theta, variances["LS"], size, known & np.isnan(cells).any(0)
+    people = size if "total" in values else np.full(len(frame), np.nan)
+    return theta, variances["LS"], people, known & np.isnan(cells).any(0)
 
 
 def _of_means(

@@ -94,10 +94,10 @@ def network_forest(
     if reading.null is not None:
         panel.axvline(float(reading.values(reading.null)), color=style.MUTED, linewidth=0.8, linestyle=":", zorder=1)
     if prediction:
-        ends = (reading.values(own[f"prediction_{name}"].to_numpy()) for name in ("lower", "upper"))
-        panel.hlines(place, *ends, color=style.SKY, linewidth=3.5, zorder=1)
+        low, high = (reading.values(own[f"prediction_{name}"].to_numpy()) for name in ("lower", "upper"))
+        panel.hlines(place, low, high, color=style.SKY, linewidth=3.5, zorder=1)
     mean, lower, upper = (own[name].to_numpy() for name in ("mean", "lower", "upper"))
-    draw_rows(panel, EstimateRows(place, *(reading.values(x) for x in (mean, lower, upper))))
+    draw_rows(panel, EstimateRows(place, reading.values(mean), reading.values(lower), reading.values(upper)))
     label_rows(panel, place, [wrapped(name, 26) for name in own[TREATMENT].values], "", height)
     style.effect_axis(panel, reading)
     kind = "credible" if is_posterior(tree) else "confidence"

@@ -84,7 +84,7 @@ def network_graph(
     _shade(panel, at, several)
     _lines(panel, at, count, numbers)
     diameter = np.maximum(_SMALLEST, _LARGEST * np.sqrt(area / area.max()))
-    panel.scatter(*at.T, s=diameter**2, color=style.BLUE, edgecolor=style.PAPER, linewidth=0.8, zorder=4)
+    panel.scatter(at[:, 0], at[:, 1], s=diameter**2, color=style.BLUE, edgecolor=style.PAPER, linewidth=0.8, zorder=4)
     for (x, y), name, own in zip(at, names, diameter, strict=True):
         side = "left" if x > 0.2 else "right" if x < -0.2 else "center"
         level = "center" if abs(y) < 0.9 else "bottom" if y > 0 else "top"
@@ -112,9 +112,9 @@ def _counts(spec: Spec, names: list[str], size: str | None) -> tuple[np.ndarray,
     """Trials (T, T) by comparison, the arms of those with more than two, and the areas of circles."""
     place = {name: i for i, name in enumerate(names)}
     count = np.zeros((len(names), len(names)), dtype=int)
-    for first, second, *_ in trial_pairs(spec):
-        count[place[first], place[second]] += 1
-        count[place[second], place[first]] += 1
+    for one, two, *_ in trial_pairs(spec):
+        count[place[one], place[two]] += 1
+        count[place[two], place[one]] += 1
     rows = spec.data.loc[spec.kept]
     study = spec.analysis["study"]
     first = rows.drop_duplicates(study)

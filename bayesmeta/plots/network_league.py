@@ -118,7 +118,7 @@ def _fill(ax: "Axes", table: xr.Dataset) -> None:
 
 def _write(ax: "Axes", table: xr.Dataset, reading: Reading) -> None:
     mean, lower, upper = (table[name].to_numpy() for name in ("mean", "lower", "upper"))
-    for i, j in zip(*np.nonzero(~np.eye(len(mean), dtype=bool)), strict=True):
+    for i, j in np.argwhere(~np.eye(len(mean), dtype=bool)).tolist():
         text = interval_text(Interval(mean[i, j], lower[i, j], upper[i, j]), 2, reading).replace(" ", "\n", 1)
         sure = lower[i, j] > 0 or upper[i, j] < 0
         weight = "bold" if sure else "normal"

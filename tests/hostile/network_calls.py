@@ -73,7 +73,7 @@ def network_calls() -> dict[str, tuple[Mapping[str, str], Mapping[str, Kind]]]:
                 "reference": optional(words(*TREATMENTS)),
                 "psi": words("equal", "unstr", "id", "diag", "cs", "hcs"),
                 **dict.fromkeys(("levels", "covariates"), NONE),
-                "slopes": words("treatment", "shared"),
+                "slopes": words("treatment", "common"),
                 "add": optional(real(0, closed=True)),
                 "drop_double_zero": optional(BOOLEAN),
                 "better": BETTER,

@@ -198,7 +198,7 @@ def test_treatments_with_shared_or_own_slopes():
     year = {name: rng.normal() for name in arms["study"].unique()}
     arms["year"] = arms["study"].map(year)
     columns = {"study": "study", "treatment": "treatment", "mean": "mean", "sd": "sd", "n": "n", "measure": "md"}
-    shared = bm.network.specify(arms, **columns, covariates="year", slopes="shared", reference="placebo")
+    shared = bm.network.specify(arms, **columns, covariates="year", slopes="common", reference="placebo")
     assert shared.coef[-1] == "any treatment:year"
     fit = bm.fit(shared)
     slope = fit["estimate"]["beta"].values[-1]

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -58,7 +59,7 @@ def _drawings(trees: Trees, prob: float) -> Iterator[Drawing]:
                 f"Ranking, {own}",
                 "How treatments rank.",
                 "Ranks do not say how much better a treatment is.",
-                lambda tree=tree: plots.network_ranking(tree),
+                partial(plots.network_ranking, tree),
             )
 
 
