@@ -225,15 +225,14 @@ def league(
     """
     network, prob, read = Network.of(tree, "league", at), check_probability(prob), reading(tree, scale)
     T = len(network.treatments)
-    first, second = (x.ravel() for x in np.indices((T, T)))
-    answer = compared(network, first, second, prob, vcov, df, read)
-    same = first == second
+    different = ~np.eye(T, dtype=bool)
+    answer = compared(network, *np.nonzero(different), prob, vcov, df, read)
     dims = (TREATMENT, VERSUS)
     variables = {}
     for name in Compared._fields[:-1]:
-        values = np.array(getattr(answer, name))
-        values[same] = read.values(0.0) if name not in ("se", "pvalue") else 0.0 if name == "se" else 1.0
-        variables[name] = (dims, values.reshape(T, T))
+        values = np.full((T, T), {"se": 0.0, "pvalue": 1.0}.get(name, float(read.values(0.0))))
+        values[different] = getattr(answer, name)
+        variables[name] = (dims, values)
     if is_posterior(tree):
         del variables["pvalue"]
     coords = {TREATMENT: network.treatments, VERSUS: network.treatments}
