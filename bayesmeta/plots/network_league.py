@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bayesmeta.plots.style import DrawnAxes
 
 _CELL = 0.72, 0.36  # inches, width and height
+_BESIDE = 1.2  # inches, of the names on the left
+_POINTS, _LETTER = 72, 0.68  # to the inch; width of a bold letter, on average, to the size of letters
 _MOST_WITH_NUMBERS = 14  # treatments
 
 
@@ -83,13 +85,16 @@ def network_league(
         )
     own = table.sel({TREATMENT: names, VERSUS: names})
     T = len(names)
-    size = (T * _CELL[0] + 1.2, T * _CELL[1] + 0.8)
+    size = (T * _CELL[0] + _BESIDE, T * _CELL[1] + 0.8)
     panel = only_axes(ax, width=min(size[0], style.PAGE), height=size[1])
     _fill(panel, own)
     if T <= _MOST_WITH_NUMBERS:
         _write(panel, own, reading)
-    for i, name in enumerate(names):
-        panel.text(i, i, wrapped(name, 13), ha="center", va="center", fontsize=style.SMALL - 1, weight="bold")
+    texts = [wrapped(name, 13) for name in names]
+    longest = max(len(line) for text in texts for line in text.splitlines())
+    letters = min(style.SMALL - 1, _POINTS * (panel.figure.get_figwidth() - _BESIDE) / T / (_LETTER * longest))
+    for i, text in enumerate(texts):
+        panel.text(i, i, text, ha="center", va="center", fontsize=letters, weight="bold")
     labels = [wrapped(name, 14) for name in names]
     panel.set_xticks(range(T), labels, rotation=90 if T > 6 else 0, fontsize=style.SMALL)
     panel.set_yticks(range(T), labels, fontsize=style.SMALL)
