@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CELL = 0.72, 0.36  # inches, width and height
 _BESIDE = 1.2  # inches, of the names on the left
-_POINTS, _LETTER = 72, 0.68  # to the inch; width of a bold letter, on average, to the size of letters
+_POINTS, _LETTER = 72, 0.62  # to the inch; width of a bold letter, on average, to the size of letters
 _MOST_WITH_NUMBERS = 14  # treatments
 
 
@@ -89,7 +89,7 @@ def network_league(
     panel = only_axes(ax, width=min(size[0], style.PAGE), height=size[1])
     _fill(panel, own)
     if T <= _MOST_WITH_NUMBERS:
-        _write(panel, own, reading)
+        _write(panel, own, reading, _POINTS * (panel.figure.get_figwidth() - _BESIDE) / T)
     texts = [wrapped(name, 13) for name in names]
     longest = max(len(line) for text in texts for line in text.splitlines())
     letters = min(style.SMALL - 1, _POINTS * (panel.figure.get_figwidth() - _BESIDE) / T / (_LETTER * longest))
@@ -121,10 +121,15 @@ def _fill(ax: "Axes", table: xr.Dataset) -> None:
         ax.axvline(edge, color=style.PAPER, linewidth=1)
 
 
-def _write(ax: "Axes", table: xr.Dataset, reading: Reading) -> None:
+def _write(ax: "Axes", table: xr.Dataset, reading: Reading, width: float) -> None:
+    """Estimates with intervals; width : of a cell, in points."""
     mean, lower, upper = (table[name].to_numpy() for name in ("mean", "lower", "upper"))
-    for i, j in np.argwhere(~np.eye(len(mean), dtype=bool)).tolist():
-        text = interval_text(Interval(mean[i, j], lower[i, j], upper[i, j]), 2, reading).replace(" ", "\n", 1)
-        sure = lower[i, j] > 0 or upper[i, j] < 0
-        weight = "bold" if sure else "normal"
-        ax.text(j, i, text, ha="center", va="center", fontsize=style.SMALL - 1.5, weight=weight, linespacing=1.1)
+    texts = {
+        (i, j): interval_text(Interval(mean[i, j], lower[i, j], upper[i, j]), 2, reading).replace(" ", "\n", 1)
+        for i, j in np.argwhere(~np.eye(len(mean), dtype=bool)).tolist()
+    }
+    longest = max(len(line) for text in texts.values() for line in text.splitlines())
+    letters = min(style.SMALL - 1.5, width / (_LETTER * longest))
+    for (i, j), text in texts.items():
+        weight = "bold" if lower[i, j] > 0 or upper[i, j] < 0 else "normal"
+        ax.text(j, i, text, ha="center", va="center", fontsize=letters, weight=weight, linespacing=1.1)
