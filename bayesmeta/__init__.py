@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bayesmeta.errors import SpecError as SpecError
     from bayesmeta.estimation.fit import fit as fit
     from bayesmeta.estimation.fit_many import fit_many as fit_many
+    from bayesmeta.formula.bases import basis as basis
     from bayesmeta.inference import small_study as small_study
     from bayesmeta.inference.assumed_correlation import rho_sensitivity as rho_sensitivity
     from bayesmeta.inference.averaging import average as average
@@ -64,10 +65,13 @@ if TYPE_CHECKING:
     from bayesmeta.inference.profile import profile as profile
     from bayesmeta.inference.rare_events import mantel_haenszel as mantel_haenszel
     from bayesmeta.inference.rare_events import peto as peto
+    from bayesmeta.inference.reduced_curves import attributable as attributable
+    from bayesmeta.inference.reduced_curves import curve as curve
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
     from bayesmeta.inference.vif import vif as vif
     from bayesmeta.inference.wald import wald_test as wald_test
+    from bayesmeta.model.first_stage import from_first_stage as from_first_stage
     from bayesmeta.model.specify import specify as specify
     from bayesmeta.model_files.model_file import load_analysis as load_analysis
     from bayesmeta.priors import Prior as Prior
@@ -120,12 +124,15 @@ _NAMES = {
     "report.report": ("report",),
     "bayes.sample": ("sample",),
     "inference.rare_events": ("mantel_haenszel", "peto"),
+    "inference.reduced_curves": ("curve", "attributable"),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
     "inference.vif": ("vif",),
     "inference.wald": ("wald_test",),
     "tree": ("Spec",),
     "tree.files": ("load", "save"),
+    "formula.bases": ("basis",),
+    "model.first_stage": ("from_first_stage",),
     "model.specify": ("specify",),
     "simulation.declaration": ("load_study",),
     "simulation.run": ("run_study", "study_table"),

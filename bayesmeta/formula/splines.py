@@ -1,4 +1,4 @@
-"""Curves for formulas: natural and restricted cubic splines, knots remembered for new data, and fractional polynomials."""
+"""Curves for formulas: splines, whose knots are remembered for new data, and fractional polynomials."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -107,11 +107,80 @@ def ns(
     values = np.asarray(x, dtype=float)
     if "knots" not in state:
         present = values[np.isfinite(values)]
-        boundary = _boundary(present, boundary_knots)
-        state |= {"boundary": boundary, "knots": _interior(present, boundary, df, knots, bool(intercept))}
+        boundary = _boundary(present, boundary_knots, "ns")
+        least = 1 + bool(intercept)
+        state |= {"boundary": boundary, "knots": _interior(present, boundary, df, knots, least, "ns")}
     return _numbered(
         lambda at: natural_basis(at, state["knots"], state["boundary"], bool(intercept)), values, against, "ns"
     )
+
+
+def bs(
+    x: Any,
+    df: int | None = None,
+    knots: float | Sequence[float] | None = None,
+    degree: int = 3,
+    boundary_knots: Sequence[float] | None = None,
+    intercept: bool = False,
+    against: Any = None,
+    _state: dict[str, Any] | None = None,
+) -> pd.DataFrame:
+    """B-spline as a term of a formula; columns "1", "2", ..., those of R's `splines::bs`.
+
+    Parameters
+    ----------
+    x : array
+        (n,) values; beyond the boundary knots the outer polynomials go on.
+    df : int, optional
+        Number of columns; the interior knots are then equally spaced quantiles of x between the boundary knots.
+    knots : float or list of float, optional
+        Interior knots. With neither `df` nor `knots` there are none, and the spline is one polynomial.
+    degree : int, default 3
+        Of the polynomials: 1 gives straight lines between the knots, 2 is quadratic.
+    boundary_knots : list of float, optional
+        By default the range of x.
+    intercept : bool, default False
+        Whether the span contains the constant.
+    against : float or array, optional
+        Value, or (n,) values, whose basis is subtracted.
+
+    Returns
+    -------
+    DataFrame
+        The basis. The knots of the first evaluation are kept in `_state` and used for new data.
+
+    Raises
+    ------
+    SpecError, DataError
+        For arguments that do not determine a spline, and for x that leaves no room between the knots.
+
+    References
+    ----------
+    de Boor (2001), A Practical Guide to Splines, chapter IX.
+
+    Examples
+    --------
+    >>> bs(pd.Series([0.0, 5.0, 10.0]), knots=5, degree=1)
+         1    2
+    0  0.0  0.0
+    1  1.0  0.0
+    2  0.0  1.0
+    """
+    from scipy.interpolate import BSpline
+
+    state: dict[str, Any] = {} if _state is None else _state
+    values, order = np.asarray(x, dtype=float), check_integer(degree, "bs(): degree", 1, MOST_DEGREE)
+    if "knots" not in state:
+        present = values[np.isfinite(values)]
+        boundary = _boundary(present, boundary_knots, "bs")
+        interior = _interior(present, boundary, df, knots, order + bool(intercept), "bs")
+        state["knots"] = np.r_[np.repeat(boundary[0], order + 1), interior, np.repeat(boundary[1], order + 1)]
+    t = state["knots"]
+    spline = BSpline(t, np.eye(len(t) - order - 1)[:, 0 if intercept else 1 :], order)
+    return _numbered(lambda at: np.asarray(spline(at)), values, against, "bs")
+
+
+MOST_DEGREE = 20
 
 
 def restricted_basis(x: ArrayLike, knots: ArrayLike) -> FloatArray:
@@ -277,7 +346,7 @@ def fp(x: Any, *powers: float, shift: float = 0.0, scale: float = 1.0, against: 
         base = (at + moved) / unit
         if positive and (base <= 0).any():
             raise DataError(
-                f"fp(): the powers {listing(map(float, exponents))} need values above 0, and {np.nanmin(at):g} is there\n"
+                f"fp(): the powers {listing(map(float, exponents))} need values above 0; {np.nanmin(at):g} is there\n"
                 "  move them by shift=, a small dose, or take powers 1, 2, 3"
             )
         return _powers(base, exponents)
@@ -304,14 +373,16 @@ def _numbered(basis: Callable[[FloatArray], FloatArray], x: FloatArray, against:
     return pd.DataFrame(columns, columns=[str(j + 1) for j in range(columns.shape[1])])
 
 
-def _boundary(x: FloatArray, boundary_knots: Sequence[float] | None) -> tuple[float, float]:
+def _boundary(x: FloatArray, boundary_knots: Sequence[float] | None, function: str) -> tuple[float, float]:
     if boundary_knots is None:
         if len(x) == 0 or x.min() == x.max():
-            raise DataError("ns() needs at least two different values; or give boundary_knots=[lowest, highest]")
+            raise DataError(
+                f"{function}() needs at least two different values; or give boundary_knots=[lowest, highest]"
+            )
         return float(x.min()), float(x.max())
-    ends = np.sort(_numbers(boundary_knots, "boundary_knots"))
+    ends = np.sort(_numbers(boundary_knots, "boundary_knots", function))
     if len(ends) != 2 or ends[0] == ends[1]:
-        raise SpecError(f"ns(): boundary_knots is {boundary_knots}; it must be two different numbers")
+        raise SpecError(f"{function}(): boundary_knots is {boundary_knots}; it must be two different numbers")
     return float(ends[0]), float(ends[1])
 
 
@@ -320,35 +391,34 @@ def _interior(
     boundary: tuple[float, float],
     df: int | None,
     knots: float | Sequence[float] | None,
-    intercept: bool,
+    least: int,
+    function: str,
 ) -> FloatArray:
+    """Interior knots; least: number of columns without any."""
     if knots is not None and df is not None:
-        raise SpecError("ns() takes df or knots, not both: the knots fix the number of columns")
+        raise SpecError(f"{function}() takes df or knots, not both: the knots fix the number of columns")
     low, high = boundary
     if knots is not None:
-        interior = np.sort(_numbers(knots, "knots"))
+        interior = np.sort(_numbers(knots, "knots", function))
     elif df is not None:
         inside = x[(x >= low) & (x <= high)]
         if not len(inside):
-            raise DataError(f"ns(): no value lies between the boundary knots {low} and {high}\n  give other ones")
-        interior = np.quantile(inside, _probabilities(df, intercept, len(x)))
+            raise DataError(
+                f"{function}(): no value lies between the boundary knots {low} and {high}\n  give other ones"
+            )
+        columns = check_integer(df, f"{function}(): df", least, max(len(x), least), remedy=", the number of rows")
+        interior = np.quantile(inside, np.linspace(0, 1, columns - least + 2)[1:-1])
     else:
         interior = np.empty(0)
     if not ((low < interior) & (interior < high)).all():
         raise DataError(
-            f"ns(): interior knots {listing(map(float, interior))} do not all lie strictly between the boundary knots "
-            f"{low} and {high}\n  give knots=[...] inside, or other boundary_knots"
+            f"{function}(): interior knots {listing(map(float, interior))} do not all lie strictly between the "
+            f"boundary knots {low} and {high}\n  give knots=[...] inside, or other boundary_knots"
         )
     return interior
 
 
-def _probabilities(df: int, intercept: bool, n: int) -> FloatArray:
-    least = 1 + intercept
-    check_integer(df, "ns(): df", least, n, remedy=", the number of rows")
-    return np.linspace(0, 1, df - least + 2)[1:-1]
-
-
-def _numbers(argument: Any, what: str, function: str = "ns") -> FloatArray:
+def _numbers(argument: Any, what: str, function: str) -> FloatArray:
     values = np.atleast_1d(as_numbers(argument, f"{function}(): {what}", SpecError))
     if values.ndim != 1 or not np.isfinite(values).all():
         raise SpecError(f"{function}(): {what} is {shown(argument)}; it must be a list of numbers")

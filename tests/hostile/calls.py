@@ -115,6 +115,29 @@ def is_increasing(value: object) -> bool:
     return bool(listed) and all(map(is_number, listed)) and all(a < b for a, b in pairwise(listed))
 
 
+# two coefficients, as the outcomes of SPEC2 are
+COVARIANCES = "bm.predict(T2, {'x': [0, 1]}, covariance=True)"
+PARABOLA = "lambda x: np.stack([x, x**2], 1)"
+PREDICTED = Kind(lambda value: False, ("bm.predict(T2, {'x': 0})", "T2", "T2['estimate'].to_dataset()", "bm.blup(T2)"))
+
+
+def are_two_labels(value: object) -> bool:
+    listed = isinstance(value, Sequence | np.ndarray | pd.Series | pd.Index) and not isinstance(value, str | bytes)
+    if not listed or getattr(value, "ndim", 1) != 1 or len(value) != 2:
+        return False
+    return all(isinstance(each, str) or is_number(each) for each in value) and len(set(value)) == 2
+
+
+def are_three_numbers(value: object) -> bool:
+    """As many as the rows of a basis that is an array."""
+    return getattr(value, "ndim", 1) == 1 and not isinstance(value, str) and are_finite(value)
+
+
+def is_range(value: object) -> bool:
+    listed = list(value) if isinstance(value, list | tuple | np.ndarray) and getattr(value, "ndim", 1) == 1 else []
+    return len(listed) == 2 and all(map(is_number, listed)) and listed[0] <= listed[1]
+
+
 JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
 BY_ROW = Kind(
     lambda value: (
@@ -511,6 +534,7 @@ CALLS: dict[str, Call] = {
         {
             **_FIT,
             "tree": RESULT,
+            "covariance": BOOLEAN,
             "newdata": Kind(
                 lambda value: (
                     value is None
@@ -538,6 +562,7 @@ CALLS: dict[str, Call] = {
         {
             **_FIT,
             "tree": RESULT,
+            "covariance": BOOLEAN,
             "level": optional(words("g")),
             "kind": words("outcome", "residual"),
             "se": words("exact", "paper"),
@@ -555,6 +580,73 @@ CALLS: dict[str, Call] = {
             "nested": BOOLEAN,
             "reference": words("auto", "bootstrap"),
             "bootstrap": whole(0, 10**7),
+            "random_seed": SEED,
+        },
+    ),
+    "basis": Call(
+        {"formula": "'ns(x, df=2)'", "data": "D"},
+        {
+            "formula": Kind(
+                lambda value: isinstance(value, str) and value in ("x", "v", "y", "1"),
+                ("'ns(x, df=0)'", "'ns(zz)'", "'x + v'", "'y ~ x'", "'bs(x, degree=0)'", "'open(x)'", "['x']"),
+            ),
+            "data": Kind(
+                lambda value: isinstance(value, pd.DataFrame) and "x" in value,
+                ("{'x': []}", "{'x': ['a', 'b']}", "{'x': [None, None]}", "{'x': 1.0}", "{'z': [1, 2]}"),
+            ),
+        },
+    ),
+    "from_first_stage": Call(
+        {"results": "[(1.0, 0.1), (2.0, 0.2)]"},
+        {
+            "results": Kind(
+                lambda value: False,
+                ("[(1.0, 0.1), (2.0,)]", "[(1.0, -0.1)]", "{'a': (1.0, True)}", "[T]", "[('1', 0.1)]", "{'coef': 1}"),
+            ),
+            "labels": optional(Kind(are_two_labels, ("['a', 'a']", "['a', ['b']]", "'ab'", "['a', None]"))),
+            "data": optional(
+                Kind(lambda value: isinstance(value, pd.DataFrame) and len(value) == 2, ("D.head(2)", "D.head(3)"))
+            ),
+            "names": optional(names("coef1", "*")),
+        },
+    ),
+    "curve": Call(
+        {"coefficients": COVARIANCES, "basis": PARABOLA, "at": "[0.0, 0.5, 2.0]", "random_seed": "1", "draws": "5"},
+        {
+            "coefficients": PREDICTED,
+            "basis": numbers((3, 2)),
+            "at": Kind(are_three_numbers, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]")),
+            "reference": Kind(
+                lambda value: is_number(value) or (isinstance(value, str) and value == "min"), ("'max'", "[1.0]")
+            ),
+            "prob": PROBABILITY,
+            "within": optional(Kind(is_range, ("(1, 0)", "(0,)", "(5, 6)", "'01'", "(0, 'a')"))),
+            "scale": words("model", "ratio"),
+            "draws": whole(1),
+            "random_seed": SEED,
+        },
+    ),
+    "attributable": Call(
+        {
+            "coefficients": COVARIANCES,
+            "basis": PARABOLA,
+            "exposure": "{'0': [0.0, 1.0], '1': [2.0, 3.0]}",
+            "cases": "{'0': [1, 2], '1': [3, 4]}",
+            "reference": "0.5",
+            "random_seed": "1",
+            "draws": "5",
+        },
+        {
+            "coefficients": PREDICTED,
+            "basis": Kind(lambda value: False, (PARABOLA.replace("2", "1"), "np.ones((2, 2))", "lambda x: x")),
+            "exposure": Kind(lambda value: False, ("{'0': [0.0]}", "{'0': [0.0], '1': [1.0]}", "[1.0, 2.0]")),
+            "cases": Kind(
+                lambda value: False, ("{'0': [-1, 2], '1': [3, 4]}", "{'0': [0, 0], '1': [3, 4]}", "{'0': 'a', '1': 1}")
+            ),
+            "reference": Kind(is_number, ("{'0': 1.0}", "{'0': None, '1': 1.0}", "'min'")),
+            "between": optional(Kind(is_range, ("(1, 0)", "(0,)", "'01'"))),
+            "prob": PROBABILITY,
+            "draws": whole(1),
             "random_seed": SEED,
         },
     ),
@@ -869,6 +961,16 @@ CALLS: dict[str, Call] = {
             "simulations": whole(20),
             "label": LABELLED,
             "random_seed": SEED,
+        },
+    ),
+    "plots.curves": Call(
+        {"table": f"bm.curve({COVARIANCES}, {PARABOLA}, [0.0, 1.0], random_seed=1)"},
+        {
+            "table": Kind(lambda value: False, (COVARIANCES, "T")),
+            "axes": AXES,
+            "places": optional(names("0", "1")),
+            "xlabel": TEXT,
+            "exposure": optional(numbers((3,), (2,), ())),
         },
     ),
     "plots.gosh": Call(
