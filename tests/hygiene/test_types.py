@@ -57,6 +57,7 @@ for panels in (
     bm.plots.profile(bm.profile(fit, "tau")),
     bm.plots.sensitivity(bm.sensitivity(spec, {"default": None})),
     bm.plots.simulation(pd.DataFrame()),
+    bm.plots.curves(bm.curve(bm.predict(fit, {}, covariance=True), bm.basis("x", {"x": [0, 9]}), [0, 1])),
 ):
     panels.figure.savefig("panels.png")
     panels[0].set_title("first")
