@@ -130,7 +130,7 @@ def posterior_tree(
         **log_densities,
         **predictions(spec, psi, beta, b, view, np.random.default_rng(predictive_seed)),
         **prior_groups(spec, priors, draws.shape[1], prior_seed),
-        schema.HETEROGENEITY: heterogeneity_table(spec, psi),
+        **({} if exact else {schema.HETEROGENEITY: heterogeneity_table(spec, psi)}),
     }
     return results_tree({"backend": "sample", "method": "bayes", "priors": priors.to_json(), **about}, groups, spec)
 
