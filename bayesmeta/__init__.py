@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.left_out import cumulative as cumulative
     from bayesmeta.inference.left_out import leave_one_out as leave_one_out
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
+    from bayesmeta.inference.loo import loo as loo
     from bayesmeta.inference.marginal_model import to_marginaleffects as to_marginaleffects
     from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
@@ -107,6 +108,7 @@ _NAMES = {
     "inference.gosh": ("gosh",),
     "inference.influence": ("influence",),
     "inference.left_out": ("leave_one_out", "cumulative"),
+    "inference.loo": ("loo",),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),

@@ -58,11 +58,13 @@ class Resampled(WeightedPoints):
 
     def predicted(self, X: FloatArray, Z: Sequence[FloatArray], groups: Sequence[IntArray]) -> Normals:
         """From as many points as draws of Markov chains usually are: effects of groups cost more than the points do."""
-        few = self if len(self.points) <= MOST else self._few
-        return super(Resampled, few).predicted(X, Z, groups)
+        return super(Resampled, self.fewer).predicted(X, Z, groups)
 
     @cached_property
-    def _few(self) -> "Resampled":
+    def fewer(self) -> "Resampled":
+        """At most 4,096 of them, chosen by their weights."""
+        if len(self.points) <= MOST:
+            return self
         points = self.points.take(self._systematic(MOST, 0.5))
         return replace(self, points=points, log_weight=np.zeros(MOST))
 

@@ -96,7 +96,8 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
     value above 3 p / n, or one of its |DFBETAS| above 1. Groups of several rows are judged by Cook's distance and
     DFBETAS alone. Weights are row sums of the inverse marginal covariance. V is the model's covariance.
 
-    Of a posterior b and the variances are means, V is the covariance of the coefficients. Those without a group are of
+    Of a posterior b and the variances are means, V is the covariance of the coefficients. Those without a group are
+    integrated anew where the posterior was computed without Markov chains, with missing Pareto k. Of chains they are of
     the same draws with Pareto-smoothed importance weights, the inverse density of its observations given all others
     (Vehtari, Gelman and Gabry 2017, Stat. Comput. 27:1413-1432).
 
