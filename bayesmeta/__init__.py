@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
     from bayesmeta.inference.permutation import permutation_test as permutation_test
+    from bayesmeta.inference.planning import assurance as assurance
+    from bayesmeta.inference.planning import map_prior as map_prior
     from bayesmeta.inference.predict import blup as blup
     from bayesmeta.inference.predict import predict as predict
     from bayesmeta.inference.predict import ranef as ranef
@@ -109,6 +111,7 @@ _NAMES = {
     "inference.influence": ("influence",),
     "inference.left_out": ("leave_one_out", "cumulative"),
     "inference.loo": ("loo",),
+    "inference.planning": ("assurance", "map_prior"),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),

@@ -90,7 +90,7 @@ def loo(tree: xr.DataTree, by: ByRow | None = None) -> xr.Dataset:
     >>> round(float(left_out["elpd_loo"]), 2)
     -14.72
     >>> left_out["elpd"].idxmin("group").item()
-    'Comstock et al (1974)'
+    'Comstock & Webster (1969)'
     """
     if not is_posterior(tree):
         spec_from_tree(tree)  # what is no results tree at all says so
