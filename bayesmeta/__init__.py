@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.predict import blup as blup
     from bayesmeta.inference.predict import predict as predict
     from bayesmeta.inference.predict import ranef as ranef
+    from bayesmeta.inference.prior_check import prior_check as prior_check
     from bayesmeta.inference.profile import profile as profile
     from bayesmeta.inference.rare_events import mantel_haenszel as mantel_haenszel
     from bayesmeta.inference.rare_events import peto as peto
@@ -112,6 +113,7 @@ _NAMES = {
     "inference.left_out": ("leave_one_out", "cumulative"),
     "inference.loo": ("loo",),
     "inference.planning": ("assurance", "map_prior"),
+    "inference.prior_check": ("prior_check",),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),
