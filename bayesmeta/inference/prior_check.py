@@ -1,6 +1,6 @@
 """Whether data and prior contradict each other: what the prior predicts, beside what was observed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from scipy.special import logsumexp, ndtr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_count, check_integer, check_size
+from bayesmeta._validation import check_count, check_seed, check_size
 from bayesmeta.bayes.chart import FLAT, Chart, obstacles
 from bayesmeta.bayes.posterior import Draws, observations
 from bayesmeta.errors import SpecError
@@ -28,7 +28,7 @@ NODES = {0: (1, 0.0), 1: (401, 6.0), 2: (57, 5.0), 3: (25, 4.8)}  # of a lattice
 PIECE = 4_000_000  # numbers held at a time
 
 
-def prior_check(tree: xr.DataTree, draws: int = 1000, random_seed: int | None = None) -> xr.Dataset:
+def prior_check(tree: xr.DataTree, draws: int = 1000, random_seed: int | Sequence[int] | None = None) -> xr.Dataset:
     """Prior-data conflict: how surprising the data are where the prior and the model are right.
 
     Parameters
@@ -37,8 +37,8 @@ def prior_check(tree: xr.DataTree, draws: int = 1000, random_seed: int | None = 
         Results of `bm.sample`, also read back from a file, under proper priors.
     draws : int, default 1000
         Number of data sets that are drawn from the prior, at least 1.
-    random_seed : int, optional
-        Seed of these; by default another one at every call.
+    random_seed : int or sequence of int, optional
+        Seed of these, whatever `numpy.random.SeedSequence` takes; by default another one at every call.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def prior_check(tree: xr.DataTree, draws: int = 1000, random_seed: int | None = 
     array([1.e-06])
     """
     check_count(draws, "draws", 1)
-    seed = None if random_seed is None else check_integer(random_seed, "random_seed", 0, remedy=", or None")
+    seed = check_seed(random_seed)
     with reading_once():
         model = _Model.of(tree)
     check_size(8.0 * draws * len(model.spec.y), f"{draws:,} data sets")

@@ -192,6 +192,10 @@ DF = optional(
 )
 _TESTED = {"vcov": VCOV, "df": DF}
 _TREE = {"tree": "T"}
+POSTERIOR = Kind(
+    lambda value: isinstance(value, xr.DataTree) and is_posterior(value), ("T", "SPEC", "[POST]", "{}", "None")
+)
+WHOLE = optional(whole(1))
 _FIT = {"tree": FIT, "prob": PROBABILITY}
 _PLOT = {"tree": RESULT, "ax": AXES, "scale": optional(words("model")), "prob": PROBABILITY}
 _SAMPLER = {
@@ -564,7 +568,26 @@ CALLS: dict[str, Call] = {
         {"tree": FIT, "by": BY_ROW, "subsets": optional(whole(1)), "random_seed": SEED, "progress": BOOLEAN},
     ),
     "vif": Call({"tree": "bm.fit(bm.specify('y ~ x * f', D, S='v'))"}, {"tree": Kind(has_predictors, ("T",))}),
-    "leave_one_out": Call(_TREE, {"tree": FIT, "by": BY_ROW, "prob": PROBABILITY, "scale": optional(words("model"))}),
+    "loo": Call({"tree": "POST"}, {"tree": POSTERIOR, "by": BY_ROW}),
+    "map_prior": Call(
+        {"tree": "POST", "newdata": "{'x': 1}"},
+        {"tree": POSTERIOR, "sigma": optional(real(above=0)), "outcome": optional(words("y")), "components": WHOLE},
+    ),
+    "prior_check": Call({"tree": "POST", "draws": "20"}, {"tree": POSTERIOR, "draws": whole(1), "random_seed": SEED}),
+    "assurance": Call(
+        {"tree": "POST", "se": "0.1", "below": "0", "newdata": "{'x': 1}"},
+        {
+            "tree": POSTERIOR,
+            "se": Kind(lambda value: False, ("0", "-0.1", "[0.1, 0]", "[]", "np.nan", "'0.1'", "[[0.1]]", "True")),
+            "below": real(),
+            "outcome": optional(words("y")),
+            "probability": PROBABILITY,
+            "prob": PROBABILITY,
+        },
+    ),
+    "leave_one_out": Call(
+        _TREE, {"tree": RESULT, "by": BY_ROW, "prob": PROBABILITY, "scale": optional(words("model"))}
+    ),
     "rho_sensitivity": Call(
         {"spec": "SPEC", "rho": "[0.0, 0.5]"},
         {
@@ -581,7 +604,7 @@ CALLS: dict[str, Call] = {
     "cumulative": Call(
         _TREE,
         {
-            "tree": FIT,
+            "tree": RESULT,
             **dict.fromkeys(("order", "by"), BY_ROW),
             "prob": PROBABILITY,
             "scale": optional(words("model")),
@@ -784,7 +807,7 @@ CALLS: dict[str, Call] = {
             {"tree": "T", "term": "'x'"},
             {
                 **_PLOT,
-                "tree": FIT,
+                "tree": RESULT,
                 **dict.fromkeys(rows, BY_ROW),
                 "outcome": optional(names("y")),
                 "term": words("Intercept", "x"),
