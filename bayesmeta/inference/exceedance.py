@@ -100,7 +100,7 @@ class _Beyond:
 
     def share(self, away: FloatArray, variance: FloatArray) -> FloatArray:
         """Probability beyond the threshold of N(away, variance); a step where nothing varies."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.where(variance > 0, ndtr(away / np.sqrt(variance)), np.where(away == 0, 0.5, away > 0))
 
 
@@ -110,7 +110,7 @@ def _of_fit(tree: xr.DataTree, spec: Spec, used: Reference, asked: _Beyond, prob
     psi = [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
     away = (X @ used.beta + asked.start) * asked.side
     variance = sum((quadratic(z, p) for z, p in zip(asked.Z, psi, strict=True)), np.zeros(away.shape))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         probit = away / np.sqrt(variance)
         of_psi = (probit / (2 * variance)) ** 2 * _variance_of(tree, spec, asked.Z)
         se = np.where(variance > 0, np.sqrt(quadratic(X, used.cov) / variance + of_psi), np.nan)

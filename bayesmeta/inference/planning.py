@@ -429,6 +429,16 @@ def assurance(
     upward = effect._replace(mean=side * (effect.mean - threshold))  # success is above zero
     planned = [_Planned(upward, each) for each in errors]
     before = _Planned(upward, np.inf)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # of effects that are certain
+        return _expected(planned, before, effect, probability, prob).assign_attrs(
+            {name: threshold, "probability": probability, "prob": prob}
+        )
+
+
+def _expected(
+    planned: Sequence["_Planned"], before: "_Planned", effect: _Effect, probability: float, prob: float
+) -> xr.Dataset:
+    """The table of `assurance`."""
     variables: dict[str, Any] = {
         "study": (SE, [each.alone(probability) for each in planned]),
         "pooled": (SE, [each.success(effect.own, probability) for each in planned]),
@@ -437,15 +447,18 @@ def assurance(
         "study_width": (SE, [each.width(effect.own + effect.between, prob) for each in planned]),
         "width_now": ((), before.width(effect.own, prob)),
         "study_width_now": ((), before.width(effect.own + effect.between, prob)),
-        "probability_now": ((), float(effect.weight @ ndtr(upward.mean / np.sqrt(effect.own)))),
+        "probability_now": ((), float(effect.weight @ ndtr(before.effect.mean / np.sqrt(effect.own)))),
     }
-    return xr.Dataset(variables, {SE: errors}, {name: threshold, "probability": probability, "prob": prob})
+    return xr.Dataset(variables, {SE: [each.se for each in planned]})
 
 
 def _errors(se: Any) -> FloatArray:
     """(m,) standard errors that are asked about."""
-    values = as_numbers(se if isinstance(se, Sequence | np.ndarray | pd.Series) else [se], "se")
-    if values.ndim != 1 or not len(values):
+    several = isinstance(se, list | tuple | range | np.ndarray | pd.Series) and np.ndim(se) == 1
+    if not several:
+        return np.array([check_number(se, "se", above=0)])
+    values = as_numbers(se, "se", SpecError)
+    if not len(values):
         raise SpecError(f"se is {shown(se)}; it must be a number or a list of them")
     return np.array([check_number(float(each), "se", above=0) for each in values])
 

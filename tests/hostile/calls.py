@@ -196,6 +196,16 @@ POSTERIOR = Kind(
     lambda value: isinstance(value, xr.DataTree) and is_posterior(value), ("T", "SPEC", "[POST]", "{}", "None")
 )
 WHOLE = optional(whole(1))
+
+
+def positive(value: object) -> bool:
+    return is_number(value) and value > 0
+
+
+def is_list(value: object) -> bool:
+    return isinstance(value, list | tuple | range | np.ndarray | pd.Series) and np.ndim(value) == 1
+
+
 _FIT = {"tree": FIT, "prob": PROBABILITY}
 _PLOT = {"tree": RESULT, "ax": AXES, "scale": optional(words("model")), "prob": PROBABILITY}
 _SAMPLER = {
@@ -573,12 +583,18 @@ CALLS: dict[str, Call] = {
         {"tree": "POST", "newdata": "{'x': 1}"},
         {"tree": POSTERIOR, "sigma": optional(real(above=0)), "outcome": optional(words("y")), "components": WHOLE},
     ),
-    "prior_check": Call({"tree": "POST", "draws": "20"}, {"tree": POSTERIOR, "draws": whole(1), "random_seed": SEED}),
+    "prior_check": Call(
+        {"tree": "POST", "draws": "20", "random_seed": "1"},
+        {"tree": POSTERIOR, "draws": whole(1), "random_seed": SEED},
+    ),
     "assurance": Call(
         {"tree": "POST", "se": "0.1", "below": "0", "newdata": "{'x': 1}"},
         {
             "tree": POSTERIOR,
-            "se": Kind(lambda value: False, ("0", "-0.1", "[0.1, 0]", "[]", "np.nan", "'0.1'", "[[0.1]]", "True")),
+            "se": Kind(
+                lambda value: positive(value) or (is_list(value) and len(value) > 0 and all(map(positive, value))),
+                ("0", "-0.1", "[0.1, 0]", "[]", "np.nan", "'0.1'", "[[0.1]]", "True", "np.array(0.1)"),
+            ),
             "below": real(),
             "outcome": optional(words("y")),
             "probability": PROBABILITY,
