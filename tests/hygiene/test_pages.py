@@ -178,6 +178,7 @@ def test_the_page_on_posteriors_has_the_limits_of_the_engines():
     page = (PAGES.parent / "docs/posterior.md").read_text(encoding="utf-8")
     assert f"up to {quadrature.MOST} parameters" in page
     assert f"up to {importance.MOST} parameters" in page
+    page = (PAGES.parent / "docs/exact_posteriors.md").read_text(encoding="utf-8")
     assert f"fewer than {importance.EFFECTIVE:,} independent ones" in page
     assert f"more than {importance.LARGEST:.0%} of the" in page
     assert f"standard error above {importance.ERROR}" in page
