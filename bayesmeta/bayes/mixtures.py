@@ -235,7 +235,7 @@ class Axis:
     """One coordinate of the chart by its density at equidistant nodes, and the parameter that stands there.
 
     nodes (n,) : ascending. log_density (n,) : of the coordinate, up to a constant. prior : maps it to the parameter,
-    and gives the parameter's density; None where only the coordinate itself is asked about.
+    and gives the parameter's density.
     """
 
     nodes: FloatArray

@@ -33,7 +33,7 @@ DROP = 2.0  # fall of the log density, of a normal one after two SDs, that a ste
 HALVINGS = 9  # of the step at most
 EDGE = 0.01  # share of a lattice's points that the mass beyond it is bounded by, each as high as its edge
 ROUNDING = 1e-11
-DENSER, SHALLOW = {2: 2, 3: 1}, 14.0  # halvings of the step for functions of several coordinates; depth of that fill
+DENSER, SHALLOW = {1: 4, 2: 2, 3: 1}, 14.0  # halvings of the step for functions of coordinates; depth of that fill
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +58,8 @@ class Quadrature(WeightedPoints):
         lattice, k = self.lattice, self.evaluator.dim
         if lattice is None:
             return self.main[0], self.main[1].u
-        if k == 1:
-            u, weight = Axis(*lattice.along(0), self.evaluator.chart.coordinates[0].prior).dense
+        if k == 1 and (axis := self.axis(0)) is not None:
+            u, weight = axis.dense
             return weight, u[:, None]
         for _ in range(DENSER[k]):
             if len(lattice.key) * 2**k > POINTS:

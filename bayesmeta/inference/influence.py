@@ -16,7 +16,8 @@ from bayesmeta.estimation.parts import PartFits, fit_parts
 from bayesmeta.inference.adjusted import weighting_of
 from bayesmeta.inference.data_groups import Groups, finest, groups_by
 from bayesmeta.inference.part_estimates import GROUP, variances_of, whole_of
-from bayesmeta.inference.reweighted import GOOD_K, whole_posterior, without_groups
+from bayesmeta.inference.posterior_parts import GOOD_K
+from bayesmeta.inference.reweighted import whole_posterior, without_groups
 from bayesmeta.inference.weights import by_row
 from bayesmeta.kernel import likelihood
 from bayesmeta.kernel.pointwise import block_designs, block_S

@@ -96,7 +96,7 @@ def _as_ratios(rows: pd.DataFrame, there: pd.DataFrame) -> pd.DataFrame:
     there : all parameters on the response scale, without standard errors of what is read there.
     """
     parts = ["estimate", "lower", "upper"]
-    read, bare = there.loc[rows.index], np.exp(rows[parts])
+    read, bare = there.loc[rows.index], rows[parts].astype(float).apply(np.exp)
     ratios = bare.where(read["se"].notna(), read[parts])
     return rows.assign(**{part: ratios[part] for part in parts}, se=rows["se"] * bare["estimate"])
 

@@ -74,7 +74,8 @@ def ratio(row: xr.Dataset, there: xr.Dataset) -> str:
     parts = "estimate", "lower", "upper"
     bare = [float(np.exp(row[name])) for name in parts]
     values = bare if np.isfinite(there["se"]) else [float(there[name]) for name in parts]
-    return with_interval(*values, bare[0] * float(row["se"]))
+    estimate, lower, upper = values
+    return with_interval(estimate, lower, upper, bare[0] * float(row["se"]))
 
 
 def with_interval(estimate: float, lower: float, upper: float, se: float) -> str:
