@@ -54,13 +54,13 @@ if TYPE_CHECKING:
     from bayesmeta.inference.left_out import leave_one_out as leave_one_out
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
     from bayesmeta.inference.loo import loo as loo
+    from bayesmeta.inference.map_priors import map_prior as map_prior
     from bayesmeta.inference.marginal_model import to_marginaleffects as to_marginaleffects
     from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
     from bayesmeta.inference.permutation import permutation_test as permutation_test
     from bayesmeta.inference.planning import assurance as assurance
-    from bayesmeta.inference.planning import map_prior as map_prior
     from bayesmeta.inference.predict import blup as blup
     from bayesmeta.inference.predict import predict as predict
     from bayesmeta.inference.predict import ranef as ranef
@@ -112,7 +112,8 @@ _NAMES = {
     "inference.influence": ("influence",),
     "inference.left_out": ("leave_one_out", "cumulative"),
     "inference.loo": ("loo",),
-    "inference.planning": ("assurance", "map_prior"),
+    "inference.map_priors": ("map_prior",),
+    "inference.planning": ("assurance",),
     "inference.prior_check": ("prior_check",),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),

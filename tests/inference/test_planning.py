@@ -8,7 +8,7 @@ from scipy.special import ndtr
 from scipy.stats import norm
 
 import bayesmeta as bm
-from bayesmeta.inference.planning import MapPrior
+from bayesmeta.inference.map_priors import MapPrior
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
 from tests.bayes.test_quadrature import HALF, bcg, berkey98, normal, school
 
