@@ -4,6 +4,7 @@ Every SD and every correlation stands at the quantile of its prior that u is in 
 posterior is then N(0, I) times the likelihood, which is bounded where SDs go to zero, so mass there stays finite.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,13 +111,17 @@ class Chart:
 
     def psi(self, u: FloatArray) -> list[FloatArray]:
         """Psi (a, a, n) of every level; entries are not finite where an SD is out of the range of numbers."""
+        return self.composed(self.tau(u), self.rho(u), len(u))
+
+    def composed(self, taus: Sequence[FloatArray], rhos: Sequence[FloatArray], n: int) -> list[FloatArray]:
+        """Psi (a, a, n) of every level from its SDs and correlations."""
         with np.errstate(all="ignore"):
             matrices = [
                 level.structure.compose(tau, rho, level.dim)
-                for level, tau, rho in zip(self.spec.levels, self.tau(u), self.rho(u), strict=True)
+                for level, tau, rho in zip(self.spec.levels, taus, rhos, strict=True)
             ]
         return [
-            np.array(np.broadcast_to(matrix, (level.dim, level.dim, len(u))), float)
+            np.array(np.broadcast_to(matrix, (level.dim, level.dim, n)), float)
             for level, matrix in zip(self.spec.levels, matrices, strict=True)
         ]
 

@@ -9,15 +9,16 @@ from scipy.interpolate import make_interp_spline
 from scipy.special import ndtr, ndtri
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta.bayes.mixtures import SQRT_2PI, weighted_moments
+from bayesmeta.bayes.mixtures import MATTERS, SQRT_2PI, WEIGHTLESS
 from bayesmeta.bayes.shared_points import SharedPoints
 from bayesmeta.model.spec import Level
 
 FINE = 16  # parts of a step of a lattice between which a distribution function is interpolated
 LOWEST = -45.0  # log density, below its highest, of nodes that weigh nothing
 NEWTON, CLOSE = 40, 1e-7  # steps to a quantile at most; change, in SDs, after which it stands
-NODES = 65  # of a distribution function, where there are too many points for Newton's method
-DIRECT = 30_000_000  # points times quantiles times posteriors, up to which Newton's method begins anew
+DENSE = 2.5  # nodes of a distribution function for each SD, where there are too many points for Newton's method
+NODES, MOST_NODES = 33, 400  # of them
+DIRECT = 3_000_000  # points times quantiles times posteriors, up to which Newton's method begins anew
 CELLS = 1 << 21  # numbers held at a time
 CONSTANT = 1e-10  # spread of values, relative to their size, that is rounding: the structure holds them constant
 
@@ -42,8 +43,17 @@ def of_mixtures(weight: FloatArray, centre: FloatArray, spread: FloatArray, prob
 
 
 def _moments(weight: FloatArray, values: FloatArray, spread: FloatArray | float) -> tuple[FloatArray, FloatArray]:
-    pairs = [weighted_moments(w, values, spread) for w in weight]
-    return np.array([m for m, _ in pairs]), np.array([v for _, v in pairs])
+    """Means and variances (cells, q); infinite or missing where points that weigh nothing make up the sum."""
+    mean = weight @ values
+    middle = mean.mean(0)
+    square = (values - middle) ** 2 + np.square(spread)
+    variance = np.maximum(weight @ square - (mean - middle) ** 2, 0.0)
+    slight = np.where(weight < WEIGHTLESS, weight, 0.0)
+    if slight.any():
+        size = weight @ np.abs(values)
+        variance = np.where(slight @ square > MATTERS * variance, np.inf, variance)
+        mean = np.where(slight @ np.abs(values) > MATTERS * size, np.nan, mean)
+    return mean, variance
 
 
 def _mixture_quantiles(
@@ -90,7 +100,7 @@ def _from_nodes(
     reach = max(4.5, float(np.abs(z).max()) + 2)
     ends = mean[:, None] + usual[:, None] * reach * np.array([-1, 1])
     # as many nodes as the narrowest of the posteriors needs
-    n = int(np.clip(6 * np.ptp(ends) / max(float(np.min(usual)), np.finfo(float).tiny), NODES, 8 * NODES))
+    n = int(np.clip(DENSE * np.ptp(ends) / max(float(np.min(usual)), np.finfo(float).tiny), NODES, MOST_NODES))
     x = np.linspace(ends.min(), ends.max(), n)
     below, density = np.empty((len(weight), n)), np.empty((len(weight), n))
     step = max(1, CELLS // len(centre))
@@ -143,13 +153,14 @@ def of_axis(
     mass[:, position[order][starts] - first] = np.add.reduceat(weight[:, order], starts, axis=1)
     nodes = origin + step * (first + np.arange(n))
     mean, variance = _moments(mass, value(nodes)[:, None], 0.0)
-    # two more nodes at either end, so that the spline has something to stand on
     with np.errstate(divide="ignore"):
         log = np.maximum(np.log(mass / mass.max(1, keepdims=True)), LOWEST)
-    log = np.pad(log, ((0, 0), (3, 3)), constant_values=LOWEST)
-    wide = origin + step * (first - 3 + np.arange(n + 6))
+    # the spline needs six nodes to stand on
+    more = max(0, 6 - n)
+    log = np.pad(log, ((0, 0), (more, more)), constant_values=LOWEST)
+    wide = origin + step * (first - more + np.arange(n + 2 * more))
     spline = make_interp_spline(wide, log.T, k=5)
-    u = np.linspace(wide[0], wide[-1], FINE * (n + 5) + 1)
+    u = np.linspace(wide[0], wide[-1], FINE * (len(wide) - 1) + 1)
     half = (u[1] - u[0]) / 2
     density, middle = np.exp(spline(u).T), np.exp(spline(u[:-1] + half).T)
     pieces = half / 3 * (density[:, :-1] + 4 * middle + density[:, 1:])

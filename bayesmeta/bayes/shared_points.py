@@ -51,7 +51,7 @@ class SharedPoints:
     @cached_property
     def psi(self) -> list[FloatArray]:
         """Psi (a, a, n) of every level."""
-        return self.chart.psi(self.points.u)
+        return self.chart.composed(self.tau, self.rho, len(self.points))
 
     @cached_property
     def _known(self) -> dict[object, FloatArray]:
