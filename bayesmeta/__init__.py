@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.profile import profile as profile
     from bayesmeta.inference.rare_events import mantel_haenszel as mantel_haenszel
     from bayesmeta.inference.rare_events import peto as peto
+    from bayesmeta.inference.robustness import robustness as robustness
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
     from bayesmeta.inference.vif import vif as vif
@@ -120,6 +121,7 @@ _NAMES = {
     "report.report": ("report",),
     "bayes.sample": ("sample",),
     "inference.rare_events": ("mantel_haenszel", "peto"),
+    "inference.robustness": ("robustness",),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
     "inference.vif": ("vif",),

@@ -53,6 +53,10 @@ class Parameter(NamedTuple):
     sd: FloatArray
     quantile: FloatArray
 
+    @property
+    def label(self) -> str:
+        return f"{self.kind}[{', '.join(part for part in (self.level, self.term) if part)}]"
+
 
 @dataclass(frozen=True, eq=False)
 class Posteriors:

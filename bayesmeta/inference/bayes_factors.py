@@ -164,9 +164,9 @@ def evidence(tree: xr.DataTree, model: Model) -> Evidence:
 def check_comparable(trees: dict[str, xr.DataTree]) -> None:
     """That marginal likelihoods are of the same data, and improper priors in all models the same."""
     (first, known), *others = trees.items()
-    flat = _improper(model_of(known, first).priors)
+    flat = improper(model_of(known, first).priors)
     for name, tree in others:
-        own = _improper(model_of(tree, name).priors)
+        own = improper(model_of(tree, name).priors)
         if not same_observations(known, tree):
             raise SpecError(
                 f"{first} and {name} are of different observations, so their marginal likelihoods cannot be compared\n"
@@ -183,7 +183,7 @@ def check_comparable(trees: dict[str, xr.DataTree]) -> None:
         warn(remark, AssumptionWarning)
 
 
-def _improper(priors: ModelPriors) -> set[str]:
+def improper(priors: ModelPriors) -> set[str]:
     return {label for label, prior in zip(priors.beta_labels, priors.beta, strict=True) if prior.name in IMPROPER}
 
 

@@ -1,6 +1,6 @@
 """The same model under several priors: integrated under each, or sampled from one compiled model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ import xarray as xr
 from bayesmeta._validation import check_bayes, check_booleans, check_choice, check_is, check_probability, listing
 from bayesmeta.bayes import engines
 from bayesmeta.bayes.engines import ENGINES, choose
+from bayesmeta.bayes.many_priors import Posteriors, posteriors
 from bayesmeta.bayes.sample import (
     CHAIN_SAMPLERS,
     by_chains_settings,
@@ -21,7 +22,7 @@ from bayesmeta.bayes.sample import (
     shown,
 )
 from bayesmeta.bayes.waiting import announce
-from bayesmeta.display.posterior_remarks import prior_facts
+from bayesmeta.display.posterior_remarks import facts_of, prior_facts
 from bayesmeta.errors import ConvergenceError, SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
@@ -122,7 +123,12 @@ def sensitivity(
     own = _resolved(spec, priors)
     choices = {} if why else {name: choose(spec, each, sampler) for name, each in own.items()}
     why = next((choice.why for choice in choices.values() if choice.engine is None), why)
-    if not why:
+    if not why and sampler == "auto":
+        shared = posteriors(spec, list(own.values()), seed)
+        if not shared.reasons:
+            return _of_shared(shared, list(own), prob)
+        why = next(iter(shared.reasons.values()))
+    elif not why:
         try:
             exact = {n: engines.posterior(spec, each, choices[n], draws, seed, None) for n, each in own.items()}
             return side_by_side(exact, prob)
@@ -165,6 +171,32 @@ def _resolved(spec: Spec, priors: Mapping[str, Priors | None]) -> dict[str, Mode
     return resolved
 
 
+def _of_shared(shared: Posteriors, names: Sequence[str], prob: float) -> xr.Dataset:
+    """The dataset of `sensitivity`, from posteriors that share their evaluations of the likelihood."""
+    known = shared.parameters(np.array([(1 - prob) / 2, (1 + prob) / 2]))
+    columns = {
+        "estimate": [p.mean for p in known],
+        "se": [p.sd for p in known],
+        "lower": [p.quantile[:, 0] for p in known],
+        "upper": [p.quantile[:, 1] for p in known],
+    }
+    variables: dict[str, Any] = {name: (("prior", "parameter"), np.stack(c, axis=1)) for name, c in columns.items()}
+    variables |= {name: ("prior", np.full(len(names), np.nan)) for name in CONVERGENCE}
+    variables["divergences"] = ("prior", [0] * len(names))
+    variables["priors"] = ("prior", np.array([_in_words(facts_of(each)) for each in shared.cells], dtype=object))
+    coords: dict[str, Any] = {
+        name: ("parameter", np.array([getattr(p, name) for p in known], dtype=object))
+        for name in ("kind", "level", "term")
+    }
+    labels = [p.label for p in known]
+    coords |= {"prior": pd.Index(names, dtype=object), "parameter": pd.Index(labels, dtype=object)}
+    return xr.Dataset(variables, coords, {"prob": prob})
+
+
+def _in_words(facts: Sequence[tuple[str, str]]) -> str:
+    return listing([f"{label} ~ {prior}" for label, prior in facts], most=50)
+
+
 def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
     """The dataset of `sensitivity`, from posterior trees of one specification under their priors' names."""
     tables = {name: parameters(tree, prob) for name, tree in trees.items()}
@@ -184,7 +216,7 @@ def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
             ],
         )
     variables["divergences"] = ("prior", [0 if check is None else int(check["divergences"]) for check in checks])
-    words = [listing([f"{label} ~ {prior}" for label, prior in prior_facts(tree)], most=50) for tree in trees.values()]
+    words = [_in_words(prior_facts(tree)) for tree in trees.values()]
     variables["priors"] = ("prior", np.array(words, dtype=object))
     coords: dict[str, Any] = {
         column: ("parameter", known[column].to_numpy(dtype=object)) for column in ("kind", "level", "term")
