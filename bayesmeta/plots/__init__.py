@@ -23,6 +23,7 @@ from bayesmeta.plots.model_checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.model_checks import sensitivity as sensitivity
 from bayesmeta.plots.normal_quantiles import qqnorm as qqnorm
 from bayesmeta.plots.orchard import orchard as orchard
+from bayesmeta.plots.prior_maps import robustness as robustness
 from bayesmeta.plots.prior_posterior import prior_posterior as prior_posterior
 from bayesmeta.plots.profile import profile as profile
 from bayesmeta.plots.radial import radial as radial
@@ -53,6 +54,7 @@ __all__ = [
     "qqnorm",
     "radial",
     "rho_sensitivity",
+    "robustness",
     "sensitivity",
     "simulation",
     "structure",
