@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
     from bayesmeta.inference.permutation import permutation_test as permutation_test
+    from bayesmeta.inference.power_scaling import power_scaling as power_scaling
     from bayesmeta.inference.predict import blup as blup
     from bayesmeta.inference.predict import predict as predict
     from bayesmeta.inference.predict import ranef as ranef
@@ -115,6 +116,7 @@ _NAMES = {
     "inference.partition": ("variance_partition", "r_squared"),
     "inference.marginal_model": ("to_marginaleffects",),
     "inference.permutation": ("permutation_test",),
+    "inference.power_scaling": ("power_scaling",),
     "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "bayes.pymc_model": ("to_pymc",),

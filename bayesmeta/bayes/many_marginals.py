@@ -33,7 +33,7 @@ class Statistics(NamedTuple):
 
 def of_mixtures(weight: FloatArray, centre: FloatArray, spread: FloatArray, prob: FloatArray) -> Statistics:
     """Of mixtures of normals (n, q) with weights (cells, n)."""
-    mean, variance = _moments(weight, centre, spread)
+    mean, variance = moments(weight, centre, spread)
     sd = np.sqrt(variance)
     columns = [
         _mixture_quantiles(weight, c, s, m, d, prob)
@@ -42,7 +42,7 @@ def of_mixtures(weight: FloatArray, centre: FloatArray, spread: FloatArray, prob
     return Statistics(mean, sd, np.stack(columns, axis=-1))
 
 
-def _moments(weight: FloatArray, values: FloatArray, spread: FloatArray | float) -> tuple[FloatArray, FloatArray]:
+def moments(weight: FloatArray, values: FloatArray, spread: FloatArray | float) -> tuple[FloatArray, FloatArray]:
     """Means and variances (cells, q); infinite or missing where points that weigh nothing make up the sum."""
     mean = weight @ values
     middle = mean.mean(0)
@@ -137,22 +137,26 @@ def below(weight: FloatArray, centre: FloatArray, spread: FloatArray, value: flo
         return np.asarray(weight @ ndtr((value - centre) / np.maximum(spread, np.finfo(float).tiny)))
 
 
-def of_axis(
-    weight: FloatArray,
-    position: IntArray,
-    origin: float,
-    step: float,
-    value: Callable[[FloatArray], FloatArray],
-    prob: FloatArray,
-) -> Statistics:
-    """Of a function of one axis of a lattice, ascending, at whose positions (n,) the points stand."""
+class AxisDistribution(NamedTuple):
+    """Of one axis of a lattice under several posteriors: fine nodes (f,), distribution function and density (cells, f).
+
+    nodes (n,), mass (cells, n) : what they were made of.
+    """
+
+    u: FloatArray
+    under: FloatArray
+    density: FloatArray
+    nodes: FloatArray
+    mass: FloatArray
+
+
+def along_axis(weight: FloatArray, position: IntArray, origin: float, step: float) -> AxisDistribution:
+    """Distributions along an axis of a lattice, at whose positions (n,) the points stand."""
     first, n = int(position.min()), int(np.ptp(position)) + 1
     order = np.argsort(position, kind="stable")
     starts = np.flatnonzero(np.diff(position[order], prepend=first - 1))
     mass = np.zeros((len(weight), n))
     mass[:, position[order][starts] - first] = np.add.reduceat(weight[:, order], starts, axis=1)
-    nodes = origin + step * (first + np.arange(n))
-    mean, variance = _moments(mass, value(nodes)[:, None], 0.0)
     with np.errstate(divide="ignore"):
         log = np.maximum(np.log(mass / mass.max(1, keepdims=True)), LOWEST)
     # the spline needs six nodes to stand on
@@ -166,7 +170,13 @@ def of_axis(
     pieces = half / 3 * (density[:, :-1] + 4 * middle + density[:, 1:])
     under = np.concatenate([np.zeros((len(weight), 1)), np.cumsum(pieces, axis=1)], axis=1)
     total = under[:, -1:]
-    at = np.stack([_inverse(u, b, d, prob) for b, d in zip(under / total, density / total, strict=True)])
+    return AxisDistribution(u, under / total, density / total, origin + step * (first + np.arange(n)), mass)
+
+
+def of_axis(own: AxisDistribution, value: Callable[[FloatArray], FloatArray], prob: FloatArray) -> Statistics:
+    """Of an ascending function of one axis of a lattice."""
+    mean, variance = moments(own.mass, value(own.nodes)[:, None], 0.0)
+    at = np.stack([_inverse(own.u, b, d, prob) for b, d in zip(own.under, own.density, strict=True)])
     return Statistics(mean, np.sqrt(variance), value(at)[..., None])
 
 
@@ -183,7 +193,7 @@ def _inverse(u: FloatArray, under: FloatArray, density: FloatArray, prob: FloatA
 
 def of_values(weight: FloatArray, values: FloatArray, prob: FloatArray) -> Statistics:
     """Of values (n,) at the points, between which mass is shared."""
-    mean, variance = _moments(weight, values[:, None], 0.0)
+    mean, variance = moments(weight, values[:, None], 0.0)
     order = np.argsort(values)
     ordered, mass = values[order], weight[:, order]
     middle = np.cumsum(mass, axis=1) - mass / 2

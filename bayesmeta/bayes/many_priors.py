@@ -1,14 +1,14 @@
 """One model under many priors: which evaluations of the likelihood serve which of them, and what follows for each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta.bayes import many_marginals, quadrature, shared_draws, shared_lattice
+from bayesmeta.bayes import importance, many_marginals, quadrature, shared_draws, shared_lattice
 from bayesmeta.bayes.chart import FLAT, Chart
 from bayesmeta.bayes.engines import choose
 from bayesmeta.bayes.evaluator import Evaluator
@@ -160,7 +160,8 @@ def _of_term(part: Served, term: Term, prob: FloatArray) -> Statistics:
         law = shared.chart.coordinates[j].prior
         if law is not None:
             place = (lattice.position[:, j], float(lattice.origin[j]), float(lattice.step[j]))
-            return many_marginals.of_axis(part.weight, *place, lambda u: term.scale * law.of_normal(u), prob)
+            own = many_marginals.along_axis(part.weight, *place)
+            return many_marginals.of_axis(own, lambda u: term.scale * law.of_normal(u), prob)
     usable = part.shared.points.usable & np.isfinite(term.values)
     return many_marginals.of_values(part.weight[:, usable], term.values[usable], prob)
 
@@ -222,6 +223,24 @@ def _on_lattices(spec: Spec, cells: Sequence[ModelPriors], at: IntArray, seed: i
             parts.append(Served(found.shared, QUADRATURE, "lattice of all priors", at[here], *results))
             left -= set(here.tolist())
     return [*parts, *(_own_lattice(spec, cells[i], at[[i]], seed) for i in sorted(left))]
+
+
+def alone(spec: Spec, priors: ModelPriors, seed: int) -> Served:
+    """One posterior by itself, as weighted points with their volumes.
+
+    Raises
+    ------
+    NotIntegratedError
+        When the weights of importance sampling are too uneven.
+    """
+    if Chart.of(spec, priors).dim <= quadrature.MOST:
+        own = _own_lattice(spec, priors, np.zeros(1, int), seed)
+        with np.errstate(invalid="ignore"):
+            volume = np.log(own.weight[0]) - own.shared.points.loglik - own.shared.log_prior(priors)
+        return replace(own, shared=replace(own.shared, log_volume=np.where(np.isfinite(volume), volume, -np.inf)))
+    made = shared_draws.reweighted(importance.integrate(Evaluator(spec, priors), seed), [priors], 0)
+    figures = made.weight, made.log, made.error, made.effective, made.shape
+    return Served(made.shared, IMPORTANCE, f"draws under {_in_words(priors)}", np.zeros(1, int), *figures)
 
 
 def _own_lattice(spec: Spec, priors: ModelPriors, at: IntArray, seed: int) -> Served:
