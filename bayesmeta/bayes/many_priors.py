@@ -268,5 +268,3 @@ def _by_anchors(anchored: shared_draws.Anchored, cells: Sequence[ModelPriors], a
 def _in_words(priors: ModelPriors) -> str:
     each = [*(tau for own in priors.levels for tau in own.tau), *(own.rho for own in priors.levels if own.rho)]
     return ", ".join(dict.fromkeys(map(str, each)))
-
-

@@ -1,7 +1,7 @@
 """A posterior with its prior or its likelihood raised to powers near one: exactly, at the points where it is known.
 
-The marginal likelihood of the coefficients, a normal one, has a normal power; so have normal priors; and the densities of
-SDs and correlations are raised where they stand. Nothing is integrated or sampled again.
+The marginal likelihood of the coefficients, a normal one, has a normal power; so have normal priors; and the densities
+of SDs and correlations are raised where they stand. Nothing is integrated or sampled again.
 """
 
 from collections.abc import Sequence

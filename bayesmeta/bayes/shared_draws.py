@@ -1,4 +1,4 @@
-"""Importance draws of one posterior for many priors: each is reweighted from the draws of an anchor that lies near it."""
+"""Importance draws of one posterior for many priors: each is reweighted from the draws of an anchor near it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ class Anchored:
 
 
 def integrate(spec: Spec, cells: Sequence[ModelPriors], seed: int) -> Anchored:
-    """All posteriors from the draws of as few anchors as serve them, the first cell's first, then those of the worst."""
+    """All posteriors from the draws of as few anchors as serve them: those of the first prior, then of the worst."""
     anchors: list[Reweighted] = []
     owners: list[int] = []
     reasons: dict[int, str] = {}
@@ -111,5 +111,3 @@ def reweighted(own: Importance, cells: Sequence[ModelPriors], owner: int) -> Rew
     nothing = ~np.isfinite(logs)
     effective, error = np.where(nothing, 0.0, effective), np.where(nothing, np.inf, error)
     return Reweighted(shared, logs, error, effective, largest, shape, np.nan_to_num(weight))
-
-

@@ -61,7 +61,7 @@ def _half_line(scale: float) -> HalfLine:
 
 
 def takes(priors: ModelPriors) -> bool:
-    """Whether a prior is smooth in these coordinates: all SDs on the whole half-line, coefficients normal given them."""
+    """Whether a prior is smooth here: all SDs on the whole half-line, coefficients normal given them."""
     on_half_line = all(_smooth(prior) for own in priors.levels for prior in own.tau)
     correlations = all(own.rho is None or own.rho.name == "LKJ" for own in priors.levels)
     return on_half_line and correlations and all(_conjugate(prior) for prior in priors.beta)
@@ -235,9 +235,7 @@ def _integrated(evaluator: Evaluator, lattice: Lattice, log: FloatArray, apart: 
         error = (apart**2).sum(1) + edge + ROUNDING  # the rules converge exponentially, as in `quadrature`
         served = (apart <= TOLERANCE[k]).all(1) & (edge <= EDGE)
         logs = (highest + np.log(total))[:, 0]
-    shared = SharedLattice(
-        evaluator, lattice.points, log_volume(evaluator.chart, lattice.points.u), lattice
-    )
+    shared = SharedLattice(evaluator, lattice.points, log_volume(evaluator.chart, lattice.points.u), lattice)
     return Integrated(shared, logs, np.where(served & np.isfinite(logs), error, np.inf), np.nan_to_num(weight))
 
 

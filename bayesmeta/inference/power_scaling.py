@@ -81,10 +81,10 @@ def power_scaling(
 
     Notes
     -----
-    Where the posterior can be integrated without chains, powers of normal densities and of those of SDs and correlations
-    are exact at the points of the integral, so distances have no Monte Carlo error. Otherwise draws are weighted by
-    Pareto smoothed importance sampling, among these where a coefficient has a prior that is not normal. The likelihood
-    is that of the coefficients, SDs and correlations, with random effects integrated out.
+    Where the posterior can be integrated without chains, powers of normal densities and of those of SDs and
+    correlations are exact at the points of the integral, so distances have no Monte Carlo error. Otherwise draws are
+    weighted by Pareto smoothed importance sampling, among these where a coefficient has a prior that is not normal. The
+    likelihood is that of the coefficients, SDs and correlations, with random effects integrated out.
 
     References
     ----------
@@ -270,7 +270,9 @@ def _draws(tree: xr.DataTree, model: Model) -> tuple[FloatArray, list[str], list
                 some = level.effects if kind == "tau" else pairs
             columns += [*own.T]
             names += [(kind, level.name, name) for name in some]
-    kept = [i for i, c in enumerate(columns) if np.isfinite(c).all() and np.ptp(c) > 1e-10 * max(np.abs(c).max(), 1e-300)]
+    kept = [
+        i for i, c in enumerate(columns) if np.isfinite(c).all() and np.ptp(c) > 1e-10 * max(np.abs(c).max(), 1e-300)
+    ]
     return (
         np.stack([columns[i] for i in kept], axis=1),
         [_label(*names[i]) for i in kept],
@@ -315,5 +317,3 @@ def _dataset(made: _Made, components: Sequence[str], powers: Sequence[float], th
         "kind": ("parameter", np.array(made.kinds, dtype=object)),
     }
     return xr.Dataset(variables, coords, {"threshold": threshold, "engine": made.engine})
-
-

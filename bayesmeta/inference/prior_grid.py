@@ -130,7 +130,9 @@ def _families(value: Any) -> dict[str, Family]:
         if len(made) < len(value):
             raise SpecError(f"grid: tau has a family twice: {listing(value)}")
     else:
-        raise SpecError(f"grid: tau is {shown(value)}; it must be a list of {listing(FAMILIES)}, or a dict of functions")
+        raise SpecError(
+            f"grid: tau is {shown(value)}; it must be a list of {listing(FAMILIES)}, or a dict of functions"
+        )
     if not made:
         raise SpecError(f"grid: tau is empty; give one or more of {listing(FAMILIES)}")
     return made

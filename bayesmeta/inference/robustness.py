@@ -87,12 +87,12 @@ def robustness(
 
     Notes
     -----
-    On the lattice, SDs are s exp(v - exp(-v)), a coordinate in which the trapezoid rule converges under every prior that
-    is smooth on the half-line; the error of each cell is what its two rules of double step, and the edge of the lattice,
-    leave open. A cell whose error is too large, or whose prior ends at a bound, gets a lattice of its own. Draws are
-    taken under the reference prior first, then under whichever prior they serve worst, until the effective size is at
-    least 2,000, the largest weight at most 2%, and Pareto k at most 0.7 under every prior, and also where draws under
-    two priors contradict each other.
+    On the lattice, SDs are s exp(v - exp(-v)), a coordinate in which the trapezoid rule converges under every prior
+    that is smooth on the half-line; the error of each cell is what its two rules of double step, and the edge of the
+    lattice, leave open. A cell whose error is too large, or whose prior ends at a bound, gets a lattice of its own.
+    Draws are taken under the reference prior first, then under whichever prior they serve worst, until the effective
+    size is at least 2,000, the largest weight at most 2%, and Pareto k at most 0.7 under every prior, and also where
+    draws under two priors contradict each other.
 
     The Bayes factor of the effect is the ratio of its densities at zero in prior and posterior (Savage and Dickey),
     which is exact since SDs have the same prior in both models.
@@ -143,9 +143,7 @@ def _warn_of_failures(found: Posteriors, made: PriorGrid) -> None:
     )
 
 
-def _dataset(
-    spec: Spec, found: Posteriors, made: PriorGrid, prob: float, null: float, effect: int
-) -> xr.Dataset:
+def _dataset(spec: Spec, found: Posteriors, made: PriorGrid, prob: float, null: float, effect: int) -> xr.Dataset:
     dims, shape = tuple(made.dims), made.shape
     table = found.parameters(np.array([(1 - prob) / 2, (1 + prob) / 2]))
 
@@ -170,10 +168,13 @@ def _dataset(
     variables |= {name: over(np.array(found.words(name), dtype=object)) for name in ("engine", "anchor")}
     variables["priors"] = over(np.array([_in_words(priors) for priors in found.cells], dtype=object))
     coords: dict[str, Any] = {
-        name: pd.Index(labels, dtype=float if name in ("scale", "eta") else object) for name, labels in made.dims.items()
+        name: pd.Index(labels, dtype=float if name in ("scale", "eta") else object)
+        for name, labels in made.dims.items()
     }
     coords |= {"parameter": pd.Index([p.label for p in table], dtype=object)}
-    coords |= {name: ("parameter", np.array([getattr(p, name) for p in table], object)) for name in ("kind", "level", "term")}
+    coords |= {
+        name: ("parameter", np.array([getattr(p, name) for p in table], object)) for name in ("kind", "level", "term")
+    }
     attrs = {"prob": prob, "null": null, "effect": f"beta[{spec.coef[effect]}]", "measure": spec.measure or ""}
     attrs["reference"] = _in_words(found.cells[0])
     attrs["reference_" + schema.LOG_ML] = float(log[0])
@@ -222,5 +223,3 @@ def _density_ratio(priors: ModelPriors, j: int) -> float:
 
 def _in_words(priors: ModelPriors) -> str:
     return listing([f"{row.parameter} ~ {row.prior}" for row in priors.table()], 50)
-
-

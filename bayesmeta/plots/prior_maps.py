@@ -104,12 +104,16 @@ def robustness(
 def _axes_of(dataset: xr.Dataset) -> tuple[str, str | None]:
     """The axis of the grid that runs across, and the one whose values are lines or rows."""
     if "prior" in dataset["estimate"].dims:
-        raise SpecError("these priors have names, and no scale to draw over\n  bm.plots.sensitivity(dataset) draws them")
+        raise SpecError(
+            "these priors have names, and no scale to draw over\n  bm.plots.sensitivity(dataset) draws them"
+        )
     left = [str(dim) for dim in AXES if dim in dataset["estimate"].dims]
     numbers = [dim for dim in ("scale", "eta") if dim in left]
     if len(left) > 2:
         most = listing(left)
-        raise SpecError(f"the grid has the axes {most}; choose a value of all but two, as by dataset.sel({left[-1]}=...)")
+        raise SpecError(
+            f"the grid has the axes {most}; choose a value of all but two, as by dataset.sel({left[-1]}=...)"
+        )
     if not numbers:
         raise SpecError(f"the grid has no axis of numbers to draw over; it has {listing(left) or 'none'}")
     others = [dim for dim in left if dim != numbers[0]]
@@ -131,9 +135,7 @@ def _drawn(dataset: xr.Dataset, values: str, parameters: Any) -> list[str]:
     return [name for name in drawn if dataset[values].sel(parameter=name).notnull().any()] or drawn
 
 
-def _curves(
-    ax: "Axes", own: xr.Dataset, values: str, across: str, down: str | None, first: bool, last: bool
-) -> None:
+def _curves(ax: "Axes", own: xr.Dataset, values: str, across: str, down: str | None, first: bool, last: bool) -> None:
     x, lines = own[across].to_numpy().astype(float), own[down].values.tolist() if down else [None]
     if len(lines) > _MOST_LINES:
         raise SpecError(f"{len(lines)} lines of {down} cannot be told apart\n  draw kind='heatmap', or choose by sel")
@@ -186,7 +188,9 @@ def _heatmap(ax: "Axes", own: xr.Dataset, values: str, across: str, down: str | 
     numbers = table.transpose(rows, across).to_numpy().astype(float)
     signed = values in SIGNED
     most = np.nanmax(np.abs(numbers)) if signed and np.isfinite(numbers).any() else 1.0
-    limits = {"vmin": -most, "vmax": most} if signed else {"vmin": 0, "vmax": 1} if values == "probability_below" else {}
+    limits = (
+        {"vmin": -most, "vmax": most} if signed else {"vmin": 0, "vmax": 1} if values == "probability_below" else {}
+    )
     image = ax.pcolormesh(
         np.arange(numbers.shape[1] + 1),
         np.arange(numbers.shape[0] + 1),
