@@ -88,6 +88,8 @@ class Evaluator:
         loglik, beta, root = coefficients_out(
             self.stats, self.priors.centring, prior, points.u[ok], points.C[ok], points.logdet[ok]
         )
+        if self.chart.improper:
+            loglik = loglik + self.chart.log_improper(points.u[ok])
         if ok.all():
             return replace(points, loglik=loglik, beta=beta, root=root)
         points = replace(points, usable=ok)

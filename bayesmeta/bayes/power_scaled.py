@@ -15,9 +15,9 @@ from bayesmeta.bayes.evaluator import Evaluated
 from bayesmeta.bayes.many_priors import Served
 from bayesmeta.bayes.shared_points import SharedPoints
 from bayesmeta.kernel.likelihood import LOG_2PI
-from bayesmeta.priors.closed_forms import closed_form, moments
+from bayesmeta.priors.closed_forms import moments
 from bayesmeta.priors.correlations import rho_logp
-from bayesmeta.priors.distributions import IMPROPER
+from bayesmeta.priors.distributions import IMPROPER, logp
 from bayesmeta.priors.model_priors import ModelPriors
 
 PRIOR, LIKELIHOOD = "prior", "likelihood"
@@ -69,9 +69,7 @@ def _extra(shared: SharedPoints, priors: ModelPriors, power: dict[str, float]) -
     for level, own, taus, rho in zip(shared.evaluator.spec.levels, priors.levels, shared.tau, shared.rho, strict=True):
         if power["tau"] != 1:
             for prior, tau in zip(own.tau, taus, strict=True):
-                law = closed_form(prior)
-                assert law is not None
-                total = total + (power["tau"] - 1) * law.logpdf(tau)
+                total = total + (power["tau"] - 1) * logp(prior, tau)
         if own.rho is not None and power["rho"] != 1:
             total = total + (power["rho"] - 1) * rho_logp(level.structure, level.dim, own.rho, rho)
     return total
@@ -81,7 +79,7 @@ def blocks(priors: ModelPriors) -> list[str]:
     """The blocks of a model that have a proper prior."""
     some = {
         "beta": any(prior.name not in IMPROPER for prior in priors.beta),
-        "tau": any(own.tau for own in priors.levels),
+        "tau": any(prior.name not in IMPROPER for own in priors.levels for prior in own.tau),
         "rho": any(own.rho is not None for own in priors.levels),
     }
     return [name for name in BLOCKS if some[name]]

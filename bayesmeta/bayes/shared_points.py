@@ -6,7 +6,7 @@ the points were made for. Where they do not reach, or stand too far apart, the e
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from bayesmeta._typing import FloatArray
 from bayesmeta.bayes.chart import BetaPrior, Chart
 from bayesmeta.bayes.evaluator import Evaluated, Evaluator
 from bayesmeta.kernel.likelihood import LOG_2PI
-from bayesmeta.priors.closed_forms import ClosedForm, closed_form, mixing
+from bayesmeta.priors.closed_forms import mixing
 from bayesmeta.priors.correlations import rho_logp
+from bayesmeta.priors.distributions import logp
 from bayesmeta.priors.model_priors import ModelPriors
+from bayesmeta.priors.prior import Prior
 
 
 def log_normal_density(u: FloatArray) -> FloatArray:
@@ -63,18 +65,18 @@ class SharedPoints:
         with np.errstate(all="ignore"):
             for i, (own, base) in enumerate(zip(priors.levels, self.chart.priors.levels, strict=True)):
                 for j, prior in enumerate(own.tau):
-                    total += self._density(("tau", i, j, prior), lambda p=prior: closed_form(p), self.tau[i][j])
+                    total += self._density(("tau", i, j, prior), partial(logp, prior), self.tau[i][j])
                 if own.rho is not None and own.rho != base.rho:
                     total += self._correlations(i, own.rho) - self._correlations(i, base.rho)
             for j, position, law in self.chart.beta.scaled:
                 w = law.of_normal(self.points.u[:, position])
-                total += self._density(("precision", j, priors.beta[j]), lambda p=priors.beta[j]: mixing(p)[2], w)
+                total += self._density(("precision", j, priors.beta[j]), partial(_log_precision, priors.beta[j]), w)
         return np.where(np.isnan(total), -np.inf, total)
 
-    def _density(self, key: object, law: Callable[[], ClosedForm], values: FloatArray) -> FloatArray:
+    def _density(self, key: object, law: Callable[[FloatArray], FloatArray], values: FloatArray) -> FloatArray:
         """Computed once for every prior of every parameter."""
         if key not in self._known:
-            self._known[key] = np.asarray(law().logpdf(values), float)
+            self._known[key] = np.asarray(law(values), float)
         return self._known[key]
 
     def _correlations(self, i: int, prior: object) -> FloatArray:
@@ -95,6 +97,13 @@ class SharedPoints:
         """(cells, n) logarithms of what every point adds to the marginal likelihood."""
         rows = [self.under(priors).loglik + self.log_prior(priors) + self.log_volume for priors in cells]
         return np.where(self.points.usable, np.array(rows).reshape(len(cells), -1), -np.inf)
+
+
+def _log_precision(prior: Prior, w: FloatArray) -> FloatArray:
+    """Log density of the mixing precision of a Student t or Cauchy prior."""
+    known = mixing(prior)
+    assert known is not None
+    return np.asarray(known[2].logpdf(w))
 
 
 def beta_prior(chart: Chart, priors: ModelPriors) -> BetaPrior:

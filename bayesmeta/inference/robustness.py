@@ -1,6 +1,7 @@
 """How the answers depend on the priors: a model under hundreds of them, from evaluations that they share."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from bayesmeta.priors.closed_forms import closed_form
 from bayesmeta.priors.defaults import check_priors, resolve
 from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import ModelPriors
-from bayesmeta.priors.prior import Priors
+from bayesmeta.priors.prior import Priors, half_normal
 
 
 def robustness(
@@ -206,10 +207,18 @@ def _without_variation(spec: Spec, cells: Sequence[ModelPriors]) -> FloatArray:
     for priors in cells:
         if priors.beta not in known:
             try:
-                known[priors.beta] = restricted(Model(spec, priors), ["tau = 0"]).integrated.log_marginal_likelihood
+                null = restricted(Model(spec, _proper(priors)), ["tau = 0"])
+                known[priors.beta] = null.integrated.log_marginal_likelihood
             except SpecError:
                 known[priors.beta] = np.nan
-    return np.array([known[priors.beta] for priors in cells])
+    flat = [any(prior.name in IMPROPER for own in priors.levels for prior in own.tau) for priors in cells]
+    return np.array([np.nan if own else known[priors.beta] for priors, own in zip(cells, flat, strict=True)])
+
+
+def _proper(priors: ModelPriors) -> ModelPriors:
+    """The same with some proper prior of every SD, none of which is left in a model without variation."""
+    levels = [replace(own, tau=(half_normal(1.0),) * len(own.tau)) for own in priors.levels]
+    return replace(priors, levels=tuple(levels))
 
 
 def _density_ratio(priors: ModelPriors, j: int) -> float:
