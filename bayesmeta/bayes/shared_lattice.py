@@ -17,7 +17,7 @@ from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta.bayes.chart import Chart
 from bayesmeta.bayes.evaluator import Evaluated, Evaluator
 from bayesmeta.bayes.lattice import Lattice, fill, keys
-from bayesmeta.bayes.quadrature import DEPTH, FAR, HALVINGS, POINTS, ROUNDING, STEP, TOLERANCE
+from bayesmeta.bayes.quadrature import DEPTH, FAR, HALVINGS, ROUNDING, STEP
 from bayesmeta.bayes.shared_points import SharedPoints, log_normal_density
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.closed_forms import ClosedForm, closed_form
@@ -31,8 +31,14 @@ LOWEST, HIGHEST = -1.8, 30.0  # of the scan: in v, and in multiples of what data
 SEEDS = 4  # modes that are climbed to and measured; others begin where the scan is highest
 DISTANCE = np.geomspace(1e-3, 6.0, 40)
 DROP = 2.0  # fall of a log density, of a normal one after two SDs
-WIDER = 1.2  # than the step of a lattice in a chart of one prior
-FEW = 0.05  # share of priors for whose sake the step is not halved
+WIDER = {1: 1.2, 2: 1.2, 3: 0.9}  # times the step of a lattice in a chart of one prior
+SERVED = {
+    1: 3e-5,
+    2: 1e-3,
+    3: 1e-3,
+}  # difference of rules of double step, which errors of quantiles are in proportion to
+FEW, FEW_SHARE = 3, 0.05  # priors, and share of them, for whose sake the step is not halved
+POINTS = 60_000  # at most
 MOST_TO_FILL, ALIKE = 32, 2.0  # priors that a fill goes by; log density by which another must add to what they cover
 EDGE = 1e-5  # share of the mass on the edge of the lattice, from which it may not reach far enough
 
@@ -219,7 +225,7 @@ def integrate(spec: Spec, cells: Sequence[ModelPriors]) -> Integrated | None:
         lattice = fill(few, lattice, seeds[0], step, seeds, rank, DEPTH[k], POINTS)
         log = densities.at(lattice.points)
         apart = _disagreement(log, lattice)
-        rough = (apart > TOLERANCE[k]).mean(0) > FEW
+        rough = (apart > SERVED[k]).sum(0) > max(FEW, FEW_SHARE * len(cells))
         if not rough.any() or len(lattice.key) * 2 ** rough.sum() > POINTS:
             break
         lattice, step = lattice.refined(rough), np.where(rough, step / 2, step)
@@ -236,7 +242,7 @@ def _integrated(evaluator: Evaluator, lattice: Lattice, log: FloatArray, apart: 
         weight = weight / total
         edge = weight @ _at_edge(lattice)
         error = (apart**2).sum(1) + edge + ROUNDING  # the rules converge exponentially, as in `quadrature`
-        served = (apart <= TOLERANCE[k]).all(1) & (edge <= EDGE)
+        served = (apart <= SERVED[k]).all(1) & (edge <= EDGE)
         logs = (highest + np.log(total))[:, 0]
     shared = SharedLattice(evaluator, lattice.points, log_volume(evaluator.chart, lattice.points.u), lattice)
     return Integrated(shared, logs, np.where(served & np.isfinite(logs), error, np.inf), np.nan_to_num(weight))
@@ -264,7 +270,7 @@ def _start(densities: _Densities) -> tuple[_Densities, FloatArray, FloatArray] |
     few = densities.some(log)
     # a fill from everywhere that the scan has seen to matter takes fewer rounds
     wide = grid[rank(few(grid)) > -DEPTH[k]]
-    return few, np.concatenate([climbed, grid[tops], wide]), np.asarray(WIDER * STEP[k] * np.min(scales, axis=0))
+    return few, np.concatenate([climbed, grid[tops], wide]), np.asarray(WIDER[k] * STEP[k] * np.min(scales, axis=0))
 
 
 def _apart(places: FloatArray) -> list[int]:

@@ -12,7 +12,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_integer, check_name, check_number, check_probability, listing
 from bayesmeta.bayes.many_priors import Posteriors, posteriors
-from bayesmeta.errors import ConvergenceWarning, SpecError, warn
+from bayesmeta.errors import ConvergenceError, ConvergenceWarning, SpecError, warn
 from bayesmeta.inference.bayes_factors import Model, improper, restricted
 from bayesmeta.inference.prior_grid import PriorGrid, prior_grid
 from bayesmeta.model.spec import Spec, check_spec
@@ -79,6 +79,9 @@ def robustness(
     SpecError
         For axes that are unknown or empty, priors that do not fit the model, and those that only Markov chains take.
 
+    ConvergenceError
+        When importance sampling failed under all priors.
+
     Warns
     -----
     ConvergenceWarning
@@ -137,6 +140,11 @@ def _warn_of_failures(found: Posteriors, made: PriorGrid) -> None:
         return
     (first, why), *_ = found.reasons.items()
     n = len(found.reasons)
+    if not found.parts:
+        raise ConvergenceError(
+            f"importance sampling failed under all {n} priors: {why}\n"
+            "  take a structure with fewer parameters, or bm.sensitivity with sampler='nutpie'"
+        )
     warn(
         f"importance sampling failed under {n} of {len(made.cells)} priors, whose results are NaN: {why}\n"
         f"  the first has {_in_words(found.cells[first])}; bm.sensitivity can run Markov chains",
