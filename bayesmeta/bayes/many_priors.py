@@ -217,8 +217,8 @@ def _on_lattices(spec: Spec, cells: Sequence[ModelPriors], at: IntArray, seed: i
     smooth = [i for i, priors in enumerate(cells) if shared_lattice.takes(priors)]
     if len(smooth) > 1 and Chart.of(spec, cells[0]).dim:
         found = shared_lattice.integrate(spec, [cells[i] for i in smooth])
-        if found is not None:
-            rows = np.flatnonzero(np.isfinite(found.error))
+        rows = np.flatnonzero(np.isfinite(found.error)) if found is not None else np.zeros(0, int)
+        if found is not None and len(rows):
             here = np.array(smooth)[rows]
             none = np.full(len(rows), np.nan)
             results = found.weight[rows], found.log[rows], found.error[rows], none, none
@@ -262,6 +262,8 @@ def _by_anchors(anchored: shared_draws.Anchored, cells: Sequence[ModelPriors], a
     parts = []
     for k, (made, owner) in enumerate(zip(anchored.anchors, anchored.owners, strict=True)):
         rows = np.flatnonzero(anchored.anchor == k)
+        if not len(rows):
+            continue
         figures = (made.weight[rows], made.log[rows], made.error[rows], made.effective[rows], made.shape[rows])
         parts.append(Served(made.shared, IMPORTANCE, f"draws under {_in_words(cells[owner])}", at[rows], *figures))
     return parts

@@ -206,7 +206,7 @@ def _scale(evaluator: Evaluator, mode: FloatArray) -> FloatArray:
     points = np.repeat(mode[None], k * len(offsets), axis=0).reshape(k, len(offsets), k)
     points[np.arange(k), :, np.arange(k)] += offsets
     log = evaluator(points.reshape(-1, k)).log_density.reshape(k, 2, len(distance))
-    top = np.nanmax(np.where(np.isfinite(log), log, -np.inf), axis=(1, 2), keepdims=True)
-    fallen = ~(log > top - DROP)
+    # below its own height: another mode on the same axis may be higher
+    fallen = ~(log > float(evaluator(mode[None]).log_density[0]) - DROP)
     first = np.where(fallen.any(2), fallen.argmax(2), len(distance) - 1)
     return np.asarray(distance[first].min(1) / 2)

@@ -40,6 +40,7 @@ SERVED = {
 FEW, FEW_SHARE = 3, 0.05  # priors, and share of them, for whose sake the step is not halved
 POINTS = 60_000  # at most
 MOST_TO_FILL, ALIKE = 32, 2.0  # priors that a fill goes by; log density by which another must add to what they cover
+SLIGHT = 1e-6  # error that is not taken for squared
 EDGE = 1e-5  # share of the mass on the edge of the lattice, from which it may not reach far enough
 
 
@@ -241,7 +242,8 @@ def _integrated(evaluator: Evaluator, lattice: Lattice, log: FloatArray, apart: 
     with np.errstate(all="ignore"):
         weight = weight / total
         edge = weight @ _at_edge(lattice)
-        error = (apart**2).sum(1) + edge + ROUNDING  # the rules converge exponentially, as in `quadrature`
+        # half the step squares the error, but for priors that are not analytic at zero, such as inverse gamma ones
+        error = (apart**2 + np.minimum(apart, SLIGHT)).sum(1) + edge + 100 * ROUNDING
         served = (apart <= SERVED[k]).all(1) & (edge <= EDGE)
         logs = (highest + np.log(total))[:, 0]
     shared = SharedLattice(evaluator, lattice.points, log_volume(evaluator.chart, lattice.points.u), lattice)
@@ -320,7 +322,8 @@ def _scale(one: _One, mode: FloatArray) -> FloatArray:
     points = np.repeat(mode[None], k * len(offsets), axis=0).reshape(k, len(offsets), k)
     points[np.arange(k), :, np.arange(k)] += offsets
     log = one(points.reshape(-1, k)).log_density.reshape(k, 2, len(DISTANCE))
-    fallen = ~(log > log.max((1, 2), keepdims=True) - DROP)
+    # below its own height: another mode on the same axis may be higher
+    fallen = ~(log > float(one(mode[None]).log_density[0]) - DROP)
     first = np.where(fallen.any(2), fallen.argmax(2), len(DISTANCE) - 1)
     return np.asarray(DISTANCE[first].min(1) / 2)
 

@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 import bayesmeta as bm
 from bayesmeta.bayes.power_scaled import jensen_shannon
-from bayesmeta.errors import SpecError
+from bayesmeta.errors import AssumptionWarning, SpecError
 from bayesmeta.inference import power_scaling
 from bayesmeta.inference.power_scaling import CONFLICT, NEITHER, STRONG
 
@@ -62,7 +62,8 @@ def test_powers_are_other_priors_where_they_have_a_name(conflict):
 def test_a_power_of_the_likelihood_of_known_variances():
     """Without SDs, that is data with their variances divided by the power."""
     table = {"y": [0.1, 0.5, 0.3], "v": [0.04, 0.02, 0.03]}
-    spec = bm.specify("y ~ 1", table, S="v", psi={"unit": bm.structures.Fixed([[0.0]])})
+    with pytest.warns(AssumptionWarning, match="common-effect model"):
+        spec = bm.specify("y ~ 1", table, S="v", psi={"unit": bm.structures.Fixed([[0.0]])})
     priors = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=0.3))
     scaled = bm.power_scaling(bm.sample(spec, priors, random_seed=1), [1.25])
     weight = 1.25 / np.array(table["v"])

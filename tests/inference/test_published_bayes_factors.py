@@ -15,7 +15,7 @@ class PowerPose:
 
     def __init__(self, record: dict, data: str, prior: str) -> None:
         self.prior = record["priors"][prior]
-        self.tau = bm.Prior(**record["priors"]["tau"])
+        self.tau = bm.Prior("InverseGamma", **record["priors"]["tau"])
         spec = bm.specify("d ~ 1", record["data"][data], se="se", measure="smd")
         self.specs = {"fixed": homogeneous(spec), "random": spec}
 
