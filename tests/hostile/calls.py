@@ -610,6 +610,32 @@ CALLS: dict[str, Call] = {
         },
         slow=True,
     ),
+    "robustness": Call(
+        {"spec": "SPEC", "grid": "{'scale': [0.5]}"},
+        {
+            "spec": SPEC,
+            "grid": Kind(
+                lambda value: value is None,
+                ("{}", "[0.5]", "{'scale': []}", "{'scale': [-1]}", "{'tau': 'half'}", "{'a': 3}", "{'eta': ['x']}"),
+            ),
+            "priors": priors(),
+            "effect": optional(words("Intercept", "x", "beta[x]")),
+            "null": real(),
+            "prob": PROBABILITY,
+            "random_seed": whole(0),
+        },
+    ),
+    "power_scaling": Call(
+        {"tree": "POST"},
+        {
+            "tree": Kind(
+                lambda value: isinstance(value, xr.DataTree) and is_posterior(value), ("T", "SPEC", "[POST]", "{}")
+            ),
+            "alpha": Kind(lambda value: False, ("[]", "[0]", "[-1, 1]", "['a']", "0.5", "[np.nan]")),
+            "blocks": BOOLEAN,
+            "threshold": real(above=0),
+        },
+    ),
     "to_pymc": Call(
         {"spec": "SPEC"},
         {"spec": SPEC, "priors": priors(), "parameterization": words("marginal", "centered", "noncentered")},
@@ -960,6 +986,7 @@ CALLS: dict[str, Call] = {
     ),
     "plots.loo_pit_values": Call({"tree": "T"}, {"tree": Kind(lambda value: False)}, slow=True),
     "plots.sensitivity": Call({"dataset": "PROFILE"}, {"dataset": EVERY_ROW, "parameters": EVERY_ROW}, slow=True),
+    "plots.robustness": Call({"dataset": "PROFILE"}, {"dataset": EVERY_ROW}, slow=True),
     "plots.rho_sensitivity": Call({"table": "D"}, {"table": EVERY_ROW}, slow=True),
     "plots.simulation": Call({"table": "D"}, {"table": EVERY_ROW}, slow=True),
 }
