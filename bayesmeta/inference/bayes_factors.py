@@ -238,8 +238,8 @@ def _without_variation(model: Model, text: str, named: str | None, value: str) -
         at = spec.levels.index(level)
         if any(prior.name in IMPROPER for prior in priors.levels[at].tau):
             raise SpecError(
-                f"hypothesis {text!r}: the prior of {priors.levels[at].tau_labels[0]} is improper, so its Bayes factor is"
-                f" undefined\n  sample with a proper one: {_proper('tau[')}"
+                f"hypothesis {text!r}: the prior of {priors.levels[at].tau_labels[0]} is improper, so its Bayes factor"
+                f" is undefined\n  sample with a proper one: {_proper('tau[')}"
             )
         held = replace(level, structure=Fixed(np.zeros((level.dim, level.dim))))
         own = replace(priors.levels[at], tau=(), tau_labels=(), tau_default=(), rho=None)

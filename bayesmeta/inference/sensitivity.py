@@ -23,7 +23,7 @@ from bayesmeta.bayes.sample import (
 )
 from bayesmeta.bayes.waiting import announce
 from bayesmeta.display.posterior_remarks import facts_of, prior_facts
-from bayesmeta.errors import ConvergenceError, SpecError, keeps_old_names
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.model_priors import ModelPriors
@@ -121,21 +121,9 @@ def sensitivity(
     elif sampler != "auto":
         check_no_chains(asked, sampler)
     own = _resolved(spec, priors)
-    choices = {} if why else {name: choose(spec, each, sampler) for name, each in own.items()}
-    why = next((choice.why for choice in choices.values() if choice.engine is None), why)
-    if not why and sampler == "auto":
-        shared = posteriors(spec, list(own.values()), seed)
-        if not shared.reasons:
-            return _of_shared(shared, list(own), prob)
-        why = next(iter(shared.reasons.values()))
-    elif not why:
-        try:
-            exact = {n: engines.posterior(spec, each, choices[n], draws, seed, None) for n, each in own.items()}
-            return side_by_side(exact, prob)
-        except ConvergenceError as error:
-            if sampler != "auto":
-                raise
-            why = str(error).partition("\n")[0]
+    dataset, why = (None, why) if why else _without_chains(spec, own, sampler, draws, seed, prob)
+    if dataset is not None:
+        return dataset
     check_bayes("sensitivity")
     announce(progress, why)
     used = by_chains_settings(asked)
@@ -151,6 +139,23 @@ def sensitivity(
             for name, each in priors.items()
         }
     return side_by_side(trees, prob)
+
+
+def _without_chains(
+    spec: Spec, own: Mapping[str, ModelPriors], sampler: str, draws: int, seed: int, prob: float
+) -> tuple[xr.Dataset | None, str]:
+    """The dataset by the engine that is asked for, or by whichever takes all priors; or why there is none."""
+    choices = {name: choose(spec, each, sampler) for name, each in own.items()}
+    why = next((choice.why for choice in choices.values() if choice.engine is None), "")
+    if why:
+        return None, why
+    if sampler != "auto":
+        exact = {name: engines.posterior(spec, each, choices[name], draws, seed, None) for name, each in own.items()}
+        return side_by_side(exact, prob), ""
+    shared = posteriors(spec, list(own.values()), seed)
+    if shared.reasons:
+        return None, next(iter(shared.reasons.values()))
+    return _of_shared(shared, list(own), prob), ""
 
 
 def _check_priors(priors: object) -> None:

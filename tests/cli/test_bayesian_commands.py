@@ -1,4 +1,4 @@
-"""`bayesmeta bayes-factor`, `robustness` and `average`: tables, JSON and files, and the tables of model files they read."""
+"""`bayesmeta bayes-factor`, `robustness` and `average`: tables, JSON and files, and what they read of model files."""
 
 import json
 from pathlib import Path

@@ -165,8 +165,9 @@ def test_readme_leads_to_the_pages():
 
 
 @pytest.mark.filterwarnings("ignore::bayesmeta.errors.AssumptionWarning")
-def test_the_page_on_posteriors_without_chains_runs():
-    page = (PAGES.parent / "docs/posterior.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["posterior", "published_bayes_factors"])
+def test_the_pages_on_posteriors_without_chains_run(name):
+    page = (PAGES.parent / f"docs/{name}.md").read_text(encoding="utf-8")
     names: dict[str, object] = {}
     for code in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
         exec(code, names)

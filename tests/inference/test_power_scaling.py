@@ -1,4 +1,4 @@
-"""Powers of prior and likelihood: exact ones are what other software gets from draws, and closed forms where there are some."""
+"""Powers of prior and likelihood: exact ones against weighted draws, and closed forms where there are some."""
 
 import warnings
 

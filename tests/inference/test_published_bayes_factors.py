@@ -1,4 +1,4 @@
-"""Bayes factors and averages that others published: the power pose effect by Gronau et al. (2017), metaBMA and RoBMA."""
+"""Bayes factors and averages that others published: the power pose effect, by metaBMA and RoBMA."""
 
 import numpy as np
 import pytest
