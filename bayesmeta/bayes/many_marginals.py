@@ -170,7 +170,9 @@ def along_axis(weight: FloatArray, position: IntArray, origin: float, step: floa
     pieces = half / 3 * (density[:, :-1] + 4 * middle + density[:, 1:])
     under = np.concatenate([np.zeros((len(weight), 1)), np.cumsum(pieces, axis=1)], axis=1)
     total = under[:, -1:]
-    return AxisDistribution(u, under / total, density / total, origin + step * (first + np.arange(n)), mass)
+    return AxisDistribution(
+        u, under / total, density / total, np.asarray(origin + step * (first + np.arange(n)), float), mass
+    )
 
 
 def of_axis(own: AxisDistribution, value: Callable[[FloatArray], FloatArray], prob: FloatArray) -> Statistics:

@@ -91,13 +91,13 @@ def common_chart(spec: Spec, cells: Sequence[ModelPriors]) -> Chart:
     chart = Chart.of(spec, replace(priors, levels=uniform))
     typical = float(np.median(np.concatenate([t for t in spec.statistics.typical if len(t)])))
     proper = {prior for each in cells for own in each.levels for prior in own.tau if prior != HALF_FLAT}
-    medians = [float(_law(prior).of_normal(0.0)) for prior in proper]
+    medians = [float(_law(prior).of_normal(np.zeros(1))[0]) for prior in proper]
     scale = min([typical / 2, *(m for m in medians if m > 0)])
     coordinates, precisions = list(chart.coordinates), {position for _, position, _ in chart.beta.scaled}
     for j, coordinate in enumerate(coordinates):
         if coordinate.sd or j in precisions:
             coordinates[j] = coordinate._replace(prior=_half_line(scale if coordinate.sd else 0.2))
-    scaled = tuple((i, at, coordinates[at].prior) for i, at, _ in chart.beta.scaled)
+    scaled = tuple((i, at, _half_line(0.2)) for i, at, _ in chart.beta.scaled)
     # flat priors need no other one here
     return replace(chart, coordinates=tuple(coordinates), beta=replace(chart.beta, scaled=scaled), improper=())
 
@@ -157,7 +157,8 @@ class _Densities:
         """The priors under which other points matter than under those before, by a scan (cells, n)."""
         with np.errstate(invalid="ignore"):
             log = np.nan_to_num(np.maximum(log - log.max(1, keepdims=True), -DEPTH[self.dim]), nan=-DEPTH[self.dim])
-        chosen, covered = [], np.full(log.shape[1], -DEPTH[self.dim])
+        chosen: list[int] = []
+        covered = np.full(log.shape[1], -DEPTH[self.dim])
         while len(chosen) < MOST_TO_FILL:
             excess = (log - covered).max(1)
             if excess.max() <= ALIKE:

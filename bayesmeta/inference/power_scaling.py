@@ -286,8 +286,8 @@ def _log_densities(tree: xr.DataTree) -> dict[str, FloatArray]:
         if name not in tree.children:
             raise SpecError(f"tree has no /{name}, by which draws are weighted\n  sample fewer draws, which keep it")
     prior, made = group(tree, schema.LOG_PRIOR), dict[str, FloatArray]()
-    for name, values in prior.data_vars.items():
-        block = str(name).partition("_")[0]
+    for key, values in prior.data_vars.items():
+        block = str(key).partition("_")[0]
         made[block] = made.get(block, 0.0) + values.to_numpy().ravel()
     made[PRIOR] = np.asarray(sum(made.values()), float)
     likelihood = group(tree, schema.LOG_LIKELIHOOD)["y"]

@@ -194,7 +194,7 @@ def _of_shared(shared: Posteriors, names: Sequence[str], prob: float) -> xr.Data
         for name in ("kind", "level", "term")
     }
     labels = [p.label for p in known]
-    coords |= {"prior": pd.Index(names, dtype=object), "parameter": pd.Index(labels, dtype=object)}
+    coords |= {"prior": pd.Index(list(names), dtype=object), "parameter": pd.Index(labels, dtype=object)}
     return xr.Dataset(variables, coords, {"prob": prob})
 
 

@@ -203,7 +203,7 @@ def _heatmap(ax: "Axes", own: xr.Dataset, values: str, across: str, down: str | 
     ax.invert_yaxis()
     names = own[down].values.tolist() if down else [""]
     labels = [f"{name:g}" if isinstance(name, float) else str(name) for name in names]
-    label_rows(ax, np.arange(len(labels)) + 0.5, labels, "", 5.0)
+    label_rows(ax, np.asarray(np.arange(len(labels)) + 0.5, float), labels, "", 5.0)
     x = own[across].to_numpy().astype(float)
     if len(x) < 9:
         ax.set_xticks(np.arange(len(x)) + 0.5, [f"{each:.3g}" for each in x], fontsize=style.SMALL)
@@ -214,6 +214,6 @@ def _heatmap(ax: "Axes", own: xr.Dataset, values: str, across: str, down: str | 
     label_below(ax, _label(across), [])
     bar = style.root_figure(ax).colorbar(image, ax=ax, pad=0.02, aspect=12)
     bar.ax.tick_params(labelsize=style.SMALL)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     if values in OF_PARAMETERS:
         bar.set_label(OF_PARAMETERS[values].format(null=float(own.attrs.get("null", 0.0))), fontsize=style.SMALL)

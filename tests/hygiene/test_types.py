@@ -45,6 +45,7 @@ bm.plots.gosh(fit).figure.savefig("gosh.png")
 bm.plots.qqnorm(fit).figure.savefig("quantiles.png")
 bm.plots.labbe(fit, events=["tpos", "cpos"], total=["n1", "n0"]).figure.savefig("risks.png")
 bm.plots.rho_sensitivity(bm.rho_sensitivity(spec), "beta").figure.savefig("rho.png")
+bm.plots.robustness(bm.robustness(spec, {"scale": [0.1, 0.5]}), "estimate").figure.savefig("priors.png")
 bm.plots.cumulative(fit, order="year").figure.savefig("cumulative.png")
 bm.plots.structure(spec, most=3).figure.savefig("structure.png")
 
