@@ -315,7 +315,7 @@ def robustness(
     allow_outside: Outside = False,
 ) -> None:
     """Print estimates and Bayes factors under a grid of priors, without a fit for each."""
-    axes = {"tau": tau or [], "scale": scale or [], "eta": eta or []}
+    axes: dict[str, list[str] | list[float]] = {"tau": tau or [], "scale": scale or [], "eta": eta or []}
     work.bayesian_questions.robust(file, model, axes, effect, prob, seed, out, json, allow_outside)
 
 
