@@ -77,6 +77,13 @@ NOTHING = Kind(lambda value: value is None)  # of arguments that belong to anoth
 TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"y", "v", "x", "g"} <= set(value.columns))
 
 
+def is_powers(value: object) -> bool:
+    """Whether these are positive numbers."""
+    listed = value.tolist() if isinstance(value, np.ndarray | pd.Series | pd.Index) else value
+    plain = isinstance(listed, list | tuple) and bool(listed)
+    return plain and all(is_number(each) and np.isfinite(each) and each > 0 for each in listed)
+
+
 def is_a_posterior(value: object) -> bool:
     return isinstance(value, xr.DataTree) and is_posterior(value)
 
@@ -631,7 +638,7 @@ CALLS: dict[str, Call] = {
             "tree": Kind(
                 lambda value: isinstance(value, xr.DataTree) and is_posterior(value), ("T", "SPEC", "[POST]", "{}")
             ),
-            "alpha": Kind(lambda value: False, ("[]", "[0]", "[-1, 1]", "['a']", "0.5", "[np.nan]")),
+            "alpha": Kind(is_powers, ("[]", "[0]", "[-1, 1]", "['a']", "0.5", "[np.nan]")),
             "blocks": BOOLEAN,
             "threshold": real(above=0),
         },
