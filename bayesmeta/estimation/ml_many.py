@@ -5,16 +5,21 @@ from functools import partial
 
 import numpy as np
 
-from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._typing import BoolArray, FloatArray, IndexArray
 from bayesmeta.estimation.climb import DECREMENT
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.ml import fit_likelihood
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.estimation.scan import Starts, starts
-from bayesmeta.estimation.search import maximise
+from bayesmeta.estimation.search import GAIN, Maxima, maximise
 from bayesmeta.kernel import Statistics, likelihood, statistics
 from bayesmeta.model.spec import SamplingCovariance, Spec
+
+NOWHERE_ELSE = (
+    GAIN  # log-likelihood by which a corner must be higher to be a start: where there is nothing else to move
+)
+CLIMBABLE = -0.1  # the same where the other parameters still move
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,8 @@ def fit_statistics(
             own = Starts(start / free.units, np.arange(B), 0)
             begin = replace(begin, z=np.concatenate([own.z, begin.z]), owner=np.concatenate([own.owner, begin.owner]))
         maxima = maximise(objective, begin, tolerance=tolerance)
-        z, converged = maxima.points.z, maxima.converged
-        at_edge = maxima.at_edge | (z <= free.lower)
+        z, converged, at_edge = _or_from_corners(objective, maxima, tolerance)
+        at_edge = at_edge | (z <= free.lower)
     psi = free.psi_batch(z.T)
     value = likelihood(stats, psi, restricted)
     return ManyEstimates(
@@ -102,6 +107,42 @@ def fit_statistics(
         converged=converged,
         at_boundary=at_edge,
     )
+
+
+def _or_from_corners(objective: Objective, maxima: Maxima, tolerance: float) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """The maxima, or higher ones near points where variances are zero: z and edges (B, F), and what has converged (B,).
+
+    Few starts serve many data sets, and of few studies a likelihood may have a narrow mode at zero beside a flat one.
+    """
+    z, converged, at_edge = maxima.points.z.copy(), maxima.converged.copy(), maxima.at_edge.copy()
+    reach = NOWHERE_ELSE if objective.free.size == 1 else CLIMBABLE
+    begin, owner = [], []
+    for positions in _corners(objective.free):
+        rows = np.flatnonzero((z[:, positions] != 0).any(1))
+        corner = z[rows]
+        corner[:, positions] = 0.0
+        near = objective.take(rows).loglik(corner) > maxima.points.loglik[rows] + reach if len(rows) else rows
+        begin.append(corner[near])
+        owner.append(rows[near])
+    which, place = np.unique(np.concatenate(owner), return_inverse=True)
+    if len(which):
+        both = Starts(np.concatenate([z[which], *begin]), np.concatenate([np.arange(len(which)), place]), 0)
+        more = maximise(objective.take(which), both, tolerance=tolerance)
+        z[which], converged[which], at_edge[which] = more.points.z, more.converged, more.at_edge
+    return z, converged, at_edge
+
+
+def _corners(free: Free) -> list[IndexArray]:
+    """Parameters that are zero at each corner of the family: every SD by itself, those of a level, those of all."""
+    parts = [place.start + v.structure.zero_positions(v.dim) for v, place in free.parts() if place.stop > place.start]
+    alone = [
+        place.start + np.array([i])
+        for v, place in free.parts()
+        if not v.structure.unrestricted
+        for i in v.structure.zero_positions(v.dim)
+    ]
+    corners = {tuple(int(i) for i in each) for each in [*alone, *parts, np.concatenate(parts)]}
+    return [np.array(each) for each in sorted(corners) if each]
 
 
 OPTIONS = ("start", "max_iterations", "tolerance", "verbose")
