@@ -19,7 +19,7 @@ from bayesmeta.model.spec import SamplingCovariance, Spec
 NOWHERE_ELSE = (
     GAIN  # log-likelihood by which a corner must be higher to be a start: where there is nothing else to move
 )
-CLIMBABLE = -0.1  # the same where the other parameters still move
+CLIMBABLE = -0.5  # the same where the other parameters still move
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,19 @@ def _or_from_corners(objective: Objective, maxima: Maxima, tolerance: float) -> 
     """
     z, converged, at_edge = maxima.points.z.copy(), maxima.converged.copy(), maxima.at_edge.copy()
     reach = NOWHERE_ELSE if objective.free.size == 1 else CLIMBABLE
-    begin, owner = [], []
-    for positions in _corners(objective.free):
+    units, begin, owner = objective.free.units, [], []
+    for positions, others in _corners(objective.free):
         rows = np.flatnonzero((z[:, positions] != 0).any(1))
-        corner = z[rows]
+        if not len(rows):
+            continue
+        corner, variance = z[rows], ((z[rows] * units)[:, positions] ** 2).mean(1, keepdims=True)
         corner[:, positions] = 0.0
-        near = objective.take(rows).loglik(corner) > maxima.points.loglik[rows] + reach if len(rows) else rows
+        corner[:, others] = np.sqrt(corner[:, others] ** 2 + variance / units[others] ** 2)
+        near = objective.take(rows).loglik(corner) > maxima.points.loglik[rows] + reach
         begin.append(corner[near])
         owner.append(rows[near])
+    if not owner:
+        return z, converged, at_edge
     which, place = np.unique(np.concatenate(owner), return_inverse=True)
     if len(which):
         both = Starts(np.concatenate([z[which], *begin]), np.concatenate([np.arange(len(which)), place]), 0)
@@ -132,17 +137,24 @@ def _or_from_corners(objective: Objective, maxima: Maxima, tolerance: float) -> 
     return z, converged, at_edge
 
 
-def _corners(free: Free) -> list[IndexArray]:
-    """Parameters that are zero at each corner of the family: every SD by itself, those of a level, those of all."""
-    parts = [place.start + v.structure.zero_positions(v.dim) for v, place in free.parts() if place.stop > place.start]
-    alone = [
-        place.start + np.array([i])
-        for v, place in free.parts()
-        if not v.structure.unrestricted
-        for i in v.structure.zero_positions(v.dim)
+def _corners(free: Free) -> list[tuple[IndexArray, IndexArray]]:
+    """Parameters that are zero at each corner of the family, and SDs of another level that take over their variance.
+
+    Zero are every SD by itself, those of a level, and those of all.
+    """
+    parts = [
+        (v, place.start + v.structure.zero_positions(v.dim)) for v, place in free.parts() if place.stop > place.start
     ]
-    corners = {tuple(int(i) for i in each) for each in [*alone, *parts, np.concatenate(parts)]}
-    return [np.array(each) for each in sorted(corners) if each]
+    sds = [positions for v, positions in parts if v.dim == 1 or not v.structure.unrestricted]
+    none = np.arange(0)
+    alone = [(np.array([i]), none) for positions in sds for i in positions]
+    levels = [(positions, none) for _, positions in parts]
+    handed_over = [(own, other) for own in sds for other in sds if own is not other]
+    everything = [(np.concatenate([positions for _, positions in parts]), none)]
+    corners = {
+        tuple(tuple(int(i) for i in part) for part in each) for each in [*alone, *levels, *handed_over, *everything]
+    }
+    return [(np.array(own), np.array(others, np.int64)) for own, others in sorted(corners) if own]
 
 
 OPTIONS = ("start", "max_iterations", "tolerance", "verbose")
