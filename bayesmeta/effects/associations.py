@@ -13,7 +13,7 @@ from bayesmeta.effects.two_groups import stated_t
 from bayesmeta.effects.zero_cells import ZeroCells
 from bayesmeta.errors import SpecError
 
-NODES, REACH = 120, 10.0  # of an integral over atanh(rho), and how many of its SDs it goes to either side
+NODES, REACH = 160, 20.0  # of an integral over atanh(rho), and how many of its SDs it goes to either side
 SUMMED, AT_ONCE = 141, 50  # terms of a series, and rows that are worked through together
 LARGE, TERMS = 20.0, 120  # from where the series is used, whose terms then fall faster than k^-18
 

@@ -1,10 +1,10 @@
 """Prints the table of docs/small_study.md: how often tests for small-study effects see some where there are none.
 
-`python -m tests.benchmarks.asymmetry`: about half an hour on one processor, nearly all of it for the permutation tests, of
-which there are fewer data sets. The designs are `DESIGNS`: effects with mean 0.3 and variance 0.04
-between studies, and sampling variances that are a quarter of chi-squared with one degree of freedom between 0.009 and
-0.6, as in Brockwell and Gordon (2001). In dependent data a study has one to five effects, with variance 0.04 between
-and 0.02 within studies, and sampling variances that are alike within a study. The moderator is normal, of studies.
+`python -m tests.benchmarks.asymmetry`: about half an hour on one processor, nearly all of it for the permutation tests,
+of which there are fewer data sets. The designs are `DESIGNS`: effects with mean 0.3 and variance 0.04 between studies,
+and sampling variances that are a quarter of chi-squared with one degree of freedom between 0.009 and 0.6, as in
+Brockwell and Gordon (2001). In dependent data a study has one to five effects, with variance 0.04 between and 0.02
+within studies, and sampling variances that are alike within a study. The moderator is normal, of studies.
 """
 
 import sys
