@@ -27,7 +27,7 @@ class ZeroCells:
     def __post_init__(self) -> None:
         if self.zero is not None:
             check_choice(self.zero, ZEROS, "zero")
-        if self.add != OPPOSITE:
+        if not (isinstance(self.add, str) and self.add == OPPOSITE):
             if isinstance(self.add, str):
                 raise SpecError(f"add is {shown(self.add)}; it must be a number greater than 0 or '{OPPOSITE}'")
             check_number(self.add, "add", above=0)

@@ -261,6 +261,10 @@ CALLS: dict[str, Call] = {
         {**_MIXED, "predictor": "'n'", "n": "'m'"},
         {**_LINE, "predictor": words("n", "inverse_n"), "n": column("n", "m")},
     ),
+    "small_study.egger_joint": Call(
+        {"tree": "T2"},
+        {"tree": Kind(lambda value: is_fit(value) and len(value.attrs) > 0, ("T", "POST", "SPEC")), **_TESTED},
+    ),
     "small_study.pustejovsky_rodgers": Call({**_MIXED, "n": "('n', 'm')"}, {**_LINE, "n": pair("n", "m")}),
     "small_study.peters": _FROM_COUNTS,
     "small_study.harbord": _FROM_COUNTS,
