@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import ndtr, ndtri
 
 from bayesmeta._typing import FloatArray, IntArray
@@ -210,8 +209,10 @@ class Axis:
     prior: ClosedForm
 
     @cached_property
-    def _fine(self) -> tuple[FloatArray, FloatArray, FloatArray, BSpline, float]:
+    def _fine(self) -> tuple[FloatArray, FloatArray, FloatArray, Any, float]:
         """Fine nodes, distribution function and density there, the spline of the log-density, and its constant."""
+        from scipy.interpolate import make_interp_spline  # heavy, and fits have no use of it
+
         log = make_interp_spline(self.nodes, self.log_density - self.log_density.max(), k=DEGREE)
         u = np.linspace(self.nodes[0], self.nodes[-1], FINE * (len(self.nodes) - 1) + 1)
         half = (u[1] - u[0]) / 2
