@@ -170,8 +170,8 @@ def _with_cells(frame: pd.DataFrame, written: Mapping[str, Any], tables: Tables)
     return frame.assign(**new), columns
 
 
-def _formulas(formula: Any) -> dict[str, str]:
-    """The right-hand side of each outcome."""
+def _formulas(formula: Any) -> str | dict[str, str]:
+    """The formula of both outcomes, or of each."""
     if isinstance(formula, Mapping):
         check_keys(formula, OUTCOMES, "formula")
         sides = {outcome: formula.get(outcome, "1") for outcome in OUTCOMES}
@@ -183,7 +183,9 @@ def _formulas(formula: Any) -> dict[str, str]:
                 f"formula is {shown(side)}; it must be predictors alone, such as 'test + year', or a dict of these by "
                 "outcome\n  the outcomes are sensitivity and specificity, which the counts make"
             )
-    return {outcome: side.strip().removeprefix("~").strip() for outcome, side in sides.items()}
+    sides = {outcome: side.strip().removeprefix("~").strip() for outcome, side in sides.items()}
+    first, second = sides.values()
+    return f"{SENSITIVITY} + {SPECIFICITY} ~ {first}" if first == second else sides
 
 
 def _transformed(tables: Tables, links: tuple[Link, Link]) -> tuple[FloatArray, FloatArray]:

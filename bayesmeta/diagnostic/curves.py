@@ -73,7 +73,7 @@ def _line(at: Truth, kind: str) -> tuple[FloatArray, FloatArray]:
 
 
 def _eta(at: Truth, kind: str, fpr: FloatArray) -> FloatArray:
-    """(..., m) transformed sensitivity on the curve at false-positive rates (m,)."""
+    """(n, B, m) transformed sensitivity on the curve at false-positive rates (n, 1, m)."""
     intercept, slope = _line(at, kind)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(intercept[..., None] - slope[..., None] * at.links[1].forward(1 - fpr))
@@ -210,22 +210,32 @@ def sroc(
     {0.1: 0.5942, 0.2: 0.8669, 0.5: 0.9882}
     """
     kind, prob, points = check_kind(kind), check_probability(prob), Points.of(tree, newdata, "sroc")
-    at = np.linspace(*seen(points), _GRID) if fpr is None else _rates(fpr, "fpr")
+    at = (
+        np.linspace(*seen(points).T, _GRID, axis=-1) if fpr is None else np.tile(_rates(fpr, "fpr"), (len(points.X), 1))
+    )
     mention_slope(points, kind)
     inverse = points.accuracy.links[0].inverse
-    quantity = Quantity(tuple(map(str, at)), lambda truth: _eta(truth, kind, at), inverse, between=True)
+    quantity = Quantity((), lambda truth: _eta(truth, kind, at[:, None]), inverse, between=True)
     columns = answers(points, [quantity], prob, vcov, df)
     mention_no_interval(columns, "sroc")
-    return as_table(points, at.tolist(), columns, "fpr")
+    return as_table(points, at, columns, "fpr")
 
 
-def seen(points: Points) -> tuple[float, float]:
-    """The smallest and the largest false-positive rate that studies have observed, less than a person from 0 and 1."""
-    tables = points.accuracy.tables
-    known = points.accuracy.spec.kept & ~np.isnan(tables.fpr)
-    rates, half = tables.fpr[known], 0.5 / tables.healthy[known]
-    inside = np.clip(rates, half, 1 - half)
-    return float(inside.min()), float(inside.max())
+def seen(points: Points) -> FloatArray:
+    """(n, 2) the smallest and the largest false-positive rate observed, half a person from 0 and 1.
+
+    By the tables with the categories of each of the points, by all where there are none.
+    """
+    accuracy = points.accuracy
+    known = accuracy.spec.kept & ~np.isnan(accuracy.tables.fpr)
+    half = 0.5 / accuracy.tables.healthy
+    rates = np.clip(accuracy.tables.fpr, half, 1 - half)
+    ends = []
+    for _, row in points.labels.iterrows():
+        alike = known & np.all([accuracy.spec.data[name] == row[name] for name in points.categories], axis=0)
+        own = rates[alike if alike.any() else known]
+        ends.append([own.min(), own.max()])
+    return np.array(ends)
 
 
 def _rates(values: Any, name: str) -> FloatArray:
@@ -279,8 +289,8 @@ def auc(
     DataFrame
         Indexed by the predictors and `quantity`: "auc"; "partial", the area between the rates of `within`, divided by
         their distance, the mean sensitivity there; "q_star", sensitivity and specificity where the curve has them
-        equal. Columns `estimate`, `lower`, `upper`: of a fit normal intervals on the logit scale. The attribute
-        `within` has the rates.
+        equal. Columns `estimate`, `lower`, `upper`: of a fit normal intervals on the logit scale; `fpr_lower` and
+        `fpr_upper`, the rates between which an area is taken.
 
     Raises
     ------
@@ -304,17 +314,20 @@ def auc(
     {'auc': ..., 'partial': ..., 'q_star': ...}
     """
     kind, prob, points = check_kind(kind), check_probability(prob), Points.of(tree, newdata, "auc")
-    between = seen(points) if within is None else _pair(within)
+    between = seen(points) if within is None else np.tile(_pair(within), (len(points.X), 1))
+    whole = np.tile([0.0, 1.0], (len(points.X), 1))
     mention_slope(points, kind)
     quantities = [
-        Quantity(("auc",), lambda at: logit(_area(at, kind, None))[..., None], expit, between=True),
+        Quantity(("auc",), lambda at: logit(_area(at, kind, whole))[..., None], expit, between=True),
         Quantity(("partial",), lambda at: logit(_area(at, kind, between))[..., None], expit, between=True),
         Quantity(("q_star",), lambda at: logit(_q_star(at, kind))[..., None], expit, between=True),
     ]
     columns = answers(points, quantities, prob, vcov, df)
     mention_no_interval(columns, "auc")
+    over = np.stack([whole, between, np.full(whole.shape, np.nan)], axis=1)
+    columns |= {"fpr_lower": over[..., 0], "fpr_upper": over[..., 1]}
     frame = as_table(points, [name for each in quantities for name in each.names], columns)
-    frame.attrs = {"kind": kind, "within": between, "prob": prob}
+    frame.attrs = {"kind": kind, "prob": prob}
     return frame
 
 
@@ -325,25 +338,22 @@ def _pair(within: Any) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def _area(at: Truth, kind: str, within: tuple[float, float] | None) -> FloatArray:
-    """Mean sensitivity over false-positive rates, by quadrature over their logits, in which the integrand is smooth."""
-    rates, weight = _nodes(*(within or (0.0, 1.0)))
-    total = np.zeros(at.mean.shape[:-1])
-    for part in range(0, len(rates), _NODES):  # a piece at a time, since there may be thousands of draws
-        some = slice(part, part + _NODES)
-        total += at.links[0].inverse(_eta(at, kind, rates[some])) @ weight[some]
-    return np.clip(total / weight.sum(), 0.0, 1.0)
+def _area(at: Truth, kind: str, within: FloatArray) -> FloatArray:
+    """(n, B) mean sensitivity over the false-positive rates between two (n, 2).
 
-
-def _nodes(low: float, high: float) -> tuple[FloatArray, FloatArray]:
-    """Rates between two, and what they weigh."""
-    ends = np.clip(logit(np.array([low, high])), -_FAR, _FAR)
-    edges = np.linspace(*ends, _PIECES + 1)
+    By Gauss-Legendre quadrature over their logits, in which the integrand is smooth; a piece at a time, since there may
+    be thousands of draws.
+    """
+    edges = np.linspace(*np.clip(logit(within), -_FAR, _FAR).T, _PIECES + 1, axis=-1)
     z, w = np.polynomial.legendre.leggauss(_NODES)
-    half = np.diff(edges)[:, None] / 2
-    x = ((edges[:-1] + edges[1:]) / 2)[:, None] + half * z
-    rates = expit(x)
-    return rates.ravel(), (half * w * rates * expit(-x)).ravel()
+    total, weights = np.zeros(at.mean.shape[:-1]), np.zeros((len(within), 1))
+    for low, high in zip(edges.T[:-1], edges.T[1:], strict=True):
+        half = ((high - low) / 2)[:, None]
+        x = ((low + high) / 2)[:, None] + half * z
+        weight = half * w * expit(x) * expit(-x)
+        total += np.einsum("nbm,nm->nb", at.links[0].inverse(_eta(at, kind, expit(x)[:, None])), weight)
+        weights += weight.sum(1, keepdims=True)
+    return np.clip(total / weights, 0.0, 1.0)
 
 
 def _q_star(at: Truth, kind: str) -> FloatArray:

@@ -96,6 +96,11 @@ class Points:
         return cls(tree, accuracy, X, offset, Z, rows.frame[shown].reset_index(drop=True))
 
     @property
+    def categories(self) -> list[str]:
+        """Predictors that are categories."""
+        return [name for name in self.labels.columns if name in self.accuracy.spec.design.categories]
+
+    @property
     def names(self) -> list[str]:
         """Of the rows, by the values of their predictors."""
         return [", ".join(str(value) for value in row) for row in self.labels.itertuples(index=False)]
@@ -238,15 +243,18 @@ def _of_fit(
 
 
 def as_table(
-    points: Points, names: Sequence[str], columns: Mapping[str, FloatArray], index: str = QUANTITY
+    points: Points, names: Sequence[str] | FloatArray, columns: Mapping[str, FloatArray], index: str = QUANTITY
 ) -> pd.DataFrame:
-    """(n, q) columns as a frame with one row for each quantity at each of the points."""
+    """(n, q) columns as a frame with one row for each quantity at each of the points.
+
+    names : (q,), or (n, q) where they differ.
+    """
     n, q = next(iter(columns.values())).shape
     frame = pd.DataFrame({name: values.reshape(-1) for name, values in columns.items()})
     labels = [np.repeat(points.labels[name].to_numpy(), q) for name in points.labels.columns]
-    levels = [*labels, np.tile(np.asarray(names), n)]
-    names = [*points.labels.columns, index]
-    frame.index = pd.MultiIndex.from_arrays(levels, names=names) if labels else pd.Index(levels[0], name=index)
+    levels = [*labels, np.broadcast_to(np.asarray(names), (n, q)).reshape(-1)]
+    of_levels = [*points.labels.columns, index]
+    frame.index = pd.MultiIndex.from_arrays(levels, names=of_levels) if labels else pd.Index(levels[0], name=index)
     return frame
 
 
