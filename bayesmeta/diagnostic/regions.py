@@ -20,7 +20,8 @@ REGIONS = ("confidence", "prediction")
 Shape = Literal["ellipse", "highest-density"]
 _CORNERS = 120  # of an outline
 _RADII = np.linspace(0.0, 7.0, 71)  # SDs from the centre at which a density is looked at
-_DRAWS = 1000  # of a posterior that make up a density
+_DRAWS = 4000  # of a posterior that make up a density, and as many that it is looked at
+_SMOOTH = 2.0  # bandwidth in those of Scott's rule; the region holds the same draws whatever it is
 _STREAM = 8837  # keeps the new effects apart from all else that is drawn with the seed
 _CELLS = 1 << 22  # numbers held at a time
 
@@ -158,7 +159,7 @@ def _density(means: FloatArray, psi: FloatArray | None) -> Callable[[FloatArray]
     """The density at points (m, 2) of a mixture of normals about some of the means, with Psi or the kernel's own."""
     some = np.linspace(0, len(means) - 1, min(_DRAWS, len(means))).astype(int)
     whole = np.cov(means.T)
-    cov = np.broadcast_to(whole * len(some) ** (-1 / 3), (len(some), 2, 2)) if psi is None else psi[some]
+    cov = np.broadcast_to(whole * _SMOOTH**2 * len(some) ** (-1 / 3), (len(some), 2, 2)) if psi is None else psi[some]
     cov = cov + 1e-9 * np.trace(whole) * np.eye(2)
     (a, _), (b, c) = np.moveaxis(np.linalg.inv(np.linalg.cholesky(cov)), 0, -1)
 

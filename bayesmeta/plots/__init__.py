@@ -6,6 +6,10 @@ panel return matplotlib axes, those with several an array of them; either has th
 """
 
 from bayesmeta._validation.calls import explain
+from bayesmeta.plots.accuracy_forest import accuracy_forest as accuracy_forest
+from bayesmeta.plots.after_test import fagan as fagan
+from bayesmeta.plots.after_test import likelihood_ratios as likelihood_ratios
+from bayesmeta.plots.after_test import predictive_values as predictive_values
 from bayesmeta.plots.assumed_correlation_curves import rho_sensitivity as rho_sensitivity
 from bayesmeta.plots.baujat import baujat as baujat
 from bayesmeta.plots.bubble import bubble as bubble
@@ -28,26 +32,31 @@ from bayesmeta.plots.profile import profile as profile
 from bayesmeta.plots.radial import radial as radial
 from bayesmeta.plots.refits import cumulative as cumulative
 from bayesmeta.plots.refits import leave_one_out as leave_one_out
+from bayesmeta.plots.roc_plane import sroc as sroc
 from bayesmeta.plots.simulation import simulation as simulation
 from bayesmeta.plots.structure import structure as structure
 
 __all__ = [
+    "accuracy_forest",
     "baujat",
     "bubble",
     "caterpillar",
     "compare",
     "cumulative",
     "dose_response",
+    "fagan",
     "forest",
     "funnel",
     "gosh",
     "influence",
     "labbe",
     "leave_one_out",
+    "likelihood_ratios",
     "longitudinal",
     "loo_pit",
     "loo_pit_values",
     "orchard",
+    "predictive_values",
     "prior_posterior",
     "profile",
     "qqnorm",
@@ -55,6 +64,7 @@ __all__ = [
     "rho_sensitivity",
     "sensitivity",
     "simulation",
+    "sroc",
     "structure",
 ]
 
