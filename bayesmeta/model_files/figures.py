@@ -26,6 +26,8 @@ KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("forest", "funnel", "bubble", "caterpillar", "orchard", "structure"), "one"),
     **dict.fromkeys(("profile", "prior_posterior", "loo_pit", "cumulative", "leave_one_out"), "one"),
     **dict.fromkeys(("influence", "baujat", "radial", "gosh", "qqnorm", "labbe"), "one"),
+    **dict.fromkeys(("accuracy_forest", "fagan"), "one"),
+    **dict.fromkeys(("sroc", "likelihood_ratios", "predictive_values"), "several"),
     **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
 }
 _OWN = ("kind", "models", "title", "method")

@@ -12,6 +12,7 @@ from bayesmeta.report.chapters import Chapter
 from bayesmeta.report.pictures import Drawing, pictures
 from bayesmeta.report.sections import drawings as d
 from bayesmeta.report.sections import results
+from bayesmeta.report.sections.accuracy_section import accuracy
 from bayesmeta.report.sections.asymmetry_section import asymmetry
 from bayesmeta.report.sections.chain_plots import of_chains
 from bayesmeta.report.sections.data import data_table
@@ -95,6 +96,7 @@ def chapter_sections(
     influential = diagnostics_of(trees)
     influence = influence_section(trees, influential, short)
     return (
+        *accuracy(trees, prob, short),
         Section("Estimates", results.estimates(trees, prob)),
         Section("Heterogeneity", results.heterogeneity(trees, prob)),
         *([Section("Pictures", _drawn(open_))] if open_ else []),
