@@ -114,10 +114,10 @@ def correct(tables: Tables, correction: Any, add: Any) -> tuple[Tables, str]:
     if not at_all.any():
         return tables, ""
     if rule == "none":
-        row, (at, of) = _listed(tables.names, at_all), np.argwhere(empty)[0].tolist()
-        first = f"{list(CELLS.values())[at]} of {tables.names[of]} are 0"
+        of, at = np.argwhere(empty.T)[0].tolist()
+        first, rows = f"{list(CELLS.values())[at]} of {tables.names[of]} are 0", _listed(tables.names, at_all)
         raise DataError(
-            f'correction="none": {first}, and a proportion of 0 or 1 has no place on the scale of the model ({row})\n'
+            f'correction="none": {first}, and a proportion of 0 or 1 has no place on the scale of the model ({rows})\n'
             '  take correction="single", which adds 1/2 to the cells of such tables, or leave these out'
         )
     where = at_all if rule == "single" else np.ones_like(at_all)

@@ -82,8 +82,8 @@ def _together(tree: xr.DataTree) -> str:
     if np.isnan(about["correlation"]):
         return ""
     return (
-        f"Observed sensitivities and false-positive rates correlate by {about['correlation']:.2f}; where the threshold of "
-        "a test differs between studies, the correlation is positive."
+        f"Observed sensitivities and false-positive rates correlate by {about['correlation']:.2f}; where the threshold "
+        "of a test differs between studies, the correlation is positive."
     )
 
 
@@ -94,9 +94,7 @@ def _drawings(trees: Trees, prob: float) -> Iterator[Drawing]:
         "Summary ROC curve",
         "Sensitivity against false-positive rate: studies, summary points with their regions, and curves.",
         "The square is the summary point; the curve is drawn over the false-positive rates that studies have observed.",
-        lambda: plots.sroc(
-            dict(trees) if alone else first, region="both" if len(trees) == 1 else "confidence", prob=prob
-        ),
+        lambda: plots.sroc(shown, region="both" if len(trees) == 1 else "confidence", prob=prob),
     )
     yield Drawing(
         "Sensitivity and specificity by study",
