@@ -1,6 +1,7 @@
 """What a test does at its summary point: sensitivity and specificity, likelihood ratios, and predictive values."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -277,10 +278,9 @@ def predictive_values(
         check_probability(value, "prevalence")
     spread = None if prevalence_sd is None else _sd(prevalence_sd, values)
     points = Points.of(tree, newdata, "predictive_values")
-    parts = [_predictive(points, value, spread, prob, vcov, df) for value in values.tolist()]
-    names = [f"{value:.6g} {name}" for value in values.tolist() for name in ("ppv", "npv")]
-    columns = {name: np.concatenate([part[name] for part in parts], axis=1) for name in STATISTICS}
-    return _by_prevalence(as_table(points, names, columns), values)
+    known = _certain if spread is None else partial(_uncertain, sd=spread)
+    columns = known(points, values, prob=prob, vcov=vcov, df=df)
+    return _by_prevalence(as_table(points, ["ppv", "npv"] * len(values), columns), values)
 
 
 def _by_prevalence(frame: pd.DataFrame, values: FloatArray) -> pd.DataFrame:
@@ -303,24 +303,34 @@ def _sd(prevalence_sd: float, values: FloatArray) -> float:
     return sd
 
 
-def _predictive(
-    points: Points, p: float, sd: float | None, prob: float, vcov: Vcov | None, df: str | None
+def _certain(
+    points: Points, values: FloatArray, *, prob: float, vcov: Vcov | None, df: str | None
 ) -> dict[str, FloatArray]:
-    """Statistics (n, 2) of the predictive values at a prevalence."""
-    odds = float(np.log(p) - np.log1p(-p))
-    quantities = [
-        Quantity(("ppv",), lambda at: (log_positive(at) + odds)[..., None], expit),
-        Quantity(("npv",), lambda at: (-log_negative(at) - odds)[..., None], expit),
+    """Statistics (n, 2 m) of positive and negative predictive values, in turn, at m prevalences."""
+    odds = logit(values)
+
+    def value(at: Truth) -> FloatArray:
+        both = _stacked(log_positive(at)[..., None] + odds, -log_negative(at)[..., None] - odds)
+        return both.reshape(*both.shape[:-2], -1)
+
+    return answers(points, [Quantity(("ppv", "npv") * len(values), value, expit)], prob, vcov, df)
+
+
+def _uncertain(
+    points: Points, values: FloatArray, *, sd: float, prob: float, vcov: Vcov | None, df: str | None
+) -> dict[str, FloatArray]:
+    """The same where every prevalence has a beta distribution."""
+    middle, rows = (np.arange(_PARTS) + 0.5) / _PARTS, []
+    ratios = [
+        _equally_probable(points, Quantity((), lambda at: log_positive(at)[..., None]), middle, vcov, df),
+        _equally_probable(points, Quantity((), lambda at: -log_negative(at)[..., None]), middle, vcov, df),
     ]
-    if sd is None:
-        return answers(points, quantities, prob, vcov, df)
-    size, middle = p * (1 - p) / sd**2 - 1, (np.arange(_PARTS) + 0.5) / _PARTS
-    logits = logit(np.clip(beta_distribution(p * size, (1 - p) * size).ppf(middle), 1e-300, 1 - 1e-16))
-    rows = []
-    for quantity, sign in zip(quantities, (1, -1), strict=True):
-        sums = _equally_probable(points, quantity, middle, vcov, df)[:, :, None] + sign * (logits - odds)
-        read = expit(sums).reshape(len(sums), -1)
-        rows.append([read.mean(1), *np.quantile(read, [(1 - prob) / 2, (1 + prob) / 2], axis=1)])
+    for p in values.tolist():
+        size = p * (1 - p) / sd**2 - 1
+        logits = logit(np.clip(beta_distribution(p * size, (1 - p) * size).ppf(middle), 1e-300, 1 - 1e-16))
+        for ratio, sign in zip(ratios, (1, -1), strict=True):
+            read = expit(ratio[:, :, None] + sign * logits).reshape(len(ratio), -1)
+            rows.append([read.mean(1), *np.quantile(read, [(1 - prob) / 2, (1 + prob) / 2], axis=1)])
     return dict(zip(STATISTICS, np.moveaxis(np.array(rows), 0, -1), strict=True))
 
 

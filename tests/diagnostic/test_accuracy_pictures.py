@@ -86,7 +86,7 @@ def test_ratios_and_predictive_values(fit: xr.DataTree, two: xr.DataTree) -> Non
 
 def test_the_nomogram(fit: xr.DataTree, two: xr.DataTree) -> None:
     ax = bm.plots.fagan(fit, 0.1)
-    start, end = [each.get_ydata() for each in ax.lines if each.get_linewidth() == 1.4][0]
+    start, end = next(each.get_ydata() for each in ax.lines if each.get_linewidth() == 1.4)
     ratio = D.likelihood_ratios(fit)["estimate"]["positive"]
     np.testing.assert_allclose((start + end) / 2, np.log(ratio) / 2)  # where the line crosses the scale of ratios
     with pytest.raises(bm.SpecError, match="one summary point, and there are 2: interviewer, self"):

@@ -85,7 +85,7 @@ def test_several_tests_and_levels(compared: xr.DataTree) -> None:
     own = D.summary_point(compared, {"questionnaire": "self"})
     np.testing.assert_allclose(own, point.loc[["self"]], rtol=1e-12)
     fit = bm.fit(bm.Spec.from_tree(compared))
-    np.testing.assert_allclose(point["estimate"], D.summary_point(fit)["estimate"], atol=0.03)
+    np.testing.assert_allclose(point["estimate"], D.summary_point(fit)["estimate"], atol=0.05)  # with priors
     assert np.isfinite(D.auc(compared)[["estimate", "lower", "upper"]]).all(axis=None)
 
 
