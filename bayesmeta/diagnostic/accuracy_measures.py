@@ -63,6 +63,10 @@ RATIOS: dict[str, Callable[[Truth], FloatArray]] = {
 }
 
 
+def _single(of: Callable[[Truth], FloatArray], at: Truth) -> FloatArray:
+    return of(at)[..., None]
+
+
 def summary_point(
     tree: xr.DataTree,
     newdata: NewData = None,
@@ -123,7 +127,7 @@ def _table(
         points, [name for each in quantities for name in each.names], answers(points, quantities, prob, vcov, df)
     )
     used = reference(points.tree, vcov, df)
-    frame.attrs = {"prob": prob} | ({} if used is None else used.attrs)
+    frame.attrs.update({"prob": prob} | ({} if used is None else used.attrs))
     return frame
 
 
@@ -176,7 +180,7 @@ def likelihood_ratios(
     check_choice(method, ("delta", "distribution"), "method")
     points = Points.of(tree, newdata, "likelihood_ratios")
     if method == "delta":
-        quantities = [Quantity((name,), lambda at, f=f: f(at)[..., None], np.exp) for name, f in RATIOS.items()]
+        quantities = [Quantity((name,), partial(_single, of), np.exp) for name, of in RATIOS.items()]
         return _table(points, quantities, prob, vcov, df)
     used = reference(tree, vcov, df)
     if used is None:
@@ -185,7 +189,7 @@ def likelihood_ratios(
     cov = points.X @ used.cov @ np.swapaxes(points.X, 1, 2)
     rows = [[_over_normal(at, i, cov[i], name, prob) for name in RATIOS] for i in range(len(cov))]
     frame = as_table(points, list(RATIOS), dict(zip(STATISTICS, np.moveaxis(np.array(rows), -1, 0), strict=True)))
-    frame.attrs = {"prob": prob, "method": method} | used.attrs
+    frame.attrs.update({"prob": prob, "method": method} | used.attrs)
     return frame
 
 
@@ -343,5 +347,6 @@ def _equally_probable(
         return np.asarray(np.quantile(quantity.value(points.draws)[..., 0], probability, axis=1).T)
     value, contrast, _ = linearised(points, quantity)
     se = np.sqrt(np.einsum("np,pq,nq->n", contrast[:, 0], used.cov, contrast[:, 0]))
-    z = quantile(np.abs(2 * probability - 1), used.dfs(contrast[:, 0])[:, None]) * np.sign(probability - 0.5)
+    central, dfs = np.abs(2 * probability - 1), used.dfs(contrast[:, 0])[:, None]
+    z = np.stack([quantile(each, dfs[:, 0]) for each in central.tolist()], axis=1) * np.sign(probability - 0.5)
     return np.asarray(value + z * se[:, None])

@@ -145,8 +145,8 @@ def specify(
     )
     _mention_few(made)
     analysis = {"kind": KIND, "cells": columns, "study": study, "correction": correction or "single", "add": float(add)}
-    analysis |= {"link": link if isinstance(link, str) else [float(alpha) for alpha in link]}
-    return replace(made, analysis=analysis, notes=(*filter(None, [added]), *made.notes))
+    scale: Any = link if isinstance(link, str) else [float(alpha) for alpha in link]
+    return replace(made, analysis=analysis | {"link": scale}, notes=(*filter(None, [added]), *made.notes))
 
 
 def _frame(data: Any) -> pd.DataFrame:

@@ -78,7 +78,7 @@ def studies(source: Spec | xr.DataTree, *, prob: float = 0.95, corrected: bool =
         reach = z * np.sqrt(variance)
         columns |= {name: np.exp(value), f"{name}_lower": np.exp(value - reach), f"{name}_upper": np.exp(value + reach)}
     frame = pd.DataFrame(columns, index=pd.Index(accuracy.tables.names, name=None))
-    frame.attrs = {"prob": prob, "corrected": corrected} | _correlation(shown, z) | _equality(accuracy.used)
+    frame.attrs.update(prob=prob, corrected=corrected, **_correlation(shown, z), **_equality(accuracy.used))
     return frame
 
 

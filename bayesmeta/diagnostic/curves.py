@@ -210,15 +210,18 @@ def sroc(
     {0.1: 0.5942, 0.2: 0.8669, 0.5: 0.9882}
     """
     kind, prob, points = check_kind(kind), check_probability(prob), Points.of(tree, newdata, "sroc")
-    at = (
-        np.linspace(*seen(points).T, _GRID, axis=-1) if fpr is None else np.tile(_rates(fpr, "fpr"), (len(points.X), 1))
-    )
+    at = _evenly(seen(points), _GRID) if fpr is None else np.tile(_rates(fpr, "fpr"), (len(points.X), 1))
     mention_slope(points, kind)
     inverse = points.accuracy.links[0].inverse
     quantity = Quantity((), lambda truth: _eta(truth, kind, at[:, None]), inverse, between=True)
     columns = answers(points, [quantity], prob, vcov, df)
     mention_no_interval(columns, "sroc")
     return as_table(points, at, columns, "fpr")
+
+
+def _evenly(ends: FloatArray, n: int) -> FloatArray:
+    """(..., n) values from one end to the other of (..., 2)."""
+    return np.asarray(ends[..., :1] + (ends[..., 1:] - ends[..., :1]) * np.linspace(0, 1, n))
 
 
 def seen(points: Points) -> FloatArray:
@@ -327,7 +330,7 @@ def auc(
     over = np.stack([whole, between, np.full(whole.shape, np.nan)], axis=1)
     columns |= {"fpr_lower": over[..., 0], "fpr_upper": over[..., 1]}
     frame = as_table(points, [name for each in quantities for name in each.names], columns)
-    frame.attrs = {"kind": kind, "prob": prob}
+    frame.attrs.update(kind=kind, prob=prob)
     return frame
 
 
@@ -344,7 +347,7 @@ def _area(at: Truth, kind: str, within: FloatArray) -> FloatArray:
     By Gauss-Legendre quadrature over their logits, in which the integrand is smooth; a piece at a time, since there may
     be thousands of draws.
     """
-    edges = np.linspace(*np.clip(logit(within), -_FAR, _FAR).T, _PIECES + 1, axis=-1)
+    edges = _evenly(np.clip(logit(within), -_FAR, _FAR), _PIECES + 1)
     z, w = np.polynomial.legendre.leggauss(_NODES)
     total, weights = np.zeros(at.mean.shape[:-1]), np.zeros((len(within), 1))
     for low, high in zip(edges.T[:-1], edges.T[1:], strict=True):

@@ -88,6 +88,8 @@ class Points:
     def of(cls, tree: xr.DataTree, newdata: NewData, what: str) -> "Points":
         accuracy = Accuracy.of(tree, what)
         spec = accuracy.spec
+        if not spec.predictors and newdata is not None and not (isinstance(newdata, Mapping) and not newdata):
+            raise SpecError(f"{what}: newdata has no meaning for a model without predictors\n  leave it out")
         frame = combinations(accuracy, what) if newdata is None else newdata
         rows = Rows.of(spec, frame)
         X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)

@@ -83,10 +83,10 @@ def regions(
     prob, points = check_probability(prob), Points.of(tree, newdata, "regions")
     asked = REGIONS if region is None else (check_choice(region, REGIONS, "region"),)
     used = reference(tree, vcov, df)
-    shape = None if shape is None else check_choice(shape, ("ellipse", "highest-density"), "shape")
-    if used is not None and shape == "highest-density":
+    form = None if shape is None else check_choice(shape, ("ellipse", "highest-density"), "shape")
+    if used is not None and form == "highest-density":
         raise SpecError('shape="highest-density" is of posteriors; the regions of a fit are ellipses')
-    outlines = _of_draws(points, asked, prob, shape) if used is None else _of_fit(points, asked, prob, used)
+    outlines = _of_draws(points, asked, prob, form) if used is None else _of_fit(points, asked, prob, used)
     parts = []
     for i in range(len(points.X)):
         for name in asked:
@@ -97,8 +97,8 @@ def regions(
             values = {column: points.labels[column].iloc[i] for column in points.labels} | {"region": name}
             parts.append(pd.DataFrame(values | {"fpr": 1 - specificity, "sensitivity": sensitivity}))
     frame = pd.concat(parts).set_index([*points.labels.columns, "region"])
-    frame.attrs = {"prob": prob, "shape": shape or ("highest-density" if used is None else "ellipse")}
-    frame.attrs |= {} if used is None else used.attrs
+    frame.attrs.update(prob=prob, shape=form or ("highest-density" if used is None else "ellipse"))
+    frame.attrs.update({} if used is None else used.attrs)
     return frame
 
 

@@ -99,7 +99,7 @@ def _rows(drawn: Sequence[Series], sort: str | None, prob: float) -> list[dict[s
         if one.name:
             rows.append({"label": one.name, "kind": "heading"})
         rows += [
-            {"label": name, "kind": "study", **row}
+            {"label": name, "kind": "study"} | {str(column): value for column, value in row.items()}
             for name, row in zip(table.index, table.to_dict("records"), strict=True)
         ]
         summary = summary_point(one.tree, one.newdata, prob=prob)

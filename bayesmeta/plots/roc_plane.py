@@ -58,7 +58,11 @@ class Series:
 
 def series_of(trees: xr.DataTree | Mapping[str, xr.DataTree], newdata: NewData, what: str) -> list[Series]:
     """One for every row that is asked about of every tree."""
-    by_name = {"": trees} if isinstance(trees, xr.DataTree) else dict(trees) if isinstance(trees, Mapping) else {}
+    by_name: dict[str, xr.DataTree] = {}
+    if isinstance(trees, xr.DataTree):
+        by_name = {"": trees}
+    elif isinstance(trees, dict):
+        by_name = trees
     if not by_name:
         raise SpecError(f"{what} takes a results tree, or a dict of several, not a {type(trees).__name__}")
     made = []
@@ -134,8 +138,8 @@ def sroc(
     'Sensitivity'
     """
     prob, kind = check_probability(prob), None if kind is None else check_kind(kind)
-    studies = None if studies is None else check_choice(studies, ("circles", "crosshairs"), "studies")
-    region = None if region is None else check_choice(region, ("both", "confidence", "prediction"), "region")
+    marks = None if studies is None else check_choice(studies, ("circles", "crosshairs"), "studies")
+    shown = None if region is None else check_choice(region, ("both", "confidence", "prediction"), "region")
     check_boolean(extrapolate, "extrapolate")
     drawn = series_of(trees, newdata, "bm.plots.sroc")
     panel = only_axes(ax, height=style.COLUMN)
@@ -145,8 +149,8 @@ def sroc(
     shared = len(drawn) > 1 and len({_tables(one) for one in drawn}) == 1
     for i, (one, (colour, marker, line)) in enumerate(zip(drawn, looks, strict=True)):
         look = (style.MUTED, "o") if shared else (colour, marker if len(drawn) > 1 else "o")
-        places.append(_draw_studies(panel, one, *look, None if shared and i else studies, prob))
-        _draw_regions(panel, one, colour, region, prob)
+        places.append(_draw_studies(panel, one, *look, None if shared and i else marks, prob))
+        _draw_regions(panel, one, colour, shown, prob)
         if kind is not None:
             _draw_curve(panel, one, colour, line if len(drawn) > 1 else "-", kind, extrapolate)
         _draw_summary(panel, one, colour, marker)
@@ -154,15 +158,13 @@ def sroc(
     panel.set_ylim(-0.02, 1.02)
     panel.set_aspect("equal")
     panel.set_ylabel("Sensitivity", fontsize=style.TEXT)
-    lines = words.label_below(
-        panel, "False-positive rate (1 − specificity)", _notes(drawn, studies, region, kind, prob)
-    )
+    lines = words.label_below(panel, "False-positive rate (1 − specificity)", _notes(drawn, marks, shown, kind, prob))
     lines += words.legend_above(panel, _handles(panel, drawn, looks))
     if ax is None:
         words.make_room(panel, lines)
     for one, (x, y) in zip(drawn[:1] if shared else drawn, places, strict=not shared):
         names = short(np.array(Accuracy.of(one.tree, "sroc").tables.names, dtype=object)[one.own])
-        if studies is not None:
+        if marks is not None:
             name_points(panel, x, y, names, which(label, np.zeros(len(x), bool)))
     return panel
 
@@ -195,7 +197,7 @@ def _draw_regions(panel: "Axes", one: Series, colour: str, region: str | None, p
     if region is None:
         return
     for name in ("confidence", "prediction") if region == "both" else (region,):
-        outline = regions(one.tree, one.newdata, region=name, prob=prob)  # type: ignore[arg-type]
+        outline = regions(one.tree, one.newdata, region=name, prob=prob)
         line = {"confidence": "-", "prediction": (0, (4, 2))}[name]
         panel.plot(outline["fpr"], outline["sensitivity"], color=colour, linewidth=0.8, linestyle=line, zorder=3)
 

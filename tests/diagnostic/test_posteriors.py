@@ -92,7 +92,7 @@ def test_several_tests_and_levels(compared: xr.DataTree) -> None:
 def test_results_read_from_a_file_answer_alike(posterior: xr.DataTree, tmp_path) -> None:
     bm.save(posterior, tmp_path / "posterior.nc")
     again = bm.load(tmp_path / "posterior.nc")
-    for question in (D.summary_point, D.auc, D.regions):
+    for question in (D.summary_point, D.auc, D.hsroc):
         np.testing.assert_allclose(question(again), question(posterior), rtol=1e-10)
 
 

@@ -27,6 +27,7 @@ from tests.hostile.values import (
     column,
     is_empty,
     is_fit,
+    is_mapping_of,
     is_none,
     is_number,
     names,
@@ -256,7 +257,108 @@ _FROM_COUNTS = Call(
     {**_OF_ONE, "events": pair("e", "c"), "total": pair("n", "m")},
 )
 
+
+def is_accuracy(value: object) -> bool:
+    return is_fit(value) and "diagnostic" in value.attrs["analysis"]  # type: ignore[attr-defined]
+
+
+def is_range(value: object) -> bool:
+    """Two proportions, the smaller one first."""
+    listed = list(value) if isinstance(value, list | tuple | np.ndarray) else []
+    return len(listed) == 2 and all(map(is_number, listed)) and 0 < listed[0] < listed[1] < 1
+
+
+def is_alpha(value: object) -> bool:
+    """Two numbers from 0 to 2."""
+    listed = list(value) if isinstance(value, list | tuple | np.ndarray | pd.Series) else []
+    return len(listed) == 2 and all(is_number(each) and 0 <= each <= 2 for each in listed)
+
+
+def are_proportions(value: object) -> bool:
+    if isinstance(value, list | tuple | np.ndarray | pd.Series | xr.DataArray | range):
+        listed = np.asarray(value, dtype=object).tolist()
+        return isinstance(listed, list) and bool(listed) and all(is_number(each) and 0 < each < 1 for each in listed)
+    return is_number(value) and 0 < value < 1  # type: ignore[operator]
+
+
+_ACCURACY = Kind(is_accuracy, ("T", "POST", "ACC['estimate']", "[ACC]"))
+_ASKED = {"tree": "ACC"}
+_NEW = optional(Kind(is_empty, ("{}", "{'tp': 1}", "A")))
+_ANSWERED = {"tree": _ACCURACY, "newdata": _NEW, "prob": PROBABILITY, **_TESTED}
+_PICTURED = {
+    "trees": Kind(
+        lambda value: is_accuracy(value) or is_mapping_of(is_accuracy)(value), ("{'a': ACC}", "{'a': T}", "{}")
+    ),
+    "ax": AXES,
+    "newdata": _NEW,
+    "prob": PROBABILITY,
+    **_TESTED,
+}
+_CURVE = Kind(
+    lambda value: isinstance(value, str) and value in bm.diagnostic.curves.SLOPES, ("'eta-xi'", "'roc'", "['eta-xi']")
+)
+_CELL = column("tp", "fp", "fn", "tn")
+_SINGLE = words("dor", "positive", "negative")
+
 CALLS: dict[str, Call] = {
+    "diagnostic.specify": Call(
+        {"data": "A", "study": "'s'"},
+        {
+            "data": Kind(lambda value: isinstance(value, pd.DataFrame) and {"tp", "s"} <= set(value.columns)),
+            **dict.fromkeys(("tp", "fp", "fn", "tn"), _CELL),
+            "study": optional(column("s", "tp", "fp", "fn", "tn")),
+            "formula": Kind(
+                lambda value: is_empty(value) or (isinstance(value, str) and value in ("1", "~ 1")),
+                ("'1'", "'~ 1'", "{'sensitivity': '1'}", "{'sensitivity': 1}", "'y ~ 1'", "'tp +'"),
+            ),
+            "correction": optional(words("single", "all", "none")),
+            "add": real(0),
+            "link": Kind(
+                lambda value: (isinstance(value, str) and value in ("logit", "probit", "cloglog")) or is_alpha(value),
+                ("(1, 1)", "[0.5, 1.5]", "(1, 3)", "('logit', 'logit')", "'LOGIT'"),
+            ),
+        },
+    ),
+    "diagnostic.summary_point": Call(_ASKED, _ANSWERED),
+    "diagnostic.likelihood_ratios": Call(_ASKED, {**_ANSWERED, "method": words("delta", "distribution")}),
+    "diagnostic.hsroc": Call(_ASKED, _ANSWERED),
+    "diagnostic.predictive_values": Call(
+        {**_ASKED, "prevalence": "0.2"},
+        {**_ANSWERED, "prevalence": Kind(are_proportions), "prevalence_sd": optional(real(0, 0.4))},
+    ),
+    "diagnostic.sroc": Call(_ASKED, {**_ANSWERED, "kind": _CURVE, "fpr": optional(Kind(are_proportions))}),
+    "diagnostic.auc": Call(
+        _ASKED, {**_ANSWERED, "kind": _CURVE, "within": optional(Kind(is_range, ("(0.1, 0.3)", "(0.3, 0.1)")))}
+    ),
+    "diagnostic.regions": Call(
+        _ASKED,
+        {**_ANSWERED, "region": optional(words("confidence", "prediction")), "shape": optional(words("ellipse"))},
+    ),
+    "diagnostic.studies": Call({"source": "ACC"}, {"source": _ACCURACY, "prob": PROBABILITY, "corrected": BOOLEAN}),
+    "diagnostic.univariate": Call({"source": "ACC"}, {"source": _ACCURACY, "measure": _SINGLE}),
+    "plots.sroc": Call(
+        {"trees": "ACC"},
+        {
+            **_PICTURED,
+            "kind": optional(_CURVE),
+            "studies": optional(words("circles", "crosshairs")),
+            "region": optional(words("both", "confidence", "prediction")),
+            "extrapolate": BOOLEAN,
+            "label": optional(words("all", "outliers")),
+        },
+    ),
+    "plots.likelihood_ratios": Call({"trees": "ACC"}, _PICTURED),
+    "plots.predictive_values": Call(
+        {"trees": "ACC"}, {**_PICTURED, "prevalence": Kind(is_range, ("(0.1, 0.3)", "(0.3, 0.1)", "(0, 1)"))}
+    ),
+    "plots.accuracy_forest": Call(
+        _ASKED,
+        {"tree": _ACCURACY, "axes": AXES, "sort": optional(words("sensitivity", "specificity")), "prob": PROBABILITY},
+    ),
+    "plots.fagan": Call(
+        {**_ASKED, "prevalence": "0.2"},
+        {"tree": _ACCURACY, "prevalence": PROBABILITY, "ax": AXES, "prob": PROBABILITY, "newdata": _NEW, **_TESTED},
+    ),
     "small_study.egger": Call(
         {**_MIXED, "predictor": "'n'", "n": "'m'"},
         {**_LINE, "predictor": words("n", "inverse_n"), "n": column("n", "m")},

@@ -46,6 +46,9 @@ def world() -> dict[str, Any]:
         single = bm.specify("y ~ 1", D, S="v", measure="smd")
         arms = {"e": range(1, N + 1), "c": range(2, N + 2), "n": range(20, 40, 2), "m": range(21, 41, 2)}
         alone = bm.fit(bm.specify("y ~ 1", D.assign(**arms), S="v", measure="logor"))
+        cells = {"tp": [40, 30, 25, 60, 44, 80], "fp": [8, 12, 5, 30, 9, 14], "fn": [5, 9, 4, 12, 6, 15]}
+        tables = pd.DataFrame({**cells, "tn": [90, 70, 60, 200, 110, 150], "s": list("abcdef")})
+        accuracy = bm.fit(bm.diagnostic.specify(tables, study="s"))
     counts = pd.DataFrame({"e": [3, 5, 7], "c": [4, 2, 9], "n": [20, 20, 30], "m": [20, 22, 30]})
     counts = counts.assign(
         p=counts.n - counts.e, q=counts.m - counts.c, a=[1.0, 2, 3], b=[0.5, 1, 2], s=1.5, t=[1, 2, 3.0]
@@ -60,6 +63,8 @@ def world() -> dict[str, Any]:
         "D": D,
         "E": counts,
         "AL": bm.datasets.load("alcohol"),
+        "A": tables,
+        "ACC": accuracy,
         "Y": y,
         "S": np.full((3, N, 1, 1), 0.2),
         "SPEC": spec,
