@@ -144,11 +144,18 @@ def likelihood_ratios(
 
     Parameters
     ----------
-    tree, newdata, prob, vcov, df : as for `bm.diagnostic.summary_point`.
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` of what `bm.diagnostic.specify` has made.
+    newdata : DataFrame or mapping, optional
+        Values of the predictors, as for `bm.diagnostic.summary_point`.
     method : {"delta", "distribution"}, default "delta"
         Of a fit: "delta", the ratios at the summary point, with intervals by the delta method for their logarithms;
         "distribution", mean and quantiles of the ratios over the normal distribution of the two estimates, which
         Zwinderman and Bossuyt simulate, computed here; with it the covariance of `vcov` and `df`, and normal quantiles.
+    prob : float, default 0.95
+        Probability of the intervals.
+    vcov, df : optional
+        As for `bm.diagnostic.summary_point`.
 
     Returns
     -------
@@ -238,11 +245,18 @@ def predictive_values(
 
     Parameters
     ----------
-    tree, newdata, prob, vcov, df : as for `bm.diagnostic.summary_point`.
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` of what `bm.diagnostic.specify` has made.
     prevalence : float or sequence of float
         Proportion of diseased persons among those tested, between 0 and 1; one, or several.
+    newdata : DataFrame or mapping, optional
+        Values of the predictors, as for `bm.diagnostic.summary_point`.
     prevalence_sd : float, optional
         Standard deviation of a beta distribution about `prevalence`, where that is not known for certain.
+    prob : float, default 0.95
+        Probability of the intervals.
+    vcov, df : optional
+        As for `bm.diagnostic.summary_point`.
 
     Returns
     -------
@@ -299,8 +313,7 @@ def _by_prevalence(frame: pd.DataFrame, values: FloatArray) -> pd.DataFrame:
 def _sd(prevalence_sd: float, values: FloatArray) -> float:
     sd = check_number(prevalence_sd, "prevalence_sd", above=0)
     for value in values.tolist():
-        if sd**2 >= value * (1 - value):
-            most = np.sqrt(value * (1 - value))
+        if sd >= (most := float(np.sqrt(value * (1 - value)))):
             raise SpecError(
                 f"prevalence_sd is {sd:g}; that of a beta distribution with mean {value:g} is below {most:.4g}"
             )

@@ -91,7 +91,14 @@ def hsroc(
 
     Parameters
     ----------
-    tree, newdata, prob, vcov, df : as for `bm.diagnostic.summary_point`.
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` of what `bm.diagnostic.specify` has made.
+    newdata : DataFrame or mapping, optional
+        Values of the predictors, as for `bm.diagnostic.summary_point`.
+    prob : float, default 0.95
+        Probability of the intervals.
+    vcov, df : optional
+        As for `bm.diagnostic.summary_point`.
 
     Returns
     -------
@@ -170,7 +177,8 @@ def sroc(
 
     Parameters
     ----------
-    tree, newdata, prob, vcov, df : as for `bm.diagnostic.summary_point`.
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` of what `bm.diagnostic.specify` has made.
     kind : str, default "rutter-gatsonis"
         "rutter-gatsonis", slope sigma_eta / sigma_xi, the curve of the HSROC model; "eta-xi", the regression of eta on
         xi, called "naive" elsewhere; "xi-eta", that of xi on eta; "moses-littenberg", that of eta - xi on eta + xi,
@@ -178,6 +186,12 @@ def sroc(
     fpr : sequence of float, optional
         False-positive rates, strictly between 0 and 1. By default 101 over the range of those observed, beyond which a
         curve says what no study has seen.
+    newdata : DataFrame or mapping, optional
+        Values of the predictors, as for `bm.diagnostic.summary_point`.
+    prob : float, default 0.95
+        Probability of the intervals.
+    vcov, df : optional
+        As for `bm.diagnostic.summary_point`.
 
     Returns
     -------
@@ -281,11 +295,18 @@ def auc(
 
     Parameters
     ----------
-    tree, newdata, prob, vcov, df : as for `bm.diagnostic.summary_point`.
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` of what `bm.diagnostic.specify` has made.
     kind : str, default "rutter-gatsonis"
         Definition of the curve, see `bm.diagnostic.sroc`.
     within : (float, float), optional
         False-positive rates between which the partial area is taken. By default the range of those observed.
+    newdata : DataFrame or mapping, optional
+        Values of the predictors, as for `bm.diagnostic.summary_point`.
+    prob : float, default 0.95
+        Probability of the intervals.
+    vcov, df : optional
+        As for `bm.diagnostic.summary_point`.
 
     Returns
     -------

@@ -40,7 +40,10 @@ def regions(
 
     Parameters
     ----------
-    tree, newdata, prob, vcov, df : as for `bm.diagnostic.summary_point`.
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` of what `bm.diagnostic.specify` has made.
+    newdata : DataFrame or mapping, optional
+        Values of the predictors, as for `bm.diagnostic.summary_point`.
     region : {"confidence", "prediction"}, optional
         "confidence", for the summary point, of a posterior the credible region; "prediction", for the truth of a new
         study. By default both.
@@ -49,6 +52,10 @@ def regions(
         study the same with Psi added to the covariance. Of a posterior "highest-density", the default: of the kernel
         density of the draws of the summary point, and of the mixture over draws of normal distributions with their
         means and Psi; or "ellipse", with mean and covariance of the draws, and a chi-squared radius.
+    prob : float, default 0.95
+        Probability of the intervals.
+    vcov, df : optional
+        As for `bm.diagnostic.summary_point`.
 
     Returns
     -------

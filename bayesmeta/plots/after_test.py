@@ -158,11 +158,14 @@ def predictive_values(
 
     Parameters
     ----------
-    trees, newdata, prob, vcov, df : as for `bm.plots.likelihood_ratios`.
+    trees : DataTree or dict of str to DataTree
+        As for `bm.plots.likelihood_ratios`.
     ax : matplotlib Axes, optional
         Axes to draw into; by default new ones.
     prevalence : (float, float), default (0.01, 0.99)
         The range of the prevalence, strictly between 0 and 1.
+    newdata, prob, vcov, df : optional
+        As for `bm.plots.likelihood_ratios`.
 
     Returns
     -------

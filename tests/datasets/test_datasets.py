@@ -14,6 +14,7 @@ from bayesmeta.errors import DataError
 
 BUNDLED = [
     "alcohol",
+    "auditc",
     "bangertdrowns2004",
     "bcg",
     "berkey98",
@@ -26,6 +27,7 @@ BUNDLED = [
     "hyp",
     "kalaian1996",
     "p53",
+    "questionnaires",
     "raudenbush1985",
     "school",
     "smoking",

@@ -47,9 +47,14 @@ bm.plots.labbe(fit, events=["tpos", "cpos"], total=["n1", "n0"]).figure.savefig(
 bm.plots.rho_sensitivity(bm.rho_sensitivity(spec), "beta").figure.savefig("rho.png")
 bm.plots.cumulative(fit, order="year").figure.savefig("cumulative.png")
 bm.plots.structure(spec, most=3).figure.savefig("structure.png")
+bm.plots.sroc({"REML": fit}, kind="eta-xi", region="confidence").figure.savefig("sroc.png")
+bm.plots.likelihood_ratios(fit).figure.savefig("ratios.png")
+bm.plots.predictive_values(fit, prevalence=(0.1, 0.5)).figure.savefig("values.png")
+bm.plots.fagan(fit, 0.1).figure.savefig("fagan.png")
 
 # several panels: an array of axes with a figure
 for panels in (
+    bm.plots.accuracy_forest(fit, sort="sensitivity"),
     bm.plots.caterpillar(fit, kind="blup"),
     bm.plots.compare(trees, "tau[unit, Intercept]"),
     bm.plots.compare(bm.compare(fit), ["beta[Intercept]"]),
