@@ -31,7 +31,8 @@ def row(persons: tuple[int, int], point: tuple[float, float]) -> str:
         data = data_set(persons, point, rng)
         tree = bm.fit(bm.diagnostic.specify(data, correction="single"))
         pooled = bm.diagnostic.summary_point(tree).iloc[:2]
-        covered = (pooled["lower"] <= point) & (pooled["upper"] >= point)
+        lower, upper = pooled[["lower", "upper"]].to_numpy().T
+        covered = (lower <= point) & (upper >= point)
         results.append([*pooled["estimate"], *np.diag(tree["estimate"]["psi_unit"]), *covered])
         empty.append((data == 0).any(axis=1).mean())
     of = np.mean(np.array(results, dtype=float), axis=0)
