@@ -21,7 +21,7 @@ POINTS = ((0.8, 0.9), (0.95, 0.98))  # sensitivity, specificity
 def data_set(persons: tuple[int, int], point: tuple[float, float], rng: np.random.Generator) -> pd.DataFrame:
     psi = SD**2 * np.array([[1, RHO], [RHO, 1]])
     true = expit(logit(point) + rng.multivariate_normal([0, 0], psi, STUDIES))
-    tp, tn = rng.binomial(persons, true).T
+    tp, tn = (rng.binomial(n, p) for n, p in zip(persons, true.T, strict=True))
     return pd.DataFrame({"tp": tp, "fp": persons[1] - tn, "fn": persons[0] - tp, "tn": tn})
 
 
