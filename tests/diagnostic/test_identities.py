@@ -17,7 +17,7 @@ from bayesmeta.diagnostic.curves import SLOPES
 
 D = bm.diagnostic
 pytestmark = pytest.mark.filterwarnings("ignore::bayesmeta.errors.BayesmetaWarning")
-few = settings(max_examples=7)
+few = settings(max_examples=5)
 
 
 @st.composite
