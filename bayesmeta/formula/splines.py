@@ -177,7 +177,7 @@ def rcs(
     Raises
     ------
     SpecError, DataError
-        Unless one of `n_knots` and `knots` is given, with at least three different knots within the range of x.
+        Unless one of `n_knots` and `knots` is given, with at least three different knots.
 
     References
     ----------
@@ -221,10 +221,6 @@ def _outer_and_inner(x: FloatArray, n_knots: int | None, knots: Sequence[float] 
         raise DataError(
             f"rcs(): its knots {listing(map(float, at))} are not all different\n  take fewer, or give knots=[...]"
         )
-    if not (x.min() <= at[0] and at[-1] <= x.max()):
-        raise DataError(
-            f"rcs(): knots {listing(map(float, at))} do not all lie within the data, {x.min():g} to {x.max():g}"
-        )
     return at
 
 
@@ -241,8 +237,8 @@ def fp(x: Any, *powers: float, shift: float = 0.0, scale: float = 1.0, against: 
     powers : float
         One to five; 0 is the logarithm, and a power that recurs is multiplied by the logarithm each time.
     shift, scale : float, default 0 and 1
-        Columns are powers of (x + shift) / scale. Powers of 0 or less, and those that are no integers, need values
-        above zero: a shift moves doses of zero there.
+        Columns are powers of (x + shift) / scale. Powers of 0 or less, and powers that recur, need values above zero:
+        a shift moves doses of zero there.
     against : float or array, optional
         Value, or (n,) values, whose columns are subtracted.
 
@@ -271,14 +267,15 @@ def fp(x: Any, *powers: float, shift: float = 0.0, scale: float = 1.0, against: 
         raise SpecError(f"fp() takes one to {MOST_POWERS} powers, as in fp(x, 0.5, 1); {len(powers)} were given")
     exponents = _numbers(powers, "powers", "fp")
     moved, unit = check_number(shift, "fp(): shift"), check_number(scale, "fp(): scale", above=0)
-    positive = bool((exponents <= 0).any() or (exponents % 1 != 0).any() or len(set(powers)) < len(powers))
+    logs = bool((exponents <= 0).any() or len(np.unique(exponents)) < len(exponents))
+    whole = bool((exponents % 1 == 0).all())
 
     def columns(at: FloatArray) -> FloatArray:
         base = (at + moved) / unit
-        if positive and (base <= 0).any():
+        if (logs and (base <= 0).any()) or (not whole and (base < 0).any()):
             raise DataError(
-                f"fp(): the powers {listing(map(float, exponents))} need values above 0, and {np.nanmin(at):g} is there\n"
-                "  move them by shift=, a small dose, or take powers 1, 2, 3"
+                f"fp(): the powers {listing(map(float, exponents))} need values {'above 0' if logs else 'of 0 or more'}, "
+                f"and {np.nanmin(at):g} is there\n  move them by shift=, a small dose, or take powers 1, 2, 3"
             )
         return _powers(base, exponents)
 
