@@ -18,6 +18,7 @@ from bayesmeta._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from bayesmeta import datasets as datasets
+    from bayesmeta import dose_response as dose_response
     from bayesmeta import effects as effects
     from bayesmeta import estimation as estimation
     from bayesmeta import measures as measures
@@ -85,7 +86,7 @@ if TYPE_CHECKING:
     from bayesmeta.tree.files import save as save
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
-_MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "small_study", "structures", "within")
+_MODULES = ("datasets", "dose_response", "effects", "estimation", "measures", "plots", "priors", "small_study", "structures", "within")
 _INSIDE = {"small_study": "inference.small_study"}  # public modules that lie in a ring
 _NAMES = {
     "model_files.model_file": ("load_analysis",),

@@ -132,8 +132,8 @@ class Basis:
             written = [*map(_number, positional), *(f"{key}={_number(value)}" for key, value in options.items())]
         else:
             self._check_knots(name, state["knots"], values)
-            written = [f"knots=[{', '.join(map(_number, state['knots']))}]"] if len(state["knots"]) else []
-            written += [f"boundary_knots=[{', '.join(map(_number, state['boundary']))}]"] if name == "ns" else []
+            written = [f"knots=[{', '.join(map(_knot, state['knots']))}]"] if len(state["knots"]) else []
+            written += [f"boundary_knots=[{', '.join(map(_knot, state['boundary']))}]"] if name == "ns" else []
         against = self.references[dose]
         whole = f"{name}({', '.join([dose, *written])})"
         if not isinstance(against, str):
@@ -146,14 +146,19 @@ class Basis:
         low, high = values.min(), values.max()
         if len(knots) and not (low <= min(knots) and max(knots) <= high):
             raise DataError(
-                f"{self.argument}: {name}() has knots {listing(map(_number, knots))}, not all within the doses, "
-                f"{_number(low)} to {_number(high)}"
+                f"{self.argument}: {name}() has knots {listing(map(_knot, knots))}, not all within the doses, "
+                f"{_knot(low)} to {_knot(high)}"
             )
 
 
 def _number(value: float) -> str:
     """As people write it, to full precision."""
     return repr(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _knot(value: float) -> str:
+    """To seven digits, which is where curves stop to differ, and labels of coefficients begin to be read."""
+    return f"{value:.7g}"
 
 
 class _Renamed(ast.NodeTransformer):

@@ -317,7 +317,7 @@ def bends(spec: Spec) -> FloatArray:
             f"no curve of the basis {spec.analysis['basis']} is a straight line, which it therefore cannot be tested "
             "against\n  compare the two models: bm.compare({'curve': tree, 'line': other})"
         )
-    return np.asarray(right[:rank] / size)
+    return np.asarray(right[:rank] * size)
 
 
 def _of_dose(spec: Spec) -> set[str]:

@@ -15,7 +15,7 @@ from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_choice, listing, shown
 from bayesmeta.effects.printed import from_interval
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.io.columns import column, find_column, is_boolean, label, rows, rows_by_group
+from bayesmeta.io.columns import column, find_column, finite, label, rows, rows_by_group
 from bayesmeta.measures import measure as measure_named
 from bayesmeta.within.dose_response import DESIGNS, greenland_longnecker, hamling
 
@@ -155,8 +155,8 @@ def _references(
 
 def _marked(frame: pd.DataFrame, name: str) -> BoolArray:
     values = find_column(frame, name, "reference")
-    numbers = np.full(len(frame), np.nan) if values.isna().any() else column(frame, name, "reference")
-    if not (is_boolean(values) or np.isin(numbers, (0, 1)).all()):
+    numbers = np.full(len(frame), np.nan) if values.isna().any() else finite(frame, name, booleans=True)
+    if not np.isin(numbers, (0, 1)).all():
         raise DataError(f"reference: column '{name}' must hold true and false, or 1 and 0, in every row")
     return np.asarray(numbers == 1)
 

@@ -11,6 +11,7 @@ from bayesmeta.plots.baujat import baujat as baujat
 from bayesmeta.plots.bubble import bubble as bubble
 from bayesmeta.plots.caterpillar import caterpillar as caterpillar
 from bayesmeta.plots.compare import compare as compare
+from bayesmeta.plots.dose_curves import dose_residuals as dose_residuals
 from bayesmeta.plots.dose_response import dose_response as dose_response
 from bayesmeta.plots.forest.figure import forest as forest
 from bayesmeta.plots.funnel import funnel as funnel
@@ -37,6 +38,7 @@ __all__ = [
     "caterpillar",
     "compare",
     "cumulative",
+    "dose_residuals",
     "dose_response",
     "forest",
     "funnel",
