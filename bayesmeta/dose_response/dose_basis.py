@@ -182,8 +182,11 @@ class _Renamed(ast.NodeTransformer):
 
 def _value(expression: str) -> float:
     """Of an expression of numbers and listed functions, which check_formula let pass."""
-    with np.errstate(all="ignore"):
-        value = float(eval(compile(expression, "basis", "eval"), {"__builtins__": {}}, dict(ELEMENTWISE)))
+    try:
+        with np.errstate(all="ignore"):
+            value = float(eval(compile(expression, "basis", "eval"), {"__builtins__": {}}, dict(ELEMENTWISE)))
+    except ArithmeticError:
+        value = np.nan
     if not np.isfinite(value):
         raise DataError(
             f"the basis has no value at the reference dose: {expression} is {value:g}\n"

@@ -378,11 +378,7 @@ def _from_counts(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntAr
             raise DataError(f"{asked.study} {label(name)} has the types {listing(sorted(set(design[[at, *others]])))}")
         y[others] = np.log(A[others] / rest[others] * rest[at] / A[at])
         S[name] = np.diag(own[others]) + own[at]
-    return DoseTable(studies, y, S, "crude", _measure(frame, asked), (*notes, _crude(asked)))
-
-
-def _crude(asked: Asked) -> str:
-    return f"effects are crude log ratios of '{asked.cases}', adjusted for nothing"
+    return DoseTable(studies, y, S, "crude", _measure(frame, asked), notes)
 
 
 def _from_means(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArray]) -> DoseTable:

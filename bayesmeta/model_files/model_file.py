@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from bayesmeta import datasets, structures, within
+from bayesmeta import datasets, dose_response, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type
 from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
@@ -54,7 +54,7 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
 }
 
 # what makes a whole specification from counts or contrasts, by the key of its table of arguments in a model
-ANALYSES: dict[str, Callable[..., Spec]] = {}
+ANALYSES: dict[str, Callable[..., Spec]] = {"dose_response": dose_response.specify}
 
 
 @dataclass(frozen=True, eq=False)

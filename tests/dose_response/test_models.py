@@ -172,7 +172,7 @@ def test_several_exposures():
     data = data.assign(tea=np.random.default_rng(1).uniform(0, 3, len(data)).round(2), ref=~data.study.duplicated())
     spec = dose_response.specify(data, dose=["dose", "tea"], basis="dose + tea + I(dose * tea)", reference="ref", **COUNTS)
     x0 = data[data.ref].set_index("study")
-    rows = data[~data.ref].join(x0[["dose", "tea"]], on="study", rsuffix="0")
+    rows = data[~data.ref].merge(x0[["dose", "tea"]], left_on="study", right_index=True, suffixes=("", "0"))
     np.testing.assert_allclose(spec.X[:, 2], rows.dose * rows.tea - rows.dose0 * rows.tea0, atol=1e-12)
     tree = bm.fit(spec, "fixed")
     beta = tree["estimate"]["beta"].to_numpy()
