@@ -86,7 +86,18 @@ if TYPE_CHECKING:
     from bayesmeta.tree.files import save as save
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
-_MODULES = ("datasets", "dose_response", "effects", "estimation", "measures", "plots", "priors", "small_study", "structures", "within")
+_MODULES = (
+    "datasets",
+    "dose_response",
+    "effects",
+    "estimation",
+    "measures",
+    "plots",
+    "priors",
+    "small_study",
+    "structures",
+    "within",
+)
 _INSIDE = {"small_study": "inference.small_study"}  # public modules that lie in a ring
 _NAMES = {
     "model_files.model_file": ("load_analysis",),

@@ -43,7 +43,7 @@ def dose_spec(tree: xr.DataTree, call: str) -> Spec:
 def curve(
     tree: xr.DataTree,
     at: Any = None,
-    reference: float | Mapping[str, float] | None = None,  # noqa: A002
+    reference: float | Mapping[str, float] | None = None,
     *,
     others: Mapping[str, Any] | None = None,
     interval: Literal["confidence", "prediction"] = "confidence",
@@ -146,6 +146,8 @@ def reference_doses(spec: Spec, asked: Any) -> dict[str, float]:
     if asked is None:
         return lowest
     if isinstance(asked, Mapping):
+        if not check_mapping(asked, "reference", "doses and their references"):
+            raise SpecError(f"reference is empty; name a dose, {{'{next(iter(known))}': ...}}, or leave it out")
         for name in asked:
             check_name(name, known, "reference: no dose", "doses")
         return {dose: check_number(asked.get(dose, lowest[dose]), f"reference of {dose}") for dose in known}
@@ -303,10 +305,7 @@ def bends(spec: Spec) -> FloatArray:
     x = np.linspace(*low_high[dose], POINTS)
     B = designs(spec, {dose: x}, against, None, False)[0]
     size = np.linalg.norm(B, axis=0)
-    if not spec.analysis["center"]:
-        line = np.column_stack([np.ones(POINTS), x])
-    else:
-        line = (x - against[dose])[:, None]
+    line = np.column_stack([np.ones(POINTS), x]) if not spec.analysis["center"] else (x - against[dose])[:, None]
     bent = B / size - line @ np.linalg.lstsq(line, B / size)[0]
     _, singular, right = np.linalg.svd(bent, full_matrices=False)
     rank = int((singular > SAME).sum())
@@ -322,5 +321,3 @@ def bends(spec: Spec) -> FloatArray:
 
 def _of_dose(spec: Spec) -> set[str]:
     return {*spec.analysis["doses"], *(name for name in spec.analysis["references"].values() if isinstance(name, str))}
-
-

@@ -90,7 +90,13 @@ def dose_rows(
         frame = pd.DataFrame(record["rows"])
         X = columns_of(" + ".join(record["terms"]), frame.drop(columns=[record["study"], record["outcome"]]))[0]
         matrices = {name: np.array(matrix) for name, matrix in record["S"].items()}
-        return frame[record["study"]].to_numpy(), frame[record["doses"]], frame[record["outcome"]].to_numpy(), X, matrices
+        return (
+            frame[record["study"]].to_numpy(),
+            frame[record["doses"]],
+            frame[record["outcome"]].to_numpy(),
+            X,
+            matrices,
+        )
     S = np.zeros((len(spec.y), len(spec.y)))
     S[spec.S.row, spec.S.col] = S[spec.S.col, spec.S.row] = spec.S.value
     frame = spec.data.iloc[spec.row]

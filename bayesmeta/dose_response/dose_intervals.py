@@ -21,7 +21,9 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any) -> tuple[pd.Data
     if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
         raise SpecError(f"bounds is {shown(bounds)}; it must be two columns, the lower and the upper limit of the dose")
     if dose in frame.columns:
-        raise SpecError(f"bounds are given, and the data have a column '{dose}'\n  name the new column, dose=, otherwise")
+        raise SpecError(
+            f"bounds are given, and the data have a column '{dose}'\n  name the new column, dose=, otherwise"
+        )
     low, high = (column(frame, name, "bounds") for name in bounds)
     no_end = ~(np.isfinite(low) | np.isfinite(high))
     if no_end.any():

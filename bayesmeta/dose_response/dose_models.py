@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean, check_names, listing, shown
+from bayesmeta._validation import check_boolean, check_integer, check_names, listing, shown
 from bayesmeta.dose_response.dose_basis import Basis, columns_of
 from bayesmeta.dose_response.dose_intervals import with_midpoints
 from bayesmeta.dose_response.dose_table import Asked, DoseTable, read_table
@@ -172,17 +172,14 @@ class _Model:
 
 
 def _check_stages(stages: Any, random: Any) -> None:
-    if isinstance(stages, bool) or stages not in (1, 2):
-        raise SpecError(f"stages is {shown(stages)}; it must be 1 or 2")
+    check_integer(stages, "stages", 1, 2)
     if random is True:
         raise SpecError("random is True; give a basis of dose as text, False for none, or leave it out")
     if stages == 2 and random is not None:
         raise SpecError("random is of one stage: in two all coefficients vary between studies\n  bm.fit(spec, 'fixed')")
 
 
-def _with_doses(
-    frame: pd.DataFrame, dose: Any, bounds: Any
-) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:
+def _with_doses(frame: pd.DataFrame, dose: Any, bounds: Any) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:
     """The doses by names that formulas can have, and what was assumed of open categories."""
     names = [dose] if isinstance(dose, str) else check_names(dose, "dose")
     notes: tuple[str, ...] = ()
@@ -352,5 +349,3 @@ def _of_study(made: _Model) -> tuple[FloatArray, list[str]]:
 def _columns(record: Mapping[str, Any]) -> list[str]:
     """The columns that hold references, where studies differ."""
     return [name for name in record["references"].values() if isinstance(name, str)]
-
-

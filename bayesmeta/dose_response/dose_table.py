@@ -16,6 +16,7 @@ from bayesmeta._validation import check_choice, listing, shown
 from bayesmeta.effects.printed import from_interval
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import column, find_column, finite, label, rows, rows_by_group
+from bayesmeta.measures import check_measure
 from bayesmeta.measures import measure as measure_named
 from bayesmeta.within.dose_response import DESIGNS, greenland_longnecker, hamling
 
@@ -76,20 +77,46 @@ class DoseTable(NamedTuple):
 
 def read_table(frame: pd.DataFrame, asked: Asked, S: Mapping[Any, Any] | None) -> DoseTable:
     """The table with every check of its content; errors name the study and the row."""
+    _check_combination(asked, S)
     by_study = _whole_studies(frame, asked.study)
     for dose in asked.doses:
         _check_doses(frame, dose)
     if asked.y is not None:
         return _reported(frame, asked, by_study, S)
-    if S is not None:
-        raise SpecError("S is given without y, the effects whose covariance it is")
-    if asked.se is not None or asked.interval is not None:
-        raise SpecError("se and interval are errors of y, which is not given\n  name the column of the effects: y=")
-    if any(name is not None for name in asked.means):
-        return _from_means(frame, asked, by_study)
-    if asked.cases is None:
-        raise SpecError("neither effects (y=) nor counts (cases=) nor means (mean=, sd=, n=) are given")
-    return _from_counts(frame, asked, by_study)
+    return (
+        _from_means(frame, asked, by_study)
+        if asked.means != (None, None, None)
+        else _from_counts(frame, asked, by_study)
+    )
+
+
+def _check_combination(asked: Asked, S: Any) -> None:
+    """That columns are names, and nothing is given that would not be used."""
+    for what in ("study", "cases", "total", "person_years", "y", "se", "reference"):
+        name = getattr(asked, what)
+        if name is not None and not isinstance(name, str):
+            raise SpecError(f"{what} is {shown(name)}; it must be the name of a column")
+    counts = [name for name in (asked.cases, asked.total, asked.person_years) if name is not None]
+    means = [name for name in asked.means if name is not None]
+    check_measure(asked.measure)
+    if asked.y is None:
+        if S is not None:
+            raise SpecError("S is given without y, the effects whose covariance it is")
+        if asked.se is not None or asked.interval is not None or asked.scale != "model":
+            raise SpecError("se, interval and scale are of y, which is not given\n  name the column of the effects: y=")
+        if means and counts:
+            raise SpecError("cases (with total or person_years) and means (mean, sd, n) are given: name one of them")
+        if not means and asked.cases is None:
+            raise SpecError("neither effects (y=) nor counts (cases=) nor means (mean=, sd=, n=) are given")
+        return
+    if means:
+        raise SpecError(
+            f"means ({listing(map(shown, means))}) have no use beside reported effects: leave them or y out"
+        )
+    if S is not None and (counts or asked.covariance is not None):
+        raise SpecError("S is given, for which counts and covariance have no use: leave S or these out")
+    if asked.cases is None and counts:
+        raise SpecError(f"{shown(counts[0])} is given without the number of cases: cases=")
 
 
 def _whole_studies(frame: pd.DataFrame, study: str) -> Mapping[Any, IntArray]:
@@ -252,7 +279,11 @@ def _effects(
     effects, variances = np.zeros(len(frame)), np.full(len(frame), np.nan)
     if asked.interval is not None:
         read = from_interval(
-            frame[others], asked.y, _pair(asked.interval, "interval"), measure=measure, scale=asked.scale,  # type: ignore[arg-type]
+            frame[others],
+            asked.y,
+            _pair(asked.interval, "interval"),
+            measure=measure,
+            scale=asked.scale,  # type: ignore[arg-type]
             names=("(y)", V),
         )
         effects[others], variances[others] = read["(y)"], read[V]
@@ -327,8 +358,8 @@ def _types(frame: pd.DataFrame, asked: Asked) -> "pd.Series[Any]":
 
 def _measure(frame: pd.DataFrame, asked: Asked) -> str:
     """The measure of the effects: as named, else by the types, and of several ratios the log relative risk."""
-    if asked.measure is not None:
-        return measure_named(asked.measure).name
+    if (named := check_measure(asked.measure)) is not None:
+        return named
     if asked.type is None and asked.person_years is None:
         if asked.scale == "response" or asked.interval is not None:
             return "logrr"
@@ -383,8 +414,8 @@ def _from_counts(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntAr
 
 def _from_means(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArray]) -> DoseTable:
     """Differences of means, or of standardised means, from the reference, which all share."""
-    if asked.covariance is not None or asked.cases is not None:
-        raise SpecError("differences of means have the covariances of their arms: leave covariance and cases out")
+    if asked.covariance is not None:
+        raise SpecError("differences of means have the covariances of their arms: leave covariance out")
     if None in asked.means:
         raise SpecError("differences of means need mean=, sd= and n=, all three")
     kinds = set(_types(frame, asked))
@@ -402,7 +433,7 @@ def _from_means(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArr
     for name, at, others in studies.each():
         make = _raw_differences if kind == "md" else _standardised_differences
         y[others], S[name] = make(mean, sd, n, at, others, f"{asked.study} {label(name)}")
-    return DoseTable(studies, y, S, "arms", MEASURES[kind] if asked.measure is None else asked.measure, notes)
+    return DoseTable(studies, y, S, "arms", check_measure(asked.measure) or MEASURES[kind], notes)
 
 
 def _raw_differences(

@@ -54,7 +54,9 @@ def draw_dose_curves(
     handles = [(label, draw_curve(panel, each, reading, i, label)) for i, (label, each) in enumerate(curves.items())]
     notes = [words.interval_note(by_name.values(), prob), _held(first, name, at)]
     if studies:
-        handles.append(("studies", _draw_studies(panel, next(iter(by_name.values())), first, name, against, at, reading)))
+        handles.append(
+            ("studies", _draw_studies(panel, next(iter(by_name.values())), first, name, against, at, reading))
+        )
         notes.append(_note_on_studies(first, name, against))
     style.effect_axis(panel, reading, "y")
     mark_no_effect(panel, next(iter(by_name.values())), reading)
@@ -97,7 +99,9 @@ def _estimates(
 
 def _held(spec: Spec, dose: str, at: Mapping[str, Any] | None) -> str:
     other = {name: value for name, value in reference_doses(spec, None).items() if name != dose} | dict(at or {})
-    return "; ".join(f"{name} = {value:g}" if np.isreal(value) else f"{name} = {value}" for name, value in other.items())
+    return "; ".join(
+        f"{name} = {value:g}" if np.isreal(value) else f"{name} = {value}" for name, value in other.items()
+    )
 
 
 def _draw_studies(

@@ -16,6 +16,7 @@ from bayesmeta.report.sections.asymmetry_section import asymmetry
 from bayesmeta.report.sections.chain_plots import of_chains
 from bayesmeta.report.sections.data import data_table
 from bayesmeta.report.sections.diagnostics import diagnostics
+from bayesmeta.report.sections.dose_section import dose_section
 from bayesmeta.report.sections.left_out_rows import diagnostics_of, influence_section
 from bayesmeta.report.sections.manuscript import manuscript
 from bayesmeta.report.sections.model import equations, facts, levels, of_tree
@@ -96,6 +97,7 @@ def chapter_sections(
     influence = influence_section(trees, influential, short)
     return (
         Section("Estimates", results.estimates(trees, prob)),
+        *dose_section(trees, prob),
         Section("Heterogeneity", results.heterogeneity(trees, prob)),
         *([Section("Pictures", _drawn(open_))] if open_ else []),
         *([Section("Sensitivity to priors", _sensitivity(chapter))] if chapter.priors is not None else []),

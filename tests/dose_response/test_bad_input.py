@@ -63,7 +63,7 @@ def test_cases_above_totals_and_totals_no_table_has(data):
     with pytest.raises(bm.DataError, match="as many cases as subjects, or more, in row 8"):
         dose_response.specify(put(data, 8, n=50), **PERSONS)
     nearly_all = data.assign(n=lambda d: d.cases * 1.01)
-    with pytest.raises(bm.DataError, match="id [a-z]+: no table of counts"):
+    with pytest.raises(bm.DataError, match=r"id [a-z]+: no table of counts"):
         dose_response.specify(nearly_all, covariance="hamling", **(PERSONS | {"type": "ci"}))
 
 
@@ -72,15 +72,19 @@ ARGUMENTS = {
     "type of no persons": ({"type": "cc"}, "type 'cc' has subjects, not person-time"),
     "study": ({"study": "ids"}, "study: the data have no column 'ids'; did you mean 'id'"),
     "dose": ({"dose": "doses"}, "no column 'doses'"),
-    "stages": ({"stages": 3}, "stages is 3; it must be 1 or 2"),
+    "stages": ({"stages": 3}, "stages"),
     "covariance": ({"covariance": "gl"}, "covariance"),
     "random in two stages": ({"stages": 2, "random": "dose"}, "random is of one stage"),
     "no errors": ({"se": None}, "give the errors of y"),
     "both errors": ({"interval": ("a", "b")}, "give the errors of y"),
-    "no counts": ({"cases": None}, "covariances need counts"),
+    "no counts": ({"cases": None, "person_years": None}, "covariances need counts"),
+    "half the counts": ({"cases": None}, "'peryears' is given without the number of cases"),
+    "means beside effects": ({"mean": "dose"}, "have no use beside reported effects"),
+    "scale of nothing": ({"y": None, "se": None, "scale": "response"}, "se, interval and scale are of y"),
+    "S beside counts": ({"S": {"atm": np.eye(5)}}, "counts and covariance have no use"),
     "no total": ({"person_years": None, "type": "ir"}, "cases are given without total"),
     "nothing": ({"y": None, "se": None, "cases": None}, "neither effects"),
-    "S of one study": ({"S": {"atm": np.eye(5)}}, "S of id hpm has shape"),
+    "S of one study": ({"S": {"atm": np.eye(5)}, "cases": None, "person_years": None}, "S of id hpm has shape"),
     "scale": ({"scale": "log"}, "scale"),
     "center": ({"center": "no"}, "center"),
     "bounds": ({"bounds": "dose"}, "bounds is 'dose'; it must be two columns"),

@@ -28,7 +28,11 @@ def data_of(known: dict) -> pd.DataFrame:
 def their_S(known: dict, method: str) -> dict:
     """The covariances that dosresmeta worked with, by study."""
     return dict(
-        zip(dict.fromkeys(known["data"]["study"]), known["expected"][f"{method} linear reml 2stage"]["within"], strict=True)
+        zip(
+            dict.fromkeys(known["data"]["study"]),
+            known["expected"][f"{method} linear reml 2stage"]["within"],
+            strict=True,
+        )
     )
 
 
@@ -42,7 +46,15 @@ def specified(known: dict, key: str, psi="unstr") -> bm.Spec:
     within, basis, _, stages = asked(key, known)
     data = data_of(known)
     return dose_response.specify(
-        data, study="study", y="y", se="se", S=their_S(known, within), basis=basis, stages=stages, psi=psi, measure="logrr"
+        data,
+        study="study",
+        y="y",
+        se="se",
+        S=their_S(known, within),
+        basis=basis,
+        stages=stages,
+        psi=psi,
+        measure="logrr",
     )
 
 

@@ -25,7 +25,9 @@ def cohorts(seed: int, n: int = 6, zero: bool = False) -> pd.DataFrame:
             dose = np.append(0.0, dose)
         rate = 0.01 * np.exp(0.05 * dose - 0.004 * dose**2 + rng.normal(scale=0.05) * dose)
         years = rng.uniform(2e3, 2e4, len(dose)).round()
-        parts.append(pd.DataFrame({"study": study, "dose": dose, "years": years, "cases": rng.poisson(rate * years) + 1}))
+        parts.append(
+            pd.DataFrame({"study": study, "dose": dose, "years": years, "cases": rng.poisson(rate * years) + 1})
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -170,7 +172,9 @@ def test_a_curve_that_depends_on_a_column():
 def test_several_exposures():
     data = cohorts(7)
     data = data.assign(tea=np.random.default_rng(1).uniform(0, 3, len(data)).round(2), ref=~data.study.duplicated())
-    spec = dose_response.specify(data, dose=["dose", "tea"], basis="dose + tea + I(dose * tea)", reference="ref", **COUNTS)
+    spec = dose_response.specify(
+        data, dose=["dose", "tea"], basis="dose + tea + I(dose * tea)", reference="ref", **COUNTS
+    )
     x0 = data[data.ref].set_index("study")
     rows = data[~data.ref].merge(x0[["dose", "tea"]], left_on="study", right_index=True, suffixes=("", "0"))
     np.testing.assert_allclose(spec.X[:, 2], rows.dose * rows.tea - rows.dose0 * rows.tea0, atol=1e-12)
@@ -232,7 +236,8 @@ def test_posteriors_agree_with_the_likelihood_and_between_stages():
     one, two = (at(tree, 1.0, 5.0, 9.0) for tree in trees)
     np.testing.assert_allclose(one, two, atol=0.02)
     wide = at(trees[0], 9.0, interval="prediction")[:, 0]
-    assert wide[1] < one[1, 2] and wide[2] > one[2, 2]
+    assert wide[1] < one[1, 2]
+    assert wide[2] > one[2, 2]
 
 
 def test_results_keep_what_questions_need_through_files(tmp_path):

@@ -81,6 +81,11 @@ def is_a_posterior(value: object) -> bool:
     return isinstance(value, xr.DataTree) and is_posterior(value)
 
 
+def is_a_dose_response(value: object) -> bool:
+    """Whether this is a results tree of a model of `bm.dose_response`."""
+    return isinstance(value, xr.DataTree) and '"dose_response"' in value.attrs.get("analysis", "")
+
+
 def is_long(value: object) -> bool:
     """A path so long that its error is long, too."""
     return isinstance(value, str) and len(value) > 4096
@@ -95,6 +100,14 @@ def are_finite(values: object) -> bool:
     """Of values to compare: at least one, and none missing."""
     listed = list(values) if isinstance(values, list | tuple | np.ndarray | pd.Series) else [values]
     return bool(listed) and all(is_number(each) for each in listed)
+
+
+def are_doses(values: object) -> bool:
+    """One number, or several in a row."""
+    if isinstance(values, np.ndarray | pd.Series | xr.DataArray):
+        values = np.asarray(values).tolist()
+    listed = list(values) if isinstance(values, list | tuple | range) else [values]
+    return bool(listed) and all(map(is_number, listed))
 
 
 def are_columns(value: object) -> bool:
@@ -224,6 +237,16 @@ _DOSE_CALL = Call(
     },
     _DOSES,
 )
+_OF_DOSES = Kind(is_a_dose_response, ("T", "POST", "SPEC", "AL"))
+_CURVE_TREE = {"tree": "DR"}
+_COHORTS = {
+    "data": "AL",
+    "study": "'id'",
+    "cases": "'cases'",
+    "person_years": "'peryears'",
+    "y": "'logrr'",
+    "se": "'se'",
+}
 _MATRIX = Call({"matrix": "[[1.0]]"}, {"matrix": numbers((1, 1), (2, 2), (0, 0), (0,))}, ("matrix",))
 _ARMS = {"data": "E", "group": "'t'"}
 _TIMES = Call(
@@ -911,6 +934,56 @@ CALLS: dict[str, Call] = {
             "studies": BOOLEAN,
         },
     ),
+    "plots.dose_residuals": Call(_CURVE_TREE, {"tree": _OF_DOSES, "ax": AXES, "dose": optional(words("dose"))}),
+    "dose_response.specify": Call(
+        _COHORTS,
+        {
+            "data": Kind(
+                lambda value: isinstance(value, pd.DataFrame) and "peryears" in value, ("D", "T", "AL.head(1)")
+            ),
+            "study": Kind(lambda value: False, ("'zz'", "['id']", "'dose'", "'logrr'")),
+            "dose": Kind(lambda value: False, ("'zz'", "'type'", "['dose', 'dose']", "['zz']", "[]")),
+            "cases": Kind(lambda value: False, ("'zz'", "['cases']", "'type'", "'logrr'")),
+            "total": Kind(lambda value: value is None, ("'zz'", "['cases']", "'logrr'", "'type'")),
+            "person_years": Kind(lambda value: False, ("'zz'", "'logrr'", "'type'")),
+            "mean": Kind(lambda value: value is None, ("'logrr'", "['logrr']")),
+            "y": Kind(lambda value: value is None, ("'zz'", "'se'", "'type'", "['logrr']")),
+            "se": Kind(lambda value: False, ("'zz'", "'logrr'", "'type'", "['se']")),
+            "interval": Kind(lambda value: value is None, ("('se', 'zz')", "'se'", "('se',)", "('se', 'se')")),
+            "scale": words("model"),
+            "type": optional(words("type", "ir")),
+            "basis": Kind(optional(words("dose")).admits, ("'1'", "'dose * id'", "'zz'", "'~ dose'")),
+            "random": Kind(
+                lambda value: value is False or optional(words("dose")).admits(value), ("'1'", "'id'", "'1 + dose'")
+            ),
+            "stages": Kind(lambda value: is_number(value) and value in (1, 2), ("'two'", "[1]", "2.5")),
+            "covariance": optional(words("greenland-longnecker", "hamling", "independent")),
+            "S": Kind(lambda value: value is None, ("np.eye(5)", "{'atm': np.eye(5)}", "{'zz': 1}", "'se'")),
+            "reference": Kind(lambda value: value is None, ("'zz'", "'dose'", "'type'", "['dose']")),
+            "bounds": Kind(lambda value: value is None, ("('se', 'zz')", "'se'", "('se',)", "('cases', 'dose')")),
+            "center": BOOLEAN,
+            "psi": STRUCTURES,
+            "measure": MEASURES,
+        },
+    ),
+    "dose_response.curve": Call(
+        {**_CURVE_TREE, "at": "[10.0, 20.0]"},
+        {
+            "tree": _OF_DOSES,
+            "at": Kind(
+                lambda value: value is None or are_doses(value),
+                ("{'zz': [1]}", "['a']", "[[1]]", "'dose'"),
+            ),
+            "reference": optional(real()),
+            "others": Kind(lambda value: value is None or is_empty(value), ("{'dose': 1}", "{'zz': 1}", "[1]")),
+            "interval": words("confidence", "prediction"),
+            "prob": PROBABILITY,
+            "scale": optional(words("model", "response")),
+            **_TESTED,
+        },
+    ),
+    "dose_response.nonlinearity": Call(_CURVE_TREE, {"tree": _OF_DOSES, **_TESTED}),
+    "dose_response.goodness_of_fit": Call(_CURVE_TREE, {"tree": _OF_DOSES}),
     "plots.longitudinal": Call(
         {"trees": "T", "time": "'x'"},
         {

@@ -59,7 +59,12 @@ def world() -> dict[str, Any]:
         "Path": Path,
         "D": D,
         "E": counts,
-        "AL": bm.datasets.load("alcohol"),
+        "AL": (cohorts := bm.datasets.load("alcohol")),
+        "DR": bm.fit(
+            bm.dose_response.specify(
+                cohorts, study="id", cases="cases", person_years="peryears", y="logrr", se="se", basis="rcs(dose, 3)"
+            )
+        ),
         "Y": y,
         "S": np.full((3, N, 1, 1), 0.2),
         "SPEC": spec,
