@@ -52,7 +52,7 @@ class Basis:
     def _term(self, term: str) -> str:
         if term == "1":
             raise SpecError(
-                f"{self.argument} has an intercept: at its reference dose the effect of every study is 0\n  leave '1' out"
+                f"{self.argument} has an intercept: at its reference dose every study has effect 0\n  leave '1' out"
             )
         if len(split(term, "-")) > 1:
             raise SpecError(f"{self.argument}: '-' in {shown(term)}; write the terms that are wanted, with '+'")
@@ -120,8 +120,8 @@ class Basis:
             raise SpecError(f"{self.argument}: the arguments of {ast.unparse(call)} must be numbers") from None
         if name == "ns" and (options.get("intercept") or len(positional) > 3):
             raise SpecError(
-                f"{self.argument}: {ast.unparse(call)} contains the constant: at its reference dose the effect of every "
-                "study is 0\n  leave intercept out"
+                f"{self.argument}: {ast.unparse(call)} contains the constant: at its reference dose the effect "
+                "of every study is 0\n  leave intercept out"
             )
         if self.references is None:
             return ast.unparse(call)

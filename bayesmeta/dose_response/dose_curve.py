@@ -78,10 +78,10 @@ def curve(
     Returns
     -------
     Dataset
-        Over `row`, with the doses as coordinates, `mean`, `lower`, `upper`, and on the scale of the model `se`. Intervals
-        are pointwise. The attributes have the `reference` and what `vcov` and `df` were used. Of a posterior, mean and
-        quantiles of its draws; of a straight line in one stage, whose effects are multiples of the slope, the exact ones
-        where the tree has them. A `Dataset` goes into `bm.table`, which is the table of a paper.
+        Over `row`, with the doses as coordinates, `mean`, `lower`, `upper`, and on the scale of the model `se`.
+        Intervals are pointwise. The attributes have the `reference` and what `vcov` and `df` were used. Of a posterior,
+        mean and quantiles of its draws; of one coefficient, as a straight line has, those of its exact distribution
+        where the tree has that. A `Dataset` goes into `bm.table`, which is the table of a paper.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def curve(
 
     References
     ----------
-    Orsini et al. (2012), Am. J. Epidemiol. 175:66-73, equation 5.
+    Orsini et al. (2012), Am. J. Epidemiol. 175:66-73.
 
     Examples
     --------

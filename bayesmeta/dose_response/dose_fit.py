@@ -1,4 +1,4 @@
-"""How well a curve describes what the studies report: deviance, coefficient of determination, decorrelated residuals."""
+"""How well a curve describes what studies report: deviance, coefficient of determination, decorrelated residuals."""
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ def goodness_of_fit(tree: xr.DataTree) -> xr.Dataset:
 
     References
     ----------
-    Discacciati, Crippa and Orsini (2017), Res. Synth. Methods 8:149-160, equations 6 to 9.
+    Discacciati, Crippa and Orsini (2017), Res. Synth. Methods 8:149-160.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def goodness_of_fit(tree: xr.DataTree) -> xr.Dataset:
 def dose_rows(
     spec: Spec,
 ) -> tuple[FloatArray, pd.DataFrame, FloatArray, FloatArray, dict[str, FloatArray]]:
-    """Studies (labels), doses, effects, the basis and S by study, of all rows without the references; of both stages."""
+    """Studies (labels), doses, effects, the basis and S by study, of all rows without references; in both stages."""
     record = spec.analysis
     if record["stages"] == 2:
         frame = pd.DataFrame(record["rows"])

@@ -43,7 +43,7 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any) -> tuple[pd.Data
         notes.append(f"'{bounds[0]}' is open in {rows(frame, open_below)}: taken as 0")
     if open_above.any():
         notes.append(
-            f"'{bounds[1]}' is open in {rows(frame, open_above)}: the category is taken to be as wide as its neighbour, "
-            "or its dose as 1.2 times the lower limit where there is none"
+            f"'{bounds[1]}' is open in {rows(frame, open_above)}: as wide as its neighbour, or, where there "
+            "is none, its dose as 1.2 times the lower limit"
         )
     return frame.assign(**{dose: middle}), tuple(notes)

@@ -21,6 +21,14 @@ from bayesmeta.model.specify import specify as specify_model
 from bayesmeta.structures.base import Structure
 
 KIND = "dose_response"
+ASSUMED = {
+    "greenland-longnecker": "covariances of the effects of one {} are those of counts after Greenland and Longnecker",
+    "hamling": "covariances of the effects of one {} are those of counts after Hamling and colleagues",
+    "independent": "effects of one {} were taken as independent, though they share their reference",
+    "crude": "",
+    "arms": "",
+    "given": "",
+}  # what is assumed of S, in words
 
 
 def specify(
@@ -50,7 +58,7 @@ def specify(
     psi: StructureName | str | Structure = "unstr",
     measure: str | None = None,
 ) -> Spec:
-    """A dose-response model of studies that report effects, counts or means by dose; what `bm.fit` and `bm.sample` take.
+    """A dose-response model of effects, counts or means by dose in several studies; for `bm.fit` and `bm.sample`.
 
     The effects of a study are against its reference dose x0, so their mean at dose x is (b(x) - b(x0)) beta with the
     columns b of the basis; there is no intercept. The coefficients vary between studies.
@@ -123,8 +131,7 @@ def specify(
     Warns
     -----
     AssumptionWarning
-        When rows are sorted by dose, a study has a dose twice, limits are open, references are chosen, or effects that
-        share a reference are taken as independent.
+        When rows are sorted by dose, a study has a dose twice, limits are open, or references are chosen.
 
     References
     ----------
@@ -147,7 +154,8 @@ def specify(
     frame = as_frame(data, "data")
     frame, doses, notes = _with_doses(frame, dose, bounds)
     asked = Asked(
-        study, doses, cases, total, person_years, (mean, sd, n), y, se, interval, scale, type, reference, covariance, measure
+        study, doses, cases, total, person_years, (mean, sd, n), y, se, interval, scale, type, reference, covariance,
+        measure,
     )  # fmt: skip
     read = read_table(frame, asked, S)
     made = _made(read, asked, notes, center, basis, random)
@@ -293,7 +301,17 @@ def _one_stage(made: _Model, psi: Any, none: bool) -> Spec:
         measure=made.measure,
         labels=_labels(made),
     )
-    return replace(spec, analysis=made.record | {"stages": 1}, notes=(*made.notes, *spec.notes))
+    return _with_record(spec, made, {"stages": 1})
+
+
+def _with_record(spec: Spec, made: _Model, more: dict[str, Any]) -> Spec:
+    words = ASSUMED[made.record["covariance"]].format(made.study)
+    return replace(
+        spec,
+        analysis=made.record | more,
+        notes=(*made.notes, *spec.notes),
+        S_assumed={"words": words} if words else {},
+    )
 
 
 def _labels(made: _Model) -> list[str] | None:
@@ -329,8 +347,7 @@ def _two_stages(made: _Model, psi: Any) -> Spec:
     doses = made.rows[[made.study, *made.record["doses"], *_columns(made.record), made.outcome]]
     kept = {name: doses[name].map(label).tolist() if name == made.study else doses[name].tolist() for name in doses}
     matrices = {label(name): matrix.tolist() for name, matrix in made.S.items()}
-    record = made.record | {"stages": 2, "rows": kept, "S": matrices}
-    return replace(spec, analysis=record, notes=(*made.notes, *spec.notes))
+    return _with_record(spec, made, {"stages": 2, "rows": kept, "S": matrices})
 
 
 def _of_study(made: _Model) -> tuple[FloatArray, list[str]]:

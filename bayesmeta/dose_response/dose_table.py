@@ -216,11 +216,11 @@ def _reported(
         return DoseTable(studies, y, _given(studies, S), "given", measure, notes)
     kind = _covariance(asked)
     if kind == "independent":
-        notes = (*notes, f"effects of one {asked.study} are taken as independent, though they share their reference")
         matrices = {name: np.diag(v[others]) for name, _, others in studies.each()}
         return DoseTable(studies, y, matrices, kind, measure, notes)
     n, of_type = _counts(frame, asked)
-    work = frame.assign(**{asked.y: y, V: v, CASES: column(frame, asked.cases or "", "cases"), TOTAL: n, TYPE: of_type})
+    made: dict[str, Any] = {asked.y: y, V: v, TOTAL: n, TYPE: of_type, CASES: column(frame, asked.cases or "", "cases")}
+    work = frame.assign(**made)
     build: Callable[..., dict[Any, FloatArray]] = hamling if kind == "hamling" else greenland_longnecker
     S_made = build(work, asked.y, variance=V, cases=CASES, n=TOTAL, type=TYPE, group=asked.study)
     return DoseTable(studies, y, S_made, kind, measure, notes)
@@ -237,7 +237,7 @@ def _covariance(asked: Asked) -> str:
     if not counts:
         raise SpecError(
             "the effects of a study share their reference: their covariances need counts, or must be given\n"
-            "  give cases= with total= or person_years=; or S={study: matrix}; or covariance='independent' as they are not"
+            "  give cases= with total= or person_years=; or S={study: matrix}; or covariance='independent'"
         )
     return COVARIANCES[0]
 
@@ -446,7 +446,7 @@ def _raw_differences(
 def _standardised_differences(
     mean: FloatArray, sd: FloatArray, n: FloatArray, at: int, others: IntArray, name: str
 ) -> tuple[FloatArray, FloatArray]:
-    """By the SD pooled over all arms, less its bias; Gleser and Olkin (2009), equations 19.12 to 19.14."""
+    """By the SD pooled over all arms, less its bias, after Gleser and Olkin (2009)."""
     arms = np.array([at, *others])
     total, df = n[arms].sum(), n[arms].sum() - len(arms)
     if df < 2:

@@ -1,4 +1,4 @@
-"""Curves for formulas: natural and restricted cubic splines, knots remembered for new data, and fractional polynomials."""
+"""Curves for formulas: natural and restricted cubic splines, knots remembered, and fractional polynomials."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -274,7 +274,7 @@ def fp(x: Any, *powers: float, shift: float = 0.0, scale: float = 1.0, against: 
         base = (at + moved) / unit
         if (logs and (base <= 0).any()) or (not whole and (base < 0).any()):
             raise DataError(
-                f"fp(): the powers {listing(map(float, exponents))} need values {'above 0' if logs else 'of 0 or more'}, "
+                f"fp(): the powers {listing(map(float, exponents))} need values {'above 0' if logs else 'from 0'}, "
                 f"and {np.nanmin(at):g} is there\n  move them by shift=, a small dose, or take powers 1, 2, 3"
             )
         return _powers(base, exponents)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("forest", "funnel", "bubble", "caterpillar", "orchard", "structure"), "one"),
     **dict.fromkeys(("profile", "prior_posterior", "loo_pit", "cumulative", "leave_one_out"), "one"),
-    **dict.fromkeys(("influence", "baujat", "radial", "gosh", "qqnorm", "labbe"), "one"),
+    **dict.fromkeys(("influence", "baujat", "radial", "gosh", "qqnorm", "labbe", "dose_residuals"), "one"),
     **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
 }
 _OWN = ("kind", "models", "title", "method")
