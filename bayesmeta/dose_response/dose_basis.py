@@ -6,7 +6,8 @@ from the data are found once, over all doses, those of references included, and 
 """
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -125,8 +126,9 @@ class Basis:
             )
         if self.references is None:
             return ast.unparse(call)
-        values, state = pd.Series(self.doses[dose]), {}
-        basis = {"ns": ns, "rcs": rcs, "fp": fp}[name]
+        values = pd.Series(self.doses[dose])
+        state: dict[str, Any] = {}
+        basis: Callable[..., pd.DataFrame] = {"ns": ns, "rcs": rcs, "fp": fp}[name]  # type: ignore[assignment]
         basis(values, *positional, **options, **({} if name == "fp" else {"_state": state}))
         if name == "fp":
             written = [*map(_number, positional), *(f"{key}={_number(value)}" for key, value in options.items())]

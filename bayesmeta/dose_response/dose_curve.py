@@ -63,7 +63,7 @@ def curve(
         By default 21 doses over the range of the data, of the first exposure.
     reference : float or mapping, optional
         Dose at which there is no effect, any that the basis has a value at. By default that of the studies where they
-        share one, else the lowest of theirs.
+        share one, else the lowest of theirs; with `center=False` none is subtracted unless it is named.
     others : mapping, optional
         Values of the other columns of the basis, such as a region; required where it has any.
     interval : {"confidence", "prediction"}, default "confidence"
@@ -115,14 +115,22 @@ def curve(
     against = reference_doses(spec, reference)
     doses = _doses(spec, at, against)
     reading = reading_of(spec, scale)
-    L, Z = designs(spec, doses, against, others, interval == "prediction")
+    less_reference = bool(spec.analysis["center"]) or reference is not None
+    L, Z = designs(spec, doses, against, others, interval == "prediction", less_reference)
     statistics, how = _statistics(tree, spec, L, Z, prob, reading, vcov, df)
-    attrs = how | {"reference": _plain(against), "interval": interval, "prob": prob}
+    shown = _plain(against) if less_reference else "that of each study"
+    attrs = how | {"reference": shown, "interval": interval, "prob": prob}
     return xr.Dataset(
         {name: ("row", values) for name, values in statistics.items()},
         {"row": np.arange(len(L)), **{name: ("row", values) for name, values in doses.items()}},
         reading.attrs(attrs),
     )
+
+
+def dose_range(spec: Spec, dose: str) -> tuple[float, float]:
+    """Lowest and highest dose of the data, references included."""
+    low, high = spec.analysis["range"][dose]
+    return float(low), float(high)
 
 
 def _plain(against: Mapping[str, float]) -> Any:
@@ -159,7 +167,7 @@ def reference_doses(spec: Spec, asked: Any) -> dict[str, float]:
 def _doses(spec: Spec, at: Any, against: Mapping[str, float]) -> dict[str, FloatArray]:
     names = list(against)
     if at is None:
-        at = np.linspace(*spec.analysis["range"][names[0]], 21)
+        at = np.linspace(*dose_range(spec, names[0]), 21)
     if not isinstance(at, Mapping):
         at = {names[0]: at}
     for name in at:
@@ -173,9 +181,14 @@ def _doses(spec: Spec, at: Any, against: Mapping[str, float]) -> dict[str, Float
 
 
 def designs(
-    spec: Spec, doses: Mapping[str, FloatArray], against: Mapping[str, float], others: Any, new: bool
+    spec: Spec,
+    doses: Mapping[str, FloatArray],
+    against: Mapping[str, float],
+    others: Any,
+    new: bool,
+    less_reference: bool,
 ) -> tuple[FloatArray, FloatArray | None]:
-    """(rows, coefficients) and, of a new study, (rows, random effects): differences from the reference."""
+    """(rows, coefficients) and, of a new study, (rows, random effects): at doses, less those at the reference."""
     given = check_mapping(others, "others", "columns and their values")
     size = len(next(iter(doses.values())))
     columns = {name: value for name, value in spec.analysis["references"].items() if isinstance(value, str)}
@@ -188,10 +201,9 @@ def designs(
     rest = {name: [value] * size for name, value in (given | held).items()}
     there = pd.DataFrame({**doses, **rest})
     zero = pd.DataFrame({**{name: [value] * size for name, value in against.items()}, **rest})
-    centered = bool(spec.analysis["center"])
 
     def less(of: Any) -> FloatArray:
-        return np.asarray(of(there) - of(zero) if centered else of(there))
+        return np.asarray(of(there) - of(zero) if less_reference else of(there))
 
     if spec.analysis["stages"] == 2:
         L = less(lambda frame: columns_of(" + ".join(spec.analysis["terms"]), frame)[0])
@@ -302,8 +314,8 @@ def bends(spec: Spec) -> FloatArray:
             "  bm.wald_test tests any terms: bm.wald_test(tree, ['I(dose ** 2)'])"
         )
     (dose,) = low_high
-    x = np.linspace(*low_high[dose], POINTS)
-    B = designs(spec, {dose: x}, against, None, False)[0]
+    x = np.linspace(*dose_range(spec, dose), POINTS)
+    B = designs(spec, {dose: x}, against, None, False, bool(spec.analysis["center"]))[0]
     size = np.linalg.norm(B, axis=0)
     line = np.column_stack([np.ones(POINTS), x]) if not spec.analysis["center"] else (x - against[dose])[:, None]
     bent = B / size - line @ np.linalg.lstsq(line, B / size)[0]

@@ -50,7 +50,8 @@ def draw_dose_curves(
     x = _grid(specs, name, against, upto)
     reading = reading_of(first, scale)
     panel = only_axes(ax)
-    curves = {label: _estimates(tree, name, x, against, at, prob) for label, tree in by_name.items()}
+    asked = against if reference is not None or all(spec.analysis["center"] for spec in specs.values()) else None
+    curves = {label: _estimates(tree, name, x, asked, at, prob) for label, tree in by_name.items()}
     handles = [(label, draw_curve(panel, each, reading, i, label)) for i, (label, each) in enumerate(curves.items())]
     notes = [words.interval_note(by_name.values(), prob), _held(first, name, at)]
     if studies:
@@ -60,7 +61,8 @@ def draw_dose_curves(
         notes.append(_note_on_studies(first, name, against))
     style.effect_axis(panel, reading, "y")
     mark_no_effect(panel, next(iter(by_name.values())), reading)
-    panel.set_ylabel(words.y_label(f"{reading.label} against {name}\u00a0=\u00a0{against:g}"), fontsize=style.TEXT)
+    dose_of_one = "reference dose" if asked is None else f"{name}\u00a0=\u00a0{against:g}"
+    panel.set_ylabel(words.y_label(f"{reading.label} against {dose_of_one}"), fontsize=style.TEXT)
     lines = words.legend_above(panel, handles) - 1
     lines += words.label_below(panel, name, [*notes, words.not_drawn(list(curves.values()), reading)]) - 1
     if ax is None:
@@ -87,12 +89,13 @@ def _grid(specs: Mapping[str, Spec], dose: str, against: float, upto: float | No
 
 
 def _estimates(
-    tree: xr.DataTree, dose: str, x: FloatArray, against: float, at: Mapping[str, Any] | None, prob: float
+    tree: xr.DataTree, dose: str, x: FloatArray, against: float | None, at: Mapping[str, Any] | None, prob: float
 ) -> Estimates:
+    """Effects at doses x; None takes those of models with `center=False` as they are."""
     spec = dose_spec(tree, "curve")
     other_doses = {name: np.full(len(x), value) for name, value in (at or {}).items() if name in spec.analysis["doses"]}
     others = {name: value for name, value in (at or {}).items() if name not in spec.analysis["doses"]}
-    zero = {**{name: float(values[0]) for name, values in other_doses.items()}, dose: against}
+    zero = None if against is None else {**{name: float(of[0]) for name, of in other_doses.items()}, dose: against}
     made = curve(tree, {**other_doses, dose: x}, zero, others=others, prob=prob, scale="model")
     return Estimates(x, *(made[name].to_numpy() for name in ("mean", "lower", "upper")))
 

@@ -1,5 +1,9 @@
 """Models against dense algebra, and what must not matter: order of rows, choice of reference, unit of dose, stages."""
 
+import re
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -278,3 +282,30 @@ def test_intervals_of_dose_have_their_middles():
     np.testing.assert_allclose(doses[:-1], middle[first[1:-1]])
     width = ends[first[-2]] - data.dose[first[-2]]
     assert doses[-1] == pytest.approx(data.dose[first[-1]] + width / 2)
+
+
+def test_the_page_runs_and_names_every_function():
+    page = (Path(__file__).parents[2] / "docs/dose_response.md").read_text(encoding="utf-8")
+    exec("\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), {})
+    assert {name for name in dir(dose_response) if f"{name}" not in page} == set()
+    (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    parsed = tomllib.loads(example)["model"]["spline"]["dose_response"]
+    assert len(dose_response.specify(bm.datasets.load("alcohol"), **parsed).coef) == 3
+
+
+def test_numbers_of_the_page():
+    """AIC of the paper's models, as printed and held to 1 at no alcohol."""
+    page = (Path(__file__).parents[2] / "docs/dose_response.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in page.splitlines()
+        if line.startswith(("| L", "| NL"))
+    ]
+    models = bm.load_analysis("alcohol").models
+    assert [row[0] for row in rows] == list(models)
+    for name, printed, as_it_is, held in rows:
+        arguments = dict(models[name].settings["dose_response"])
+        assert printed == as_it_is
+        for centered, written in ((False, as_it_is), (True, held)):
+            spec = dose_response.specify(bm.datasets.load("alcohol"), **(arguments | {"center": centered}))
+            assert f"{bm.fit(spec, 'ml')['criteria']['aic'].item():.2f}" == written, name

@@ -48,7 +48,9 @@ def _table(trees: Trees, spec: Spec, prob: float) -> Block:
     first = next(iter(made.values()))
     rows = [(f"{x:.4g}", *(_cell(own, i) for own in made.values())) for i, x in enumerate(at)]
     what = reading_of(spec, None).label
-    title = f"{what} against {dose} = {first.attrs['reference']:g} by {dose}, with {percent(prob)} intervals"
+    against = first.attrs["reference"]
+    dose_of_one = f"{dose} = {against:g}" if isinstance(against, float) else "the reference"
+    title = f"{what} against {dose_of_one} by {dose}, with {percent(prob)} intervals"
     return Table(title, tuple(made), tuple(rows))
 
 
