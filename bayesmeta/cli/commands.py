@@ -203,8 +203,8 @@ def plot(
         str | None,
         typer.Option(
             help="forest, funnel, bubble, caterpillar, orchard, structure, profile, prior_posterior, loo_pit, "
-            "influence, baujat, radial, gosh, qqnorm, labbe, leave_one_out, cumulative, dose_response, dose_residuals, longitudinal, "
-            "compare. By default the figures that FILE declares, or forest plots."
+            "influence, baujat, radial, gosh, qqnorm, labbe, leave_one_out, cumulative, dose_response, dose_residuals, "
+            "longitudinal, compare. By default the figures that FILE declares, or forest plots."
         ),
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be repeated.")] = None,

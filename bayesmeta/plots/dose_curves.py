@@ -119,11 +119,11 @@ def _draw_studies(
     """Circles whose area grows with precision, at effects against the reference of the curve, and ticks at doses."""
     studies, doses, y, _, S = dose_rows(spec)
     x, own = doses[dose].to_numpy(float), np.array([spec.analysis["reference_of"][dose][name] for name in studies])
-    raised = y + _estimates(tree, dose, own, against, at, 0.5).mean if (own != against).any() else y
+    moved = y + _estimates(tree, dose, own, against, at, 0.5).mean if (own != against).any() else y
     precision = np.concatenate([1 / np.sqrt(np.diag(S[name])) for name in dict.fromkeys(studies)])
     area = _SMALLEST + (_LARGEST - _SMALLEST) * precision / precision.max()
     ax.scatter(
-        x, drawable(raised, reading), s=area, facecolors="none", edgecolors=style.MUTED, linewidths=0.6, zorder=4,
+        x, drawable(moved, reading), s=area, facecolors="none", edgecolors=style.MUTED, linewidths=0.6, zorder=4,
         label="_studies",
     )  # fmt: skip
     at_foot: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 1}
@@ -133,9 +133,9 @@ def _draw_studies(
 
 
 def _note_on_studies(spec: Spec, dose: str, against: float) -> str:
-    others = {value for value in spec.analysis["reference_of"][dose].values() if value != against}
-    of_others = f"; those with another reference are raised by the curve at it ({len(others)} others)" if others else ""
-    return f"circles grow with precision{of_others}"
+    others = any(value != against for value in spec.analysis["reference_of"][dose].values())
+    moved = "; those of studies with another reference are moved by the curve at it" if others else ""
+    return f"circles grow with precision{moved}"
 
 
 def dose_residuals(tree: xr.DataTree, ax: "Axes | None" = None, *, dose: str | None = None) -> "DrawnAxes":

@@ -106,7 +106,7 @@ def dose_response(
     studies : bool, default True
         Whether to draw, faintly, the effects that the studies report; where these are not relative to the reference of
         the curves, their doses are drawn as ticks on the axis. Of models of `bm.dose_response` both: circles that grow
-        with precision, in which effects against another reference are raised by the curve at it, and a rug of doses.
+        with precision, in which effects against another reference are moved by the curve at it, and a rug of doses.
     vcov, df : optional
         Covariance and reference distribution of the coefficients of fits, for the intervals; see `bm.estimates`.
 
