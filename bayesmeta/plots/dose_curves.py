@@ -54,6 +54,8 @@ def draw_dose_curves(
     curves = {label: _estimates(tree, name, x, asked, at, prob) for label, tree in by_name.items()}
     handles = [(label, draw_curve(panel, each, reading, i, label)) for i, (label, each) in enumerate(curves.items())]
     notes = [words.interval_note(by_name.values(), prob), _held(first, name, at)]
+    highest = max(float(spec.analysis["range"][name][1]) for spec in specs.values())
+    notes.append(f"no data above {name} = {highest:.4g}" if x[-1] > highest else "")
     if studies:
         handles.append(
             ("studies", _draw_studies(panel, next(iter(by_name.values())), first, name, against, at, reading))

@@ -112,8 +112,9 @@ def test_a_reference_is_where_a_band_has_no_width(alcohol: Any, doses: np.ndarra
     assert at == pytest.approx(1, abs=0.002)
     assert ax.get_ylabel() == "Risk ratio against dose\u00a0=\u00a012"
     assert "no data above dose = 60.6" in notes(ax)
-    assert legend(ax)[-1] == "doses of the studies"  # their effects are not against 12
-    np.testing.assert_array_equal(line(ax, "_doses").get_xdata(), np.unique(doses))
+    assert legend(ax)[-1] == "studies"
+    assert "moved by the curve" in notes(ax)  # their effects are not against 12
+    np.testing.assert_array_equal(line(ax, "_doses").get_xdata(), np.union1d(doses, 0))
 
 
 def test_studies_are_comparable_where_the_design_is_zero_at_the_reference(alcohol: Any) -> None:
