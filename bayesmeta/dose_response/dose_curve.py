@@ -10,9 +10,9 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_mapping, check_name, check_number, check_probability, listing
-from bayesmeta.dose_response.dose_basis import columns_of
 from bayesmeta.dose_response.dose_models import KIND
 from bayesmeta.errors import SpecError
+from bayesmeta.formula.against import columns_of
 from bayesmeta.inference.prediction_rows import normal, quadratic
 from bayesmeta.inference.reference import Vcov, reference, reference_of_fit
 from bayesmeta.inference.reference import quantile as t_quantile

@@ -7,8 +7,8 @@ from scipy.linalg import solve_triangular
 from scipy.special import chdtrc
 
 from bayesmeta._typing import FloatArray
-from bayesmeta.dose_response.dose_basis import columns_of
 from bayesmeta.dose_response.dose_curve import dose_spec
+from bayesmeta.formula.against import columns_of
 from bayesmeta.io.columns import label
 from bayesmeta.model.spec import Spec
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, check_integer, check_names, listing, shown
-from bayesmeta.dose_response.dose_basis import Basis, columns_of
-from bayesmeta.dose_response.dose_intervals import with_midpoints
 from bayesmeta.dose_response.dose_table import Asked, DoseTable, read_table
+from bayesmeta.effects.category_middles import with_midpoints
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.formula.against import Basis, columns_of
 from bayesmeta.formula.safety import split
 from bayesmeta.io.columns import as_frame, column, label, rows
 from bayesmeta.model.spec import Spec

@@ -18,7 +18,13 @@ from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import column, find_column, finite, label, rows, rows_by_group
 from bayesmeta.measures import check_measure
 from bayesmeta.measures import measure as measure_named
-from bayesmeta.within.dose_response import DESIGNS, greenland_longnecker, hamling
+from bayesmeta.within.dose_response import (
+    DESIGNS,
+    crude_ratios,
+    differences_of_means,
+    greenland_longnecker,
+    hamling,
+)
 
 MEASURES = {"cc": "logor", "ir": "logirr", "ci": "logrr", "md": "md", "smd": "smd"}
 MEANS = ("md", "smd")
@@ -401,14 +407,12 @@ def _from_counts(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntAr
     n, of_type = _counts(frame, asked)
     studies, notes = _references(frame, asked, by_study, None)
     A, design = column(frame, asked.cases or "", "cases"), of_type.to_numpy()
-    rest = np.where(design == "cc", n - A, n)
-    own = 1 / A + np.where(design == "cc", 1 / rest, np.where(design == "ci", -1 / n, 0.0))
     y, S = np.zeros(len(frame)), {}
     for name, at, others in studies.each():
+        doses = np.array([at, *others])
         if (design[others] != design[at]).any():
-            raise DataError(f"{asked.study} {label(name)} has the types {listing(sorted(set(design[[at, *others]])))}")
-        y[others] = np.log(A[others] / rest[others] * rest[at] / A[at])
-        S[name] = np.diag(own[others]) + own[at]
+            raise DataError(f"{asked.study} {label(name)} has the types {listing(sorted(set(design[doses])))}")
+        y[others], S[name] = crude_ratios(design[at], A[doses], n[doses])
     return DoseTable(studies, y, S, "crude", _measure(frame, asked), notes)
 
 
@@ -431,26 +435,7 @@ def _from_means(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArr
     studies, notes = _references(frame, asked, by_study, None)
     y, S = np.zeros(len(frame)), {}
     for name, at, others in studies.each():
-        make = _raw_differences if kind == "md" else _standardised_differences
-        y[others], S[name] = make(mean, sd, n, at, others, f"{asked.study} {label(name)}")
+        arms = np.array([at, *others])
+        where = f"{asked.study} {label(name)}"
+        y[others], S[name] = differences_of_means(mean[arms], sd[arms], n[arms], kind == "smd", where)
     return DoseTable(studies, y, S, "arms", check_measure(asked.measure) or MEASURES[kind], notes)
-
-
-def _raw_differences(
-    mean: FloatArray, sd: FloatArray, n: FloatArray, at: int, others: IntArray, name: str
-) -> tuple[FloatArray, FloatArray]:
-    v = sd**2 / n
-    return mean[others] - mean[at], np.diag(v[others]) + v[at]
-
-
-def _standardised_differences(
-    mean: FloatArray, sd: FloatArray, n: FloatArray, at: int, others: IntArray, name: str
-) -> tuple[FloatArray, FloatArray]:
-    """By the SD pooled over all arms, less its bias, after Gleser and Olkin (2009)."""
-    arms = np.array([at, *others])
-    total, df = n[arms].sum(), n[arms].sum() - len(arms)
-    if df < 2:
-        raise DataError(f"{name} has {total:g} persons in {len(arms)} arms, too few for a pooled standard deviation")
-    pooled = np.sqrt(((n[arms] - 1) * sd[arms] ** 2).sum() / df)
-    d = (1 - 3 / (4 * df - 1)) * (mean[others] - mean[at]) / pooled
-    return d, np.diag(1 / n[others]) + 1 / n[at] + np.outer(d, d) / (2 * total)
