@@ -58,9 +58,10 @@ def goodness_of_fit(tree: xr.DataTree) -> xr.Dataset:
     spec = dose_spec(tree, "goodness_of_fit")
     studies, doses, y, X, matrices = dose_rows(spec)
     white = np.zeros((len(y), X.shape[1] + 1))
-    for name, S in matrices.items():
-        at = studies == name
-        white[at] = solve_triangular(np.linalg.cholesky(S), np.column_stack([X, y])[at], lower=True)
+    with_y, end = np.column_stack([X, y]), 0
+    for S in matrices.values():  # the rows of a study follow each other
+        at, end = slice(end, end + len(S)), end + len(S)
+        white[at] = solve_triangular(np.linalg.cholesky(S), with_y[at], lower=True)
     beta = np.linalg.lstsq(white[:, :-1], white[:, -1])[0]
     fitted, total = white[:, :-1] @ beta, float(white[:, -1] @ white[:, -1])
     residual = white[:, -1] - fitted
@@ -97,9 +98,20 @@ def dose_rows(
             X,
             matrices,
         )
-    S = np.zeros((len(spec.y), len(spec.y)))
-    S[spec.S.row, spec.S.col] = S[spec.S.col, spec.S.row] = spec.S.value
     frame = spec.data.iloc[spec.row]
     studies = frame[record["study"]].map(label).to_numpy(dtype=object)
-    matrices = {name: S[np.ix_(studies == name, studies == name)] for name in dict.fromkeys(studies)}
-    return studies, frame[record["doses"]].reset_index(drop=True), spec.y, spec.X, matrices
+    return studies, frame[record["doses"]].reset_index(drop=True), spec.y, spec.X, _by_study(spec, studies)
+
+
+def _by_study(spec: Spec, studies: FloatArray) -> dict[str, FloatArray]:
+    """S of every study, from the non-zeros of its lower triangles, which are in the order of rows, as studies are."""
+    codes, names = pd.factorize(studies)
+    first, of_value = np.searchsorted(codes, np.arange(len(names) + 1)), codes[spec.S.row]
+    parts = np.searchsorted(of_value, np.arange(len(names) + 1))
+    made = {}
+    for g, name in enumerate(names):
+        S, part = np.zeros((first[g + 1] - first[g],) * 2), slice(parts[g], parts[g + 1])
+        i, j = spec.S.row[part] - first[g], spec.S.col[part] - first[g]
+        S[i, j] = S[j, i] = spec.S.value[part]
+        made[str(name)] = S
+    return made

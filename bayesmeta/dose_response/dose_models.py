@@ -209,8 +209,9 @@ def _with_doses(frame: pd.DataFrame, dose: Any, bounds: Any) -> tuple[pd.DataFra
 
 def _made(read: DoseTable, asked: Asked, notes: Sequence[str], center: bool, basis: Any, random: Any) -> _Model:
     frame, order, S = _sorted(read, asked.doses)
+    of_reference = {label(name): at for name, at, _ in read.studies.each()}
     at_reference = {
-        dose: pd.Series({label(name): float(read.studies.frame[dose].iloc[at]) for name, at, _ in read.studies.each()})
+        dose: pd.Series(read.studies.frame[dose].to_numpy(float)[[*of_reference.values()]], [*of_reference])
         for dose in asked.doses
     }
     references: dict[str, float | str] = {}
@@ -254,10 +255,9 @@ def _free(name: str, frame: pd.DataFrame) -> str:
 
 def _sorted(read: DoseTable, doses: Sequence[str]) -> tuple[pd.DataFrame, Any, dict[Any, FloatArray]]:
     """Rows without references, by study and dose, their positions in the data, and S in that order."""
-    order, S = [], {}
+    order, S, dose = [], {}, read.studies.frame[doses[0]].to_numpy(float)
     for name, _, others in read.studies.each():
-        dose = read.studies.frame[doses[0]].to_numpy(float)[others]
-        within = np.argsort(dose, kind="stable") if len(doses) == 1 else np.arange(len(others))
+        within = np.argsort(dose[others], kind="stable") if len(doses) == 1 else np.arange(len(others))
         order.append(others[within])
         S[name] = read.S[name][np.ix_(within, within)]
     at = np.concatenate(order)
@@ -265,22 +265,24 @@ def _sorted(read: DoseTable, doses: Sequence[str]) -> tuple[pd.DataFrame, Any, d
 
 
 def _sorting(order: Any, read: DoseTable, doses: Sequence[str]) -> list[str]:
-    moved = [label(name) for name, _, at in read.studies.each() if (np.diff(order[np.isin(order, at)]) < 0).any()]
+    moved, end = [], 0
+    for name, _, at in read.studies.each():
+        if (order[end : end + len(at)] != at).any():
+            moved.append(label(name))
+        end += len(at)
     return [f"rows of {read.studies.column} {listing(moved)} are sorted by {doses[0]}"] if moved else []
 
 
 def _repeated(read: DoseTable, doses: Sequence[str]) -> list[str]:
     notes = []
-    values = read.studies.frame[list(doses)].to_numpy(float)
-    for name, at, others in read.studies.each():
-        whole = np.array([at, *others])
-        twice = pd.DataFrame(values[whole]).duplicated(keep=False).to_numpy()
-        if twice.any():
-            mask = np.zeros(len(values), dtype=bool)
-            mask[whole[twice]] = True
+    frame = read.studies.frame
+    twice = frame[[read.studies.column, *doses]].duplicated(keep=False).to_numpy()
+    for name, at in read.studies.rows.items() if twice.any() else ():
+        if twice[at].any():
+            mask = np.zeros(len(frame), dtype=bool)
+            mask[at] = twice[at]
             notes.append(
-                f"{read.studies.column} {label(name)} has one dose in several rows, {rows(read.studies.frame, mask)}; "
-                "all are used"
+                f"{read.studies.column} {label(name)} has one dose in several rows, {rows(frame, mask)}; all are used"
             )
     return notes
 
@@ -324,11 +326,12 @@ def _labels(made: _Model) -> list[str] | None:
 def _two_stages(made: _Model, psi: Any) -> Spec:
     """The coefficients of every study, by generalised least squares, as outcomes."""
     X, coefs = _of_study(made)
-    codes = made.rows[made.study].map(label).to_numpy()
     b, V = [], []
-    for name, S in made.S.items():
-        own, y = X[codes == label(name)], made.rows[made.outcome].to_numpy()[codes == label(name)]
-        if np.linalg.matrix_rank(own / np.maximum(np.abs(X).max(0), 1e-300)) < len(coefs):
+    effects, size, end = made.rows[made.outcome].to_numpy(), np.maximum(np.abs(X).max(0), 1e-300), 0
+    for name, S in made.S.items():  # the rows of a study follow each other
+        at, end = slice(end, end + len(S)), end + len(S)
+        own, y = X[at], effects[at]
+        if np.linalg.matrix_rank(own / size) < len(coefs):
             raise DataError(
                 f"{made.study} {label(name)} has {len(own)} doses beside its reference, too few or too close for the "
                 f"{len(coefs)} columns of the basis\n  stages=1 takes such studies; or leave it out"

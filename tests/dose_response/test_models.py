@@ -24,7 +24,9 @@ def cohorts(seed: int, n: int = 6, zero: bool = False) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     parts = []
     for study in range(n):
-        dose = np.sort(rng.choice(np.arange(1, 20), rng.integers(4, 7), replace=False) / 2)
+        dose = np.sort(rng.choice(np.arange(2, 19), rng.integers(4, 7), replace=False) / 2)
+        if study == 0:
+            dose = np.r_[0.5, dose, 9.5]  # so that knots are always within the doses
         if zero:
             dose = np.append(0.0, dose)
         rate = 0.01 * np.exp(0.05 * dose - 0.004 * dose**2 + rng.normal(scale=0.05) * dose)
@@ -309,3 +311,38 @@ def test_numbers_of_the_page():
         for centered, written in ((False, as_it_is), (True, held)):
             spec = dose_response.specify(bm.datasets.load("alcohol"), **(arguments | {"center": centered}))
             assert f"{bm.fit(spec, 'ml')['criteria']['aic'].item():.2f}" == written, name
+
+
+def test_given_covariances_follow_their_rows():
+    """S over the rows of the data, in whatever order these are; the same model as by counts."""
+    data = cohorts(14)
+    crude = dose_response.specify(data, **COUNTS)
+    reported = data.assign(y=0.0, se=np.nan)
+    others = reported.index.difference(reported.groupby("study").head(1).index)
+    reported.loc[others, ["y", "se"]] = np.column_stack([crude.y, np.sqrt(crude.S.variances)])
+    whole = pd.DataFrame(dense(crude), others, others)
+    shuffled = reported.sample(frac=1, random_state=3)
+    own = {s: [row for row in shuffled.index[shuffled.study == s] if row in others] for s in shuffled.study.unique()}
+    S = {study: whole.loc[at, at].to_numpy() for study, at in own.items()}
+    for options in ({"se": "se"}, {}):  # standard errors are those of S
+        marked = shuffled.assign(ref=~shuffled.index.isin(others))
+        spec = dose_response.specify(marked, study="study", y="y", S=S, measure="logirr", reference="ref", **options)
+        tree, known = bm.fit(spec, "fixed"), bm.fit(crude, "fixed")
+        np.testing.assert_allclose(at(tree, 1.0, 9.0), at(known, 1.0, 9.0), atol=1e-9)
+        gof = [dose_response.goodness_of_fit(t)["deviance"].item() for t in (tree, known)]
+        assert gof[0] == pytest.approx(gof[1], rel=1e-9)
+
+
+def test_limits_of_categories():
+    table = pd.DataFrame({"study": "a", "from": [-np.inf, 10, 30], "to": [10, 30, np.inf], "cases": 50, "years": 1e3})
+    spec = dose_response.specify(table, bounds=("from", "to"), **COUNTS)
+    np.testing.assert_array_equal(spec.data["dose"], [20, 40])
+    assert spec.analysis["reference_of"]["dose"] == {"a": 5.0}
+    for change, words in (
+        ({"to": [10, np.nan, np.inf], "from": [0, np.nan, 30]}, "neither 'from' nor 'to' has a limit in row 1"),
+        ({"to": [10, 5, np.inf]}, "'to' is below 'from' in row 1"),
+    ):
+        with pytest.raises(bm.DataError, match=words):
+            dose_response.specify(table.assign(**change), bounds=("from", "to"), **COUNTS)
+    alone = table.assign(**{"from": [0, 10, 50]})  # no category ends where the open one begins
+    assert dose_response.specify(alone, bounds=("from", "to"), **COUNTS).data["dose"].iloc[-1] == 60
