@@ -81,7 +81,7 @@ def test_common_effect_is_dense_generalised_least_squares(basis):
         assert (upper - lower) / 2 / 1.959963984540054 == pytest.approx(np.sqrt((L @ cov @ L.T).item()), rel=1e-8)
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(st.integers(0, 10_000), st.sampled_from(BASES))
 def test_order_of_rows_does_not_matter(seed, basis):
     data = cohorts(seed % 50)
@@ -93,7 +93,7 @@ def test_order_of_rows_does_not_matter(seed, basis):
     np.testing.assert_allclose(np.sort(gofs[0]["residual"]), np.sort(gofs[1]["residual"]), atol=1e-9)
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(st.integers(0, 10_000), st.sampled_from(BASES), st.sampled_from(["fixed", "ml", "reml"]))
 def test_choice_of_the_reference_row_does_not_matter(seed, basis, method):
     """Contrasts with another dose of the study are a linear transformation of the same data, covariances included."""
@@ -112,7 +112,7 @@ def test_choice_of_the_reference_row_does_not_matter(seed, basis, method):
     assert gofs[0] == pytest.approx(gofs[1], rel=1e-8)
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(st.integers(0, 10_000), st.sampled_from([1e-3, 0.5, 30.0, 1e3]))
 def test_unit_of_dose_does_not_matter(seed, unit):
     """At corresponding Psi, so that it is the model that is asked and not the search."""
