@@ -18,9 +18,12 @@ from bayesmeta._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from bayesmeta import datasets as datasets
+    from bayesmeta import diagnostic as diagnostic
+    from bayesmeta import dose_response as dose_response
     from bayesmeta import effects as effects
     from bayesmeta import estimation as estimation
     from bayesmeta import measures as measures
+    from bayesmeta import network as network
     from bayesmeta import plots as plots
     from bayesmeta import priors as priors
     from bayesmeta import structures as structures
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from bayesmeta.errors import SpecError as SpecError
     from bayesmeta.estimation.fit import fit as fit
     from bayesmeta.estimation.fit_many import fit_many as fit_many
+    from bayesmeta.formula.bases import basis as basis
     from bayesmeta.inference import small_study as small_study
     from bayesmeta.inference.assumed_correlation import rho_sensitivity as rho_sensitivity
     from bayesmeta.inference.averaging import average as average
@@ -53,21 +57,30 @@ if TYPE_CHECKING:
     from bayesmeta.inference.left_out import cumulative as cumulative
     from bayesmeta.inference.left_out import leave_one_out as leave_one_out
     from bayesmeta.inference.likelihood_ratio import lr_test as lr_test
+    from bayesmeta.inference.loo import loo as loo
+    from bayesmeta.inference.map_priors import map_prior as map_prior
     from bayesmeta.inference.marginal_model import to_marginaleffects as to_marginaleffects
     from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
     from bayesmeta.inference.permutation import permutation_test as permutation_test
+    from bayesmeta.inference.planning import assurance as assurance
+    from bayesmeta.inference.power_scaling import power_scaling as power_scaling
     from bayesmeta.inference.predict import blup as blup
     from bayesmeta.inference.predict import predict as predict
     from bayesmeta.inference.predict import ranef as ranef
+    from bayesmeta.inference.prior_check import prior_check as prior_check
     from bayesmeta.inference.profile import profile as profile
     from bayesmeta.inference.rare_events import mantel_haenszel as mantel_haenszel
     from bayesmeta.inference.rare_events import peto as peto
+    from bayesmeta.inference.reduced_curves import attributable as attributable
+    from bayesmeta.inference.reduced_curves import curve as curve
+    from bayesmeta.inference.robustness import robustness as robustness
     from bayesmeta.inference.sensitivity import sensitivity as sensitivity
     from bayesmeta.inference.simulate import simulate as simulate
     from bayesmeta.inference.vif import vif as vif
     from bayesmeta.inference.wald import wald_test as wald_test
+    from bayesmeta.model.first_stage import from_first_stage as from_first_stage
     from bayesmeta.model.specify import specify as specify
     from bayesmeta.model_files.model_file import load_analysis as load_analysis
     from bayesmeta.priors import Prior as Prior
@@ -85,7 +98,20 @@ if TYPE_CHECKING:
     from bayesmeta.tree.files import save as save
     from bayesmeta.tree.heterogeneity import heterogeneity as heterogeneity
 
-_MODULES = ("datasets", "effects", "estimation", "measures", "plots", "priors", "small_study", "structures", "within")
+_MODULES = (
+    "datasets",
+    "diagnostic",
+    "dose_response",
+    "effects",
+    "estimation",
+    "measures",
+    "network",
+    "plots",
+    "priors",
+    "small_study",
+    "structures",
+    "within",
+)
 _INSIDE = {"small_study": "inference.small_study"}  # public modules that lie in a ring
 _NAMES = {
     "model_files.model_file": ("load_analysis",),
@@ -107,6 +133,10 @@ _NAMES = {
     "inference.gosh": ("gosh",),
     "inference.influence": ("influence",),
     "inference.left_out": ("leave_one_out", "cumulative"),
+    "inference.loo": ("loo",),
+    "inference.map_priors": ("map_prior",),
+    "inference.planning": ("assurance",),
+    "inference.prior_check": ("prior_check",),
     "inference.likelihood_ratio": ("lr_test",),
     "inference.profile": ("profile",),
     "estimation.fit_many": ("fit_many",),
@@ -114,18 +144,23 @@ _NAMES = {
     "inference.partition": ("variance_partition", "r_squared"),
     "inference.marginal_model": ("to_marginaleffects",),
     "inference.permutation": ("permutation_test",),
+    "inference.power_scaling": ("power_scaling",),
     "inference.predict": ("predict", "blup", "ranef"),
     "priors": ("Prior", "Priors"),
     "bayes.pymc_model": ("to_pymc",),
     "report.report": ("report",),
     "bayes.sample": ("sample",),
     "inference.rare_events": ("mantel_haenszel", "peto"),
+    "inference.reduced_curves": ("curve", "attributable"),
+    "inference.robustness": ("robustness",),
     "inference.sensitivity": ("sensitivity",),
     "inference.simulate": ("simulate",),
     "inference.vif": ("vif",),
     "inference.wald": ("wald_test",),
     "tree": ("Spec",),
     "tree.files": ("load", "save"),
+    "formula.bases": ("basis",),
+    "model.first_stage": ("from_first_stage",),
     "model.specify": ("specify",),
     "simulation.declaration": ("load_study",),
     "simulation.run": ("run_study", "study_table"),

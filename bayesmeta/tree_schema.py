@@ -14,6 +14,9 @@ PRIOR_PREDICTIVE, POSTERIOR_PREDICTIVE = "prior_predictive", "posterior_predicti
 NEW_GROUPS = "posterior_predictive_new"
 MARGINALS = "marginals"  # exact, where the posterior was computed without Markov chains
 QUANTILE, POINT = "quantile", "point"
+INTEGRATION = "integration"  # what else is exact there follows from it
+NODE, COORDINATE = "node", "coordinate"
+U, LOG_WEIGHT, STEP = "u", "log_weight", "step"
 LOG_ML, LOG_ML_SE = "log_marginal_likelihood", "log_marginal_likelihood_se"
 EFFECTIVE_SIZE, PARETO_K = "effective_size", "pareto_k"
 
@@ -171,6 +174,8 @@ DIMENSIONS: Mapping[str, str] = {
     "nonzero": "entries of the lower triangle of S that are not zero",
     QUANTILE: "probabilities",
     POINT: "points of a density",
+    NODE: "weighted points of the covariance parameters",
+    COORDINATE: "parameters that were integrated numerically, by their names",
     "parameter": "parameters by the names that every function knows them by, such as `tau[district, Intercept]`",
     "start": "starting points of the search",
     "iteration": "steps from the best start",
@@ -292,6 +297,15 @@ TREE: Mapping[str, Group] = {
             **_exact(rho(L), (pair(L),), "their correlations", _ONE_CORRELATION),
             **_exact(psi(L), (effect(L), bis(effect(L))), "the covariance matrix between groups", density=False),
             **_exact(b(L), (group(L), effect(L)), "the random effects", density=False),
+        },
+    ),
+    INTEGRATION: Group(
+        "sample",
+        "weighted points of the parameters that were integrated numerically, from which predictions are exact",
+        {
+            U: Entry((NODE, COORDINATE), "the points, in coordinates in which the prior is N(0, I)"),
+            LOG_WEIGHT: Entry((NODE,), "logarithm of their weights, zero at the largest"),
+            STEP: Entry((COORDINATE,), "distance between neighbours of the lattice; absent by importance sampling"),
         },
     ),
     DIAGNOSTICS: Group(

@@ -4,6 +4,7 @@ Every SD and every correlation stands at the quantile of its prior that u is in 
 posterior is then N(0, I) times the likelihood, which is bounded where SDs go to zero, so mass there stays finite.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.closed_forms import ClosedForm, beta_form, closed_form, mixing, moments
 from bayesmeta.priors.correlations import rho_of_normal
+from bayesmeta.priors.distributions import HALF_FLAT
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior
 
@@ -64,7 +66,8 @@ class BetaPrior:
 class Chart:
     """From u (n, k) to the SDs and correlations of every level, and to what the prior of beta depends on.
 
-    places : of every level the first position of its SDs and of its correlations, and the end.
+    places : of every level the first position of its SDs and of its correlations, and the end. improper : positions of
+    SDs under a flat prior, which stand at the quantiles of another, by whose density the likelihood is divided.
     """
 
     spec: Spec
@@ -72,6 +75,7 @@ class Chart:
     coordinates: tuple[Coordinate, ...]
     places: tuple[tuple[int, int, int], ...]
     beta: BetaPrior
+    improper: tuple[tuple[int, ClosedForm], ...] = ()
 
     @property
     def dim(self) -> int:
@@ -81,17 +85,23 @@ class Chart:
     def of(cls, spec: Spec, priors: ModelPriors) -> "Chart":
         """The chart of a model; ask `obstacles` first."""
         coordinates: list[Coordinate] = []
-        places = []
+        places, flat = [], list[tuple[int, ClosedForm]]()
         for level, own in zip(spec.levels, priors.levels, strict=True):
             first = len(coordinates)
             coordinates += [
-                Coordinate(label, closed_form(prior), sd=True)
+                Coordinate(label, _carrier(spec) if prior == HALF_FLAT else closed_form(prior), sd=True)
                 for label, prior in zip(own.tau_labels, own.tau, strict=True)
             ]
+            flat += [(first + j, _carrier(spec)) for j, prior in enumerate(own.tau) if prior == HALF_FLAT]
             middle = len(coordinates)
             coordinates += _correlations(level, own)
             places.append((first, middle, len(coordinates)))
-        return cls(spec, priors, *_with_beta(priors, coordinates, tuple(places)))
+        return cls(spec, priors, *_with_beta(priors, coordinates, tuple(places)), tuple(flat))
+
+    def log_improper(self, u: FloatArray) -> FloatArray | float:
+        """(n,) log densities of flat priors over those of the priors at whose quantiles their SDs stand."""
+        with np.errstate(all="ignore"):
+            return -sum((law.logpdf(law.of_normal(u[:, j])) for j, law in self.improper), np.zeros(len(u)))
 
     def tau(self, u: FloatArray) -> list[FloatArray]:
         """SDs (n_tau, n) of every level."""
@@ -110,15 +120,27 @@ class Chart:
 
     def psi(self, u: FloatArray) -> list[FloatArray]:
         """Psi (a, a, n) of every level; entries are not finite where an SD is out of the range of numbers."""
+        return self.composed(self.tau(u), self.rho(u), len(u))
+
+    def composed(self, taus: Sequence[FloatArray], rhos: Sequence[FloatArray], n: int) -> list[FloatArray]:
+        """Psi (a, a, n) of every level from its SDs and correlations."""
         with np.errstate(all="ignore"):
             matrices = [
                 level.structure.compose(tau, rho, level.dim)
-                for level, tau, rho in zip(self.spec.levels, self.tau(u), self.rho(u), strict=True)
+                for level, tau, rho in zip(self.spec.levels, taus, rhos, strict=True)
             ]
         return [
-            np.array(np.broadcast_to(matrix, (level.dim, level.dim, len(u))), float)
+            np.array(np.broadcast_to(matrix, (level.dim, level.dim, n)), float)
             for level, matrix in zip(self.spec.levels, matrices, strict=True)
         ]
+
+
+def _carrier(spec: Spec) -> ClosedForm:
+    """A prior with heavy tails on the scale of the data, in the place of a flat one."""
+    typical = np.concatenate([t for t in spec.statistics.typical if len(t)])
+    law = closed_form(Prior("HalfCauchy", beta=float(np.median(typical))))
+    assert law is not None
+    return law
 
 
 def _law(coordinate: Coordinate) -> ClosedForm:
@@ -133,7 +155,7 @@ def _correlations(level: Level, own: LevelPriors) -> list[Coordinate]:
     if own.rho.name != "LKJ":
         return [Coordinate(own.rho_label, closed_form(own.rho))]
     law = level.structure.lkj(level.dim, own.rho.params["eta"])
-    known = None if law is None else beta_form(law.alpha, law.beta, law.low)
+    known = None if law is None else beta_form(law.alpha, law.beta, law.low, power=law.power)
     return [Coordinate(own.rho_label if n == 1 else f"{own.rho_label}, partial {i + 1}", known) for i in range(n)]
 
 
@@ -166,7 +188,7 @@ def obstacles(spec: Spec, priors: ModelPriors) -> list[str]:
     """Why the model has no chart, in sentences: priors whose quantiles are not known in closed form."""
     named: list[tuple[str, Prior]] = []
     for own in priors.levels:
-        named += zip(own.tau_labels, own.tau, strict=True)
+        named += [(label, prior) for label, prior in zip(own.tau_labels, own.tau, strict=True) if prior != HALF_FLAT]
         named += [(own.rho_label, own.rho)] if own.rho is not None and own.rho.name != "LKJ" else []
     named += [(f"beta[{label}]", p) for label, p in zip(priors.beta_labels, priors.beta, strict=True) if p.name != FLAT]
     return [

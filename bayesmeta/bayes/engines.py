@@ -8,16 +8,19 @@ import numpy as np
 import scipy
 import xarray as xr
 
+from bayesmeta import tree_schema as schema
 from bayesmeta._validation import listing
 from bayesmeta.bayes import importance, quadrature
 from bayesmeta.bayes.chart import Chart, obstacles
 from bayesmeta.bayes.evaluator import Evaluator
+from bayesmeta.bayes.integration_points import integration_group
 from bayesmeta.bayes.marginals import marginal_groups
 from bayesmeta.bayes.posterior import Draws, posterior_tree
 from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.errors import ConvergenceError, SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.model_priors import ModelPriors
+from bayesmeta.tree.heterogeneity import heterogeneity_table
 
 CHAINS = 4  # that independent draws are divided into, for readers of chains
 
@@ -109,7 +112,13 @@ def posterior(
         about,
         rest,
         random_effects,
-        marginal_groups(exact),
+        marginal_groups(exact)
+        | {
+            schema.INTEGRATION: integration_group(exact),
+            schema.HETEROGENEITY: heterogeneity_table(
+                spec, [np.moveaxis(psi, -1, 0) for psi in exact.psi], exact.main[0]
+            ),
+        },
     )
 
 

@@ -7,6 +7,7 @@ weights of the points, nothing is eliminated again.
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -49,20 +50,20 @@ class Evaluated:
         """(n,) log p(y, u), of the density in the chart."""
         return self.loglik - (self.u**2).sum(1) / 2 - self.u.shape[1] * LOG_2PI / 2
 
-    def take(self, which: IntArray | BoolArray | slice) -> "Evaluated":
-        return Evaluated(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+    def take(self, which: IntArray | BoolArray | slice) -> Self:
+        return type(self)(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
     @classmethod
-    def joined(cls, parts: Iterable["Evaluated"]) -> "Evaluated":
+    def joined(cls, parts: Iterable[Self]) -> Self:
         listed = list(parts)
         return cls(**{f.name: np.concatenate([getattr(p, f.name) for p in listed]) for f in fields(cls)})
 
 
 class Evaluator:
-    """A model with its priors as a function of points of its chart."""
+    """A model with its priors as a function of points of its chart, or of another one."""
 
-    def __init__(self, spec: Spec, priors: ModelPriors) -> None:
-        self.spec, self.priors, self.chart = spec, priors, Chart.of(spec, priors)
+    def __init__(self, spec: Spec, priors: ModelPriors, chart: Chart | None = None) -> None:
+        self.spec, self.priors, self.chart = spec, priors, chart or Chart.of(spec, priors)
         self.count = 0  # of points evaluated
 
     @property
@@ -87,6 +88,8 @@ class Evaluator:
         loglik, beta, root = coefficients_out(
             self.stats, self.priors.centring, prior, points.u[ok], points.C[ok], points.logdet[ok]
         )
+        if self.chart.improper:
+            loglik = loglik + self.chart.log_improper(points.u[ok])
         if ok.all():
             return replace(points, loglik=loglik, beta=beta, root=root)
         points = replace(points, usable=ok)

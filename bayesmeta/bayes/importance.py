@@ -173,9 +173,7 @@ def _weighted(evaluator: Evaluator, proposal: Mixture, size: int, rng: np.random
     between = float(np.exp(each - total).std(ddof=1) / np.sqrt(SCRAMBLES))
     # a few scrambles may agree by chance; the error without them is two to four times too large
     error = max(between, float(np.sqrt(1 / effective - 1 / n)) / 4)
-    return Importance(
-        evaluator, points, log_weight, total, error, proposal, effective, _tail_shape(log_weight), largest
-    )
+    return Importance(evaluator, points, log_weight, total, error, proposal, effective, tail_shape(log_weight), largest)
 
 
 def _sobol(k: int, n: int, rng: np.random.Generator) -> FloatArray:
@@ -200,7 +198,7 @@ def _too_uneven(posterior: Importance) -> str:
     return ""
 
 
-def _tail_shape(log_weight: FloatArray) -> float:
+def tail_shape(log_weight: FloatArray) -> float:
     """Pareto k of the largest weights: Zhang and Stephens (2009), Technometrics 51:316-325, with the weak prior of
     Vehtari et al. (2024), J. Mach. Learn. Res. 25(72)."""
     n = int(min(0.2 * len(log_weight), 3 * np.sqrt(len(log_weight))))

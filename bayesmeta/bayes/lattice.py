@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
-from bayesmeta.bayes.evaluator import Evaluated, Evaluator
+from bayesmeta.bayes.evaluator import Evaluated
 
 REACH = {1: 8, 2: 3, 3: 1}  # how far a fill looks ahead along every axis, by dimension
 BASE = 1 << 20  # positions along an axis
@@ -88,7 +88,7 @@ def keys(position: IntArray) -> IntArray:
 
 
 def fill(
-    evaluator: Evaluator,
+    evaluator: Callable[[FloatArray], Evaluated],
     lattice: Lattice | None,
     origin: FloatArray,
     step: FloatArray,
@@ -114,7 +114,7 @@ def fill(
         points = evaluator(origin + lattice.step * new)
         before = lattice.key
         lattice = _sorted(
-            origin, lattice.step, np.concatenate([lattice.position, new]), Evaluated.joined([lattice.points, points])
+            origin, lattice.step, np.concatenate([lattice.position, new]), type(points).joined([lattice.points, points])
         )
         ranks = rank(lattice.points)
         fresh = ~np.isin(lattice.key, before)

@@ -1,12 +1,12 @@
 """Marginal distributions that are exact given weighted points: mixtures of normals, densities along an axis, points."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import ndtr, ndtri
 
 from bayesmeta._typing import FloatArray, IntArray
@@ -22,6 +22,7 @@ BEND, REFINEMENTS = 0.01, 8  # share by which a step between nodes may differ fr
 FURTHER = (1.3, 2.0, 4.0)  # further nodes, in distances of the outermost from the median
 WEIGHTLESS, MATTERS = 1e-30, 1e-6  # a weight; share of a moment by such, from which it does not exist
 CELLS = 1 << 21  # numbers held at a time
+HERMITE = 48  # nodes for the mean of a function of a normal variable
 SQRT_2PI = float(np.sqrt(2 * np.pi))
 
 
@@ -96,6 +97,37 @@ class Normals:
 
     def density(self, x: FloatArray) -> FloatArray:
         return self.at(x)[1]
+
+    def below(self, x: FloatArray) -> FloatArray:
+        """(m, q) probability that each lies below x (m, q)."""
+        return self.at(x)[0]
+
+    def shifted(self, by: FloatArray) -> "Normals":
+        """The same distributions further up by `by` (q,)."""
+        return Normals(self.weight, self.centre + by, self.spread)
+
+    def mean_of(self, function: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """(q,) means of a function that no normal density fails to tame, by Gauss-Hermite quadrature of each."""
+        z, share = np.polynomial.hermite_e.hermegauss(HERMITE)
+        parts = (self.weight @ function(self.centre + self.spread * node) * w for node, w in zip(z, share, strict=True))
+        return np.asarray(sum(parts) / share.sum())
+
+    def mean_of_exponential(self, mass: float, share: float) -> FloatArray:
+        """(q,) means of the exponential, those of log-normal distributions averaged.
+
+        Infinite where the components with the largest means, together at most `mass`, make up more than `share` of it:
+        then the integral does not exist, or cannot be told from these components.
+        """
+        with np.errstate(divide="ignore", over="ignore"):
+            each = self.centre + self.spread**2 / 2
+            part = np.log(self.weight)[:, None] + each
+            highest = part.max(0)
+            value = np.exp(part - highest)
+            order = np.argsort(-each, axis=0)
+            light = np.cumsum(self.weight[order], axis=0) <= mass
+            of_light = (np.take_along_axis(value, order, axis=0) * light).sum(0)
+            total = value.sum(0)
+            return np.where(of_light > share * total, np.inf, np.exp(highest) * total)
 
     def quantile(self, prob: FloatArray) -> FloatArray:
         """(m, q) roots of the distribution functions; of large mixtures between roots to which they are known."""
@@ -210,8 +242,10 @@ class Axis:
     prior: ClosedForm
 
     @cached_property
-    def _fine(self) -> tuple[FloatArray, FloatArray, FloatArray, BSpline, float]:
+    def _fine(self) -> tuple[FloatArray, FloatArray, FloatArray, Any, float]:
         """Fine nodes, distribution function and density there, the spline of the log-density, and its constant."""
+        from scipy.interpolate import make_interp_spline  # heavy, and fits have no use of it
+
         log = make_interp_spline(self.nodes, self.log_density - self.log_density.max(), k=DEGREE)
         u = np.linspace(self.nodes[0], self.nodes[-1], FINE * (len(self.nodes) - 1) + 1)
         half = (u[1] - u[0]) / 2
@@ -219,6 +253,12 @@ class Axis:
         below = np.append(0.0, np.cumsum(half / 3 * (density[:-1] + 4 * middle + density[1:])))
         total = float(below[-1])
         return u, below / total, density / total, log, total
+
+    @property
+    def dense(self) -> tuple[FloatArray, FloatArray]:
+        """Fine nodes (n,) and their weights, for functions of the coordinate."""
+        u, _, density, _, _ = self._fine
+        return u, density / density.sum()
 
     @cached_property
     def _moments(self) -> tuple[float, float]:

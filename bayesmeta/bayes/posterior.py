@@ -130,7 +130,7 @@ def posterior_tree(
         **log_densities,
         **predictions(spec, psi, beta, b, view, np.random.default_rng(predictive_seed)),
         **prior_groups(spec, priors, draws.shape[1], prior_seed),
-        schema.HETEROGENEITY: heterogeneity_table(spec, psi),
+        **({} if exact else {schema.HETEROGENEITY: heterogeneity_table(spec, psi)}),
     }
     return results_tree({"backend": "sample", "method": "bayes", "priors": priors.to_json(), **about}, groups, spec)
 
@@ -233,7 +233,7 @@ def predictions(
 
 def prior_groups(spec: Spec, priors: ModelPriors, n: int, seed: int) -> dict[str, xr.Dataset]:
     """Draws of the parameters from the prior, and of y; nothing where a prior is improper."""
-    if any(prior.name in IMPROPER for prior in priors.beta):
+    if any(prior.name in IMPROPER for prior in (*priors.beta, *(tau for own in priors.levels for tau in own.tau))):
         return {}
     rng = np.random.default_rng(seed)
     beta, taus, rhos = prior_draws(priors, spec, n, rng)

@@ -8,6 +8,7 @@ Trefethen and Weideman (2014), SIAM Rev. 56:385-458.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,6 +33,7 @@ DROP = 2.0  # fall of the log density, of a normal one after two SDs, that a ste
 HALVINGS = 9  # of the step at most
 EDGE = 0.01  # share of a lattice's points that the mass beyond it is bounded by, each as high as its edge
 ROUNDING = 1e-11
+DENSER, SHALLOW = {1: 4, 2: 2, 3: 1}, 14.0  # halvings of the step for functions of coordinates; depth of that fill
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,29 @@ class Quadrature(WeightedPoints):
         if self.lattice is None or prior is None:
             return None
         return Axis(*self.lattice.along(j), prior)
+
+    @property
+    def unresolved(self) -> tuple[float, float]:
+        return 1e-8, 0.01
+
+    @cached_property
+    def dense(self) -> tuple[FloatArray, FloatArray]:
+        """Of one coordinate interpolated, of several on a lattice of half the step, or less."""
+        lattice, k = self.lattice, self.evaluator.dim
+        if lattice is None:
+            return self.main[0], self.main[1].u
+        if k == 1 and (axis := self.axis(0)) is not None:
+            u, weight = axis.dense
+            return weight, u[:, None]
+        for _ in range(DENSER[k]):
+            if len(lattice.key) * 2**k > POINTS:
+                break
+            lattice = lattice.refined(np.ones(k, bool))
+            lattice = fill(
+                self.evaluator, lattice, lattice.origin, lattice.step, lattice.points.u[:0], _density, SHALLOW, POINTS
+            )
+        weight = np.exp(lattice.log_density - lattice.log_density.max())
+        return weight / weight.sum(), lattice.points.u
 
     def draw(self, n: int, rng: np.random.Generator) -> Evaluated:
         """By rejection from the density interpolated linearly between the nodes."""
@@ -101,6 +126,10 @@ def integrate(evaluator: Evaluator, seed: int = 0) -> Quadrature:
     error = float((apart**2).sum() + np.exp(-DEPTH[k]) * len(lattice.key) * EDGE) + ROUNDING
     log = lattice.log_integral
     return Quadrature(evaluator, lattice.points, lattice.log_density - lattice.log_density.max(), log, error, lattice)
+
+
+def _density(points: Evaluated) -> FloatArray:
+    return np.where(np.isfinite(points.log_density), points.log_density, -np.inf)
 
 
 class _Rank:
@@ -206,7 +235,7 @@ def _scale(evaluator: Evaluator, mode: FloatArray) -> FloatArray:
     points = np.repeat(mode[None], k * len(offsets), axis=0).reshape(k, len(offsets), k)
     points[np.arange(k), :, np.arange(k)] += offsets
     log = evaluator(points.reshape(-1, k)).log_density.reshape(k, 2, len(distance))
-    top = np.nanmax(np.where(np.isfinite(log), log, -np.inf), axis=(1, 2), keepdims=True)
-    fallen = ~(log > top - DROP)
+    # below its own height: another mode on the same axis may be higher
+    fallen = ~(log > float(evaluator(mode[None]).log_density[0]) - DROP)
     first = np.where(fallen.any(2), fallen.argmax(2), len(distance) - 1)
     return np.asarray(distance[first].min(1) / 2)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from bayesmeta import kernel
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.bayes.evaluator import Evaluated, Evaluator
 from bayesmeta.bayes.mixtures import Axis, Marginal, Normals, Weighted
 
@@ -89,6 +89,24 @@ class WeightedPoints(ABC):
         weight, points = self.main
         return Weighted(weight, known.of_normal(points.u[:, j])[:, None])
 
+    @property
+    def dense(self) -> tuple[FloatArray, FloatArray]:
+        """Weights (n,) and coordinates (n, k) that are dense enough for quantiles of functions of the coordinates."""
+        return self.main[0], self.main[1].u
+
+    @property
+    def unresolved(self) -> tuple[float, float]:
+        """Mass so small that the points do not tell how it is spread, and what share of a mean it may make up."""
+        return 20 * float((self.weight**2).sum()), 0.5
+
+    @cached_property
+    def beta_moments(self) -> tuple[FloatArray, FloatArray]:
+        """Mean (P,) and covariance (P, P) of the coefficients."""
+        weight, points = self.main
+        mean = weight @ points.beta
+        away = points.beta - mean
+        return mean, (weight[:, None] * away).T @ away + np.einsum("n,npr,nqr->pq", weight, points.root, points.root)
+
     def function(self, values: FloatArray) -> Weighted:
         """Of functions of the covariance parameters by their values (n, q) at the main points."""
         return Weighted(self.main[0], values)
@@ -99,6 +117,12 @@ class WeightedPoints(ABC):
         weight, points = self.main
         moments = kernel.effects_given(self.evaluator.stats, self.psi, points.beta, points.root)
         return [Normals(weight, m.reshape(len(weight), -1), s.reshape(len(weight), -1)) for m, s in moments]
+
+    def predicted(self, X: FloatArray, Z: Sequence[FloatArray], groups: Sequence[IntArray]) -> Normals:
+        """Of x beta + sum over levels of z b_g: X (q, P), and of the first levels Z (q, a) and codes of groups (q,)."""
+        weight, points = self.main
+        moments = kernel.combinations_given(self.evaluator.stats, self.psi, points.beta, points.root, X, Z, groups)
+        return Normals(weight, *moments)
 
     def draw_beta(self, points: Evaluated, rng: np.random.Generator) -> FloatArray:
         """(n, P) coefficients drawn given the coordinates."""

@@ -203,8 +203,8 @@ def plot(
         str | None,
         typer.Option(
             help="forest, funnel, bubble, caterpillar, orchard, structure, profile, prior_posterior, loo_pit, "
-            "influence, baujat, radial, gosh, qqnorm, labbe, leave_one_out, cumulative, dose_response, longitudinal, "
-            "compare. By default the figures that FILE declares, or forest plots."
+            "influence, baujat, radial, gosh, qqnorm, labbe, leave_one_out, cumulative, dose_response, dose_residuals, "
+            "longitudinal, compare. By default the figures that FILE declares, or forest plots."
         ),
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be repeated.")] = None,
@@ -272,6 +272,69 @@ def influence(
     An asterisk marks rows that are influential by the rule of Viechtbauer and Cheung.
     """
     work.critical_questions.influence(file, model, by, method, exact, out, json, allow_outside)
+
+
+@command
+def bayes_factor(
+    file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
+    hypothesis: Annotated[
+        list[str] | None, typer.Argument(help='What is tested, such as "Intercept = 0" or "tau[study] = 0".')
+    ] = None,
+    model: OneModel = None,
+    against: Annotated[
+        str | None, typer.Option(help="Compare with this model; by default, without HYPOTHESIS, the first of FILE.")
+    ] = None,
+    seed: Seed = 1,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Print how much better each model predicts the data than with a parameter at a value, or than another model."""
+    work.bayesian_questions.bayes_factors(file, hypothesis or [], model, against, seed, json, allow_outside)
+
+
+@command
+def robustness(
+    file: ModelFile,
+    model: OneModel = None,
+    tau: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A family of priors of the SDs: half-normal, half-t, half-Cauchy, exponential, log-normal, uniform; "
+            "may be repeated. By default the alternatives in FILE, or four families at 25 scales."
+        ),
+    ] = None,
+    scale: Annotated[list[float] | None, typer.Option(help="A scale of them; may be repeated.")] = None,
+    eta: Annotated[list[float] | None, typer.Option(help="A number of LKJ(eta); may be repeated.")] = None,
+    effect: Annotated[str | None, typer.Option(help="The coefficient that is reported; by default the first.")] = None,
+    prob: Annotated[float, typer.Option(help="Probability of the intervals, between 0 and 1.")] = 0.95,
+    seed: Seed = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Save the whole table (.csv), or curves (.png, .svg, .pdf).")
+    ] = None,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Print estimates and Bayes factors under a grid of priors, without a fit for each."""
+    axes: dict[str, list[str] | list[float]] = {"tau": tau or [], "scale": scale or [], "eta": eta or []}
+    work.bayesian_questions.robust(file, model, axes, effect, prob, seed, out, json, allow_outside)
+
+
+@command
+def average(
+    file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Average over this model; repeated. By default what FILE says.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="posterior or stacking; by default what FILE says, else posterior.")
+    ] = None,
+    prob: Annotated[float, typer.Option(help="Probability of the intervals, between 0 and 1.")] = 0.95,
+    seed: Seed = 1,
+    json: AsJson = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Print estimates averaged over models by their posterior probabilities, and how probable each parameter is."""
+    work.bayesian_questions.averaged(file, model or [], weights, prob, seed, json, allow_outside)
 
 
 @command

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bayesmeta.cli import bayesian_questions as bayesian_questions
     from bayesmeta.cli import critical_questions as critical_questions
     from bayesmeta.cli import from_csv as from_csv
     from bayesmeta.cli import inference_options as inference_options
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 _MODULES = (
     *("inference_options", "paper_text", "presentation", "replication", "run_models", "from_csv"),
-    "critical_questions",
+    *("critical_questions", "bayesian_questions"),
 )
 
 

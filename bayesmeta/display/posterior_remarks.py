@@ -41,7 +41,12 @@ def priors(tree: xr.DataTree) -> ModelPriors:
 
 def prior_facts(tree: xr.DataTree) -> tuple[tuple[str, str], ...]:
     """Every parameter with its prior, defaults marked."""
-    return tuple((row.parameter, row.prior + (" (default)" if row.default else "")) for row in priors(tree).table())
+    return facts_of(priors(tree))
+
+
+def facts_of(priors: ModelPriors) -> tuple[tuple[str, str], ...]:
+    """The same of priors without a tree."""
+    return tuple((row.parameter, row.prior + (" (default)" if row.default else "")) for row in priors.table())
 
 
 def page(tree: xr.DataTree, name: str = "", notes: bool = False) -> list[Facts]:

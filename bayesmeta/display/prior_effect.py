@@ -4,11 +4,11 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
+from bayesmeta.bayes.integration_points import beta_moments
 from bayesmeta.display.tables import number
 from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.priors.prior import Prior
-from bayesmeta.tree.posterior_draws import beta_draws
 
 _OF_NORMAL = {"mu", "sigma", "tau"}
 _VISIBLE = 0.05  # posterior SDs by which a mean must have moved to be worth a sentence
@@ -45,8 +45,7 @@ def prior_effect(tree: xr.DataTree, priors: ModelPriors) -> str:
 
     priors : those of the tree.
     """
-    draws = beta_draws(tree)
-    mean, covariance = draws.mean(0), np.atleast_2d(np.cov(draws.T))
+    mean, covariance = beta_moments(tree)
     flat = flat_prior_means(mean, covariance, priors) if np.all(np.diag(covariance) > 0) else None
     if flat is None:
         return ""

@@ -36,7 +36,8 @@ def model_name(tree: xr.DataTree) -> str:
     k = len(set(constant["row_index"].to_numpy().tolist()))
     several = f", {outcomes} outcomes" if outcomes > 1 else ""
     kind = " ".join(word for word in ("multivariate" * (outcomes > 1), variation(tree)) if word)
-    what = "meta-regression" if has_predictors(tree) else "model"
+    analysis = json.loads(tree.attrs.get("analysis") or "{}")
+    what = analysis.get("what") or ("meta-regression" if has_predictors(tree) else "model")
     return f"{kind[:1].upper()}{kind[1:]} {what} (k = {k}{several})"
 
 

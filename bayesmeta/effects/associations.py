@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv, hyp2f1
+from scipy.special import betaincinv, gammaln, hyp2f1, logsumexp, xlogy
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.effects.recipe import Estimate, Inputs, enters, mean_over_rows
@@ -13,6 +13,8 @@ from bayesmeta.effects.two_groups import stated_t
 from bayesmeta.effects.zero_cells import ZeroCells
 from bayesmeta.errors import SpecError
 
+NODES, REACH = 160, 20.0  # of an integral over atanh(rho), and how many of its SDs it goes to either side
+SUMMED, AT_ONCE = 141, 50  # terms of a series, and rows that are worked through together
 LARGE, TERMS = 20.0, 120  # from where the series is used, whose terms then fall faster than k^-18
 
 
@@ -69,11 +71,13 @@ def correlation(c: Correlations) -> Estimate:
     """Correlation coefficient, on its own scale.
 
     r with variance (1 - r^2)^2 / (n - 1); it needs four persons. "AV" has the mean of all studies in place of r, "H0"
-    (1 - r^2) / (n - 2).
+    (1 - r^2) / (n - 2), its variance where rho is zero, which is "H0a" too, and "H0b" 1 / n.
 
     Olkin and Siotani (1976), in Essays in Probability and Statistics, 235-251.
     """
-    return c.r, {**of_correlation(c.r, c.n), "H0": np.where(c.n > 3, (1 - c.r**2) / (c.n - 2), np.nan)}
+    n = np.where(c.n > 3, c.n, np.nan)
+    at_zero = (1 - c.r**2) / (n - 2)
+    return c.r, {**of_correlation(c.r, c.n), "H0": at_zero, "H0a": at_zero, "H0b": 1 / n}
 
 
 @enters("UCOR", "unbiased_correlation", "cor", CORRELATIONS, example="0.3624 0.0111")
@@ -243,3 +247,65 @@ def r_squared_z(e: Explained) -> Estimate:
     Olkin and Finn (1995), Psychol. Bull. 118:155-164, page 162.
     """
     return np.arctanh(np.sqrt(e.r2)), {"LS": 1 / e.n}
+
+
+@enters("R2F", "r_squared_fixed", "r2", EXPLAINED, example="0.2400 0.0022")
+def r_squared_fixed(e: Explained) -> Estimate:
+    """Share of the variance that a regression explains, with predictors whose values were chosen, not sampled.
+
+    R^2, or m F / (m F + n - m - 1). Its variance is that of the population's rho^2 if all values from 0 to 1 are as
+    likely before the data, given that (n - m - 1) R^2 / (m (1 - R^2)) has a noncentral F distribution whose
+    noncentrality is n rho^2 / (1 - rho^2).
+
+    For the distribution of F, Helland (1987), Biometrics 43:61-69, section 3.
+    """
+    return e.r2, {"LS": _spread_of_explained(e)}
+
+
+@enters("ZR2F", "r_squared_fixed_z", "zr2", EXPLAINED, example="0.5359 0.0039")
+def r_squared_fixed_z(e: Explained) -> Estimate:
+    """Fisher's z of the multiple correlation, with predictors whose values were chosen; its variance depends on it.
+
+    atanh(R) with the variance of R^2 for chosen predictors divided by 4 R^2 (1 - R^2)^2.
+
+    The delta method on the variance of R^2; see `r_squared_fixed`.
+    """
+    return np.arctanh(np.sqrt(e.r2)), {"LS": _spread_of_explained(e) / (4 * e.r2 * (1 - e.r2) ** 2)}
+
+
+def _spread_of_explained(e: Explained) -> FloatArray:
+    """(n,) variance of rho^2 given R^2, by Gauss and Legendre over atanh(rho), where all but nothing of it lies."""
+    spread = np.empty(len(e.n))
+    for start in range(0, len(e.n), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        spread[some] = _by_quadrature(Explained(e.r2[some], e.m[some], e.n[some]))
+    return spread
+
+
+def _by_quadrature(e: Explained) -> FloatArray:
+    node, weight = np.polynomial.legendre.leggauss(NODES)
+    r2 = np.where(e.r2 < 1, e.r2, np.nan)
+    adjusted = np.maximum(1 - (1 - r2) * (e.n - 1) / (e.n - e.m - 1), 0)  # what is not of the predictors' number
+    low = np.maximum(np.arctanh(np.sqrt(adjusted)) - REACH / np.sqrt(e.n), 0)
+    high = np.arctanh(np.sqrt(r2)) + REACH / np.sqrt(e.n)
+    rho = np.tanh((low + high) / 2 + (high - low) / 2 * node[:, None])
+    rho2, half = rho**2, e.n * rho**2 / (1 - rho**2) / 2
+    density = _log_mixture((e.n - 1) / 2, e.m / 2, half * r2) - half
+    density = weight[:, None] * np.exp(density - density.max(0)) * rho * (1 - rho2)
+    density /= density.sum(0)
+    mean = (rho2 * density).sum(0)
+    return np.asarray(((rho2 - mean) ** 2 * density).sum(0))
+
+
+def _log_mixture(a: FloatArray, b: FloatArray, x: FloatArray) -> FloatArray:
+    """log of F(a; b; x), the confluent hypergeometric function, but for a constant of a and b.
+
+    Its terms x^j Gamma(a + j) / (Gamma(b + j) j!) are summed around the largest, in steps where they are many: of a
+    smooth bell such a sum is exact to rounding.
+    """
+    most = np.maximum(x - b - 1 + np.sqrt((x - b - 1) ** 2 + 4 * np.maximum(x * a - b, 0)), 0) / 2
+    wide = 1 / np.sqrt(np.maximum(1 / (most + 1) + 1 / (most + b) - 1 / (most + a), 1e-300))
+    step = np.maximum(np.ceil(2 * REACH * wide / SUMMED), 1)
+    j = np.maximum(np.floor(most - step * (SUMMED // 2)), 0) + step * np.arange(SUMMED)[:, None, None]
+    term = xlogy(j, x) + gammaln(a + j) - gammaln(b + j) - gammaln(j + 1)
+    return np.asarray(logsumexp(term, axis=0) + np.log(step))

@@ -24,6 +24,14 @@ SHARED = {
     has no positive variance, has none. By default {zero}.
 add : float, default 0.5
     What is added to cells, greater than 0.""",
+    "zeros_of_arms": """zero : {"only0", "if0all", "all", "none"}, optional
+    What is done about a cell of zero persons. "only0" adds `add` to all cells of each row that has one; "if0all" to
+    all rows if one of them has one; "all" to all rows; "none" adds nothing, and a row whose estimate is not finite, or
+    has no positive variance, has none. By default {zero}.
+add : float or "opposite-arm", default 0.5
+    What is added to cells, greater than 0. "opposite-arm" adds to those of each arm its share n1 / (n1 + n2) of all
+    persons, the reciprocal of the size of the opposite arm: where arms are of very unequal size, a half in each cell
+    moves the estimate (Sweeting, Sutton and Lambert 2004, Stat. Med. 23:1351-1375).""",
     "double": """drop_double_zero : bool, optional
     Whether a row without any event in both arms, or without any non-event, is left without an estimate. By default
     it is treated like other rows, with a warning where something is added to it.""",

@@ -14,7 +14,7 @@ from bayesmeta.effects.arms import Arms
 from bayesmeta.effects.call_words import Names, Values, made, pair, single
 from bayesmeta.effects.recipe import Choices, Recipe
 from bayesmeta.effects.reported import Source
-from bayesmeta.effects.zero_cells import Zero, ZeroCells
+from bayesmeta.effects.zero_cells import Add, Zero, ZeroCells
 from bayesmeta.errors import SpecError
 
 
@@ -36,7 +36,7 @@ def of_counts(
     total: Arms | None = None,
     no_events: Arms | None = None,
     zero: Zero | None = None,
-    add: float = 0.5,
+    add: Add = 0.5,
     drop_double_zero: bool | None = None,
     variance: str | Sequence[str] = "LS",
     names: Names = ("y", "v"),
@@ -50,7 +50,7 @@ def of_counts(
         Columns of all persons of the arms; this or `no_events` is needed.
     no_events : (str, str), optional
         Columns of the persons without the event.
-    {zeros}
+    {zeros_of_arms}
     {double}
     {variance}
     {names}

@@ -93,6 +93,8 @@ __all__ = [
     "probit_proportion",
     "proportion",
     "r_squared",
+    "r_squared_fixed",
+    "r_squared_fixed_z",
     "r_squared_z",
     "rate",
     "rate_difference",
@@ -304,6 +306,8 @@ semipartial_correlation = _bound(of_regressions, "SPCOR")
 semipartial_correlation_z = _bound(of_regressions, "ZSPCOR")
 r_squared = _bound(of_regressions, "R2")
 r_squared_z = _bound(of_regressions, "ZR2")
+r_squared_fixed = _bound(of_regressions, "R2F")
+r_squared_fixed_z = _bound(of_regressions, "ZR2F")
 
 proportion = _bound(of_events, "PR")
 log_proportion = _bound(of_events, "PLN")

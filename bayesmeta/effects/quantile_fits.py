@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
 from scipy.special import ndtri
 
 from bayesmeta._typing import FloatArray
@@ -73,6 +72,7 @@ def _of_row(numbers: FloatArray, n: float) -> tuple[float, float]:
 
 def _fit(family: Family, values: FloatArray, probs: FloatArray, mean: float, sd: float) -> tuple[float, float, float]:
     """Squared distance of the quantiles, mean and SD of the closest member of a family."""
+    from scipy.optimize import least_squares  # heavy, and no fit of other data needs it
 
     def distances(parameters: FloatArray) -> FloatArray:
         return np.nan_to_num((family.at(*parameters).ppf(probs) - values) / sd, nan=1e6, posinf=1e6, neginf=-1e6)

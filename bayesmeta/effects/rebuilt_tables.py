@@ -1,6 +1,6 @@
-"""Two-by-two tables from what papers print of them: an odds ratio, phi or chi-squared with the margins."""
+"""Two-by-two tables from what papers print of them: margins with one association, or the accuracy of a test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from bayesmeta.effects.arms import frame_of
 from bayesmeta.effects.call_words import Values, single
 from bayesmeta.effects.reported import Reported
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, SpecError, warn
+
+LARGEST = 1_000_000  # persons of a table whose cells are searched for
+SAME = 1e-15  # sum of squared differences within which two tables fit equally well
 
 
 def cells_from(
@@ -87,9 +90,7 @@ def cells_from(
     check_boolean(continuity, "continuity")
     if odds_ratio is None and phi is None and chi_squared is None:
         raise SpecError("bm.effects.cells_from needs odds_ratio, phi or chi_squared")
-    listed = isinstance(names, Sequence) and not isinstance(names, str)
-    if not listed or len(names) != 4 or len(set(map(str, names))) != 4 or not all(isinstance(n, str) for n in names):
-        raise SpecError(f"names is {shown(names)}; it must be four names, for the cells of the tables")
+    _check_names(names)
     sources = single(total=("total", total), first=("first", first), events=("events", events))
     sources |= single(OR=("odds_ratio", odds_ratio), phi=("phi", phi), chi2=("chi_squared", chi_squared))
     reported = Reported(frame_of(data), sources, "bm.effects.cells_from")
@@ -99,6 +100,129 @@ def cells_from(
     with np.errstate(divide="ignore", invalid="ignore"):
         a = np.round(n * _share(reported, n1 / n, x / n, n, continuity))
     return _with_cells(reported.frame, np.stack([a, n1 - a, x - a, n - n1 - x + a]), names)
+
+
+def cells_from_accuracy(
+    data: Any,
+    total: Values,
+    *,
+    cases: Values | None = None,
+    sensitivity: Values | None = None,
+    specificity: Values | None = None,
+    ppv: Values | None = None,
+    npv: Values | None = None,
+    names: Sequence[str] = ("tp", "fp", "fn", "tn"),
+) -> pd.DataFrame:
+    """Cells of the two-by-two tables of diagnostic tests from their accuracy.
+
+    Parameters
+    ----------
+    data : DataFrame
+        One row per table, or anything `pandas.DataFrame` takes.
+    total : str or float
+        Column of all persons.
+    cases : str or float, optional
+        Column of the persons who have the condition. With it sensitivity and specificity are enough.
+    sensitivity, specificity : str or float, optional
+        Columns of the shares of cases who test positive, and of the others who test negative.
+    ppv, npv : str or float, optional
+        Columns of the shares of those with a positive test who are cases, and of those with a negative one who are not.
+        Without `cases` three of the four are needed.
+    names : (str, str, str, str), default ("tp", "fp", "fn", "tn")
+        Names of the new columns: true and false positives, false and true negatives.
+
+    Returns
+    -------
+    DataFrame
+        The rows of the data, in order and with their index, and the cells, as whole numbers; NaN where there are none.
+
+    Raises
+    ------
+    SpecError
+        For a column that does not exist, too few measures, or names that are not as above.
+    DataError
+        For shares beyond 0 and 1, or more cases than persons.
+
+    Warns
+    -----
+    AssumptionWarning
+        Always: that cells were worked out and rounded.
+    BayesmetaWarning
+        Where tables with different numbers of cases fit equally well, or a value is missing, with their number.
+
+    Notes
+    -----
+    Of all tables of whole numbers the one whose measures are nearest to the printed ones, by the sum of squared
+    differences. Printed to two digits, large tables are not told apart: take `cases` wherever a paper has them.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import bayesmeta as bm
+    >>> studies = {"n": [120], "sens": [0.8], "spec": [0.9], "ppv": [0.727]}
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     table = bm.effects.cells_from_accuracy(
+    ...         studies, "n", sensitivity="sens", specificity="spec", ppv="ppv"
+    ...     )
+    >>> table[["tp", "fp", "fn", "tn"]].iloc[0].tolist()
+    [24.0, 9.0, 6.0, 81.0]
+    """
+    _check_names(names)
+    shares = {"sensitivity": sensitivity, "specificity": specificity, "ppv": ppv, "npv": npv}
+    known = [name for name, value in shares.items() if value is not None]
+    enough = {"sensitivity", "specificity"} <= set(known) if cases is not None else len(known) >= 3
+    if not enough:
+        needed = "sensitivity and specificity beside cases" if cases is not None else "three of them, or cases and two"
+        raise SpecError(f"bm.effects.cells_from_accuracy has {listing(known) or 'no measure'}; it needs {needed}")
+    sources = single(total=("total", total), cases=("cases", cases), **{k: (k, shares[k]) for k in known})
+    reported = Reported(frame_of(data), sources, "bm.effects.cells_from_accuracy")
+    n = reported.count("total")
+    values = {name: reported.between(name, 0, 1, "a share") for name in known}
+    ill = reported.count("cases") if cases is not None else np.full_like(n, np.nan)
+    reported.refuse("total", n > LARGEST, f"is more than {LARGEST:,} persons")
+    if cases is not None:
+        reported.refuse("cases", ill > n, f"exceeds the number of all persons, {reported.where('total')}")
+    cells = [
+        _nearest_table(n[i], ill[i], cases is not None, {name: own[i] for name, own in values.items()})
+        for i in range(len(n))
+    ]
+    return _with_cells(
+        reported.frame, np.array(cells).T.reshape(4, -1), names, "tables with other numbers of cases fit as well"
+    )
+
+
+def _nearest_table(n: float, ill: float, ill_known: bool, shares: Mapping[str, float]) -> FloatArray:
+    """(4,) true and false positives, false and true negatives: the whole numbers whose shares are nearest; minus one
+    where several fit equally well, NaN where a value is missing."""
+    if np.isnan([n, *shares.values(), *([ill] if ill_known else [])]).any():
+        return np.full(4, np.nan)
+    by_cases = ill_known or {"sensitivity", "specificity"} <= shares.keys()
+    first, second = ("sensitivity", "specificity") if by_cases else ("ppv", "npv")
+    size = np.array([ill]) if ill_known else np.arange(n + 1)
+    tp, tn = (
+        (np.floor(share * of)[:, None] + [0, 1]).clip(max=of[:, None])
+        for share, of in ((shares[first], size), (shares[second], n - size))
+    )
+    tp, tn, margin = np.broadcast_arrays(tp[:, :, None], tn[:, None], size[:, None, None])
+    fn, fp = (margin - tp, n - margin - tn) if by_cases else (n - margin - tn, margin - tp)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        made = {
+            "sensitivity": tp / (tp + fn),
+            "specificity": tn / (tn + fp),
+            "ppv": tp / (tp + fp),
+            "npv": tn / (tn + fn),
+        }
+        away = np.sum([(made[name] - share) ** 2 for name, share in shares.items()], axis=0)
+    away = np.where(np.isnan(away), np.inf, away)
+    tables = np.stack([tp, fp, fn, tn], axis=-1)[away <= away.min() + SAME]
+    return tables[0] if len(np.unique(tables, axis=0)) == 1 and np.isfinite(away.min()) else np.full(4, -1.0)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    if not listed or len(names) != 4 or len(set(map(str, names))) != 4 or not all(isinstance(n, str) for n in names):
+        raise SpecError(f"names is {shown(names)}; it must be four names, for the cells of the tables")
 
 
 def _share(reported: Reported, p: FloatArray, q: FloatArray, n: FloatArray, continuity: bool) -> FloatArray:
@@ -128,7 +252,9 @@ def share_of_odds_ratio(ratio: FloatArray, p: FloatArray, q: FloatArray) -> Floa
     return 2 * ratio * p * q / (middle + np.sqrt(np.maximum(middle**2 - 4 * ratio * (ratio - 1) * p * q, 0)))
 
 
-def _with_cells(frame: pd.DataFrame, cells: FloatArray, names: Sequence[str]) -> pd.DataFrame:
+def _with_cells(
+    frame: pd.DataFrame, cells: FloatArray, names: Sequence[str], impossible: str = "cells would be negative"
+) -> pd.DataFrame:
     if taken := [name for name in names if name in frame.columns]:
         raise SpecError(f"names: the data already have a column '{taken[0]}'; choose another name for the new one")
     negative, missing = (cells < 0).any(axis=0), np.isnan(cells).any(axis=0)
@@ -136,7 +262,7 @@ def _with_cells(frame: pd.DataFrame, cells: FloatArray, names: Sequence[str]) ->
     table = frame.assign(**dict(zip(names, cells, strict=True)))
     table.attrs = dict(frame.attrs)
     warn(f"the cells of {int((~negative & ~missing).sum())} tables were worked out and rounded", AssumptionWarning)
-    reasons = {"cells would be negative": negative, "a value is missing": missing}
+    reasons = {impossible: negative, "a value is missing": missing}
     clauses = [
         f"rows {listing(frame.index[rows])}, where {why} ({rows.sum()})" for why, rows in reasons.items() if rows.any()
     ]

@@ -65,6 +65,15 @@ class TwoByTwo:
         """(n,) whether both arms are without events, or both without anything else."""
         return ((self.a == 0) & (self.c == 0)) | ((self.b == 0) & (self.d == 0))
 
+    @property
+    def opposite_arm(self) -> FloatArray:
+        """(4, n) additions to the cells in proportion to the reciprocal of the size of the opposite arm, 1 together.
+
+        Sweeting, Sutton and Lambert (2004), Stat. Med. 23:1351-1375, section 2.3.
+        """
+        first = self.n1 / self.n
+        return np.stack([first, first, 1 - first, 1 - first])
+
 
 def read(reported: Reported, zeros: ZeroCells) -> TwoByTwo:
     """The tables of all rows, checked, with what is added to their cells."""
@@ -72,7 +81,9 @@ def read(reported: Reported, zeros: ZeroCells) -> TwoByTwo:
     a, b = _arm(reported, "ai", "bi", "n1i")
     c, d = _arm(reported, "ci", "di", "n2i")
     observed = TwoByTwo(a, b, c, d)
-    cells = zeros.applied(observed.cells, reported.frame.index, "the four cells", observed.double_zero)
+    cells = zeros.applied(
+        observed.cells, reported.frame.index, "the four cells", observed.double_zero, observed.opposite_arm
+    )
     return TwoByTwo(*cells)
 
 

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import check_booleans, check_choice, check_number, listing
-from bayesmeta.errors import AssumptionWarning, warn
+from bayesmeta._validation import check_booleans, check_choice, check_number, listing, shown
+from bayesmeta.errors import AssumptionWarning, SpecError, warn
 
 Zero = Literal["only0", "if0all", "all", "none"]
+Add = float | Literal["opposite-arm"]  # what is added to cells; the word is of tables of two arms
+OPPOSITE = "opposite-arm"
 ZEROS = ("only0", "if0all", "all", "none")
 
 
@@ -19,13 +21,16 @@ class ZeroCells:
     """What is done about empty cells, see `bayesmeta.effects.odds_ratio`; None where the user did not choose."""
 
     zero: Zero | None = None
-    add: float = 0.5
+    add: Add = 0.5
     drop_double_zero: bool | None = None
 
     def __post_init__(self) -> None:
         if self.zero is not None:
             check_choice(self.zero, ZEROS, "zero")
-        check_number(self.add, "add", above=0)
+        if not (isinstance(self.add, str) and self.add == OPPOSITE):
+            if isinstance(self.add, str):
+                raise SpecError(f"add is {shown(self.add)}; it must be a number greater than 0 or '{OPPOSITE}'")
+            check_number(self.add, "add", above=0)
         if self.drop_double_zero is not None:
             check_booleans(drop_double_zero=self.drop_double_zero)
 
@@ -34,12 +39,20 @@ class ZeroCells:
         return self if adds or self.zero is not None else replace(self, zero="none")
 
     def applied(
-        self, cells: FloatArray, index: pd.Index, what: str, double_zero: BoolArray | None = None
+        self,
+        cells: FloatArray,
+        index: pd.Index,
+        what: str,
+        double_zero: BoolArray | None = None,
+        opposite: FloatArray | None = None,
     ) -> FloatArray:
         """(c, n) cells with what is added to them, NaN where a row is left out.
 
         what : the cells that something is added to, in words.  double_zero : (n,) rows that say nothing of a ratio.
+        opposite : (c, n) what is added to each cell where that goes by the size of the opposite arm.
         """
+        if self.add == OPPOSITE and opposite is None:
+            raise SpecError(f"add='{OPPOSITE}' is for events and persons of two arms\n  give a number")
         cells = np.where(np.isnan(cells).any(axis=0), np.nan, cells)
         none = np.zeros(cells.shape[1], dtype=bool) if double_zero is None else double_zero
         if self.drop_double_zero:
@@ -48,12 +61,16 @@ class ZeroCells:
         none_added = np.zeros_like(empty)
         rows = {"none": none_added, "if0all": empty | empty.any(), "all": ~none_added}.get(self.zero or "", empty)
         self._warn(index, rows, none & ~np.isnan(cells).any(axis=0), what)
-        return np.where(rows, cells + self.add, cells)
+        return np.where(rows, cells + (opposite if self.add == OPPOSITE else self.add), cells)
+
+    @property
+    def _words(self) -> str:
+        return "what the size of the opposite arm says" if self.add == OPPOSITE else f"{self.add:g}"
 
     def _warn(self, index: pd.Index, rows: BoolArray, none: BoolArray, what: str) -> None:
         if self.zero is None and rows.any():
             warn(
-                f"{self.add:g} was added to {what} of every row with an empty cell: rows {listing(index[rows])}"
+                f"{self._words} was added to {what} of every row with an empty cell: rows {listing(index[rows])}"
                 '\n  zero="only0" does so without a warning, zero="none" adds nothing',
                 AssumptionWarning,
             )

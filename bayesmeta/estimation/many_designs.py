@@ -58,9 +58,7 @@ def fit_designs(spec: Spec, y: FloatArray, X: FloatArray, method: Method, psi: t
         at = tuple(np.zeros((len(y), a, a)) for a in stats.dims)
     elif method.together is not None:
         free = Free(spec, spec.statistics.typical)
-        # of few studies a likelihood may have a mode at zero that climbs from moment estimates do not see
-        nothing = np.zeros((len(y), free.size))
-        own = fit_statistics(stats, free, method.likelihood == "restricted", start=nothing)
+        own = fit_statistics(stats, free, method.likelihood == "restricted")
         at, converged = own.psi, own.converged
     else:
         at = _one_by_one(spec, y, X, method)

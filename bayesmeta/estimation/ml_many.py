@@ -5,16 +5,21 @@ from functools import partial
 
 import numpy as np
 
-from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._typing import BoolArray, FloatArray, IndexArray
 from bayesmeta.estimation.climb import DECREMENT
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.ml import fit_likelihood
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.estimation.scan import Starts, starts
-from bayesmeta.estimation.search import maximise
+from bayesmeta.estimation.search import GAIN, Maxima, maximise
 from bayesmeta.kernel import Statistics, likelihood, statistics
 from bayesmeta.model.spec import SamplingCovariance, Spec
+
+NOWHERE_ELSE = (
+    GAIN  # log-likelihood by which a corner must be higher to be a start: where there is nothing else to move
+)
+CLIMBABLE = -0.5  # the same where the other parameters still move
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,8 @@ def fit_statistics(
             own = Starts(start / free.units, np.arange(B), 0)
             begin = replace(begin, z=np.concatenate([own.z, begin.z]), owner=np.concatenate([own.owner, begin.owner]))
         maxima = maximise(objective, begin, tolerance=tolerance)
-        z, converged = maxima.points.z, maxima.converged
-        at_edge = maxima.at_edge | (z <= free.lower)
+        z, converged, at_edge = _or_from_corners(objective, maxima, tolerance)
+        at_edge = at_edge | (z <= free.lower)
     psi = free.psi_batch(z.T)
     value = likelihood(stats, psi, restricted)
     return ManyEstimates(
@@ -102,6 +107,54 @@ def fit_statistics(
         converged=converged,
         at_boundary=at_edge,
     )
+
+
+def _or_from_corners(objective: Objective, maxima: Maxima, tolerance: float) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """The maxima, or higher ones near points where variances are zero: z and edges (B, F), and what has converged (B,).
+
+    Few starts serve many data sets, and of few studies a likelihood may have a narrow mode at zero beside a flat one.
+    """
+    z, converged, at_edge = maxima.points.z.copy(), maxima.converged.copy(), maxima.at_edge.copy()
+    reach = NOWHERE_ELSE if objective.free.size == 1 else CLIMBABLE
+    units, begin, owner = objective.free.units, [], []
+    for positions, others in _corners(objective.free):
+        rows = np.flatnonzero((z[:, positions] != 0).any(1))
+        if not len(rows):
+            continue
+        corner, variance = z[rows], ((z[rows] * units)[:, positions] ** 2).mean(1, keepdims=True)
+        corner[:, positions] = 0.0
+        corner[:, others] = np.sqrt(corner[:, others] ** 2 + variance / units[others] ** 2)
+        near = objective.take(rows).loglik(corner) > maxima.points.loglik[rows] + reach
+        begin.append(corner[near])
+        owner.append(rows[near])
+    if not owner:
+        return z, converged, at_edge
+    which, place = np.unique(np.concatenate(owner), return_inverse=True)
+    if len(which):
+        both = Starts(np.concatenate([z[which], *begin]), np.concatenate([np.arange(len(which)), place]), 0)
+        more = maximise(objective.take(which), both, tolerance=tolerance)
+        z[which], converged[which], at_edge[which] = more.points.z, more.converged, more.at_edge
+    return z, converged, at_edge
+
+
+def _corners(free: Free) -> list[tuple[IndexArray, IndexArray]]:
+    """Parameters that are zero at each corner of the family, and SDs of another level that take over their variance.
+
+    Zero are every SD by itself, those of a level, and those of all.
+    """
+    parts = [
+        (v, place.start + v.structure.zero_positions(v.dim)) for v, place in free.parts() if place.stop > place.start
+    ]
+    sds = [positions for v, positions in parts if v.dim == 1 or not v.structure.unrestricted]
+    none = np.arange(0)
+    alone = [(np.array([i]), none) for positions in sds for i in positions]
+    levels = [(positions, none) for _, positions in parts]
+    handed_over = [(own, other) for own in sds for other in sds if own is not other]
+    everything = [(np.concatenate([positions for _, positions in parts]), none)]
+    corners = {
+        tuple(tuple(int(i) for i in part) for part in each) for each in [*alone, *levels, *handed_over, *everything]
+    }
+    return [(np.array(own), np.array(others, np.int64)) for own, others in sorted(corners) if own]
 
 
 OPTIONS = ("start", "max_iterations", "tolerance", "verbose")

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bayesmeta._typing import BoolArray, FloatArray
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.estimation.climb import FIRST_RADIUS, bounded_steps, local
 from bayesmeta.estimation.free import Free
@@ -20,6 +20,7 @@ from bayesmeta.estimation.objective import Objective, Points
 from bayesmeta.estimation.scan import ONE_MODE, Starts, starts, variances_alike, well_determined
 from bayesmeta.estimation.search import maximise
 from bayesmeta.kernel import Likelihood, Statistics, likelihood, part_statistics
+from bayesmeta.kernel.affected import affected_blocks, changes
 from bayesmeta.model.identification import ALIASED
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.subset import of_rows
@@ -51,6 +52,18 @@ class PartFits:
 
 
 @dataclass(frozen=True, eq=False)
+class Here:
+    """The likelihood of all rows at their estimates.
+
+    points : the only one.  residual : (n_obs,).  beta_cov : (P, P).
+    """
+
+    points: Points
+    residual: FloatArray
+    beta_cov: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class Whole:
     """What parts are fitted from: the model with all its rows, and the estimates from them.
 
@@ -64,6 +77,14 @@ class Whole:
     @cached_property
     def free(self) -> Free:
         return Free(self.spec, self.spec.statistics.typical)
+
+    @cached_property
+    def here(self) -> "Here":
+        z = self.xi[None] / self.free.units
+        value = likelihood(self.spec.statistics, self.free.psi_batch(z.T), restricted=False)
+        residual = self.spec.y - self.spec.offset - self.spec.X @ value.beta[0]
+        points = Objective(self.spec.statistics, self.free, self.restricted)(z)
+        return Here(points, residual, value.beta_cov[0])
 
     @property
     def together(self) -> bool:
@@ -134,9 +155,16 @@ def _put(fits: PartFits, which: np.ndarray, made: PartFits) -> None:
             getattr(fits, name)[which] = getattr(made, name)
 
 
+def covariance_terms(
+    spec: Spec,
+) -> tuple[list[FloatArray], list[IntArray], tuple[FloatArray, IntArray, IntArray]]:
+    """Of every level Z and the groups of observations, and S, as the kernel takes them."""
+    S = spec.S.value, spec.S.row, spec.S.col
+    return [level.Z for level in spec.levels], [level.index for level in spec.levels], S
+
+
 def _statistics(spec: Spec, keep: BoolArray) -> Statistics:
-    Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
-    return part_statistics(spec.y - spec.offset, spec.X, Z, index, (spec.S.value, spec.S.row, spec.S.col), keep)
+    return part_statistics(spec.y - spec.offset, spec.X, *covariance_terms(spec), keep)
 
 
 def _together(whole: Whole, keep: BoolArray, exact: bool) -> PartFits:
@@ -148,9 +176,10 @@ def _together(whole: Whole, keep: BoolArray, exact: bool) -> PartFits:
     else:
         objective = Objective(stats, free, whole.restricted)
         begin = np.broadcast_to(whole.xi / free.units, (B, free.size))
-        z, converged = (
-            _maxima(whole, objective, begin, keep) if exact else (_one_step(objective, begin), np.ones(B, bool))
-        )
+        if exact:
+            z, converged = _maxima(whole, objective, _foreseen(whole, keep, begin), keep)
+        else:
+            z, converged = _one_step(objective, begin), np.ones(B, bool)
         psi = free.psi_batch(z.T)
     value = likelihood(stats, psi, restricted=False)
     return PartFits(
@@ -235,6 +264,27 @@ def _silenced(whole: Whole, objective: Objective, points: Points, z: FloatArray,
     for part in np.flatnonzero(quiet):
         z[part, Free(part_of(whole.spec, keep[part]), whole.free.typical).silent] = 0.0
     return z
+
+
+def _foreseen(whole: Whole, keep: BoolArray, begin: FloatArray) -> FloatArray:
+    """About where one Newton step from z (B, F) leads, from what parts lack of the whole; else z itself."""
+    spec, here, terms = whole.spec, whole.here, covariance_terms(whole.spec)
+    affected = affected_blocks(*terms, keep)
+    if affected is None or not np.isfinite(here.points.loglik).all():
+        return begin
+    B, free = len(keep), whole.free
+    psi = free.psi_batch(begin.T)
+    lack = changes(affected, spec.X, *terms, psi, here.residual, here.beta_cov if whole.restricted else None)
+    by_theta = [
+        np.einsum("nij,ijmk->nm", score, D) for score, D in zip(lack.scores, free.directions(begin[:1]), strict=True)
+    ]
+    points = here.points.take(np.zeros(B, int))
+    scores = points.scores + np.concatenate(by_theta, axis=1)
+    J = free.theta_jacobian(points.z)
+    H = J.mT @ points.observed @ J - free.theta_bend(points.z, scores)
+    own = replace(points, gradient=(scores[:, None, :] @ J)[:, 0], H=H)
+    move, _ = bounded_steps(own, local(own, free.lower), free.lower, np.full(B, FIRST_RADIUS))
+    return np.where(np.isfinite(move), begin + move, begin)
 
 
 def _one_step(objective: Objective, begin: FloatArray) -> FloatArray:

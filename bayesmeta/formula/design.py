@@ -51,7 +51,7 @@ class Design:
         }
         common = () if parsed.common is None else (parsed.common,)
         parts = {part.text: part for part in (*parsed.fixed, *common, *parsed.random)}
-        self._matrices = {text: _Matrix(part, frame) for text, part in parts.items()}
+        self._matrices = {text: FormulaMatrix(part, frame) for text, part in parts.items()}
         self.categories = {
             column: known for each in self._matrices.values() for column, known in each.categories.items()
         }
@@ -121,7 +121,7 @@ class Design:
         assert part is not None
         return part.text
 
-    def _random(self, level: str) -> "_Matrix":
+    def _random(self, level: str) -> "FormulaMatrix":
         return self._matrices[self.parsed.random[self.parsed.levels.index(level)].text]
 
 
@@ -152,7 +152,7 @@ class _Positions:
         return values
 
 
-class _Matrix:
+class FormulaMatrix:
     """One formula, fixed by the rows it first sees, whose matrix it keeps."""
 
     def __init__(self, part: Part, frame: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_integer
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.formula.safety import ELEMENTWISE, Part
-from bayesmeta.formula.splines import ns
+from bayesmeta.formula.splines import bs, fp, ns, rcs
 from bayesmeta.io.columns import as_categories, categories, finite, label, rows
 
 MOST_DEGREES = 50  # of a polynomial: a formula from a file must not take the memory of the machine
@@ -75,4 +75,7 @@ def functions() -> Mapping[str, Callable[..., Any]]:
         "scale": scale,
         "poly": stateful_transform(polynomial),
         "ns": stateful_transform(ns),
+        "bs": stateful_transform(bs),
+        "rcs": stateful_transform(rcs),
+        "fp": fp,
     }

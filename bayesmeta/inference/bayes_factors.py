@@ -164,9 +164,9 @@ def evidence(tree: xr.DataTree, model: Model) -> Evidence:
 def check_comparable(trees: dict[str, xr.DataTree]) -> None:
     """That marginal likelihoods are of the same data, and improper priors in all models the same."""
     (first, known), *others = trees.items()
-    flat = _improper(model_of(known, first).priors)
+    flat = improper(model_of(known, first).priors)
     for name, tree in others:
-        own = _improper(model_of(tree, name).priors)
+        own = improper(model_of(tree, name).priors)
         if not same_observations(known, tree):
             raise SpecError(
                 f"{first} and {name} are of different observations, so their marginal likelihoods cannot be compared\n"
@@ -177,14 +177,24 @@ def check_comparable(trees: dict[str, xr.DataTree]) -> None:
             raise SpecError(
                 f"the improper prior of {differs} is in one of {first} and {name} only: their Bayes factor is"
                 " undefined\n"
-                f'  give it a proper prior: bm.Priors(beta={{"{one}": bm.Prior("Normal", mu=0, sigma=1)}})'
+                f"  give it a proper prior: {_proper(one)}"
             )
     if remark := other_sampling_covariances(trees):
         warn(remark, AssumptionWarning)
 
 
-def _improper(priors: ModelPriors) -> set[str]:
-    return {label for label, prior in zip(priors.beta_labels, priors.beta, strict=True) if prior.name in IMPROPER}
+def _proper(label: str) -> str:
+    """The line that gives a parameter a proper prior."""
+    if label.startswith("tau["):
+        return "bm.Priors(tau=bm.priors.half_normal(0.5))"
+    return f'bm.Priors(beta={{"{label}": bm.Prior("Normal", mu=0, sigma=1)}})'
+
+
+def improper(priors: ModelPriors) -> set[str]:
+    """Labels of parameters whose prior is improper: of coefficients their names, of SDs as `tau[unit, Intercept]`."""
+    named = [*zip(priors.beta_labels, priors.beta, strict=True)]
+    named += [each for own in priors.levels for each in zip(own.tau_labels, own.tau, strict=True)]
+    return {label for label, prior in named if prior.name in IMPROPER}
 
 
 # hypotheses
@@ -226,6 +236,11 @@ def _without_variation(model: Model, text: str, named: str | None, value: str) -
         raise SpecError(f"hypothesis {text!r}: no such SD is free in the model\n  free: {known}")
     for level in chosen:
         at = spec.levels.index(level)
+        if any(prior.name in IMPROPER for prior in priors.levels[at].tau):
+            raise SpecError(
+                f"hypothesis {text!r}: the prior of {priors.levels[at].tau_labels[0]} is improper, so its Bayes factor"
+                f" is undefined\n  sample with a proper one: {_proper('tau[')}"
+            )
         held = replace(level, structure=Fixed(np.zeros((level.dim, level.dim))))
         own = replace(priors.levels[at], tau=(), tau_labels=(), tau_default=(), rho=None)
         spec = replace(spec, levels=(*spec.levels[:at], held, *spec.levels[at + 1 :]))

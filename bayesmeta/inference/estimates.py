@@ -1,8 +1,6 @@
 """Every parameter of a results tree in one tidy data frame."""
 
 import json
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,12 +9,14 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
+from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.errors import BoundaryWarning, warn
+from bayesmeta.inference.exact_predict import mean_as_read
 from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import BETA, PSI, RHO, TAU, covariances, level_structures, parameters
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
-from bayesmeta.tree.response import Scale, is_read_elsewhere, measure_of, on_response, roles, to_response
+from bayesmeta.tree.response import Reading, Scale, is_read_elsewhere, measure_of, on_response, roles, to_response
 from bayesmeta.tree.specification import group, reading_once
 
 COLUMNS = (
@@ -162,22 +162,23 @@ def on_scale(frame: pd.DataFrame, tree: xr.DataTree, prob: float, scale: Scale |
         if draws is None:
             there = to_response(record, role, frame.loc[at, ["estimate", "lower", "upper"]].to_numpy(float))
         else:
-            there = _of_posterior(tree, j, partial(to_response, record, role), draws[:, j], prob)
+            there = _of_posterior(tree, j, Reading(record, role, True), draws[:, j], prob)
         frame.loc[at, ["estimate", "lower", "upper"]] = there
         frame.loc[at, "se"] = np.nan
     return frame
 
 
-def _of_posterior(
-    tree: xr.DataTree, j: int, read: Callable[[FloatArray], FloatArray], draws: FloatArray, prob: float
-) -> FloatArray:
+def _of_posterior(tree: xr.DataTree, j: int, reading: Reading, draws: FloatArray, prob: float) -> FloatArray:
     """(1, 3) mean and interval of coefficient j on another scale, which rises with the coefficient or falls."""
     exact = exact_marginals.statistics(tree, "beta", prob)
     if exact is None:
-        statistics = summarised(read(draws), prob)
+        statistics = summarised(reading.values(draws), prob)
         return np.array([[statistics[name] for name in ("mean", "lower", "upper")]])
-    ends = np.sort(read(np.array([exact["lower"][j], exact["upper"][j]])))
-    return np.array([[exact_marginals.mean_of(group(tree, schema.MARGINALS), "beta", j, read), *ends]])
+    ends = np.sort(reading.values(np.array([exact["lower"][j], exact["upper"][j]])))
+    if (points := exact_posterior(tree)) is None:  # of a tree by an earlier version
+        return np.array([[exact_marginals.mean_of(group(tree, schema.MARGINALS), "beta", j, reading.values), *ends]])
+    one = points.combination(np.eye(points.points.beta.shape[1])[j : j + 1])
+    return np.array([[mean_as_read(points, one, reading)[0], *ends]])
 
 
 def _outcomes(tree: xr.DataTree, frame: pd.DataFrame) -> list[str]:

@@ -12,7 +12,9 @@ from scipy.special import ndtr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_number, check_probability
+from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.errors import SpecError
+from bayesmeta.inference import exact_predict
 from bayesmeta.inference.prediction_rows import Rows, new_design, quadratic
 from bayesmeta.inference.reference import Reference, Vcov, quantile, reference
 from bayesmeta.model.spec import Spec
@@ -81,7 +83,7 @@ def exceedance(
     Z = [new_design(spec, level, rows.frame) for level in spec.levels]
     asked = _Beyond(X, Z, offset - threshold, 1 if name == "above" else -1)
     if used is None:
-        statistics, how = _of_draws(tree, spec, asked, prob), dict[str, Any]()
+        statistics, how = _of_posterior(tree, spec, asked, prob), dict[str, Any]()
     else:
         statistics, how = _of_fit(tree, spec, used, asked, prob), used.attrs
     return rows.table(spec.outcomes, statistics).assign_attrs({name: threshold, "prob": prob} | how)
@@ -98,7 +100,7 @@ class _Beyond:
 
     def share(self, away: FloatArray, variance: FloatArray) -> FloatArray:
         """Probability beyond the threshold of N(away, variance); a step where nothing varies."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.where(variance > 0, ndtr(away / np.sqrt(variance)), np.where(away == 0, 0.5, away > 0))
 
 
@@ -108,7 +110,7 @@ def _of_fit(tree: xr.DataTree, spec: Spec, used: Reference, asked: _Beyond, prob
     psi = [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
     away = (X @ used.beta + asked.start) * asked.side
     variance = sum((quadratic(z, p) for z, p in zip(asked.Z, psi, strict=True)), np.zeros(away.shape))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         probit = away / np.sqrt(variance)
         of_psi = (probit / (2 * variance)) ** 2 * _variance_of(tree, spec, asked.Z)
         se = np.where(variance > 0, np.sqrt(quadratic(X, used.cov) / variance + of_psi), np.nan)
@@ -134,8 +136,10 @@ def _variance_of(tree: xr.DataTree, spec: Spec, Z: list[FloatArray]) -> FloatArr
     return np.where(slopes[..., ~known].any(-1), np.nan, total)
 
 
-def _of_draws(tree: xr.DataTree, spec: Spec, asked: _Beyond, prob: float) -> dict[str, FloatArray]:
-    """Statistics (n, k) of the probability over the draws."""
+def _of_posterior(tree: xr.DataTree, spec: Spec, asked: _Beyond, prob: float) -> dict[str, FloatArray]:
+    """Statistics (n, k) of the probability over the posterior."""
+    if (points := exact_posterior(tree)) is not None and any(level.dim for level in spec.levels):
+        return exact_predict.of_probability(points, asked.X, asked.start[:, 0], asked.side, asked.Z, prob)
     beta, psi = beta_draws(tree), [psi_draws(tree, level.name) for level in spec.levels]
     rows = []
     for i, (x, start) in enumerate(zip(asked.X, asked.start, strict=True)):

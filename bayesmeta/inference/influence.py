@@ -12,13 +12,15 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_boolean, listing
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, warn
-from bayesmeta.estimation.parts import PartFits, fit_parts
+from bayesmeta.estimation.parts import PartFits, covariance_terms, fit_parts
 from bayesmeta.inference.adjusted import weighting_of
 from bayesmeta.inference.data_groups import Groups, finest, groups_by
 from bayesmeta.inference.part_estimates import GROUP, variances_of, whole_of
-from bayesmeta.inference.reweighted import GOOD_K, whole_posterior, without_groups
+from bayesmeta.inference.posterior_parts import GOOD_K
+from bayesmeta.inference.reweighted import whole_posterior, without_groups
 from bayesmeta.inference.weights import by_row
 from bayesmeta.kernel import likelihood
+from bayesmeta.kernel.affected import affected_blocks, changes
 from bayesmeta.kernel.pointwise import block_designs, block_S
 from bayesmeta.model.identification import check_rank
 from bayesmeta.model.spec import Spec
@@ -96,7 +98,8 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
     value above 3 p / n, or one of its |DFBETAS| above 1. Groups of several rows are judged by Cook's distance and
     DFBETAS alone. Weights are row sums of the inverse marginal covariance. V is the model's covariance.
 
-    Of a posterior b and the variances are means, V is the covariance of the coefficients. Those without a group are of
+    Of a posterior b and the variances are means, V is the covariance of the coefficients. Those without a group are
+    integrated anew where the posterior was computed without Markov chains, with missing Pareto k. Of chains they are of
     the same draws with Pareto-smoothed importance weights, the inverse density of its observations given all others
     (Vehtari, Gelman and Gabry 2017, Stat. Comput. 27:1413-1432).
 
@@ -268,9 +271,18 @@ class Deletions:
         step = max(1, 1_000_000 // len(self.spec.y))
         for start in range(0, len(known), step):
             some = known[start : start + step]
-            psi = [p[some] for p in self.fits.psi]
-            cov[some] = likelihood(self.spec.statistics, psi, restricted=False).beta_cov
+            cov[some] = self._with_all_rows(some)
         return cov
+
+    def _with_all_rows(self, some: IntArray) -> FloatArray:
+        """The same of some groups: their information is that of the other rows and what these lack."""
+        psi, terms = [p[some] for p in self.fits.psi], covariance_terms(self.spec)
+        affected = affected_blocks(*terms, self.code != some[:, None])
+        if affected is not None:
+            lack = changes(affected, self.spec.X, *terms, psi)
+            if lack.precise:
+                return np.linalg.inv(np.linalg.inv(self.fits.beta_cov[some]) - lack.information)
+        return likelihood(self.spec.statistics, psi, restricted=False).beta_cov
 
     def _chi2(self) -> FloatArray:
         """r'C^-1 r of the residuals r of every group from the fit without it, and their covariance C."""

@@ -8,12 +8,22 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, IntArray
 from bayesmeta._validation import check_probability, listing, shown
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, warn
 from bayesmeta.inference.data_groups import Groups, check_complete, groups_by
 from bayesmeta.inference.estimates import estimates
+from bayesmeta.inference.exact_predict import statistics as exact_statistics
 from bayesmeta.inference.part_estimates import Heterogeneity, Parts, heterogeneity_of, parts_of, tests_of, variance_of
+from bayesmeta.inference.posterior_parts import (
+    PartPosterior,
+    heterogeneity,
+    mention_unidentified,
+    part_posteriors,
+    whole_points,
+)
+from bayesmeta.inference.posterior_parts import variance as posterior_variance
 from bayesmeta.inference.reference import Tests, Vcov, asks_in_one_way
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import BETA, PSI, TAU2
@@ -42,7 +52,7 @@ def leave_one_out(
     Parameters
     ----------
     tree : DataTree
-        Results of `bm.fit`, also read back from a file.
+        Results of `bm.fit` or `bm.sample`, also read back from a file.
     by : str or sequence, optional
         What is left out at a time: the groups of a level, by its name; rows with the same value of a column of the
         data, by its name or as one value for each row. By default the groups of the outer level, which are independent:
@@ -65,12 +75,14 @@ def leave_one_out(
         with several levels as "tau2[district]" for each, and with random slopes "tau2[study, x]"; `I2` in percent and
         `H2`, from tau2; Cochran's `Q` with `Q_df` and `Q_pvalue`; `converged`. All is NaN where the remaining rows do
         not identify the coefficients, which a warning says. Attributes of the frame: `prob`, `scale`, and `by`, the
-        level or column.
+        level or column. Of a posterior means, SDs and equal-tailed intervals, no tests, and `pareto_k`, of the weights
+        of its points without the group; NaN where it was integrated anew.
 
     Raises
     ------
     SpecError
-        When `tree` is a posterior, `by` is neither a level nor a column, or there is only one group.
+        When `by` is neither a level nor a column, there is only one group, or a posterior cannot be computed without
+        Markov chains.
     DataError
         When the column has missing values in rows of the model.
 
@@ -83,6 +95,9 @@ def leave_one_out(
     -----
     Method, structures and formula are those of the tree; what the data determine, such as the categories of a
     predictor, stays as it was. Of several levels a group is left out with all that is nested in it.
+
+    Posteriors without each group are exact where at most three parameters are integrated. Else the points of importance
+    sampling are weighted by what they lose, and integrated anew where Pareto k exceeds 0.7.
 
     References
     ----------
@@ -98,7 +113,7 @@ def leave_one_out(
     1  Ferguson & Simes (1949)   -0.6816  0.1867  0.3142  92.0727
     2   Rosenthal et al (1960)   -0.7155  0.1951  0.3464  92.8079
     """
-    refits = _refits(tree, prob, scale, "leave_one_out")
+    refits = _refits(tree, prob, scale)
     groups = groups_by(refits.spec, by, "leave_one_out")
     return refits.table(LEFT_OUT, groups, groups.without(refits.spec), groups.names)
 
@@ -119,7 +134,7 @@ def cumulative(
     Parameters
     ----------
     tree : DataTree
-        Results of `bm.fit`, also read back from a file.
+        Results of `bm.fit` or `bm.sample`, also read back from a file.
     order : str or sequence, optional
         What groups are ordered by, smallest first, such as the year: the name of a column of the data, or one value for
         each row. A group comes where the first of its rows does; groups that tie stay in the order of the data, which
@@ -142,7 +157,8 @@ def cumulative(
     Raises
     ------
     SpecError
-        When `tree` is a posterior, `order` or `by` is not a column, or there is only one group.
+        When `order` or `by` is not a column, there is only one group, or a posterior cannot be computed without Markov
+        chains.
     DataError
         When a column has missing values in rows of the model.
 
@@ -154,7 +170,8 @@ def cumulative(
     Notes
     -----
     A variance between the groups of a level that has only one so far is held at zero, so that the first row is the
-    first study's own estimate. As the same data are looked at again and again, p-values are not those of one test.
+    first study's own estimate; of a posterior such a variance has its prior. As the same data are looked at again and
+    again, p-values are not those of one test; a posterior means the same after every look.
 
     References
     ----------
@@ -170,7 +187,7 @@ def cumulative(
     1  Ferguson & Simes (1949)   1949  2    -1.398 -6.006  3.209
     2   Stein & Aronson (1953)   1953  3    -1.061 -1.881 -0.241
     """
-    refits = _refits(tree, prob, scale, "cumulative")
+    refits = _refits(tree, prob, scale)
     groups = groups_by(refits.spec, by, "cumulative")
     positions, values = _positions(refits.spec, groups, order)
     in_turn = np.argsort(positions, kind="stable")
@@ -209,10 +226,13 @@ class Refits:
 
     def table(self, what: str, groups: Groups, keep: BoolArray, names: Sequence[str]) -> pd.DataFrame:
         """Rows of all parts, keep (parts, n_obs).  names : of the groups that are left out of them, or added."""
-        parts = parts_of(self.tree, keep)
-        self._say(what, groups, parts, names)
-        tests, parts_Q = tests_of(parts), heterogeneity_of(parts)
-        frames = [self._of_coefficient(i, parts, tests, parts_Q) for i in range(len(self.spec.coef))]
+        if is_posterior(self.tree):
+            frames = self._of_posterior(what, groups, keep, names)
+        else:
+            parts = parts_of(self.tree, keep)
+            self._say(what, groups, parts, names)
+            tests, parts_Q = tests_of(parts), heterogeneity_of(parts)
+            frames = [self._of_coefficient(i, parts, tests, parts_Q) for i in range(len(self.spec.coef))]
         for frame in frames:
             frame.insert(0, what, list(names))
         table = pd.concat(frames).sort_index(kind="stable").reset_index(drop=True)
@@ -227,6 +247,34 @@ class Refits:
             warn(f"the data {without} {kind} {listing(failed)} do not identify the model: NaN", AssumptionWarning)
         if unsure := [name for name, good in zip(names, sure | ~known, strict=True) if not good]:
             warn(f"fits {without} {kind} {listing(unsure)} did not converge", ConvergenceWarning)
+
+    def _of_posterior(self, what: str, groups: Groups, keep: BoolArray, names: Sequence[str]) -> list[pd.DataFrame]:
+        """Every coefficient in the posteriors of all parts."""
+        name = "leave_one_out" if what == LEFT_OUT else "cumulative"
+        parts = part_posteriors(whole_points(self.tree, name), keep)
+        mention_unidentified(parts, names, f"{'without' if what == LEFT_OUT else 'up to'} {groups.kind or 'group'}")
+        shares = [None if part.points is None else heterogeneity(part) for part in parts]
+        return [self._of_posterior_coefficient(i, parts, shares) for i in range(len(self.spec.coef))]
+
+    def _of_posterior_coefficient(
+        self, i: int, parts: Sequence[PartPosterior], shares: Sequence[xr.Dataset | None]
+    ) -> pd.DataFrame:
+        coef = self.spec.coef[i]
+        outcome, reading, none = self.outcomes[coef], self.readings[coef], dict.fromkeys(_NUMBERS, np.nan)
+        rows = []
+        for part, table in zip(parts, shares, strict=True):
+            row: dict[str, object] = {"term": coef, "outcome": outcome, "k": int(part.spec.kept.sum())} | none
+            if part.points is not None:
+                one = part.points.combination(np.eye(len(self.spec.coef))[i : i + 1])
+                own = exact_statistics(part.points, one, self.prob, reading)
+                row |= {{"mean": "estimate"}.get(name, name): float(values[0]) for name, values in own.items()}
+            for column, variances in self.variances.items():
+                own_ones = [each for each in variances if outcome in (each.outcome, "") or not each.outcome]
+                at = own_ones[0] if len(own_ones) == 1 else None
+                row[column] = np.nan if at is None else posterior_variance(part, at.level, at.effect)
+            rows.append(row | _shares_of(table, outcome) | {"converged": part.points is not None})
+        frame = pd.DataFrame(rows)
+        return frame.assign(pareto_k=[part.pareto_k for part in parts])
 
     def _of_coefficient(self, i: int, parts: Parts, tests: Tests, parts_Q: Heterogeneity) -> pd.DataFrame:
         """One coefficient in all parts."""
@@ -250,14 +298,9 @@ class Refits:
         return pd.DataFrame(columns | {"converged": parts.fits.identified & parts.fits.converged})
 
 
-def _refits(tree: xr.DataTree, prob: float, scale: Scale | None, what: str) -> Refits:
-    """What refits of a tree need; SpecError for one that cannot be fitted again."""
+def _refits(tree: xr.DataTree, prob: float, scale: Scale | None) -> Refits:
+    """What refits of a tree need."""
     check_probability(prob)
-    if is_posterior(tree):
-        raise SpecError(
-            f"{what} fits the model again to parts of the data, and a posterior would be sampled anew for each\n"
-            f"  bm.{what}(bm.fit(spec)) fits them by REML; bm.sample takes a specification of fewer rows"
-        )
     response, spec = on_response(tree, scale), spec_from_tree(tree)
     frame = estimates(tree, prob)
     coefs = frame[frame["kind"] == BETA].set_index("term")["outcome"]
@@ -275,6 +318,16 @@ def _refits(tree: xr.DataTree, prob: float, scale: Scale | None, what: str) -> R
         variances=_columns([_Variance(*row) for row in variances[["level", "term", "outcome"]].to_numpy().tolist()]),
         response=response,
     )
+
+
+def _shares_of(table: xr.Dataset | None, outcome: str) -> dict[str, float]:
+    """Q, I2 and H2 of a part, of one outcome where the coefficient belongs to it."""
+    if table is None:
+        return dict.fromkeys(_TESTS, np.nan)
+    if table["Q"].ndim:
+        table = table.sel({schema.OUTCOME: outcome or schema.OVERALL})
+    names = {"Q": "Q", "Q_df": "df", "Q_pvalue": "pvalue", "I2": "I2_tau2", "H2": "H2_tau2"}
+    return {column: float(table[names[column]]) for column in _TESTS}
 
 
 def _columns(variances: Sequence[_Variance]) -> dict[str, list[_Variance]]:

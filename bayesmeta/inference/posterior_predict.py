@@ -1,7 +1,7 @@
-"""Predictions from posterior draws; `predict` holds what users call, with its description.
+"""Predictions from posteriors; `predict` holds what users call, with its description.
 
-The statistics of a row are taken over all draws at once, and rows are worked through in chunks, since rows times draws
-would not fit in memory.
+Those without chains are exact. Of Markov chains the statistics of a row are taken over all draws at once, and rows are
+worked through in chunks, since rows times draws would not fit in memory.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +14,14 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import shown
+from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.errors import SpecError
+from bayesmeta.inference import exact_predict
 from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, new_design, new_effect, quadratic, table
-from bayesmeta.model.spec import Level
-from bayesmeta.tree import exact_marginals
+from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
 from bayesmeta.tree.response import Reading
-from bayesmeta.tree.specification import group, spec_from_tree
+from bayesmeta.tree.specification import spec_from_tree
 
 _STREAM = 6539  # keeps new effects apart from all else that is drawn with the seed; zeros after a seed would not
 _MOST_VALUES = 4_000_000  # of predictions in memory at a time, 32 MB
@@ -35,63 +36,60 @@ def predict(
     levels: Sequence[Level],
 ) -> xr.Dataset:
     """`bm.predict` for a posterior; levels: those of which a prediction interval has a new group."""
-    spec, beta = spec_from_tree(tree), beta_draws(tree)
+    spec, points = spec_from_tree(tree), exact_posterior(tree)
     rows = Rows.of(spec, newdata)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
-    mean, variance = X @ beta.mean(0) + offset[:, None], quadratic(X, _covariance(beta))
-    about, Z, new = "posterior standard deviation of the mean", [], []
+    about, Z = "posterior standard deviation of the mean", [new_design(spec, level, rows.frame) for level in levels]
     if levels:
         about = f"posterior standard deviation of {new_effect(spec, levels)}"
+    if points is not None:
+        statistics = exact_predict.of_rows(points, X, offset, Z, prob, read)
+    else:
+        statistics = _of_draws(tree, X, offset, Z, levels, prob, read, interval is not None)
+    predicted = rows.table(spec.outcomes, statistics)
+    predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} if interval else {}))
+    return predicted if interval else predicted.drop_vars(["lower", "upper"], errors="ignore")
+
+
+def _of_draws(
+    tree: xr.DataTree,
+    X: FloatArray,
+    offset: FloatArray,
+    Z: Sequence[FloatArray],
+    levels: Sequence[Level],
+    prob: float,
+    read: Reading,
+    interval: bool,
+) -> dict[str, FloatArray]:
+    """Statistics (n, k) over draws of Markov chains."""
+    beta, new = beta_draws(tree), []
+    mean, variance = X @ beta.mean(0) + offset[:, None], quadratic(X, _covariance(beta))
     for position, level in enumerate(levels):
         psi = psi_draws(tree, level.name)
-        Z.append(new_design(spec, level, rows.frame))
-        variance += quadratic(Z[-1], psi.mean(0))  # as b has mean zero, no draws of it are needed here
+        variance += quadratic(Z[position], psi.mean(0))  # as b has mean zero, no draws of it are needed here
         new.append(_normal(psi, np.random.default_rng([_STREAM, position, int(tree.attrs["seed"])])))
 
     def effects(some: slice) -> FloatArray:
         return sum((z[some] @ b.T for z, b in zip(Z, new, strict=True)), _fixed(X[some], offset[some], beta))
 
     of_draws = _over_rows(effects, X.shape[:2], len(beta), prob, read) if interval or read.response else {}
-    statistics = read.of_draws(of_draws | ({} if read.response else {"mean": mean, "se": np.sqrt(variance)}))
-    if not levels or not read.response:
-        _single_coefficients(tree, statistics, X, offset, prob, read, ("mean",) if levels else tuple(statistics))
-    predicted = rows.table(spec.outcomes, statistics)
-    predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} if interval else {}))
-    return predicted if interval else predicted.drop_vars(["lower", "upper"], errors="ignore")
+    return read.of_draws(of_draws | ({} if read.response else {"mean": mean, "se": np.sqrt(variance)}))
 
 
-def _single_coefficients(
-    tree: xr.DataTree,
-    statistics: dict[str, FloatArray],
-    X: FloatArray,
-    offset: FloatArray,
-    prob: float,
-    read: Reading,
-    names: Sequence[str],
-) -> None:
-    """Means that are a multiple of one coefficient have its exact distribution, where the tree has that.
+def means(tree: xr.DataTree, X: FloatArray, offset: FloatArray, prob: float) -> dict[str, FloatArray]:
+    """Statistics (n,) of x beta + offset, X (n, P), on the scale of the model."""
+    if (points := exact_posterior(tree)) is None:
+        return summarised(X @ beta_draws(tree).T + offset[:, None], prob, axis=1)
+    made = points.combination(X).shifted(offset)
+    lower, upper = made.quantile(np.array([(1 - prob) / 2, (1 + prob) / 2]))
+    return {"mean": made.mean, "se": made.sd, "lower": lower, "upper": upper}
 
-    So that a pooled effect is the same number wherever it is shown.
-    """
-    exact = exact_marginals.statistics(tree, "beta", prob)
-    if exact is None:
-        return
-    table = group(tree, schema.MARGINALS)
-    for at in zip(*np.nonzero((X != 0).sum(-1) == 1), strict=True):
-        (j,), shift = np.flatnonzero(X[at]), offset[at[0]]
-        weight, own = X[at][j], {name: values[j] for name, values in exact.items()}
-        ends = sorted(weight * own[name] + shift for name in ("lower", "upper"))
-        moved = dict(zip(("lower", "upper"), read.values(np.array(ends)), strict=True))
-        moved["mean"] = weight * own["mean"] + shift
-        if read.response:
 
-            def mean_there(beta: FloatArray, w: float = weight, s: float = shift) -> FloatArray:
-                return read.values(w * beta + s)
-
-            moved["mean"] = exact_marginals.mean_of(table, "beta", int(j), mean_there)
-        moved["se"] = np.abs(weight) * own["se"]
-        for name in names:
-            statistics[name][at] = moved[name]
+def below_value(tree: xr.DataTree, x: FloatArray, value: float) -> float:
+    """Probability that x beta, x (P,), lies below a value."""
+    if (points := exact_posterior(tree)) is None:
+        return float(np.mean(beta_draws(tree) @ x < value))
+    return float(points.combination(x[None]).below(np.array([[value]]))[0, 0])
 
 
 def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, read: Reading) -> xr.Dataset:
@@ -100,8 +98,22 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, 
         raise SpecError(
             f"se={shown(se)} is a formula for fits, this tree holds a posterior\n  leave it out for the SD of draws"
         )
-    spec, beta = spec_from_tree(tree), beta_draws(tree)
+    spec, points = spec_from_tree(tree), exact_posterior(tree)
     rows, used = Rows.kept(spec), depth(spec, level)
+    if points is not None:
+        statistics = exact_predict.of_groups(points, rows, used, kind == "outcome", prob, read)
+    else:
+        statistics = _of_drawn_groups(tree, spec, rows, used, kind, prob, read)
+    predicted = rows.table(spec.outcomes, statistics)
+    predicted.attrs = read.attrs({"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob})
+    return predicted
+
+
+def _of_drawn_groups(
+    tree: xr.DataTree, spec: Spec, rows: Rows, used: int, kind: str, prob: float, read: Reading
+) -> dict[str, FloatArray]:
+    """Statistics (n, k) of the effects of the rows of the data, over draws of Markov chains."""
+    beta = beta_draws(tree)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
     b = [each.present(draws, 0.0) for each, draws in zip(spec.levels, b_draws(tree, spec)[:used], strict=False)]
     Z = [spec.design.random(each.name, rows.frame) for each in spec.levels[:used]]
@@ -111,19 +123,18 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, 
         random = [_product(z[some], draws[:, at[some]]) for z, draws, at in zip(Z, b, of_row, strict=True)]
         return sum(random, _fixed(X[some], offset[some], beta) if kind == "outcome" else np.zeros(1))
 
-    statistics = read.of_draws(_over_rows(effects, X.shape[:2], len(beta), prob, read))
-    predicted = rows.table(spec.outcomes, statistics)
-    predicted.attrs = read.attrs({"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob})
-    return predicted
+    return read.of_draws(_over_rows(effects, X.shape[:2], len(beta), prob, read))
 
 
 def ranef(tree: xr.DataTree, prob: float) -> xr.DataTree:
     """`bm.ranef` for a posterior."""
-    spec = spec_from_tree(tree)
+    spec, points = spec_from_tree(tree), exact_posterior(tree)
     root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
-    for level, b in zip(spec.levels, b_draws(tree, spec), strict=True):
+    draws = b_draws(tree, spec) if points is None else []
+    for i, level in enumerate(spec.levels):
         dims = (schema.group(level.name), schema.effect(level.name))
-        root[level.name] = xr.DataTree(table(dims, summarised(b, prob), {dim: spec.coords[dim] for dim in dims}))
+        own = summarised(draws[i], prob) if points is None else exact_predict.of_effects(tree, points, i, prob)
+        root[level.name] = xr.DataTree(table(dims, own, {dim: spec.coords[dim] for dim in dims}))
     return root
 
 

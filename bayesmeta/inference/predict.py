@@ -22,6 +22,7 @@ from bayesmeta.inference.prediction_intervals import (
 )
 from bayesmeta.inference.prediction_rows import (
     Rows,
+    check_covariance,
     depth,
     group_of_kept,
     new_design,
@@ -51,6 +52,7 @@ def predict(
     level: str | None = None,
     draws: int | None = None,
     random_seed: int | Sequence[int] | None = None,
+    covariance: bool = False,
 ) -> xr.Dataset:
     """Mean of every outcome at the given predictors: the fixed part of the model, offset included.
 
@@ -84,6 +86,9 @@ def predict(
         Of "nagashima", by default 25,000.
     random_seed : int or sequence of int, optional
         Of "nagashima": whatever `numpy.random.SeedSequence` takes.
+    covariance : bool, default False
+        Whether the covariances of the outcomes of a row are returned as well, on the scale of the model; for curves of
+        several coefficients, see `bm.curve`.
 
     Returns
     -------
@@ -94,7 +99,7 @@ def predict(
         scale the bounds are transformed, of a posterior every draw, and there is no `se`, which has no counterpart. A
         row with a missing predictor is NaN, as is a row of the data that was dropped because of its predictors; missing
         outcomes are predicted. Of a posterior, mean and SD of the draws, and their quantiles as an equal-tailed
-        interval.
+        interval. On request `covariance` (row, outcome, outcome_bis), whose diagonal is the square of `se`.
 
     Raises
     ------
@@ -141,6 +146,7 @@ def predict(
     if own:
         check_predictive(own, interval, vcov)
     draws = check_draws(draws, random_seed, DRAWS, None if own == NAGASHIMA else f'df="{NAGASHIMA}"')
+    check_covariance(covariance, read)
     used, spec = reference(tree, vcov, OF_THE_MEAN[own] if own else df), spec_from_tree(tree)
     levels = new_levels(spec, level, interval)
     if used is None:
@@ -162,6 +168,10 @@ def predict(
     how = used.attrs | ({"df": own} if own else {})
     about = {"se": f"standard deviation of {new_effect(spec, levels)}" if levels else "standard error of the mean"}
     predicted.attrs = read.attrs(about | ({"interval": interval, "prob": prob} | how if interval else {}))
+    if covariance:
+        cov = estimate["beta_cov"].to_numpy() if vcov is None and df is None else used.cov
+        designs = [(X, cov), *((new_design(spec, v, rows.frame), estimate[schema.psi(v.name)].values) for v in levels)]
+        rows.with_covariance(predicted, sum(Z @ V @ Z.mT for Z, V in designs))
     return predicted if interval else predicted.drop_vars(["lower", "upper"])
 
 
@@ -174,6 +184,7 @@ def blup(
     scale: Scale | None = None,
     vcov: Vcov | None = None,
     df: str | None = None,
+    covariance: bool = False,
 ) -> xr.Dataset:
     """Best linear unbiased prediction of the true effects behind every row of the data.
 
@@ -198,6 +209,9 @@ def blup(
         Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`, for the part of the
         error that comes with them: an interval reaches sqrt(t^2 a'Var(beta)a + z^2 v) from its mean, with the error a
         of the prediction for that of beta, and the variance v given beta. By default normal quantiles for all.
+    covariance : bool, default False
+        Whether the covariances of the prediction errors of a row are returned as well, on the scale of the model; for
+        curves of several coefficients, see `bm.curve`.
 
     Returns
     -------
@@ -205,7 +219,8 @@ def blup(
         Over (row, outcome): `mean`, `se`, `lower`, `upper`, for every row of the data. A row that
         was dropped is NaN; a missing outcome is predicted from the other observations of its groups. Of a posterior,
         mean, SD and quantiles of the draws. On the response scale the bounds are transformed, of a posterior every
-        draw, and there is no `se`.
+        draw, and there is no `se`. On request `covariance` (row, outcome, outcome_bis), whose diagonal is the square of
+        `se`.
 
     Raises
     ------
@@ -230,6 +245,7 @@ def blup(
         _asked(tree, vcov, df),
         reading(tree, scale, DIFFERENCE if kind == "residual" else EFFECT),
     )
+    check_covariance(covariance, read)
     if is_posterior(tree):
         return posterior_predict.blup(tree, level, kind, se, prob, read)
     spec, effects = _random_effects(tree)
@@ -241,11 +257,12 @@ def blup(
         X = spec.design.fixed(rows.frame)
         mean += X @ effects.beta + spec.design.offset(rows.frame)[:, None]
         with_beta += X @ effects.beta_factor
-    given_beta, of_beta = np.sum(conditional**2, axis=-1), np.sum(with_beta**2, axis=-1)
-    z, how = np.full(mean.shape, quantile(prob)), {}
+    given_beta, errors = np.sum(conditional**2, axis=-1), with_beta @ with_beta.mT
+    z, how, of_beta = np.full(mean.shape, quantile(prob)), {}, np.diagonal(errors, axis1=1, axis2=2)
     if used is not None:
         by_beta = np.linalg.solve(effects.beta_factor.T, with_beta[..., None])[..., 0]
-        of_beta = np.einsum("nkp,pq,nkq->nk", by_beta, used.cov, by_beta)
+        errors = by_beta @ used.cov @ by_beta.mT
+        of_beta = np.diagonal(errors, axis1=1, axis2=2)
         t = t_quantile(prob, used.dfs(by_beta.reshape(-1, by_beta.shape[-1]))).reshape(mean.shape)
         spread = given_beta + of_beta
         half = np.sqrt(z**2 * given_beta + np.where(of_beta > 0, t**2 * of_beta, 0.0))
@@ -253,6 +270,8 @@ def blup(
     predicted = rows.table(spec.outcomes, read.bounds(normal(mean, np.sqrt(given_beta + of_beta), z)))
     about = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
     predicted.attrs = read.attrs(about | how)
+    if covariance:
+        rows.with_covariance(predicted, errors + conditional @ conditional.mT)
     return predicted
 
 

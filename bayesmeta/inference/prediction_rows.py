@@ -11,10 +11,11 @@ from scipy.special import ndtri
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
-from bayesmeta._validation import check_name, check_probability, did_you_mean, listing
+from bayesmeta._validation import check_boolean, check_name, check_probability, did_you_mean, listing
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.io.columns import as_frame, finite
 from bayesmeta.model.spec import Level, Spec
+from bayesmeta.tree.response import Reading
 from bayesmeta.tree.row_labels import has_row_labels, row_labels
 
 
@@ -67,8 +68,14 @@ class Rows:
             (schema.ROW, schema.OUTCOME), {name: self._all(values) for name, values in statistics.items()}, coords
         )
 
+    def with_covariance(self, predicted: xr.Dataset, errors: FloatArray) -> None:
+        """Write the covariances (n, k, k) of the rows with predictors into their table."""
+        bis = schema.bis(schema.OUTCOME)
+        predicted["covariance"] = ((schema.ROW, schema.OUTCOME, bis), self._all(errors))
+        predicted.coords[bis] = (bis, predicted[schema.OUTCOME].to_numpy())
+
     def _all(self, values: FloatArray) -> FloatArray:
-        everywhere = np.full((len(self.used), values.shape[1]), np.nan)
+        everywhere = np.full((len(self.used), *values.shape[1:]), np.nan)
         everywhere[self.used] = values
         return everywhere
 
@@ -118,6 +125,12 @@ def normal(mean: FloatArray, se: FloatArray, z: FloatArray | float) -> dict[str,
 def quantile(prob: float) -> float:
     """Normal quantile of the upper end of a central interval."""
     return float(ndtri(0.5 + check_probability(prob) / 2))
+
+
+def check_covariance(covariance: bool, read: Reading) -> None:
+    """Covariances are asked for, or not, on the scale that has them."""
+    if check_boolean(covariance, "covariance") and read.response:
+        raise SpecError("covariance=True is of the scale of the model\n  leave scale= out")
 
 
 def depth(spec: Spec, level: str | None) -> int:

@@ -21,7 +21,7 @@ from bayesmeta.effects.recipe import Estimate
 from bayesmeta.effects.reported import Reported
 from bayesmeta.effects.two_by_two import TwoByTwo, log_odds_ratio, log_risk_ratio, peto_parts, risk_difference
 from bayesmeta.effects.two_by_two import read as read_tables
-from bayesmeta.effects.zero_cells import Zero, ZeroCells
+from bayesmeta.effects.zero_cells import Add, Zero, ZeroCells
 from bayesmeta.errors import BayesmetaWarning, SpecError, warn
 from bayesmeta.measures import MEASURES, check_measure
 
@@ -115,7 +115,7 @@ def mantel_haenszel(
     time: Arms | None = None,
     measure: MeasureName | str | None = None,
     zero: Zero = "none",
-    add: float = 0.5,
+    add: Add = 0.5,
     continuity: bool = True,
     prob: float = 0.95,
 ) -> CommonEffect:
@@ -138,8 +138,8 @@ def mantel_haenszel(
     zero : {"none", "only0", "if0all", "all"}, default "none"
         Tables to which something is added before they are pooled; see `bm.effects.odds_ratio`. The method needs
         nothing added: it asks for an event in each arm over all studies only.
-    add : float, default 0.5
-        What is added, greater than 0.
+    add : float or "opposite-arm", default 0.5
+        What is added, greater than 0; see `bm.effects.odds_ratio`.
     continuity : bool, default True
         Whether the Cochran-Mantel-Haenszel statistic has a continuity correction.
     prob : float, default 0.95

@@ -1,4 +1,7 @@
-"""A posterior without each group of rows: its draws weighted anew, or sampled again where too few of them count."""
+"""A posterior without each group of rows: integrated anew where it was computed without Markov chains.
+
+Of chains the draws are weighted anew, or sampled again where too few of them count.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,18 +13,19 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_bayes, listing
+from bayesmeta.bayes.integration_points import exact_posterior
+from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.errors import AssumptionWarning, warn
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.estimation.parts import PartFits, Whole, fit_parts, part_of
 from bayesmeta.inference.data_groups import Groups
+from bayesmeta.inference.posterior_parts import GOOD_K, mention_unidentified, moments, part_posteriors
 from bayesmeta.kernel.likelihood import LOG_2PI, loglik_per_group, matrix_first, pieces
 from bayesmeta.kernel.pointwise import block_designs, block_S, marginal
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
 from bayesmeta.tree.specification import group, spec_from_tree
-
-GOOD_K = 0.7  # Pareto k above which weighted draws say nothing: Vehtari et al. (2024), J. Mach. Learn. Res. 25:1-58
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +62,18 @@ class Reweighted:
 
 def whole_posterior(tree: xr.DataTree) -> xr.Dataset:
     """Posterior means as the estimates of a fit are written."""
-    spec = spec_from_tree(tree)
-    draws = Draws.of(tree, spec)
-    mean, cov, psi = draws.moments(np.full((1, len(draws.beta)), 1 / len(draws.beta)))
+    spec, points = spec_from_tree(tree), exact_posterior(tree)
+    if points is None:
+        draws = Draws.of(tree, spec)
+        means, covs, psis = draws.moments(np.full((1, len(draws.beta)), 1 / len(draws.beta)))
+        mean, cov, psi = means[0], covs[0], [each[0] for each in psis]
+    else:
+        mean, cov, psi = moments(points)
     levels = {
-        schema.psi(level.name): ((schema.effect(level.name), schema.bis(schema.effect(level.name))), own[0])
+        schema.psi(level.name): ((schema.effect(level.name), schema.bis(schema.effect(level.name))), own)
         for level, own in zip(spec.levels, psi, strict=True)
     }
-    return xr.Dataset(
-        {"beta": (schema.COEF, mean[0]), "beta_cov": ((schema.COEF, schema.bis(schema.COEF)), cov[0])} | levels
-    )
+    return xr.Dataset({"beta": (schema.COEF, mean), "beta_cov": ((schema.COEF, schema.bis(schema.COEF)), cov)} | levels)
 
 
 def without_groups(tree: xr.DataTree, groups: Groups, refit: bool) -> Reweighted:
@@ -75,10 +81,12 @@ def without_groups(tree: xr.DataTree, groups: Groups, refit: bool) -> Reweighted
 
     refit : whether it is sampled again where the weights of its draws do not serve.
     """
+    spec = spec_from_tree(tree)
+    if refit and (points := exact_posterior(tree)) is not None:
+        return _integrated(points, groups)
     from arviz_stats.base import array_stats  # loads slowly
 
     check_bayes("influence")
-    spec = spec_from_tree(tree)
     draws, keep = Draws.of(tree, spec), groups.without(spec)
     # what all draws share at Psi = 0, and whether the others identify the coefficients without a prior
     fits = fit_parts(Whole(spec, method_named("fixed"), np.zeros(0)), keep)
@@ -102,6 +110,27 @@ def without_groups(tree: xr.DataTree, groups: Groups, refit: bool) -> Reweighted
             AssumptionWarning,
         )
     return Reweighted(made, k, bad & refit)
+
+
+def _integrated(points: WeightedPoints, groups: Groups) -> Reweighted:
+    """Exact posteriors without each group: integrated anew, by importance sampling where weights do not serve."""
+    spec = points.evaluator.spec
+    keep = groups.without(spec)
+    parts = part_posteriors(points, keep)
+    known = np.array([part.points is not None for part in parts])
+    fits = fit_parts(Whole(spec, method_named("fixed"), np.zeros(0)), keep)
+    mean, cov = np.full(fits.beta.shape, np.nan), np.full(fits.beta_cov.shape, np.nan)
+    psi = [np.full((groups.n, level.dim, level.dim), np.nan) for level in spec.levels]
+    for g, part in enumerate(parts):
+        if part.points is not None:
+            mean[g], cov[g], own = moments(part.points)
+            for all_, each in zip(psi, own, strict=True):
+                all_[g] = each
+    mention_unidentified(parts, groups.names, f"without {groups.kind or 'row'}")
+    none = np.zeros((groups.n, 0))
+    made = PartFits(known, mean, cov, tuple(psi), none, fits.rss, fits.beta_fixed, fits.Q, known)
+    k = np.array([part.pareto_k for part in parts])
+    return Reweighted(made, k, np.isnan(k) & known)
 
 
 def _replace(fits: PartFits, g: int, draws: Draws) -> None:

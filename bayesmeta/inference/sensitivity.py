@@ -1,6 +1,6 @@
 """The same model under several priors: integrated under each, or sampled from one compiled model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ import xarray as xr
 from bayesmeta._validation import check_bayes, check_booleans, check_choice, check_is, check_probability, listing
 from bayesmeta.bayes import engines
 from bayesmeta.bayes.engines import ENGINES, choose
+from bayesmeta.bayes.many_priors import Posteriors, posteriors
 from bayesmeta.bayes.sample import (
     CHAIN_SAMPLERS,
     by_chains_settings,
@@ -21,8 +22,8 @@ from bayesmeta.bayes.sample import (
     shown,
 )
 from bayesmeta.bayes.waiting import announce
-from bayesmeta.display.posterior_remarks import prior_facts
-from bayesmeta.errors import ConvergenceError, SpecError, keeps_old_names
+from bayesmeta.display.posterior_remarks import facts_of, prior_facts
+from bayesmeta.errors import SpecError, keeps_old_names
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.model_priors import ModelPriors
@@ -120,16 +121,9 @@ def sensitivity(
     elif sampler != "auto":
         check_no_chains(asked, sampler)
     own = _resolved(spec, priors)
-    choices = {} if why else {name: choose(spec, each, sampler) for name, each in own.items()}
-    why = next((choice.why for choice in choices.values() if choice.engine is None), why)
-    if not why:
-        try:
-            exact = {n: engines.posterior(spec, each, choices[n], draws, seed, None) for n, each in own.items()}
-            return side_by_side(exact, prob)
-        except ConvergenceError as error:
-            if sampler != "auto":
-                raise
-            why = str(error).partition("\n")[0]
+    dataset, why = (None, why) if why else _without_chains(spec, own, sampler, draws, seed, prob)
+    if dataset is not None:
+        return dataset
     check_bayes("sensitivity")
     announce(progress, why)
     used = by_chains_settings(asked)
@@ -145,6 +139,23 @@ def sensitivity(
             for name, each in priors.items()
         }
     return side_by_side(trees, prob)
+
+
+def _without_chains(
+    spec: Spec, own: Mapping[str, ModelPriors], sampler: str, draws: int, seed: int, prob: float
+) -> tuple[xr.Dataset | None, str]:
+    """The dataset by the engine that is asked for, or by whichever takes all priors; or why there is none."""
+    choices = {name: choose(spec, each, sampler) for name, each in own.items()}
+    why = next((choice.why for choice in choices.values() if choice.engine is None), "")
+    if why:
+        return None, why
+    if sampler != "auto":
+        exact = {name: engines.posterior(spec, each, choices[name], draws, seed, None) for name, each in own.items()}
+        return side_by_side(exact, prob), ""
+    shared = posteriors(spec, list(own.values()), seed)
+    if shared.reasons:
+        return None, next(iter(shared.reasons.values()))
+    return _of_shared(shared, list(own), prob), ""
 
 
 def _check_priors(priors: object) -> None:
@@ -163,6 +174,32 @@ def _resolved(spec: Spec, priors: Mapping[str, Priors | None]) -> dict[str, Mode
         except SpecError as error:
             raise SpecError(f"priors '{name}': {error}") from None
     return resolved
+
+
+def _of_shared(shared: Posteriors, names: Sequence[str], prob: float) -> xr.Dataset:
+    """The dataset of `sensitivity`, from posteriors that share their evaluations of the likelihood."""
+    known = shared.parameters(np.array([(1 - prob) / 2, (1 + prob) / 2]))
+    columns = {
+        "estimate": [p.mean for p in known],
+        "se": [p.sd for p in known],
+        "lower": [p.quantile[:, 0] for p in known],
+        "upper": [p.quantile[:, 1] for p in known],
+    }
+    variables: dict[str, Any] = {name: (("prior", "parameter"), np.stack(c, axis=1)) for name, c in columns.items()}
+    variables |= {name: ("prior", np.full(len(names), np.nan)) for name in CONVERGENCE}
+    variables["divergences"] = ("prior", [0] * len(names))
+    variables["priors"] = ("prior", np.array([_in_words(facts_of(each)) for each in shared.cells], dtype=object))
+    coords: dict[str, Any] = {
+        name: ("parameter", np.array([getattr(p, name) for p in known], dtype=object))
+        for name in ("kind", "level", "term")
+    }
+    labels = [p.label for p in known]
+    coords |= {"prior": pd.Index(list(names), dtype=object), "parameter": pd.Index(labels, dtype=object)}
+    return xr.Dataset(variables, coords, {"prob": prob})
+
+
+def _in_words(facts: Sequence[tuple[str, str]]) -> str:
+    return listing([f"{label} ~ {prior}" for label, prior in facts], most=50)
 
 
 def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
@@ -184,7 +221,7 @@ def side_by_side(trees: dict[str, xr.DataTree], prob: float) -> xr.Dataset:
             ],
         )
     variables["divergences"] = ("prior", [0 if check is None else int(check["divergences"]) for check in checks])
-    words = [listing([f"{label} ~ {prior}" for label, prior in prior_facts(tree)], most=50) for tree in trees.values()]
+    words = [_in_words(prior_facts(tree)) for tree in trees.values()]
     variables["priors"] = ("prior", np.array(words, dtype=object))
     coords: dict[str, Any] = {
         column: ("parameter", known[column].to_numpy(dtype=object)) for column in ("kind", "level", "term")

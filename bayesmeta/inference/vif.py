@@ -6,10 +6,11 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
+from bayesmeta.bayes.integration_points import beta_moments
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.estimates import estimates
 from bayesmeta.tree.parameters import BETA
-from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
+from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, spec_from_tree
 
 _CONSTANT = "1"  # the term that is the intercept
@@ -81,7 +82,7 @@ def vif(tree: xr.DataTree) -> pd.DataFrame:
 
 def _covariance(tree: xr.DataTree) -> FloatArray:
     if is_posterior(tree):
-        return np.atleast_2d(np.cov(beta_draws(tree).T))
+        return beta_moments(tree)[1]
     return group(tree, schema.ESTIMATE)["beta_cov"].to_numpy()
 
 

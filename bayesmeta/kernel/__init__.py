@@ -8,7 +8,7 @@ from bayesmeta.kernel.centring import part_statistics, statistics
 from bayesmeta.kernel.draws import conditional_draws, fresh_effects, linear_predictor, sampling_errors
 from bayesmeta.kernel.likelihood import Likelihood, likelihood, loglik_per_group
 from bayesmeta.kernel.pointwise import pointwise_loglik
-from bayesmeta.kernel.prediction import Prediction, RandomEffects, effects_given, random_effects
+from bayesmeta.kernel.prediction import Prediction, RandomEffects, combinations_given, effects_given, random_effects
 from bayesmeta.kernel.sandwich import Clusters, sandwich
 from bayesmeta.kernel.small_sample import small_sample
 from bayesmeta.kernel.statistics import Statistics
@@ -20,6 +20,7 @@ __all__ = [
     "Prediction",
     "RandomEffects",
     "Statistics",
+    "combinations_given",
     "conditional_draws",
     "effects_given",
     "fresh_effects",

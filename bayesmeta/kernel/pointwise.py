@@ -79,7 +79,7 @@ def _given_others(
     """Observations (s, n) and draws, with Sigma^-1 (y - X beta) and diag Sigma^-1 (s, n, B) of these."""
     B, batch = _n_draws(psi, beta), [matrix_first(p)[..., 0] for p in psi]
     residual = np.array(np.broadcast_to(y[:, None] - np.einsum("np,bp->nb", X, np.atleast_2d(beta)), (len(y), B)))
-    for rows in _blocks(Z, groups, S):
+    for rows in blocks(Z, groups, S):
         known, between = block_S(S, rows, len(y)), block_designs(Z, groups, rows)
         for part in pieces(B, 4 * known.size):
             some = [p[..., part] if p.shape[2] > 1 else p for p in batch]
@@ -88,7 +88,7 @@ def _given_others(
             yield at, *inverse(marginal(known, between, some), residual[at])
 
 
-def _blocks(
+def blocks(
     Z: Sequence[np.ndarray], groups: Sequence[np.ndarray], S: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> Iterator[IntArray]:
     """Observations (s, n) of n blocks of one size, each block independent of all other observations."""

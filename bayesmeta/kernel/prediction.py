@@ -70,10 +70,7 @@ def effects_given(
     """
     B = len(beta)
     full = [np.ascontiguousarray(p)[..., None] for p in psi[: stats.depth]]
-    R, phi = stats.R[:, :, 0], np.zeros((stats.n_coef + 1, 1 + root.shape[2], B, 1))
-    phi[:-1, 0, :, 0] = R @ (beta - stats.beta0[:, 0]).T
-    phi[:-1, 1:, :, 0] = np.moveaxis(R @ root, 0, -1)
-    phi[-1, 0] = -1.0
+    phi = _top(stats, beta, root)
     moments = [(np.zeros((B, g, a)), np.zeros((B, g, a))) for g, a in zip(stats.n_groups, stats.dims, strict=True)]
     width = sum(3 * chunk.EA[:, :, 0].size for chunk in stats.chunks) + sum(len(n.group) for n in stats.nodes)
     for part in pieces(B, 4 * width):
@@ -93,6 +90,72 @@ def effects_given(
                     _write_moments(mean[part], sd[part], codes, rows[at : at + mean.shape[2]])
                     at += mean.shape[2]
     return moments
+
+
+def combinations_given(
+    stats: Statistics,
+    psi: Sequence[np.ndarray],
+    beta: np.ndarray,
+    root: np.ndarray,
+    X: np.ndarray,
+    Z: Sequence[np.ndarray],
+    groups: Sequence[np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD (B, q) of x beta + sum over levels of z b_g given y, at many Psi of one data set at once.
+
+    Parameters
+    ----------
+    psi, beta, root : as those of `effects_given`.
+    X : (q, P). Z, groups : of the first levels, outer to inner, (q, a_l) designs and (q,) codes of the groups.
+    """
+    B, q, full = len(beta), len(X), [np.ascontiguousarray(p)[..., None] for p in psi[: stats.depth]]
+    mean, sd = np.empty((B, q)), np.empty((B, q))
+    used = range(min(len(Z), stats.depth))
+    size = sum(stats.n_groups[i] * stats.dims[i] for i in used) + 2 * q
+    for part in pieces(B, _width(stats, root.shape[2]) * size):
+        rows = _phi_rows(stats, [p[:, :, part] for p in full], beta[part], root[part])
+        total = np.zeros((_width(stats, root.shape[2]), len(beta[part]), q))
+        total[0], total[1 : 1 + root.shape[2]] = beta[part] @ X.T, np.moveaxis(X @ root[part], 2, 0)
+        for i in used:
+            for j in range(stats.dims[i]):
+                total += rows[i][j][:, :, groups[i]] * Z[i][:, j]
+        mean[part], sd[part] = total[0], np.sqrt((total[1:] ** 2).sum(0))
+    return mean, sd
+
+
+def _width(stats: Statistics, m: int) -> int:
+    """Columns of Phi at the leaves: means, errors of beta, of the upper levels, and of the leaf."""
+    return 1 + m + sum(stats.dims[: len(stats.nodes)]) + max((chunk.a for chunk in stats.chunks), default=0)
+
+
+def _phi_rows(stats: Statistics, psi: Sequence[np.ndarray], beta: np.ndarray, root: np.ndarray) -> list[np.ndarray]:
+    """Rows of Phi (a_l, columns, B, n_groups) of every level: mean, then errors in which all rows of a group share."""
+    top = _top(stats, beta, root)
+    up = upward(stats, psi)
+    own, _ = downward_nodes(stats, up, top)
+    shape = _width(stats, root.shape[2]), len(beta)
+    levels = [np.zeros((a, *shape, n)) for a, n in zip(stats.dims, stats.n_groups, strict=True)]
+    for rows, node, level in zip(own, stats.nodes, levels, strict=False):
+        level[:, : rows.shape[1], :, node.group] = rows
+    for chunk, state in zip(stats.chunks, up.leaves, strict=True):
+        at, Psi = 0, leaf_psi(chunk, psi)
+        mean, factor = leaf_mean(chunk, state, Psi, own, top), leaf_root(chunk, batched_linalg.psd_factor(Psi))
+        rows = np.concatenate([mean, np.broadcast_to(factor, (*factor.shape[:2], *mean.shape[2:]))], axis=1)
+        for j in range(len(chunk.members) - 1, -1, -1):
+            level = levels[chunk.parent_level + 1 + j]
+            for codes in chunk.members[j]:
+                level[:, : rows.shape[1], :, codes] = rows[at : at + len(level)]
+                at += len(level)
+    return levels
+
+
+def _top(stats: Statistics, beta: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Rows of Phi of (beta, -1) in the kernel's coordinates."""
+    R, phi = stats.R[:, :, 0], np.zeros((stats.n_coef + 1, 1 + root.shape[2], len(beta), 1))
+    phi[:-1, 0, :, 0] = R @ (beta - stats.beta0[:, 0]).T
+    phi[:-1, 1:, :, 0] = np.moveaxis(R @ root, 0, -1)
+    phi[-1, 0] = -1.0
+    return phi
 
 
 def _write_moments(mean: np.ndarray, sd: np.ndarray, codes: np.ndarray, rows: np.ndarray) -> None:

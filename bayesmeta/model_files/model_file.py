@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from bayesmeta import datasets, structures, within
+from bayesmeta import datasets, diagnostic, dose_response, network, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type
 from bayesmeta.datasets.csv_files import read_csv
-from bayesmeta.errors import BayesmetaError, DataError, SpecError
+from bayesmeta.errors import DataError, SpecError
 from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.reference import NOTHING, Asked, check_asked
-from bayesmeta.io.toml_files import Place, check_table, check_value, locate, parsed, read_with_places, shortened
+from bayesmeta.io.toml_files import Place, check_table, check_value, locate, parsed, read_with_places
 from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify
@@ -25,13 +25,14 @@ from bayesmeta.model_files.argument_types import check_argument_types
 from bayesmeta.model_files.derive import derive
 from bayesmeta.model_files.effects_table import function_of, with_effects
 from bayesmeta.model_files.figures import Figure, read_figure
+from bayesmeta.model_files.prior_tables import ALL, Average, alternatives, names_of_models, placed, read_average
 from bayesmeta.model_files.published import Printed, read_printed
-from bayesmeta.priors.prior import Prior, Priors
+from bayesmeta.priors.prior import Priors
 from bayesmeta.tree.files import check_name_of_model
 
 _TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
     **dict.fromkeys(("title", "citation", "data"), str),
-    **dict.fromkeys(("derive", "tables", "priors", "model", "figure"), dict),
+    **dict.fromkeys(("derive", "tables", "priors", "model", "figure", "average"), dict),
     "effects": (dict, list),
     "complete": list,
     "df": str,
@@ -54,7 +55,11 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
 }
 
 # what makes a whole specification from counts or contrasts, by the key of its table of arguments in a model
-ANALYSES: dict[str, Callable[..., Spec]] = {}
+ANALYSES: dict[str, Callable[..., Spec]] = {
+    "diagnostic": diagnostic.specify,
+    "dose_response": dose_response.specify,
+    "network": network.specify,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +120,7 @@ class Model:
     priors : of the model, those of the whole file where it has none of its own; None for the defaults.
     inference : how coefficients of fits are tested, likewise.
     paper : the printed numbers it is held against.
+    alternatives : all combinations of priors, by what differs, where the file lists several; the first is `priors`.
     """
 
     name: str
@@ -125,6 +131,7 @@ class Model:
     inference: Asked
     paper: tuple[Printed, ...]
     source: Source
+    alternatives: Mapping[str, Priors] = MappingProxyType({})
 
     @cached_property
     def spec(self) -> Spec:
@@ -153,6 +160,7 @@ class Analysis:
     """A model file: `models` by name, `tables`, the lists of models to be set side by side, and `figures` by name.
 
     inference : how coefficients of fits are tested, of models that say nothing else.
+    average : how posteriors are averaged.
     path : as the user wrote it; the name of a bundled file is one too. inputs : files that are read, never written.
     """
 
@@ -164,6 +172,7 @@ class Analysis:
     figures: Mapping[str, Figure]
     inputs: tuple[Path, ...]
     inference: Asked = NOTHING
+    average: Average = ALL
 
     def tested_by(self, inference: Asked) -> "Analysis":
         """The same analysis with coefficients tested in another way, where one is given."""
@@ -213,7 +222,9 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     `bayesmeta.estimates`: `df = "z"`, `vcov = {kind = "CR2", cluster = "study"}`.
 
     Priors are tables `beta`, `tau` and `rho`, each a distribution as in `{name = "HalfNormal", sigma = 0.5}`, or
-    several by coefficient or by level (and effect), see `bayesmeta.Priors`.
+    several by coefficient or by level (and effect), see `bayesmeta.Priors`. A list of them has alternatives, which
+    `bayesmeta robustness` compares; the first is the model's own. `[average]` has `models`, those that `bayesmeta
+    average` takes, by default all, and `weights`: "posterior", "stacking", or a table of prior probabilities by model.
 
     A table `[figure.NAME]` is a figure that `bayesmeta plot` draws: `kind`, a function of `bayesmeta.plots`; `models`,
     a list or a table of labels and models, by default all; `title`; `method` instead of the models' own; and arguments
@@ -257,7 +268,7 @@ def _analysis(
         function_of(written, str(root / "effects"))
     new = MappingProxyType(derived)
     source = Source(content["data"], file.parent, new, complete, _labels(content), allow_outside, effects)
-    priors = _priors(content["priors"], root / "priors") if "priors" in content else None
+    priors = alternatives(content["priors"], root / "priors") if "priors" in content else {}
     inference = _inference(content, root, NOTHING)
     if not content["model"]:
         raise (root / "model").error("is empty; there must be at least one table [model.NAME]")
@@ -268,7 +279,7 @@ def _analysis(
         }
     )
     tables = {
-        title: _table(title, names, models, root / "tables" / title)
+        title: names_of_models(title, names, models, root / "tables" / title)
         for title, names in content.get("tables", {}).items()
     }
     figures = {
@@ -276,6 +287,7 @@ def _analysis(
         for name, figure in content.get("figure", {}).items()
     }
     inputs = (*inputs, *filter(None, (source.path,)))
+    average = read_average(content["average"], models, root / "average") if "average" in content else ALL
     return Analysis(
         content["title"],
         content.get("citation", ""),
@@ -285,6 +297,7 @@ def _analysis(
         MappingProxyType(figures),
         inputs,
         inference,
+        average,
     )
 
 
@@ -303,7 +316,9 @@ def _labels(content: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name.strip(" `") for text in texts for name in text.rpartition("|")[2].split("/"))
 
 
-def _model(name: str, table: Any, source: Source, priors: Priors | None, inference: Asked, place: Place) -> Model:
+def _model(
+    name: str, table: Any, source: Source, priors: Mapping[str, Priors], inference: Asked, place: Place
+) -> Model:
     """One model; priors, inference : of the whole file."""
     check_name_of_model(name, str(place))
     kind = _kind(table, place)
@@ -321,16 +336,19 @@ def _model(name: str, table: Any, source: Source, priors: Priors | None, inferen
         _check_sampling(table["S"], place / "S")
     elif "se" in table:
         _check_columns(table["se"], place / "se")
-    with _placed(place.at("psi")):
+    with placed(place.at("psi")):
         _structures(table.get("psi", "unstr"), "psi")
     printed = tuple(
         read_printed(entry, str((place / "paper").at(position)))
         for position, entry in enumerate(table.get("paper", ()))
     )
     settings = {key: value for key, value in table.items() if key in (*_PASSED, *ANALYSES, "psi", "S")}
-    own = _priors(table["priors"], place / "priors") if "priors" in table else priors
+    own = alternatives(table["priors"], place / "priors") if "priors" in table else priors
+    first, several = next(iter(own.values()), None), own if len(own) > 1 else {}
     tested = _inference(table, place, inference)
-    return Model(name, table.get("what", ""), method, MappingProxyType(settings), own, tested, printed, source)
+    return Model(
+        name, table.get("what", ""), method, MappingProxyType(settings), first, tested, printed, source, several
+    )
 
 
 def _kind(table: Any, place: Place) -> str | None:
@@ -340,7 +358,7 @@ def _kind(table: Any, place: Place) -> str | None:
         _, *parameters = inspect.signature(ANALYSES[kind]).parameters.values()
         required = [p.name for p in parameters if p.default is p.empty]
         check_table(table[kind], [p.name for p in parameters], place / kind, required)
-        with _placed(place / kind):
+        with placed(place / kind):
             check_argument_types(ANALYSES[kind], table[kind], kind)
     return kind
 
@@ -350,7 +368,7 @@ def _inference(table: Mapping[str, Any], place: Place, otherwise: Asked) -> Aske
     chosen = [key for key in _INFERENCE if key in table]
     if not chosen:
         return otherwise
-    with _placed(place / chosen[-1]):
+    with placed(place / chosen[-1]):
         return check_asked(table.get("vcov"), table.get("df"))
 
 
@@ -361,42 +379,6 @@ def _as_called(arguments: Mapping[str, Any], where: str) -> Iterator[None]:
         yield
     except TypeError as error:
         raise SpecError(f"{where} cannot use {dict(arguments)}: {error}") from None
-
-
-@contextmanager
-def _placed(place: Place) -> Iterator[None]:
-    """Errors of values that others check, with the line of the file; also those that they did not think of."""
-    try:
-        yield
-    except BayesmetaError as error:
-        raise type(error)(f"{place}: {error}") from None
-    except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as error:
-        raise SpecError(f"{place} cannot be used: {shortened(str(error))}") from None
-
-
-def _priors(written: Any, place: Place) -> Priors:
-    check_table(written, ("beta", "tau", "rho"), place)
-    with _placed(place):
-        return Priors(**{block: _prior(table, block) for block, table in written.items()})
-
-
-def _prior(written: Any, where: str) -> Any:
-    """A distribution, or a table of them."""
-    check_type(written, dict, where)
-    if isinstance(written.get("name"), str):
-        params = {key: value for key, value in written.items() if key != "name"}
-        return Prior(written["name"], **params)
-    return {key: _prior(table, f"{where}.{key}") for key, table in written.items()}
-
-
-def _table(title: str, names: Any, models: Mapping[str, Model], place: Place) -> tuple[str, ...]:
-    if not check_value(names, list, place):
-        raise place.error("is empty; it must list models")
-    for position, name in enumerate(names):
-        check_name(check_value(name, str, place / position), models, f"{place}: no model", "models")
-        if name in names[:position]:
-            raise place.error(f"lists model '{name}' twice")
-    return tuple(names)
 
 
 def _structures(written: Any, where: str) -> Any:

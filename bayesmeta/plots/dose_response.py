@@ -9,9 +9,11 @@ import xarray as xr
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, check_number, shown
+from bayesmeta.dose_response.dose_models import KIND
 from bayesmeta.errors import DataError, SpecError, keeps_old_names
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style, words
+from bayesmeta.plots.dose_curves import draw_dose_curves
 from bayesmeta.plots.panels import only_axes
 from bayesmeta.plots.predictor import (
     Estimates,
@@ -59,7 +61,7 @@ class DoseCurve:
 @asks_in_one_way
 def dose_response(
     trees: xr.DataTree | Mapping[str, xr.DataTree],
-    dose: str,
+    dose: str | None = None,
     ax: "Axes | None" = None,
     *,
     reference: float | None = None,
@@ -78,14 +80,16 @@ def dose_response(
     ----------
     trees : DataTree or mapping of str to DataTree
         Results of `bm.fit` or `bm.sample`, one or up to six by name.
-    dose : str
-        A column of the data that is a numeric predictor in every model.
+    dose : str, optional
+        A column of the data that is a numeric predictor in every model; where all are models of `bm.dose_response`, by
+        default their dose.
     ax : matplotlib Axes, optional
         Axes to draw into; by default new ones.
     reference : float, optional
         Dose at which there is no effect, in units of the column. The curve is then the difference between the means at
         a dose and at the reference. By default, a model without an intercept, whose data are effects against the
-        studies' own reference categories, is drawn as it predicts them; for any other model the reference is 0.
+        studies' own reference categories, is drawn as it predicts them; for any other model the reference is 0. Models
+        of `bm.dose_response` know the references of their studies: the lowest of these is the default.
     at : mapping of str to value, optional
         Values of other predictors, by column. Those not named are held at their mean, or at their most frequent
         category; the label of the x axis says so.
@@ -101,7 +105,8 @@ def dose_response(
         Probability of the bands, between 0 and 1.
     studies : bool, default True
         Whether to draw, faintly, the effects that the studies report; where these are not relative to the reference of
-        the curves, their doses are drawn as ticks on the axis.
+        the curves, their doses are drawn as ticks on the axis. Of models of `bm.dose_response` both: circles that grow
+        with precision, in which effects against another reference are moved by the curve at it, and a rug of doses.
     vcov, df : optional
         Covariance and reference distribution of the coefficients of fits, for the intervals; see `bm.estimates`.
 
@@ -119,7 +124,7 @@ def dose_response(
 
     See Also
     --------
-    bayesmeta.within.dose_response : Covariances of effects that share a reference category.
+    bayesmeta.dose_response : Models from cases by dose, whose curves this draws without further arguments.
     bayesmeta.plots.longitudinal : Effects over time.
 
     Notes
@@ -145,6 +150,12 @@ def dose_response(
     """
     check_boolean(studies, "studies")
     by_name = named_trees(trees, "plots.dose_response")
+    if all(spec_from_tree(tree).analysis.get("kind") == KIND for tree in by_name.values()):
+        if outcome is not None:
+            raise SpecError("outcome: models of bm.dose_response have one curve\n  leave outcome out")
+        return draw_dose_curves(by_name, ax, dose, reference, at, upto, scale, prob, studies)
+    if dose is None:
+        raise SpecError("dose is missing: name the column whose curve is to be drawn")
     curves = {name: dose_curve(tree, dose, reference, at, upto, outcome, prob) for name, tree in by_name.items()}
     first = next(iter(by_name.values()))
     record = style.measure_of(first)

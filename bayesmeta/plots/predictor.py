@@ -14,12 +14,12 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_mapping, check_name, check_probability, did_you_mean, listing, shown
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.safety import Part
+from bayesmeta.inference.posterior_predict import means
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.reference import reference as reference_of
 from bayesmeta.io.columns import as_categories, categories, finite, is_categorical, label
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style
-from bayesmeta.tree.posterior_draws import beta_draws, summarised
 from bayesmeta.tree.response import Reading
 from bayesmeta.tree.specification import spec_from_tree
 
@@ -239,7 +239,7 @@ def differences(
     X = (design.fixed(rows) - design.fixed(reference))[:, outcome]
     offset = design.offset(rows) - design.offset(reference)
     if (used := reference_of(tree)) is None:
-        values = summarised(X @ beta_draws(tree).T + offset[:, None], prob, axis=1)
+        values = means(tree, X, offset, prob)
         return Estimates(x, values["mean"], values["lower"], values["upper"])
     tests = used.each(X)
     lower, upper = tests.bounds(check_probability(prob))

@@ -9,7 +9,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.priors.distributions import IMPROPER, check, draws, logp
+from bayesmeta.priors.distributions import HALF_FLAT, IMPROPER, check, draws, logp
 from bayesmeta.priors.prior import Prior, Priors
 
 # a factor of 1.2 apart, so that an interval which hides between two of them is hit by the draws
@@ -113,10 +113,13 @@ def check_beta(prior: Prior, what: str) -> None:
 
 
 def check_tau(prior: Prior, what: str) -> None:
+    if prior == HALF_FLAT:
+        return
     if prior.name in IMPROPER or prior.name == "LKJ":
         why = "is improper" if prior.name in IMPROPER else "is a prior of correlations"
         raise SpecError(
-            f"prior of {what} is {prior.name}, which {why}\n  for an SD choose HalfNormal, HalfStudentT or HalfCauchy"
+            f"prior of {what} is {prior.name}, which {why}\n  for an SD choose HalfNormal, HalfStudentT or HalfCauchy;"
+            " HalfFlat is the improper one"
         )
     _check(prior, what)
     if _reaches(prior, -MAGNITUDES, lambda x: x < 0):
@@ -174,7 +177,7 @@ def narrow(coefficients: Mapping[str, Prior], sds: Mapping[str, Prior]) -> list[
     sentences += [
         f"the prior {prior} rules out values of {label} near zero"
         for label, prior in sds.items()
-        if not _possible(prior, MAGNITUDES[MAGNITUDES < NEAR_ZERO])
+        if prior != HALF_FLAT and not _possible(prior, MAGNITUDES[MAGNITUDES < NEAR_ZERO])
     ]
     return sentences
 

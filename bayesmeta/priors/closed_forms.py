@@ -156,9 +156,11 @@ def _inverse_gamma(alpha: float, beta: float) -> ClosedForm:
     )
 
 
-def beta_form(alpha: float, beta: float, low: float = 0.0, high: float = 1.0) -> ClosedForm:
-    """A beta distribution over a range; the far end is reached from its own side."""
+def beta_form(alpha: float, beta: float, low: float = 0.0, high: float = 1.0, power: float = 1.0) -> ClosedForm:
+    """A beta distribution over a range, also of a power of the share; the far end is reached from its own side."""
     width = high - low
+    if power != 1:
+        return _root_of_beta(alpha, beta, low, width, power)
 
     def logpdf(x: FloatArray) -> FloatArray:
         share = (np.asarray(x, float) - low) / width
@@ -171,6 +173,23 @@ def beta_form(alpha: float, beta: float, low: float = 0.0, high: float = 1.0) ->
         logpdf,
         lambda p: low + width * special.betaincinv(alpha, beta, p),
         lambda q: high - width * special.betaincinv(beta, alpha, q),
+    )
+
+
+def _root_of_beta(alpha: float, beta: float, low: float, width: float, power: float) -> ClosedForm:
+    """Of low + width s, where s^power has a beta distribution."""
+    base = beta_form(alpha, beta)
+
+    def logpdf(x: FloatArray) -> FloatArray:
+        share = (np.asarray(x, float) - low) / width
+        s = np.where((share > 0) & (share <= 1), share, 0.5)
+        log = base.logpdf(s**power) + np.log(power) + (power - 1) * np.log(s) - np.log(width)
+        return np.where((share > 0) & (share <= 1), log, -np.inf)
+
+    return ClosedForm(
+        logpdf,
+        lambda p: low + width * special.betaincinv(alpha, beta, p) ** (1 / power),
+        lambda q: low + width * (1 - special.betaincinv(beta, alpha, q)) ** (1 / power),
     )
 
 

@@ -44,7 +44,7 @@ def rho_of_normal(structure: Structure, dim: int, prior: Prior, u: FloatArray) -
     eta = prior.params["eta"]
     law = structure.lkj(dim, eta)
     if law is not None:
-        return beta_form(law.alpha, law.beta, law.low).of_normal(u)
+        return beta_form(law.alpha, law.beta, law.low, power=law.power).of_normal(u)
     return _vine(u, dim, eta)
 
 

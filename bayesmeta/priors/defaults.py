@@ -10,6 +10,7 @@ from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.measures import MEASURES, measure
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.checks import beta_priors, check_names, narrow, rho_prior, tau_labels, tau_priors
+from bayesmeta.priors.improper import check_proper_posterior
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior, Priors
 from bayesmeta.priors.scales import centring, data_scale, default_beta, default_taus, intercepts
@@ -51,7 +52,8 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
     ------
     SpecError
         For names not in the model, unknown distributions or parameters, an SD that could be negative, a
-        correlation outside the range of its structure, improper priors of SDs or correlations.
+        correlation outside the range of its structure, improper priors of correlations, and those of SDs with which the
+        posterior would be improper.
 
     Warns
     -----
@@ -90,7 +92,8 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
         for label, prior, free in zip(level.tau_labels, level.tau, level.tau_default, strict=True)
         if not free
     }
-    notes = (*_scaled_from_data(spec, scaled), *_improper(flat), *narrow(given, of_sds))
+    flat_sds = check_proper_posterior(spec, filled, levels)
+    notes = (*_scaled_from_data(spec, scaled), *_improper([*flat, *flat_sds]), *narrow(given, of_sds))
     for note in notes:
         warn(note, AssumptionWarning)
     C = centring(spec, _centred(spec, default))
@@ -147,4 +150,5 @@ def _scaled_from_data(spec: Spec, labels: list[str]) -> tuple[str, ...]:
 def _improper(labels: list[str]) -> tuple[str, ...]:
     if not labels:
         return ()
-    return (f"the prior of {listing(labels)} is improper (Flat): no draws from the prior, and no Bayes factors",)
+    names = listing(dict.fromkeys("HalfFlat" if label.startswith("tau[") else "Flat" for label in labels))
+    return (f"the prior of {listing(labels)} is improper ({names}): no draws from the prior, and no Bayes factors",)

@@ -18,7 +18,7 @@ POSITIVE = {"eta", "nu", "sigma"}  # parameters of our own distributions that mu
 _TWICE = ((("alpha", "beta"), ("mu", "sigma")),)  # what PyMC takes in silence, following one of them
 ALTERNATIVES = {"Gamma": _TWICE, "InverseGamma": _TWICE, "Beta": (*_TWICE, (("alpha", "beta"), ("mu", "nu")))}
 IMPROPER = ("Flat", "HalfFlat")
-FLAT = Prior("Flat")
+FLAT, HALF_FLAT = Prior("Flat"), Prior("HalfFlat")
 
 
 @cache
@@ -41,8 +41,13 @@ def check(prior: Prior) -> None:
     """Raise SpecError unless the prior is a known distribution with parameters that it can have."""
     if prior.name in OWN:
         return _check_own(prior)
-    if prior == FLAT or closed_form(prior) is not None:
+    if prior in (FLAT, HALF_FLAT) or closed_form(prior) is not None:
         return None
+    if prior.name == "Jeffreys":
+        raise SpecError(
+            "prior Jeffreys depends on the sampling variances and is not taken; the improper prior of an SD that is"
+            ' taken is bm.Prior("HalfFlat")'
+        )
     if prior.name in FORMS and not has_pymc():
         raise SpecError(f"prior {prior!r} is not a valid distribution: it takes {_takes(prior.name)}")
     if prior.name not in families():
@@ -163,8 +168,10 @@ def logp(prior: Prior, x: Any) -> FloatArray:
     """
     values, known = np.asarray(x, dtype=float), closed_form(prior)
     with np.errstate(all="ignore"):
-        if known is not None or prior == FLAT:
-            return np.zeros(values.shape) if known is None else np.asarray(known.logpdf(values))
+        if known is not None:
+            return np.asarray(known.logpdf(values))
+        if prior in (FLAT, HALF_FLAT):
+            return np.where((values >= 0) | (prior == FLAT), 0.0, -np.inf)
         return np.asarray(_compiled(prior)(values.ravel()), dtype=float).reshape(values.shape)
 
 

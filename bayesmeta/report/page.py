@@ -1,6 +1,6 @@
 """From chapters to the sections of the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import xarray as xr
@@ -12,18 +12,24 @@ from bayesmeta.report.chapters import Chapter
 from bayesmeta.report.pictures import Drawing, pictures
 from bayesmeta.report.sections import drawings as d
 from bayesmeta.report.sections import results
+from bayesmeta.report.sections.accuracy_section import accuracy
 from bayesmeta.report.sections.asymmetry_section import asymmetry
 from bayesmeta.report.sections.chain_plots import of_chains
 from bayesmeta.report.sections.data import data_table
 from bayesmeta.report.sections.diagnostics import diagnostics
+from bayesmeta.report.sections.dose_section import dose_section
 from bayesmeta.report.sections.left_out_rows import diagnostics_of, influence_section
 from bayesmeta.report.sections.manuscript import manuscript
 from bayesmeta.report.sections.model import equations, facts, levels, of_tree
+from bayesmeta.report.sections.network_section import network_section
 from bayesmeta.report.sections.opening import findings
 from bayesmeta.report.sections.other_priors import sensitivity_blocks
 from bayesmeta.report.sections.provenance import made, provenance
 from bayesmeta.report.sections.results import Trees
 from bayesmeta.summaries.compare import compare
+
+# what a page says of analyses of a kind of their own
+OF_ANALYSES: Mapping[str, Callable[[Trees, float, bool], tuple[Section, ...]]] = {"network": network_section}
 
 
 def page(
@@ -95,8 +101,11 @@ def chapter_sections(
     influential = diagnostics_of(trees)
     influence = influence_section(trees, influential, short)
     return (
+        *accuracy(trees, prob, short),
         Section("Estimates", results.estimates(trees, prob)),
+        *dose_section(trees, prob),
         Section("Heterogeneity", results.heterogeneity(trees, prob)),
+        *OF_ANALYSES.get(str(of_tree(first).analysis.get("kind")), _nothing)(trees, prob, short),
         *([Section("Pictures", _drawn(open_))] if open_ else []),
         *([Section("Sensitivity to priors", _sensitivity(chapter))] if chapter.priors is not None else []),
         Section("Tests and criteria", results.tests_and_criteria(trees, prob), folded=short),
@@ -108,6 +117,10 @@ def chapter_sections(
         Section("Convergence", (*diagnosed, *_drawn(chains), *_no_priors(chapter, bool(bayes))), folded=True),
         manuscript(trees, prob, influential),
     )
+
+
+def _nothing(trees: Trees, prob: float, short: bool) -> tuple[Section, ...]:
+    return ()
 
 
 def _no_priors(chapter: Chapter, bayes: bool) -> tuple[Block, ...]:

@@ -15,11 +15,11 @@ from bayesmeta.display.remarks import varies
 from bayesmeta.display.tables import Facts, Table, df_text, fixed, number, percent, pvalue
 from bayesmeta.errors import DataError
 from bayesmeta.inference.estimates import on_scale
+from bayesmeta.inference.posterior_predict import below_value
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.reference import Reference
-from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import BETA, level_structures
-from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
+from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import EFFECT, PER_UNIT, Scale, has_predictors, label_of, measure_of, roles
 from bayesmeta.tree.specification import group
 
@@ -115,14 +115,12 @@ class Coefficients:
         """On which side of no effect a posterior lies, in words such as P(OR < 1)."""
         record, of_coef = measure_of(self.tree), roles(self.tree)
         words = []
-        exact = exact_marginals.is_exact(self.tree)
-        for j, (draws, role) in enumerate(zip(beta_draws(self.tree).T, of_coef.values(), strict=True)):
+        for j, role in enumerate(of_coef.values()):
             null = record.null if role == EFFECT else 0.0
             if null is None:
                 words.append("")
                 continue
-            below = exact_marginals.probability_below(self.tree, "beta", j, null) if exact else (draws < null).mean()
-            below = float(below)
+            below = below_value(self.tree, np.eye(len(of_coef))[j], null)
             share, side = max((below, "<"), (1 - below, ">"))
             at_one = record.is_ratio and role in (EFFECT, PER_UNIT)
             name, value = (f"{record.short_label_of(True)} ", "1") if at_one else ("", f"{null:g}")

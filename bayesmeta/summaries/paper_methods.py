@@ -41,6 +41,7 @@ def _model(about: Numbers, cite: Bibliography) -> str:
     variation = remarks.variation(tree) if about.varies else "fixed-effects"
     kind = " ".join(word for word in ("multivariate" * several_outcomes, variation) if word)
     what = f"meta-regression (formula {remarks.formula(tree)})" if about.regression else "meta-analysis"
+    what = about.spec.analysis.get("what", what)
     verb = "modelled" if about.regression else "pooled"
     return f"We {verb} {_data(about)} in a {kind} {what}{cite.cite(ref.FRAMEWORK)}{_fitted(about, cite)}."
 

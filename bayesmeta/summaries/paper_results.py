@@ -18,7 +18,7 @@ from bayesmeta.inference.reference import JointTest
 from bayesmeta.model.spec import Level
 from bayesmeta.summaries.paper_numbers import NUMBERS, Numbers
 from bayesmeta.tree.parameters import PSI, RHO, TAU
-from bayesmeta.tree.response import DIFFERENCE
+from bayesmeta.tree.response import DIFFERENCE, EFFECT
 from bayesmeta.tree.specification import group
 
 _MOST = 12  # coefficients of one kind that a sentence has room for
@@ -93,6 +93,8 @@ def _place(about: Numbers, term: str, named: bool) -> str:
     if _is_constant(term):
         return f" for {outcome}" * prefixed
     data = about.spec.data
+    if about.spec.analysis.get("roles", {}).get(term) == EFFECT:  # a column of contrasts, of which there are no units
+        return f" for {term}"
     by_unit = plain in data and is_numeric_dtype(data[plain]) and not is_bool_dtype(data[plain])
     if by_unit and data[plain].nunique() > 2:
         return f" per unit of {plain}" + f" for {outcome}" * prefixed

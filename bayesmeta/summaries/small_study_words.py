@@ -38,6 +38,12 @@ _TESTS: Mapping[str, _Words] = {
         "Egger M, Davey Smith G, Schneider M, Minder C (1997). Bias in meta-analysis detected by a simple, graphical "
         "test. BMJ 315:629-634.",
     ),
+    "egger_joint": _Words(
+        f"Egger's test of all outcomes together, a {_REGRESSION}",
+        "The joint test of all outcomes",
+        "Hong C, Salanti G, Morton SC, Riley RD, Chu H, Kimmel SE, Chen Y (2020). Testing small study effects in "
+        "multivariate meta-analysis. Biometrics 76:1240-1250.",
+    ),
     "pustejovsky_rodgers": _Words(
         "Egger's regression on √(1/n1 + 1/n2), of which the effects are no part",
         "The regression test",
@@ -169,6 +175,10 @@ def _tested(out: xr.Dataset) -> str:
     name = _TESTS[out.attrs["test"]].result
     if out.attrs["test"] == "rank":
         return f"{name} gave τ = {decimal(out['tau'].item(), 2)} ({p_equals(out['pvalue'].item())})."
+    if "df1" in out:
+        df1, df2 = out["df1"].item(), out["df2"].item()
+        of_all = f"χ²({df1})" if np.isinf(df2) else f"F({df1}, {df_text(df2)})"
+        return f"{name} gave {of_all} = {decimal(out['statistic'].item(), 2)} ({p_equals(out['pvalue'].item())})."
     df = out["df"].item()
     letter = "z" if np.isinf(df) else f"t({df_text(df)})"
     return f"{name} gave {letter} = {decimal(out['statistic'].item(), 2)} ({p_equals(out['pvalue'].item())})."

@@ -1,7 +1,7 @@
 """How much true effects differ, as a summary says it: variances, I2 and H2 with intervals, and Cochran's Q."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,12 @@ import xarray as xr
 from scipy.special import ndtri
 
 from bayesmeta import tree_schema as schema
+from bayesmeta._typing import FloatArray
+from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.display.remarks import varies
 from bayesmeta.display.tables import Facts, Table, fixed, number, percent, pvalue
 from bayesmeta.errors import BayesmetaError, BoundaryWarning
+from bayesmeta.inference import exact_predict
 from bayesmeta.inference.confint import confint
 from bayesmeta.inference.estimates import estimates
 from bayesmeta.inference.partition import excess_error
@@ -82,13 +85,20 @@ def shares(tree: xr.DataTree, prob: float) -> Iterator[tuple[str, list[float]]]:
             yield from _wald_shares(tree, float(table["H2_tau2"].values[0]) - 1, prob)
         return
     spec = spec_from_tree(tree)
-    relative = excess(spec, [psi_draws(tree, level.name) for level in spec.levels])
-    names = [""] if relative.shape[1] == 1 else [f", {name}" for name in (schema.OVERALL, *spec.outcomes)]
+    names = [""] if len(spec.outcomes) == 1 else [f", {name}" for name in (schema.OVERALL, *spec.outcomes)]
+
+    def values(psi: Sequence[FloatArray]) -> FloatArray:
+        relative = excess(spec, psi)
+        return np.concatenate([100 * relative / (1 + relative), 1 + relative], axis=1)
+
+    if (points := exact_posterior(tree)) is not None:
+        own = exact_predict.of_psi(points, values, prob)
+    else:
+        own = summarised(values([psi_draws(tree, level.name) for level in spec.levels]), prob)
     for j, name in enumerate(names):
-        own = relative[:, j]
-        if np.isfinite(own).all():
-            for label, draws in ((I2, 100 * own / (1 + own)), (H2, 1 + own)):
-                yield f"{label}{name}", [float(value) for value in summarised(draws, prob).values()]
+        for label, at in ((I2, j), (H2, len(names) + j)):
+            if np.isfinite(own["lower"][at]):
+                yield f"{label}{name}", [float(each[at]) for each in own.values()]
 
 
 def _wald_shares(tree: xr.DataTree, relative: float, prob: float) -> Iterator[tuple[str, list[float]]]:

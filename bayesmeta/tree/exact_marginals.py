@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
-from scipy.interpolate import PchipInterpolator, make_interp_spline
 from scipy.special import ndtr, ndtri
 
 from bayesmeta import tree_schema as schema
@@ -41,7 +40,13 @@ def quantiles(table: xr.Dataset, name: str, prob: FloatArray) -> FloatArray:
     near = np.abs(at[:, None] - prob) < 1e-9
     if near.any(0).all():
         return np.asarray(known[near.argmax(0)])
-    return np.asarray(make_interp_spline(ndtri(at), known, k=3)(ndtri(prob)))
+    return np.asarray(_spline(ndtri(at), known)(ndtri(prob)))
+
+
+def _spline(at: FloatArray, known: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    from scipy.interpolate import make_interp_spline  # heavy, and fits have no use of it
+
+    return make_interp_spline(at, known, k=3)  # type: ignore[no-any-return]
 
 
 def mean_of(table: xr.Dataset, name: str, j: int, function: Callable[[FloatArray], FloatArray]) -> float:
@@ -57,7 +62,7 @@ def mean_of(table: xr.Dataset, name: str, j: int, function: Callable[[FloatArray
 
 def _straight_beyond(at: FloatArray, known: FloatArray, z: FloatArray) -> FloatArray:
     """A cubic spline through quantiles, and straight lines beyond."""
-    spline = make_interp_spline(at, known, k=3)
+    spline = _spline(at, known)
     inner = np.clip(z, at[0], at[-1])
     return np.asarray(spline(inner) + (z - inner) * np.maximum(spline(inner, 1), 0.0))
 
@@ -73,6 +78,8 @@ def probability_below(tree: xr.DataTree, name: str, j: int, value: float) -> flo
     x, z = x[kept], z[kept]
     if len(x) < 3:
         return float(value > x[0])
+    from scipy.interpolate import PchipInterpolator
+
     score = PchipInterpolator(x, z)
     inside = float(np.clip(value, x[0], x[-1]))
     end = score.derivative()(inside) if inside != value else 0.0

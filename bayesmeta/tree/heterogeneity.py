@@ -14,6 +14,8 @@ from bayesmeta.tree.single_entries import without_dimensions
 from bayesmeta.tree.specification import group
 from bayesmeta.tree.variance_shares import excess
 
+_WEIGHTLESS, _MATTERS = 1e-30, 1e-6  # a weight; share of a mean that such may have
+
 
 def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
     """Test of homogeneity and the share of the variation that is not sampling error.
@@ -35,8 +37,8 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
         tau2 / (tau2 + s2) and tau2 / s2 + 1, with the typical sampling variance s2 of `variance_partition`; summaries
         show these. With several levels tau2 is their sum, with random slopes the mean over the observations; of several
         outcomes the overall tau2 / s2 is the mean of theirs, weighted by degrees of freedom. Of a posterior they are
-        means over the draws. All but Q and df are NaN where df is not positive. The offset is subtracted first, missing
-        outcomes are left out.
+        means over its distribution. All but Q and df are NaN where df is not positive. The offset is subtracted first,
+        missing outcomes are left out.
 
     Raises
     ------
@@ -60,16 +62,23 @@ def heterogeneity(tree: xr.DataTree) -> xr.Dataset:
     return without_dimensions(schema.HETEROGENEITY, group(tree, schema.HETEROGENEITY), {})
 
 
-def heterogeneity_table(spec: Spec, psi: Sequence[FloatArray]) -> xr.Dataset:
-    """The table of `heterogeneity`; psi : of every level (a, a), or draws (B, a, a)."""
+def heterogeneity_table(spec: Spec, psi: Sequence[FloatArray], weight: FloatArray | None = None) -> xr.Dataset:
+    """The table of `heterogeneity`; psi : of every level (a, a), or draws (B, a, a), of equal weight or of these."""
     stats = spec.statistics
     beta = stats.beta_fixed[:, 0]
     rows = [(schema.OVERALL, float(stats.Q[0]), len(spec.y) - len(spec.coef))]
     if len(spec.outcomes) > 1:
         rows += [(name, *_one_outcome(spec, j, beta)) for j, name in enumerate(spec.outcomes)]
     labels, Q, df = (list(column) for column in zip(*rows, strict=True))
-    relative = excess(spec, psi)
-    return _table(labels, np.array(Q), np.array(df, dtype=np.int64), relative.reshape(-1, len(labels)))
+    relative = excess(spec, psi).reshape(-1, len(labels))
+    share = np.full(len(relative), 1 / len(relative)) if weight is None else weight
+    return _table(labels, np.array(Q), np.array(df, dtype=np.int64), relative, share)
+
+
+def _existing_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted means over the first axis, NaN where what weighs next to nothing makes them up: they do not exist."""
+    mean, light = weight @ values, weight < _WEIGHTLESS
+    return np.asarray(np.where(weight[light] @ values[light] > _MATTERS * mean, np.nan, mean))
 
 
 def _one_outcome(spec: Spec, outcome: int, beta: np.ndarray) -> tuple[float, int]:
@@ -79,7 +88,7 @@ def _one_outcome(spec: Spec, outcome: int, beta: np.ndarray) -> tuple[float, int
     return float(np.sum(residual**2 / spec.S.variances[own])), len(X) - int(X.any(axis=0).sum())
 
 
-def _table(labels: list[str], Q: np.ndarray, df: np.ndarray, relative: np.ndarray) -> xr.Dataset:
+def _table(labels: list[str], Q: np.ndarray, df: np.ndarray, relative: np.ndarray, weight: np.ndarray) -> xr.Dataset:
     testable = df > 0
     nu = np.where(testable, df, np.nan)
     share = np.divide(Q - nu, Q, out=np.zeros_like(Q), where=Q > 0)
@@ -89,8 +98,8 @@ def _table(labels: list[str], Q: np.ndarray, df: np.ndarray, relative: np.ndarra
         "pvalue": np.where(testable, chdtrc(df, Q), np.nan),
         "I2": 100 * np.maximum(share, 0),
         "H2": np.maximum(Q / nu, 1),
-        "I2_tau2": (100 * relative / (1 + relative)).mean(0),
-        "H2_tau2": (1 + relative).mean(0),
+        "I2_tau2": weight @ (100 * relative / (1 + relative)),
+        "H2_tau2": 1 + _existing_mean(relative, weight),
     }
     columns["I2"] = np.where(testable, columns["I2"], np.nan)
     if len(labels) == 1:

@@ -144,11 +144,15 @@ def reading(tree: xr.DataTree, scale: Scale | None, role: str = EFFECT) -> Readi
 
 
 def roles(tree: xr.DataTree) -> dict[str, str]:
-    """Of every coefficient what it is: an "effect", a "difference", an "effect per unit"; empty for none of these."""
+    """Of every coefficient what it is: an "effect", a "difference", an "effect per unit"; empty for none of these.
+
+    An analysis that makes coefficients of its own, as of networks, says under "roles" what they are.
+    """
     coefs, steps = group(tree, schema.CONSTANT)[schema.COEF].values, constant_steps(tree)
-    slopes = _slopes_from_zero(tree, steps)
+    slopes, known = _slopes_from_zero(tree, steps), spec_from_tree(tree).analysis.get("roles", {})
     return {
-        str(coef): PER_UNIT if slope else _role(moves) for coef, moves, slope in zip(coefs, steps, slopes, strict=True)
+        str(coef): known.get(str(coef)) or (PER_UNIT if slope else _role(moves))
+        for coef, moves, slope in zip(coefs, steps, slopes, strict=True)
     }
 
 

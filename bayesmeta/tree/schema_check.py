@@ -32,6 +32,7 @@ _NOT_MISSED = (
     schema.OPTIMIZER,
     schema.DIAGNOSTICS,
     schema.MARGINALS,
+    schema.INTEGRATION,
 )  # by a summary
 _OF_PRIOR = (schema.PRIOR, schema.PRIOR_PREDICTIVE)
 _SAMPLE = (schema.CHAIN, schema.DRAW)
@@ -395,6 +396,15 @@ def _marginals(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     return rules
 
 
+def _integration(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
+    return {
+        **_labels(schema.COORDINATE),
+        schema.U: Rule((schema.NODE, schema.COORDINATE)),
+        schema.LOG_WEIGHT: Rule((schema.NODE,), most=0.0),
+        schema.STEP: Rule((schema.COORDINATE,), least=1e-12, optional=True),
+    }
+
+
 def _statistics(
     name: str,
     dims: tuple[str, ...],
@@ -461,6 +471,7 @@ _RULES: Mapping[str, Callable[[About, Mapping[str, int]], dict[str, Rule]]] = {
     schema.DERIVED: _derived,
     schema.RANDOM_EFFECTS: _random_effects,
     schema.MARGINALS: _marginals,
+    schema.INTEGRATION: _integration,
     schema.DIAGNOSTICS: _diagnostics,
     schema.LOG_LIKELIHOOD: _of_groups,
     **dict.fromkeys((schema.POINTWISE, schema.POSTERIOR_PREDICTIVE, schema.NEW_GROUPS), _of_observations),

@@ -45,10 +45,10 @@ def group(tree: xr.DataTree, name: str) -> xr.Dataset:
         raise no_tree(tree)
     if name not in tree.children:
         raise missing_group(tree, name)
-    return _read(tree, name, lambda: checked_group(tree, name))
+    return read_once(tree, name, lambda: checked_group(tree, name))
 
 
-def _read(tree: xr.DataTree, name: str, read: Callable[[], Any]) -> Any:
+def read_once(tree: xr.DataTree, name: str, read: Callable[[], Any]) -> Any:
     """What is read from a tree, inside of `reading_once` only at first use."""
     known = _READ.get()
     if known is None:
@@ -189,7 +189,7 @@ def spec_from_tree(tree: xr.DataTree) -> Spec:
         When a group of the specification is missing, a variable is not as the schema has it, or the numbers are not
         those of which `data_hash` was made: the tree was edited, or bayesmeta did not write it.
     """
-    spec: Spec = _read(tree, _WHOLE, lambda: _spec_from_tree(tree))
+    spec: Spec = read_once(tree, _WHOLE, lambda: _spec_from_tree(tree))
     return spec
 
 

@@ -198,6 +198,30 @@ def _terms(design: str, A: FloatArray, N: FloatArray) -> FloatArray:
             return 1 / A
 
 
+def crude_ratios(design: str, A: FloatArray, N: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Log ratios of a table of counts against its first dose, and the covariance that they have."""
+    term, rest = _terms(design, A, N), N - A if design == "cc" else N
+    return np.log(A[1:] / rest[1:] * rest[0] / A[0]), np.diag(term[1:]) + term[0]
+
+
+def differences_of_means(
+    mean: FloatArray, sd: FloatArray, n: FloatArray, standardised: bool, name: str
+) -> tuple[FloatArray, FloatArray]:
+    """Differences from the first dose, and their covariance; standardised by the SD over all doses, less its bias.
+
+    Gleser and Olkin (2009), in Cooper et al. (eds.), Handbook of Research Synthesis and Meta-Analysis, chapter 19.
+    """
+    v = sd**2 / n
+    if not standardised:
+        return mean[1:] - mean[0], np.diag(v[1:]) + v[0]
+    total, df = n.sum(), n.sum() - len(n)
+    if df < 2:
+        raise DataError(f"{name} has {total:g} persons at {len(n)} doses, too few for a pooled standard deviation")
+    pooled = np.sqrt(((n - 1) * sd**2).sum() / df)
+    d = (1 - 3 / (4 * df - 1)) * (mean[1:] - mean[0]) / pooled
+    return d, np.diag(1 / n[1:]) + 1 / n[0] + np.outer(d, d) / (2 * total)
+
+
 def counts_of_kept_margins(study: Study) -> tuple[FloatArray, FloatArray]:
     """Cases and N that keep the reported N and total of cases and reproduce the reported log ratios.
 

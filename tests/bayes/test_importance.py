@@ -57,7 +57,7 @@ def test_draws_of_the_mixture_have_its_density():
 @pytest.mark.parametrize("k", [-0.3, 0.2, 0.5, 0.9])
 def test_the_shape_of_the_tail_is_that_of_a_pareto_distribution(k):
     x = genpareto.rvs(k, size=400_000, random_state=1)
-    assert importance._tail_shape(np.log(x)) == pytest.approx(k, abs=0.15)
+    assert importance.tail_shape(np.log(x)) == pytest.approx(k, abs=0.15)
 
 
 def test_the_shape_of_the_tail_is_that_of_arviz():
@@ -66,7 +66,7 @@ def test_the_shape_of_the_tail_is_that_of_arviz():
     for seed in range(3):
         log_weight = np.random.default_rng(seed).normal(0, 1.5, 20_000)
         other = float(array_stats.psislw(-log_weight)[1])  # takes log-likelihoods, of which weights are the inverse
-        assert importance._tail_shape(log_weight) == pytest.approx(other, abs=1e-3)
+        assert importance.tail_shape(log_weight) == pytest.approx(other, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_bad_arguments(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("priors", "message"),
     [
-        (bm.Priors(tau=bm.Prior("HalfFlat")), "HalfFlat, which is improper"),
+        (bm.Priors(tau=bm.Prior("Flat")), "Flat, which is improper"),
         (
             bm.Priors(tau=bm.Prior("HalfNormall", sigma=1)),
             "unknown distribution 'HalfNormall'; did you mean 'HalfNormal'",

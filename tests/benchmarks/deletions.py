@@ -72,6 +72,13 @@ def studies(n: int) -> pd.DataFrame:
     return pd.DataFrame({"yi": rng.normal(0.3, np.sqrt(0.1 + vi)), "vi": vi})
 
 
+def nested_groups(m: int) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    a, vi = np.repeat(np.arange(m), 3), rng.uniform(0.01, 0.2, 3 * m)
+    yi = 0.3 + rng.normal(0, 0.3, m)[a] + rng.normal(0, np.sqrt(0.04 + vi))
+    return pd.DataFrame({"yi": yi, "vi": vi, "a": a, "b": np.arange(3 * m)})
+
+
 def main() -> None:
     warnings.simplefilter("ignore", bm.BayesmetaWarning)
     print(machine(), "\n| work | time | aim | metafor | |\n|---|---:|---:|---:|---|", sep="\n")
@@ -100,6 +107,17 @@ def main() -> None:
         bm.influence(one)["cooks_distance"],
     )
     row("the same, one step", seconds(lambda: bm.influence(one, exact=False)), "", None, None)
+    groups = nested_groups(1_000)
+    two = bm.fit(bm.specify("yi ~ 1", groups, S="vi", random="1 | a/b"))
+    theirs = by_metafor(groups, "two", "cooks.distance(r, cluster=a)")
+    row(
+        "each of 1,000 groups of three rows, two levels",
+        seconds(lambda: bm.influence(two, by="a")),
+        "3 s",
+        theirs,
+        bm.influence(two, by="a")["cooks_distance"],
+    )
+    row("each of their 3,000 rows", seconds(lambda: bm.influence(two)), "", None, None)
     bcg = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"))
     data = bm.datasets.load("bcg")[["logor", "logorvar"]].set_axis(["yi", "vi"], axis=1)
     theirs = by_metafor(data, "one", "gosh(r, progbar=FALSE)$res[, 'estimate']")

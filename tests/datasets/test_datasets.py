@@ -14,6 +14,7 @@ from bayesmeta.errors import DataError
 
 BUNDLED = [
     "alcohol",
+    "auditc",
     "bangertdrowns2004",
     "bcg",
     "berkey98",
@@ -22,12 +23,15 @@ BUNDLED = [
     "egger2001",
     "fibrinogen",
     "gliomas",
+    "hasselblad1998",
     "hsls",
     "hyp",
     "kalaian1996",
     "p53",
+    "questionnaires",
     "raudenbush1985",
     "school",
+    "senn2013",
     "smoking",
     "tannersmith2016",
     "thrombolytic",

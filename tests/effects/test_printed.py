@@ -247,6 +247,65 @@ def test_tables_come_back_from_their_odds_ratio_phi_or_chi_squared():
     np.testing.assert_array_equal(table[["a", "b", "c", "d"]].to_numpy().T, cells[:, clear])
 
 
+@pytest.mark.parametrize("without", ["sensitivity", "specificity", "ppv", "npv", "predictive values", "none"])
+def test_tables_come_back_from_the_accuracy_of_a_test(without):
+    tp, fp, fn, tn = RNG.integers(3, 150, (4, 40)).astype(float)
+    frame = pd.DataFrame({"n": tp + fp + fn + tn, "ill": tp + fn})
+    frame = frame.assign(sensitivity=tp / (tp + fn), specificity=tn / (tn + fp), ppv=tp / (tp + fp), npv=tn / (tn + fn))
+    left_out = {"predictive values": {"ppv", "npv"}}.get(without, {without})
+    named = {name: name for name in ("sensitivity", "specificity", "ppv", "npv") if name not in left_out}
+    cases = {"cases": "ill"} if without == "predictive values" else {}
+    table = quietly(lambda: effects.cells_from_accuracy(frame, "n", **cases, **named))
+    np.testing.assert_array_equal(table[["tp", "fp", "fn", "tn"]].to_numpy().T, [tp, fp, fn, tn])
+
+
+def test_rounded_accuracy_leads_to_a_table_of_that_accuracy():
+    tp, fp, fn, tn = RNG.integers(3, 60, (4, 40)).astype(float)
+    shares = {
+        "sensitivity": tp / (tp + fn),
+        "specificity": tn / (tn + fp),
+        "ppv": tp / (tp + fp),
+        "npv": tn / (tn + fn),
+    }
+    frame = pd.DataFrame({"n": tp + fp + fn + tn} | {name: own.round(2) for name, own in shares.items()})
+    table = quietly(lambda: effects.cells_from_accuracy(frame, "n", **{name: name for name in shares})).dropna()
+    own = frame.loc[table.index]
+    assert len(table) > 30
+    for name, (hit, rest) in {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp"), "ppv": ("tp", "fp")}.items():
+        assert (abs(table[hit] / (table[hit] + table[rest]) - own[name]) < 0.011).all()
+    assert (table[["tp", "fp", "fn", "tn"]].sum(axis=1) == own["n"]).all()
+
+
+def test_a_perfect_test_does_not_say_how_many_are_ill():
+    frame = {"n": [30, 30], "one": [1.0, 0.9], "ill": [10, 10], "ppv": [1.0, 0.9]}
+    with (
+        pytest.warns(bm.AssumptionWarning, match="the cells of 1 tables were worked out"),
+        pytest.warns(bm.BayesmetaWarning, match="no table in rows 0, where tables with other numbers of cases fit as"),
+    ):
+        table = effects.cells_from_accuracy(frame, "n", sensitivity="one", specificity="one", ppv="ppv")
+    assert np.isnan(table["tp"][0])
+    known = quietly(lambda: effects.cells_from_accuracy(frame, "n", cases="ill", sensitivity="one", specificity="one"))
+    assert known[["tp", "fp", "fn", "tn"]].iloc[0].tolist() == [10, 0, 0, 20]
+    with pytest.raises(bm.SpecError, match="has sensitivity, ppv; it needs three of them, or cases and two"):
+        effects.cells_from_accuracy(frame, "n", sensitivity="one", ppv="ppv")
+
+
+def test_corrections_by_the_opposite_arm_leave_arms_without_difference_alone():
+    """A common risk of zero: a half in each cell of unequal arms makes a difference, their shares do not."""
+    frame = {"a": [0, 0], "c": [0, 3], "n1": [100, 50], "n2": [300, 150]}
+    how = {"total": ("n1", "n2"), "zero": "only0", "drop_double_zero": False}
+    table = effects.odds_ratio(frame, ("a", "c"), add="opposite-arm", **how)
+    assert table["y"][0] == pytest.approx(0, abs=1e-12)
+    a, b, c, d = 0.25, 50.25, 3.75, 147.75
+    assert table["y"][1] == pytest.approx(np.log(a * d / b / c))
+    assert table["v"][1] == pytest.approx(1 / a + 1 / b + 1 / c + 1 / d)
+    assert abs(effects.odds_ratio(frame, ("a", "c"), **how)["y"][0]) > 1
+    with pytest.raises(bm.SpecError, match="add='opposite-arm' is for events and persons of two arms"):
+        effects.logit_proportion(frame, "a", total="n1", add="opposite-arm", zero="only0")
+    with pytest.raises(bm.SpecError, match="add is 'half'; it must be a number greater than 0 or 'opposite-arm'"):
+        effects.odds_ratio(frame, ("a", "c"), add="half", **how)
+
+
 def test_aggregates_are_generalised_least_squares():
     frame = pd.DataFrame(
         {"study": list("aabbbc"), "y": RNG.normal(size=6), "v": RNG.uniform(0.1, 1, 6), "year": [1, 1, 2, 2, 2, 3]}

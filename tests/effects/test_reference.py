@@ -7,6 +7,8 @@ import mpmath
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.integrate import quad
+from scipy.special import gammaln, xlogy
 from scipy.stats import multivariate_normal
 
 import bayesmeta as bm
@@ -22,6 +24,8 @@ FILES = [
 ]
 OF_ONE_STATISTIC = {"smd_from_d": "di", "smd_from_t": "ti", "smd_from_p": "pi"}
 TETRACHORIC = {"RTET", "ZTET"}  # whose reference is the end of a search by function values alone
+BY_GRID = "R2F"  # whose reference sums over a grid that leaves out what is near zero
+DIVIDED = "ZR2F"  # whose reference has another derivative of atanh(R) by R squared than 1 / (2 R (1 - R^2))
 UNBIASED = "UCOR"  # whose reference has a library's series near its edge: 8e-4 off where r = 0.05 and n = 12
 
 
@@ -58,9 +62,13 @@ def test_escalc_equals_the_reference(name, data, key, expected):
     if measure == UNBIASED:
         has &= np.abs(numbers(data["ri"])) > 0.1
     tolerance = 3e-3 if measure in TETRACHORIC else 1e-10
-    of_variances = (
-        1e-4 if measure in TETRACHORIC else 1e-5 if key == "UCOR vtype=AV" else 1e-10
-    )  # their mean has it too
+    of_variances = 1e-4 if measure in TETRACHORIC else 6e-4 if measure == BY_GRID else 1e-10
+    if key == "UCOR vtype=AV":
+        of_variances = 1e-5  # their mean has it too
+    if measure == DIVIDED:
+        r2 = numbers(data["r2i"])
+        v = v * (1 - r2**2) ** 2 / (4 * r2 * (1 - r2) ** 2)
+        of_variances = 6e-4
     np.testing.assert_allclose(table["y"][has], y[has], rtol=tolerance, atol=1e-14)
     np.testing.assert_allclose(table["v"][has], v[has], rtol=of_variances)
 
@@ -69,6 +77,24 @@ def test_the_reference_has_every_measure():
     held = {case.values[2].split(" ")[0] for case in cases()}
     names = {name for name, recipe in RECIPES.items() if recipe.metafor == name}
     assert names <= held | {ALIASES.get(name, name) for name in held}
+
+
+@pytest.mark.parametrize(
+    ("r2", "m", "n"), [(0.02, 1, 12), (0.1, 3, 40), (0.5, 2, 300), (0.0, 1, 30), (0.97, 6, 25), (0.4, 30, 80)]
+)
+def test_variances_of_r_squared_with_chosen_predictors_are_integrals(r2, m, n):
+    """Against adaptive integration with the density of F as a mixture over a Poisson variable."""
+    table = effects.escalc("R2F", pd.DataFrame({"r2": [r2]}), r2i="r2", mi=m, ni=n)
+    j = np.arange(20_000 if r2 else 1)
+    fixed = gammaln((n - 1) / 2 + j) - gammaln(m / 2 + j) - gammaln(j + 1) + j * np.log(r2 or 1.0)
+
+    def moment(rho2, power):
+        half = n * rho2 / (1 - rho2) / 2
+        return rho2**power * np.exp(xlogy(j, half) - half + fixed - fixed.max()).sum()
+
+    ends = {"points": [r2, (1 + r2) / 2], "epsabs": 0, "epsrel": 1e-11, "limit": 200}
+    whole, first, second = (quad(moment, 0, 1, (power,), **ends)[0] for power in range(3))
+    assert table["v"][0] == pytest.approx(second / whole - (first / whole) ** 2, rel=1e-7)
 
 
 def test_tetrachoric_correlations_give_every_cell_its_share():

@@ -12,6 +12,7 @@ import bayesmeta as bm
 from bayesmeta.tree.posterior_draws import is_posterior
 from tests.hostile.effect_calls import COUNTS, OTHER_CALLS, effect_calls
 from tests.hostile.effect_calls import TABLE as COUNT_TABLE
+from tests.hostile.network_calls import network_calls
 from tests.hostile.values import (
     AXES,
     BOOLEAN,
@@ -27,6 +28,7 @@ from tests.hostile.values import (
     column,
     is_empty,
     is_fit,
+    is_mapping_of,
     is_none,
     is_number,
     names,
@@ -77,8 +79,20 @@ NOTHING = Kind(lambda value: value is None)  # of arguments that belong to anoth
 TABLE = Kind(lambda value: isinstance(value, pd.DataFrame) and {"y", "v", "x", "g"} <= set(value.columns))
 
 
+def is_powers(value: object) -> bool:
+    """Whether these are positive numbers."""
+    listed = value.tolist() if isinstance(value, np.ndarray | pd.Series | pd.Index) else value
+    plain = isinstance(listed, list | tuple) and bool(listed)
+    return plain and all(is_number(each) and np.isfinite(each) and each > 0 for each in listed)
+
+
 def is_a_posterior(value: object) -> bool:
     return isinstance(value, xr.DataTree) and is_posterior(value)
+
+
+def is_a_dose_response(value: object) -> bool:
+    """Whether this is a results tree of a model of `bm.dose_response`."""
+    return isinstance(value, xr.DataTree) and '"dose_response"' in value.attrs.get("analysis", "")
 
 
 def is_long(value: object) -> bool:
@@ -97,6 +111,14 @@ def are_finite(values: object) -> bool:
     return bool(listed) and all(is_number(each) for each in listed)
 
 
+def are_doses(values: object) -> bool:
+    """One number, or several in a row."""
+    if isinstance(values, np.ndarray | pd.Series | xr.DataArray):
+        values = np.asarray(values).tolist()
+    listed = list(values) if isinstance(values, list | tuple | range) else [values]
+    return bool(listed) and all(map(is_number, listed))
+
+
 def are_columns(value: object) -> bool:
     """Beside the labels of a forest plot: names, under headings or not, or a data frame."""
     if isinstance(value, pd.DataFrame):
@@ -113,6 +135,29 @@ def is_increasing(value: object) -> bool:
         value = np.asarray(value).tolist()
     listed = list(value) if isinstance(value, list | tuple | range) else []
     return bool(listed) and all(map(is_number, listed)) and all(a < b for a, b in pairwise(listed))
+
+
+# two coefficients, as the outcomes of SPEC2 are
+COVARIANCES = "bm.predict(T2, {'x': [0, 1]}, covariance=True)"
+PARABOLA = "lambda x: np.stack([x, x**2], 1)"
+PREDICTED = Kind(lambda value: False, ("bm.predict(T2, {'x': 0})", "T2", "T2['estimate'].to_dataset()", "bm.blup(T2)"))
+
+
+def are_two_labels(value: object) -> bool:
+    listed = isinstance(value, Sequence | np.ndarray | pd.Series | pd.Index) and not isinstance(value, str | bytes)
+    if not listed or getattr(value, "ndim", 1) != 1 or len(value) != 2:
+        return False
+    return all(isinstance(each, str) or is_number(each) for each in value) and len(set(value)) == 2
+
+
+def are_three_numbers(value: object) -> bool:
+    """As many as the rows of a basis that is an array."""
+    return getattr(value, "ndim", 1) == 1 and not isinstance(value, str) and are_finite(value)
+
+
+def is_range(value: object) -> bool:
+    listed = list(value) if isinstance(value, list | tuple | np.ndarray) and getattr(value, "ndim", 1) == 1 else []
+    return len(listed) == 2 and all(map(is_number, listed)) and listed[0] <= listed[1]
 
 
 JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
@@ -192,6 +237,20 @@ DF = optional(
 )
 _TESTED = {"vcov": VCOV, "df": DF}
 _TREE = {"tree": "T"}
+POSTERIOR = Kind(
+    lambda value: isinstance(value, xr.DataTree) and is_posterior(value), ("T", "SPEC", "[POST]", "{}", "None")
+)
+WHOLE = optional(whole(1))
+
+
+def positive(value: object) -> bool:
+    return is_number(value) and value > 0
+
+
+def is_list(value: object) -> bool:
+    return isinstance(value, list | tuple | range | np.ndarray | pd.Series) and np.ndim(value) == 1
+
+
 _FIT = {"tree": FIT, "prob": PROBABILITY}
 _PLOT = {"tree": RESULT, "ax": AXES, "scale": optional(words("model")), "prob": PROBABILITY}
 _SAMPLER = {
@@ -224,6 +283,16 @@ _DOSE_CALL = Call(
     },
     _DOSES,
 )
+_OF_DOSES = Kind(is_a_dose_response, ("T", "POST", "SPEC", "AL"))
+_CURVE_TREE = {"tree": "DR"}
+_COHORTS = {
+    "data": "AL",
+    "study": "'id'",
+    "cases": "'cases'",
+    "person_years": "'peryears'",
+    "y": "'logrr'",
+    "se": "'se'",
+}
 _MATRIX = Call({"matrix": "[[1.0]]"}, {"matrix": numbers((1, 1), (2, 2), (0, 0), (0,))}, ("matrix",))
 _ARMS = {"data": "E", "group": "'t'"}
 _TIMES = Call(
@@ -256,10 +325,115 @@ _FROM_COUNTS = Call(
     {**_OF_ONE, "events": pair("e", "c"), "total": pair("n", "m")},
 )
 
+
+def is_accuracy(value: object) -> bool:
+    return is_fit(value) and "diagnostic" in value.attrs["analysis"]  # type: ignore[attr-defined]
+
+
+def is_range(value: object) -> bool:
+    """Two proportions, the smaller one first."""
+    listed = list(value) if isinstance(value, list | tuple | np.ndarray) else []
+    return len(listed) == 2 and all(map(is_number, listed)) and 0 < listed[0] < listed[1] < 1
+
+
+def is_alpha(value: object) -> bool:
+    """Two numbers from 0 to 2."""
+    listed = list(value) if isinstance(value, list | tuple | np.ndarray | pd.Series) else []
+    return len(listed) == 2 and all(is_number(each) and 0 <= each <= 2 for each in listed)
+
+
+def are_proportions(value: object) -> bool:
+    if isinstance(value, list | tuple | np.ndarray | pd.Series | xr.DataArray | range):
+        listed = np.asarray(value, dtype=object).tolist()
+        return isinstance(listed, list) and bool(listed) and all(is_number(each) and 0 < each < 1 for each in listed)
+    return is_number(value) and 0 < value < 1  # type: ignore[operator]
+
+
+_ACCURACY = Kind(is_accuracy, ("T", "POST", "ACC['estimate']", "[ACC]"))
+_ASKED = {"tree": "ACC"}
+_NEW = optional(Kind(is_empty, ("{}", "{'tp': 1}", "A")))
+_ANSWERED = {"tree": _ACCURACY, "newdata": _NEW, "prob": PROBABILITY, **_TESTED}
+_PICTURED = {
+    "trees": Kind(
+        lambda value: is_accuracy(value) or is_mapping_of(is_accuracy)(value), ("{'a': ACC}", "{'a': T}", "{}")
+    ),
+    "ax": AXES,
+    "newdata": _NEW,
+    "prob": PROBABILITY,
+    **_TESTED,
+}
+_CURVE = Kind(
+    lambda value: isinstance(value, str) and value in bm.diagnostic.curves.SLOPES, ("'eta-xi'", "'roc'", "['eta-xi']")
+)
+_CELL = column("tp", "fp", "fn", "tn")
+_SINGLE = words("dor", "positive", "negative")
+
 CALLS: dict[str, Call] = {
+    "diagnostic.specify": Call(
+        {"data": "A", "study": "'s'"},
+        {
+            "data": Kind(lambda value: isinstance(value, pd.DataFrame) and {"tp", "s"} <= set(value.columns)),
+            **dict.fromkeys(("tp", "fp", "fn", "tn"), _CELL),
+            "study": optional(column("s", "tp", "fp", "fn", "tn")),
+            "formula": Kind(
+                lambda value: is_empty(value) or (isinstance(value, str) and value in ("1", "~ 1")),
+                ("'1'", "'~ 1'", "{'sensitivity': '1'}", "{'sensitivity': 1}", "'y ~ 1'", "'tp +'"),
+            ),
+            "correction": optional(words("single", "all", "none")),
+            "add": real(0),
+            "link": Kind(
+                lambda value: (isinstance(value, str) and value in ("logit", "probit", "cloglog")) or is_alpha(value),
+                ("(1, 1)", "[0.5, 1.5]", "(1, 3)", "('logit', 'logit')", "'LOGIT'"),
+            ),
+        },
+    ),
+    "diagnostic.summary_point": Call(_ASKED, _ANSWERED),
+    "diagnostic.likelihood_ratios": Call(_ASKED, {**_ANSWERED, "method": words("delta", "distribution")}),
+    "diagnostic.hsroc": Call(_ASKED, _ANSWERED),
+    "diagnostic.predictive_values": Call(
+        {**_ASKED, "prevalence": "0.2"},
+        {**_ANSWERED, "prevalence": Kind(are_proportions), "prevalence_sd": optional(real(0, 0.4))},
+    ),
+    "diagnostic.sroc": Call(_ASKED, {**_ANSWERED, "kind": _CURVE, "fpr": optional(Kind(are_proportions))}),
+    "diagnostic.auc": Call(
+        _ASKED, {**_ANSWERED, "kind": _CURVE, "within": optional(Kind(is_range, ("(0.1, 0.3)", "(0.3, 0.1)")))}
+    ),
+    "diagnostic.regions": Call(
+        _ASKED,
+        {**_ANSWERED, "region": optional(words("confidence", "prediction")), "shape": optional(words("ellipse"))},
+    ),
+    "diagnostic.studies": Call({"source": "ACC"}, {"source": _ACCURACY, "prob": PROBABILITY, "corrected": BOOLEAN}),
+    "diagnostic.univariate": Call({"source": "ACC"}, {"source": _ACCURACY, "measure": _SINGLE}),
+    "plots.sroc": Call(
+        {"trees": "ACC"},
+        {
+            **_PICTURED,
+            "kind": optional(_CURVE),
+            "studies": optional(words("circles", "crosshairs")),
+            "region": optional(words("both", "confidence", "prediction")),
+            "extrapolate": BOOLEAN,
+            "label": optional(words("all", "outliers")),
+        },
+    ),
+    "plots.likelihood_ratios": Call({"trees": "ACC"}, _PICTURED),
+    "plots.predictive_values": Call(
+        {"trees": "ACC"}, {**_PICTURED, "prevalence": Kind(is_range, ("(0.1, 0.3)", "(0.3, 0.1)", "(0, 1)"))}
+    ),
+    "plots.accuracy_forest": Call(
+        _ASKED,
+        {"tree": _ACCURACY, "axes": AXES, "sort": optional(words("sensitivity", "specificity")), "prob": PROBABILITY},
+    ),
+    "plots.fagan": Call(
+        {**_ASKED, "prevalence": "0.2"},
+        {"tree": _ACCURACY, "prevalence": PROBABILITY, "ax": AXES, "prob": PROBABILITY, "newdata": _NEW, **_TESTED},
+    ),
     "small_study.egger": Call(
         {**_MIXED, "predictor": "'n'", "n": "'m'"},
         {**_LINE, "predictor": words("n", "inverse_n"), "n": column("n", "m")},
+    ),
+    "small_study.egger_joint": Call(
+        {"tree": "T2"},
+        {"tree": Kind(lambda value: is_fit(value) and len(value.attrs) > 0, ("T", "POST", "SPEC")), **_TESTED},
     ),
     "small_study.pustejovsky_rodgers": Call({**_MIXED, "n": "('n', 'm')"}, {**_LINE, "n": pair("n", "m")}),
     "small_study.peters": _FROM_COUNTS,
@@ -511,6 +685,7 @@ CALLS: dict[str, Call] = {
         {
             **_FIT,
             "tree": RESULT,
+            "covariance": BOOLEAN,
             "newdata": Kind(
                 lambda value: (
                     value is None
@@ -538,6 +713,7 @@ CALLS: dict[str, Call] = {
         {
             **_FIT,
             "tree": RESULT,
+            "covariance": BOOLEAN,
             "level": optional(words("g")),
             "kind": words("outcome", "residual"),
             "se": words("exact", "paper"),
@@ -558,13 +734,105 @@ CALLS: dict[str, Call] = {
             "random_seed": SEED,
         },
     ),
+    "basis": Call(
+        {"formula": "'ns(x, df=2)'", "data": "D"},
+        {
+            "formula": Kind(
+                lambda value: isinstance(value, str) and value in ("x", "v", "y", "1"),
+                ("'ns(x, df=0)'", "'ns(zz)'", "'x + v'", "'y ~ x'", "'bs(x, degree=0)'", "'open(x)'", "['x']"),
+            ),
+            "data": Kind(
+                lambda value: isinstance(value, pd.DataFrame) and "x" in value,
+                ("{'x': []}", "{'x': ['a', 'b']}", "{'x': [None, None]}", "{'x': 1.0}", "{'z': [1, 2]}"),
+            ),
+        },
+    ),
+    "from_first_stage": Call(
+        {"results": "[(1.0, 0.1), (2.0, 0.2)]"},
+        {
+            "results": Kind(
+                lambda value: False,
+                ("[(1.0, 0.1), (2.0,)]", "[(1.0, -0.1)]", "{'a': (1.0, True)}", "[T]", "[('1', 0.1)]", "{'coef': 1}"),
+            ),
+            "labels": optional(Kind(are_two_labels, ("['a', 'a']", "['a', ['b']]", "'ab'", "['a', None]"))),
+            "data": optional(
+                Kind(lambda value: isinstance(value, pd.DataFrame) and len(value) == 2, ("D.head(2)", "D.head(3)"))
+            ),
+            "names": optional(names("coef1", "*")),
+        },
+    ),
+    "curve": Call(
+        {"coefficients": COVARIANCES, "basis": PARABOLA, "at": "[0.0, 0.5, 2.0]", "random_seed": "1", "draws": "5"},
+        {
+            "coefficients": PREDICTED,
+            "basis": numbers((3, 2)),
+            "at": Kind(are_three_numbers, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]")),
+            "reference": Kind(
+                lambda value: is_number(value) or (isinstance(value, str) and value == "min"), ("'max'", "[1.0]")
+            ),
+            "prob": PROBABILITY,
+            "within": optional(Kind(is_range, ("(1, 0)", "(0,)", "(5, 6)", "'01'", "(0, 'a')"))),
+            "scale": words("model", "ratio"),
+            "draws": whole(1),
+            "random_seed": SEED,
+        },
+    ),
+    "attributable": Call(
+        {
+            "coefficients": COVARIANCES,
+            "basis": PARABOLA,
+            "exposure": "{'0': [0.0, 1.0], '1': [2.0, 3.0]}",
+            "cases": "{'0': [1, 2], '1': [3, 4]}",
+            "reference": "0.5",
+            "random_seed": "1",
+            "draws": "5",
+        },
+        {
+            "coefficients": PREDICTED,
+            "basis": Kind(lambda value: False, (PARABOLA.replace("2", "1"), "np.ones((2, 2))", "lambda x: x")),
+            "exposure": Kind(lambda value: False, ("{'0': [0.0]}", "{'0': [0.0], '1': [1.0]}", "[1.0, 2.0]")),
+            "cases": Kind(
+                lambda value: False, ("{'0': [-1, 2], '1': [3, 4]}", "{'0': [0, 0], '1': [3, 4]}", "{'0': 'a', '1': 1}")
+            ),
+            "reference": Kind(is_number, ("{'0': 1.0}", "{'0': None, '1': 1.0}", "'min'")),
+            "between": optional(Kind(is_range, ("(1, 0)", "(0,)", "'01'"))),
+            "prob": PROBABILITY,
+            "draws": whole(1),
+            "random_seed": SEED,
+        },
+    ),
     "influence": Call({"tree": "T", "exact": "False"}, {"tree": RESULT, "by": BY_GROUPS, "exact": BOOLEAN}),
     "gosh": Call(
         _TREE,
         {"tree": FIT, "by": BY_ROW, "subsets": optional(whole(1)), "random_seed": SEED, "progress": BOOLEAN},
     ),
     "vif": Call({"tree": "bm.fit(bm.specify('y ~ x * f', D, S='v'))"}, {"tree": Kind(has_predictors, ("T",))}),
-    "leave_one_out": Call(_TREE, {"tree": FIT, "by": BY_ROW, "prob": PROBABILITY, "scale": optional(words("model"))}),
+    "loo": Call({"tree": "POST"}, {"tree": POSTERIOR, "by": BY_ROW}),
+    "map_prior": Call(
+        {"tree": "POST", "newdata": "{'x': 1}"},
+        {"tree": POSTERIOR, "sigma": optional(real(above=0)), "outcome": optional(words("y")), "components": WHOLE},
+    ),
+    "prior_check": Call(
+        {"tree": "POST", "draws": "20", "random_seed": "1"},
+        {"tree": POSTERIOR, "draws": whole(1), "random_seed": SEED},
+    ),
+    "assurance": Call(
+        {"tree": "POST", "se": "0.1", "below": "0", "newdata": "{'x': 1}"},
+        {
+            "tree": POSTERIOR,
+            "se": Kind(
+                lambda value: positive(value) or (is_list(value) and len(value) > 0 and all(map(positive, value))),
+                ("0", "-0.1", "[0.1, 0]", "[]", "np.nan", "'0.1'", "[[0.1]]", "True", "np.array(0.1)"),
+            ),
+            "below": real(),
+            "outcome": optional(words("y")),
+            "probability": PROBABILITY,
+            "prob": PROBABILITY,
+        },
+    ),
+    "leave_one_out": Call(
+        _TREE, {"tree": RESULT, "by": BY_ROW, "prob": PROBABILITY, "scale": optional(words("model"))}
+    ),
     "rho_sensitivity": Call(
         {"spec": "SPEC", "rho": "[0.0, 0.5]"},
         {
@@ -581,7 +849,7 @@ CALLS: dict[str, Call] = {
     "cumulative": Call(
         _TREE,
         {
-            "tree": FIT,
+            "tree": RESULT,
             **dict.fromkeys(("order", "by"), BY_ROW),
             "prob": PROBABILITY,
             "scale": optional(words("model")),
@@ -609,6 +877,32 @@ CALLS: dict[str, Call] = {
             "priors": Kind(lambda value: False, ("{'a': 3}", "{'a': bm.Prior('Flat')}", "[None]")),
         },
         slow=True,
+    ),
+    "robustness": Call(
+        {"spec": "SPEC", "grid": "{'scale': [0.5]}"},
+        {
+            "spec": SPEC,
+            "grid": Kind(
+                lambda value: value is None,
+                ("{}", "[0.5]", "{'scale': []}", "{'scale': [-1]}", "{'tau': 'half'}", "{'a': 3}", "{'eta': ['x']}"),
+            ),
+            "priors": priors(),
+            "effect": optional(words("Intercept", "x", "beta[x]")),
+            "null": real(),
+            "prob": PROBABILITY,
+            "random_seed": whole(0),
+        },
+    ),
+    "power_scaling": Call(
+        {"tree": "POST"},
+        {
+            "tree": Kind(
+                lambda value: isinstance(value, xr.DataTree) and is_posterior(value), ("T", "SPEC", "[POST]", "{}")
+            ),
+            "alpha": Kind(is_powers, ("[]", "[0]", "[-1, 1]", "['a']", "0.5", "[np.nan]")),
+            "blocks": BOOLEAN,
+            "threshold": real(above=0),
+        },
     ),
     "to_pymc": Call(
         {"spec": "SPEC"},
@@ -650,7 +944,10 @@ CALLS: dict[str, Call] = {
     "datasets.describe": Call({"name": "'bcg'"}, {"name": words(*bm.datasets.names())}),
     "datasets.names": Call({}, {}),
     "measures.measure": Call({"name": "'smd'"}, {"name": optional(TEXT)}),
-    **{name: Call(arguments, kinds) for name, (arguments, kinds) in {**effect_calls(), **OTHER_CALLS}.items()},
+    **{
+        name: Call(arguments, kinds)
+        for name, (arguments, kinds) in {**effect_calls(), **OTHER_CALLS, **network_calls()}.items()
+    },
     "within.from_se": Call({"se": "'v'"}, {}, ("se",)),
     "within.nearest": Call({"matrix": "np.eye(2)"}, {"matrix": numbers((2, 2), (1, 1), positive=True)}),
     "within.correlated": Call(
@@ -784,7 +1081,7 @@ CALLS: dict[str, Call] = {
             {"tree": "T", "term": "'x'"},
             {
                 **_PLOT,
-                "tree": FIT,
+                "tree": RESULT,
                 **dict.fromkeys(rows, BY_ROW),
                 "outcome": optional(names("y")),
                 "term": words("Intercept", "x"),
@@ -871,6 +1168,16 @@ CALLS: dict[str, Call] = {
             "random_seed": SEED,
         },
     ),
+    "plots.curves": Call(
+        {"table": f"bm.curve({COVARIANCES}, {PARABOLA}, [0.0, 1.0], random_seed=1)"},
+        {
+            "table": Kind(lambda value: False, (COVARIANCES, "T")),
+            "axes": AXES,
+            "places": optional(names("0", "1")),
+            "xlabel": TEXT,
+            "exposure": optional(numbers((3,), (2,), ())),
+        },
+    ),
     "plots.gosh": Call(
         {"tree": "T", "term": "'x'", "subsets": "20"},
         {
@@ -911,6 +1218,56 @@ CALLS: dict[str, Call] = {
             "studies": BOOLEAN,
         },
     ),
+    "plots.dose_residuals": Call(_CURVE_TREE, {"tree": _OF_DOSES, "ax": AXES, "dose": optional(words("dose"))}),
+    "dose_response.specify": Call(
+        _COHORTS,
+        {
+            "data": Kind(
+                lambda value: isinstance(value, pd.DataFrame) and "peryears" in value, ("D", "T", "AL.head(1)")
+            ),
+            "study": Kind(lambda value: False, ("'zz'", "['id']", "'dose'", "'logrr'")),
+            "dose": Kind(lambda value: False, ("'zz'", "'type'", "['dose', 'dose']", "['zz']", "[]")),
+            "cases": Kind(lambda value: False, ("'zz'", "['cases']", "'type'", "'logrr'")),
+            "total": Kind(lambda value: value is None, ("'zz'", "['cases']", "'logrr'", "'type'")),
+            "person_years": Kind(lambda value: False, ("'zz'", "'logrr'", "'type'")),
+            "mean": Kind(lambda value: value is None, ("'logrr'", "['logrr']")),
+            "y": Kind(lambda value: value is None, ("'zz'", "'se'", "'type'", "['logrr']")),
+            "se": Kind(lambda value: False, ("'zz'", "'logrr'", "'type'", "['se']")),
+            "interval": Kind(lambda value: value is None, ("('se', 'zz')", "'se'", "('se',)", "('se', 'se')")),
+            "scale": words("model"),
+            "type": optional(words("type", "ir")),
+            "basis": Kind(optional(words("dose")).admits, ("'1'", "'dose * id'", "'zz'", "'~ dose'")),
+            "random": Kind(
+                lambda value: value is False or optional(words("dose")).admits(value), ("'1'", "'id'", "'1 + dose'")
+            ),
+            "stages": Kind(lambda value: is_number(value) and value in (1, 2), ("'two'", "[1]", "2.5")),
+            "covariance": optional(words("greenland-longnecker", "hamling", "independent")),
+            "S": Kind(lambda value: value is None, ("np.eye(5)", "{'atm': np.eye(5)}", "{'zz': 1}", "'se'")),
+            "reference": Kind(lambda value: value is None, ("'zz'", "'dose'", "'type'", "['dose']")),
+            "bounds": Kind(lambda value: value is None, ("('se', 'zz')", "'se'", "('se',)", "('cases', 'dose')")),
+            "center": BOOLEAN,
+            "psi": STRUCTURES,
+            "measure": MEASURES,
+        },
+    ),
+    "dose_response.curve": Call(
+        {**_CURVE_TREE, "at": "[10.0, 20.0]"},
+        {
+            "tree": _OF_DOSES,
+            "at": Kind(
+                lambda value: value is None or are_doses(value),
+                ("{'zz': [1]}", "['a']", "[[1]]", "'dose'"),
+            ),
+            "reference": optional(real()),
+            "others": Kind(lambda value: value is None or is_empty(value), ("{'dose': 1}", "{'zz': 1}", "[1]")),
+            "interval": words("confidence", "prediction"),
+            "prob": PROBABILITY,
+            "scale": optional(words("model", "response")),
+            **_TESTED,
+        },
+    ),
+    "dose_response.nonlinearity": Call(_CURVE_TREE, {"tree": _OF_DOSES, **_TESTED}),
+    "dose_response.goodness_of_fit": Call(_CURVE_TREE, {"tree": _OF_DOSES}),
     "plots.longitudinal": Call(
         {"trees": "T", "time": "'x'"},
         {
@@ -960,6 +1317,7 @@ CALLS: dict[str, Call] = {
     ),
     "plots.loo_pit_values": Call({"tree": "T"}, {"tree": Kind(lambda value: False)}, slow=True),
     "plots.sensitivity": Call({"dataset": "PROFILE"}, {"dataset": EVERY_ROW, "parameters": EVERY_ROW}, slow=True),
+    "plots.robustness": Call({"dataset": "PROFILE"}, {"dataset": EVERY_ROW}, slow=True),
     "plots.rho_sensitivity": Call({"table": "D"}, {"table": EVERY_ROW}, slow=True),
     "plots.simulation": Call({"table": "D"}, {"table": EVERY_ROW}, slow=True),
 }

@@ -203,6 +203,17 @@ OTHER_CALLS: dict[str, tuple[dict[str, str], dict[str, Kind]]] = {
             "continuity": BOOLEAN,
         },
     ),
+    "effects.cells_from_accuracy": (
+        {"data": "E", "total": "200", "cases": "50", "sensitivity": "0.8", "specificity": "0.9"},
+        {
+            "data": TABLE,
+            "total": VALUES,
+            "cases": VALUES,
+            "sensitivity": VALUES,
+            "specificity": VALUES,
+            "ppv": VALUES,
+        },
+    ),
     "effects.aggregate": (
         {"data": "E", "by": "'s'", "y": "'a'", "v": "'t'", "rho": "0.5"},
         {"data": TABLE, "rho": real(-1, 1), "weights": words("precision", "equal")},

@@ -46,6 +46,14 @@ def world() -> dict[str, Any]:
         single = bm.specify("y ~ 1", D, S="v", measure="smd")
         arms = {"e": range(1, N + 1), "c": range(2, N + 2), "n": range(20, 40, 2), "m": range(21, 41, 2)}
         alone = bm.fit(bm.specify("y ~ 1", D.assign(**arms), S="v", measure="logor"))
+        ARMS = pd.DataFrame({"s": list("112233444"), "t": list("ABBCACABC"), "e": [3, 6, 5, 9, 2, 8, 4, 5, 9], "n": 40})
+        columns = {"study": "s", "treatment": "t", "events": "e", "total": "n", "measure": "logor"}
+        network = bm.network.specify(ARMS, **columns)
+        combined = bm.network.specify(ARMS.replace({"C": "A+B"}), **columns)
+        fitted = bm.fit(network)
+        cells = {"tp": [40, 30, 25, 60, 44, 80], "fp": [8, 12, 5, 30, 9, 14], "fn": [5, 9, 4, 12, 6, 15]}
+        tables = pd.DataFrame({**cells, "tn": [90, 70, 60, 200, 110, 150], "s": list("abcdef")})
+        accuracy = bm.fit(bm.diagnostic.specify(tables, study="s"))
     counts = pd.DataFrame({"e": [3, 5, 7], "c": [4, 2, 9], "n": [20, 20, 30], "m": [20, 22, 30]})
     counts = counts.assign(
         p=counts.n - counts.e, q=counts.m - counts.c, a=[1.0, 2, 3], b=[0.5, 1, 2], s=1.5, t=[1, 2, 3.0]
@@ -59,7 +67,18 @@ def world() -> dict[str, Any]:
         "Path": Path,
         "D": D,
         "E": counts,
-        "AL": bm.datasets.load("alcohol"),
+        "ARMS": ARMS,
+        "NET": fitted,
+        "NETS": network,
+        "NETC": combined,
+        "A": tables,
+        "ACC": accuracy,
+        "AL": (cohorts := bm.datasets.load("alcohol")),
+        "DR": bm.fit(
+            bm.dose_response.specify(
+                cohorts, study="id", cases="cases", person_years="peryears", y="logrr", se="se", basis="rcs(dose, 3)"
+            )
+        ),
         "Y": y,
         "S": np.full((3, N, 1, 1), 0.2),
         "SPEC": spec,

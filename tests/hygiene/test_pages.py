@@ -165,8 +165,9 @@ def test_readme_leads_to_the_pages():
 
 
 @pytest.mark.filterwarnings("ignore::bayesmeta.errors.AssumptionWarning")
-def test_the_page_on_posteriors_without_chains_runs():
-    page = (PAGES.parent / "docs/posterior.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["posterior", "published_bayes_factors"])
+def test_the_pages_on_posteriors_without_chains_run(name):
+    page = (PAGES.parent / f"docs/{name}.md").read_text(encoding="utf-8")
     names: dict[str, object] = {}
     for code in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
         exec(code, names)
@@ -178,6 +179,7 @@ def test_the_page_on_posteriors_has_the_limits_of_the_engines():
     page = (PAGES.parent / "docs/posterior.md").read_text(encoding="utf-8")
     assert f"up to {quadrature.MOST} parameters" in page
     assert f"up to {importance.MOST} parameters" in page
+    page = (PAGES.parent / "docs/exact_posteriors.md").read_text(encoding="utf-8")
     assert f"fewer than {importance.EFFECTIVE:,} independent ones" in page
     assert f"more than {importance.LARGEST:.0%} of the" in page
     assert f"standard error above {importance.ERROR}" in page

@@ -43,13 +43,20 @@ bm.plots.baujat(fit).figure.savefig("baujat.png")
 bm.plots.radial(fit).figure.savefig("radial.png")
 bm.plots.gosh(fit).figure.savefig("gosh.png")
 bm.plots.qqnorm(fit).figure.savefig("quantiles.png")
+bm.plots.dose_residuals(fit).figure.savefig("residuals.png")
 bm.plots.labbe(fit, events=["tpos", "cpos"], total=["n1", "n0"]).figure.savefig("risks.png")
 bm.plots.rho_sensitivity(bm.rho_sensitivity(spec), "beta").figure.savefig("rho.png")
+bm.plots.robustness(bm.robustness(spec, {"scale": [0.1, 0.5]}), "estimate").figure.savefig("priors.png")
 bm.plots.cumulative(fit, order="year").figure.savefig("cumulative.png")
 bm.plots.structure(spec, most=3).figure.savefig("structure.png")
+bm.plots.sroc({"REML": fit}, kind="eta-xi", region="confidence").figure.savefig("sroc.png")
+bm.plots.likelihood_ratios(fit).figure.savefig("ratios.png")
+bm.plots.predictive_values(fit, prevalence=(0.1, 0.5)).figure.savefig("values.png")
+bm.plots.fagan(fit, 0.1).figure.savefig("fagan.png")
 
 # several panels: an array of axes with a figure
 for panels in (
+    bm.plots.accuracy_forest(fit, sort="sensitivity"),
     bm.plots.caterpillar(fit, kind="blup"),
     bm.plots.compare(trees, "tau[unit, Intercept]"),
     bm.plots.compare(bm.compare(fit), ["beta[Intercept]"]),
@@ -57,6 +64,7 @@ for panels in (
     bm.plots.profile(bm.profile(fit, "tau")),
     bm.plots.sensitivity(bm.sensitivity(spec, {"default": None})),
     bm.plots.simulation(pd.DataFrame()),
+    bm.plots.curves(bm.curve(bm.predict(fit, {}, covariance=True), bm.basis("x", {"x": [0, 9]}), [0, 1])),
 ):
     panels.figure.savefig("panels.png")
     panels[0].set_title("first")

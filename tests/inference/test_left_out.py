@@ -208,8 +208,8 @@ def test_what_is_refused(question: Callable[..., pd.DataFrame], fit: Any, bcg: p
         question(fit, prob=95)
     with pytest.raises(bm.SpecError, match="scale"):
         question(fit, scale="odds")
-    with pytest.raises(bm.SpecError, match=f"{name} fits the model again.*posterior"):
-        question(make_posterior(bm.specify("logor ~ 1", bcg, S="logorvar")))
+    with pytest.raises(bm.SpecError, match="vcov is for fits: the intervals of a posterior are its own"):
+        question(make_posterior(bm.specify("logor ~ 1", bcg, S="logorvar")), vcov="CR2")
     with pytest.raises(bm.SpecError, match="tree"):
         question(bcg)
 

@@ -472,3 +472,23 @@ def test_the_section_of_a_report(bcg: xr.DataTree, school: xr.DataTree):
     assert asymmetry({"p": make_posterior(bm.Spec.from_tree(bcg))}, 0.95) == ()
     few = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg").head(2), S="logorvar"))
     assert asymmetry({"fit": few}, 0.95) == ()
+
+
+def test_egger_of_several_outcomes_is_a_joint_test_of_their_slopes():
+    """The same as of a model with the standard errors written down, for two and three outcomes."""
+    trials, S = bm.datasets.load("berkey98"), ["var_PD", "cov_PD_AL", "var_AL"]
+    fit = bm.fit(bm.specify("PD + AL ~ 1", trials, S=S))
+    made = ss.egger_joint(fit)
+    written = trials.assign(first=trials["var_PD"] ** 0.5, second=trials["var_AL"] ** 0.5)
+    model = bm.fit(bm.specify({"PD": "1 + first", "AL": "1 + second"}, written, S=S))
+    for vcov in (None, "CR2"):
+        made = ss.egger_joint(fit, vcov=vcov)
+        expected = bm.wald_test(model, ["PD.first", "AL.second"], vcov=vcov)
+        for name in ("statistic", "df1", "df2", "pvalue"):
+            assert made[name].item() == pytest.approx(expected[name].item(), rel=1e-8)
+        assert made["estimate"].to_numpy() == pytest.approx(expected["estimate"].to_numpy(), rel=1e-8)
+    with pytest.raises(bm.SpecError, match="egger_joint is for several outcomes, and 'PD' is the only one"):
+        ss.egger_joint(bm.fit(bm.specify("PD ~ 1", trials, S="var_PD")))
+    text = bm.methods_text(fit, small_study=ss.egger_joint(fit))
+    assert "The joint test of all outcomes gave F(2, 8.2) = 9.91 (p = 0.0065)." in text.results
+    assert "Egger's test of all outcomes together" in text.methods

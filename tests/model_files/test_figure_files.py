@@ -227,7 +227,7 @@ def test_all_pictures_in_a_directory(directory, suffix):
         (["bcg.toml", "--set", "prob=0.9"], "--set prob belongs to one kind of figure, and bcg has several"),
         (["bcg.toml", "--kind", "compare", "--set", "prob"], "--set prob: an argument must be NAME=VALUE"),
         (["bcg.toml", "--kind", "compare", "--set", "probb=1"], "unknown key 'probb'; did you mean 'prob'?"),
-        (["bcg.toml", "--kind", "dose_response"], "dose_response requires 'dose'"),
+        (["bcg.toml", "--kind", "longitudinal"], "longitudinal requires 'time'"),
         (["bcg.toml", "bcg.toml"], "two pictures have the same name bcg_effects.png"),
     ],
 )

@@ -158,8 +158,8 @@ def test_arguments_arrive(trees):
 
 
 def test_what_a_function_needs_is_asked_for(trees):
-    with pytest.raises(bm.SpecError, match=r"figure f: dose_response requires 'dose'\n.*--set dose=VALUE"):
-        draw(Figure("f", "dose_response", {}), trees)
+    with pytest.raises(bm.SpecError, match=r"figure f: longitudinal requires 'time'\n.*--set time=VALUE"):
+        draw(Figure("f", "longitudinal", {}), trees)
 
 
 @pytest.mark.parametrize("kind", ["compare", "caterpillar", "structure", "forest", "profile"])

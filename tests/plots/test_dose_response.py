@@ -86,9 +86,10 @@ def test_figure_2_looks_right(alcohol: Any) -> None:
     ax = bm.plots.dose_response(alcohol, "dose")
     assert ax.get_yscale() == "log"
     assert ax.get_ylabel() == "Risk ratio against reference dose"
-    assert (ax.get_xlabel(), notes(ax)) == ("dose", "bands: 95% confidence intervals")
+    assert (ax.get_xlabel(), notes(ax)) == ("dose", "bands: 95% confidence intervals circles grow with precision")
     assert legend(ax) == ["L2", "NL1", "studies"]
-    assert len(lines(ax, "_studies")) == 1
+    (circles,) = (each for each in ax.collections if each.get_label() == "_studies")
+    assert len(circles.get_offsets()) == 40
     assert_tidy(ax)
 
 
@@ -109,10 +110,11 @@ def test_a_reference_is_where_a_band_has_no_width(alcohol: Any, doses: np.ndarra
     assert_curve(ax, "NL1", X @ beta, np.sqrt(np.einsum("np,pq,nq->n", X, V, X)))
     at = np.interp(12, x, lines(ax, "_NL1 edge")[1].get_ydata())
     assert at == pytest.approx(1, abs=0.002)
-    assert ax.get_ylabel() == "Risk ratio against dose = 12"
+    assert ax.get_ylabel() == "Risk ratio against dose\u00a0=\u00a012"
     assert "no data above dose = 60.6" in notes(ax)
-    assert legend(ax)[-1] == "doses of the studies"  # their effects are not against 12
-    np.testing.assert_array_equal(line(ax, "_doses").get_xdata(), np.unique(doses))
+    assert legend(ax)[-1] == "studies"
+    assert "moved by the curve" in notes(ax)  # their effects are not against 12
+    np.testing.assert_array_equal(line(ax, "_doses").get_xdata(), np.union1d(doses, 0))
 
 
 def test_studies_are_comparable_where_the_design_is_zero_at_the_reference(alcohol: Any) -> None:

@@ -1,10 +1,12 @@
 """What every plot keeps: both kinds of trees, few studies and many, no text on another, three file formats."""
 
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,11 +28,22 @@ def tree(n: int, backend: str, formula: str = "y ~ 1") -> Any:
     return bm.fit(spec) if backend == "fit" else make_posterior(spec, priors=bm.Priors(tau=bm.priors.half_normal(1)))
 
 
+def of_cohorts(n: int, backend: str) -> Any:
+    """Results of n cohorts with three doses each."""
+    data = pd.DataFrame({"study": np.repeat(np.arange(n), 3), "dose": np.tile([0.0, 12, 36], n)})
+    data["years"], data["cases"] = 1e4, np.random.default_rng(n).poisson(60, 3 * n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.AssumptionWarning)  # about the choice of references
+        spec = bm.dose_response.specify(data, study="study", cases="cases", person_years="years")
+    return bm.fit(spec) if backend == "fit" else make_posterior(spec, priors=bm.Priors(tau=bm.priors.half_normal(1)))
+
+
 PLOTS: dict[str, Callable[[int, str], Any]] = {
     "forest": lambda n, backend: bm.plots.forest(tree(n, backend)),
     "funnel": lambda n, backend: bm.plots.funnel(tree(n, backend)),
     "bubble": lambda n, backend: bm.plots.bubble(tree(n, backend, "y ~ dose"), "dose"),
     "dose_response": lambda n, backend: bm.plots.dose_response(tree(n, backend, "y ~ 0 + dose"), "dose"),
+    "dose_residuals": lambda n, backend: bm.plots.dose_residuals(of_cohorts(n, backend)),
     "longitudinal": lambda n, backend: bm.plots.longitudinal(tree(n, backend, "y ~ month"), "month"),
     "caterpillar": lambda n, backend: bm.plots.caterpillar(tree(n, backend)),
     "orchard": lambda n, backend: bm.plots.orchard(tree(n, backend, "y ~ kind"), by="kind"),

@@ -28,7 +28,9 @@ def trees() -> dict[str, Any]:
     spec = bm.specify("logor ~ 1", bcg, S="logorvar", measure="logor", arms=("vaccinated", "control"))
     latitude = bm.specify("logor ~ ablat + alloc", bcg, S="logorvar", measure="logor")
     nested = bm.specify("effect ~ 1", school, S="var", random="1 | district/study", measure="smd")
+    columns = {"study": "id", "cases": "cases", "person_years": "peryears", "y": "logrr", "se": "se"}
     return {
+        "cohorts": bm.fit(bm.dose_response.specify(bm.datasets.load("alcohol"), **columns)),
         "fit": bm.fit(spec),
         "latitude": bm.fit(latitude),
         "nested": bm.fit(nested),
@@ -66,6 +68,8 @@ PLOTS: dict[str, Callable[[Any], Any]] = {
     "prior_posterior": lambda t: bm.plots.prior_posterior(t["post"], fit=t["fit"]),
     "longitudinal": lambda t: bm.plots.longitudinal(t["latitude"], "ablat"),
     "dose_response": lambda t: bm.plots.dose_response(t["latitude"], "ablat", reference=20, upto=50),
+    "dose_response of cohorts": lambda t: bm.plots.dose_response(t["cohorts"]),
+    "dose_residuals": lambda t: bm.plots.dose_residuals(t["cohorts"]),
 }
 NOT_HERE = {"loo_pit", "loo_pit_values", "sensitivity", "simulation"}  # numbers, and plots of what takes long to make
 

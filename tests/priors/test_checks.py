@@ -68,7 +68,7 @@ def test_priors_of_an_sd(prior):
         ({"beta": Prior("HalfFlat")}, {}, "is HalfFlat; for a coefficient"),
         ({"beta": Prior("Normal", mean=0)}, {}, r"beta\[Intercept\]: Normal has no parameter 'mean'"),
         ({"tau": Prior("Flat")}, {}, "is Flat, which is improper\n.*HalfNormal"),
-        ({"tau": Prior("HalfFlat")}, {}, "is HalfFlat, which is improper"),
+        ({"tau": Prior("Flat")}, {}, "is Flat, which is improper"),
         ({"tau": LKJ}, {}, "is a prior of correlations"),
         ({"tau": Prior("HalfNormal", sigma=-1)}, {}, "sigma > 0"),
         ({"tau": Prior("Poisson", mu=1)}, {}, r"tau\[unit, Intercept\]: prior Poisson is discrete"),

@@ -140,7 +140,8 @@ def test_predictions_are_those_of_predict(school):
 
 def test_ratios_are_exponentials(times):
     tree = bm.fit(times)
-    table = results.ratios(bm.compare({"reml": tree}).dataset, tree, 0.95)
+    one, there = (bm.compare({"reml": tree}, scale=scale).dataset for scale in (None, "response"))
+    table = results.ratios(one, there, tree, 0.95)
     for row, beta in zip(table.rows, tree["estimate"]["beta"].values, strict=True):
         assert float(row[1].split()[0]) == pytest.approx(np.exp(beta), abs=6e-5)
 

@@ -5,6 +5,7 @@ Every function takes the results tree of `bm.fit` and returns a Dataset of singl
 
 from bayesmeta._validation.calls import explain
 from bayesmeta.inference.small_study.asymmetry import egger as egger
+from bayesmeta.inference.small_study.asymmetry import egger_joint as egger_joint
 from bayesmeta.inference.small_study.asymmetry import pustejovsky_rodgers as pustejovsky_rodgers
 from bayesmeta.inference.small_study.copas_interval import henmi_copas as henmi_copas
 from bayesmeta.inference.small_study.count_tests import arcsine as arcsine
@@ -22,7 +23,18 @@ from bayesmeta.inference.small_study.unpublished import fail_safe as fail_safe
 from bayesmeta.inference.small_study.unpublished import rank as rank
 
 __all__ = [
-    *("arcsine", "deeks", "egger", "fail_safe", "filled", "harbord", "henmi_copas", "limit_meta", "macaskill"),
+    *(
+        "arcsine",
+        "deeks",
+        "egger",
+        "egger_joint",
+        "fail_safe",
+        "filled",
+        "harbord",
+        "henmi_copas",
+        "limit_meta",
+        "macaskill",
+    ),
     *("peese", "pet", "pet_peese", "peters", "pustejovsky_rodgers", "rank", "trim_fill"),
 ]
 

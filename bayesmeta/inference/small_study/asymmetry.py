@@ -3,16 +3,26 @@
 import numpy as np
 import xarray as xr
 
+from bayesmeta import tree_schema as schema
 from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.effects.arms import Arms
 from bayesmeta.errors import AssumptionWarning, warn
-from bayesmeta.inference.reference import Vcov
-from bayesmeta.inference.small_study.evidence import evidence, sizes
+from bayesmeta.inference.reference import Vcov, reference_of_fit
+from bayesmeta.inference.small_study.evidence import (
+    Evidence,
+    evidence,
+    of_each_outcome,
+    refitted,
+    result,
+    sizes,
+    with_column,
+)
 from bayesmeta.inference.small_study.precision_regression import (
     LABELS,
     PREDICTORS,
     Model,
     Predictor,
+    free_name,
     line,
     precision_values,
     tested,
@@ -102,15 +112,105 @@ def egger(
     """
     check_choice(predictor, PREDICTORS, "predictor")
     of = evidence(tree, outcome, "egger")
+    _warn_of_artefact(of, predictor, "egger")
+    values = precision_values(of, predictor, n)
+    return tested(line(of, predictor, values, model, vcov, df, is_limit=predictor != "n"), check_probability(prob))
+
+
+def egger_joint(
+    tree: xr.DataTree,
+    predictor: Predictor = "se",
+    vcov: Vcov | None = None,
+    *,
+    df: str | None = None,
+    n: ByRow | None = None,
+) -> xr.Dataset:
+    """Egger's test of several outcomes together: whether the effects of any of them depend on their precision.
+
+    The model of the tree is fitted again with a measure of precision for every outcome, and their slopes are tested
+    together; what is correlated, within studies and between them, counts once.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results of `bm.fit`, with several outcomes.
+    predictor : {"se", "variance", "n", "inverse_n"}, default "se"
+        The measure of precision, as of `egger`.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients, see `bm.estimates`.
+    n : str or sequence, optional
+        Numbers of participants of the rows, for predictors that are made of them.
+
+    Returns
+    -------
+    Dataset
+        Scalars: `statistic` (F, or chi-squared), `df1`, `df2` (inf: chi-squared) and `pvalue` of all slopes;
+        `k`, the number of effects. Over `outcome`: the slopes `estimate` with `se`, `outcome_statistic`, `outcome_df`
+        and `outcome_pvalue`.
+
+    Raises
+    ------
+    SpecError
+        When there is one outcome, an argument is wrong, or the tree is a posterior.
+    DataError
+        When an outcome has fewer than three effects, or a measure of precision that does not vary.
+
+    Warns
+    -----
+    AssumptionWarning
+        For standardised mean differences, as `egger`.
+
+    See Also
+    --------
+    bayesmeta.small_study.egger : Of one outcome.
+
+    References
+    ----------
+    Hong, Salanti, Morton, Riley, Chu, Kimmel and Chen (2020), Biometrics 76:1240-1250.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> trials = bm.datasets.load("berkey98")
+    >>> fit = bm.fit(bm.specify("PD + AL ~ 1", trials, S=["var_PD", "cov_PD_AL", "var_AL"]))
+    >>> test = bm.small_study.egger_joint(fit)
+    >>> test["df1"].item(), test.sizes["outcome"]
+    (2, 2)
+    """
+    check_choice(predictor, PREDICTORS, "predictor")
+    each_of = of_each_outcome(tree, "egger_joint")
+    first, *_ = each_of
+    _warn_of_artefact(first, predictor, "egger_joint")
+    spec = first.spec
+    for of in each_of:
+        values = precision_values(of, predictor, n)
+        of.check_unequal(values, f"the predictor {predictor} of outcome '{of.outcome}'")
+        spec = with_column(of, free_name(spec, f"{predictor} of {of.outcome}"), values, spec)
+    used = reference_of_fit(refitted(first, spec), vcov, df, "egger_joint")
+    slopes = np.eye(len(spec.coef))[-len(each_of) :]
+    joint, each = used.joint(slopes), used.each(slopes)
+    scalars = {
+        "statistic": joint.statistic,
+        "df1": joint.df1,
+        "df2": joint.df2,
+        "pvalue": joint.pvalue,
+        "k": len(spec.y),
+    }
+    over = {"estimate": each.estimate, "se": each.se, "outcome_statistic": each.statistic}
+    over |= {"outcome_df": each.df, "outcome_pvalue": each.pvalue}
+    made = result(scalars, first.attrs(predictor=predictor, model="mixed", **used.attrs) | {"outcome": "all"})
+    columns = {name: (schema.OUTCOME, values) for name, values in over.items()}
+    return made.assign(columns).assign_coords({schema.OUTCOME: [of.outcome for of in each_of]})
+
+
+def _warn_of_artefact(of: Evidence, predictor: str, what: str) -> None:
     record = measure(of.spec.measure)
     if predictor in ("se", "variance") and (better := record.asymmetry_test):
         warn(
-            f"egger: the {LABELS[predictor]} of a {record.label} contains the effect itself, so that "
+            f"{what}: the {LABELS[predictor]} of a {record.label} contains the effect itself, so that "
             f"the two are correlated without any bias\n  bm.small_study.{better} has a predictor that does not",
             AssumptionWarning,
         )
-    values = precision_values(of, predictor, n)
-    return tested(line(of, predictor, values, model, vcov, df, is_limit=predictor != "n"), check_probability(prob))
 
 
 def pustejovsky_rodgers(

@@ -159,6 +159,15 @@ def evidence(tree: xr.DataTree, outcome: str | None, what: str, least: int = 3) 
     return of
 
 
+def of_each_outcome(tree: xr.DataTree, what: str) -> list[Evidence]:
+    """The effects of every outcome; SpecError where there is one."""
+    check_is(tree, xr.DataTree, "tree", "the results tree of bm.fit")
+    outcomes = spec_from_tree(tree).outcomes
+    if len(outcomes) < 2:
+        raise SpecError(f"{what} is for several outcomes, and '{outcomes[0]}' is the only one\n  egger(tree) tests it")
+    return [evidence(tree, outcome, what) for outcome in outcomes]
+
+
 def tables(of: Evidence, events: Arms | None, total: Arms | None, no_events: Arms | None) -> TwoByTwo:
     """The two-by-two tables behind the effects; SpecError where nothing says which columns they are."""
     behind = of.spec.arm_columns.get(of.outcome, {})
@@ -215,11 +224,13 @@ def total_size(of: Evidence, n: ByRow | None) -> FloatArray:
     return total
 
 
-def with_column(of: Evidence, name: str, values: FloatArray) -> Spec:
-    """The specification with one predictor more, which touches the effects of this outcome alone."""
-    column = np.zeros(len(of.spec.y))
+def with_column(of: Evidence, name: str, values: FloatArray, spec: Spec | None = None) -> Spec:
+    """The specification, or one that has other predictors already, with one predictor more, which touches the effects
+    of this outcome alone."""
+    before = of.spec if spec is None else spec
+    column = np.zeros(len(before.y))
     column[of.obs] = values
-    return replace(of.spec, X=np.column_stack([of.spec.X, column]), coef=(*of.spec.coef, name))
+    return replace(before, X=np.column_stack([before.X, column]), coef=(*before.coef, name))
 
 
 def alone(of: Evidence, X: FloatArray, coef: Sequence[str], y: FloatArray, v: FloatArray) -> Spec:

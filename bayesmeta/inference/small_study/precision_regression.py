@@ -90,7 +90,7 @@ def line(
         used = least_squares(of, X, of.y, of.v, vcov, df)
         at = np.append(of.X[0], 0.0)
     else:
-        spec = with_column(of, _free_name(of.spec, name), values)
+        spec = with_column(of, free_name(of.spec, name), values)
         used = reference_of_fit(refitted(of, spec), vcov, df, of.what)
         at = np.append(of.spec.X[of.obs[0]], 0.0)
     return Line(of, used, at if is_limit and of.intercept_alone else None, chosen, name)
@@ -138,7 +138,7 @@ def precision_values(of: Evidence, predictor: str, n: ByRow | None) -> FloatArra
     return total if predictor == "n" else 1 / total
 
 
-def _free_name(spec: Spec, name: str) -> str:
+def free_name(spec: Spec, name: str) -> str:
     """A name that no coefficient has."""
     taken: Sequence[str] = spec.coef
     while name in taken:

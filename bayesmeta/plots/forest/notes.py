@@ -10,6 +10,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta.display.tables import df_text, pvalue
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.inference.confint import confint
+from bayesmeta.inference.posterior_predict import below_value
 from bayesmeta.inference.reference import JointTest, reference_of_fit
 from bayesmeta.inference.weights import covariances
 from bayesmeta.model.spec import Spec
@@ -17,6 +18,7 @@ from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.numbers import has_random_effects
 from bayesmeta.summaries.fit_remarks import joint_in_words
+from bayesmeta.tree.exact_marginals import is_exact
 from bayesmeta.tree.heterogeneity import heterogeneity
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
 from bayesmeta.tree.response import Reading
@@ -112,10 +114,9 @@ def _overall(tree: xr.DataTree, spec: Spec, outcome: int, reading: Reading) -> s
         return ""
     if is_posterior(tree):
         own = np.flatnonzero(spec.outcome_index == outcome)[0]
-        draws = beta_draws(tree) @ spec.X[own] + spec.offset[own]
-        below = float(np.mean(draws < null))
+        below = below_value(tree, spec.X[own], null - spec.offset[own])
         side = f"P({reading.short_label} < {float(reading.values(null)):g})"
-        return together(f"Overall effect: {side} = {_probability(below, len(draws))}")
+        return together(f"Overall effect: {side} = {_probability(below, tree)}")
     used = reference_of_fit(tree, None, None, "the test of the pooled estimate")
     row = np.flatnonzero(spec.outcome_index == outcome)[0]
     test = used.each(spec.X[row][None], null - spec.offset[row])
@@ -153,8 +154,9 @@ def p_text(p: float) -> str:
     return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
-def _probability(p: float, draws: int) -> str:
-    least = 1 / draws
+def _probability(p: float, tree: xr.DataTree) -> str:
+    """Not closer to one than draws of Markov chains, or the decimals, can tell."""
+    least = 1e-4 if is_exact(tree) else 1 / len(beta_draws(tree))
     return f"> {1 - least:.4f}" if p > 1 - least else f"{p:.3f}"
 
 

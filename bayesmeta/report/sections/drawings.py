@@ -11,6 +11,7 @@ from bayesmeta import plots
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots.style import new_axes
 from bayesmeta.report.pictures import Drawing
+from bayesmeta.report.sections.dose_section import dose_drawings, is_dose_response
 from bayesmeta.report.sections.model import of_tree, varying
 from bayesmeta.report.sections.opening import effects_in_words
 from bayesmeta.report.sections.results import Trees
@@ -21,9 +22,11 @@ _MOST_ROWS = 40  # of a forest plot on the first screen
 
 
 def first(trees: Trees, prob: float) -> Drawing:
-    """The picture of the answer: a forest plot, or with many rows all effects in one swarm."""
+    """The picture of the answer: a curve, a forest plot, or with many rows all effects in one swarm."""
     name, tree = next(iter(trees.items()))
     spec = of_tree(tree)
+    if is_dose_response(spec):
+        return next(dose_drawings(trees, spec))
     return _forest(tree, spec, name, prob) if len(spec.y) <= _MOST_ROWS else _orchard(tree, spec, name, prob)
 
 
@@ -77,6 +80,9 @@ def _funnel(tree: xr.DataTree, spec: Spec, name: str) -> Drawing:
 
 def _over_predictors(trees: Trees, spec: Spec) -> Iterator[Drawing]:
     """The outcome against its numeric predictors, in the plot that suits each predictor."""
+    if is_dose_response(spec):
+        yield from list(dose_drawings(trees, spec))[1:]
+        return
     for column in numeric_predictors(spec)[:_MOST_PREDICTORS]:
         values = spec.data.loc[spec.kept, column]
         span = f"{column} runs from {values.min():.6g} to {values.max():.6g}."

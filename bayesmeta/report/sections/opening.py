@@ -18,7 +18,7 @@ from bayesmeta.report.sections.model import of_tree, varying
 from bayesmeta.report.sections.results import Trees, cell_means, pooled
 from bayesmeta.tree.parameters import BETA, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.response import PER_UNIT, roles
+from bayesmeta.tree.response import EFFECT, PER_UNIT, roles
 from bayesmeta.tree.specification import group
 
 _MOST = 3  # coefficients that a sentence names
@@ -56,15 +56,17 @@ def _method(tree: xr.DataTree) -> str:
 
 def effects_in_words(tree: xr.DataTree, prob: float) -> str:
     """The pooled effect of every outcome, the mean effect of every category, or the coefficients of the predictors."""
-    table = estimates(tree, prob)
+    as_ratio, table = is_ratio(tree), estimates(tree, prob)
     rows, spec = table[table["kind"] == BETA], of_tree(tree)
-    means, as_ratio = cell_means(spec), is_ratio(tree)
+    if as_ratio:
+        rows = _as_ratios(rows, estimates(tree, prob, scale="response"))
+    means = cell_means(spec)
     if not means and len(rows) > 1:
         rows = rows[[not _constant(str(term)) for term in rows["term"]]]
     interval = f"{percent(prob)} {'credible' if is_posterior(tree) else 'confidence'} interval"
     alone = means and len(rows) == 1
     effects = [
-        _effect(row, as_ratio, "" if alone else str(row["term"]), "" if i else f"{interval} ")
+        _effect(row, "" if alone else str(row["term"]), "" if i else f"{interval} ")
         for i, (_, row) in enumerate(rows.iloc[:_MOST].iterrows())
     ]
     more = f" and {len(rows) - _MOST} more in the table of estimates" if len(rows) > _MOST else ""
@@ -82,17 +84,27 @@ def _small(label: str) -> str:
 
 
 def _coefficients(tree: xr.DataTree, label: str, as_ratio: bool) -> str:
+    if against := of_tree(tree).analysis.get("reference") if EFFECT in roles(tree).values() else None:
+        return f"{label} against {against}"
     if all(role == PER_UNIT for role in roles(tree).values()):
         return f"{label} per unit of a predictor"
     change = f"factor by which the {label} changes" if as_ratio else f"change in the {label}"
     return f"{change} per unit of a predictor"
 
 
-def _effect(row: pd.Series, as_ratio: bool, term: str, kind: str) -> str:
+def _as_ratios(rows: pd.DataFrame, there: pd.DataFrame) -> pd.DataFrame:
+    """Coefficients as ratios, of a posterior its means; where one is not read as such its exponential.
+
+    there : all parameters on the response scale, without standard errors of what is read there.
+    """
+    parts = ["estimate", "lower", "upper"]
+    read, bare = there.loc[rows.index], rows[parts].astype(float).apply(np.exp)
+    ratios = bare.where(read["se"].notna(), read[parts])
+    return rows.assign(**{part: ratios[part] for part in parts}, se=rows["se"] * bare["estimate"])
+
+
+def _effect(row: pd.Series, term: str, kind: str) -> str:
     estimate, lower, upper, se = (float(row[part]) for part in ("estimate", "lower", "upper", "se"))
-    if as_ratio:
-        estimate, lower, upper = (float(np.exp(value)) for value in (estimate, lower, upper))
-        se *= estimate
     interval = f" ({kind}{number(lower, se)} to {number(upper, se)})" if np.isfinite(lower) else ""
     return f"{term} " * bool(term) + number(estimate, se) + interval
 

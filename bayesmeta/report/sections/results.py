@@ -13,7 +13,7 @@ from bayesmeta.display.tables import Facts, Table, number, percent
 from bayesmeta.errors import DataError
 from bayesmeta.inference.predict import predict
 from bayesmeta.model.spec import Spec
-from bayesmeta.plots.style import back_transformed, effect_label, is_ratio
+from bayesmeta.plots.style import effect_label, is_ratio
 from bayesmeta.report.blocks import Block, Notes
 from bayesmeta.report.sections.model import of_tree
 from bayesmeta.summaries.compare import compare
@@ -28,7 +28,10 @@ _MOST_PLACES = 6  # combinations of predictors for which predictions are listed
 def estimates(trees: Trees, prob: float) -> tuple[Block, ...]:
     """All parameters side by side, and ratios where effects are log ratios."""
     comparison = compare(dict(trees), prob=prob)
-    ratio = [ratios(comparison.dataset, tree, prob) for tree in list(trees.values())[:1] if is_ratio(tree)]
+    ratio = []
+    if is_ratio(first := next(iter(trees.values()))):
+        there = compare(dict(trees), prob=prob, scale="response").dataset
+        ratio = [ratios(comparison.dataset, there, first, prob)]
     return (without_empty(comparison.estimates_table()), *ratio)
 
 
@@ -53,20 +56,26 @@ def readable(block: Block) -> Block:
     return block
 
 
-def ratios(dataset: xr.Dataset, tree: xr.DataTree, prob: float) -> Table:
-    """Exponentials of the coefficients of every tree, with their intervals."""
+def ratios(dataset: xr.Dataset, there: xr.Dataset, tree: xr.DataTree, prob: float) -> Table:
+    """Exponentials of the coefficients of every tree, with their intervals; there : the same on the response scale."""
     rows = []
     for label in dataset["parameter"].values[dataset["kind"].values == BETA]:
-        own = dataset.sel(parameter=label)
-        rows.append((str(label), *(ratio(own.sel(tree=name)) for name in own["tree"].values)))
+        own, read = (each.sel(parameter=label) for each in (dataset, there))
+        rows.append((str(label), *(ratio(own.sel(tree=name), read.sel(tree=name)) for name in own["tree"].values)))
     title = f"{effect_label(tree, True)}s: exponentials of the coefficients, with {percent(prob)} intervals"
     return Table(title, tuple(map(str, dataset["tree"].values)), tuple(rows))
 
 
-def ratio(row: xr.Dataset | Mapping[str, float]) -> str:
-    """An estimate with its interval as a ratio, empty where there is none."""
-    estimate, lower, upper = (float(np.exp(row[name])) for name in ("estimate", "lower", "upper"))
-    return with_interval(estimate, lower, upper, estimate * float(row["se"]))
+def ratio(row: xr.Dataset, there: xr.Dataset) -> str:
+    """An estimate with its interval as a ratio, of a posterior its mean; empty where there is none.
+
+    there : the row on the response scale, which has no standard error, unless its coefficient is not read there.
+    """
+    parts = "estimate", "lower", "upper"
+    bare = [float(np.exp(row[name])) for name in parts]
+    values = bare if np.isfinite(there["se"]) else [float(there[name]) for name in parts]
+    estimate, lower, upper = values
+    return with_interval(estimate, lower, upper, bare[0] * float(row["se"]))
 
 
 def with_interval(estimate: float, lower: float, upper: float, se: float) -> str:
@@ -115,10 +124,12 @@ def between(dataset: xr.Dataset, prob: float) -> Table:
 def predictions(trees: Trees, prob: float) -> list[Table]:
     """Mean and prediction interval of every tree at the rows of `places`; empty where there are none to choose."""
     first = next(iter(trees.values()))
+    if of_tree(first).analysis.get("roles"):  # coefficients are effects, and predictors no conditions of trials
+        return []
     try:
         rows = places(of_tree(first))
         tables = {
-            name: [predict(tree, rows, interval, prob) for interval in ("confidence", "prediction")]
+            name: [_predicted(tree, rows, interval, prob) for interval in ("confidence", "prediction")]
             for name, tree in trees.items()
         }
     except DataError:
@@ -129,16 +140,24 @@ def predictions(trees: Trees, prob: float) -> list[Table]:
         for outcome in outcomes:
             place = _place(row, outcome if len(outcomes) > 1 else "")
             for k, quantity in enumerate(("mean", "new group")):
-                cells = (_at(parts[k], i, outcome, as_ratio) for parts in tables.values())
+                cells = (_at(parts[k], i, outcome) for parts in tables.values())
                 lines.append((f"{quantity}{place}", *cells))
     title = f"{effect_label(first, as_ratio)}: mean, and true effect in a new group, with {percent(prob)} intervals"
     return [Table(title, tuple(trees), tuple(lines))]
 
 
-def _at(table: xr.Dataset, i: int, outcome: str, as_ratio: bool) -> str:
+def _predicted(tree: xr.DataTree, rows: pd.DataFrame, interval: Any, prob: float) -> xr.Dataset:
+    """Those of `bm.predict` as ratios where effects are log ratios, with the error that their digits go by."""
+    table = predict(tree, rows, interval, prob)
+    if not is_ratio(tree):
+        return table
+    return predict(tree, rows, interval, prob, scale="response").assign(se=table["se"] * np.exp(table["mean"]))
+
+
+def _at(table: xr.Dataset, i: int, outcome: str) -> str:
     here = table.isel({schema.ROW: i}).sel({schema.OUTCOME: outcome})
-    mean, lower, upper = (float(back_transformed(here[part], as_ratio)) for part in ("mean", "lower", "upper"))
-    return with_interval(mean, lower, upper, float(here["se"]) * (mean if as_ratio else 1))
+    mean, lower, upper, se = (float(here[part]) for part in ("mean", "lower", "upper", "se"))
+    return with_interval(mean, lower, upper, se)
 
 
 def _place(row: pd.Series, outcome: str) -> str:

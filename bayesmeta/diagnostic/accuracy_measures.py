@@ -1,0 +1,365 @@
+"""What a test does at its summary point: sensitivity and specificity, likelihood ratios, and predictive values."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.optimize import brentq
+from scipy.special import expit, logit, ndtr
+from scipy.stats import beta as beta_distribution
+
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_choice, check_number, check_probability, shown
+from bayesmeta.diagnostic.estimands import (
+    STATISTICS,
+    NewData,
+    Points,
+    Quantity,
+    Truth,
+    answers,
+    as_table,
+    linearised,
+)
+from bayesmeta.errors import SpecError
+from bayesmeta.inference.reference import Vcov, quantile, reference
+from bayesmeta.io.arrays import as_numbers
+
+Method = Literal["delta", "distribution"]
+_NODES, _WIDTH = 1001, 8.5  # of the trapezoidal rule over a normal distribution, which sees steps as they are
+_HALVINGS, _FAR = 60, 60.0  # logarithms of ratios lie between minus this and this
+_PARTS = 512  # equally probable values of a distribution, for sums of independent ones
+
+
+def _stacked(*values: FloatArray) -> FloatArray:
+    return np.stack(values, axis=-1)
+
+
+def _summary(points: Points) -> list[Quantity]:
+    first, second = points.accuracy.links
+    return [
+        Quantity(("sensitivity",), lambda at: at.mean[..., :1], first.inverse, outcome=0),
+        Quantity(("specificity",), lambda at: at.mean[..., 1:], second.inverse, outcome=1),
+        Quantity(("fpr",), lambda at: at.mean[..., 1:], lambda x: 1 - second.inverse(x), outcome=1),
+    ]
+
+
+def log_positive(at: Truth) -> FloatArray:
+    """Logarithm of the positive likelihood ratio, sensitivity / (1 - specificity)."""
+    return np.asarray(at.log(0) - at.log(1, complement=True))
+
+
+def log_negative(at: Truth) -> FloatArray:
+    """Logarithm of the negative likelihood ratio, (1 - sensitivity) / specificity."""
+    return np.asarray(at.log(0, complement=True) - at.log(1))
+
+
+RATIOS: dict[str, Callable[[Truth], FloatArray]] = {
+    "positive": log_positive,
+    "negative": log_negative,
+    "dor": lambda at: log_positive(at) - log_negative(at),
+}
+
+
+def _single(of: Callable[[Truth], FloatArray], at: Truth) -> FloatArray:
+    return of(at)[..., None]
+
+
+def summary_point(
+    tree: xr.DataTree,
+    newdata: NewData = None,
+    *,
+    prob: float = 0.95,
+    vcov: Vcov | None = None,
+    df: str | None = None,
+) -> pd.DataFrame:
+    """Sensitivity, specificity and false-positive rate of a test at the summary point.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` of what `bm.diagnostic.specify` has made.
+    newdata : DataFrame or mapping, optional
+        Values of the predictors, as for `bm.predict`. By default every combination of categories in the data.
+    prob : float, default 0.95
+        Probability of the intervals.
+    vcov, df : optional
+        Covariance and reference distribution of the coefficients of a fit, as for `bm.estimates`; "z" is what other
+        software has.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by the predictors, if there are any, and `quantity`: "sensitivity", "specificity", "fpr". Columns
+        `estimate`, `lower`, `upper`: of a fit the transformed means, and the ends of their intervals, as proportions;
+        of a posterior mean and quantiles. Sensitivity and specificity of a typical study, not of all persons together.
+
+    Raises
+    ------
+    SpecError
+        When the tree is not that of a diagnostic analysis, or an argument is not as above.
+
+    References
+    ----------
+    Reitsma et al. (2005), J. Clin. Epidemiol. 58:982-990.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> data = bm.datasets.load("questionnaires").query("table == 1")
+    >>> fit = bm.fit(bm.diagnostic.specify(data, formula="questionnaire", correction="all"))
+    >>> bm.diagnostic.summary_point(fit)["estimate"].unstack().round(3)
+    quantity       fpr  sensitivity  specificity
+    questionnaire
+    interviewer    ...
+    self           ...
+    """
+    prob, points = check_probability(prob), Points.of(tree, newdata, "summary_point")
+    return _table(points, _summary(points), prob, vcov, df)
+
+
+def _table(
+    points: Points, quantities: Sequence[Quantity], prob: float, vcov: Vcov | None, df: str | None
+) -> pd.DataFrame:
+    frame = as_table(
+        points, [name for each in quantities for name in each.names], answers(points, quantities, prob, vcov, df)
+    )
+    used = reference(points.tree, vcov, df)
+    frame.attrs.update({"prob": prob} | ({} if used is None else used.attrs))
+    return frame
+
+
+def likelihood_ratios(
+    tree: xr.DataTree,
+    newdata: NewData = None,
+    *,
+    method: Method = "delta",
+    prob: float = 0.95,
+    vcov: Vcov | None = None,
+    df: str | None = None,
+) -> pd.DataFrame:
+    """Positive and negative likelihood ratio and diagnostic odds ratio of a test at the summary point.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` of what `bm.diagnostic.specify` has made.
+    newdata : DataFrame or mapping, optional
+        Values of the predictors, as for `bm.diagnostic.summary_point`.
+    method : {"delta", "distribution"}, default "delta"
+        Of a fit: "delta", the ratios at the summary point, with intervals by the delta method for their logarithms;
+        "distribution", mean and quantiles of the ratios over the normal distribution of the two estimates, which
+        Zwinderman and Bossuyt simulate, computed here; with it the covariance of `vcov` and `df`, and normal quantiles.
+    prob : float, default 0.95
+        Probability of the intervals.
+    vcov, df : optional
+        As for `bm.diagnostic.summary_point`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by the predictors and `quantity`: "positive", "negative", "dor". Columns `estimate`, `lower`, `upper`.
+        Of a posterior mean and quantiles of the draws.
+
+    Raises
+    ------
+    SpecError
+        As `bm.diagnostic.summary_point`, and when `method` is unknown, or not "delta" for a posterior.
+
+    References
+    ----------
+    Zwinderman and Bossuyt (2008), Stat. Med. 27:687-697.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> fit = bm.fit(bm.diagnostic.specify(bm.datasets.load("auditc"), correction="all"))
+    >>> bm.diagnostic.likelihood_ratios(fit, df="z").round(2)
+              estimate  lower  upper
+    quantity
+    positive      4.04   3.26   5.01
+    negative      0.14   0.08   0.24
+    dor          28.89  18.41  45.33
+    """
+    prob = check_probability(prob)
+    check_choice(method, ("delta", "distribution"), "method")
+    points = Points.of(tree, newdata, "likelihood_ratios")
+    if method == "delta":
+        quantities = [Quantity((name,), partial(_single, of), np.exp) for name, of in RATIOS.items()]
+        return _table(points, quantities, prob, vcov, df)
+    used = reference(tree, vcov, df)
+    if used is None:
+        raise SpecError('method="distribution" is for fits; the ratios of a posterior have their own distribution')
+    at = points.fitted
+    cov = points.X @ used.cov @ np.swapaxes(points.X, 1, 2)
+    rows = [[_over_normal(at, i, cov[i], name, prob) for name in RATIOS] for i in range(len(cov))]
+    frame = as_table(points, list(RATIOS), dict(zip(STATISTICS, np.moveaxis(np.array(rows), -1, 0), strict=True)))
+    frame.attrs.update({"prob": prob, "method": method} | used.attrs)
+    return frame
+
+
+def _over_normal(at: Truth, i: int, cov: FloatArray, name: str, prob: float) -> tuple[float, float, float]:
+    """Mean and quantiles of a ratio where the mean of row i is normal with a covariance (2, 2).
+
+    Given the transformed sensitivity a ratio rises or falls with the transformed specificity, so that its distribution
+    function is an integral in one dimension, and its quantiles are roots of this.
+    """
+    z = np.linspace(-_WIDTH, _WIDTH, _NODES)
+    weight = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
+    mean, (sd, slope) = at.mean[i, 0], (np.sqrt(cov[0, 0]), cov[0, 1] / cov[0, 0])
+    first = mean[0] + sd * z
+    centre, spread = mean[1] + slope * (first - mean[0]), np.sqrt(cov[1, 1] - slope * cov[0, 1])
+    some = slice(None, None, 10)
+    grid = np.stack(np.broadcast_arrays(first[some, None], centre[some, None] + spread * z[some]), axis=-1)
+    coarse = weight[some] / weight[some].sum()
+    average = float(coarse @ np.exp(RATIOS[name](Truth(grid, at.psi, at.links))) @ coarse)
+    side = -1.0 if name == "negative" else 1.0
+
+    def below(value: float) -> float:
+        """Probability that the logarithm of the ratio is below a value; the specificity that makes it so by halving."""
+        low, high = centre - 40 * spread, centre + 40 * spread
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            under = side * (RATIOS[name](Truth(_stacked(first, middle), at.psi, at.links)) - value) < 0
+            low, high = np.where(under, middle, low), np.where(under, high, middle)
+        return float(weight @ ndtr(side * (low - centre) / spread))
+
+    tails = (1 - prob) / 2, (1 + prob) / 2
+    lower, upper = (brentq(lambda value, tail=tail: below(value) - tail, -_FAR, _FAR, xtol=1e-10) for tail in tails)
+    return average, float(np.exp(lower)), float(np.exp(upper))
+
+
+def predictive_values(
+    tree: xr.DataTree,
+    prevalence: float | Sequence[float],
+    newdata: NewData = None,
+    *,
+    prevalence_sd: float | None = None,
+    prob: float = 0.95,
+    vcov: Vcov | None = None,
+    df: str | None = None,
+) -> pd.DataFrame:
+    """Positive and negative predictive value of a test at the summary point, where the disease is so frequent.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` of what `bm.diagnostic.specify` has made.
+    prevalence : float or sequence of float
+        Proportion of diseased persons among those tested, between 0 and 1; one, or several.
+    newdata : DataFrame or mapping, optional
+        Values of the predictors, as for `bm.diagnostic.summary_point`.
+    prevalence_sd : float, optional
+        Standard deviation of a beta distribution about `prevalence`, where that is not known for certain.
+    prob : float, default 0.95
+        Probability of the intervals.
+    vcov, df : optional
+        As for `bm.diagnostic.summary_point`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by the predictors, `prevalence` and `quantity`: "ppv", the probability of the disease after a positive
+        test, and "npv", that of its absence after a negative one. Columns `estimate`, `lower`, `upper`; where the
+        prevalence is uncertain, mean and quantiles over that, too.
+
+    Raises
+    ------
+    SpecError
+        As `bm.diagnostic.summary_point`, and when a prevalence does not lie strictly between 0 and 1, or the standard
+        deviation is more than a beta distribution with that mean can have.
+
+    Notes
+    -----
+    With a prevalence p, logit ppv = logit p + log LR+ and logit npv = -logit p - log LR-; intervals are symmetric on
+    this scale. The sum with an uncertain logit p is taken over 512 equally probable values of each.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> fit = bm.fit(bm.diagnostic.specify(bm.datasets.load("auditc"), correction="all"))
+    >>> bm.diagnostic.predictive_values(fit, [0.05, 0.15], df="z").round(3)
+                         estimate  lower  upper
+    prevalence quantity
+    0.05       ppv          0.175  0.146  0.209
+               npv          0.993  0.988  0.996
+    0.15       ppv          0.416  0.365  0.469
+               npv          0.976  0.960  0.986
+    """
+    prob = check_probability(prob)
+    values = np.atleast_1d(as_numbers(prevalence, "prevalence", SpecError))
+    if values.ndim != 1 or not len(values):
+        raise SpecError(f"prevalence is {shown(prevalence)}; it must be a number, or a list of numbers")
+    for value in values.tolist():
+        check_probability(value, "prevalence")
+    spread = None if prevalence_sd is None else _sd(prevalence_sd, values)
+    points = Points.of(tree, newdata, "predictive_values")
+    known = _certain if spread is None else partial(_uncertain, sd=spread)
+    columns = known(points, values, prob=prob, vcov=vcov, df=df)
+    return _by_prevalence(as_table(points, ["ppv", "npv"] * len(values), columns), values)
+
+
+def _by_prevalence(frame: pd.DataFrame, values: FloatArray) -> pd.DataFrame:
+    """The table with the prevalence as a level of its index."""
+    n = len(frame) // (2 * len(values))
+    outer = [frame.index.get_level_values(j) for j in range(frame.index.nlevels - 1)]
+    inner = [np.tile(np.repeat(values, 2), n), np.tile(["ppv", "npv"], n * len(values))]
+    frame.index = pd.MultiIndex.from_arrays([*outer, *inner], names=[*frame.index.names[:-1], "prevalence", "quantity"])
+    return frame
+
+
+def _sd(prevalence_sd: float, values: FloatArray) -> float:
+    sd = check_number(prevalence_sd, "prevalence_sd", above=0)
+    for value in values.tolist():
+        if sd >= (most := float(np.sqrt(value * (1 - value)))):
+            raise SpecError(
+                f"prevalence_sd is {sd:g}; that of a beta distribution with mean {value:g} is below {most:.4g}"
+            )
+    return sd
+
+
+def _certain(
+    points: Points, values: FloatArray, *, prob: float, vcov: Vcov | None, df: str | None
+) -> dict[str, FloatArray]:
+    """Statistics (n, 2 m) of positive and negative predictive values, in turn, at m prevalences."""
+    odds = logit(values)
+
+    def value(at: Truth) -> FloatArray:
+        both = _stacked(log_positive(at)[..., None] + odds, -log_negative(at)[..., None] - odds)
+        return both.reshape(*both.shape[:-2], -1)
+
+    return answers(points, [Quantity(("ppv", "npv") * len(values), value, expit)], prob, vcov, df)
+
+
+def _uncertain(
+    points: Points, values: FloatArray, *, sd: float, prob: float, vcov: Vcov | None, df: str | None
+) -> dict[str, FloatArray]:
+    """The same where every prevalence has a beta distribution."""
+    middle, rows = (np.arange(_PARTS) + 0.5) / _PARTS, []
+    ratios = [
+        _equally_probable(points, Quantity((), lambda at: log_positive(at)[..., None]), middle, vcov, df),
+        _equally_probable(points, Quantity((), lambda at: -log_negative(at)[..., None]), middle, vcov, df),
+    ]
+    for p in values.tolist():
+        size = p * (1 - p) / sd**2 - 1
+        logits = logit(np.clip(beta_distribution(p * size, (1 - p) * size).ppf(middle), 1e-300, 1 - 1e-16))
+        for ratio, sign in zip(ratios, (1, -1), strict=True):
+            read = expit(ratio[:, :, None] + sign * logits).reshape(len(ratio), -1)
+            rows.append([read.mean(1), *np.quantile(read, [(1 - prob) / 2, (1 + prob) / 2], axis=1)])
+    return dict(zip(STATISTICS, np.moveaxis(np.array(rows), 0, -1), strict=True))
+
+
+def _equally_probable(
+    points: Points, quantity: Quantity, probability: FloatArray, vcov: Vcov | None, df: str | None
+) -> FloatArray:
+    """(n, parts) quantiles of a single quantity on its own scale."""
+    used = reference(points.tree, vcov, df)
+    if used is None:
+        return np.asarray(np.quantile(quantity.value(points.draws)[..., 0], probability, axis=1).T)
+    value, contrast, _ = linearised(points, quantity)
+    se = np.sqrt(np.einsum("np,pq,nq->n", contrast[:, 0], used.cov, contrast[:, 0]))
+    central, dfs = np.abs(2 * probability - 1), used.dfs(contrast[:, 0])[:, None]
+    z = np.stack([quantile(each, dfs[:, 0]) for each in central.tolist()], axis=1) * np.sign(probability - 0.5)
+    return np.asarray(value + z * se[:, None])

@@ -1,0 +1,270 @@
+"""Quantities that follow from the bivariate model: their estimates and intervals, of fits and of posteriors alike.
+
+A quantity is a function of the mean (eta, zeta) of the transformed sensitivity and specificity, and of their covariance
+Psi between studies. Of a fit its error follows by the delta method, on the scale on which it is nearest to normal; of a
+posterior it is computed draw by draw.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmeta import tree_schema as schema
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import listing
+from bayesmeta.diagnostic.bivariate import Accuracy
+from bayesmeta.diagnostic.links import Link
+from bayesmeta.errors import BoundaryWarning, SpecError, warn
+from bayesmeta.inference.prediction_rows import Rows, new_design
+from bayesmeta.inference.reference import Reference, Vcov, quantile, reference
+from bayesmeta.tree import exact_marginals
+from bayesmeta.tree.parameters import free_of_levels
+from bayesmeta.tree.posterior_draws import beta_draws, psi_draws, summarised
+from bayesmeta.tree.specification import group
+
+type NewData = pd.DataFrame | Mapping[str, Any] | None
+QUANTITY = "quantity"
+STATISTICS = ("estimate", "lower", "upper")
+_STEP = 1e-5  # of central differences, on scales of the size of one
+_SMALL = 1e-300
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Where the tests stand: mean (..., 2) of the transformed outcomes, and Psi (..., 2, 2) of a new table about it."""
+
+    mean: FloatArray
+    psi: FloatArray
+    links: tuple[Link, Link]
+
+    def part(self, j: int) -> FloatArray:
+        """Sensitivity (0) or specificity (1) at the mean."""
+        return self.links[j].inverse(self.mean[..., j])
+
+    def log(self, j: int, complement: bool = False) -> FloatArray:
+        """Its logarithm, or that of its complement, exact near 0 and 1 for logits."""
+        x = self.mean[..., j]
+        if self.links[j].name == "logit":
+            return np.asarray(-np.logaddexp(0, x if complement else -x))
+        p = self.part(j)
+        return np.asarray(np.log(np.maximum(1 - p if complement else p, _SMALL)))
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """m numbers that follow from the truth.
+
+    names : (m,).  value : on the scale on which they are nearest to normal, (..., m) of a truth.
+    read : from there to what is reported.  between : whether they depend on Psi.
+    outcome : the one whose mean they are a function of alone, None for others.
+    """
+
+    names: tuple[str, ...]
+    value: Callable[[Truth], FloatArray]
+    read: Callable[[FloatArray], FloatArray] = np.asarray
+    between: bool = False
+    outcome: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """The rows that are asked about.
+
+    X : (n, 2, P) designs.  Z : (n, 2, a) of a new group of every level.  labels : (n, predictors) what they are.
+    """
+
+    tree: xr.DataTree
+    accuracy: Accuracy
+    X: FloatArray
+    offset: FloatArray
+    Z: tuple[FloatArray, ...]
+    labels: pd.DataFrame
+
+    @classmethod
+    def of(cls, tree: xr.DataTree, newdata: NewData, what: str) -> "Points":
+        accuracy = Accuracy.of(tree, what)
+        spec = accuracy.spec
+        if not spec.predictors and newdata is not None and not (isinstance(newdata, Mapping) and not newdata):
+            raise SpecError(f"{what}: newdata has no meaning for a model without predictors\n  leave it out")
+        frame = combinations(accuracy, what) if newdata is None else newdata
+        rows = Rows.of(spec, frame)
+        X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
+        Z = tuple(new_design(spec, level, rows.frame) for level in spec.levels)
+        shown = [name for name in rows.frame.columns if name in spec.predictors]
+        return cls(tree, accuracy, X, offset, Z, rows.frame[shown].reset_index(drop=True))
+
+    @property
+    def categories(self) -> list[str]:
+        """Predictors that are categories."""
+        return [name for name in self.labels.columns if name in self.accuracy.spec.design.categories]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the rows, by the values of their predictors."""
+        return [", ".join(str(value) for value in row) for row in self.labels.itertuples(index=False)]
+
+    def truth(self, beta: FloatArray, psi: Sequence[FloatArray]) -> Truth:
+        """(n, B) truths of coefficients (B, P) and covariances (B, a, a) of every level."""
+        mean = np.einsum("nkp,bp->nbk", self.X, beta) + self.offset[:, None, None]
+        between = np.zeros((*mean.shape, 2))
+        for Z, each in zip(self.Z, psi, strict=True):
+            between += np.einsum("nka,bac,nlc->nbkl", Z, each, Z)
+        return Truth(mean, between, self.accuracy.links)
+
+    @property
+    def draws(self) -> Truth:
+        """Of a posterior."""
+        return self.truth(beta_draws(self.tree), [psi_draws(self.tree, level.name) for level in self._levels])
+
+    @property
+    def fitted(self) -> Truth:
+        """Of a fit, B = 1."""
+        estimate = group(self.tree, schema.ESTIMATE)
+        psi = [estimate[schema.psi(level.name)].to_numpy()[None] for level in self._levels]
+        return self.truth(estimate["beta"].to_numpy()[None], psi)
+
+    @property
+    def _levels(self) -> Any:
+        return self.accuracy.spec.levels
+
+    def moved(self, k: int, step: float) -> Truth:
+        """Of a fit, with free parameter k of Psi moved by a step."""
+        estimate, places = group(self.tree, schema.ESTIMATE), free_of_levels(self.tree)
+        xi = estimate["xi"].to_numpy().copy()
+        xi[k] += step
+        psi = [
+            np.asarray(level.structure.psi(xi[places[level.name]], level.dim))[None]
+            if places[level.name].stop > places[level.name].start
+            else estimate[schema.psi(level.name)].to_numpy()[None]
+            for level in self._levels
+        ]
+        return self.truth(estimate["beta"].to_numpy()[None], psi)
+
+
+def combinations(accuracy: Accuracy, what: str) -> pd.DataFrame:
+    """One row for every combination of categories in the data; SpecError where a predictor is a number."""
+    spec = accuracy.spec
+    if not spec.predictors:
+        return pd.DataFrame(index=[0])
+    numeric = [name for name in spec.predictors if name not in spec.design.categories]
+    if numeric:
+        raise SpecError(
+            f"{what}: newdata is missing; the model has the predictors {listing(spec.predictors)}\n"
+            f"  say where it is asked about, as newdata={{{numeric[0]!r}: [0, 1]}}"
+        )
+    return spec.data.loc[spec.kept, list(spec.predictors)].drop_duplicates().sort_values(list(spec.predictors))
+
+
+def answers(
+    points: Points, quantities: Sequence[Quantity], prob: float, vcov: Vcov | None = None, df: str | None = None
+) -> dict[str, FloatArray]:
+    """`estimate`, `lower` and `upper` (n, sum of m) of quantities at the points.
+
+    Of a fit estimates at the fitted truth, and intervals by the delta method: those of functions of the mean alone by
+    the reference distribution of the coefficients, others by the normal one. Of a posterior mean and quantiles of the
+    draws; of functions of one coefficient the exact ones, where the tree has them.
+    """
+    used = reference(points.tree, vcov, df)
+    with np.errstate(all="ignore"):
+        if used is None:
+            draws = points.draws
+            columns = [_of_posterior(points, draws, each, prob) for each in quantities]
+        else:
+            columns = [_of_fit(each, *linearised(points, each), prob, used) for each in quantities]
+    return {name: np.concatenate([column[name] for column in columns], axis=1) for name in STATISTICS}
+
+
+def _of_posterior(points: Points, draws: Truth, quantity: Quantity, prob: float) -> dict[str, FloatArray]:
+    """Statistics (n, m) of draws (n, B)."""
+    over = summarised(quantity.read(quantity.value(draws)), prob, axis=1)
+    result = dict(zip(STATISTICS, (over["mean"], over["lower"], over["upper"]), strict=True))
+    exact = None if quantity.outcome is None else exact_marginals.statistics(points.tree, "beta", prob)
+    if exact is None:
+        return result
+    table = group(points.tree, schema.MARGINALS)
+    for i, (x, offset) in enumerate(zip(points.X[:, quantity.outcome], points.offset, strict=True)):
+        if (x != 0).sum() == 1:
+            j = int(np.flatnonzero(x)[0])
+
+            def read(beta: FloatArray, by: float = x[j], start: float = offset) -> FloatArray:
+                return quantity.read(by * beta + start)
+
+            ends = np.sort(read(np.array([exact["lower"][j], exact["upper"][j]])))
+            result["estimate"][i] = exact_marginals.mean_of(table, "beta", j, read)
+            result["lower"][i], result["upper"][i] = ends
+    return result
+
+
+class Linear(NamedTuple):
+    """Quantities of a fit about their values (n, m): gradient (n, m, P) in beta, and the variance that Psi's brings.
+
+    of_psi : (n, m), NaN where Psi lies at an edge and has no errors; None for functions of the mean alone.
+    """
+
+    value: FloatArray
+    contrast: FloatArray
+    of_psi: FloatArray | None
+
+
+def linearised(points: Points, quantity: Quantity) -> Linear:
+    """The delta method, by central differences."""
+    at = points.fitted
+
+    def shifted(k: int, step: float) -> FloatArray:
+        return quantity.value(Truth(at.mean + step * np.eye(2)[k], at.psi, at.links))[:, 0]
+
+    slopes = np.stack([(shifted(k, _STEP) - shifted(k, -_STEP)) / (2 * _STEP) for k in (0, 1)], axis=-1)
+    contrast = np.einsum("nmk,nkp->nmp", slopes, points.X)
+    value = quantity.value(at)[:, 0]
+    if not quantity.between:
+        return Linear(value, contrast, None)
+    cov = group(points.tree, schema.ESTIMATE)["xi_cov"].to_numpy()
+    moved = [[quantity.value(points.moved(k, step))[:, 0] for step in (_STEP, -_STEP)] for k in range(len(cov))]
+    if not moved:
+        return Linear(value, contrast, np.full(value.shape, np.nan))
+    gradient = np.stack([(up - down) / (2 * _STEP) for up, down in moved], axis=-1)
+    return Linear(value, contrast, np.einsum("nmk,kl,nml->nm", gradient, cov, gradient))
+
+
+def _of_fit(
+    quantity: Quantity, value: FloatArray, contrast: FloatArray, of_psi: FloatArray | None, prob: float, used: Reference
+) -> dict[str, FloatArray]:
+    variance = np.einsum("nmp,pq,nmq->nm", contrast, used.cov, contrast)
+    if of_psi is None:
+        half = quantile(prob, used.dfs(contrast.reshape(-1, contrast.shape[-1]))).reshape(value.shape) * np.sqrt(
+            variance
+        )
+    else:
+        half = quantile(prob, np.inf) * np.sqrt(variance + of_psi)
+    ends = np.sort(np.stack([quantity.read(value - half), quantity.read(value + half)]), axis=0)
+    return dict(zip(STATISTICS, (quantity.read(value), *ends), strict=True))
+
+
+def as_table(
+    points: Points, names: Sequence[str] | FloatArray, columns: Mapping[str, FloatArray], index: str = QUANTITY
+) -> pd.DataFrame:
+    """(n, q) columns as a frame with one row for each quantity at each of the points.
+
+    names : (q,), or (n, q) where they differ.
+    """
+    n, q = next(iter(columns.values())).shape
+    frame = pd.DataFrame({name: values.reshape(-1) for name, values in columns.items()})
+    labels = [np.repeat(points.labels[name].to_numpy(), q) for name in points.labels.columns]
+    levels = [*labels, np.broadcast_to(np.asarray(names), (n, q)).reshape(-1)]
+    of_levels = [*points.labels.columns, index]
+    frame.index = pd.MultiIndex.from_arrays(levels, names=of_levels) if labels else pd.Index(levels[0], name=index)
+    return frame
+
+
+def mention_no_interval(columns: Mapping[str, FloatArray], what: str) -> None:
+    """Warn of intervals that are missing because Psi has no errors."""
+    if np.isnan(columns["lower"]).any() and not np.isnan(columns["estimate"]).all():
+        warn(
+            f"{what}: no interval, because the covariance between studies lies at the edge of its range, or its method "
+            "gives it no errors\n  intervals of a posterior have no such edge: bm.sample(spec)",
+            BoundaryWarning,
+        )

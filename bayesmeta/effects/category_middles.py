@@ -1,0 +1,49 @@
+"""Doses of categories that are printed as intervals: their middles, and a rule for open ends."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmeta._validation import shown
+from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.columns import column, rows
+
+
+def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The data with the middle of every category as its dose, and what was assumed of open ends.
+
+    An open lower end is 0. An open upper end makes the category as wide as its neighbour, the one that ends where it
+    begins; where there is none, the dose is 1.2 times the lower limit, as Berlin, Longnecker and Greenland (1993),
+    Epidemiology 4:218-228, take it.
+    """
+    if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
+        raise SpecError(f"bounds is {shown(bounds)}; it must be two columns, the lower and the upper limit of the dose")
+    if dose in frame.columns:
+        raise SpecError(
+            f"bounds are given, and the data have a column '{dose}'\n  name the new column, dose=, otherwise"
+        )
+    low, high = (column(frame, name, "bounds") for name in bounds)
+    no_end = ~(np.isfinite(low) | np.isfinite(high))
+    if no_end.any():
+        raise DataError(f"neither '{bounds[0]}' nor '{bounds[1]}' has a limit in {rows(frame, no_end)}")
+    open_below, open_above = ~np.isfinite(low), ~np.isfinite(high)
+    if (negative := open_below & (high < 0)).any():
+        raise DataError(f"'{bounds[0]}' is open, and '{bounds[1]}' below 0, in {rows(frame, negative)}")
+    low = np.where(open_below, 0.0, low)
+    if (crossed := ~open_above & (high < low)).any():
+        raise DataError(f"'{bounds[1]}' is below '{bounds[0]}' in {rows(frame, crossed)}")
+    middle = np.where(open_above, np.nan, (low + high) / 2)
+    width, notes = high - low, []
+    for row in np.flatnonzero(open_above):
+        neighbours = width[np.isfinite(high) & (high == low[row]) & (width > 0)]
+        middle[row] = low[row] + neighbours.mean() / 2 if len(neighbours) else 1.2 * low[row]
+    if open_below.any():
+        notes.append(f"'{bounds[0]}' is open in {rows(frame, open_below)}: taken as 0")
+    if open_above.any():
+        notes.append(
+            f"'{bounds[1]}' is open in {rows(frame, open_above)}: as wide as its neighbour, or, where there "
+            "is none, its dose as 1.2 times the lower limit"
+        )
+    return frame.assign(**{dose: middle}), tuple(notes)

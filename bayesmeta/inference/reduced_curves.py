@@ -1,0 +1,413 @@
+"""Curves of an exposure from pooled coefficients: their minimum, and the cases that are attributable to it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from bayesmeta import tree_schema as schema
+from bayesmeta._typing import FloatArray
+from bayesmeta._validation import (
+    check_choice,
+    check_count,
+    check_is,
+    check_probability,
+    check_seed,
+    check_size,
+    is_number,
+    shown,
+)
+from bayesmeta.errors import DataError, SpecError
+from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.io.arrays import as_numbers
+
+AT, MINIMUM, COVARIANCE = "at", "min", "covariance"
+DRAWS = 1000
+BasisLike = Callable[[FloatArray], ArrayLike] | ArrayLike
+
+
+def curve(
+    coefficients: xr.Dataset,
+    basis: BasisLike,
+    at: ArrayLike,
+    reference: float | Literal["min"] = "min",
+    prob: float = 0.95,
+    within: tuple[float, float] | None = None,
+    scale: Literal["model", "ratio"] = "model",
+    draws: int = DRAWS,
+    random_seed: int | Sequence[int] | None = None,
+) -> xr.Dataset:
+    """Exposure-response curves from coefficients that were pooled in a second stage.
+
+    Parameters
+    ----------
+    coefficients : Dataset
+        Of `bm.predict(tree, ..., covariance=True)`, the mean curve at the predictors of each of its rows, or of
+        `bm.blup(tree, covariance=True)`, the curve of every place. Its outcomes are the coefficients theta.
+    basis : callable or array
+        The basis of the first stage, columns in the order of the outcomes: `bm.basis(formula, data)`, another function
+        of values (n,) that returns (n, k), or the array (len(at), k) itself, which needs `reference` to be in `at`.
+    at : array
+        (n,) values of the exposure, in its unit, at which the curves are wanted; for the minimum a fine grid.
+    reference : float or "min", default "min"
+        Value of the exposure against which a curve is read, where it is zero; "min", that where the curve is least.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    within : pair of float, optional
+        Range in which the minimum is looked for, such as the 1st and 99th percentile of the exposure; by default that
+        of `at`.
+    scale : {"model", "ratio"}, default "model"
+        "ratio", the exponentials: relative risks of coefficients of a log-linear model.
+    draws : int, default 1000
+        Draws of the coefficients from which the interval of the minimum is taken.
+    random_seed : int or sequence of int, optional
+        Of these draws: whatever `numpy.random.SeedSequence` takes.
+
+    Returns
+    -------
+    Dataset
+        Over (row, at): `mean`, `se`, `lower`, `upper`; without `se` on the scale of ratios. Over row: `reference`, the
+        value that a curve is read against; `minimum`, the value of `at` where it is least, and `minimum_lower`,
+        `minimum_upper`, quantiles of that value over draws of the coefficients. A row with a missing coefficient is
+        NaN.
+
+    Raises
+    ------
+    SpecError
+        When an argument is not as above, or the coefficients have no covariances.
+    DataError
+        When the basis has another number of columns than there are outcomes, or is not finite.
+
+    Notes
+    -----
+    A curve is (b(x) - b(x0))'theta with the variance (b(x) - b(x0))'V(b(x) - b(x0)), exact where the errors of theta
+    are normal; intervals take normal quantiles. They hold for each value of x by itself and, where the reference is the
+    estimated minimum, take that as known, as is usual.
+
+    References
+    ----------
+    Gasparrini and Armstrong (2013), BMC Med. Res. Methodol. 13:1; Tobias, Armstrong and Gasparrini (2017), Epidemiology
+    28:72-76, for the minimum.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> first = {place: ([b, 0.4], [[0.02, 0], [0, 0.01]]) for place, b in zip("abcd", (-0.3, -0.1, -0.2, -0.5))}
+    >>> data, S = bm.from_first_stage(first)
+    >>> pooled = bm.predict(bm.fit(bm.specify("coef1 + coef2 ~ 1", data, S=S)), {}, covariance=True)
+    >>> bm.curve(pooled, lambda x: np.stack([x, x**2], 1), [-1, 0, 1, 2], reference=0)["mean"][0].round(3).values
+    array([0.675, 0.   , 0.125, 1.05 ])
+    """
+    grid = _values(at, "at")
+    prob, n = check_probability(prob), _number_of_draws(draws, coefficients)
+    check_choice(scale, ("model", "ratio"), "scale")
+    rng = np.random.default_rng(check_seed(random_seed))
+    of = _Coefficients.of(coefficients)
+    columns = _Columns.of(basis, len(of.outcomes), grid)
+    inside = _inside(grid, within)
+    lowest = _Minimum.of(of, columns.on_grid, grid, inside, prob, n, rng)
+    zero = (
+        lowest.value
+        if isinstance(reference, str) and reference == MINIMUM
+        else np.full(len(of.mean), _number(reference, "reference"))
+    )
+    b = columns.on_grid[None] - columns.at_each(zero)[:, None]  # (rows, at, k)
+    mean = np.einsum("rak,rk->ra", b, of.mean)
+    se = np.sqrt(np.maximum(np.einsum("rak,rkl,ral->ra", b, of.V, b), 0.0))
+    half = quantile(prob) * se
+    statistics = {"mean": mean, "se": se, "lower": mean - half, "upper": mean + half}
+    if scale == "ratio":
+        statistics = {name: np.exp(values) for name, values in statistics.items() if name != "se"}
+    variables: dict[str, Any] = {name: ((schema.ROW, AT), values) for name, values in statistics.items()}
+    variables |= {
+        "reference": (schema.ROW, zero),
+        "minimum": (schema.ROW, lowest.value),
+        "minimum_lower": (schema.ROW, lowest.lower),
+        "minimum_upper": (schema.ROW, lowest.upper),
+    }
+    return xr.Dataset(variables, {**of.rows, AT: grid}, {"prob": prob, "scale": scale, "draws": n})
+
+
+def attributable(
+    coefficients: xr.Dataset,
+    basis: BasisLike,
+    exposure: Mapping[str, ArrayLike] | ArrayLike,
+    cases: Mapping[str, ArrayLike] | ArrayLike,
+    reference: float | Mapping[str, float] | xr.DataArray,
+    between: tuple[float, float] | None = None,
+    prob: float = 0.95,
+    draws: int = DRAWS,
+    random_seed: int | Sequence[int] | None = None,
+) -> xr.Dataset:
+    """Fraction and number of cases that are attributable to an exposure, by place and in all.
+
+    Parameters
+    ----------
+    coefficients : Dataset
+        As `bm.curve` takes it, of a log-linear model.
+    basis : callable
+        The basis of the first stage: `bm.basis(formula, data)`, or another function from values (n,) to (n, k).
+    exposure, cases : mapping of arrays, or array
+        Of every row, by its label or its name, the series of the exposure and of the cases at the same times; arrays
+        where there is one row. Pairs in which either is missing are left out.
+    reference : float, mapping, or DataArray
+        Value of the exposure that would cause no cases: one, one for each row, or `bm.curve(...)["reference"]`.
+    between : pair of float, optional
+        Cases are attributed to values in this range alone, such as those below the reference: to cold. By default all.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1.
+    draws : int, default 1000
+        Draws of the coefficients for the intervals.
+    random_seed : int or sequence of int, optional
+        Of these draws: whatever `numpy.random.SeedSequence` takes.
+
+    Returns
+    -------
+    Dataset
+        Over row, with "all" as the last where there are several: `number`, `fraction` (of all cases), each with
+        `_lower` and `_upper`, quantiles over draws, and `cases`. The errors of different rows are drawn independently.
+
+    Raises
+    ------
+    SpecError, DataError
+        When an argument is not as above, a row has no series, or its series differ in length; cases below zero.
+
+    Notes
+    -----
+    The number is the sum over times of cases n_t (1 - exp(-(b(x_t) - b(x0))'theta)), with the cases of the same time.
+    Of a curve that is cumulated over lags, n_t is the mean of the cases over the lags that follow t ("forward").
+
+    References
+    ----------
+    Gasparrini and Leone (2014), BMC Med. Res. Methodol. 14:55.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> data, S = bm.from_first_stage({"a": (0.1, 0.001), "b": (0.3, 0.002), "c": (0.2, 0.001)})
+    >>> pooled = bm.predict(bm.fit(bm.specify("coef1 ~ 1", data, S=S)), {}, covariance=True)
+    >>> cases = bm.attributable(pooled, lambda x: x[:, None], [0, 1, 2], [10, 10, 10], reference=0, random_seed=1)
+    >>> cases["fraction"].round(3).item()
+    0.168
+    """
+    prob, n = check_probability(prob), _number_of_draws(draws, coefficients)
+    seeds = np.random.SeedSequence(check_seed(random_seed))
+    of = _Coefficients.of(coefficients)
+    if not callable(basis):
+        raise SpecError("basis must be a function of exposures, as bm.basis(formula, data) is; an array fits one grid")
+    columns = _Columns.of(basis, len(of.outcomes), np.zeros(0))
+    x, weight, zero = of.by_row(exposure, "exposure"), of.by_row(cases, "cases"), of.by_row(reference, "reference")
+    low, high = (-np.inf, np.inf) if between is None else _range(between, "between")
+    numbers, totals = np.empty((len(of.mean), n + 1)), np.empty(len(of.mean))
+    for r, seed in enumerate(seeds.spawn(len(of.mean))):
+        values, counts = _series(x[r], weight[r], of.labels[r])
+        origin = _number(zero[r], f"reference of row {of.labels[r]!r}")
+        theta = of.drawn(r, n, np.random.default_rng(seed))
+        inside = (values >= low) & (values <= high)
+        b = columns.at_each(values[inside]) - columns.at_each(np.array([origin]))
+        numbers[r], totals[r] = _summed(b, theta, counts[inside]), counts.sum()
+    rows = dict(of.rows)
+    if len(numbers) > 1:
+        numbers, totals = np.vstack([numbers, numbers.sum(0)]), np.append(totals, totals.sum())
+        rows = {schema.ROW: [*of.labels, "all"]}
+    variables: dict[str, Any] = {"cases": (schema.ROW, totals)}
+    for name, each in (("number", numbers), ("fraction", numbers / totals[:, None])):
+        ends = np.quantile(each[:, 1:], [0.5 - prob / 2, 0.5 + prob / 2], axis=1)
+        variables |= {name: (schema.ROW, each[:, 0])}
+        variables |= {f"{name}_{end}": (schema.ROW, value) for end, value in zip(("lower", "upper"), ends, strict=True)}
+    return xr.Dataset(variables, rows, {"prob": prob, "draws": n})
+
+
+@dataclass(frozen=True, eq=False)
+class _Coefficients:
+    """Coefficients (rows, k) and their covariances (rows, k, k), of rows with labels, and perhaps names."""
+
+    mean: FloatArray
+    V: FloatArray
+    labels: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    rows: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, coefficients: object) -> "_Coefficients":
+        check_is(coefficients, xr.Dataset, "coefficients", "what bm.predict or bm.blup returns with covariance=True")
+        table: Any = coefficients
+        if "mean" not in table or COVARIANCE not in table or schema.ROW not in table["mean"].dims:
+            raise SpecError(
+                "coefficients has no covariances; write bm.predict(tree, {}, covariance=True), or "
+                "bm.blup(tree, covariance=True) for the curves of the places"
+            )
+        rows = {schema.ROW: table[schema.ROW].to_numpy()}
+        if schema.NAME in table.coords:
+            rows[schema.NAME] = (schema.ROW, table[schema.NAME].to_numpy())
+        mean = table["mean"].transpose(schema.ROW, schema.OUTCOME)
+        V = table[COVARIANCE].transpose(schema.ROW, schema.OUTCOME, schema.bis(schema.OUTCOME)).to_numpy()
+        labels = tuple(map(str, rows[schema.ROW]))
+        return cls(mean.to_numpy(), V, labels, tuple(map(str, mean[schema.OUTCOME].to_numpy())), rows)
+
+    def drawn(self, row: int, n: int, rng: np.random.Generator) -> FloatArray:
+        """(n + 1, k) the coefficients themselves, and draws from their normal distribution."""
+        if np.isnan(self.mean[row]).any():
+            return np.full((n + 1, len(self.outcomes)), np.nan)
+        values, vectors = np.linalg.eigh(self.V[row])
+        z = rng.standard_normal((n, len(values))) * np.sqrt(np.maximum(values, 0.0))
+        return np.vstack([self.mean[row], self.mean[row] + z @ vectors.T])
+
+    def by_row(self, written: Any, what: str) -> list[Any]:
+        """What is written for every row, in their order: by label or name, or the same for the only one."""
+        if isinstance(written, xr.DataArray) and written.dims == (schema.ROW,):
+            written = dict(zip(map(str, written[schema.ROW].to_numpy()), written.to_numpy(), strict=True))
+        if not isinstance(written, Mapping):
+            if len(self.labels) > 1 and not is_number(written):
+                raise SpecError(f"{what} must be a mapping from the labels of the {len(self.labels)} rows")
+            return [written] * len(self.labels)
+        table = {str(key): value for key, value in written.items()}
+        names = self.rows[schema.NAME][1] if schema.NAME in self.rows else self.labels
+        chosen = []
+        for label, name in zip(self.labels, map(str, names), strict=True):
+            key = label if label in table else name
+            if key not in table:
+                raise DataError(f"{what} has nothing for row {label!r}" + (f" ({name!r})" if name != label else ""))
+            chosen.append(table[key])
+        return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """A basis of k columns; on_grid: (n, k) its columns at the values that are wanted."""
+
+    basis: Any
+    k: int
+    grid: FloatArray
+    on_grid: FloatArray
+
+    @classmethod
+    def of(cls, basis: Any, k: int, grid: FloatArray) -> "_Columns":
+        if callable(basis):
+            empty = cls(basis, k, grid, np.zeros((0, k)))
+            return cls(basis, k, grid, empty._evaluated(grid) if len(grid) else np.zeros((0, k)))
+        columns = as_numbers(basis, "basis", DataError)
+        if columns.shape != (len(grid), k):
+            raise DataError(
+                f"basis has shape {columns.shape}; it must be {(len(grid), k)}, a row for each value of at and a "
+                "column for each coefficient"
+            )
+        if not np.isfinite(columns).all():
+            raise DataError("basis has entries that are not finite")
+        return cls(None, k, grid, columns)
+
+    def at_each(self, x: FloatArray) -> FloatArray:
+        """(n, k) columns at values (n,); NaN where these are."""
+        if self.basis is None:
+            place = [np.flatnonzero(self.grid == value) for value in x]
+            if any(len(each) == 0 for each in place):
+                raise SpecError("reference must be one of the values of at where basis is an array; or pass a function")
+            return self.on_grid[[each[0] for each in place]]
+        columns = np.full((len(x), self.k), np.nan)
+        known = np.isfinite(x)
+        if known.any():
+            columns[known] = self._evaluated(x[known])
+        return columns
+
+    def _evaluated(self, x: FloatArray) -> FloatArray:
+        different, of = np.unique(x, return_inverse=True)
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            columns = as_numbers(self.basis(different), "basis", DataError)
+        if columns.shape != (len(different), self.k):
+            raise DataError(
+                f"basis gives an array of shape {columns.shape} for {len(different)} values; it must be "
+                f"{(len(different), self.k)}, a column for each coefficient and none for a constant"
+            )
+        if not np.isfinite(columns).all():
+            raise DataError(f"basis is not finite at {different[~np.isfinite(columns).all(1)][0]:g}")
+        return columns[of.reshape(-1)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Minimum:
+    """Where curves are least, (rows,), with an interval for each."""
+
+    value: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        of: _Coefficients,
+        columns: FloatArray,
+        grid: FloatArray,
+        inside: np.ndarray,
+        prob: float,
+        n: int,
+        rng: np.random.Generator,
+    ) -> "_Minimum":
+        ends = np.full((3, len(of.mean)), np.nan)
+        for r in np.flatnonzero(~np.isnan(of.mean).any(axis=1)):
+            lowest = grid[inside][np.argmin(of.drawn(int(r), n, rng) @ columns[inside].T, axis=1)]
+            ends[:, r] = lowest[0], *np.quantile(lowest[1:], [0.5 - prob / 2, 0.5 + prob / 2])
+        return cls(*ends)
+
+
+def _number_of_draws(draws: Any, coefficients: Any) -> int:
+    n = check_count(draws, "draws")
+    rows = coefficients.sizes.get(schema.ROW, 1) if isinstance(coefficients, xr.Dataset) else 1
+    check_size(16.0 * n * rows, f"{n:,} draws")
+    return n
+
+
+def _summed(b: FloatArray, theta: FloatArray, cases: FloatArray) -> FloatArray:
+    """(draws,) attributable cases of every draw; a step at a time, since draws by days may not fit in memory."""
+    step = max(1, 4_000_000 // max(len(cases), 1))
+    parts = [cases @ -np.expm1(-(b @ theta[at : at + step].T)) for at in range(0, len(theta), step)]
+    return np.concatenate(parts)
+
+
+def _series(x: Any, cases: Any, label: str) -> tuple[FloatArray, FloatArray]:
+    values, counts = (
+        np.atleast_1d(as_numbers(each, f"{what} of row {label!r}", DataError))
+        for each, what in ((x, "exposure"), (cases, "cases"))
+    )
+    if values.ndim != 1 or values.shape != counts.shape:
+        raise DataError(f"row {label!r} has {values.shape} exposures and {counts.shape} cases; they must be as many")
+    both = np.isfinite(values) & np.isfinite(counts)
+    if not both.any() or (counts[both] < 0).any() or not counts[both].sum() > 0:
+        raise DataError(f"the cases of row {label!r} must be numbers of 0 or more, and not all 0")
+    return values[both], counts[both]
+
+
+def _values(at: ArrayLike, what: str) -> FloatArray:
+    values = np.atleast_1d(as_numbers(at.to_numpy() if isinstance(at, pd.Series) else at, what, DataError))
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise SpecError(f"{what} is {shown(at)}; it must be a list of finite numbers")
+    return values
+
+
+def _number(value: Any, what: str) -> float:
+    if not is_number(value) or not np.isfinite(value):
+        raise SpecError(
+            f"{what} is {shown(value)}; it must be a finite number" + (", or 'min'" if what == "reference" else "")
+        )
+    return float(value)
+
+
+def _range(ends: Any, what: str) -> tuple[float, float]:
+    pair = as_numbers(list(ends) if isinstance(ends, tuple) else ends, what, SpecError)
+    if pair.shape != (2,) or np.isnan(pair).any() or pair[0] > pair[1]:
+        raise SpecError(f"{what} is {shown(ends)}; it must be (lowest, highest)")
+    return float(pair[0]), float(pair[1])
+
+
+def _inside(grid: FloatArray, within: Any) -> np.ndarray:
+    """Which values of the grid the minimum may be."""
+    if within is None:
+        return np.ones(len(grid), bool)
+    low, high = _range(within, "within")
+    inside = (grid >= low) & (grid <= high)
+    if not inside.any():
+        raise SpecError(f"within: no value of at lies between {low:g} and {high:g}")
+    return inside

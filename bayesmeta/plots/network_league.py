@@ -1,0 +1,135 @@
+"""The league table as a heat map."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from bayesmeta._validation import check_names, check_probability, listing
+from bayesmeta.errors import SpecError
+from bayesmeta.inference.reference import Vcov, asks_in_one_way
+from bayesmeta.network.comparisons import TREATMENT, VERSUS, Network, league
+from bayesmeta.plots import style, words
+from bayesmeta.plots.forest.numbers import Interval
+from bayesmeta.plots.forest.texts import interval_text
+from bayesmeta.plots.panels import only_axes, wrapped
+from bayesmeta.tree.response import Reading, Scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from bayesmeta.plots.style import DrawnAxes
+
+_CELL = 0.72, 0.36  # inches, width and height
+_BESIDE = 1.2  # inches, of the names on the left
+_POINTS, _LETTER = 72, 0.62  # to the inch; width of a bold letter, on average, to the size of letters
+_MOST_WITH_NUMBERS = 14  # treatments
+
+
+@asks_in_one_way
+def network_league(
+    tree: xr.DataTree,
+    ax: "Axes | None" = None,
+    *,
+    order: Sequence[str] | None = None,
+    prob: float = 0.95,
+    scale: Scale | None = None,
+    at: Mapping[str, float] | None = None,
+    vcov: Vcov | None = None,
+    df: str | None = None,
+) -> "DrawnAxes":
+    """Every treatment of a row against every treatment of a column, coloured by the estimate over its standard error.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Results of `bm.fit` or `bm.sample` for a network.
+    ax : matplotlib Axes, optional
+        Axes to draw into; by default new ones.
+    order : sequence of str, optional
+        All treatments in the order of rows and columns; by default by their effects.
+    prob : float, default 0.95
+        Probability of the intervals, between 0 and 1; cells whose interval has no effect in it are in bold.
+    scale, at, vcov, df : optional
+        As for `bm.network.league`; `scale` by default "response" where the measure has one.
+
+    Returns
+    -------
+    matplotlib Axes
+        Blue where the row's treatment has smaller effects than the column's, orange where larger.
+
+    Raises
+    ------
+    SpecError
+        When the tree is not of a network, or `order` does not hold each treatment.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> ax = bm.plots.network_league(bm.fit(spec))
+    >>> len(ax.get_xticklabels())
+    10
+    """
+    network, prob, reading = Network.of(tree, "network_league", at), check_probability(prob), style.reading(tree, scale)
+    table = league(tree, prob, at=at, vcov=vcov, df=df)
+    if order is None:
+        base = table["mean"].sel({VERSUS: network.spec.analysis["reference"]})
+        order = [str(name) for name in base.sortby(base)[TREATMENT].values]
+    names = check_names(order, "order")
+    if sorted(names) != sorted(network.treatments):
+        raise SpecError(
+            f"order is {listing(names)}; it must hold each treatment once: {listing(network.treatments, 30)}"
+        )
+    own = table.sel({TREATMENT: names, VERSUS: names})
+    T = len(names)
+    size = (T * _CELL[0] + _BESIDE, T * _CELL[1] + 0.8)
+    panel = only_axes(ax, width=min(size[0], style.PAGE), height=size[1])
+    _fill(panel, own)
+    if T <= _MOST_WITH_NUMBERS:
+        _write(panel, own, reading, _POINTS * (panel.figure.get_figwidth() - _BESIDE) / T)
+    texts = [wrapped(name, 13) for name in names]
+    longest = max(len(line) for text in texts for line in text.splitlines())
+    letters = min(style.SMALL - 1, _POINTS * (panel.figure.get_figwidth() - _BESIDE) / T / (_LETTER * longest))
+    for i, text in enumerate(texts):
+        panel.text(i, i, text, ha="center", va="center", fontsize=letters, weight="bold")
+    labels = [wrapped(name, 14) for name in names]
+    panel.set_xticks(range(T), labels, rotation=90 if T > 6 else 0, fontsize=style.SMALL)
+    panel.set_yticks(range(T), labels, fontsize=style.SMALL)
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    panel.set(xlim=(-0.5, T - 0.5), ylim=(T - 0.5, -0.5))
+    lines = words.label_below(panel, f"{reading.label}, row against column", ["colours: estimate / standard error"])
+    if ax is None:
+        words.make_room(panel, lines)
+    return panel
+
+
+def _fill(ax: "Axes", table: xr.Dataset) -> None:
+    """Cells from blue through paper to orange, at three standard errors at the latest."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = table["mean"].to_numpy() / table["se"].to_numpy()
+    z[np.diag_indices(len(z))] = 0
+    colours = LinearSegmentedColormap.from_list("league", [style.SKY, style.PAPER, style.ORANGE])
+    ax.imshow(np.clip(z, -3, 3), cmap=colours, vmin=-3, vmax=3, aspect="auto", zorder=0)
+    for edge in np.arange(len(z) + 1) - 0.5:
+        ax.axhline(edge, color=style.PAPER, linewidth=1)
+        ax.axvline(edge, color=style.PAPER, linewidth=1)
+
+
+def _write(ax: "Axes", table: xr.Dataset, reading: Reading, width: float) -> None:
+    """Estimates with intervals; width : of a cell, in points."""
+    mean, lower, upper = (table[name].to_numpy() for name in ("mean", "lower", "upper"))
+    texts = {
+        (i, j): interval_text(Interval(mean[i, j], lower[i, j], upper[i, j]), 2, reading).replace(" ", "\n", 1)
+        for i, j in np.argwhere(~np.eye(len(mean), dtype=bool)).tolist()
+    }
+    longest = max(len(line) for text in texts.values() for line in text.splitlines())
+    letters = min(style.SMALL - 1.5, width / (_LETTER * longest))
+    for (i, j), text in texts.items():
+        weight = "bold" if lower[i, j] > 0 or upper[i, j] < 0 else "normal"
+        ax.text(j, i, text, ha="center", va="center", fontsize=letters, weight=weight, linespacing=1.1)

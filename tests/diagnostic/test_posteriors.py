@@ -1,0 +1,105 @@
+"""Diagnostic accuracy of posteriors: the same questions, and answers that agree with what is known of them exactly."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.path import Path
+from scipy.special import expit
+
+import bayesmeta as bm
+from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
+
+D = bm.diagnostic
+pytestmark = pytest.mark.filterwarnings("ignore::bayesmeta.errors.AssumptionWarning")
+
+
+@pytest.fixture(scope="module")
+def posterior() -> xr.DataTree:
+    spec = D.specify(bm.datasets.load("auditc"), study="study", correction="all")
+    return bm.sample(spec, random_seed=1)
+
+
+@pytest.fixture(scope="module")
+def compared() -> xr.DataTree:
+    """Two tests, with levels: more parameters than a lattice has room for."""
+    data = bm.datasets.load("questionnaires").query("study < 16")
+    spec = D.specify(data, study="study", formula="questionnaire", correction="single", psi="diag")
+    return bm.sample(spec, random_seed=1, draws=500)
+
+
+def test_engines_without_chains(posterior: xr.DataTree, compared: xr.DataTree) -> None:
+    assert posterior.attrs["sampler"] == "quadrature"
+    assert compared.attrs["sampler"] == "importance"
+
+
+def test_summary_points_are_those_of_every_other_table(posterior: xr.DataTree) -> None:
+    point = D.summary_point(posterior)
+    table = bm.estimates(posterior, scale="response")[["estimate", "lower", "upper"]].iloc[:2]
+    np.testing.assert_allclose(point.iloc[:2], table, rtol=1e-9)
+    np.testing.assert_allclose(point.loc["fpr", "estimate"], 1 - point.loc["specificity", "estimate"], rtol=1e-9)
+    np.testing.assert_allclose(point.loc["fpr", "lower"], 1 - point.loc["specificity", "upper"], rtol=1e-9)
+
+
+def test_functions_of_draws(posterior: xr.DataTree) -> None:
+    (a, b), psi = beta_draws(posterior).T, psi_draws(posterior, "study")
+    positive = expit(a) / expit(-b)
+    row = D.likelihood_ratios(posterior).loc["positive"]
+    np.testing.assert_allclose(row, [positive.mean(), *np.quantile(positive, [0.025, 0.975])], rtol=1e-9)
+    beta = np.log(psi[:, 1, 1] / psi[:, 0, 0]) / 2
+    np.testing.assert_allclose(D.hsroc(posterior).loc["beta", "estimate"], beta.mean(), rtol=1e-9)
+    ppv = 1 / (1 + (1 - 0.2) / 0.2 / positive)
+    of_draws = D.predictive_values(posterior, 0.2).xs((0.2, "ppv"))
+    np.testing.assert_allclose(of_draws, [ppv.mean(), *np.quantile(ppv, [0.025, 0.975])], rtol=1e-9)
+    curve = expit(a + np.sqrt(psi[:, 0, 0] / psi[:, 1, 1]) * (np.log(0.25) + b))
+    np.testing.assert_allclose(D.sroc(posterior, fpr=[0.2])["estimate"].item(), curve.mean(), rtol=1e-9)
+
+
+def test_regions_hold_their_share_of_the_draws(posterior: xr.DataTree) -> None:
+    (a, b), psi = beta_draws(posterior).T, psi_draws(posterior, "study")
+    rng = np.random.default_rng(5)
+    new = beta_draws(posterior) + np.stack([rng.multivariate_normal([0, 0], each) for each in psi])
+    for shape in ("highest-density", "ellipse"):
+        for name, draws in (("confidence", np.stack([a, b], axis=1)), ("prediction", new)):
+            outline = D.regions(posterior, region=name, shape=shape, prob=0.9)  # type: ignore[arg-type]
+            inside = Path(outline.to_numpy()).contains_points(
+                np.stack([expit(-draws[:, 1]), expit(draws[:, 0])], axis=1)
+            )
+            close = 0.015 if shape == "highest-density" else 0.04
+            assert abs(inside.mean() - 0.9) < close, (shape, name)
+
+
+def test_uncertain_prevalence_beside_draws_of_it(posterior: xr.DataTree) -> None:
+    (a, b), rng = beta_draws(posterior).T, np.random.default_rng(2)
+    size = 0.2 * 0.8 / 0.05**2 - 1
+    p = rng.beta(0.2 * size, 0.8 * size, (200, len(a)))
+    ppv = expit(np.log(p / (1 - p)) + np.log(expit(a) / expit(-b)))
+    ours = D.predictive_values(posterior, 0.2, prevalence_sd=0.05).xs((0.2, "ppv"))
+    np.testing.assert_allclose(ours, [ppv.mean(), *np.quantile(ppv, [0.025, 0.975])], atol=2e-3)
+    certain = D.predictive_values(posterior, 0.2).xs((0.2, "ppv"))
+    assert ours["upper"] - ours["lower"] > certain["upper"] - certain["lower"]
+
+
+def test_several_tests_and_levels(compared: xr.DataTree) -> None:
+    point = D.summary_point(compared)
+    assert list(point.index.get_level_values("questionnaire").unique()) == ["interviewer", "self"]
+    own = D.summary_point(compared, {"questionnaire": "self"})
+    np.testing.assert_allclose(own, point.loc[["self"]], rtol=1e-12)
+    fit = bm.fit(bm.Spec.from_tree(compared))
+    np.testing.assert_allclose(point["estimate"], D.summary_point(fit)["estimate"], atol=0.05)  # with priors
+    assert np.isfinite(D.auc(compared)[["estimate", "lower", "upper"]]).all(axis=None)
+
+
+def test_results_read_from_a_file_answer_alike(posterior: xr.DataTree, tmp_path) -> None:
+    bm.save(posterior, tmp_path / "posterior.nc")
+    again = bm.load(tmp_path / "posterior.nc")
+    for question in (D.summary_point, D.auc, D.hsroc):
+        np.testing.assert_allclose(question(again), question(posterior), rtol=1e-10)
+
+
+def test_fits_answer_by_sandwiches_too() -> None:
+    data = bm.datasets.load("questionnaires")
+    tree = bm.fit(D.specify(data, study="study", formula="questionnaire"))
+    robust = D.summary_point(tree, vcov="CR2")
+    assert robust.attrs["vcov"] == "CR2"
+    np.testing.assert_allclose(robust["estimate"], D.summary_point(tree)["estimate"], rtol=1e-12)
+    assert not np.allclose(robust["upper"], D.summary_point(tree)["upper"])

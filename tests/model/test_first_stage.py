@@ -1,0 +1,178 @@
+"""Coefficients of a first stage, in every form in which people have them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import bayesmeta as bm
+
+B = np.array([[0.2, 0.5], [0.1, 0.3], [0.4, -0.2]])
+V = np.array([[[0.01, 0.002], [0.002, 0.02]], [[0.02, 0.001], [0.001, 0.03]], [[0.03, 0.0], [0.0, 0.01]]])
+PLACES = ["Athens", "Berlin", "Cairo"]
+NAMES = ["b1", "b2"]
+
+
+def pairs(make=lambda b, v: (b, v)):
+    return {place: make(b, v) for place, b, v in zip(PLACES, B, V, strict=True)}
+
+
+def named(b, v):
+    return pd.Series(b, index=NAMES), pd.DataFrame(v, NAMES, NAMES)
+
+
+def of_r(b, v):
+    """As rdata reads a named vector and a matrix with dimnames."""
+    rows = xr.DataArray(b, {"dim_0": NAMES}, ("dim_0",))
+    return {"coefficients": rows, "vcov": xr.DataArray(v, {"dim_0": NAMES, "dim_1": NAMES}, ("dim_0", "dim_1"))}
+
+
+def of_statsmodels(b, v):
+    return SimpleNamespace(params=pd.Series(b, index=NAMES), cov_params=lambda: pd.DataFrame(v, NAMES, NAMES))
+
+
+def of_statsmodels_arrays(b, v):
+    return SimpleNamespace(params=b, cov_params=lambda: v, model=SimpleNamespace(exog_names=NAMES))
+
+
+def of_linearmodels(b, v):
+    return SimpleNamespace(params=pd.Series(b, index=NAMES), cov=pd.DataFrame(v, NAMES, NAMES))
+
+
+def of_pyfixest(b, v):
+    return SimpleNamespace(coef=lambda: pd.Series(b, index=NAMES), _vcov=v)
+
+
+def of_glum(b, v):
+    return SimpleNamespace(coef_=b[1:], intercept_=b[0], covariance_matrix_=v, feature_names_=["b2"])
+
+
+FORMS = [named, of_r, of_statsmodels, of_statsmodels_arrays, of_linearmodels, of_pyfixest]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda f: f.__name__)
+def test_forms(form):
+    data, S = bm.from_first_stage(pairs(form))
+    assert list(data.columns) == ["place", *NAMES]
+    assert data["place"].tolist() == PLACES
+    np.testing.assert_array_equal(data[NAMES], B)
+    np.testing.assert_array_equal(S, V)
+
+
+def test_glum_keeps_its_intercept_apart():
+    data, S = bm.from_first_stage(pairs(of_glum))
+    assert list(data.columns) == ["place", "Intercept", "b2"]
+    np.testing.assert_array_equal(S, V)
+
+
+def test_all_places_in_one_matrix():
+    coef = pd.DataFrame(B, PLACES, NAMES)
+    data, S = bm.from_first_stage({"coef": coef, "vcov": dict(zip(PLACES, V, strict=True))})
+    assert data["place"].tolist() == PLACES
+    np.testing.assert_array_equal(data[NAMES], B)
+    np.testing.assert_array_equal(S, V)
+    plain, _ = bm.from_first_stage({"coef": B, "vcov": V})
+    assert plain["place"].tolist() == ["1", "2", "3"]
+    assert list(plain.columns[1:]) == ["coef1", "coef2"]
+
+
+def test_some_coefficients_of_larger_models():
+    def larger(b, v):
+        full = np.eye(4)
+        full[1:3, 1:3] = v
+        names = ["Intercept", "cb_1", "cb_2", "humidity"]
+        return pd.Series([3.0, *b, 9.0], index=names), pd.DataFrame(full, names, names)
+
+    data, S = bm.from_first_stage(pairs(larger), names="cb*")
+    np.testing.assert_array_equal(data[["cb_1", "cb_2"]], B)
+    np.testing.assert_array_equal(S, V)
+
+
+def test_coefficients_in_another_order_are_matched_by_name():
+    turned = pairs(named)
+    b, v = turned["Berlin"]
+    turned["Berlin"] = (b[::-1], v.iloc[::-1, ::-1])
+    data, S = bm.from_first_stage(turned)
+    np.testing.assert_array_equal(data[NAMES], B)
+    np.testing.assert_array_equal(S, V)
+
+
+def test_the_fit_is_that_of_the_same_numbers_by_hand():
+    data, S = bm.from_first_stage(pairs())
+    by_hand = pd.DataFrame(B, columns=["u", "w"])
+    fits = [bm.fit(bm.specify(f, d, S=S)) for f, d in (("coef1 + coef2 ~ 1", data), ("u + w ~ 1", by_hand))]
+    assert float(fits[0]["criteria"]["loglik"]) == float(fits[1]["criteria"]["loglik"])
+
+
+def test_predictors_are_joined_by_label():
+    for frame in (
+        pd.DataFrame({"mean": [3.0, 1.0, 2.0]}, index=["Cairo", "Athens", "Berlin"]),
+        pd.DataFrame({"mean": [3.0, 1.0, 2.0], "city": ["Cairo", "Athens", "Berlin"]}),
+    ):
+        data, _ = bm.from_first_stage(pairs(), data=frame)
+        assert data["mean"].tolist() == [1.0, 2.0, 3.0]
+    in_order, _ = bm.from_first_stage([*pairs().values()], data=pd.DataFrame({"mean": [1.0, 2.0, 3.0]}))
+    assert in_order["mean"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_rows_without_a_place_are_told():
+    frame = pd.DataFrame({"mean": range(4)}, index=[*PLACES, "Dakar"])
+    with pytest.warns(bm.AssumptionWarning, match="1 rows of data belong to no place: Dakar"):
+        bm.from_first_stage(pairs(), data=frame)
+
+
+def test_a_coefficient_that_was_not_estimated():
+    some = pairs()
+    some["Berlin"] = ([0.1, np.nan], [[0.02, np.nan], [np.nan, np.nan]])
+    data, S = bm.from_first_stage(some)
+    spec = bm.specify("coef1 + coef2 ~ 1", data, S=S)
+    assert len(spec.y) == 5
+    assert bool(bm.fit(spec)["optimizer"]["converged"])
+
+
+def one(coef=B[0], cov=V[0]):
+    return pairs() | {"Berlin": (coef, cov)}
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        (one(cov=V[0][:1]), "place 'Berlin' has 2 coefficients, and a covariance of shape"),
+        (one(cov=[[1.0, 0.5], [0.4, 1.0]]), "covariance of place 'Berlin' is not symmetric"),
+        (one(cov=[[1.0, 1.2], [1.2, 1.0]]), "covariance of place 'Berlin' is not positive semi-definite"),
+        (one(cov=[[0.0, 0.0], [0.0, 1.0]]), "sampling variance of place 'Berlin' is 0"),
+        (one(cov=[[np.nan, 0.0], [0.0, 1.0]]), "covariance of place 'Berlin' has missing entries"),
+        (one(coef=[np.inf, 1.0]), "coefficient of place 'Berlin' is infinite"),
+        (one(coef=[0.1], cov=[[1.0]]), "place 'Berlin' has the coefficients coef1; place 'Athens' has coef1, coef2"),
+        (one(coef=["a", "b"]), "Berlin"),
+        (pairs() | {"Berlin": 3}, "place 'Berlin' is 3"),
+        ([], "results is empty"),
+        ("first.rds", "results is 'first.rds'"),
+        ({"coef": B, "vcov": V[:2]}, "'coef' has 3 places, 'vcov' 2 matrices"),
+    ],
+)
+def test_what_does_not_fit_names_the_place(results, message):
+    with pytest.raises(bm.BayesmetaError, match=message):
+        bm.from_first_stage(results)
+
+
+def test_names_that_contradict_each_other():
+    b, v = named(B[1], V[1])
+    with pytest.raises(bm.DataError, match="the coefficients of place 'Berlin' are b1, b2"):
+        bm.from_first_stage(pairs(named) | {"Berlin": (b, v.iloc[::-1, ::-1])})
+    with pytest.raises(bm.SpecError, match="names: no coefficient 'b3'"):
+        bm.from_first_stage(pairs(named), names=["b1", "b3"])
+    with pytest.raises(bm.DataError, match="two places are called 'x'"):
+        bm.from_first_stage([*pairs().values()], labels=["x", "x", "y"])
+    with pytest.raises(bm.SpecError, match="labels has 2 entries"):
+        bm.from_first_stage([*pairs().values()], labels=["x", "y"])
+    with pytest.raises(bm.DataError, match="data has no row for place 'Cairo'"):
+        bm.from_first_stage(pairs(), data=pd.DataFrame({"mean": [1, 2]}, index=PLACES[:2]))
+    with pytest.raises(bm.DataError, match="neither the index nor a column"):
+        bm.from_first_stage(pairs(), data=pd.DataFrame({"mean": [1, 2, 3]}))
+    with pytest.raises(bm.DataError, match="data has two rows for place 'Athens'"):
+        bm.from_first_stage(pairs(), data=pd.DataFrame({"mean": range(4)}, index=[*PLACES, "Athens"]))
+    with pytest.raises(bm.SpecError, match="column 'coef1', which is also a coefficient"):
+        bm.from_first_stage(pairs(), data=pd.DataFrame({"coef1": range(3)}, index=PLACES))
