@@ -61,7 +61,8 @@ class ZeroCells:
         none_added = np.zeros_like(empty)
         rows = {"none": none_added, "if0all": empty | empty.any(), "all": ~none_added}.get(self.zero or "", empty)
         self._warn(index, rows, none & ~np.isnan(cells).any(axis=0), what)
-        return np.where(rows, cells + (opposite if self.add == OPPOSITE else self.add), cells)
+        added = opposite if isinstance(self.add, str) else self.add
+        return np.where(rows, cells + np.asarray(added), cells)
 
     @property
     def _words(self) -> str:

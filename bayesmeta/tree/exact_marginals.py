@@ -5,6 +5,7 @@ distribution, give those between to a few hundred-thousandths of an SD.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -43,10 +44,10 @@ def quantiles(table: xr.Dataset, name: str, prob: FloatArray) -> FloatArray:
     return np.asarray(_spline(ndtri(at), known)(ndtri(prob)))
 
 
-def _spline(at: FloatArray, known: FloatArray) -> Callable[[FloatArray], FloatArray]:
+def _spline(at: FloatArray, known: FloatArray) -> Callable[..., Any]:
     from scipy.interpolate import make_interp_spline  # heavy, and fits have no use of it
 
-    return make_interp_spline(at, known, k=3)  # type: ignore[no-any-return]
+    return make_interp_spline(at, known, k=3)
 
 
 def mean_of(table: xr.Dataset, name: str, j: int, function: Callable[[FloatArray], FloatArray]) -> float:

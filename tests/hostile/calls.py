@@ -155,7 +155,7 @@ def are_three_numbers(value: object) -> bool:
     return getattr(value, "ndim", 1) == 1 and not isinstance(value, str) and are_finite(value)
 
 
-def is_range(value: object) -> bool:
+def is_interval(value: object) -> bool:
     listed = list(value) if isinstance(value, list | tuple | np.ndarray) and getattr(value, "ndim", 1) == 1 else []
     return len(listed) == 2 and all(map(is_number, listed)) and listed[0] <= listed[1]
 
@@ -771,7 +771,7 @@ CALLS: dict[str, Call] = {
                 lambda value: is_number(value) or (isinstance(value, str) and value == "min"), ("'max'", "[1.0]")
             ),
             "prob": PROBABILITY,
-            "within": optional(Kind(is_range, ("(1, 0)", "(0,)", "(5, 6)", "'01'", "(0, 'a')"))),
+            "within": optional(Kind(is_interval, ("(1, 0)", "(0,)", "(5, 6)", "'01'", "(0, 'a')"))),
             "scale": words("model", "ratio"),
             "draws": whole(1),
             "random_seed": SEED,
@@ -795,7 +795,7 @@ CALLS: dict[str, Call] = {
                 lambda value: False, ("{'0': [-1, 2], '1': [3, 4]}", "{'0': [0, 0], '1': [3, 4]}", "{'0': 'a', '1': 1}")
             ),
             "reference": Kind(is_number, ("{'0': 1.0}", "{'0': None, '1': 1.0}", "'min'")),
-            "between": optional(Kind(is_range, ("(1, 0)", "(0,)", "'01'"))),
+            "between": optional(Kind(is_interval, ("(1, 0)", "(0,)", "'01'"))),
             "prob": PROBABILITY,
             "draws": whole(1),
             "random_seed": SEED,
