@@ -54,6 +54,44 @@ def of_rows(
     return _in_pieces(points, X.shape[:2], made, prob, read)
 
 
+def covariance_of_rows(points: WeightedPoints, X: FloatArray, Z: Sequence[FloatArray]) -> FloatArray:
+    """(n, k, k) covariances of the outcomes of each row, of what `of_rows` describes."""
+
+    def made(sums: FloatArray) -> Normals:
+        flat = [(sums @ A).reshape(-1, A.shape[2]) for A in (X, *Z)]
+        return points.combination(flat[0], flat[1:])
+
+    return _covariances(X.shape[0], X.shape[1], made)
+
+
+def covariance_of_groups(points: WeightedPoints, rows: Rows, depth: int, with_fixed: bool) -> FloatArray:
+    """(n, k, k) covariances of the outcomes of each row, of what `of_groups` describes."""
+    spec = points.evaluator.spec
+    X, levels = spec.design.fixed(rows.frame) * with_fixed, spec.levels[:depth]
+    Z = [spec.design.random(level.name, rows.frame) for level in levels]
+    of_row = [group_of_kept(spec, level) for level in levels]
+
+    def made(sums: FloatArray) -> Normals:
+        flat = [(sums @ A).reshape(-1, A.shape[2]) for A in (X, *Z)]
+        return points.predicted(flat[0], flat[1:], [np.repeat(codes, len(sums)) for codes in of_row])
+
+    return _covariances(*X.shape[:2], made)
+
+
+def _covariances(n: int, k: int, made: Callable[[FloatArray], Normals]) -> FloatArray:
+    """From the variances of sums of two outcomes; made: mixtures of sums (m, k) of the outcomes of every row."""
+    first, second = np.triu_indices(k)
+    one = np.eye(k)
+    sums = np.where((first == second)[:, None], one[first], one[first] + one[second])
+    variance = made(sums).sd.reshape(n, len(sums)) ** 2
+    own = variance[:, first == second]
+    covariance = np.empty((n, k, k))
+    covariance[:, first, second] = (variance - own[:, first] - own[:, second]) / 2
+    covariance[:, second, first] = covariance[:, first, second]
+    covariance[:, range(k), range(k)] = own
+    return covariance
+
+
 def of_groups(
     points: WeightedPoints, rows: Rows, depth: int, with_fixed: bool, prob: float, read: Reading
 ) -> dict[str, FloatArray]:

@@ -34,6 +34,7 @@ def predict(
     prob: float,
     read: Reading,
     levels: Sequence[Level],
+    covariance: bool,
 ) -> xr.Dataset:
     """`bm.predict` for a posterior; levels: those of which a prediction interval has a new group."""
     spec, points = spec_from_tree(tree), exact_posterior(tree)
@@ -48,6 +49,12 @@ def predict(
         statistics = _of_draws(tree, X, offset, Z, levels, prob, read, interval is not None)
     predicted = rows.table(spec.outcomes, statistics)
     predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} if interval else {}))
+    if covariance and points is not None:
+        rows.with_covariance(predicted, exact_predict.covariance_of_rows(points, X, Z))
+    elif covariance:
+        designs = [(X, _covariance(beta_draws(tree)))]
+        designs += [(z, psi_draws(tree, level.name).mean(0)) for z, level in zip(Z, levels, strict=True)]
+        rows.with_covariance(predicted, sum(z @ V @ z.mT for z, V in designs))
     return predicted if interval else predicted.drop_vars(["lower", "upper"], errors="ignore")
 
 
@@ -92,7 +99,9 @@ def below_value(tree: xr.DataTree, x: FloatArray, value: float) -> float:
     return float(points.combination(x[None]).below(np.array([[value]]))[0, 0])
 
 
-def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, read: Reading) -> xr.Dataset:
+def blup(
+    tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, read: Reading, covariance: bool
+) -> xr.Dataset:
     """`bm.blup` for a posterior."""
     if se != "exact":
         raise SpecError(
@@ -103,16 +112,22 @@ def blup(tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, 
     if points is not None:
         statistics = exact_predict.of_groups(points, rows, used, kind == "outcome", prob, read)
     else:
-        statistics = _of_drawn_groups(tree, spec, rows, used, kind, prob, read)
+        shape, n_draws = (len(rows.frame), len(spec.outcomes)), len(beta_draws(tree))
+        effects = _drawn_groups(tree, spec, rows, used, kind)
+        statistics = read.of_draws(_over_rows(effects, shape, n_draws, prob, read))
     predicted = rows.table(spec.outcomes, statistics)
     predicted.attrs = read.attrs({"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob})
+    if covariance and points is not None:
+        rows.with_covariance(predicted, exact_predict.covariance_of_groups(points, rows, used, kind == "outcome"))
+    elif covariance:
+        effects = _drawn_groups(tree, spec, rows, used, kind)(slice(None))
+        centred = effects - effects.mean(-1, keepdims=True)
+        rows.with_covariance(predicted, centred @ centred.mT / (effects.shape[-1] - 1))
     return predicted
 
 
-def _of_drawn_groups(
-    tree: xr.DataTree, spec: Spec, rows: Rows, used: int, kind: str, prob: float, read: Reading
-) -> dict[str, FloatArray]:
-    """Statistics (n, k) of the effects of the rows of the data, over draws of Markov chains."""
+def _drawn_groups(tree: xr.DataTree, spec: Spec, rows: Rows, used: int, kind: str) -> Callable[[slice], FloatArray]:
+    """Effects (some rows, k, draws) of the rows of the data by Markov chains."""
     beta = beta_draws(tree)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
     b = [each.present(draws, 0.0) for each, draws in zip(spec.levels, b_draws(tree, spec)[:used], strict=False)]
@@ -123,7 +138,7 @@ def _of_drawn_groups(
         random = [_product(z[some], draws[:, at[some]]) for z, draws, at in zip(Z, b, of_row, strict=True)]
         return sum(random, _fixed(X[some], offset[some], beta) if kind == "outcome" else np.zeros(1))
 
-    return read.of_draws(_over_rows(effects, X.shape[:2], len(beta), prob, read))
+    return effects
 
 
 def ranef(tree: xr.DataTree, prob: float) -> xr.DataTree:

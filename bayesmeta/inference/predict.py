@@ -150,7 +150,7 @@ def predict(
     used, spec = reference(tree, vcov, OF_THE_MEAN[own] if own else df), spec_from_tree(tree)
     levels = new_levels(spec, level, interval)
     if used is None:
-        return posterior_predict.predict(tree, newdata, interval, prob, read, levels)
+        return posterior_predict.predict(tree, newdata, interval, prob, read, levels, covariance)
     estimate = group(tree, schema.ESTIMATE)
     rows = Rows.of(spec, newdata)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)[:, None]
@@ -247,7 +247,7 @@ def blup(
     )
     check_covariance(covariance, read)
     if is_posterior(tree):
-        return posterior_predict.blup(tree, level, kind, se, prob, read)
+        return posterior_predict.blup(tree, level, kind, se, prob, read, covariance)
     spec, effects = _random_effects(tree)
     rows = Rows.kept(spec)
     mean, with_beta, conditional = _random_part(spec, rows, effects, depth(spec, level))

@@ -14,6 +14,7 @@ import bayesmeta as bm
 
 RNG = np.random.default_rng(20)
 N, K = 14, 3
+POINTS = (-0.3, -0.1, -0.2, -0.5, 0.1, 0.2)
 TEMPERATURES = np.linspace(-5.0, 30.0, 71)
 BASIS = bm.basis("ns(x, knots=[5, 18], boundary_knots=[-5, 30])", {"x": TEMPERATURES})
 
@@ -223,3 +224,40 @@ def test_curves_are_drawn_in_panels(fit):
     many = table.isel(row=np.arange(70) % N)
     with pytest.raises(bm.SpecError, match="70 curves; at most 60"):
         bm.plots.curves(many)
+
+
+@pytest.fixture(scope="module")
+def posteriors():
+    data, S = bm.from_first_stage(
+        {p: ([b, 0.4 - b], [[0.02, 0.01], [0.01, 0.03]]) for p, b in zip("abcdef", POINTS, strict=True)}
+    )
+    spec = bm.specify("coef1 + coef2 ~ 1", data, S=S)
+    priors = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1), tau=bm.priors.half_normal(0.5))
+    exact = bm.sample(spec, priors, random_seed=1, draws=4000)
+    drawn = exact.copy()
+    for name in ("integration", "marginals"):
+        del drawn[name]
+    del drawn.attrs["group_hashes"]  # as trees that hold draws alone
+    return exact, drawn
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["exact", "draws"])
+def test_covariances_of_posteriors(posteriors, which):
+    exact = posteriors[0]
+    for ask in (
+        lambda tree: bm.predict(tree, {}, covariance=True),
+        lambda tree: bm.predict(tree, {}, interval="prediction", covariance=True),
+        lambda tree: bm.blup(tree, covariance=True),
+    ):
+        made = ask(posteriors[which])
+        own = np.diagonal(made["covariance"], axis1=1, axis2=2)
+        np.testing.assert_allclose(np.sqrt(own), made["se"], rtol=1e-6)
+        np.testing.assert_allclose(made["covariance"], ask(exact)["covariance"], atol=0.15 * float(own.max()))
+        np.testing.assert_allclose(made["covariance"], made["covariance"].to_numpy().transpose(0, 2, 1))
+
+
+def test_curves_of_posteriors(posteriors):
+    pooled = bm.predict(posteriors[0], {}, covariance=True)
+    curves = bm.curve(pooled, lambda x: np.stack([x, x**2], 1), [0.0, 1.0, 2.0], reference=0.0, random_seed=1)
+    one = pooled["covariance"].to_numpy()[0]
+    assert float(curves["se"].sel(at=1.0)[0]) == pytest.approx(np.sqrt(one.sum()))
