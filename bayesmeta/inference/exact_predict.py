@@ -75,7 +75,7 @@ def covariance_of_groups(points: WeightedPoints, rows: Rows, depth: int, with_fi
         flat = [(sums @ A).reshape(-1, A.shape[2]) for A in (X, *Z)]
         return points.predicted(flat[0], flat[1:], [np.repeat(codes, len(sums)) for codes in of_row])
 
-    return _covariances(*X.shape[:2], made)
+    return _covariances(X.shape[0], X.shape[1], made)
 
 
 def _covariances(n: int, k: int, made: Callable[[FloatArray], Normals]) -> FloatArray:

@@ -54,7 +54,7 @@ def predict(
     elif covariance:
         designs = [(X, _covariance(beta_draws(tree)))]
         designs += [(z, psi_draws(tree, level.name).mean(0)) for z, level in zip(Z, levels, strict=True)]
-        rows.with_covariance(predicted, sum(z @ V @ z.mT for z, V in designs))
+        rows.with_covariance(predicted, np.sum([z @ V @ z.mT for z, V in designs], axis=0))
     return predicted if interval else predicted.drop_vars(["lower", "upper"], errors="ignore")
 
 
@@ -120,9 +120,9 @@ def blup(
     if covariance and points is not None:
         rows.with_covariance(predicted, exact_predict.covariance_of_groups(points, rows, used, kind == "outcome"))
     elif covariance:
-        effects = _drawn_groups(tree, spec, rows, used, kind)(slice(None))
-        centred = effects - effects.mean(-1, keepdims=True)
-        rows.with_covariance(predicted, centred @ centred.mT / (effects.shape[-1] - 1))
+        drawn = _drawn_groups(tree, spec, rows, used, kind)(slice(None))
+        centred = drawn - drawn.mean(-1, keepdims=True)
+        rows.with_covariance(predicted, centred @ centred.mT / (drawn.shape[-1] - 1))
     return predicted
 
 
