@@ -128,7 +128,7 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()[:4]
-    ['alcohol', 'bangertdrowns2004', 'bcg', 'berkey98']
+    ['alcohol', 'auditc', 'bangertdrowns2004', 'bcg']
     """
     return sorted(path.stem for path in _HERE.glob("*.csv"))
 

@@ -16,12 +16,12 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
+from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.diagnostic.bivariate import Accuracy
 from bayesmeta.diagnostic.links import Link
 from bayesmeta.errors import BoundaryWarning, SpecError, warn
 from bayesmeta.inference.prediction_rows import Rows, new_design
 from bayesmeta.inference.reference import Reference, Vcov, quantile, reference
-from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import free_of_levels
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws, summarised
 from bayesmeta.tree.specification import group
@@ -182,21 +182,13 @@ def _of_posterior(points: Points, draws: Truth, quantity: Quantity, prob: float)
     """Statistics (n, m) of draws (n, B)."""
     over = summarised(quantity.read(quantity.value(draws)), prob, axis=1)
     result = dict(zip(STATISTICS, (over["mean"], over["lower"], over["upper"]), strict=True))
-    exact = None if quantity.outcome is None else exact_marginals.statistics(points.tree, "beta", prob)
+    exact = None if quantity.outcome is None else exact_posterior(points.tree)
     if exact is None:
         return result
-    table = group(points.tree, schema.MARGINALS)
-    for i, (x, offset) in enumerate(zip(points.X[:, quantity.outcome], points.offset, strict=True)):
-        if (x != 0).sum() == 1:
-            j = int(np.flatnonzero(x)[0])
-
-            def read(beta: FloatArray, by: float = x[j], start: float = offset) -> FloatArray:
-                return quantity.read(by * beta + start)
-
-            ends = np.sort(read(np.array([exact["lower"][j], exact["upper"][j]])))
-            result["estimate"][i] = exact_marginals.mean_of(table, "beta", j, read)
-            result["lower"][i], result["upper"][i] = ends
-    return result
+    made = exact.combination(points.X[:, quantity.outcome]).shifted(points.offset)
+    ends = np.sort(quantity.read(made.quantile(np.array([(1 - prob) / 2, (1 + prob) / 2]))), axis=0)
+    exactly = (made.mean_of(quantity.read), *ends)
+    return {name: np.reshape(values, (-1, 1)) for name, values in zip(STATISTICS, exactly, strict=True)}
 
 
 class Linear(NamedTuple):

@@ -47,10 +47,12 @@ class MapPrior:
 
     @property
     def mean(self) -> float:
+        """Mean of the effect in a new study."""
         return float(self._mixture.mean[0])
 
     @property
     def sd(self) -> float:
+        """Standard deviation of the effect in a new study."""
         return float(self._mixture.sd[0])
 
     def quantile(self, prob: float) -> float:

@@ -26,7 +26,7 @@ def bundled() -> dict[str, Path]:
     """The bundled files by name, in alphabetical order.
 
     >>> list(bundled())[:2]
-    ['alcohol', 'bcg']
+    ['alcohol', 'auditc']
     """
     within = _PACKAGE / "models"
     directory = within if within.is_dir() else _PACKAGE.parent / "models"

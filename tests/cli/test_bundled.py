@@ -14,7 +14,7 @@ from bayesmeta.cli.app import PACKAGES, app
 from bayesmeta.io.toml_files import bundled
 
 RUN = CliRunner()
-NAMES = ["alcohol", "bcg", "diabetes", "gliomas", "school", "smoking", "table6", "thrombolytic"]
+NAMES = ["alcohol", "auditc", "bcg", "diabetes", "gliomas", "school", "smoking", "table6", "thrombolytic"]
 
 
 @pytest.fixture

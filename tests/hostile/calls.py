@@ -332,13 +332,13 @@ def is_accuracy(value: object) -> bool:
 
 def is_range(value: object) -> bool:
     """Two proportions, the smaller one first."""
-    listed = list(value) if isinstance(value, list | tuple | np.ndarray) else []
+    listed = list(value) if isinstance(value, list | tuple | np.ndarray) and getattr(value, "ndim", 1) == 1 else []
     return len(listed) == 2 and all(map(is_number, listed)) and 0 < listed[0] < listed[1] < 1
 
 
 def is_alpha(value: object) -> bool:
     """Two numbers from 0 to 2."""
-    listed = list(value) if isinstance(value, list | tuple | np.ndarray | pd.Series) else []
+    listed = list(value) if isinstance(value, list | tuple | np.ndarray | pd.Series) and np.size(value) == 2 else []
     return len(listed) == 2 and all(is_number(each) and 0 <= each <= 2 for each in listed)
 
 

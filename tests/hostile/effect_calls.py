@@ -204,7 +204,13 @@ OTHER_CALLS: dict[str, tuple[dict[str, str], dict[str, Kind]]] = {
         },
     ),
     "effects.cells_from_accuracy": (
-        {"data": "E", "total": "200", "cases": "50", "sensitivity": "0.8", "specificity": "0.9"},
+        {
+            "data": "E.assign(k=5, se=0.8, sp=0.9)",
+            "total": "'m'",
+            "cases": "'k'",
+            "sensitivity": "'se'",
+            "specificity": "'sp'",
+        },
         {
             "data": TABLE,
             "total": VALUES,

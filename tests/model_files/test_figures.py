@@ -34,7 +34,14 @@ def read(written: dict) -> Figure:
 
 
 def test_every_kind_is_a_plot_and_every_plot_of_trees_a_kind():
-    other = {"loo_pit_values", "rho_sensitivity", "sensitivity", "simulation"}  # of what is no tree
+    other = {
+        "curves",
+        "loo_pit_values",
+        "rho_sensitivity",
+        "robustness",
+        "sensitivity",
+        "simulation",
+    }  # of what is no tree
     assert set(KINDS) == set(bm.plots.__all__) - other
 
 

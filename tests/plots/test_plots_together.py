@@ -63,7 +63,9 @@ PLOTS: dict[str, Callable[[int, str], Any]] = {
 
 def test_every_plot_is_here() -> None:
     elsewhere = {"labbe"}  # takes counts
-    elsewhere |= {"rho_sensitivity"}  # takes refits
+    elsewhere |= {"curves", "rho_sensitivity", "robustness"}  # take tables of their own
+    elsewhere |= {name for name in bm.plots.__all__ if name.startswith("network_")}  # in tests/network
+    elsewhere |= {"sroc", "accuracy_forest", "likelihood_ratios", "predictive_values", "fagan"}  # in tests/diagnostic
     elsewhere |= {"loo_pit", "loo_pit_values", "sensitivity", "simulation"}  # take no tree that a fake can stand for
     assert set(PLOTS) == set(bm.plots.__all__) - elsewhere
 

@@ -9,7 +9,6 @@ import pytest
 
 import bayesmeta as bm
 from tests.support.pictures import crowded
-from tests.support.posteriors import make_posterior
 
 DRAWERS = [bm.plots.leave_one_out, bm.plots.cumulative]
 
@@ -103,5 +102,5 @@ def test_axes_of_the_user_and_refusals(draw: Any, fit: Any, bcg: pd.DataFrame) -
     ]:
         with pytest.raises(bm.SpecError, match=message):
             draw(fit, **arguments)
-    with pytest.raises(bm.SpecError, match="posterior"):
-        draw(make_posterior(bm.specify("logor ~ 1", bcg, S="logorvar")))
+    with pytest.raises(bm.SpecError, match=r"bm\.fit"):
+        draw(bm.predict(fit))

@@ -35,6 +35,8 @@ def trees() -> dict[str, Any]:
         "latitude": bm.fit(latitude),
         "nested": bm.fit(nested),
         "post": make_posterior(spec, draws=200),
+        "network": bm.load_analysis("diabetes").models["random"].spec,
+        "accuracy": bm.fit(bm.load_analysis("auditc").models["reml"].spec),
     }
 
 
@@ -42,6 +44,14 @@ def assumed() -> Any:
     school = bm.datasets.load("school")
     S = bm.within.correlated(school, variance="var", rho=0.5, group="district")
     return bm.rho_sensitivity(bm.specify("effect ~ 1", school, S=S, random="1 | district/study"), [0, 0.5])
+
+
+def priors(tree: Any) -> Any:
+    return bm.robustness(bm.Spec.from_tree(tree), {"scale": [0.1, 0.5]})
+
+
+def line(tree: Any) -> Any:
+    return bm.curve(bm.predict(tree, {}, covariance=True), lambda x: x[:, None], [0.0, 1.0, 2.0], 1.0, random_seed=1)
 
 
 PLOTS: dict[str, Callable[[Any], Any]] = {
@@ -70,6 +80,18 @@ PLOTS: dict[str, Callable[[Any], Any]] = {
     "dose_response": lambda t: bm.plots.dose_response(t["latitude"], "ablat", reference=20, upto=50),
     "dose_response of cohorts": lambda t: bm.plots.dose_response(t["cohorts"]),
     "dose_residuals": lambda t: bm.plots.dose_residuals(t["cohorts"]),
+    "network_graph": lambda t: bm.plots.network_graph(t["network"]),
+    "network_forest": lambda t: bm.plots.network_forest(bm.fit(t["network"])),
+    "network_ranking": lambda t: bm.plots.network_ranking(bm.fit(t["network"]), "smaller"),
+    "network_league": lambda t: bm.plots.network_league(bm.fit(t["network"])),
+    "network_funnel": lambda t: bm.plots.network_funnel(bm.fit(t["network"])),
+    "sroc": lambda t: bm.plots.sroc(t["accuracy"], label="all"),
+    "accuracy_forest": lambda t: bm.plots.accuracy_forest(t["accuracy"]),
+    "likelihood_ratios": lambda t: bm.plots.likelihood_ratios(t["accuracy"]),
+    "predictive_values": lambda t: bm.plots.predictive_values(t["accuracy"]),
+    "fagan": lambda t: bm.plots.fagan(t["accuracy"], 0.2),
+    "robustness": lambda t: bm.plots.robustness(priors(t["nested"])),
+    "curves": lambda t: bm.plots.curves(line(t["fit"])),
 }
 NOT_HERE = {"loo_pit", "loo_pit_values", "sensitivity", "simulation"}  # numbers, and plots of what takes long to make
 
