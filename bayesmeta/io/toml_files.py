@@ -47,7 +47,7 @@ def locate(name: str | Path) -> Path:
     Traceback (most recent call last):
         ...
     bayesmeta.errors.DataError: no model file shcool, and no bundled one of that name; did you mean 'school'?
-      bundled: alcohol, bcg, gliomas, school, smoking, table6, thrombolytic
+      bundled: alcohol, auditc, bcg, diabetes, gliomas, school, smoking, table6, thrombolytic
     """
     path, known = check_path(name, "the model file"), bundled()
     try:

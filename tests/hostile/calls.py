@@ -248,7 +248,7 @@ def positive(value: object) -> bool:
 
 
 def is_list(value: object) -> bool:
-    return isinstance(value, list | tuple | range | np.ndarray | pd.Series) and np.ndim(value) == 1
+    return isinstance(value, list | tuple | range | np.ndarray | pd.Series) and getattr(value, "ndim", 1) == 1
 
 
 _FIT = {"tree": FIT, "prob": PROBABILITY}
@@ -338,7 +338,11 @@ def is_range(value: object) -> bool:
 
 def is_alpha(value: object) -> bool:
     """Two numbers from 0 to 2."""
-    listed = list(value) if isinstance(value, list | tuple | np.ndarray | pd.Series) and np.size(value) == 2 else []
+    listed = (
+        list(value)
+        if isinstance(value, list | tuple | np.ndarray | pd.Series) and getattr(value, "ndim", 1) == 1
+        else []
+    )
     return len(listed) == 2 and all(is_number(each) and 0 <= each <= 2 for each in listed)
 
 

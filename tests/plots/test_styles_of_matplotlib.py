@@ -54,6 +54,10 @@ def line(tree: Any) -> Any:
     return bm.curve(bm.predict(tree, {}, covariance=True), lambda x: x[:, None], [0.0, 1.0, 2.0], 1.0, random_seed=1)
 
 
+def funnel_of(tree: Any) -> Any:
+    return bm.plots.network_funnel(tree, order=list(bm.network.league(tree)["treatment"].values))
+
+
 PLOTS: dict[str, Callable[[Any], Any]] = {
     "forest": lambda t: bm.plots.forest(t["fit"], blup=True, common=True),
     "forest of levels": lambda t: bm.plots.forest(t["nested"], blup=True),
@@ -84,7 +88,7 @@ PLOTS: dict[str, Callable[[Any], Any]] = {
     "network_forest": lambda t: bm.plots.network_forest(bm.fit(t["network"])),
     "network_ranking": lambda t: bm.plots.network_ranking(bm.fit(t["network"]), "smaller"),
     "network_league": lambda t: bm.plots.network_league(bm.fit(t["network"])),
-    "network_funnel": lambda t: bm.plots.network_funnel(bm.fit(t["network"])),
+    "network_funnel": lambda t: funnel_of(bm.fit(t["network"])),
     "sroc": lambda t: bm.plots.sroc(t["accuracy"], label="all"),
     "accuracy_forest": lambda t: bm.plots.accuracy_forest(t["accuracy"]),
     "likelihood_ratios": lambda t: bm.plots.likelihood_ratios(t["accuracy"]),
