@@ -1,6 +1,7 @@
 """What posteriors are asked beyond estimates: what `bayes-factor`, `robustness` and `average` do."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.averaging import KINDS, average
 from bayesmeta.inference.bayes_factors import bayes_factor
 from bayesmeta.inference.robustness import robustness
+from bayesmeta.io.atomic import write_file
 from bayesmeta.io.toml_files import is_declared
 from bayesmeta.model.respecify import homogeneous
 from bayesmeta.model.spec import Spec
@@ -226,7 +228,8 @@ def _save(made: Mapping[str, xr.Dataset], out: Path) -> None:
     if out.suffix.lower() == ".csv":
         frames = {name: each.to_dataframe().reset_index() for name, each in made.items()}
         write = pd.concat(frames, names=["model"]).reset_index(level=0).to_csv(index=False)
-        _written(out, lambda path: path.write_text(write, encoding="utf-8"))
+        write_file(out, write)
+        echo(f"Saved {out}")
         return
     # plots load with the commands that draw
     from bayesmeta import plots
@@ -234,16 +237,14 @@ def _save(made: Mapping[str, xr.Dataset], out: Path) -> None:
     for name, each in made.items():
         path = out if len(made) == 1 else out.with_stem(f"{out.stem}_{name}")
         drawn = plots.sensitivity(_as_sensitivity(each)) if "prior" in each.dims else plots.robustness(each)
-        _written(path, drawn.figure.savefig)
+        content = BytesIO()
+        drawn.figure.savefig(content, format=path.suffix[1:].lower())
+        write_file(path, content.getvalue())
+        echo(f"Saved {path}")
 
 
 def _as_sensitivity(table: xr.Dataset) -> xr.Dataset:
     return table.rename({"sd": "se"})
-
-
-def _written(path: Path, write: Callable[[Path], Any]) -> None:
-    write(path)
-    echo(f"Saved {path}")
 
 
 def _text(frame: pd.DataFrame) -> str:

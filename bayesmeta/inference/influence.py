@@ -246,7 +246,9 @@ class Deletions:
         group, in units of the variance of that mean."""
         X, code, fits, fitted = self.spec.X, self.code, self.fits, self.fitted
         change = (X * self.moved[code]).sum(1) ** 2
-        return fitted.residual(fitted.beta) ** 2 / fitted.variances, change / _forms(X, fits.beta_cov[code])
+        with np.errstate(divide="ignore", invalid="ignore"):  # a mean that is known, as at the reference of a dose
+            shifted = change / _forms(X, fits.beta_cov[code])
+        return fitted.residual(fitted.beta) ** 2 / fitted.variances, shifted
 
     def by_group(self) -> dict[str, FloatArray]:
         """Diagnostics of every group (groups,) or (groups, P)."""
