@@ -78,6 +78,11 @@ def test_its_example_runs():
         exec(block, names)
     assert float(names["fit"]["estimate"]["beta"][0]) == pytest.approx(-0.7452, abs=1e-3)
     assert [names[tree].attrs["measure"] for tree in ("gliomas", "smoking")] == ["logor", "logor"]
+    berkey = bm.specify(
+        "PD + AL ~ 1", bm.datasets.load("berkey98"), S=["var_PD", "cov_PD_AL", "var_AL"]
+    )  # as published
+    of_page = names["periodontal"]["estimate"]["beta"]
+    np.testing.assert_allclose(of_page, bm.fit(berkey)["estimate"]["beta"], atol=0.005)
     published = bm.datasets.load("smoking")  # the same comparisons as they are published, to single precision
     assert np.allclose(names["table"]["y_C"], published["yC"], rtol=1e-5, equal_nan=True) or "yC" not in published
 
