@@ -150,8 +150,11 @@ def _traces(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:
             (np.s_[..., b : b + 1] if D.shape[3] > 1 else np.s_[...], np.s_[:, :, b : b + 1]) for b in range(A.shape[2])
         ]
         return np.concatenate([_traces_by_moments(D[of], A[at], B[at]) for of, at in pairs], axis=2)
-    DA, DB = (np.einsum("ijrb,jkbn->ikrbn", D, M) for M in (A, B))
-    return np.asarray(np.einsum("ikrbn,kisbn->rsb", DA, DB))
+    K, batch, n = D.shape[2], A.shape[2], A.shape[3]
+    rows = D.transpose(3, 2, 0, 1).reshape(-1, K * a, a)  # of each data set, or of all
+    DA, DB = ((rows @ M.transpose(2, 0, 1, 3).reshape(batch, a, a * n)).reshape(batch, K, a, a, n) for M in (A, B))
+    flat = DB.swapaxes(2, 3).reshape(batch, K, -1)
+    return np.asarray(small.first_last(DA.reshape(batch, K, -1) @ flat.mT))
 
 
 def _traces_by_moments(D: np.ndarray, A: np.ndarray, B: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def test_a_line_of_the_page_runs(line):
 
 @pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
 def test_its_example_runs():
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"pd": pd}
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(block, names)
     assert float(names["fit"]["estimate"]["beta"][0]) == pytest.approx(-0.7452, abs=1e-3)
