@@ -105,7 +105,8 @@ class Points:
     @property
     def names(self) -> list[str]:
         """Of the rows, by the values of their predictors."""
-        return [", ".join(str(value) for value in row) for row in self.labels.itertuples(index=False)]
+        columns = [self.labels[name].tolist() for name in self.labels.columns]
+        return [", ".join(str(column[i]) for column in columns) for i in range(len(self.labels))]
 
     def truth(self, beta: FloatArray, psi: Sequence[FloatArray]) -> Truth:
         """(n, B) truths of coefficients (B, P) and covariances (B, a, a) of every level."""
