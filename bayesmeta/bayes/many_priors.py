@@ -216,13 +216,13 @@ def _on_lattices(spec: Spec, cells: Sequence[ModelPriors], at: IntArray, seed: i
     left = set(range(len(cells)))
     smooth = [i for i, priors in enumerate(cells) if shared_lattice.takes(priors)]
     if len(smooth) > 1 and Chart.of(spec, cells[0]).dim:
-        found = shared_lattice.integrate(spec, [cells[i] for i in smooth])
-        rows = np.flatnonzero(np.isfinite(found.error)) if found is not None else np.zeros(0, int)
-        if found is not None and len(rows):
+        integrated = shared_lattice.integrate(spec, [cells[i] for i in smooth])
+        rows = np.flatnonzero(np.isfinite(integrated.error)) if integrated is not None else np.zeros(0, int)
+        if integrated is not None and len(rows):
             here = np.array(smooth)[rows]
             none = np.full(len(rows), np.nan)
-            results = found.weight[rows], found.log[rows], found.error[rows], none, none
-            parts.append(Served(found.shared, QUADRATURE, "lattice of all priors", at[here], *results))
+            results = integrated.weight[rows], integrated.log[rows], integrated.error[rows], none, none
+            parts.append(Served(integrated.shared, QUADRATURE, "lattice of all priors", at[here], *results))
             left -= set(here.tolist())
     return [*parts, *(_own_lattice(spec, cells[i], at[[i]], seed) for i in sorted(left))]
 

@@ -81,11 +81,11 @@ def integrate(spec: Spec, cells: Sequence[ModelPriors], seed: int) -> Anchored:
 
 def _contradicted(anchors: Sequence[Reweighted], new: Reweighted) -> BoolArray:
     """Priors under which two anchors, of which either is thought to serve, say different things."""
-    found = np.zeros(len(new.log), bool)
+    disagree = np.zeros(len(new.log), bool)
     for old in anchors:
         apart = np.abs(old.log - new.log) > APART * np.hypot(old.error, new.error) + SLIGHT
-        found |= old.served & new.served & apart
-    return found
+        disagree |= old.served & new.served & apart
+    return disagree
 
 
 def reweighted(own: Importance, cells: Sequence[ModelPriors], owner: int) -> Reweighted:

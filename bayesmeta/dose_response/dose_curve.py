@@ -13,20 +13,18 @@ from bayesmeta._validation import check_choice, check_mapping, check_name, check
 from bayesmeta.dose_response.dose_models import KIND
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.against import columns_of
+from bayesmeta.inference.posterior_predict import combinations
 from bayesmeta.inference.prediction_rows import normal, quadratic
 from bayesmeta.inference.reference import Vcov, reference, reference_of_fit
 from bayesmeta.inference.reference import quantile as t_quantile
 from bayesmeta.io.arrays import as_numbers
 from bayesmeta.measures import measure
 from bayesmeta.model.spec import Spec
-from bayesmeta.tree import exact_marginals
-from bayesmeta.tree.posterior_draws import beta_draws, psi_draws, summarised
 from bayesmeta.tree.response import EFFECT, Reading, Scale
 from bayesmeta.tree.specification import group, spec_from_tree
 
 POINTS = 61  # of a grid on which bases are compared
 SAME = 1e-8  # of singular values: what is smaller is zero
-_STREAM = 8317  # keeps new studies apart from all else that is drawn with the seed
 
 
 def dose_spec(tree: xr.DataTree, call: str) -> Spec:
@@ -189,16 +187,16 @@ def designs(
     less_reference: bool,
 ) -> tuple[FloatArray, FloatArray | None]:
     """(rows, coefficients) and, of a new study, (rows, random effects): at doses, less those at the reference."""
-    given = check_mapping(others, "others", "columns and their values")
+    at_values = check_mapping(others, "others", "columns and their values")
     size = len(next(iter(doses.values())))
     columns = {name: value for name, value in spec.analysis["references"].items() if isinstance(value, str)}
     held = {column: against[dose] for dose, column in columns.items()}
     wanted = [name for name in spec.predictors if name not in (*doses, *held)] if spec.analysis["stages"] == 1 else []
-    for name in given:
+    for name in at_values:
         check_name(name, wanted, "others: the basis has no other column", "other columns")
-    if lacking := [name for name in wanted if name not in given]:
+    if lacking := [name for name in wanted if name not in at_values]:
         raise SpecError(f"the curve depends on {listing(lacking)}\n  give a value: others={{'{lacking[0]}': ...}}")
-    rest = {name: [value] * size for name, value in (given | held).items()}
+    rest = {name: [value] * size for name, value in (at_values | held).items()}
     there = pd.DataFrame({**doses, **rest})
     zero = pd.DataFrame({**{name: [value] * size for name, value in against.items()}, **rest})
 
@@ -227,33 +225,13 @@ def _statistics(
     """Mean and bounds of L beta, and of L beta + Z b with a new b, and how they were made."""
     used = reference(tree, vcov, df)
     if used is None:
-        return _of_posterior(tree, spec, L, Z, prob, reading), {"backend": "posterior"}
+        return combinations(tree, L, prob, reading, [] if Z is None else [Z]), {"backend": "posterior"}
     between = np.zeros(len(L))
     if Z is not None:
         between = quadratic(Z[:, None], group(tree, schema.ESTIMATE)[schema.psi(spec.levels[0].name)].to_numpy())[:, 0]
     se = np.sqrt(quadratic(L[:, None], used.cov)[:, 0] + between)
     t = np.where((L == 0).all(1), 1.0, t_quantile(prob, used.dfs(L)))  # at the reference there is nothing to test
     return reading.bounds(normal(L @ used.beta, se, t)), used.attrs
-
-
-def _of_posterior(
-    tree: xr.DataTree, spec: Spec, L: FloatArray, Z: FloatArray | None, prob: float, reading: Reading
-) -> dict[str, FloatArray]:
-    draws = L @ beta_draws(tree).T
-    if Z is not None:
-        psi = psi_draws(tree, spec.levels[0].name)
-        rng = np.random.default_rng([_STREAM, int(tree.attrs["seed"])])
-        values, vectors = np.linalg.eigh(psi)
-        b = np.einsum("bij,bj->bi", vectors, np.sqrt(np.maximum(values, 0)) * rng.standard_normal(values.shape))
-        draws = draws + Z @ b.T
-    statistics = reading.of_draws(summarised(reading.values(draws), prob, axis=1))
-    exact = exact_marginals.statistics(tree, "beta", prob)
-    if exact is not None and Z is None and L.shape[1] == 1:  # multiples of one coefficient
-        ends = np.sort(L * np.array([exact["lower"][0], exact["upper"][0]]), axis=1)
-        statistics |= {"lower": reading.values(ends[:, 0]), "upper": reading.values(ends[:, 1])}
-        if not reading.response:
-            statistics |= {"mean": L[:, 0] * exact["mean"][0], "se": np.abs(L[:, 0]) * exact["se"][0]}
-    return {name: values for name, values in statistics.items() if name in ("mean", "se", "lower", "upper")}
 
 
 def nonlinearity(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None) -> xr.Dataset:

@@ -243,8 +243,8 @@ def _made(read: DoseTable, asked: Asked, notes: Sequence[str], center: bool, bas
         "measure": read.measure,
         "outcome": outcome,
     }
-    said = (*notes, *read.notes, *_sorting(order, read, asked.doses), *_repeated(read, asked.doses))
-    return _Model(frame, asked.study, outcome, S, terms, tuple(own.values()), record, said, read.measure)
+    assumptions = (*notes, *read.notes, *_sorting(order, read, asked.doses), *_repeated(read, asked.doses))
+    return _Model(frame, asked.study, outcome, S, terms, tuple(own.values()), record, assumptions, read.measure)
 
 
 def _free(name: str, frame: pd.DataFrame) -> str:

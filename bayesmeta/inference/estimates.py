@@ -11,7 +11,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.errors import BoundaryWarning, warn
-from bayesmeta.inference.exact_predict import mean_as_read
+from bayesmeta.inference.posterior_predict import combinations
 from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import BETA, PSI, RHO, TAU, covariances, level_structures, parameters
@@ -174,11 +174,11 @@ def _of_posterior(tree: xr.DataTree, j: int, reading: Reading, draws: FloatArray
     if exact is None:
         statistics = summarised(reading.values(draws), prob)
         return np.array([[statistics[name] for name in ("mean", "lower", "upper")]])
-    ends = np.sort(reading.values(np.array([exact["lower"][j], exact["upper"][j]])))
-    if (points := exact_posterior(tree)) is None:  # of a tree by an earlier version
+    if exact_posterior(tree) is None:  # of a tree by an earlier version
+        ends = np.sort(reading.values(np.array([exact["lower"][j], exact["upper"][j]])))
         return np.array([[exact_marginals.mean_of(group(tree, schema.MARGINALS), "beta", j, reading.values), *ends]])
-    one = points.combination(np.eye(points.points.beta.shape[1])[j : j + 1])
-    return np.array([[mean_as_read(points, one, reading)[0], *ends]])
+    one = combinations(tree, np.eye(len(exact["mean"]))[j : j + 1], prob, reading)
+    return np.array([[one[name][0] for name in ("mean", "lower", "upper")]])
 
 
 def _outcomes(tree: xr.DataTree, frame: pd.DataFrame) -> list[str]:

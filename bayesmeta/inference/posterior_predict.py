@@ -92,11 +92,23 @@ def means(tree: xr.DataTree, X: FloatArray, offset: FloatArray, prob: float) -> 
     return {"mean": made.mean, "se": made.sd, "lower": lower, "upper": upper}
 
 
-def below_value(tree: xr.DataTree, x: FloatArray, value: float) -> float:
-    """Probability that x beta, x (P,), lies below a value."""
+def combinations(
+    tree: xr.DataTree, L: FloatArray, prob: float, read: Reading, Z: Sequence[FloatArray] = ()
+) -> dict[str, FloatArray]:
+    """Statistics (q,) of L beta as they are read, L (q, P), plus new effects by Z (q, a) of the first levels."""
+    X, offset, designs = L[:, None], np.zeros(len(L)), [z[:, None] for z in Z]
+    if (points := exact_posterior(tree)) is not None:
+        statistics = exact_predict.of_rows(points, X, offset, designs, prob, read)
+    else:
+        statistics = _of_draws(tree, X, offset, designs, spec_from_tree(tree).levels[: len(Z)], prob, read, True)
+    return {name: values[:, 0] for name, values in statistics.items()}
+
+
+def below(tree: xr.DataTree, L: FloatArray, value: float) -> FloatArray:
+    """(q,) probabilities that combinations L beta, L (q, P), lie below a value."""
     if (points := exact_posterior(tree)) is None:
-        return float(np.mean(beta_draws(tree) @ x < value))
-    return float(points.combination(x[None]).below(np.array([[value]]))[0, 0])
+        return np.asarray(np.mean(beta_draws(tree) @ L.T < value, axis=0))
+    return points.combination(L).below(np.full((1, len(L)), value))[0]
 
 
 def blup(

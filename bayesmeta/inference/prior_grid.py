@@ -186,13 +186,13 @@ def _of(base: Priors, values: Mapping[str, Any], levels: Sequence[str], spec: Sp
 
 def _resolved(spec: Spec, cells: Sequence[Priors | None]) -> tuple[ModelPriors, ...]:
     """Priors of every parameter; each warning once."""
-    made, said = [], dict[tuple[str, type[Warning]], None]()
+    made, remarks = [], dict[tuple[str, type[Warning]], None]()
     for each in cells:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             made.append(resolve(spec, each))
-        said |= dict.fromkeys((str(w.message), w.category) for w in caught)
-    for text, category in said:
+        remarks |= dict.fromkeys((str(w.message), w.category) for w in caught)
+    for text, category in remarks:
         if issubclass(category, BayesmetaWarning):
             warn(text, category)
     return tuple(made)

@@ -122,9 +122,9 @@ def robustness(
     at = _coefficient(spec, effect)
     made = prior_grid(spec, grid, priors)
     reference = resolve(spec, priors)
-    found = posteriors(spec, (reference, *made.cells), seed)
-    _warn_of_failures(found, made)
-    return _dataset(spec, found, made, prob, null, at)
+    under_priors = posteriors(spec, (reference, *made.cells), seed)
+    _warn_of_failures(under_priors, made)
+    return _dataset(spec, under_priors, made, prob, null, at)
 
 
 def _coefficient(spec: Spec, effect: str | None) -> int:
@@ -135,34 +135,36 @@ def _coefficient(spec: Spec, effect: str | None) -> int:
     return spec.coef.index(name)
 
 
-def _warn_of_failures(found: Posteriors, made: PriorGrid) -> None:
-    if not found.reasons:
+def _warn_of_failures(under_priors: Posteriors, made: PriorGrid) -> None:
+    if not under_priors.reasons:
         return
-    (first, why), *_ = found.reasons.items()
-    n = len(found.reasons)
-    if not found.parts:
+    (first, why), *_ = under_priors.reasons.items()
+    n = len(under_priors.reasons)
+    if not under_priors.parts:
         raise ConvergenceError(
             f"importance sampling failed under all {n} priors: {why}\n"
             "  take a structure with fewer parameters, or bm.sensitivity with sampler='nutpie'"
         )
     warn(
         f"importance sampling failed under {n} of {len(made.cells)} priors, whose results are NaN: {why}\n"
-        f"  the first has {_in_words(found.cells[first])}; bm.sensitivity can run Markov chains",
+        f"  the first has {_in_words(under_priors.cells[first])}; bm.sensitivity can run Markov chains",
         ConvergenceWarning,
     )
 
 
-def _dataset(spec: Spec, found: Posteriors, made: PriorGrid, prob: float, null: float, effect: int) -> xr.Dataset:
+def _dataset(
+    spec: Spec, under_priors: Posteriors, made: PriorGrid, prob: float, null: float, effect: int
+) -> xr.Dataset:
     dims, shape = tuple(made.dims), made.shape
-    table = found.parameters(np.array([(1 - prob) / 2, (1 + prob) / 2]))
+    table = under_priors.parameters(np.array([(1 - prob) / 2, (1 + prob) / 2]))
 
     def over(values: Any, *more: str) -> tuple[tuple[str, ...], Any]:
         kept = np.asarray(values)[1:]  # the first is the reference
         return (*dims, *more), kept.reshape(*shape, *kept.shape[1:])
 
-    below = np.full((len(found.cells), len(table)), np.nan)
-    below[:, : len(spec.coef)] = found.below(null)
-    log, error = found.column("log"), found.column("error")
+    below = np.full((len(under_priors.cells), len(table)), np.nan)
+    below[:, : len(spec.coef)] = under_priors.below(null)
+    log, error = under_priors.column("log"), under_priors.column("error")
     variables = {
         "estimate": over(np.stack([p.mean for p in table], 1), "parameter"),
         "sd": over(np.stack([p.sd for p in table], 1), "parameter"),
@@ -172,10 +174,10 @@ def _dataset(spec: Spec, found: Posteriors, made: PriorGrid, prob: float, null: 
         schema.LOG_ML: over(log),
         schema.LOG_ML_SE: over(error),
     }
-    variables |= {name: over(values) for name, values in _bayes_factors(spec, found, effect, log, error).items()}
-    variables |= {"ess": over(found.column("effective")), schema.PARETO_K: over(found.column("shape"))}
-    variables |= {name: over(np.array(found.words(name), dtype=object)) for name in ("engine", "anchor")}
-    variables["priors"] = over(np.array([_in_words(priors) for priors in found.cells], dtype=object))
+    variables |= {name: over(values) for name, values in _bayes_factors(spec, under_priors, effect, log, error).items()}
+    variables |= {"ess": over(under_priors.column("effective")), schema.PARETO_K: over(under_priors.column("shape"))}
+    variables |= {name: over(np.array(under_priors.words(name), dtype=object)) for name in ("engine", "anchor")}
+    variables["priors"] = over(np.array([_in_words(priors) for priors in under_priors.cells], dtype=object))
     coords: dict[str, Any] = {
         name: pd.Index(labels, dtype=float if name in ("scale", "eta") else object)
         for name, labels in made.dims.items()
@@ -185,25 +187,25 @@ def _dataset(spec: Spec, found: Posteriors, made: PriorGrid, prob: float, null: 
         name: ("parameter", np.array([getattr(p, name) for p in table], object)) for name in ("kind", "level", "term")
     }
     attrs = {"prob": prob, "null": null, "effect": f"beta[{spec.coef[effect]}]", "measure": spec.measure or ""}
-    attrs["reference"] = _in_words(found.cells[0])
+    attrs["reference"] = _in_words(under_priors.cells[0])
     attrs["reference_" + schema.LOG_ML] = float(log[0])
     return xr.Dataset(variables, coords, attrs)
 
 
 def _bayes_factors(
-    spec: Spec, found: Posteriors, effect: int, log: FloatArray, error: FloatArray
+    spec: Spec, under_priors: Posteriors, effect: int, log: FloatArray, error: FloatArray
 ) -> dict[str, FloatArray]:
     """Against the reference, against no heterogeneity, and against no effect."""
-    flat = [improper(priors) for priors in found.cells]
+    flat = [improper(priors) for priors in under_priors.cells]
     same = np.array([each == flat[0] for each in flat])
-    nulls = _without_variation(spec, found.cells)
-    ratio = np.array([_density_ratio(priors, effect) for priors in found.cells])
+    nulls = _without_variation(spec, under_priors.cells)
+    ratio = np.array([_density_ratio(priors, effect) for priors in under_priors.cells])
     with np.errstate(invalid="ignore"):
         return {
             "log_bayes_factor": np.where(same, log - log[0], np.nan),
             "log_bayes_factor_se": np.where(same, np.hypot(error, error[0]), np.nan),
             "log_bayes_factor_heterogeneity": log - nulls,
-            "log_bayes_factor_effect": ratio - found.log_density(effect, 0.0),
+            "log_bayes_factor_effect": ratio - under_priors.log_density(effect, 0.0),
         }
 
 

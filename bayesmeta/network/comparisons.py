@@ -8,21 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_mapping, check_name, check_number, check_probability
 from bayesmeta.errors import SpecError
 from bayesmeta.estimation.methods import method_of
+from bayesmeta.inference.posterior_predict import below, combinations, means
 from bayesmeta.inference.reference import Vcov, quantile, reference
 from bayesmeta.inference.weights import covariances
 from bayesmeta.model.spec import Spec
-from bayesmeta.tree import exact_marginals
-from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, summarised
+from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Reading, Scale, reading
-from bayesmeta.tree.specification import group, spec_from_tree
+from bayesmeta.tree.specification import spec_from_tree
 
 TREATMENT, VERSUS, COMPARISON = "treatment", "versus", "comparison"
-_STREAM = 8123  # keeps effects of new trials apart from all else that is drawn with a seed
 
 
 def network_of(source: Any, function: str) -> Spec:
@@ -138,39 +136,16 @@ def _upper_tail(statistic: FloatArray, df: FloatArray) -> FloatArray:
 def _of_posterior(
     network: Network, L: FloatArray, Z: FloatArray, own: list[FloatArray], prob: float, read: Reading
 ) -> Compared:
-    """From draws; exact where the posterior is, and a comparison one coefficient, as all with the reference are."""
-    effects = L @ beta_draws(network.tree).T  # (q, draws)
-    between = sum(np.einsum("qa,bac,qc->qb", Z, psi, Z) for psi in own if psi.shape[1]) + np.zeros_like(effects)
-    rng = np.random.default_rng([_STREAM, int(network.tree.attrs["seed"])])
-    new = effects + np.sqrt(np.maximum(between, 0)) * rng.standard_normal(effects.shape[1])
-    of, predicted = (summarised(read.values(draws), prob, axis=1) for draws in (effects, new))
-    of["se"] = effects.std(1, ddof=1)
-    if (exact := exact_marginals.statistics(network.tree, "beta", prob)) is not None:
-        for at in np.flatnonzero((L != 0).sum(1) == 1):
-            _make_exact(of, int(at), L[at], exact, network.tree, read)
+    """Exact without chains, else from draws; own: one array a level, empty where a new trial has no effect of it."""
+    tree = network.tree
+    designs = [
+        Z if psi.shape[1] else np.zeros((len(L), level.dim))
+        for psi, level in zip(own, network.spec.levels, strict=True)
+    ]
+    of, predicted = combinations(tree, L, prob, read), combinations(tree, L, prob, read, designs)
+    se = means(tree, L, np.zeros(len(L)), prob)["se"]
     bounds = of["lower"], of["upper"], np.full(len(L), np.nan), predicted["lower"], predicted["upper"]
-    return Compared(of["mean"], of["se"], *bounds, (effects > 0).mean(1))
-
-
-def _make_exact(
-    of: dict[str, FloatArray],
-    at: int,
-    weights: FloatArray,
-    exact: Mapping[str, FloatArray],
-    tree: xr.DataTree,
-    read: Reading,
-) -> None:
-    """Replace the statistics of a comparison, which is a multiple of one coefficient."""
-    j = int(np.flatnonzero(weights)[0])
-    w = float(weights[j])
-    of["lower"][at], of["upper"][at] = read.values(np.sort([w * exact["lower"][j], w * exact["upper"][j]]))
-    of["se"][at] = abs(w) * exact["se"][j]
-    table = group(tree, schema.MARGINALS)
-    of["mean"][at] = (
-        exact_marginals.mean_of(table, "beta", j, lambda beta: read.values(w * beta))
-        if read.response
-        else w * exact["mean"][j]
-    )
+    return Compared(of["mean"], se, *bounds, 1 - below(tree, L, 0.0))
 
 
 def league(

@@ -193,12 +193,12 @@ def _of_arms(
         raise SpecError(
             "treatment is left out\n  name the column of the treatment of each arm, or treat1 and treat2 of comparisons"
         )
-    given = {name: value for name, value in columns.items() if value is not None and name != "treatment"}
-    kind = next((kind for kind in (COUNTS, RATES, MEANS) if set(kind) == set(given)), None)
-    if kind is None and set(given) not in ({"y", "se"}, {"y", "se", "n"}):
+    outcome_columns = {name: value for name, value in columns.items() if value is not None and name != "treatment"}
+    kind = next((kind for kind in (COUNTS, RATES, MEANS) if set(kind) == set(outcome_columns)), None)
+    if kind is None and set(outcome_columns) not in ({"y", "se"}, {"y", "se", "n"}):
         raise SpecError(
-            f"of arms {listing(given) or 'nothing'} is given\n  give one of: events and total; events and person_time; "
-            "mean, sd and n; y and se"
+            f"of arms {listing(outcome_columns) or 'nothing'} is given\n"
+            "  give one of: events and total; events and person_time; mean, sd and n; y and se"
         )
     table, called = long(frame, columns)
     labels, treatments = texts(table, study, "study"), texts(table, called["treatment"], "treatment")
@@ -206,23 +206,23 @@ def _of_arms(
         measure = choose_measure(measure, kind)
     elif measure is not None:
         measure = check_measure(measure)
-    named = {name: called[name] for name in given}
+    named = {name: called[name] for name in outcome_columns}
     return from_arms(table, labels, treatments, named, measure or "generic", zeros), table, measure
 
 
 def _of_pairs(
-    frame: pd.DataFrame, study: str, pairwise: Mapping[str, Any], given: Mapping[str, Any], tolerance: float
+    frame: pd.DataFrame, study: str, pairwise: Mapping[str, Any], outcome_columns: Mapping[str, Any], tolerance: float
 ) -> tuple[list[Trial], pd.DataFrame]:
     lacking = [name for name in ("treat1", "treat2") if pairwise[name] is None]
-    lacking += [name for name in ("y", "se") if name not in given]
-    others = [name for name in given if name not in ("y", "se")]
+    lacking += [name for name in ("y", "se") if name not in outcome_columns]
+    others = [name for name in outcome_columns if name not in ("y", "se")]
     if lacking or others:
         raise SpecError(
             f"treat1 and treat2 name the arms of contrasts: {listing(lacking or others)} "
             f"{'is left out' if lacking else 'describes single arms'}\n  give treat1, treat2, y and se"
         )
     first, second = (texts(frame, pairwise[name], "treatment") for name in ("treat1", "treat2"))
-    y, se = column(frame, given["y"], "y"), column(frame, given["se"], "se")
+    y, se = column(frame, outcome_columns["y"], "y"), column(frame, outcome_columns["se"], "se")
     labels = texts(frame, study, "study")
     for wrong, why in (
         (first == second, f"'{first[int(np.argmax(first == second))]}' is compared with itself"),
@@ -260,10 +260,10 @@ def pieces(arms: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def check_connected(trials: Sequence[Trial]) -> None:
     """That a path of trials leads from every treatment to every other."""
-    found = pieces([trial.treatments for trial in trials])
-    if len(found) > 1:
+    parts = pieces([trial.treatments for trial in trials])
+    if len(parts) > 1:
         raise DataError(
-            f"the network is in {len(found)} pieces that no trial connects: {' | '.join(listing(p) for p in found)}\n"
+            f"the network is in {len(parts)} pieces that no trial connects: {' | '.join(listing(p) for p in parts)}\n"
             "  analyse each by itself, or look for spellings of one treatment"
         )
 

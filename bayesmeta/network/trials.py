@@ -298,10 +298,10 @@ def from_contrasts(
     trials = []
     for name, at in grouped(labels):
         where = f"trial '{name}'"
-        found = [frozenset((pairs[0][i], pairs[1][i])) for i in at]
-        check_once(found, where, at, frame, "the comparison", "each pair of arms is compared once in a trial")
+        compared_arms = [frozenset((pairs[0][i], pairs[1][i])) for i in at]
+        check_once(compared_arms, where, at, frame, "the comparison", "each pair of arms is compared once in a trial")
         arms = list(dict.fromkeys(t for i in at for t in (pairs[0][i], pairs[1][i])))
-        lacking = [f"{a} with {b}" for a, b in combinations(arms, 2) if frozenset((a, b)) not in found]
+        lacking = [f"{a} with {b}" for a, b in combinations(arms, 2) if frozenset((a, b)) not in compared_arms]
         if lacking:
             raise DataError(
                 f"{where} compares {len(arms)} arms and lacks {listing(lacking)}\n"

@@ -122,8 +122,6 @@ def _draw(ax: "Axes", one: xr.Dataset, ratio: bool) -> None:
 
 def _ratio_axes(panels: "AxesArray", room: bool) -> None:
     """Logarithmic axes with round ratios, alike in all panels; room: below the curves, for the distribution."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     low, high = (f(ax.get_ylim()[end] for ax in panels) for f, end in ((min, 0), (max, 1)))
     drawn = [line.get_ydata() for ax in panels for line in ax.get_lines()]
     least = min(float(np.nanmin(np.asarray(y, dtype=float))) for y in drawn)
@@ -133,9 +131,7 @@ def _ratio_axes(panels: "AxesArray", room: bool) -> None:
     for ax in panels:
         ax.set_yscale("log")
         ax.set_ylim(low, high)
-        ax.yaxis.set_major_locator(FixedLocator(ticks))
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+        style.tick_ratios(ax, ticks, "y")
 
 
 def _distribution(ax: "Axes", values: np.ndarray) -> None:

@@ -167,15 +167,11 @@ def _curves(ax: "Axes", own: xr.Dataset, values: str, across: str, down: str | N
 
 def _over_scale(ax: "Axes", x: Any) -> None:
     """A logarithmic axis with round numbers."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     if len(x) < 2:
         return
     ax.set_xscale("log")
     ax.set_xlim(x.min(), x.max())
-    ax.xaxis.set_major_locator(FixedLocator(style.ratio_ticks(float(x.min()), float(x.max()))))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    style.tick_ratios(ax, style.ratio_ticks(float(x.min()), float(x.max())))
 
 
 def _label(across: str) -> str:

@@ -252,15 +252,20 @@ def effect_axis(ax: "Axes", reading: Reading, which: Literal["x", "y"] = "x") ->
 
     To be called after everything is drawn, because the ticks depend on the limits.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_label_text(reading.label, fontsize=TEXT)
+    (ax.xaxis if which == "x" else ax.yaxis).set_label_text(reading.label, fontsize=TEXT)
     if not reading.log:
         return
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
-    axis.set_major_locator(FixedLocator(ratio_ticks(min(low, high), max(low, high))))
+    tick_ratios(ax, ratio_ticks(min(low, high), max(low, high)), which)
+
+
+def tick_ratios(ax: "Axes", ticks: Sequence[float], which: Literal["x", "y"] = "x") -> None:
+    """Ticks of a logarithmic axis, with their values as people write them."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
 

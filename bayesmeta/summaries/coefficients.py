@@ -15,7 +15,7 @@ from bayesmeta.display.remarks import varies
 from bayesmeta.display.tables import Facts, Table, df_text, fixed, number, percent, pvalue
 from bayesmeta.errors import DataError
 from bayesmeta.inference.estimates import on_scale
-from bayesmeta.inference.posterior_predict import below_value
+from bayesmeta.inference.posterior_predict import below as share_below
 from bayesmeta.inference.predict import predict
 from bayesmeta.inference.reference import Reference
 from bayesmeta.tree.parameters import BETA, level_structures
@@ -120,7 +120,7 @@ class Coefficients:
             if null is None:
                 words.append("")
                 continue
-            below = below_value(self.tree, np.eye(len(of_coef))[j], null)
+            below = float(share_below(self.tree, np.eye(len(of_coef))[j : j + 1], null)[0])
             share, side = max((below, "<"), (1 - below, ">"))
             at_one = record.is_ratio and role in (EFFECT, PER_UNIT)
             name, value = (f"{record.short_label_of(True)} ", "1") if at_one else ("", f"{null:g}")

@@ -22,8 +22,7 @@ def test_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for code in blocks:
         exec(code, names)
     assert {path.name for path in tmp_path.iterdir()} == {"curve.png", "studies.png"}
-    statements = first[first.index("fit =") :]
-    assert len(statements.strip().splitlines()) <= 8  # beside the imports and the table itself
+    assert len(first.strip().splitlines()) <= 16
 
 
 def test_it_names_every_function_and_every_curve() -> None:

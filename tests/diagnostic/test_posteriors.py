@@ -35,7 +35,7 @@ def test_engines_without_chains(posterior: xr.DataTree, compared: xr.DataTree) -
 def test_summary_points_are_those_of_every_other_table(posterior: xr.DataTree) -> None:
     point = D.summary_point(posterior)
     table = bm.estimates(posterior, scale="response")[["estimate", "lower", "upper"]].iloc[:2]
-    np.testing.assert_allclose(point.iloc[:2], table, rtol=1e-6)  # quantiles in the tree are solved to 1e-7
+    np.testing.assert_allclose(point.iloc[:2], table, rtol=1e-9)
     np.testing.assert_allclose(point.loc["fpr", "estimate"], 1 - point.loc["specificity", "estimate"], rtol=1e-9)
     np.testing.assert_allclose(point.loc["fpr", "lower"], 1 - point.loc["specificity", "upper"], rtol=1e-9)
 

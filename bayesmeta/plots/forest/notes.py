@@ -10,7 +10,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta.display.tables import df_text, pvalue
 from bayesmeta.errors import BayesmetaError
 from bayesmeta.inference.confint import confint
-from bayesmeta.inference.posterior_predict import below_value
+from bayesmeta.inference.posterior_predict import below as share_below
 from bayesmeta.inference.reference import JointTest, reference_of_fit
 from bayesmeta.inference.weights import covariances
 from bayesmeta.model.spec import Spec
@@ -114,7 +114,7 @@ def _overall(tree: xr.DataTree, spec: Spec, outcome: int, reading: Reading) -> s
         return ""
     if is_posterior(tree):
         own = np.flatnonzero(spec.outcome_index == outcome)[0]
-        below = below_value(tree, spec.X[own], null - spec.offset[own])
+        below = float(share_below(tree, spec.X[own][None], null - spec.offset[own])[0])
         side = f"P({reading.short_label} < {float(reading.values(null)):g})"
         return together(f"Overall effect: {side} = {_probability(below, tree)}")
     used = reference_of_fit(tree, None, None, "the test of the pooled estimate")
