@@ -91,16 +91,16 @@ def drawn_prior(rng: np.random.Generator) -> bm.Prior:
         bm.Prior("Exponential", scale=scale),
         bm.Prior("LogNormal", mu=float(np.log(scale)), sigma=float(rng.uniform(0.3, 1.5))),
         bm.Prior("Gamma", alpha=float(rng.uniform(0.4, 5)), beta=1 / scale),
-        bm.Prior("InverseGamma", alpha=float(rng.uniform(2.5, 5)), beta=scale),
+        bm.Prior("InverseGamma", alpha=float(rng.uniform(1, 5)), beta=scale),
         bm.Prior("TruncatedNormal", mu=scale, sigma=scale, lower=0),
     ]
     return kinds[int(rng.integers(len(kinds)))]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(6))
 def test_drawn_priors_and_data_share_a_lattice_without_error(seed):
     rng = np.random.default_rng(seed)
-    m = int(rng.integers(5, 25))
+    m = int(rng.integers(2, 25))
     v = np.exp(rng.normal(-3, 1, m))
     table = {"y": rng.normal(0, np.sqrt(v + rng.uniform(0, 0.5) ** 2)), "v": v}
     spec = bm.specify("y ~ 1", table, S="v", measure="smd")
@@ -112,7 +112,7 @@ def test_drawn_priors_and_data_share_a_lattice_without_error(seed):
     assert served.mean() > 0.7
     for i in np.flatnonzero(served):
         single = alone(Evaluator(spec, cells[i]))
-        assert abs(single.log_marginal_likelihood - found.log[i]) <= found.error[i] + single.error + 1e-9, cells[i]
+        assert abs(single.log_marginal_likelihood - found.log[i]) <= found.error[i] + single.error, cells[i]
 
 
 def test_a_lattice_that_ends_too_early_says_so(monkeypatch):
