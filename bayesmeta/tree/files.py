@@ -14,6 +14,7 @@ import xarray as xr
 from bayesmeta._validation import check_path, did_you_mean, listing
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.io.atomic import is_stream, sole_writer, write_file, write_folder
+from bayesmeta.tree import netcdf
 from bayesmeta.tree.checked_groups import check_tree
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
 from bayesmeta.tree.single_entries import single
@@ -185,6 +186,9 @@ def write(whole: xr.DataTree, path: Path) -> None:
             write_folder(path, lambda folder: whole.to_zarr(folder, mode="w"))
         return
     # in memory first: the HDF5 library crashes where a disk is full
+    if netcdf.is_plain(whole):
+        write_file(path, netcdf.content_of(whole))
+        return
     with whole.to_netcdf(None, engine="h5netcdf") as content:
         write_file(path, content)
 
@@ -236,7 +240,9 @@ def _opened(path: Path) -> xr.DataTree:
             raise DataError(f"no file {path}")
         if not path.is_dir():
             with h5py.File(path) as file:  # complains in one line, where xarray leaves half an object behind
-                file.attrs.get("_nc3_strict")
+                own = netcdf.is_own(file)
+            if own and (tree := netcdf.read_tree(path)) is not None:
+                return tree
         with warnings.catch_warnings(), xr.open_datatree(path, engine="zarr" if path.is_dir() else "h5netcdf") as whole:
             warnings.simplefilter("ignore")
             return whole.load()
