@@ -102,23 +102,24 @@ def fill(
     if lattice is None:
         position = np.unique(np.rint((seeds - origin) / step).astype(np.int64), axis=0)
         points = evaluator(origin + step * position)
-        lattice = _sorted(origin, step, position, points)
-    ranks = rank(lattice.points)
-    fresh = np.ones(len(ranks), bool)
-    while len(lattice.key) < most:
-        worth = fresh & (ranks > ranks.max() - depth)
-        around = _around(lattice.position[worth])
-        new = around[~np.isin(keys(around), lattice.key)]
-        if not len(new):
+    else:
+        step, position, points = lattice.step, lattice.position, lattice.points
+    parts, positions, ranks = [points], [position], rank(points)
+    known, fresh, highest = np.sort(keys(position)), ranks, ranks.max()
+    while len(known) < most:
+        around = _around(position[fresh > highest - depth])
+        key = keys(around)
+        new = known[np.minimum(np.searchsorted(known, key), len(known) - 1)] != key
+        if not new.any():
             break
-        points = evaluator(origin + lattice.step * new)
-        before = lattice.key
-        lattice = _sorted(
-            origin, lattice.step, np.concatenate([lattice.position, new]), type(points).joined([lattice.points, points])
-        )
-        ranks = rank(lattice.points)
-        fresh = ~np.isin(lattice.key, before)
-    return lattice
+        position = around[new]
+        points = evaluator(origin + step * position)
+        fresh = rank(points)
+        highest = max(highest, fresh.max())
+        parts.append(points)
+        positions.append(position)
+        known = np.sort(np.concatenate([known, key[new]]), kind="stable")
+    return _sorted(origin, step, np.concatenate(positions), type(points).joined(parts))
 
 
 def _sorted(origin: FloatArray, step: FloatArray, position: IntArray, points: Evaluated) -> Lattice:
@@ -132,7 +133,9 @@ def _around(position: IntArray) -> IntArray:
     k = position.shape[1]
     ahead = np.arange(1, REACH[k] + 1)
     steps = np.concatenate([sign * far * np.eye(k, dtype=np.int64) for sign in (-1, 1) for far in ahead])
-    return np.unique((position[:, None] + steps).reshape(-1, k), axis=0)
+    around = (position[:, None] + steps).reshape(-1, k)
+    key, first = np.unique(keys(around), return_index=True)
+    return np.asarray(around[first])
 
 
 def _log_sum(log: FloatArray) -> float:

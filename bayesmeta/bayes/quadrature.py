@@ -153,7 +153,7 @@ def _seeds(evaluator: Evaluator) -> FloatArray:
     axes = [_scanned(evaluator, j) for j in range(evaluator.dim)]
     for _ in range(4):
         grid = np.stack([x.ravel() for x in np.meshgrid(*axes, indexing="ij")], axis=1)
-        log = evaluator(grid).log_density.reshape([len(axis) for axis in axes])
+        log = evaluator.log_density(grid).reshape([len(axis) for axis in axes])
         if not np.isfinite(log).any():
             raise SpecError(_NOWHERE)
         at_edge = [
@@ -165,7 +165,7 @@ def _seeds(evaluator: Evaluator) -> FloatArray:
         axes = [_wider(axis, *edge) for axis, edge in zip(axes, at_edge, strict=True)]
     peaks = grid[_peaks(log)]
     climbed = np.array([_climbed(evaluator, peak) for peak in peaks])
-    order = np.argsort(-evaluator(climbed).log_density)
+    order = np.argsort(-evaluator.log_density(climbed))
     return climbed[order]
 
 
@@ -209,12 +209,12 @@ def _peaks(log: FloatArray) -> IntArray:
 def _climbed(evaluator: Evaluator, start: FloatArray) -> FloatArray:
     """Near the maximum uphill of a point, by a pattern search; it need not be exact, since a fill begins there."""
     k, at, size = len(start), start, np.full(len(start), 0.25)
-    best = float(evaluator(at[None]).log_density[0])
+    best = float(evaluator.log_density(at[None])[0])
     factors = np.array([0.25, 1.0, 4.0])
     for _ in range(25):
         moves = (np.concatenate([np.eye(k), -np.eye(k)])[:, None] * (factors[:, None] * size)).reshape(-1, k)
         tried = np.clip(at + moves, -FAR, FAR)
-        log = np.where(np.isfinite(values := evaluator(tried).log_density), values, -np.inf)
+        log = np.where(np.isfinite(values := evaluator.log_density(tried)), values, -np.inf)
         top = int(np.argmax(log))
         if log[top] <= best + 1e-3:
             if size.max() < 1e-3 or log[top] <= best:
@@ -234,8 +234,8 @@ def _scale(evaluator: Evaluator, mode: FloatArray) -> FloatArray:
     offsets = np.concatenate([distance, -distance])
     points = np.repeat(mode[None], k * len(offsets), axis=0).reshape(k, len(offsets), k)
     points[np.arange(k), :, np.arange(k)] += offsets
-    log = evaluator(points.reshape(-1, k)).log_density.reshape(k, 2, len(distance))
+    log = evaluator.log_density(points.reshape(-1, k)).reshape(k, 2, len(distance))
     # below its own height: another mode on the same axis may be higher
-    fallen = ~(log > float(evaluator(mode[None]).log_density[0]) - DROP)
+    fallen = ~(log > float(evaluator.log_density(mode[None])[0]) - DROP)
     first = np.where(fallen.any(2), fallen.argmax(2), len(distance) - 1)
     return np.asarray(distance[first].min(1) / 2)

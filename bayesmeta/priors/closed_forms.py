@@ -35,7 +35,9 @@ class ClosedForm:
         u = np.asarray(u, float)
         with np.errstate(all="ignore"):
             tail = special.ndtr(-np.abs(u))
-            return np.where(u < 0, self.lower(tail), self.upper(tail))
+            value, below = np.empty(u.shape), u < 0
+            value[below], value[~below] = self.lower(tail[below]), self.upper(tail[~below])
+            return value
 
     @cached_property
     def _table(self) -> tuple[FloatArray, FloatArray]:

@@ -261,7 +261,7 @@ def _attributes(owner: Any) -> Iterator[tuple[str, Any]]:
 def _attribute(attribute: h5a.AttrID) -> Any:
     """A text or a number; ValueError for anything else, which this module has not written."""
     text = h5py.check_string_dtype(attribute.dtype)
-    if attribute.shape is None or not (text and text.length is None or attribute.dtype.kind in "iuf"):
+    if attribute.shape is None or not ((text and text.length is None) or attribute.dtype.kind in "iuf"):
         raise ValueError(f"attribute {attribute.name.decode()} is neither a text nor numbers")
     value = np.empty(attribute.shape, object if text else attribute.dtype)
     attribute.read(value, mtype=_OBJECTS if text else None)

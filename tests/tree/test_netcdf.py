@@ -11,7 +11,7 @@ import xarray as xr
 
 import bayesmeta as bm
 from bayesmeta.errors import DataError
-from bayesmeta.tree import files, netcdf
+from bayesmeta.tree import netcdf
 from tests.support.awkward import awkward_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
