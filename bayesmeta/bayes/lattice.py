@@ -1,7 +1,8 @@
 """Points of a lattice in the chart that carry the mass of a density: filled from its modes, refined, and drawn from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -93,33 +94,33 @@ def fill(
     origin: FloatArray,
     step: FloatArray,
     seeds: FloatArray,
-    rank: Callable[[Evaluated], FloatArray],
+    rank: Callable[[Sequence[Any]], FloatArray],
     depth: float,
     most: int,
 ) -> Lattice:
     """All points connected to the seeds (m, k), or to those of a lattice, on which `rank` is within `depth` of its
-    highest value, and their neighbours. Stops at `most` points."""
+    highest value, and their neighbours. Stops at `most` points.
+
+    rank : of all points, in the order of the parts in which they were evaluated.
+    """
     if lattice is None:
         position = np.unique(np.rint((seeds - origin) / step).astype(np.int64), axis=0)
-        points = evaluator(origin + step * position)
+        parts = [evaluator(origin + step * position)]
     else:
-        step, position, points = lattice.step, lattice.position, lattice.points
-    parts, positions, ranks = [points], [position], rank(points)
-    known, fresh, highest = np.sort(keys(position)), ranks, ranks.max()
+        step, position, parts = lattice.step, lattice.position, [lattice.points]
+    positions, known = [position], np.sort(keys(position))
     while len(known) < most:
-        around = _around(position[fresh > highest - depth])
+        ranks = rank(parts)
+        around = _around(position[ranks[-len(position) :] > ranks.max() - depth])
         key = keys(around)
         new = known[np.minimum(np.searchsorted(known, key), len(known) - 1)] != key
         if not new.any():
             break
         position = around[new]
-        points = evaluator(origin + step * position)
-        fresh = rank(points)
-        highest = max(highest, fresh.max())
-        parts.append(points)
+        parts.append(evaluator(origin + step * position))
         positions.append(position)
         known = np.sort(np.concatenate([known, key[new]]), kind="stable")
-    return _sorted(origin, step, np.concatenate(positions), type(points).joined(parts))
+    return _sorted(origin, step, np.concatenate(positions), type(parts[0]).joined(parts))
 
 
 def _sorted(origin: FloatArray, step: FloatArray, position: IntArray, points: Evaluated) -> Lattice:

@@ -7,8 +7,10 @@ about d^2; where d is too large, as beside a cliff, the step is halved along the
 Trefethen and Weideman (2014), SIAM Rev. 56:385-458.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -128,8 +130,9 @@ def integrate(evaluator: Evaluator, seed: int = 0) -> Quadrature:
     return Quadrature(evaluator, lattice.points, lattice.log_density - lattice.log_density.max(), log, error, lattice)
 
 
-def _density(points: Evaluated) -> FloatArray:
-    return np.where(np.isfinite(points.log_density), points.log_density, -np.inf)
+def _density(parts: Sequence[Evaluated]) -> FloatArray:
+    log = np.concatenate([points.log_density for points in parts])
+    return np.where(np.isfinite(log), log, -np.inf)
 
 
 class _Rank:
@@ -139,8 +142,15 @@ class _Rank:
     def __init__(self, evaluator: Evaluator, mode: FloatArray) -> None:
         self.sds = [(j, c.prior) for j, c in enumerate(evaluator.chart.coordinates) if c.sd and c.prior is not None]
         self.size = [max(float(prior.of_normal(mode[j])), 1e-300) for j, prior in self.sds]
+        self.known: WeakKeyDictionary[Evaluated, FloatArray] = WeakKeyDictionary()
 
-    def __call__(self, points: Evaluated) -> FloatArray:
+    def __call__(self, parts: Sequence[Evaluated]) -> FloatArray:
+        for points in parts:
+            if points not in self.known:
+                self.known[points] = self._of(points)
+        return np.concatenate([self.known[points] for points in parts])
+
+    def _of(self, points: Evaluated) -> FloatArray:
         log, more = points.log_density, np.zeros(len(points))
         with np.errstate(all="ignore"):
             for (j, prior), size in zip(self.sds, self.size, strict=True):

@@ -179,14 +179,14 @@ class Ranked(Evaluated):
     more: FloatArray
 
 
-def rank(points: Evaluated) -> FloatArray:
-    """How much a point matters under any of the priors, with second moments as in `quadrature`."""
-    assert isinstance(points, Ranked)
-    highest = points.log.max(0)
+def rank(parts: Sequence[Ranked]) -> FloatArray:
+    """How much points matter under any of the priors, with second moments as in `quadrature`."""
+    log, more = (np.concatenate(each) for each in zip(*((points.log, points.more) for points in parts), strict=True))
+    highest = log.max(0)
     usable = np.isfinite(highest)
     if not usable.any():
-        return np.full(len(points), -np.inf)
-    return np.asarray((points.log[:, usable] - highest[usable]).max(1) + points.more)
+        return np.full(len(log), -np.inf)
+    return np.asarray((log[:, usable] - highest[usable]).max(1) + more)
 
 
 class _One:
@@ -274,7 +274,7 @@ def _start(densities: _Densities) -> tuple[_Densities, FloatArray, FloatArray] |
     densities.size = np.array([max(float(law.of_normal(climbed[0][j])), 1e-300) for j, law in densities.sds])
     few = densities.some(log)
     # a fill from everywhere that the scan has seen to matter takes fewer rounds
-    wide = grid[rank(few(grid)) > -DEPTH[k]]
+    wide = grid[rank([few(grid)]) > -DEPTH[k]]
     return few, np.concatenate([climbed, grid[tops], wide]), np.asarray(WIDER[k] * STEP[k] * np.min(scales, axis=0))
 
 
