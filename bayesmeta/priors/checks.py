@@ -1,6 +1,7 @@
 """Checks of a user's priors against the model: names, number and support."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def check_tau(prior: Prior, what: str) -> None:
             " HalfFlat is the improper one"
         )
     _check(prior, what)
-    if _reaches(prior, -MAGNITUDES, lambda x: x < 0):
+    if _may_be_negative(prior):
         raise SpecError(
             f"prior {prior} of {what} has the wrong support: an SD cannot be negative\n"
             "  choose HalfNormal, HalfStudentT, HalfCauchy, LogNormal, or TruncatedNormal with lower=0"
@@ -156,6 +157,11 @@ def _check(prior: Prior, what: str) -> None:
         check(prior)
     except SpecError as error:
         raise SpecError(f"{what}: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def _may_be_negative(prior: Prior) -> bool:
+    return _reaches(prior, -MAGNITUDES, lambda x: x < 0)
 
 
 def _reaches(prior: Prior, points: Any, outside: Any) -> bool:

@@ -119,7 +119,9 @@ def _centred(spec: Spec, default: BoolArray) -> BoolArray:
 
 def _level(spec: Spec, level: Level, priors: Priors) -> LevelPriors:
     chosen, rho = tau_priors(spec, level, priors), rho_prior(spec, level, priors)
-    taus = tuple(prior or default for prior, default in zip(chosen, default_taus(spec, level), strict=True))
+    taus = tuple(prior for prior in chosen if prior is not None)
+    if len(taus) < len(chosen):
+        taus = tuple(prior or default for prior, default in zip(chosen, default_taus(spec, level), strict=True))
     has_rho = level.structure.n_rho(level.dim) > 0
     return LevelPriors(
         tau=taus,

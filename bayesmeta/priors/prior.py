@@ -74,7 +74,9 @@ class Prior:
         return Prior.from_json, (self.to_json(),)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Prior) and (self.name, self.params) == (other.name, other.params)
+        if self is other:
+            return True
+        return isinstance(other, Prior) and self.name == other.name and self.params == other.params
 
     def __hash__(self) -> int:
         return hash((self.name, frozenset(self._params)))
