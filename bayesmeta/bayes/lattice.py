@@ -135,7 +135,7 @@ def _around(position: IntArray) -> IntArray:
     ahead = np.arange(1, REACH[k] + 1)
     steps = np.concatenate([sign * far * np.eye(k, dtype=np.int64) for sign in (-1, 1) for far in ahead])
     around = (position[:, None] + steps).reshape(-1, k)
-    key, first = np.unique(keys(around), return_index=True)
+    _, first = np.unique(keys(around), return_index=True)
     return np.asarray(around[first])
 
 

@@ -7,9 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtr
-from scipy.stats import beta as beta_distribution
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_number, check_probability, shown
@@ -227,6 +225,8 @@ def _over_normal(at: Truth, i: int, cov: FloatArray, name: str, prob: float) -> 
         return float(weight @ ndtr(side * (low - centre) / spread))
 
     tails = (1 - prob) / 2, (1 + prob) / 2
+    from scipy.optimize import brentq  # heavy, as the import below; commands load this module for all models
+
     lower, upper = (brentq(lambda value, tail=tail: below(value) - tail, -_FAR, _FAR, xtol=1e-10) for tail in tails)
     return average, float(np.exp(lower)), float(np.exp(upper))
 
@@ -337,6 +337,8 @@ def _uncertain(
     points: Points, values: FloatArray, *, sd: float, prob: float, vcov: Vcov | None, df: str | None
 ) -> dict[str, FloatArray]:
     """The same where every prevalence has a beta distribution."""
+    from scipy import stats
+
     middle, rows = (np.arange(_PARTS) + 0.5) / _PARTS, []
     ratios = [
         _equally_probable(points, Quantity((), lambda at: log_positive(at)[..., None]), middle, vcov, df),
@@ -344,7 +346,7 @@ def _uncertain(
     ]
     for p in values.tolist():
         size = p * (1 - p) / sd**2 - 1
-        logits = logit(np.clip(beta_distribution(p * size, (1 - p) * size).ppf(middle), 1e-300, 1 - 1e-16))
+        logits = logit(np.clip(stats.beta(p * size, (1 - p) * size).ppf(middle), 1e-300, 1 - 1e-16))
         for ratio, sign in zip(ratios, (1, -1), strict=True):
             read = expit(ratio[:, :, None] + sign * logits).reshape(len(ratio), -1)
             rows.append([read.mean(1), *np.quantile(read, [(1 - prob) / 2, (1 + prob) / 2], axis=1)])

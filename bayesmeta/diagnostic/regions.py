@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import chi2, f
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_probability
@@ -137,10 +136,14 @@ def _radius(X: FloatArray, prob: float, used: Reference) -> float:
     except NoTestError as reason:
         warn(f'regions: {reason}\n  df="z" gives one by the normal distribution', BoundaryWarning)
         return np.nan
-    return float(np.sqrt(chi2.ppf(prob, 2) if np.isinf(df2) else 2 * f.ppf(prob, 2, df2) / scale))
+    from scipy import stats  # heavy; commands load this module whatever the model
+
+    return float(np.sqrt(stats.chi2.ppf(prob, 2) if np.isinf(df2) else 2 * stats.f.ppf(prob, 2, df2) / scale))
 
 
 def _of_draws(points: Points, asked: tuple[str, ...], prob: float, shape: str | None) -> dict[str, list[FloatArray]]:
+    from scipy import stats
+
     at, seed = points.draws, int(points.tree.attrs["seed"])
     outlines: dict[str, list[FloatArray]] = {name: [] for name in asked}
     for i, (means, psi) in enumerate(zip(at.mean, at.psi, strict=True)):
@@ -149,7 +152,7 @@ def _of_draws(points: Points, asked: tuple[str, ...], prob: float, shape: str | 
             if shape == "ellipse":
                 between = psi.mean(0) if name == "prediction" else 0.0
                 cov = np.cov(means.T) + between
-                outlines[name].append(_ellipse(means.mean(0), cov, float(np.sqrt(chi2.ppf(prob, 2)))))
+                outlines[name].append(_ellipse(means.mean(0), cov, float(np.sqrt(stats.chi2.ppf(prob, 2)))))
             else:
                 draws = means if name == "confidence" else new
                 outlines[name].append(_highest(draws, _density(means, psi if name == "prediction" else None), prob))

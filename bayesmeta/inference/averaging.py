@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import xarray as xr
 from scipy.interpolate import PchipInterpolator
-from scipy.optimize import minimize
 from scipy.special import ndtr, softmax
 
 from bayesmeta import tree_schema as schema
@@ -232,6 +231,7 @@ def _stacked(trees: Mapping[str, xr.DataTree]) -> FloatArray:
     """Weights under which the mixture of predictions of left-out groups has the largest log score."""
     check_bayes('average(weights="stacking")')
     import arviz_stats
+    from scipy.optimize import minimize
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ArviZ's own words about Pareto k, which follow here in ours

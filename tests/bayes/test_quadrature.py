@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import ndtr
 
 import bayesmeta as bm
 from bayesmeta._typing import FloatArray
 from bayesmeta.bayes import quadrature
 from bayesmeta.bayes.evaluator import Evaluator
+from bayesmeta.bayes.mixtures import Normals
 from bayesmeta.bayes.quadrature import Quadrature, integrate
 from bayesmeta.priors.defaults import resolve
 from tests.benchmarks.exact import TAU
@@ -352,3 +354,16 @@ def test_other_priors_need_no_further_elimination() -> None:
     moved = first.under(first(u), Chart.of(spec, second.priors).beta)
     np.testing.assert_allclose(moved.loglik, second(u).loglik, rtol=1e-12)
     np.testing.assert_allclose(moved.beta, second(u).beta, rtol=1e-12)
+
+
+def test_quantiles_of_mixtures_are_right_to_the_last_digits() -> None:
+    """Newton's method ends at the root, and does not leave it for the middle of its bracket by a rounding error."""
+    prob = np.array([0.001, 0.025, 0.2, 0.5, 0.7, 0.975, 0.9995])
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(2, 400))
+        weight = rng.dirichlet(np.full(n, 0.5))
+        mixture = Normals(weight, rng.standard_t(3, (n, 3)), rng.uniform(0.05, 2.0, (n, 3)))
+        x, main = mixture.quantile(prob), mixture.main
+        below = (main.weight[:, None, None] * ndtr((x - main.centre[:, None]) / main.spread[:, None])).sum(0)
+        assert np.abs((below - prob[:, None]) / mixture.density(x) / mixture.sd).max() < 1e-10

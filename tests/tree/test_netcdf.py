@@ -1,4 +1,4 @@
-"""netCDF files written through HDF5: what xarray reads in them is the tree, and what they cannot hold goes xarray's way."""
+"""netCDF files written through HDF5: what xarray reads in them is the tree; what they cannot hold goes xarray's way."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_several_models_are_read_by_xarray(posterior: xr.DataTree, awkward: xr.D
 
 @pytest.mark.parametrize("seed", range(8))
 def test_any_plain_dataset_comes_back(seed: int, tmp_path: Path) -> None:
-    """Dimensions of any size, with and without labels, coordinates beside them, every type of number, any characters."""
+    """Dimensions of any size, with and without labels, coordinates beside them, every type of number, any texts."""
     rng = np.random.default_rng(seed)
     sizes = {f"d{i}": int(rng.choice([0, 1, 3, 4, 7])) for i in range(3)}
     kinds = [
@@ -114,7 +114,7 @@ def test_what_another_program_changes_is_noticed(posterior: xr.DataTree, tmp_pat
         bm.load(path)
     with h5py.File(path, "a") as file:
         file["criteria"].create_dataset("odd", data=np.array([b"abc"]))
-    with pytest.raises(DataError, match="not that which was saved|not a results file"):
+    with pytest.raises(DataError, match=r"not that which was saved|not a results file"):
         bm.load(path)
 
 
