@@ -236,9 +236,8 @@ def exact() -> None:
     from bayesmeta.bayes.marginals import PROBABILITIES, marginal_groups
     from bayesmeta.priors.defaults import resolve
 
-    print(
-        f"machine: {machine()}\n\n| model (parameters) | parameters, exact | random effects too | whole tree | save | load |"
-    )
+    print(f"machine: {machine()}\n")
+    print("| model (parameters) | parameters, exact | random effects too | whole tree | save | load |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, (spec, chosen) in exact_models().items():
         own, seconds = resolve(spec, chosen), []
@@ -256,11 +255,8 @@ def exact() -> None:
             tree = bm.sample(spec, chosen, random_seed=seed)
             times.append(process_time())
             seconds.append((times[1] - times[0], times[2] - times[0], times[3] - times[2], *of_file(tree)))
-        print(
         cells = " | ".join(f"{1000 * median(each):.0f} ms" for each in zip(*seconds[1:], strict=True))
         print(f"| {name} | {cells} |", flush=True)
-            flush=True,
-        )
     print(f"\n{averaging()}\n{command()}", flush=True)
 
 
