@@ -214,7 +214,9 @@ class Normals:
             low, high = np.where(excess < 0, x, low), np.where(excess > 0, x, high)
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 new = x - excess / slope
-            new = np.where((new >= low) & (new <= high), new, (low + high) / 2)  # at an end: it is found
+            # at an end of the bracket it stands beside the root, or, where components are points, on a step
+            close_by = (new >= low) & (new <= high) & (np.abs(excess) < CLOSE)
+            new = np.where(close_by | ((new > low) & (new < high)), new, (low + high) / 2)
             new = np.where(excess == 0, x, new)
             moved, x = np.abs(new - x) / scale, new
             if moved.max(initial=0.0) < close:

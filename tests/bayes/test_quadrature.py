@@ -367,3 +367,12 @@ def test_quantiles_of_mixtures_are_right_to_the_last_digits() -> None:
         x, main = mixture.quantile(prob), mixture.main
         below = (main.weight[:, None, None] * ndtr((x - main.centre[:, None]) / main.spread[:, None])).sum(0)
         assert np.abs((below - prob[:, None]) / mixture.density(x) / mixture.sd).max() < 1e-10
+
+
+def test_quantiles_of_points_are_points() -> None:
+    """Coefficients that are coordinates of the chart have no spread given it: their distribution is a staircase."""
+    rng = np.random.default_rng(1)
+    weight, centre = rng.dirichlet(np.ones(50)), rng.standard_normal((50, 1))
+    prob, order = np.array([0.03, 0.2, 0.51, 0.9]), np.argsort(centre[:, 0])
+    steps = centre[order, 0][np.searchsorted(np.cumsum(weight[order]), prob)]
+    assert np.abs(Normals(weight, centre, np.zeros((50, 1))).quantile(prob)[:, 0] - steps).max() < 1e-6
