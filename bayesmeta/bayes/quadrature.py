@@ -31,6 +31,7 @@ SCANNED = 5.0  # the scan reaches so far at first
 MODES = 6  # that a fill begins from
 DROP = 2.0  # fall of the log density, of a normal one after two SDs, that a step is measured by
 HALVINGS = 9  # of the step at most
+LONGEST = 1_000  # steps that a density may reach from its mode before it has fallen by DROP
 EDGE = 0.01  # share of a lattice's points that the mass beyond it is bounded by, each as high as its edge
 ROUNDING = 1e-11
 DENSER, SHALLOW = {1: 4, 2: 2, 3: 1}, 14.0  # halvings of the step for functions of coordinates; depth of that fill
@@ -108,7 +109,11 @@ def integrate(evaluator: Evaluator, seed: int = 0) -> Quadrature:
         one = evaluator(np.zeros((1, 0)))
         return Quadrature(evaluator, one, np.zeros(1), float(one.loglik[0]), ROUNDING, None)
     seeds = _seeds(evaluator)
-    step = np.asarray(STEP[k] * np.min([_scale(evaluator, seed) for seed in seeds], axis=0), float)
+    scale, reach = (np.array(each) for each in zip(*[_scale(evaluator, seed) for seed in seeds], strict=True))
+    step = np.asarray(STEP[k] * scale.min(0), float)
+    if (reach.max(0) > LONGEST * step).any():
+        j = int(np.argmax(reach.max(0) / step))
+        raise SpecError(_CLIFF.format(evaluator.chart.coordinates[j].label))
     lattice, previous = None, np.full(k, np.inf)
     rank = _Rank(evaluator, seeds[0])
     for _ in range(HALVINGS):
@@ -226,11 +231,18 @@ def _climbed(evaluator: Evaluator, start: FloatArray) -> FloatArray:
     return at
 
 
-def _scale(evaluator: Evaluator, mode: FloatArray) -> FloatArray:
+_CLIFF = (
+    "the posterior of {} has cliffs, or mass at single points, which a lattice does not resolve, or lies so far out in its"
+    " prior that numbers do not reach there\n"
+    "  check the units of the priors against those of the data, or sample by sampler='nutpie'"
+)
+
+
+def _scale(evaluator: Evaluator, mode: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(k,) half the distance along every axis, to the nearer side, after which the density has fallen like a normal
-    one after two SDs."""
+    one after two SDs; and (k,) how far it reaches on the other side."""
     k = len(mode)
-    distance = np.geomspace(1e-4, 8.0, 60)
+    distance = np.geomspace(1e-7, 8.0, 90)
     offsets = np.concatenate([distance, -distance])
     points = np.repeat(mode[None], k * len(offsets), axis=0).reshape(k, len(offsets), k)
     points[np.arange(k), :, np.arange(k)] += offsets
@@ -238,4 +250,4 @@ def _scale(evaluator: Evaluator, mode: FloatArray) -> FloatArray:
     # below its own height: another mode on the same axis may be higher
     fallen = ~(log > float(evaluator(mode[None]).log_density[0]) - DROP)
     first = np.where(fallen.any(2), fallen.argmax(2), len(distance) - 1)
-    return np.asarray(distance[first].min(1) / 2)
+    return distance[first].min(1) / 2, np.where(~fallen, distance, 0.0).max((1, 2))

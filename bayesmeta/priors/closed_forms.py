@@ -48,7 +48,7 @@ class ClosedForm:
     def about_normal(self, value: FloatArray) -> FloatArray:
         """Roughly the inverse of `of_normal`, to begin a search with."""
         values, u = self._table
-        return np.interp(value, values, u)
+        return np.interp(value, values, u) if len(u) else np.zeros(np.shape(value))
 
 
 def _frozen(name: str, *shapes: float, loc: float = 0.0, scale: float = 1.0) -> ClosedForm:

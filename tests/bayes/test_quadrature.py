@@ -1,5 +1,6 @@
 """Posteriors by quadrature: against brute force, published numbers, finer lattices and their own draws."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -327,6 +328,47 @@ def test_what_quadrature_cannot_do_is_refused_with_what_can() -> None:
     three = bm.specify("a + b + c ~ 1", y, S=np.full((12, 3), 0.1), S_correlation=0.0, psi="unstr", measure="smd")
     with pytest.raises(bm.SpecError, match=r"at most 3 parameters, and this model has 6: tau\[unit, a\].*\n.*'auto'"):
         bm.sample(three, sampler="quadrature")
+
+
+POLES = bm.Prior("Beta", alpha=1e-6, beta=1e-6)  # all mass at 0 and at 1
+
+
+@pytest.mark.parametrize(
+    ("beta", "tau", "message"),
+    [
+        (normal(1), POLES, "has cliffs, or mass at single points"),
+        (normal(1), bm.Prior("Beta", alpha=1e-3, beta=1e-3), "has cliffs, or mass at single points"),
+        (normal(1), bm.Prior("DiracDelta", c=0.3), "DiracDelta is discrete"),
+        (normal(1), bm.Prior("Uniform", lower=0.3, upper=0.3), "has no support"),
+        (normal(1), bm.Prior("TruncatedNormal", mu=0, sigma=1, lower=0.5, upper=0.5), "has no support"),
+        (normal(1), bm.Prior("Uniform", lower=-2, upper=-1), "an SD cannot be negative"),
+        (normal(1), bm.Prior("Uniform", lower=1e160, upper=1e170), "the likelihood is zero, in the range of numbers"),
+        (normal(1), bm.Prior("LogNormal", mu=800, sigma=1), "the likelihood is zero, in the range of numbers"),
+        (bm.Prior("Normal", mu=1e160, sigma=1), HALF, "the likelihood is zero, in the range of numbers"),
+        (bm.Prior("Normal", mu=1e8, sigma=1e-3), HALF, "lies so far out in its prior that numbers do not reach"),
+        (bm.Prior("Uniform", lower=1, upper=1), HALF, "has no support"),
+    ],
+)
+def test_priors_that_leave_nothing_are_refused(beta: bm.Prior, tau: bm.Prior, message: str) -> None:
+    with pytest.raises(bm.SpecError, match=message):
+        bm.sample(bcg(), bm.Priors(beta=beta, tau=tau), draws=2)
+
+
+@pytest.mark.parametrize(
+    ("tau", "near"),
+    [
+        (bm.Prior("TruncatedNormal", mu=-100, sigma=1, lower=0), 0.2055),  # an exponential of rate 100, all but
+        (bm.Prior("Uniform", lower=0.5, upper=0.5000001), 0.5),
+        (bm.Prior("LogNormal", mu=-900, sigma=1), 0.0),
+        (bm.Prior("HalfNormal", sigma=1e300), 0.6667),  # the improper flat one, but for its scale
+        (bm.Prior("TruncatedNormal", mu=0, sigma=0.1, lower=50), 50.0),
+    ],
+)
+def test_priors_far_from_the_data_are_integrated(tau: bm.Prior, near: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.AssumptionWarning)  # that they rule out values near zero
+        post = bm.sample(bcg(), bm.Priors(beta=normal(1), tau=tau), draws=2, random_seed=1)
+    assert float(post["marginals"]["tau_unit_mean"]) == pytest.approx(near, abs=3e-4)
 
 
 def test_models_without_free_parameters_are_normal() -> None:
