@@ -232,8 +232,8 @@ def _climbed(evaluator: Evaluator, start: FloatArray) -> FloatArray:
 
 
 _CLIFF = (
-    "the posterior of {} has cliffs, or mass at single points, which a lattice does not resolve, or lies so far out in its"
-    " prior that numbers do not reach there\n"
+    "the posterior of {} has cliffs, or mass at single points, which a lattice does not resolve, or lies so far out in"
+    " its prior that numbers do not reach there\n"
     "  check the units of the priors against those of the data, or sample by sampler='nutpie'"
 )
 
