@@ -41,6 +41,13 @@ def test_comparisons(post: xr.DataTree) -> None:
         plt.close("all")
 
 
+def test_orchards(post: xr.DataTree) -> None:
+    known = bm.estimates(post, scale="response").loc["beta[Intercept]"]
+    ax = bm.plots.orchard(post)
+    assert "{:.2f} [{:.2f}, {:.2f}]".format(*known[["estimate", "lower", "upper"]]) in [t.get_text() for t in ax.texts]
+    plt.close("all")
+
+
 @pytest.mark.parametrize("name", ["leave_one_out", "cumulative"])
 @pytest.mark.filterwarnings("ignore:the data cannot identify the variance")
 def test_refits(post: xr.DataTree, name: str) -> None:
