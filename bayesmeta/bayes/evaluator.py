@@ -158,7 +158,9 @@ def coefficients_out(
     E = np.linalg.cholesky(np.eye(B.shape[1]) + B @ B.mT)
     residual = (W @ gls[..., None])[..., 0] - w
     e = np.linalg.solve(E, residual[..., None])
-    deviance = stats.n_obs * LOG_2PI + stats.logdet_S.sum(0) + logdet + rss + (e * e).sum((1, 2))
+    with np.errstate(over="ignore"):  # of a prior so far from the data that its density there is no number
+        apart = (e * e).sum((1, 2))
+    deviance = stats.n_obs * LOG_2PI + stats.logdet_S.sum(0) + logdet + rss + apart
     deviance += 2 * (_log_diagonal(L) + frame.log_det + _log_diagonal(E) + frame.log_sd)
     deviance -= (F.shape[1] - B.shape[1]) * LOG_2PI
     mean = gls - (M @ (B.mT @ np.linalg.solve(E.mT, e)))[..., 0]
