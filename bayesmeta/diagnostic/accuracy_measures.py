@@ -7,9 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtr
-from scipy.stats import beta as beta_distribution
+from scipy.special import betaincinv, expit, logit, ndtr
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_number, check_probability, shown
@@ -206,6 +204,8 @@ def _over_normal(at: Truth, i: int, cov: FloatArray, name: str, prob: float) -> 
     Given the transformed sensitivity a ratio rises or falls with the transformed specificity, so that its distribution
     function is an integral in one dimension, and its quantiles are roots of this.
     """
+    from scipy.optimize import brentq  # heavy, and nothing else here needs it
+
     z = np.linspace(-_WIDTH, _WIDTH, _NODES)
     weight = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
     mean, (sd, slope) = at.mean[i, 0], (np.sqrt(cov[0, 0]), cov[0, 1] / cov[0, 0])
@@ -344,7 +344,7 @@ def _uncertain(
     ]
     for p in values.tolist():
         size = p * (1 - p) / sd**2 - 1
-        logits = logit(np.clip(beta_distribution(p * size, (1 - p) * size).ppf(middle), 1e-300, 1 - 1e-16))
+        logits = logit(np.clip(betaincinv(p * size, (1 - p) * size, middle), 1e-300, 1 - 1e-16))
         for ratio, sign in zip(ratios, (1, -1), strict=True):
             read = expit(ratio[:, :, None] + sign * logits).reshape(len(ratio), -1)
             rows.append([read.mean(1), *np.quantile(read, [(1 - prob) / 2, (1 + prob) / 2], axis=1)])

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import chi2, f
+from scipy.special import fdtri
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_probability
@@ -137,7 +137,12 @@ def _radius(X: FloatArray, prob: float, used: Reference) -> float:
     except NoTestError as reason:
         warn(f'regions: {reason}\n  df="z" gives one by the normal distribution', BoundaryWarning)
         return np.nan
-    return float(np.sqrt(chi2.ppf(prob, 2) if np.isinf(df2) else 2 * f.ppf(prob, 2, df2) / scale))
+    return float(np.sqrt(_chi2_of_two(prob) if np.isinf(df2) else 2 * fdtri(2, df2, prob) / scale))
+
+
+def _chi2_of_two(prob: float) -> float:
+    """Quantile of chi2 with two degrees of freedom."""
+    return float(-2 * np.log1p(-prob))
 
 
 def _of_draws(points: Points, asked: tuple[str, ...], prob: float, shape: str | None) -> dict[str, list[FloatArray]]:
@@ -149,7 +154,7 @@ def _of_draws(points: Points, asked: tuple[str, ...], prob: float, shape: str | 
             if shape == "ellipse":
                 between = psi.mean(0) if name == "prediction" else 0.0
                 cov = np.cov(means.T) + between
-                outlines[name].append(_ellipse(means.mean(0), cov, float(np.sqrt(chi2.ppf(prob, 2)))))
+                outlines[name].append(_ellipse(means.mean(0), cov, float(np.sqrt(_chi2_of_two(prob)))))
             else:
                 draws = means if name == "confidence" else new
                 outlines[name].append(_highest(draws, _density(means, psi if name == "prediction" else None), prob))

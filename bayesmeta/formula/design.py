@@ -82,12 +82,19 @@ class Design:
 
     def fixed(self, frame: pd.DataFrame) -> FloatArray:
         """(n, k, P); NaN for an outcome in a row where one of its predictors is missing."""
-        values = {text: self._matrices[text](frame) for text in {self._text(outcome) for _, outcome in self._places}}
-        X = np.zeros((len(frame), len(self.parsed.outcomes), len(self.coef)))
+        parts: dict[int | None, list[tuple[int, str]]] = {}
         for c, (predictor, outcome) in enumerate(self._places):
+            parts.setdefault(outcome, []).append((c, predictor))
+        values = {text: self._matrices[text](frame) for text in {self._text(outcome) for outcome in parts}}
+        X = np.zeros((len(frame), len(self.parsed.outcomes), len(self.coef)))
+        for outcome, of in parts.items():
             text = self._text(outcome)
-            column = values[text][:, self._matrices[text].labels.index(predictor)]
-            X[:, slice(None) if outcome is None else outcome, c] = column[:, None] if outcome is None else column
+            column = {label: j for j, label in enumerate(self._matrices[text].labels)}
+            places, sources = [c for c, _ in of], [column[predictor] for _, predictor in of]
+            if outcome is None:
+                X[:, :, places] = values[text][:, None, sources]
+            else:
+                X[:, outcome, places] = values[text][:, sources]
         X[np.isnan(X).any(axis=2)] = np.nan
         return X
 

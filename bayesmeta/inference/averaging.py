@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import minimize
 from scipy.special import ndtr, softmax
 
 from bayesmeta import tree_schema as schema
@@ -230,6 +228,7 @@ def _stacked(trees: Mapping[str, xr.DataTree]) -> FloatArray:
     """Weights under which the mixture of predictions of left-out groups has the largest log score."""
     check_bayes('average(weights="stacking")')
     import arviz_stats
+    from scipy.optimize import minimize
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ArviZ's own words about Pareto k, which follow here in ours
@@ -279,8 +278,10 @@ class _Intervals:
         return float(ndtr(float(score(inside)) + beyond))
 
     @cached_property
-    def _scores(self) -> dict[str, PchipInterpolator]:
+    def _scores(self) -> dict[str, Any]:
         """The normal score of the distribution function of every parameter, which is nearly a straight line."""
+        from scipy.interpolate import PchipInterpolator  # heavy, and model files have no use of it
+
         made = {}
         for label, known in zip(self.labels, self.quantiles.T, strict=True):
             kept = np.append(True, np.diff(np.maximum.accumulate(known)) > 0)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from bayesmeta.kernel.likelihood import likelihood
-from bayesmeta.kernel.statistics import Design, Statistics, orthonormal, reduce, whitened_design
+from bayesmeta.kernel.orthogonal import orthonormal
+from bayesmeta.kernel.statistics import Design, Statistics, reduce, whitened_design
 from bayesmeta.kernel.whitening import PartWhitener
 
 UNEQUAL = 1e4  # ratio of standard errors from which X is made orthonormal at another Psi than 0

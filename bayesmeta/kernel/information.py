@@ -269,8 +269,10 @@ def _at_top(sums: _Sums, dC: np.ndarray, mean: np.ndarray, beta_root: np.ndarray
     sums.twice_average -= np.einsum("irb,isb->rsb", x, x)
     if restricted:
         if len(root) >= small.WIDE:
-            by_matrix = np.moveaxis(dC[:-1, :-1], (0, 1), (-2, -1))  # (K, B, P, P)
-            F = np.moveaxis(beta_root.mT @ by_matrix @ beta_root, (-2, -1), (0, 1))
+            F = np.empty(dC[:-1, :-1].shape)
+            for k, b in np.ndindex(dC.shape[2:]):
+                half = small.times_upper(dC[:-1, :-1, k, b], beta_root[b])  # dC is symmetric
+                F[:, :, k, b] = small.times_upper(half.T, beta_root[b])
         else:
             F = np.einsum("iqkb,qjb->ijkb", np.einsum("pib,pqkb->iqkb", root, dC[:-1, :-1]), root)
         sums.expected += np.einsum("ijrb,ijsb->rsb", F, F) / 2

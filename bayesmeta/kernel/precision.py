@@ -4,7 +4,8 @@ import numpy as np
 
 from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.statistics import Design, orthonormal, whitened_design
+from bayesmeta.kernel.orthogonal import leverages
+from bayesmeta.kernel.statistics import Design, whitened_design
 
 
 def residual_precision(
@@ -37,8 +38,7 @@ def _uncorrelated(X: np.ndarray, variance: np.ndarray, row: IntArray) -> tuple[n
     """The same for independent errors, where whitening is a division: every fit asks this."""
     precision = np.empty(len(X))
     precision[row] = 1 / variance
-    Q, _ = orthonormal((X * np.sqrt(precision)[:, None])[None])
-    residual = 1 - (Q[0] * Q[0]).sum(axis=1)
+    residual = 1 - leverages(X * np.sqrt(precision)[:, None])
     return precision * residual, residual
 
 

@@ -10,9 +10,8 @@ from bayesmeta._typing import IntArray
 from bayesmeta.kernel.batched_linalg import solve_upper
 from bayesmeta.kernel.layout import Layout, layout, run_starts
 from bayesmeta.kernel.leaves import Chunk, Rows, Segments, chunks_of, segments
+from bayesmeta.kernel.orthogonal import logdet_gram, orthonormal
 from bayesmeta.kernel.whitening import Whitener, whitener
-
-SPREAD = 100.0  # ratio of the sizes of rows of X, whitened, from which their order matters
 
 
 @dataclass(frozen=True)
@@ -127,23 +126,6 @@ def whitened_design(
     return Design(X[plan.order], sorted_Z, tuple(groups), plan, white, columns, np.moveaxis(R, 0, -1))
 
 
-def orthonormal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Q R of every X (B, n, P); where rows are of very different sizes the largest go first.
-
-    Reflections leave errors of the size of the largest row so far: the small rows would keep no digits of their own.
-    Cox and Higham (1998), in: Numerical Analysis 1997, Addison Wesley Longman, 57-73.
-    """
-    size = np.abs(X).max(2, initial=0.0)
-    if not X.shape[2] or size.max() <= SPREAD * size.min():
-        Q, R = np.linalg.qr(X)
-        return Q, R
-    order = np.argsort(-size, axis=1)[:, :, None]
-    sorted_Q, R = np.linalg.qr(np.take_along_axis(X, order, 1))
-    Q = np.empty(X.shape)
-    np.put_along_axis(Q, np.broadcast_to(order, Q.shape), sorted_Q, 1)
-    return Q, R
-
-
 def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:
     """Statistics of y (n_obs, B), in sorted order, centred by X beta0, which is taken for the fixed-effects fit.
 
@@ -169,7 +151,7 @@ def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:
         beta_fixed=np.broadcast_to(beta0, (X.shape[1], B)),
         Q=(residual * residual).sum((0, 1)),
         logdet_S=np.add.reduceat(design.white.logdet(len(X)), starts, axis=0),
-        logdet_XX=2 * float(np.log(np.abs(np.diag(np.linalg.qr(X, mode="r")))).sum()),
+        logdet_XX=logdet_gram(X),
         outer_group=plan.codes[0][starts],
         outer_size=np.diff(np.r_[starts, len(X)]),
         parents=tuple(_parent_codes(inner, outer) for outer, inner in pairwise(design.groups)),

@@ -168,6 +168,9 @@ def _places(known: list[str] | None, labels: Any, n: int) -> list[str]:
         )
         if not listed or getattr(labels, "ndim", 1) != 1 or not all(map(is_label, labels)):
             raise SpecError(f"labels is {shown(labels)}; it must be a list of names")
+        if nameless := [i for i, one in enumerate(labels) if one is None or one != one or not label(one).strip()]:
+            missing = list(labels)[nameless[0]]
+            raise DataError(f"labels has no name for place {nameless[0] + 1}, but {shown(missing)}")
         places = [label(one) for one in labels]
         if len(places) != n:
             raise SpecError(f"labels has {len(places)} entries, results {n}")

@@ -5,6 +5,7 @@ them. Outside, squares leave the range of numbers, or digits that the data do no
 """
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -49,7 +50,9 @@ def check_column(values: FloatArray, what: str, where: Where) -> None:
 
 def check_designs(X: FloatArray, coef: Sequence[str], offset: FloatArray, where: Where) -> None:
     """Refuse columns of X, or an offset, outside the range."""
-    for values, name in zip(X.T, coef, strict=True):
+    largest = np.abs(X).max(axis=0, initial=0.0)
+    usual = (largest <= LARGEST) & ((largest >= SMALLEST) | (largest == 0))
+    for values, name in zip(X.T[~usual], compress(coef, ~usual), strict=True):
         check_column(values, f"predictor '{name}'", where)
     check_size(offset, "the offset", where)
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-from bayesmeta import datasets, diagnostic, dose_response, network, structures, within
+from bayesmeta import datasets, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type
 from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import DataError, SpecError
@@ -54,12 +55,9 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "vcalc": within.vcalc,
 }
 
-# what makes a whole specification from counts or contrasts, by the key of its table of arguments in a model
-ANALYSES: dict[str, Callable[..., Spec]] = {
-    "diagnostic": diagnostic.specify,
-    "dose_response": dose_response.specify,
-    "network": network.specify,
-}
+# packages whose `specify` makes a whole specification from counts or contrasts, by the key of its table of arguments
+# in a model; loaded by the models that have one
+ANALYSES = ("diagnostic", "dose_response", "network")
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +134,10 @@ class Model:
     @cached_property
     def spec(self) -> Spec:
         """The specification, built from the data at first use."""
-        for kind in ANALYSES.keys() & self.settings:
+        for kind in self.settings.keys() & ANALYSES:
             with _as_called(self.settings[kind], f"model {self.name}: {kind}"):
-                return ANALYSES[kind](self.source.frame, **self.settings[kind])
+                made: Spec = import_module(f"bayesmeta.{kind}").specify(self.source.frame, **self.settings[kind])
+                return made
         arguments = {key: self.settings[key] for key in _PASSED if key in self.settings}
         if "psi" in self.settings:
             arguments["psi"] = _structures(self.settings["psi"], f"model {self.name}: psi")

@@ -119,6 +119,17 @@ def are_doses(values: object) -> bool:
     return bool(listed) and all(map(is_number, listed))
 
 
+def in_its_order(values: object) -> str:
+    """The same doses as a list, in the order of the answer, which labels of rows do not bind."""
+    return repr(np.asarray(values).tolist()) if isinstance(values, np.ndarray | pd.Series) else ""
+
+
+def are_cells(values: object) -> bool:
+    """Numbers in any arrangement."""
+    cells = np.asarray(values, dtype=object).ravel() if isinstance(values, np.ndarray | pd.Series | list) else []
+    return len(cells) > 0 and all(map(is_number, cells))
+
+
 def are_columns(value: object) -> bool:
     """Beside the labels of a forest plot: names, under headings or not, or a data frame."""
     if isinstance(value, pd.DataFrame):
@@ -148,11 +159,6 @@ def are_two_labels(value: object) -> bool:
     if not listed or getattr(value, "ndim", 1) != 1 or len(value) != 2:
         return False
     return all(isinstance(each, str) or is_number(each) for each in value) and len(set(value)) == 2
-
-
-def are_three_numbers(value: object) -> bool:
-    """As many as the rows of a basis that is an array."""
-    return getattr(value, "ndim", 1) == 1 and not isinstance(value, str) and are_finite(value)
 
 
 def is_interval(value: object) -> bool:
@@ -770,7 +776,7 @@ CALLS: dict[str, Call] = {
         {
             "coefficients": PREDICTED,
             "basis": numbers((3, 2)),
-            "at": Kind(are_three_numbers, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]")),
+            "at": Kind(are_doses, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]")),
             "reference": Kind(
                 lambda value: is_number(value) or (isinstance(value, str) and value == "min"), ("'max'", "[1.0]")
             ),
@@ -807,7 +813,7 @@ CALLS: dict[str, Call] = {
     ),
     "influence": Call({"tree": "T", "exact": "False"}, {"tree": RESULT, "by": BY_GROUPS, "exact": BOOLEAN}),
     "gosh": Call(
-        _TREE,
+        {**_TREE, "random_seed": "1"},
         {"tree": FIT, "by": BY_ROW, "subsets": optional(whole(1)), "random_seed": SEED, "progress": BOOLEAN},
     ),
     "vif": Call({"tree": "bm.fit(bm.specify('y ~ x * f', D, S='v'))"}, {"tree": Kind(has_predictors, ("T",))}),
@@ -1179,7 +1185,7 @@ CALLS: dict[str, Call] = {
             "axes": AXES,
             "places": optional(names("0", "1")),
             "xlabel": TEXT,
-            "exposure": optional(numbers((3,), (2,), ())),
+            "exposure": optional(Kind(are_cells, ("[]", "['1']", "[np.inf]", "[[1.0, 2.0]]"))),
         },
     ),
     "plots.gosh": Call(
@@ -1261,6 +1267,7 @@ CALLS: dict[str, Call] = {
             "at": Kind(
                 lambda value: value is None or are_doses(value),
                 ("{'zz': [1]}", "['a']", "[[1]]", "'dose'"),
+                in_its_order,
             ),
             "reference": optional(real()),
             "others": Kind(lambda value: value is None or is_empty(value), ("{'dose': 1}", "{'zz': 1}", "[1]")),

@@ -168,6 +168,9 @@ def test_names_that_contradict_each_other():
         bm.from_first_stage([*pairs().values()], labels=["x", "x", "y"])
     with pytest.raises(bm.SpecError, match="labels has 2 entries"):
         bm.from_first_stage([*pairs().values()], labels=["x", "y"])
+    for missing in (None, float("nan"), " "):
+        with pytest.raises(bm.DataError, match="labels has no name for place 2"):
+            bm.from_first_stage([*pairs().values()], labels=["x", missing, "y"])
     with pytest.raises(bm.DataError, match="data has no row for place 'Cairo'"):
         bm.from_first_stage(pairs(), data=pd.DataFrame({"mean": [1, 2]}, index=PLACES[:2]))
     with pytest.raises(bm.DataError, match="neither the index nor a column"):
