@@ -114,7 +114,7 @@ def _encode(column: pd.Series) -> _Stored:
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
         wide = dtype.kind == "f" and dtype.itemsize not in (4, 8)
         return _Stored("number", str(dtype), column.to_numpy(np.float64 if wide else None))
-    if isinstance(dtype, pd.StringDtype) or dtype.kind == "O" and isinstance(dtype, np.dtype):
+    if isinstance(dtype, pd.StringDtype) or (dtype.kind == "O" and isinstance(dtype, np.dtype)):
         return _encode_objects(column, column.isna().to_numpy())
     if isinstance(dtype, pd.SparseDtype):
         return _encode(column.astype(dtype.subtype))
