@@ -55,9 +55,9 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "vcalc": within.vcalc,
 }
 
-# packages whose `specify` makes a whole specification from counts or contrasts, by the key of its table of arguments
-# in a model; loaded by the models that have one
-ANALYSES = ("diagnostic", "dose_response", "network")
+# modules whose `specify` makes a whole specification from counts or contrasts, by the key of its table of arguments in
+# a model; loaded for the models that have one
+ANALYSES = {key: f"bayesmeta.{key}" for key in ("diagnostic", "dose_response", "network")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +134,9 @@ class Model:
     @cached_property
     def spec(self) -> Spec:
         """The specification, built from the data at first use."""
-        for kind in self.settings.keys() & ANALYSES:
+        for kind in ANALYSES.keys() & self.settings:
             with _as_called(self.settings[kind], f"model {self.name}: {kind}"):
-                made: Spec = import_module(f"bayesmeta.{kind}").specify(self.source.frame, **self.settings[kind])
-                return made
+                return _specify_of(kind)(self.source.frame, **self.settings[kind])
         arguments = {key: self.settings[key] for key in _PASSED if key in self.settings}
         if "psi" in self.settings:
             arguments["psi"] = _structures(self.settings["psi"], f"model {self.name}: psi")
@@ -300,6 +299,11 @@ def _analysis(
     )
 
 
+def _specify_of(kind: str) -> Callable[..., Spec]:
+    specify_it: Callable[..., Spec] = import_module(ANALYSES[kind]).specify
+    return specify_it
+
+
 def _labels(content: Mapping[str, Any]) -> frozenset[str]:
     """The columns that the models and figures of a file take groups and labels from."""
     parts: list[Any] = []
@@ -354,11 +358,11 @@ def _kind(table: Any, place: Place) -> str | None:
     """The key that makes a whole specification, its arguments checked; None in a model that has a formula."""
     kind = next((key for key in ANALYSES if isinstance(table, Mapping) and key in table), None)
     if kind is not None:
-        _, *parameters = inspect.signature(ANALYSES[kind]).parameters.values()
+        _, *parameters = inspect.signature(_specify_of(kind)).parameters.values()
         required = [p.name for p in parameters if p.default is p.empty]
         check_table(table[kind], [p.name for p in parameters], place / kind, required)
         with placed(place / kind):
-            check_argument_types(ANALYSES[kind], table[kind], kind)
+            check_argument_types(_specify_of(kind), table[kind], kind)
     return kind
 
 
