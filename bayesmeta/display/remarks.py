@@ -101,7 +101,8 @@ def observations(tree: xr.DataTree) -> str:
     kept, outcomes = group(tree, schema.RAW)[raw_data.KEPT].values, _outcomes(tree)
     used = "all used" if kept.all() else f"{kept.sum()} used"
     several = f" of {len(outcomes)} outcomes" if len(outcomes) > 1 else ""
-    return f"{len(kept)} rows, {used}; {group(tree, schema.CONSTANT).sizes[schema.OBS]} observations{several}"
+    n = group(tree, schema.CONSTANT).sizes[schema.OBS]
+    return f"{len(kept)} row{'s' * (len(kept) != 1)}, {used}; {n} observation{'s' * (n != 1)}{several}"
 
 
 def alarms(tree: xr.DataTree) -> list[str]:
