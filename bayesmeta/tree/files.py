@@ -160,8 +160,8 @@ def check_name_of_model(name: Any, where: str = "the name of a model that is sav
     """SpecError for a name that no file can hold."""
     text = name if isinstance(name, str) else repr(name)
     if not isinstance(name, str) or not name.strip():
-        problem = "must be a text that is not empty"
-    elif "/" in name:
+        raise SpecError(f"{where.rstrip()}: {text[:60]!r} is no name; it must be a text that is not empty")
+    if "/" in name:
         problem = "may not contain '/'"
     elif name in (".", "..", *_ZARR_ROOT) or name.startswith("__"):
         problem = "is reserved by file formats"
