@@ -196,7 +196,12 @@ def _leaf(
     if chunk.segments is None:
         a, width = Q.shape[:2]
         flat = Q.reshape(a * width, *Q.shape[2:]).swapaxes(0, 1)
-        products = (flat @ flat.mT).reshape(-1, a, width, a, width).transpose(0, 2, 4, 1, 3)
+        products = flat @ flat.mT
+        if a == 1 and D.shape[2] == 1:  # nothing to sum, and the matrix may be large
+            products *= D[0, 0, 0][:, None, None]
+            top[:, :, places.start] -= small.first_last(products)
+            return
+        products = products.reshape(-1, a, width, a, width).transpose(0, 2, 4, 1, 3)
         change = products.reshape(-1, width * width, a * a) @ _by_batch(D)
         top[:, :, places] -= small.first_last(change.reshape(-1, width, width, D.shape[2]))
     else:

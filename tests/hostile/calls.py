@@ -124,6 +124,11 @@ def in_its_order(values: object) -> str:
     return repr(np.asarray(values).tolist()) if isinstance(values, np.ndarray | pd.Series) else ""
 
 
+def are_two_arms(value: object) -> bool:
+    """None, or two columns of counts by their names."""
+    return value is None or (isinstance(value, list | tuple | pd.Series) and list(value) == ["a", "b"])
+
+
 def are_cells(values: object) -> bool:
     """Numbers in any arrangement."""
     cells = np.asarray(values, dtype=object).ravel() if isinstance(values, np.ndarray | pd.Series | list) else []
@@ -1162,7 +1167,7 @@ CALLS: dict[str, Call] = {
             "outcome": optional(words("y")),
             "scale": optional(words("model", "response")),
             "label": LABELLED,
-            **dict.fromkeys(("events", "total"), Kind(is_none, ("['e']", "['e', 'zz']", "['g', 'g']"))),
+            **dict.fromkeys(("events", "total"), Kind(are_two_arms, ("['e']", "['e', 'zz']", "['g', 'g']"))),
         },
     ),
     "plots.qqnorm": Call(
