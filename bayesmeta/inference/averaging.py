@@ -156,7 +156,7 @@ def model_set(spec: Spec, psi: Sequence[Any] | None = None, terms: Sequence[str]
             raise SpecError(f"{name} is {shown(values)}; it must be a list of at least one, such as {_LISTS[name]}")
         if values is not None and any(each is None for each in values):
             raise SpecError(
-                f"{name} is {shown(values)}; it may not hold None\n  leave {name}= out, or name each, as in {_LISTS[name]}"
+                f"{name} is {shown(values)}; it may not hold None\n  leave {name}= out, or write {_LISTS[name]}"
             )
     if psi is None and terms is None:
         raise SpecError(f"model_set needs terms={_LISTS['terms']} or psi={_LISTS['psi']}")
