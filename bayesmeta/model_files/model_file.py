@@ -1,7 +1,7 @@
 """Model files: one TOML file holds the models of one worked analysis, each a specification and a method of fitting."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -92,11 +92,12 @@ class Source:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """All rows, with the new columns."""
+        """The rows with the new columns, without those that lack what effects cannot be made from."""
         path = self.path
         if path is not None and not path.is_file():
             raise DataError(f"no file {path}, which the model file gives as its data")
         table = derive(datasets.load(self.data) if path is None else read_csv(path, self.labels), self.derived)
+        table = _complete(table, [column for column in self.complete if column in table.columns])
         for written in self.effects:
             table = with_effects(table, written, "effects")
         return table
@@ -106,9 +107,14 @@ class Source:
         """The rows that enter the models."""
         for column in self.complete:
             check_name(column, self.table.columns, "complete: the data have no column", "columns")
-        rows = self.table.dropna(subset=list(self.complete)).reset_index(drop=True)
-        rows.attrs = dict(self.table.attrs)
-        return rows
+        return _complete(self.table, self.complete)
+
+
+def _complete(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows that have all of the columns."""
+    rows = table.dropna(subset=list(columns)).reset_index(drop=True)
+    rows.attrs = dict(table.attrs)
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +158,7 @@ class Model:
             return within.from_se(*([S["se"]] if isinstance(S["se"], str) else S["se"]))
         options = {key: value for key, value in S.items() if key != "within"}
         with _as_called(options, f"model {self.name}: S: {S['within']}"):
-            return _BUILDERS[S["within"]](self.source.table, **options)
+            return _BUILDERS[S["within"]](self.source.frame, **options)
 
 
 @dataclass(frozen=True, eq=False)

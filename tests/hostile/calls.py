@@ -1156,7 +1156,7 @@ CALLS: dict[str, Call] = {
             "outcome": optional(words("y")),
             "scale": optional(words("model", "response")),
             "label": LABELLED,
-            **dict.fromkeys(("events", "total"), Kind(is_none, ("['e']", "['e', 'zz']", "['g', 'g']"))),
+            **dict.fromkeys(("events", "total", "no_events"), Kind(is_none, ("['e']", "['e', 'zz']", "['g', 'g']"))),
         },
     ),
     "plots.qqnorm": Call(
