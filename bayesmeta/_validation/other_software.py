@@ -92,6 +92,10 @@ _PLOT_WORDS: Mapping[str, tuple[str, ...]] = {  # parameters of plots, and what 
 }
 _OWN: Mapping[str, Mapping[str, str]] = {  # of one function alone
     "bm.r_squared": {"simpler": "the fit without the moderators comes second: bm.r_squared(fit, plain)"},
+    "bm.within.vcalc": {
+        "sparse": "S is stored by its entries in any case: leave it out",
+        "retdat": "the variables that were read are columns of your data; of the result, ask for what it assumes",
+    },
     "bm.lr_test": {"big": "the larger model comes second: bm.lr_test(small, big)"},
     "bm.specify": {
         "data": 'the data frame comes second: bm.specify("y ~ 1", data, S="v")',
