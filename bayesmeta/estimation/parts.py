@@ -13,7 +13,7 @@ import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.errors import BayesmetaError
-from bayesmeta.estimation.climb import FIRST_RADIUS, NEARLY, bounded_steps, local
+from bayesmeta.estimation.climb import DECREMENT, FIRST_RADIUS, NEARLY, bounded_steps, local
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method
 from bayesmeta.estimation.objective import Objective, Points
@@ -222,7 +222,7 @@ def _maxima(whole: Whole, objective: Objective, begin: FloatArray, keep: BoolArr
             as_alone = which is few and len(some) <= MANY
             scanned = _scanned_alone(whole, keep[some]) if as_alone else starts(own)
             more = maximise(own, _and_from(scanned, points.z[some]))
-            z[some], converged[some] = more.points.z, more.converged
+            z[some], converged[some] = _rounded_off(whole.free, more.points), more.converged
     return _silenced(whole, objective, points, z, keep), converged
 
 
@@ -235,7 +235,17 @@ def _near(whole: Whole, objective: Objective, begin: FloatArray, lack: FloatArra
     searched = maximise(objective.take(rest), Starts(points.z[rest], np.arange(len(rest)), 0, provisional=True))
     reached = known.copy()
     reached[rest] = searched.converged
-    return points.put(rest, searched.points), reached
+    ends = searched.points
+    return points.put(rest, replace(ends, z=_rounded_off(whole.free, ends))), reached
+
+
+def _rounded_off(free: Free, points: Points) -> FloatArray:
+    """The ends z (B, F) of searches, with the last step of Newton that is in sight; what is at an edge stays there."""
+    at = local(points, free.lower)
+    move, _ = bounded_steps(points, at, free.lower, np.full(len(points.z), FIRST_RADIUS))
+    sure = np.isfinite(move).all(1) & (at.curved > 0).all(1) & (at.decrement <= DECREMENT)
+    at_edge = (points.z == 0) | (points.z == np.pi)
+    return np.where(sure[:, None] & ~at_edge, points.z + move, points.z)
 
 
 def _last_step(whole: Whole, points: Points, lack: FloatArray) -> tuple[Points, BoolArray]:
