@@ -1,7 +1,7 @@
 """DerSimonian and Laird's estimator where groups share effects whose covariance is tau2 times a known matrix.
 
 Networks are such models, and one random intercept for the several rows of a study. Cochran's Q of all rows about the
-fixed effects, y'Py with P = W - W X (X'WX)^-1 X'W and W = S^-1, has the expectation n - P + tau2 tr(PB), where B = Z M Z'
+fixed effects, y'Py with P = W - W X (X'WX)^-1 X'W and W = S^-1, has the mean n - P + tau2 tr(PB), where B = Z M Z'
 within groups (Jackson, White and Riley 2012, Stat. Med. 31:3805-3820; Rücker and Schwarzer 2014, Stat. Med.
 33:4353-4369, for networks). Since P S P = P, the variance of Q is 2 (n - P + 2 tau2 tr(PB) + tau2^2 tr(PBPB)).
 """

@@ -74,7 +74,7 @@ def _of_draws(
     for position, level in enumerate(levels):
         psi = psi_draws(tree, level.name)
         variance += quadratic(Z[position], psi.mean(0))  # as b has mean zero, no draws of it are needed here
-        new.append(_normal(psi, np.random.default_rng([_STREAM, position, int(tree.attrs["seed"])])))
+        new.append(normal_draws(psi, np.random.default_rng([_STREAM, position, int(tree.attrs["seed"])])))
 
     def effects(some: slice) -> FloatArray:
         return sum((z[some] @ b.T for z, b in zip(Z, new, strict=True)), _fixed(X[some], offset[some], beta))
@@ -191,8 +191,8 @@ def _covariance(draws: FloatArray) -> FloatArray:
     return centred.T @ centred / (len(draws) - 1)
 
 
-def _normal(psi: FloatArray, rng: np.random.Generator) -> FloatArray:
+def normal_draws(psi: FloatArray, rng: np.random.Generator) -> FloatArray:
     """(B, a) one draw from each N(0, Psi), Psi (B, a, a) singular or not."""
     values, vectors = np.linalg.eigh(psi)
-    z = rng.standard_normal(values.shape)
+    z = rng.standardnormal_draws(values.shape)
     return np.einsum("bij,bj->bi", vectors, np.sqrt(np.maximum(values, 0)) * z)

@@ -1,4 +1,4 @@
-"""Posteriors of networks and of diagnostic accuracy beside long Markov chains: `python -m tests.benchmarks.beside_chains`.
+"""Posteriors of networks and of tests beside long Markov chains: `python -m tests.benchmarks.beside_chains`.
 
 Without chains they are integrated by quadrature. Means and five quantiles of coefficients, SDs and correlations, and of
 a network the rank probabilities, are compared with nutpie's draws of all parameters of the same model, in Monte Carlo
