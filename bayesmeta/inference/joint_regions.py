@@ -17,9 +17,9 @@ from bayesmeta.inference.posterior_predict import normal_draws
 from bayesmeta.inference.reference import Reference
 
 _CORNERS = 120  # of an outline
-_RADII, _FAR = 101, 7.0  # at which a density is looked at along a ray; the last, in SDs, unless more lies beyond
+_RADII, _FAR = 61, 7.0  # at which a density is looked at along a ray; the last, in SDs, unless more lies beyond
 _CLOSER = 1.5  # power of even steps by which radii lie closer to the centre
-_FINE = 15  # parts of a step between radii
+_FINE = 20  # parts of a step between radii
 _MOST, _NEGLIGIBLE = 4096, 1e-4  # components of a mixture; mass of those that are left out
 _SMOOTH = 2.0  # bandwidth in those of Scott's rule; a region of draws holds as many of them whatever it is
 _DRAWS = 1500  # of Markov chains that make up a density, and as many that it is looked at

@@ -11,11 +11,11 @@ import pandas as pd
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, check_names, listing, shown
 from bayesmeta.errors import SpecError
+from bayesmeta.io.long_tables import by_label
 from bayesmeta.model.respecify import with_fixed
 from bayesmeta.model.spec import Spec
 from bayesmeta.network.comparisons import network_of
 from bayesmeta.network.consistency import TREATMENT, VERSUS, quoted
-from bayesmeta.network.trials import grouped
 from bayesmeta.tree.response import DIFFERENCE, EFFECT
 
 JOINED = " : "  # between the treatments of a design
@@ -28,7 +28,7 @@ def arms_of(spec: Spec) -> list[set[str]]:
     """For every row the treatments of its trial."""
     rows = spec.data.loc[spec.kept]
     arms: list[set[str]] = [set()] * len(rows)
-    for _, at in grouped(rows[spec.analysis["study"]].astype(str).to_numpy()):
+    for _, at in by_label(rows[spec.analysis["study"]].astype(str).to_numpy()):
         own = {*rows[TREATMENT].iloc[at], *rows[VERSUS].iloc[at]}
         for i in at:
             arms[i] = own

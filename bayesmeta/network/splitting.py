@@ -14,12 +14,12 @@ from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.weights import covariances
+from bayesmeta.io.long_tables import by_label
 from bayesmeta.model.spec import Spec
 from bayesmeta.network.comparisons import COMPARISON, Network
 from bayesmeta.network.consistency import TREATMENT, VERSUS
 from bayesmeta.network.consistency_tests import sampling_matrix
 from bayesmeta.network.extended import node_split
-from bayesmeta.network.trials import grouped
 from bayesmeta.tree.posterior_draws import is_posterior
 
 DIRECT = "direct_comparison"
@@ -40,7 +40,7 @@ def trial_pairs(spec: Spec) -> Iterator[tuple[str, str, np.ndarray, FloatArray]]
     The first treatment is the one that stands earlier in the list of treatments.
     """
     rows, order = spec.data.loc[spec.kept], spec.analysis["treatments"]
-    for _, at in grouped(rows[spec.analysis["study"]].astype(str).to_numpy()):
+    for _, at in by_label(rows[spec.analysis["study"]].astype(str).to_numpy()):
         arms = [rows[VERSUS].iloc[at[0]], *rows[TREATMENT].iloc[at]]
         own = np.vstack([np.zeros(len(at)), np.eye(len(at))])
         for i, j in combinations(sorted(range(len(arms)), key=lambda k: order.index(arms[k])), 2):
