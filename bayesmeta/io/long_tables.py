@@ -92,3 +92,16 @@ def shared_by_group(labels: AnyArray, values: AnyArray, name: str, remedy: str) 
             )
         shared[group] = own[0]
     return shared
+
+
+def connected(groups: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Labels that a chain of groups connects, piece by piece, the largest first.
+
+    >>> connected([["a", "b"], ["c", "d"], ["b", "e"]])
+    [['a', 'b', 'e'], ['c', 'd']]
+    """
+    joined: list[set[str]] = []
+    for own in groups:
+        touching = [piece for piece in joined if piece & set(own)]
+        joined = [piece for piece in joined if piece not in touching] + [set(own).union(*touching)]
+    return sorted((sorted(piece, key=str.casefold) for piece in joined), key=lambda piece: (-len(piece), piece))

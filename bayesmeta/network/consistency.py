@@ -6,21 +6,21 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_name, check_names, check_number, listing, shown
 from bayesmeta.effects.by_arm import COUNTS, MEANS, RATES, ZeroArms, measure_of_arms
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.io.columns import as_frame, column, rows
-from bayesmeta.io.long_tables import by_label, labelled, shared_by_group, stacked
-from bayesmeta.kernel.layout import components
+from bayesmeta.io.long_tables import connected, labelled, shared_by_group, stacked
 from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify as specify_model
-from bayesmeta.network.trials import Trial, from_arms, from_contrasts
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Proportional
 from bayesmeta.tree.response import DIFFERENCE, EFFECT
+from bayesmeta.within.multi_arm import Trial, from_arms, from_contrasts
 
 EQUAL = "equal"
 BETTER = ("smaller", "larger")
@@ -242,18 +242,9 @@ def _reference(trials: Sequence[Trial], order: Sequence[str], reference: str | N
     return max(order, key=lambda t: count[t])
 
 
-def pieces(arms: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Treatments that trials connect, piece by piece."""
-    known = sorted({t for own in arms for t in own}, key=str.casefold)
-    edges = np.array([(known.index(own[0]), known.index(t)) for own in arms for t in own])
-    joined = components(len(known), *edges.T)
-    parts = [[t for t, code in zip(known, joined, strict=True) if code == piece] for piece in np.unique(joined)]
-    return sorted(parts, key=lambda piece: (-len(piece), piece))
-
-
 def check_connected(trials: Sequence[Trial]) -> None:
     """That a path of trials leads from every treatment to every other."""
-    parts = pieces([trial.treatments for trial in trials])
+    parts = connected([trial.treatments for trial in trials])
     if len(parts) > 1:
         raise DataError(
             f"the network is in {len(parts)} pieces that no trial connects: {' | '.join(listing(p) for p in parts)}\n"
@@ -320,7 +311,7 @@ def _model(
     spec = specify_model(
         f"{quoted(outcome)} ~ 0 + {' + '.join(own)}",
         frame,
-        S=S if not outer else _whole(S, frame[study]),
+        S=block_diag(*S.values()) if outer else S,  # dicts are by outer group
         random=f"{effects} | {'/'.join([*outer, study])}",
         psi=structure,
         measure=measure,
@@ -340,12 +331,3 @@ def _model(
         "roles": {coef: EFFECT if coef in order else DIFFERENCE for coef in spec.coef},
     }
     return replace(spec, analysis=record)
-
-
-def _whole(S: Mapping[str, FloatArray], study: pd.Series) -> FloatArray:
-    """One matrix over all rows; where trials lie in groups, matrices are by group."""
-    n = len(study)
-    whole = np.zeros((n, n))
-    for name, at in by_label(study.to_numpy()):
-        whole[np.ix_(at, at)] = S[name]
-    return whole

@@ -1,4 +1,4 @@
-"""The trials of a network: estimates of their arms, and sampling covariances, from whatever data users have.
+"""Trials of two or more arms: estimates of the arms and their sampling covariances, from whatever data users have.
 
 What is known of a trial are contrasts of its arms. They are kept as estimates theta (K,) and covariances V (K, K) of
 the arms themselves, of which only contrasts C theta and C V C' are ever used: so no arm is special.
