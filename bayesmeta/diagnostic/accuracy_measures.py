@@ -14,7 +14,8 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_number, check_probability
 from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.derived import (
+from bayesmeta.inference.of_two_normals import OfTwoNormals
+from bayesmeta.inference.quantities import (
     STATISTICS,
     NewData,
     Points,
@@ -25,7 +26,6 @@ from bayesmeta.inference.derived import (
     quantiles,
     table_of,
 )
-from bayesmeta.inference.of_two_normals import OfTwoNormals
 from bayesmeta.inference.reference import Vcov, reference
 from bayesmeta.io.arrays import proportions
 

@@ -21,7 +21,7 @@ from bayesmeta.diagnostic.cell_counts import (
 )
 from bayesmeta.effects.links import Link, LinkName, links_of
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
-from bayesmeta.inference.derived import NewData, Points
+from bayesmeta.inference.quantities import NewData, Points
 from bayesmeta.io.columns import as_frame, find_column, group_labels
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import StructureName
@@ -274,7 +274,7 @@ class Accuracy:
 
 @dataclass(frozen=True, eq=False)
 class Asked(Points):
-    """The rows that are asked about, with the analysis behind them; see `inference.derived.Points`."""
+    """The rows that are asked about, with the analysis behind them; see `inference.quantities.Points`."""
 
     accuracy: Accuracy = field(kw_only=True)
 

@@ -12,7 +12,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_probability, is_number, shown
 from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, SpecError, warn
-from bayesmeta.inference.derived import NewData, Points, Quantity, Truth, answers, as_table, mention_no_interval
+from bayesmeta.inference.quantities import NewData, Points, Quantity, Truth, answers, as_table, mention_no_interval
 from bayesmeta.inference.reference import Vcov
 from bayesmeta.io.arrays import proportions
 from bayesmeta.tree.posterior_draws import is_posterior

@@ -9,8 +9,8 @@ import xarray as xr
 from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.derived import NewData
 from bayesmeta.inference.joint_regions import region_of
+from bayesmeta.inference.quantities import NewData
 from bayesmeta.inference.reference import Vcov, reference
 
 Region = Literal["confidence", "prediction"]

@@ -12,8 +12,8 @@ from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.errors import BoundaryWarning, warn
 from bayesmeta.inference.adjusted import NoTestError
-from bayesmeta.inference.derived import Points
 from bayesmeta.inference.posterior_predict import normal_draws
+from bayesmeta.inference.quantities import Points
 from bayesmeta.inference.reference import Reference
 
 _CORNERS = 120  # of an outline

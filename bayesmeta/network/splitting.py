@@ -26,7 +26,6 @@ from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.priors.scales import default_beta
 from bayesmeta.tree.posterior_draws import is_posterior
 
-Method = Literal["back-calculation", "refit"]
 PARTS = ("network", "direct", "indirect", "difference")
 _ALL = 1e-10  # share of indirect evidence that is rounding
 
@@ -44,7 +43,9 @@ def trial_pairs(spec: Spec) -> Iterator[tuple[str, str, np.ndarray, FloatArray]]
             yield arms[i], arms[j], at, own[i] - own[j]
 
 
-def split(tree: xr.DataTree, method: Method | None = None, prob: float = 0.95) -> xr.Dataset:
+def split(
+    tree: xr.DataTree, method: Literal["back-calculation", "refit"] | None = None, prob: float = 0.95
+) -> xr.Dataset:
     """Direct and indirect evidence on every comparison, and whether they agree.
 
     Parameters

@@ -13,7 +13,7 @@ from bayesmeta.diagnostic.accuracy_measures import predictive_values as values_o
 from bayesmeta.diagnostic.by_study import studies
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.derived import NewData
+from bayesmeta.inference.quantities import NewData
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes, plain

@@ -18,7 +18,7 @@ from bayesmeta.diagnostic.curves import sroc as curve_of
 from bayesmeta.diagnostic.regions import regions
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.derived import NewData
+from bayesmeta.inference.quantities import NewData
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes, plain

@@ -13,7 +13,7 @@ from bayesmeta.diagnostic.by_study import studies
 from bayesmeta.diagnostic.curves import auc
 from bayesmeta.display.tables import Table, fixed, number, percent
 from bayesmeta.errors import BayesmetaError
-from bayesmeta.inference.derived import combinations
+from bayesmeta.inference.quantities import combinations
 from bayesmeta.report.blocks import Section, blocks, notes, paragraphs
 from bayesmeta.report.pictures import Drawing, pictures
 from bayesmeta.report.sections.model import of_tree
