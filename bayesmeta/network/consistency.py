@@ -11,6 +11,7 @@ from scipy.linalg import block_diag
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_name, check_names, check_number, listing, shown
 from bayesmeta.effects.by_arm import COUNTS, MEANS, RATES, ZeroArms, measure_of_arms
+from bayesmeta.effects.reported import Reported, Source
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.io.columns import as_frame, column, rows
 from bayesmeta.io.long_tables import connected, labelled, shared_by_group, stacked
@@ -215,14 +216,10 @@ def _of_pairs(
             f"{'is left out' if lacking else 'describes single arms'}\n  give treat1, treat2, y and se"
         )
     first, second = (labelled(frame, pairwise[name], "treatment") for name in ("treat1", "treat2"))
-    y, se = column(frame, outcome_columns["y"], "y"), column(frame, outcome_columns["se"], "se")
-    labels = labelled(frame, study, "study")
-    for wrong, why in (
-        (first == second, f"'{first[int(np.argmax(first == second))]}' is compared with itself"),
-        (se <= 0, "the standard error is not positive"),
-    ):
-        if wrong.any():
-            raise DataError(f"{why} in {rows(frame, wrong)}")
+    reported = Reported(frame, {name: Source(outcome_columns[name], name) for name in ("y", "se")}, "a contrast")
+    y, se, labels = reported.real("y"), reported.positive("se", "a standard error"), labelled(frame, study, "study")
+    if (same := first == second).any():
+        raise DataError(f"'{first[int(np.argmax(same))]}' is compared with itself in {rows(frame, same)}")
     known = np.isfinite(y) & np.isfinite(se)
     if not known.all():
         warn(f"no estimate in {rows(frame, ~known)}; left out", AssumptionWarning)

@@ -59,6 +59,7 @@ def changed(row: int, **cells: object) -> Callable[[pd.DataFrame], pd.DataFrame]
         (changed(2, total=0, events=0), "column 'events': 0 in row 2 belongs to an arm without persons"),
         (changed(2, events="many"), "many"),
         (changed(2, total=np.inf), "row 2"),
+        (changed(2, total=None, events=-2), "column 'events': -2 in row 2 is a negative count"),
         (lambda t: t.iloc[:0], "no"),
         (lambda t: t[t["study"] == "1"].replace({"A": "B"}), "trial '1' has the arm 'B' twice"),
     ],
@@ -83,7 +84,9 @@ def test_spellings_of_one_treatment_are_told(arms: pd.DataFrame):
     ("change", "message"),
     [
         (changed(0, t2="A"), "'A' is compared with itself in row 0"),
-        (changed(0, se=0.0), "the standard error is not positive in row 0"),
+        (changed(0, se=0.0), "column 'se': 0 in row 0 is not a standard error, which must be positive"),
+        (changed(0, y=np.inf), "column 'y': inf in row 0 is infinite"),
+        (changed(4, t1="D", t2="E"), "trial '3' compares 5 arms and lacks"),
         (changed(0, t1=None), "no label in row 0"),
         (changed(3, y=0.3), "trial '3': its comparisons contradict each other, by 0.6 around a loop"),
         (
