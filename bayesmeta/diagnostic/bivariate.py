@@ -279,7 +279,7 @@ class Asked(Points):
     accuracy: Accuracy = field(kw_only=True)
 
     @classmethod
-    def of(cls, tree: xr.DataTree, newdata: NewData, what: str) -> "Asked":  # type: ignore[override]
+    def of(cls, tree: xr.DataTree, newdata: NewData, what: str) -> "Asked":
         accuracy = Accuracy.of(tree, what)
         points = Points.at(tree, newdata, what, accuracy.spec, accuracy.links)
         return cls(**vars(points), accuracy=accuracy)

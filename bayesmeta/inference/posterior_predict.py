@@ -194,5 +194,5 @@ def _covariance(draws: FloatArray) -> FloatArray:
 def normal_draws(psi: FloatArray, rng: np.random.Generator) -> FloatArray:
     """(B, a) one draw from each N(0, Psi), Psi (B, a, a) singular or not."""
     values, vectors = np.linalg.eigh(psi)
-    z = rng.standardnormal_draws(values.shape)
+    z = rng.standard_normal(values.shape)
     return np.einsum("bij,bj->bi", vectors, np.sqrt(np.maximum(values, 0)) * z)

@@ -181,8 +181,8 @@ def node_split(source: Any, treatment: str, versus: str) -> Spec:
 def difference_of(spec: Spec, treatment: str, versus: str) -> FloatArray:
     """(n,) column of the difference between direct and indirect evidence, zero where no trial has both arms."""
     rows, both = spec.data.loc[spec.kept], np.array([{treatment, versus} <= arms for arms in arms_of(spec)])
-    first, second = ((rows[TREATMENT] == t).to_numpy(float) - (rows[VERSUS] == t) for t in (treatment, versus))
-    return np.asarray(both * (first - second) / 2)
+    ends = [(rows[TREATMENT] == t).to_numpy(float) - (rows[VERSUS] == t).to_numpy(float) for t in (treatment, versus)]
+    return np.asarray(both * (ends[0] - ends[1]) / 2)
 
 
 def is_identified(spec: Spec, column: FloatArray) -> bool:

@@ -179,7 +179,7 @@ def _refitted(network: Network, prob: float) -> dict[str, FloatArray]:
     start, level = _calculated(network, prob), network.spec.levels[-1].name
     values, errors = (np.stack([start[part + end] for part in PARTS]) for end in ("", "_se"))
     tau = np.full(values.shape[1], np.nan)
-    for at in np.flatnonzero(np.isfinite(start["difference"])):
+    for at in np.flatnonzero(np.isfinite(start["difference"])).tolist():
         wider = node_split(network.spec, *network.named_pairs[at])
         estimate = fit(wider, method_of(network.tree).name)["estimate"]
         L = _weights_in(wider, network, at)
