@@ -200,7 +200,7 @@ def function_advice(name: str) -> str:
 _LONGEST = 300  # characters of a formula that people typed
 _IN_FORMULAS: tuple[tuple[str, str], ...] = (  # what formulas of other software hold, and what it is here
     (r"\b(?:as\.)?factor\(\s*([^()]+?)\s*\)", "categories are C({0})"),
-    (r"\b(?:s|te|rcs|bs|spline|splines)\(\s*([\w.]+)[^()]*\)", "a natural spline is ns({0}, df=3)"),
+    (r"\b(?:s|te|rcs|spline|splines)\(\s*([\w.]+)[^()]*\)", "a natural spline is ns({0}, df=3)"),
     (r"\|\s*(?:se|weights)\(\s*([\w.]+)[^()]*\)", 'standard errors stand beside the formula: se="{0}"'),
     (r"\(\s*([^()|]+?)\s*\|\|?\s*([^()|]+?)\s*\)", 'random effects stand beside the formula: random="{0} | {1}"'),
     (r"([^()|~+]+?)\s*\|\s*([\w./:]+)\s*$", 'random effects stand beside the formula: random="{0} | {1}"'),

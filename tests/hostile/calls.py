@@ -140,6 +140,10 @@ def is_increasing(value: object) -> bool:
 # two coefficients, as the outcomes of SPEC2 are
 COVARIANCES = "bm.predict(T2, {'x': [0, 1]}, covariance=True)"
 PARABOLA = "lambda x: np.stack([x, x**2], 1)"
+COVARIANCE_KIND = Kind(
+    lambda value: isinstance(value, bool | np.bool_) or (isinstance(value, str) and value == "joint"),
+    ("'yes'", "'JOINT'", "np.array(True)", "['joint']"),
+)
 PREDICTED = Kind(lambda value: False, ("bm.predict(T2, {'x': 0})", "T2", "T2['estimate'].to_dataset()", "bm.blup(T2)"))
 
 
@@ -689,7 +693,7 @@ CALLS: dict[str, Call] = {
         {
             **_FIT,
             "tree": RESULT,
-            "covariance": BOOLEAN,
+            "covariance": COVARIANCE_KIND,
             "newdata": Kind(
                 lambda value: (
                     value is None
@@ -717,7 +721,11 @@ CALLS: dict[str, Call] = {
         {
             **_FIT,
             "tree": RESULT,
-            "covariance": BOOLEAN,
+            "covariance": COVARIANCE_KIND,
+            "newdata": Kind(
+                lambda value: value is None or (isinstance(value, Mapping) and set(value) >= {"x", "g"}),
+                ("{'x': 1}", "{'g': 'a'}", "{'g': 'nowhere', 'x': 1}", "{'g': [], 'x': []}", "{}", "3"),
+            ),
             "level": optional(words("g")),
             "kind": words("outcome", "residual"),
             "se": words("exact", "paper"),
