@@ -1,4 +1,4 @@
-"""From coefficients of places to curves, minima and attributable numbers: the numbers of R's mixmeta, dlnm and attrdl."""
+"""From coefficients of places to curves, minima and attributable numbers: those of R's mixmeta, dlnm and attrdl."""
 
 import numpy as np
 import pandas as pd
