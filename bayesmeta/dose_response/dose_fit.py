@@ -10,6 +10,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta.dose_response.dose_curve import dose_spec
 from bayesmeta.formula.against import columns_of
 from bayesmeta.io.columns import label
+from bayesmeta.model.sampling_covariance import blocks_by_code
 from bayesmeta.model.spec import Spec
 
 
@@ -100,18 +101,6 @@ def dose_rows(
         )
     frame = spec.data.iloc[spec.row]
     studies = frame[record["study"]].map(label).to_numpy(dtype=object)
-    return studies, frame[record["doses"]].reset_index(drop=True), spec.y, spec.X, _by_study(spec, studies)
-
-
-def _by_study(spec: Spec, studies: FloatArray) -> dict[str, FloatArray]:
-    """S of every study, from the non-zeros of its lower triangles, which are in the order of rows, as studies are."""
     codes, names = pd.factorize(studies)
-    first, of_value = np.searchsorted(codes, np.arange(len(names) + 1)), codes[spec.S.row]
-    parts = np.searchsorted(of_value, np.arange(len(names) + 1))
-    made = {}
-    for g, name in enumerate(names):
-        S, part = np.zeros((first[g + 1] - first[g],) * 2), slice(parts[g], parts[g + 1])
-        i, j = spec.S.row[part] - first[g], spec.S.col[part] - first[g]
-        S[i, j] = S[j, i] = spec.S.value[part]
-        made[str(name)] = S
-    return made
+    matrices = dict(zip(map(str, names), blocks_by_code(spec.S, codes), strict=True))
+    return studies, frame[record["doses"]].reset_index(drop=True), spec.y, spec.X, matrices

@@ -210,3 +210,18 @@ def columns_of(text: str, frame: pd.DataFrame) -> tuple[FloatArray, tuple[str, .
     made = frame.assign(y=0.0) if "y" not in frame.columns else frame
     design = Design(parse(Terms(f"y ~ 0 + {text}"), list(made.columns)), made)
     return design.fixed(made)[:, 0], design.coef
+
+
+SAME = 1e-8  # of singular values: what is smaller is zero
+
+
+def bending(B: FloatArray, x: FloatArray, reference: float | None) -> FloatArray:
+    """(q, P) independent combinations of coefficients that are zero just where the curve B beta is straight in x.
+
+    With P the projection on straight lines, (I - P) B beta = 0. B (n, P) at x (n,); reference: where curves are zero.
+    """
+    size = np.linalg.norm(B, axis=0)
+    line = np.column_stack([np.ones(len(x)), x]) if reference is None else (x - reference)[:, None]
+    bent = B / size - line @ np.linalg.lstsq(line, B / size)[0]
+    _, singular, right = np.linalg.svd(bent, full_matrices=False)
+    return np.asarray(right[: int((singular > SAME).sum())] * size)

@@ -339,3 +339,16 @@ def _keys(frame: pd.DataFrame, places: set[str]) -> list[str] | None:
     choices = [] if isinstance(frame.index, pd.RangeIndex) else [[label(one) for one in frame.index]]
     choices += [[label(one) for one in frame[name]] for name in frame.columns]
     return next((keys for keys in choices if 2 * len(places & set(keys)) > len(places)), None)
+
+
+def least_squares(X: FloatArray, y: FloatArray, S: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Coefficients (k,) of one place by generalised least squares, and their covariance, for X (n, k) of full rank.
+
+    >>> least_squares(np.eye(2), np.array([1.0, 2.0]), np.array([[1.0, 0.5], [0.5, 1.0]]))
+    (array([1., 2.]), array([[1. , 0.5],
+           [0.5, 1. ]]))
+    """
+    white = np.linalg.solve(np.linalg.cholesky(S), np.column_stack([X, y]))
+    Q, R = np.linalg.qr(white[:, :-1])
+    root = np.linalg.inv(R)
+    return root @ (Q.T @ white[:, -1]), root @ root.T
