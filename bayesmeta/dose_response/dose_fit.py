@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.linalg import solve_triangular
 from scipy.special import chdtrc
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.dose_response.dose_curve import dose_spec
 from bayesmeta.formula.against import columns_of
 from bayesmeta.io.columns import label
+from bayesmeta.model.first_stage import decorrelated
 from bayesmeta.model.sampling_covariance import blocks_by_code
 from bayesmeta.model.spec import Spec
 
@@ -58,11 +58,7 @@ def goodness_of_fit(tree: xr.DataTree) -> xr.Dataset:
     """
     spec = dose_spec(tree, "goodness_of_fit")
     studies, doses, y, X, matrices = dose_rows(spec)
-    white = np.zeros((len(y), X.shape[1] + 1))
-    with_y, end = np.column_stack([X, y]), 0
-    for S in matrices.values():  # the rows of a study follow each other
-        at, end = slice(end, end + len(S)), end + len(S)
-        white[at] = solve_triangular(np.linalg.cholesky(S), with_y[at], lower=True)
+    white = decorrelated(np.column_stack([X, y]), matrices.values())
     beta = np.linalg.lstsq(white[:, :-1], white[:, -1])[0]
     fitted, total = white[:, :-1] @ beta, float(white[:, -1] @ white[:, -1])
     residual = white[:, -1] - fitted

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean, check_integer, check_names, listing, shown
+from bayesmeta._validation import check_boolean, check_integer, check_names, listing
 from bayesmeta.dose_response.dose_table import Asked, DoseTable, read_table
 from bayesmeta.effects.category_middles import with_midpoints
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.formula.against import Basis, columns_of
 from bayesmeta.formula.safety import split
-from bayesmeta.io.columns import as_frame, column, label, mask_of, rows, unused_name
+from bayesmeta.io.columns import as_frame, column, formula_names, label, mask_of, rows, unused_name
 from bayesmeta.model.first_stage import least_squares
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import StructureName
@@ -198,14 +198,8 @@ def _with_doses(frame: pd.DataFrame, dose: Any, bounds: Any) -> tuple[pd.DataFra
         frame, notes = with_midpoints(frame, names[0], bounds)
     for name in names:
         column(frame, name, "dose")
-    plain = {name: name for name in names if name.isidentifier()}
-    odd = [name for name in names if name not in plain]
-    for position, name in enumerate(odd):
-        new = "dose" if len(names) == 1 else f"dose{position + 1}"
-        if new in frame.columns:
-            raise SpecError(f"dose: {shown(name)} cannot stand in formulas, and '{new}' is taken\n  rename the column")
-        frame, plain = frame.assign(**{new: frame[name]}), plain | {name: new}
-    return frame, tuple(plain[name] for name in names), notes
+    frame, plain = formula_names(frame, names, "dose")
+    return frame, plain, notes
 
 
 def _made(read: DoseTable, asked: Asked, notes: Sequence[str], center: bool, basis: Any, random: Any) -> _Model:

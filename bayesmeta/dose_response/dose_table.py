@@ -17,18 +17,14 @@ from bayesmeta.effects.with_errors import reported_effects, without_error
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import (
     column,
-    find_column,
-    label,
     marked,
-    mask_of,
     positive,
     rows,
-    rows_by_group,
     words_by_row,
 )
 from bayesmeta.measures import check_measure
 from bayesmeta.within.dose_response import DESIGNS, greenland_longnecker, hamling
-from bayesmeta.within.one_reference import Referenced, from_counts, from_means, given_matrices
+from bayesmeta.within.one_reference import Referenced, from_counts, from_means, given_matrices, whole_groups
 
 MEASURES = {"cc": "logor", "ir": "logirr", "ci": "logrr", "md": "md", "smd": "smd"}
 MEANS = ("md", "smd")
@@ -74,7 +70,7 @@ class DoseTable(NamedTuple):
 def read_table(frame: pd.DataFrame, asked: Asked, S: Mapping[Any, Any] | None) -> DoseTable:
     """The table with every check of its content; errors name the study and the row."""
     _check_combination(asked, S)
-    by_study = _whole_studies(frame, asked.study)
+    by_study = whole_groups(frame, asked.study, "study", "dose")
     for dose in asked.doses:
         _check_doses(frame, dose)
     if asked.y is not None:
@@ -115,20 +111,6 @@ def _check_combination(asked: Asked, S: Any) -> None:
         raise SpecError(f"{shown(counts[0])} is given without the number of cases: cases=")
 
 
-def _whole_studies(frame: pd.DataFrame, study: str) -> Mapping[Any, IntArray]:
-    missing = find_column(frame, study, "study").isna().to_numpy()
-    if missing.any():
-        raise DataError(f"column '{study}' has no study in {rows(frame, missing)}")
-    made = rows_by_group(frame, study)
-    for name, at in made.items():
-        if len(at) < 2:
-            raise DataError(
-                f"{study} {label(name)} has one dose, in {rows(frame, mask_of(frame, at))}\n"
-                "  a study needs its reference and at least one other dose: leave it out"
-            )
-    return made
-
-
 def _check_doses(frame: pd.DataFrame, dose: str) -> None:
     values = column(frame, dose, "dose")
     if not np.isfinite(values).all():
@@ -156,18 +138,11 @@ def _references(
             raise SpecError("with several exposures reference= must name the column that marks the reference rows")
         chosen, how = _lowest(frame, asked.doses[0], by_study), f"rows with the lowest {asked.doses[0]}"
         notes = (f"the reference of every {asked.study} is the row with its lowest {asked.doses[0]}",)
-    for name, at in by_study.items():
-        of_study = at[chosen[at]]
-        if len(of_study) != 1:
-            where = f" ({rows(frame, mask_of(frame, of_study))})" if len(of_study) else ""
-            remedy = "mark it by a column of true and false: reference='column'"
-            if asked.reference is None and without_error is not None and not len(of_study):
-                remedy = "its row has effect 0 (ratio 1) and no standard error; " + remedy
-            raise DataError(
-                f"{asked.study} {label(name)} has {len(of_study)} {how}{where}; it needs exactly one reference"
-                f"\n  {remedy}"
-            )
-    return Referenced(frame, asked.study, by_study, chosen), notes
+    remedy = "mark it by a column of true and false: reference='column'"
+    hint = ""
+    if asked.reference is None and without_error is not None:
+        hint = "its row has effect 0 (ratio 1) and no standard error; "
+    return Referenced.of(frame, asked.study, by_study, chosen, how, remedy, hint), notes
 
 
 def _lowest(frame: pd.DataFrame, dose: str, by_study: Mapping[Any, IntArray]) -> BoolArray:
@@ -192,7 +167,7 @@ def _reported(
     with_errors = S is None or asked.se or asked.interval
     errors = without_error(frame, asked.se, asked.interval) if with_errors else None
     studies, notes = _references(frame, asked, by_study, errors)
-    _check_references(studies, asked, column(frame, asked.y, "y"), errors)
+    studies.check_effects(asked.y, 1.0 if asked.scale == "response" else 0.0, errors)
     y, v = reported_effects(frame, asked.y, asked.se, asked.interval, asked.scale, measure, ~studies.reference)
     if S is not None:
         return DoseTable(studies, y, given_matrices(studies, S), "given", measure, notes)
@@ -222,21 +197,6 @@ def _covariance(asked: Asked) -> str:
             "  give cases= with total= or person_years=; or S={study: matrix}; or covariance='independent'"
         )
     return COVARIANCES[0]
-
-
-def _check_references(studies: Referenced, asked: Asked, y: FloatArray, without_error: BoolArray | None) -> None:
-    null = 1.0 if asked.scale == "response" else 0.0
-    for name, at, others in studies.each():
-        where = f"{asked.study} {label(name)}: the reference, {rows(studies.frame, mask_of(studies.frame, at))},"
-        if np.isfinite(y[at]) and y[at] != null:
-            raise DataError(f"{where} has {asked.y} = {y[at]:g}; against itself it is {null:g}, or missing")
-        if without_error is not None and not without_error[at]:
-            raise DataError(f"{where} has an error of its own\n  its standard error is missing or 0")
-        missing = mask_of(studies.frame, others[~np.isfinite(y[others])])
-        if missing.any():
-            raise DataError(
-                f"{asked.study} {label(name)}: no effect in {rows(studies.frame, missing)} of column '{asked.y}'"
-            )
 
 
 # ---- types and counts

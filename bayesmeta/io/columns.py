@@ -259,6 +259,21 @@ def words_by_row(frame: pd.DataFrame, word: Any, known: Collection[str], what: s
     return values
 
 
+def formula_names(frame: pd.DataFrame, names: Sequence[str], stem: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Columns by names that formulas can have: their own, else copies called by the stem, numbered where several."""
+    plain = []
+    for i, name in enumerate(name for name in names if not name.isidentifier()):
+        new = stem if len(names) == 1 else f"{stem}{i + 1}"
+        if new in frame.columns:
+            raise SpecError(
+                f"{stem}: {shown(name)} cannot stand in formulas, and '{new}' is taken\n  rename the column"
+            )
+        frame = frame.assign(**{new: frame[name]})
+        plain.append((name, new))
+    renamed = dict(plain)
+    return frame, tuple(renamed.get(name, name) for name in names)
+
+
 def unused_name(name: str, frame: pd.DataFrame) -> str:
     """A name that no column has."""
     while name in frame.columns:

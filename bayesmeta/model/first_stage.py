@@ -1,7 +1,7 @@
 """From the first stage of a two-stage analysis to data and S: coefficients and their covariances, one set a place."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -341,6 +341,17 @@ def _keys(frame: pd.DataFrame, places: set[str]) -> list[str] | None:
     return next((keys for keys in choices if 2 * len(places & set(keys)) > len(places)), None)
 
 
+def decorrelated(columns: FloatArray, S: Iterable[FloatArray]) -> FloatArray:
+    """(n, q) C^-1 times columns (n, q) with S = C C', C lower triangular, of blocks whose rows follow each other."""
+    from scipy.linalg import solve_triangular  # heavy, and most models need none of it
+
+    white, end = np.empty_like(columns), 0
+    for block in S:
+        at, end = slice(end, end + len(block)), end + len(block)
+        white[at] = solve_triangular(np.linalg.cholesky(block), columns[at], lower=True)
+    return white
+
+
 def least_squares(X: FloatArray, y: FloatArray, S: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Coefficients (k,) of one place by generalised least squares, and their covariance, for X (n, k) of full rank.
 
@@ -348,7 +359,7 @@ def least_squares(X: FloatArray, y: FloatArray, S: FloatArray) -> tuple[FloatArr
     (array([1., 2.]), array([[1. , 0.5],
            [0.5, 1. ]]))
     """
-    white = np.linalg.solve(np.linalg.cholesky(S), np.column_stack([X, y]))
+    white = decorrelated(np.column_stack([X, y]), [S])
     Q, R = np.linalg.qr(white[:, :-1])
     root = np.linalg.inv(R)
     return root @ (Q.T @ white[:, -1]), root @ root.T
