@@ -44,6 +44,7 @@ def curve(
     scale: Literal["model", "ratio"] = "model",
     draws: int = DRAWS,
     random_seed: int | Sequence[int] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> xr.Dataset:
     """Exposure-response curves from coefficients that were pooled in a second stage.
 
@@ -70,6 +71,9 @@ def curve(
         Draws of the coefficients from which the interval of the minimum is taken.
     random_seed : int or sequence of int, optional
         Of these draws: whatever `numpy.random.SeedSequence` takes.
+    weights : mapping, optional
+        Of every row by its label or name, such as populations: the curve of the weighted mean of the rows is then the
+        only one, in the row "all". Needs the joint covariance of the rows, `bm.blup(tree, covariance="joint")`.
 
     Returns
     -------
@@ -111,6 +115,8 @@ def curve(
     check_choice(scale, ("model", "ratio"), "scale")
     rng = np.random.default_rng(check_seed(random_seed))
     of = _Coefficients.of(coefficients)
+    if weights is not None:
+        of = of.averaged(weights)
     columns = _Columns.of(basis, len(of.outcomes), grid)
     inside = _inside(grid, within)
     lowest = _Minimum.of(of, columns.on_grid, grid, inside, prob, n, rng)
@@ -274,6 +280,27 @@ class _Coefficients:
                 )
         outcomes = tuple(map(str, mean[schema.OUTCOME].to_numpy()))
         return cls(mean.to_numpy(), V, labels, outcomes, rows, joint)
+
+    def averaged(self, weights: Any) -> "_Coefficients":
+        """The weighted mean of the rows, as one row."""
+        if self.joint is None:
+            raise SpecError('weights need the covariance of the rows\n  bm.blup(tree, covariance="joint") has it')
+        if not isinstance(weights, Mapping):
+            raise SpecError(f"weights is {shown(weights)}; it must be a mapping from the labels of the rows to numbers")
+        w = np.array(
+            [
+                _number(value, f"weight of row {r!r}")
+                for r, value in zip(self.labels, self.by_row(weights, "weights"), strict=True)
+            ]
+        )
+        if (w < 0).any() or not w.sum() > 0:
+            raise SpecError("weights must be 0 or more, and not all 0")
+        used, k = w > 0, len(self.outcomes)
+        share = np.kron((w / w.sum())[used], np.eye(k))
+        at = np.repeat(used, k)
+        V = share @ self.joint[np.ix_(at, at)] @ share.T
+        mean = share @ self.mean[used].ravel()
+        return _Coefficients(mean[None], V[None], ("all",), self.outcomes, {schema.ROW: ["all"]}, V)
 
     def drawn_rows(self, n: int, seeds: np.random.SeedSequence) -> Iterator[FloatArray]:
         """Of every row (n + 1, k) its coefficients and draws: jointly where covariances between rows are known."""

@@ -22,6 +22,7 @@ from bayesmeta.model.magnitudes import check_designs, check_effects, check_estim
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
 from bayesmeta.model.sampling_covariance import assumed_of, read_sampling, sampling_covariance
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
+from bayesmeta.model.subset import NOT_CHOSEN, chosen_rows
 from bayesmeta.structures.base import Structure
 
 StructureName = Literal["unstr", "diag", "id", "cs", "hcs", "ar1", "har1"]  # those without arguments
@@ -101,6 +102,7 @@ def specify(
     labels: str | Sequence[Any] | None = None,
     arms: tuple[str, str] | None = None,
     keep: str | Sequence[str] | None = None,
+    subset: Any = None,
 ) -> Spec:
     """A meta-analytical model with its data, checked and frozen; what `fit` and `sample` take.
 
@@ -157,6 +159,9 @@ def specify(
     keep : str or list of str, optional
         Columns that no formula uses and that results trees keep all the same, so that plots and later questions find
         them by name. By default all up to a million cells of `data`, beyond which none are; [] keeps none.
+    subset : str or array, optional
+        Rows that are used: a column of true and false, or (n,) of these. The others stay in the table, and are dropped
+        and recorded; `S` is still that of all rows.
 
     Returns
     -------
@@ -202,7 +207,7 @@ def specify(
     raw = taken(columns, parsed.columns)
     _check_storable(raw)
     response = parsed.response(raw)
-    dropped = _dropped(parsed, raw, response)
+    dropped = _dropped(parsed, raw, response, chosen_rows(subset, frame))
     row_labels = tuple(map(str, raw.index.tolist()))
     stated, measure = measure, measure_of(measure, data, parsed.outcomes)
     arms = arms_of(arms, data, parsed.outcomes, measure)
@@ -344,9 +349,11 @@ def _with_offset(frame: pd.DataFrame, offset: Any) -> tuple[pd.DataFrame, str | 
     return frame.assign(**{OFFSET: values}), OFFSET
 
 
-def _dropped(parsed: Parsed, raw: pd.DataFrame, response: FloatArray) -> list[str]:
+def _dropped(parsed: Parsed, raw: pd.DataFrame, response: FloatArray, chosen: BoolArray) -> list[str]:
     """For each row the reason why it is left out, "" where it is kept."""
     reasons = parsed.missing(raw)
+    for row in np.flatnonzero(~chosen):
+        reasons[row] = NOT_CHOSEN
     what = f"missing {parsed.outcomes[0]}" if len(parsed.outcomes) == 1 else "all outcomes missing"
     for row in np.flatnonzero(np.isnan(response).all(axis=1)):
         reasons[row] = reasons[row] or what

@@ -38,7 +38,19 @@ _TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
     "df": str,
     "vcov": (str, dict),
 }
-_PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure", "se", "labels", "arms")
+_PASSED = (
+    "formula",
+    "random",
+    "S_correlation",
+    "offset",
+    "common",
+    "groups",
+    "measure",
+    "se",
+    "labels",
+    "arms",
+    "subset",
+)
 _INFERENCE = ("vcov", "df")
 _OF_ANY_KIND = ("what", "method", "priors", "paper", *_INFERENCE)
 _MODEL = (*_PASSED, "psi", "S", *_OF_ANY_KIND)
@@ -323,7 +335,7 @@ def _model(
     check_name_of_model(name, str(place))
     kind = _kind(table, place)
     check_table(table, (kind, *_OF_ANY_KIND) if kind else (*_MODEL, *ANALYSES), place, () if kind else ("formula",))
-    for key in ("what", "method", "offset", "common", "groups", "measure", "labels"):
+    for key in ("what", "method", "offset", "common", "groups", "measure", "labels", "subset"):
         check_value(table.get(key, ""), str, place / key)
     method = method_named(table["method"], str(place / "method")).name if "method" in table else "reml"
     check_measure(table.get("measure"), str(place / "measure"))

@@ -102,6 +102,26 @@ def test_joint_covariances_of_predictions(fit):
     np.testing.assert_allclose(predicted["joint"].to_numpy().reshape(2 * K, -1), expected, rtol=1e-9, atol=1e-15)
 
 
+def test_weighted_means_of_places(fit):
+    """Equal weights are the mean of all curves; its variance is that of a mean of correlated errors."""
+    blup = bm.blup(fit, covariance="joint")
+    names = blup["name"].values.tolist()
+    weights = dict(zip(names, np.arange(1.0, N + 1), strict=True)) | {names[2]: 0.0}
+    w = np.array([weights[name] for name in names]) / sum(weights.values())
+    made = bm.curve(blup, BASIS, TEMPERATURES, 17.0, weights=weights, random_seed=1)
+    each = bm.curve(blup, BASIS, TEMPERATURES, 17.0, random_seed=1)
+    np.testing.assert_allclose(made["mean"][0], np.einsum("r,ra->a", w, each["mean"]), atol=1e-12)
+    J = blup["joint"].to_numpy()
+    V = np.einsum("r,rksl,s->kl", w, J, w)
+    b = BASIS(TEMPERATURES) - BASIS([17.0])
+    np.testing.assert_allclose(made["se"][0], np.sqrt(np.einsum("ak,kl,al->a", b, V, b)), rtol=1e-9, atol=1e-12)
+    for bad, message in ((3, "must be a mapping"), (dict.fromkeys(names, 0), "not all 0"), ({"a": 1}, "weights has")):
+        with pytest.raises((bm.SpecError, bm.DataError), match=message):
+            bm.curve(blup, BASIS, TEMPERATURES, 17.0, weights=bad)
+    with pytest.raises(bm.SpecError, match="weights need the covariance of the rows"):
+        bm.curve(blup.drop_vars("joint"), BASIS, TEMPERATURES, 17.0, weights=weights)
+
+
 @pytest.mark.filterwarnings("ignore:errors of different rows")
 def test_totals_over_places_have_the_error_that_places_share(fit):
     """With small effects the number is linear in the coefficients, and its variance that of a sum."""
