@@ -138,7 +138,7 @@ def is_increasing(value: object) -> bool:
 
 
 # two coefficients, as the outcomes of SPEC2 are
-COVARIANCES = "bm.predict(T2, {'x': [0, 1]}, covariance=True)"
+COVARIANCES = "bm.predict(T2, {'x': [0, 1]}, covariance='joint')"
 PARABOLA = "lambda x: np.stack([x, x**2], 1)"
 COVARIANCE_KIND = Kind(
     lambda value: isinstance(value, bool | np.bool_) or (isinstance(value, str) and value == "joint"),
@@ -504,6 +504,7 @@ CALLS: dict[str, Call] = {
             "S_correlation": Kind(is_none),
             "groups": Kind(is_none, ("'g'", "['g']", "D.g")),
             "measure": MEASURES,
+            "subset": Kind(is_none, ("'x'", "'nothing'", "[True]", "np.zeros(10, bool)", "'y'", "D.x")),
         },
     ),
     "fit": Call(
@@ -787,6 +788,12 @@ CALLS: dict[str, Call] = {
             "scale": words("model", "ratio"),
             "draws": whole(1),
             "random_seed": SEED,
+            "weights": optional(
+                Kind(
+                    lambda value: False,
+                    ("{'0': 1}", "{'0': -1, '1': 2}", "{'0': 0, '1': 0}", "[1, 2]", "{'0': 'a', '1': 1}"),
+                )
+            ),
         },
     ),
     "attributable": Call(
