@@ -176,7 +176,7 @@ def predict(
         designs = [(X, cov), *((new_design(spec, v, rows.frame), estimate[schema.psi(v.name)].values) for v in levels)]
         rows.with_covariance(predicted, sum(Z @ V @ Z.mT for Z, V in designs))
         if covariance == JOINT:
-            rows.with_joint_covariance(predicted, sum(joint_of(Z, V) for Z, V in designs))
+            rows.with_joint_covariance(predicted, np.sum([joint_of(Z, V) for Z, V in designs], axis=0))
     return predicted if interval else predicted.drop_vars(["lower", "upper"])
 
 
