@@ -526,6 +526,8 @@ CALLS: dict[str, Call] = {
             ),
             "method": METHODS,
             "start": optional(numbers((1,), positive=True)),
+            "df": optional(words("z", "residual", "knapp-hartung", "knapp-hartung-adhoc")),
+            "prob": PROBABILITY,
             "n_jobs": JOBS,
             "progress": BOOLEAN,
         },
