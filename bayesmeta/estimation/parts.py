@@ -105,7 +105,7 @@ def fit_parts(whole: Whole, keep: BoolArray, exact: bool = True) -> PartFits:
     keep : (B, n_obs) whether an observation belongs to a part. What is left out are whole components of S.
     exact : False for one Newton step from the estimates of all rows, in place of the maximum.
     """
-    identified = np.concatenate([_identified(whole.spec, keep[piece]) for piece in pieces(keep)])
+    identified = np.concatenate([identifies(whole.spec, keep[piece]) for piece in pieces(keep)])
     fits = _empty(whole, identified)
     which = np.flatnonzero(identified)
     for piece in pieces(keep[which]):
@@ -122,7 +122,7 @@ def pieces(keep: BoolArray) -> Iterator[slice]:
         yield slice(start, min(start + step, len(keep)))
 
 
-def _identified(spec: Spec, keep: BoolArray) -> BoolArray:
+def identifies(spec: Spec, keep: BoolArray) -> BoolArray:
     """(B,) whether the rows of a part tell the coefficients apart, by the rule of `identification.check_rank`."""
     P = len(spec.coef)
     if not P:
