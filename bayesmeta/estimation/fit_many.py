@@ -26,7 +26,7 @@ from bayesmeta.estimation.one_effect import (
     heterogeneity_of,
     suits,
     tests_of,
-    warn_if_too_few,
+    warn_of_too_few,
 )
 from bayesmeta.estimation.parallel import check_jobs, in_order
 from bayesmeta.io.arrays import as_numbers
@@ -34,6 +34,7 @@ from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
 from bayesmeta.model.sampling_checks import INDEFINITE, SINGULAR
 from bayesmeta.model.spec import Spec, check_spec
+from bayesmeta.tree.assembly import labels_of, table_of
 
 DATA_SET = "dataset"
 OWN_SHARE = 0.05  # SD left given the outcomes before it, above which eigenvalues need not be computed
@@ -157,7 +158,7 @@ def _warn_of(estimates: ManyEstimates) -> None:
     """Say which data sets have no results, and which searches failed."""
     n, nothing = len(estimates.beta), np.isnan(estimates.beta).any(axis=1)
     if nothing.any() and estimates.n_obs is not None:
-        warn_if_too_few(estimates, listing(np.flatnonzero(nothing)), int(nothing.sum()))
+        warn_of_too_few(estimates, listing(np.flatnonzero(nothing)), int(nothing.sum()))
     else:
         nothing = np.zeros(n, bool)
     failed = np.flatnonzero(~estimates.converged & ~nothing)
@@ -388,4 +389,4 @@ def _table(
     }
     labels = {dim: index for dim, index in spec.coords.items() if dim in dims}
     coords = labels | {DATA_SET: pd.RangeIndex(len(estimates.loglik)), schema.FREE: pd.Index(free, dtype=object)}
-    return xr.Dataset(variables, coords, attrs)
+    return table_of(variables, {dim: labels_of(dim, index) for dim, index in coords.items()}, attrs)

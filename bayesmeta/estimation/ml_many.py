@@ -27,7 +27,7 @@ class ManyEstimates:
     """Estimates of B data sets.
 
     beta, beta_se (B, P); psi one (B, a, a) array per level; xi, at_boundary (B, F); loglik, converged (B,). Where each
-    row has one random effect also Cochran's Q, the weighted residual sum of squares rss and the observations n_obs (B,).
+    row has one random effect also Cochran's Q, the weighted residual sum of squares rss, and n_obs, its rows (B,).
     """
 
     beta: FloatArray

@@ -20,7 +20,7 @@ DISTRIBUTIONS = ("z", "residual", "knapp-hartung", "knapp-hartung-adhoc")
 
 
 def suits(spec: Spec, method: Method) -> bool:
-    """Whether the compiled estimator of a method serves: one outcome, one random effect a row with a variance of its own,
+    """Whether the compiled estimator of a method serves: one outcome, one random effect a row whose variance is free,
     independent sampling errors, and more rows than coefficients."""
     if method.one_variance is None or not one_effect_a_row(spec) or len(spec.S.value) > len(spec.y):
         return False
@@ -79,10 +79,11 @@ def _half_logdet(X: FloatArray, missing: NDArray[np.bool_]) -> FloatArray | floa
         return np.asarray(np.linalg.slogdet(crossed)[1] / 2)
 
 
-def warn_if_too_few(estimates: ManyEstimates, listed: str, n: int) -> None:
+def warn_of_too_few(estimates: ManyEstimates, listed: str, n: int) -> None:
+    """Say which data sets have no results."""
     warn(
-        f"{n} of {len(estimates.beta)} data sets do not identify what is estimated, so their results are NaN: data sets "
-        f"{listed}\n  each needs more studies than coefficients, and predictors that vary among them",
+        f"{n} of {len(estimates.beta)} data sets do not identify what is estimated, so their results are NaN: "
+        f"data sets {listed}\n  each needs more studies than coefficients, and predictors that vary among them",
         AssumptionWarning,
     )
 
@@ -101,7 +102,8 @@ class Heterogeneity(NamedTuple):
 
 def heterogeneity_of(estimates: ManyEstimates) -> Heterogeneity:
     """Higgins and Thompson (2002), Stat. Med. 21:1539-1558; NaN where no degrees of freedom are left."""
-    assert estimates.Q is not None and estimates.n_obs is not None
+    assert estimates.Q is not None
+    assert estimates.n_obs is not None
     Q, df = estimates.Q, (estimates.n_obs - estimates.beta.shape[1]).astype(float)
     df = np.where((df > 0) & ~np.isnan(Q), df, np.nan)
     share = np.divide(Q - df, Q, out=np.zeros_like(Q), where=Q > 0)
@@ -142,4 +144,3 @@ def tests_of(estimates: ManyEstimates, df: str, prob: float, n_obs: int) -> Test
     nu = np.broadcast_to(nu[:, None], se.shape)
     half = (ndtri(0.5 + prob / 2) if df == "z" else stdtrit(nu, 0.5 + prob / 2)) * se
     return Tests(se, nu, 2 * stdtr(nu, -statistic), estimates.beta - half, estimates.beta + half)
-

@@ -112,5 +112,7 @@ def joined(parts: Iterable[Drawn], places: Sequence[IndexArray]) -> Drawn:
     """The estimates of all blocks, every replicate in its place."""
     made, order = list(parts), np.argsort(np.concatenate(places))
     psi = tuple(np.concatenate(level)[order] for level in zip(*(part.psi for part in made), strict=True))
-    beta, converged = (np.concatenate(arrays)[order] for arrays in zip(*((p.beta, p.converged) for p in made), strict=True))
+    beta, converged = (
+        np.concatenate(arrays)[order] for arrays in zip(*((p.beta, p.converged) for p in made), strict=True)
+    )
     return Drawn(beta, psi, converged)

@@ -14,6 +14,7 @@ The functions are plain until `compiled` has replaced them, since the compiler t
 and of few arguments and calls, since it takes longer for every one.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -34,7 +35,7 @@ EPS = float(np.finfo(float).eps)
 # tr W, tr WW, tr P, tr PP.  M (2 + 4 P, P): beta, X'WW times the residuals, V = (X'WX)^-1, and X'WX, X'WWX, X'WWWX
 
 
-def weigh(D, n, t, M):
+def weigh(D: FloatArray, n: int, t: float, M: FloatArray) -> float:
     """The weighted fit at tau2 = t: weights, coefficients and their covariance in place; log|X'WX|, NaN if singular."""
     P = len(D) - 3
     if P == 1:
@@ -64,13 +65,13 @@ def weigh(D, n, t, M):
     return logdet
 
 
-def fit_line(D, n, t, S, M):
+def fit_line(D: FloatArray, n: int, t: float, S: FloatArray, M: FloatArray) -> None:
     """The weighted fit at tau2 = t, and its sums."""
     S[0] = weigh(D, n, t, M)
     sums(D, n, S, M)
 
 
-def sums_mean(D, n, S, M):
+def sums_mean(D: FloatArray, n: int, S: FloatArray, M: FloatArray) -> None:
     """`sums` of one coefficient, where all of them are numbers."""
     w1 = w2 = q1 = q2 = q3 = u = c2 = c3 = 0.0
     mean, V = M[0, 0], M[2, 0]
@@ -91,7 +92,7 @@ def sums_mean(D, n, S, M):
     S[4], S[5], S[6], S[7] = w1, w2, w1 - lost, w2 - 2.0 * c3 * V + lost * lost
 
 
-def squares(D, n, M):
+def squares(D: FloatArray, n: int, M: FloatArray) -> float:
     """y'Py after a fit."""
     rss = 0.0
     for i in range(n):
@@ -102,7 +103,7 @@ def squares(D, n, M):
     return rss
 
 
-def invert(M, P):
+def invert(M: FloatArray, P: int) -> float:
     """(X'WX)^-1 in its place in M; the logarithm of the determinant, NaN where X has not full rank."""
     F, V, logdet = 2 + P, 2, 0.0
     for j in range(P):
@@ -130,7 +131,7 @@ def invert(M, P):
     return logdet
 
 
-def sums(D, n, S, M):
+def sums(D: FloatArray, n: int, S: FloatArray, M: FloatArray) -> None:
     """The sums of a fit whose weights, coefficients and covariance are known, in place."""
     P = len(D) - 3
     if P == 1:
@@ -168,7 +169,7 @@ def sums(D, n, S, M):
         S[:] = np.nan
 
 
-def twice_loglik(D, n, t, S, restricted):
+def twice_loglik(D: FloatArray, n: int, t: float, S: FloatArray, restricted: bool) -> float:
     """Twice the log-likelihood after a fit at t, but for constants."""
     total = S[1] + S[0] if restricted else S[1]
     for i in range(n):
@@ -176,15 +177,21 @@ def twice_loglik(D, n, t, S, restricted):
     return -total
 
 
-def highest(D, n, restricted, S, M):
-    """tau2 at the highest maximum of a likelihood, that likelihood as `twice_loglik`, and whether the search arrived.
-
-    One loop over evaluations: of the grid, of Newton's method between two points of it, and at the maxima it finds.
-    """
+def extent(D: FloatArray, n: int) -> tuple[float, float]:
+    """The smallest sampling variance, and the sum of squares, beyond which no tau2 lies."""
     least, top = np.inf, 0.0
     for i in range(n):
         least = min(least, D[1, i])
         top += D[0, i] * D[0, i]
+    return least, top
+
+
+def highest(D: FloatArray, n: int, restricted: bool, S: FloatArray, M: FloatArray) -> tuple[float, float, bool]:
+    """tau2 at the highest maximum of a likelihood, that likelihood as `twice_loglik`, and whether the search arrived.
+
+    One loop over evaluations: of the grid, of Newton's method between two points of it, and at the maxima it finds.
+    """
+    least, top = extent(D, n)
     best, value, zero, arrived, there = np.nan, -np.inf, -np.inf, False, True
     t = at = slope_at = low = high = small = 0.0
     point = steps = 0
@@ -226,7 +233,7 @@ def highest(D, n, restricted, S, M):
     return best, value, arrived
 
 
-def newton(t, low, high, slope, bend):
+def newton(t: float, low: float, high: float, slope: float, bend: float) -> tuple[float, float, float, bool]:
     """A step of Newton's method between bounds, which move; whether it is the last."""
     if slope > 0:
         low = t
@@ -240,8 +247,8 @@ def newton(t, low, high, slope, bend):
     return after, low, high, after == t or high - low <= 2.0 * EPS * high
 
 
-def at_Q(D, n, target, S, M):
-    """The tau2 whose generalised Q has a given value, by Newton steps from below on its reciprocal; zero if none has."""
+def at_Q(D: FloatArray, n: int, target: float, S: FloatArray, M: FloatArray) -> float:
+    """The tau2 whose generalised Q has a given value, by Newton steps from below on 1 / Q; zero if none has."""
     t = 0.0
     for _ in range(MOST_STEPS):
         fit_line(D, n, t, S, M)
@@ -252,7 +259,7 @@ def at_Q(D, n, target, S, M):
     return t
 
 
-def hedges(D, n, S, M):
+def hedges(D: FloatArray, n: int, S: FloatArray, M: FloatArray) -> float:
     """tau2 by the residual variance of the fit without weights, of which the sampling variances explain their share."""
     P, v, explained = len(D) - 3, D[1, :n].copy(), 0.0
     D[1, :n] = 1.0
@@ -267,7 +274,7 @@ def hedges(D, n, S, M):
     return (S[1] - explained) / (n - P)
 
 
-def by_moments(D, n, estimator, crude, S, M):
+def by_moments(D: FloatArray, n: int, estimator: int, crude: float, S: FloatArray, M: FloatArray) -> float:
     """tau2 by a quadratic form, before truncation at zero, after a fit without tau2. crude : variance of y."""
     P = len(D) - 3
     if estimator == DL:
@@ -280,7 +287,17 @@ def by_moments(D, n, estimator, crude, S, M):
     return crude * S[1] / (n - P)
 
 
-def estimate(D, n, estimator, target, S, M, beta, V, out):
+def estimate(
+    D: FloatArray,
+    n: int,
+    estimator: int,
+    target: float,
+    S: FloatArray,
+    M: FloatArray,
+    beta: FloatArray,
+    V: FloatArray,
+    out: FloatArray,
+) -> None:
     """Everything of one data set without missing values, in place; y becomes the residuals of the fixed-effects fit."""
     P, crude, restricted = len(D) - 3, 0.0, estimator == REML
     out[:], beta[:], V[:, :] = np.nan, np.nan, np.nan
@@ -289,18 +306,12 @@ def estimate(D, n, estimator, target, S, M, beta, V, out):
         return
     if estimator == SJ:
         crude = np.var(D[0, :n])
-    constant, S[0] = 0.0, weigh(D, n, 0.0, M)
-    if np.isnan(S[0]):
+    if not centred(D, n, S, M, beta):
         return
-    for p in range(P):  # y centred, that nothing cancels
-        beta[p] = M[0, p]
-        for i in range(n):
-            D[0, i] -= D[3 + p, i] * beta[p]
-        M[0, p] = 0.0
-    sums(D, n, S, M)
+    constant = 0.0
     out[Q] = S[1]
     t, arrived = 0.0, True
-    if estimator == ML or estimator == REML:
+    if estimator in (ML, REML):
         t, constant, arrived = highest(D, n, restricted, S, M)
     elif estimator == AT_Q:
         t = at_Q(D, n, target, S, M)
@@ -318,7 +329,16 @@ def estimate(D, n, estimator, target, S, M, beta, V, out):
             V[p, q] = M[2 + p, q]
 
 
-def estimates(Y, X, v, estimator, targets, beta, V, out):
+def estimates(
+    Y: FloatArray,
+    X: FloatArray,
+    v: FloatArray,
+    estimator: int,
+    targets: FloatArray,
+    beta: FloatArray,
+    V: FloatArray,
+    out: FloatArray,
+) -> None:
     """All data sets: Y (B, n), NaN where missing, v (B, n) or (1, n); targets (n + 1,) of Q by the number of rows."""
     B, n = Y.shape
     P = X.shape[1]
@@ -335,7 +355,22 @@ def estimates(Y, X, v, estimator, targets, beta, V, out):
         estimate(D, m, estimator, targets[m], S, M, beta[b], V[b], out[b])
 
 
-_IN_ORDER = (invert, weigh, sums_mean, sums, fit_line, squares, twice_loglik, newton, highest, at_Q, hedges, by_moments)
+_IN_ORDER: tuple[Callable[..., Any], ...] = (
+    invert,
+    weigh,
+    sums_mean,
+    sums,
+    fit_line,
+    squares,
+    twice_loglik,
+    newton,
+    extent,
+    highest,
+    at_Q,
+    hedges,
+    by_moments,
+    centred,
+)
 _IN_ORDER += (estimate, estimates)
 
 

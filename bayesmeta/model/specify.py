@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter, not_
 from typing import Any, Literal
 
 import numpy as np
@@ -303,7 +304,8 @@ def _frame(data: Any) -> pd.DataFrame:
 def _check_storable(raw: pd.DataFrame) -> None:
     """Every text that a results tree will hold."""
     check_storable(raw.columns, "the name of a column,")
-    check_storable(raw.index, "the label of a row,")
+    if raw.index.dtype.kind not in "biuf":
+        check_storable(raw.index, "the label of a row,")
     for name, column in raw.items():
         if isinstance(column.dtype, pd.CategoricalDtype):
             check_storable(column.cat.categories, f"column '{name}':")
@@ -328,7 +330,7 @@ def _doubtful_labels(parsed: Parsed, design: Design, grouping: Sequence[Groups])
     notes = []
     if parsed.group_columns:
         for level, groups in zip(parsed.levels, grouping, strict=True):
-            notes += alike(f"groups of '{level}'", dict.fromkeys(path[-1] for path in groups.labels))
+            notes += alike(f"groups of '{level}'", map(itemgetter(-1), groups.labels))
     for column, known in design.categories.items():
         notes += alike(f"categories of '{column}'", known)
     return notes
@@ -373,7 +375,7 @@ def _observations(
     parsed: Parsed, outer: Groups, response: FloatArray, dropped: Sequence[str], row_labels: Sequence[str]
 ) -> Observations:
     present = ~np.isnan(response)
-    kept = np.array([not reason for reason in dropped])
+    kept = np.fromiter(map(not_, dropped), bool, len(dropped))
     return Observations(
         outcomes=parsed.outcomes,
         row_labels=row_labels,
@@ -400,4 +402,4 @@ def _matrices(
 def _numbered(groups: Groups, row: IntArray) -> tuple[tuple[tuple[str, ...], ...], IntArray]:
     """Labels of the groups that have observations, by first appearance, and the group of every observation."""
     index, codes = pd.factorize(groups.codes[row])
-    return tuple(groups.labels[code] for code in codes.tolist()), index
+    return tuple(map(groups.labels.__getitem__, codes.tolist())), index

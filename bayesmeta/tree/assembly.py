@@ -43,7 +43,7 @@ def labels_of(dim: str, values: Any) -> Labels:
 
 
 def table_of(
-    variables: Mapping[str, Any], coords: Mapping[str, Any], attrs: Mapping[str, str] | None = None
+    variables: Mapping[str, Any], coords: Mapping[str, Any], attrs: Mapping[str, Any] | None = None
 ) -> xr.Dataset:
     """A dataset of arrays whose sizes fit; ValueError where they do not.
 

@@ -1,4 +1,4 @@
-"""Many data sets of one outcome with one random effect a row, in compiled code: against single fits, and a dense grid."""
+"""Many data sets of one outcome with one random effect a row: compiled code against single fits, and a dense grid."""
 
 from dataclasses import replace
 from typing import Any
