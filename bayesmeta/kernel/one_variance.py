@@ -287,6 +287,20 @@ def by_moments(D: FloatArray, n: int, estimator: int, crude: float, S: FloatArra
     return crude * S[1] / (n - P)
 
 
+def centred(D: FloatArray, n: int, S: FloatArray, M: FloatArray, beta: FloatArray) -> bool:
+    """The fit without tau2, of which y becomes the residuals, that nothing cancels; whether X has full rank."""
+    S[0] = weigh(D, n, 0.0, M)
+    if np.isnan(S[0]):
+        return False
+    for p in range(len(D) - 3):
+        beta[p] = M[0, p]
+        for i in range(n):
+            D[0, i] -= D[3 + p, i] * beta[p]
+        M[0, p] = 0.0
+    sums(D, n, S, M)
+    return True
+
+
 def estimate(
     D: FloatArray,
     n: int,
