@@ -1,6 +1,8 @@
 """Many data sets of one outcome with one random effect a row: compiled code against single fits, and a dense grid."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import bayesmeta as bm
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.methods import REGISTER, method_named
+from bayesmeta.kernel import one_variance
 
 MOMENTS = [name for name, method in REGISTER.items() if method.one_variance and not method.searches]
 
@@ -174,3 +177,13 @@ def test_what_does_not_fit_is_refused() -> None:
         bm.fit_many(grouped, Y, df="knapp-hartung")
     with pytest.raises(DataError, match="others may be missing too"):
         bm.fit_many(grouped, np.where(np.arange(8) == 3, np.nan, Y))
+
+
+def test_the_page_on_many_data_sets_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs/speed.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for code in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+        exec(code, names)
+    assert f"\n    {capsys.readouterr().out.strip()}\n" in page
+    assert names["maps"]["upper"].shape == names["shape"]
+    assert f"grows by a factor of {one_variance.RATIO};" in page.replace("\n", " ")
