@@ -353,7 +353,7 @@ def _fit_block(
 def joined(parts: list[ManyEstimates]) -> ManyEstimates:
     """The estimates of all blocks."""
     psi = tuple(np.concatenate(level) for level in zip(*(part.psi for part in parts), strict=True))
-    arrays = ("beta", "beta_se", "xi", "loglik", "converged", "at_boundary")
+    arrays: tuple[str, ...] = ("beta", "beta_se", "xi", "loglik", "converged", "at_boundary")
     first, *_ = parts
     arrays += tuple(name for name in ("Q", "rss", "n_obs") if getattr(first, name) is not None)
     return replace(first, psi=psi, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays})
