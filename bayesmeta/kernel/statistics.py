@@ -115,16 +115,27 @@ def whitened_design(
     S: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> Design:
     """Sort, whiten, and make X orthonormal: C^-1 X = Q R."""
+    design = sorted_design(X, Z, groups, S)
+    first_x = design.columns.shape[1] - X.shape[1]
+    Q, R = orthonormal(np.moveaxis(design.columns[:, first_x:], -1, 0))
+    design.columns[:, first_x:] = np.moveaxis(Q, 0, -1)
+    return replace(design, R=np.moveaxis(R, 0, -1))
+
+
+def sorted_design(
+    X: np.ndarray,
+    Z: Sequence[np.ndarray],
+    groups: Sequence[np.ndarray],
+    S: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> Design:
+    """Sort and whiten; X as it is, with R the identity."""
     value, row, col = S
     depth = max([1, *(level + 1 for level, z in enumerate(Z) if z.shape[1])])
     plan = layout([np.asarray(g, dtype=np.int64) for g in groups[:depth]], row, col)
     white = whitener(np.atleast_2d(value), row, col, plan)
-    P = X.shape[1]
     columns = white.whiten(np.column_stack([*Z, X])[plan.order][:, :, None])
-    Q, R = orthonormal(np.moveaxis(columns[:, columns.shape[1] - P :], -1, 0))
-    columns[:, columns.shape[1] - P :] = np.moveaxis(Q, 0, -1)
     sorted_Z = tuple(z[plan.order] for z in Z)
-    return Design(X[plan.order], sorted_Z, tuple(groups), plan, white, columns, np.moveaxis(R, 0, -1))
+    return Design(X[plan.order], sorted_Z, tuple(groups), plan, white, columns, np.eye(X.shape[1])[..., None])
 
 
 def orthonormal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -184,15 +195,28 @@ def _parent_codes(inner: IntArray, outer: IntArray) -> IntArray:
 
 
 def _typical(design: Design) -> tuple[np.ndarray, ...]:
-    units, first = [], 0
-    for z, code in zip(design.Z, design.plan.codes, strict=False):
-        units.append(np.ones(z.shape[1]))
+    return typical_of(group_information(design))
+
+
+def group_information(design: Design) -> list[list[np.ndarray]]:
+    """Of every level's effects what the groups tell of them: Z' S^-1 Z where that is not zero."""
+    levels, first = [], 0
+    for level, z in enumerate(design.Z):
+        effects = []
         for j in range(z.shape[1]):
-            information = np.bincount(code, weights=design.columns[:, first + j, 0] ** 2)
-            if (information > 0).any():
-                units[-1][j] = 1 / np.sqrt(np.median(information[information > 0]))
+            information = np.bincount(design.plan.codes[level], weights=design.columns[:, first + j, 0] ** 2)
+            effects.append(information[information > 0])
+        levels.append(effects)
         first += z.shape[1]
-    return (*units, *(np.ones(0) for _ in design.Z[len(units) :]))
+    return levels
+
+
+def typical_of(information: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
+    """`Statistics.typical` from `group_information`; 1 where no group tells anything."""
+    return tuple(
+        np.array([1 / np.sqrt(np.median(of_groups)) if len(of_groups) else 1.0 for of_groups in effects], dtype=float)
+        for effects in information
+    )
 
 
 def nodes_of(plan: Layout) -> tuple[list[Nodes], list[IntArray]]:
