@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Design:
     parsed : checked formulas (see `formula.parse`).
     frame : the rows kept. Knots, categories, means and scales come from them, and are used for any other rows.
     positions : of every level with `times` these times, increasing.
+    states : of formulas what their functions took from other data, of which `frame` is a part: see `states`.
 
     Attributes
     ----------
@@ -44,14 +46,22 @@ class Design:
     ('PD', 'AL')
     """
 
-    def __init__(self, parsed: Parsed, frame: pd.DataFrame, positions: Mapping[str, FloatArray] | None = None) -> None:
+    def __init__(
+        self,
+        parsed: Parsed,
+        frame: pd.DataFrame,
+        positions: Mapping[str, FloatArray] | None = None,
+        states: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.parsed = parsed
         self._positions = {
             level: _Positions(column, (positions or {})[level]) for level, column in parsed.times.items()
         }
         common = () if parsed.common is None else (parsed.common,)
         parts = {part.text: part for part in (*parsed.fixed, *common, *parsed.random)}
-        self._matrices = {text: FormulaMatrix(part, frame) for text, part in parts.items()}
+        self._matrices = {
+            text: FormulaMatrix(part, frame, (states or {}).get(text)) for text, part in parts.items()
+        }
         self.categories = {
             column: known for each in self._matrices.values() for column, known in each.categories.items()
         }
@@ -62,6 +72,11 @@ class Design:
                 raise SpecError(f"coefficient '{coef}' arises twice\n  name its predictor in the formula or in common")
         if not self.coef:
             raise SpecError(f"the formula '{parsed.terms.fixed}' has no coefficients")
+
+    @property
+    def states(self) -> dict[str, Mapping[str, Any]]:
+        """Of every formula what its functions took from the rows kept, such as knots, means and scales."""
+        return {text: matrix.state for text, matrix in self._matrices.items() if matrix.state}
 
     @property
     def terms(self) -> dict[str, tuple[int, ...]]:
@@ -155,8 +170,8 @@ class _Positions:
 class FormulaMatrix:
     """One formula, fixed by the rows it first sees, whose matrix it keeps."""
 
-    def __init__(self, part: Part, frame: pd.DataFrame) -> None:
-        self.part, self.first = part, frame
+    def __init__(self, part: Part, frame: pd.DataFrame, state: Mapping[str, Any] | None = None) -> None:
+        self.part, self.first, self.state = part, frame, dict(state or {})
         if part.text == INTERCEPT_ALONE:  # the most common formula needs no parser
             self.labels: tuple[str, ...] = (schema.INTERCEPT,)
             self.categories: dict[str, tuple[str, ...]] = {}
@@ -175,9 +190,14 @@ class FormulaMatrix:
             from formulaic import Formula
 
             first = Formula(part.text).get_model_matrix(
-                self._typed(frame), context=functions(), output="numpy", na_action="ignore"
+                self._typed(frame),
+                context=functions(),
+                output="numpy",
+                na_action="ignore",
+                **({"transform_state": deepcopy(self.state)} if self.state else {}),
             )
         self.spec, self.values = first.model_spec, np.asarray(first)
+        self.state = dict(self.spec.transform_state)
         self.labels = tuple(part.readable(str(name)) for name in self.spec.column_names)
         for term in self.spec.structure:
             if not term.columns:

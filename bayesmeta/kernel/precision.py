@@ -4,7 +4,7 @@ import numpy as np
 
 from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.statistics import Design, orthonormal, whitened_design
+from bayesmeta.kernel.statistics import Design, orthonormal, sorted_design, whitened_design
 
 
 def residual_precision(
@@ -27,6 +27,23 @@ def residual_precision(
     design = whitened_design(X, [np.zeros((len(X), 0))], [group], S)
     precision, weights = _inverse(design)
     fitted = np.linalg.solve(design.R[:, :, 0].T, design.X.T).T
+    own, residual = np.empty(len(X)), np.empty(len(X))
+    own[design.plan.order] = precision - (weights * weights).sum(1)
+    residual[design.plan.order] = 1 - (fitted * weights).sum(1)
+    return own, residual
+
+
+def piece_precision(
+    X: np.ndarray, group: IntArray, S: tuple[np.ndarray, IntArray, IntArray], R: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`residual_precision` of a piece of the data.
+
+    R : (rank, rank) triangular factor of C^-1 X of all pieces.
+    """
+    design = sorted_design(X, [np.zeros((len(X), 0))], [group], S)
+    design.columns[:, :, 0] = np.linalg.solve(R.T, design.columns[:, :, 0].T).T
+    precision, weights = _inverse(design)
+    fitted = np.linalg.solve(R.T, design.X.T).T
     own, residual = np.empty(len(X)), np.empty(len(X))
     own[design.plan.order] = precision - (weights * weights).sum(1)
     residual[design.plan.order] = 1 - (fitted * weights).sum(1)

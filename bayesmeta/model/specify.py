@@ -13,6 +13,7 @@ from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, Spec
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.io.columns import alike, as_frame, check_storable, numbers
+from bayesmeta.io.partitions import are_in_partitions
 from bayesmeta.model import doubts
 from bayesmeta.model.descriptions import arm_columns_of, arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
@@ -20,6 +21,8 @@ from bayesmeta.model.input_columns import kept_columns, taken
 from bayesmeta.model.level_structures import positions_of, shared_times, structures_asked, structures_of, with_times
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
+from bayesmeta.model.partitioned_spec import partitioned
+from bayesmeta.model.partitions_read import Asked, Piece, Taught
 from bayesmeta.model.sampling_covariance import assumed_of, read_sampling, sampling_covariance
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.structures.base import Structure
@@ -101,6 +104,8 @@ def specify(
     labels: str | Sequence[Any] | None = None,
     arms: tuple[str, str] | None = None,
     keep: str | Sequence[str] | None = None,
+    partitions: int | None = None,
+    n_jobs: int | None = None,
 ) -> Spec:
     """A meta-analytical model with its data, checked and frozen; what `fit` and `sample` take.
 
@@ -114,7 +119,8 @@ def specify(
         {"PD": "1 + year", "AL": "1"}. Outcomes are effect estimates, in the unit of the measure (log ratios as logs).
     data : DataFrame
         The table, or anything `pandas.DataFrame` takes. An outcome may be missing; rows without any outcome, or with a
-        missing predictor, group or offset, are dropped and recorded.
+        missing predictor, group or offset, are dropped and recorded. A Dask data frame, or the path of a Parquet file
+        or folder, is taken partition by partition and never as a whole: see docs/distributed.md.
     S : str, list of str, array or dict
         Known sampling (co)variances in squared units of the outcomes, positive definite:
         a column name or (n,) for one outcome; k names or (n, k) variances; k (k + 1) / 2 names or columns with the
@@ -157,6 +163,12 @@ def specify(
     keep : str or list of str, optional
         Columns that no formula uses and that results trees keep all the same, so that plots and later questions find
         them by name. By default all up to a million cells of `data`, beyond which none are; [] keeps none.
+    partitions : int, optional
+        Into how many partitions of whole outer groups a data frame in memory, of any library, is divided, so that their
+        statistics are built and stay on the workers of a Dask cluster.
+    n_jobs : int, optional
+        For data in partitions where no `dask.distributed.Client` is in scope: processes of a local cluster that is
+        started and lasts as long as the specification. By default partitions are worked through in this process.
 
     Returns
     -------
@@ -168,7 +180,8 @@ def specify(
     SpecError
         When the model as written cannot be: unknown columns, levels or structures, aliased predictors, a wrong shape.
     DataError
-        When the data cannot serve it: values that are not numbers, S not a covariance matrix, nothing left.
+        When the data cannot serve it: values that are not numbers, S not a covariance matrix, nothing left; partitions
+        whose types differ; a cluster that is lost.
 
     Warns
     -----
@@ -191,13 +204,16 @@ def specify(
     >>> spec.y, spec.coef, [level.name for level in spec.levels]
     (array([-0.9, -0.2, -0.5]), ('Intercept',), ['unit'])
     """
+    if partitions is not None or n_jobs is not None or are_in_partitions(data):
+        asked = Asked(formula, S, random, psi, common, offset, S_correlation, groups, measure, se, labels, arms, keep)
+        return partitioned(asked, data, partitions, n_jobs, piece_of)
     frame = _frame(data)
     reported = read_sampling(S, se, S_correlation, frame)
     frame, offset_column = _with_offset(frame, offset)
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
-    asked = structures_asked(psi, parsed)
-    parsed = with_times(parsed, asked, list(frame.columns))
+    structures = structures_asked(psi, parsed)
+    parsed = with_times(parsed, structures, list(frame.columns))
     columns, lost = kept_columns(frame, parsed.columns, keep)
     raw = taken(columns, parsed.columns)
     _check_storable(raw)
@@ -211,10 +227,10 @@ def specify(
     names, unnamed = row_names(labels, frame, row_labels, parsed.group_columns)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)
     rows = raw if observations.kept.all() else raw[observations.kept]
-    positions = positions_of(parsed, asked, raw, response)
+    positions = positions_of(parsed, structures, raw, response)
     design = Design(parsed, rows, positions)
     effects = {level: design.effects(level) for level in parsed.levels}
-    psis = structures_of(asked, effects, positions)
+    psis = structures_of(structures, effects, positions)
     check_free(psis, effects)
     X, offsets, Z = _matrices(design, rows, observations.present[observations.kept])
     check_designs(X, design.coef, offsets, observations.place)
@@ -265,6 +281,30 @@ def specify(
         arm_columns=behind,
         S_assumed=assumed_of(S, S_correlation, parsed.outcomes),
     )
+
+
+def piece_of(asked: Asked, taught: Taught, data: pd.DataFrame) -> Piece:
+    """One partition read as all are: what `specify` makes of data in one place, less the labels of its rows."""
+    frame = _frame(data)
+    reported = read_sampling(asked.S(frame) if callable(asked.S) else asked.S, asked.se, asked.S_correlation, frame)
+    parsed, raw = taught.parsed, taken(frame, taught.parsed.columns)
+    response = parsed.response(raw)
+    dropped = _dropped(parsed, raw, response)
+    row_labels = tuple(map(str, raw.index.tolist()))
+    grouping = _grouping(parsed, raw, row_labels)
+    observations = _observations(parsed, grouping[0], response, dropped, row_labels)
+    rows, design = raw[observations.kept], taught.design
+    X, offsets, Z = _matrices(design, rows, observations.present[observations.kept])
+    check_designs(X, design.coef, offsets, observations.place)
+    sampling, assumed = sampling_covariance(reported, observations)
+    y = response[observations.observed]
+    check_estimates(y, sampling.variances, "the outcome", observations.place)
+    levels = tuple(
+        Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), taught.structures[name])
+        for name, groups_ in zip(parsed.levels, grouping, strict=True)
+    )
+    check_effects(levels, sampling.variances, observations.place)
+    return Piece(y - offsets, X, sampling, levels, observations.row, observations.outcome, row_labels, assumed)
 
 
 def _is_diagonal(S: SamplingCovariance) -> bool:
