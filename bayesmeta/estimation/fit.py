@@ -114,7 +114,7 @@ def fit(
         check_option(name, value)
     if estimator.likelihood != "full":
         warn_without_effects(spec.levels)
-    LOGGER.debug("fit by %s: %d observations, %d coefficients", estimator.name, len(spec.y), len(spec.coef))
+    LOGGER.debug("fit by %s: %d observations, %d coefficients", estimator.name, spec.n_obs, len(spec.coef))
     return from_estimate(spec, estimator.estimate(spec, **chosen), random_effects)
 
 

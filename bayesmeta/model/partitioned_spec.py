@@ -24,9 +24,10 @@ from bayesmeta.model import partitions_read as reading
 from bayesmeta.model.descriptions import arms_of, measure_of
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies
 from bayesmeta.model.level_structures import structures_of
+from bayesmeta.model.observations import Groups, nested
 from bayesmeta.model.partitions_read import Asked, FirstLook, Held, Reader, Survey, Taught
 from bayesmeta.model.sampling_covariance import assumed_of
-from bayesmeta.model.spec import Level, Spec
+from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.structures.base import Structure
 
 MOST_PARTITIONS = 100_000
@@ -133,7 +134,9 @@ class PartitionedSpec(Spec):
         The attributes of `Spec` that are no arrays over rows.
     totals : Totals
         What is known of all rows together.
-    taught : frame of rows that have every category, and what functions took from whole columns.
+    example : a few rows among which every category occurs, with made-up sampling variances of 1; for questions about
+        designs that need no more.
+    states : what functions took from whole columns.
     source : what the data are, in words.
     statistics : of all partitions; None of a specification that was read from a results tree.
     """
@@ -147,13 +150,13 @@ class PartitionedSpec(Spec):
         self,
         parts: Mapping[str, Any],
         totals: Totals,
-        frame: pd.DataFrame,
+        example: Spec,
         states: Mapping[str, Any],
         source: str,
         statistics: PartitionedStatistics | None = None,
         work: "Work | None" = None,
     ) -> None:
-        own = {"totals": totals, "data": frame, "states": states, "source": source, "_statistics": statistics}
+        own = {"totals": totals, "example": example, "data": example.data, "states": states, "source": source, "_statistics": statistics}
         for name, value in {**parts, **own, "work": work}.items():
             object.__setattr__(self, name, value)
 
@@ -179,6 +182,11 @@ class PartitionedSpec(Spec):
         columns = list(self.data.columns)
         parsed = timed(parse(self.terms, columns), {v.name: v.structure.time for v in self.levels}, columns)
         return Design(parsed, self.data, self.positions, self.states)
+
+    @property
+    def coords(self) -> dict[str, pd.Index]:  # type: ignore[override]
+        """Labels by dimension; those of groups are the example's."""
+        return self.example.coords
 
     @property
     def statistics(self) -> PartitionedStatistics:  # type: ignore[override]
@@ -415,7 +423,38 @@ def _specification(
         "analysis": {},
     }
     work = Work(cluster, data, asked, taught, reader, kept[-1])
-    return PartitionedSpec(parts, totals, taught.frame, taught.states, data.source, statistics, work)
+    return PartitionedSpec(parts, totals, _example(taught, parts), taught.states, data.source, statistics, work)
+
+
+def _example(taught: Taught, parts: Mapping[str, Any]) -> Spec:
+    parsed, frame, design = taught.parsed, taught.frame, taught.design
+    response = parsed.response(frame)
+    observed = ~np.isnan(response)
+    row, outcome = np.nonzero(observed)
+    index = np.arange(len(row))
+    grouping = nested([frame[c] for c in parsed.group_columns]) or [Groups(np.arange(len(frame)), _numbers(len(frame)))]
+    levels = []
+    for level, groups in zip(parts["levels"], grouping, strict=True):
+        codes, own = pd.factorize(groups.codes[row])
+        labels, Z = tuple(groups.labels[code] for code in own.tolist()), design.random(level.name, frame)[observed]
+        levels.append(Level(level.name, labels, codes, Z, level.effects, level.structure))
+    return Spec(
+        y=response[observed],
+        X=design.fixed(frame)[observed],
+        offset=design.offset(frame)[row],
+        S=SamplingCovariance(np.ones(len(row)), index, index),
+        row=row,
+        outcome_index=outcome,
+        row_labels=tuple(path[0] for path in _numbers(len(frame))),
+        kept=np.ones(len(frame), bool),
+        dropped=("",) * len(frame),
+        data=frame,
+        **{**parts, "levels": tuple(levels)},
+    )
+
+
+def _numbers(n: int) -> tuple[tuple[str, ...], ...]:
+    return tuple((str(i),) for i in range(n))
 
 
 def _whole_columns(parsed: Parsed) -> list[str]:

@@ -25,6 +25,7 @@ from bayesmeta.structures.base import Structure
 
 OF_THE_WHOLE = frozenset({"center", "scale", "poly", "ns", "bs", "rcs"})  # functions that take something from a column
 BINS = 1 << 40  # bit patterns of positive numbers that one bin of a histogram holds: 0.02 percent of a number
+MOST_PLAIN = 20  # example rows of a partition beside those that show a category
 ALONE = 1e-8  # of the length of an effect's design: what the fixed part may leave of it
 
 
@@ -167,7 +168,7 @@ def formula_parts(parsed: Parsed) -> list[Part]:
 def examples(parsed: Parsed, rows: pd.DataFrame) -> pd.DataFrame:
     """Some rows among which every category of every predictor occurs."""
     wanted = np.zeros(len(rows), bool)
-    wanted[:2] = True
+    wanted[:MOST_PLAIN] = True
     for part in formula_parts(parsed):
         for name, column in part.names.items():
             values = take(rows, column)

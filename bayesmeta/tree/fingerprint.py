@@ -30,6 +30,7 @@ _ATTRIBUTES = (
         "tune",
         "target_accept",
         "data_hash",
+        "partitions",
     ),
 )
 _SIZE = 8  # bytes: enough for accidents
