@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -102,15 +102,16 @@ class Share:
 class Partitions:
     """A data set in partitions.
 
-    columns : names of its columns; source : what it is, for people. kinds : of the columns, where a schema tells.
-    gathers : whether every partition has whole outer groups, some of which are brought together from several.
+    parts : where rows come from.  columns : names of its columns.  source : what it is, for people.
+    shares : of every partition which rows of which parts it consists of, its own first.
+    reread : whether reading a part again costs no memory.
     """
 
     parts: tuple[Partition, ...]
     columns: tuple[str, ...]
     source: str
     shares: tuple[tuple[tuple[int, Share], ...], ...]
-    reread: bool = False  # whether reading a partition again costs no memory
+    reread: bool = False
 
     def __len__(self) -> int:
         return len(self.shares)
@@ -123,9 +124,7 @@ class Partitions:
         return [share for _, share in self.shares[position]], [self.parts[i].origin for i, _ in self.shares[position]]
 
     def only(self, positions: Sequence[int]) -> "Partitions":
-        return Partitions(
-            self.parts, self.columns, self.source, tuple(self.shares[i] for i in positions), self.reread
-        )
+        return replace(self, shares=tuple(self.shares[i] for i in positions))
 
     def with_columns(self, columns: Sequence[str]) -> "Partitions":
         """The same, of which no other columns are read."""
@@ -138,7 +137,7 @@ class Partitions:
             else p
             for p in self.parts
         ]
-        return Partitions(tuple(parts), names, self.source, self.shares, self.reread)
+        return replace(self, parts=tuple(parts), columns=names)
 
 
 def frame_of(shares: Sequence[Share], origins: Sequence[Any]) -> pd.DataFrame:
@@ -277,9 +276,9 @@ def group_hashes(values: pd.Series) -> Any:
 def with_whole_groups(data: Partitions, column: str, hashes: Sequence[Any]) -> tuple[Partitions, int]:
     """Partitions in which every outer group is whole, and how many groups had to be brought together.
 
-    A group goes to the first partition that has some of it.
+    A group goes to the first partition that has some of it; partitions that have none left are left out.
 
-    hashes : of every partition the distinct ones of its groups.
+    hashes : of every partition the distinct ones of its groups, of rows that count.
     """
     owner: dict[int, int] = {}
     taken: list[dict[int, list[int]]] = [{} for _ in hashes]
@@ -288,7 +287,7 @@ def with_whole_groups(data: Partitions, column: str, hashes: Sequence[Any]) -> t
     values, counts = np.unique(everything, return_counts=True)
     several = values[counts > 1]
     if not len(several):
-        return data, 0
+        return data.only([i for i, own in enumerate(hashes) if len(own)]), 0
     for i, own in enumerate(hashes):
         for group in np.intersect1d(own, several).tolist():
             first = owner.setdefault(group, i)
@@ -304,10 +303,12 @@ def with_whole_groups(data: Partitions, column: str, hashes: Sequence[Any]) -> t
         )
     shares = []
     for i in range(len(hashes)):
+        if len(lost[i]) == len(hashes[i]):
+            continue
         own = ((i, Share(column, np.array(lost[i], np.uint64))),)
         others = [(j, Share(column, np.array(g, np.uint64), without=False)) for j, g in sorted(taken[i].items())]
         shares.append((*own, *others))
-    return Partitions(data.parts, data.columns, data.source, tuple(shares), data.reread), len(several)
+    return replace(data, shares=tuple(shares)), len(several)
 
 
 def current_client() -> Any:

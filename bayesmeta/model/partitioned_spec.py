@@ -16,6 +16,7 @@ from bayesmeta._validation import check_integer, listing
 from bayesmeta.errors import AssumptionWarning, BayesmetaError, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, parse, timed
+from bayesmeta.io.columns import label
 from bayesmeta.io.cluster import Arrays, Cluster, Kept
 from bayesmeta.io.partitions import Partitions, partitions_of, with_whole_groups
 from bayesmeta.kernel.gathering import Centre, gathered
@@ -141,7 +142,9 @@ class PartitionedSpec(Spec):
     statistics : of all partitions; None of a specification that was read from a results tree.
     """
 
-    y = X = offset = S = row = outcome_index = row_labels = kept = dropped = labels = _Elsewhere()  # type: ignore[assignment]
+    y, X, offset, S = _Elsewhere(), _Elsewhere(), _Elsewhere(), _Elsewhere()  # type: ignore[assignment]
+    row, outcome_index, kept = _Elsewhere(), _Elsewhere(), _Elsewhere()  # type: ignore[assignment]
+    row_labels, dropped, labels = _Elsewhere(), _Elsewhere(), _Elsewhere()  # type: ignore[assignment]
 
     totals: Totals
     source: str
@@ -238,15 +241,14 @@ def partitioned(asked: Asked, data: Any, n: int | None, n_jobs: int | None, read
     whole = whole.with_columns([*parsed.columns, *_columns_of(asked)] if not callable(asked.S) else whole.columns)
     surveys = cluster.run(whole, reading.survey, asked)
     _check_kinds(whole, surveys)
-    used = [i for i, each in enumerate(surveys) if each.n_kept]
-    if not used:
+    if not any(each.n_kept for each in surveys):
         reasons = sum((Counter(each.reasons) for each in surveys), Counter())
         counted = listing(f"{reason} ({count})" for reason, count in reasons.most_common())
         raise DataError(f"nothing is left of {sum(each.n_rows for each in surveys)} rows: {counted}")
     whole, notes = _with_whole_groups(whole, parsed, surveys)
-    asked, kept = _divided_S(asked, parsed, whole.only(used), surveys, used)
-    taught = _taught(cluster, kept, asked, parsed, structures, [surveys[i] for i in used])
-    return _specification(cluster, kept, asked, taught, reader, surveys, notes, data)
+    asked = _divided_S(asked, parsed, surveys)
+    taught = _taught(cluster, whole, asked, parsed, structures, [each for each in surveys if each.n_kept])
+    return _specification(cluster, whole, asked, taught, reader, surveys, notes, data)
 
 
 def _check_arguments(asked: Asked, n: int | None, n_jobs: int | None) -> None:
@@ -309,7 +311,7 @@ def _check_kinds(data: Partitions, surveys: Sequence[Survey]) -> None:
 
 def _with_whole_groups(data: Partitions, parsed: Parsed, surveys: Sequence[Survey]) -> tuple[Partitions, list[str]]:
     if not parsed.group_columns:
-        return data, []
+        return data.only([i for i, each in enumerate(surveys) if each.n_kept]), []
     column = parsed.group_columns[0]
     whole, several = with_whole_groups(data, column, [each.hashes for each in surveys])
     if not several:
@@ -320,27 +322,23 @@ def _with_whole_groups(data: Partitions, parsed: Parsed, surveys: Sequence[Surve
     ]
 
 
-def _divided_S(
-    asked: Asked, parsed: Parsed, data: Partitions, surveys: Sequence[Survey], used: Sequence[int]
-) -> tuple[Asked, Partitions]:
+def _divided_S(asked: Asked, parsed: Parsed, surveys: Sequence[Survey]) -> Asked:
     """S as a dict of matrices by group becomes a function of a partition, with the matrices of its groups."""
     if not isinstance(asked.S, Mapping):
-        return asked, data
+        return asked
     if not parsed.group_columns:
         raise SpecError(
             "S is a dict of matrices by group, but the model names no groups\n"
             "  name them with random='1 | study', or with groups='study' when there is no random part"
         )
-    from bayesmeta.io.columns import label
-
     column = parsed.group_columns[0]
-    known = np.unique(np.concatenate([surveys[i].hashes for i in used]))
+    known = np.unique(np.concatenate([each.hashes for each in surveys]))
     names = [label(key) for key in asked.S]
     hashes = pd.util.hash_array(np.array(names, dtype=object), categorize=False) | np.uint64(1)
     extra = [name for name, own in zip(names, hashes, strict=True) if own not in known]
     if extra:
         raise DataError(f"S has a matrix for {parsed.levels[0]} {listing(extra)}, which the data do not have")
-    return replace(asked, S=partial(reading.matrices_of, dict(asked.S), column)), data
+    return replace(asked, S=partial(reading.matrices_of, dict(asked.S), column))
 
 
 def _taught(

@@ -108,7 +108,7 @@ Reader = Callable[[Asked, Taught, pd.DataFrame], Piece]
 class Survey:
     """What one partition says before anything is agreed on.
 
-    examples : rows that have all its categories.  hashes : of the labels of its outer groups.  reasons : how many rows
+    examples : rows that have all its categories.  hashes : of the labels of the outer groups of these rows.  reasons : how many rows
     are left out for what.  positions : times of every level that has an effect for each.
     """
 
@@ -133,7 +133,7 @@ def survey(frame: pd.DataFrame, asked: Asked) -> Survey:
     kept = np.array([not reason for reason in reasons], dtype=bool)
     rows = raw[kept]
     outer = parsed.group_columns[:1]
-    hashes = np.unique(group_hashes(raw[outer[0]])) if outer else np.zeros(0, np.uint64)
+    hashes = np.unique(group_hashes(rows[outer[0]])) if outer and len(rows) else np.zeros(0, np.uint64)
     return Survey(
         n_rows=len(raw),
         n_kept=int(kept.sum()),
