@@ -132,15 +132,16 @@ class Cluster:
         from distributed import wait
 
         waited = 0.0
-        while True:
-            try:
-                wait(list(futures), timeout=POLL)
-            except TimeoutError:
-                waited = 0.0 if self.client.scheduler_info()["workers"] else waited + POLL
-                if waited >= PATIENCE:
-                    raise DataError(_lost("has no workers left")) from None
-            else:
-                return
+        with self.client.as_current():
+            while True:
+                try:
+                    wait(list(futures), timeout=POLL)
+                except TimeoutError:
+                    waited = 0.0 if self.client.scheduler_info()["workers"] else waited + POLL
+                    if waited >= PATIENCE:
+                        raise DataError(_lost("has no workers left")) from None
+                else:
+                    return
 
 
 def _on_partition(
