@@ -13,10 +13,10 @@ from bayesmeta.display import posterior_remarks
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.tree import raw_data
 from bayesmeta.tree.parameters import RHO, TAU, effects, free_of_levels, level_structures, parameters
+from bayesmeta.tree.partitions_attribute import of_partitions
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import has_predictors
 from bayesmeta.tree.row_labels import row_labels
-from bayesmeta.tree.partitions_attribute import of_partitions
 from bayesmeta.tree.specification import group
 
 _CERTAIN = 1 - 1e-6  # a correlation beyond is at the end of its range

@@ -19,7 +19,7 @@ from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method, method_named
 from bayesmeta.estimation.ml import check_start_range, checked_start
 from bayesmeta.estimation.ml_many import DataSets, ManyEstimates
-from bayesmeta.estimation.parallel import check_jobs, in_order
+from bayesmeta.estimation.parallel import Backend, check_backend, check_jobs, in_order
 from bayesmeta.io.arrays import as_numbers
 from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
@@ -39,6 +39,7 @@ def fit_many(
     *,
     start: ArrayLike | None = None,
     n_jobs: int = 1,
+    backend: Backend | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Fit one model to many data sets of the same design.
@@ -61,6 +62,8 @@ def fit_many(
         a fit; by default SDs of the size of the sampling SDs.
     n_jobs : int, default 1
         Number of processes, -1 for one on every processor. The results do not depend on it.
+    backend : {"loky", "dask", "threading"}, optional
+        Of joblib: processes of this machine (the default), the workers of the Dask client in scope, or threads.
     progress : bool, default False
         Whether a progress bar is shown.
 
@@ -97,6 +100,7 @@ def fit_many(
     estimator = method_named(method)
     check_boolean(progress, "progress")
     check_jobs(n_jobs)
+    check_backend(backend)
     if start is not None:
         estimator.check_options({"start": start})
     if estimator.likelihood != "full":
@@ -108,7 +112,8 @@ def fit_many(
     size = max(1, BLOCK // len(spec.y))
     pieces = [slice(i, min(i + size, len(data.y))) for i in range(0, len(data.y), size)]
     blocks = [(data.take(piece), None if starts is None else starts[piece]) for piece in pieces]
-    results = list(in_order(partial(_fit_block, method=estimator, typical=typical), blocks, n_jobs, progress))
+    work = partial(_fit_block, method=estimator, typical=typical)
+    results = list(in_order(work, blocks, n_jobs, progress, backend=backend))
     estimates = joined(results)
     if not estimates.converged.all():
         failed = np.flatnonzero(~estimates.converged)

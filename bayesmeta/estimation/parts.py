@@ -7,7 +7,7 @@ climbs begin at the estimates from all rows and advance together.
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from bayesmeta.estimation.climb import FIRST_RADIUS, bounded_steps, local
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method
 from bayesmeta.estimation.objective import Objective, Points
+from bayesmeta.estimation.parallel import ALONE, Jobs
 from bayesmeta.estimation.scan import ONE_MODE, Starts, starts, variances_alike, well_determined
 from bayesmeta.estimation.search import maximise
 from bayesmeta.kernel import Likelihood, Statistics, likelihood, part_statistics
@@ -96,7 +97,7 @@ class Whole:
         return self.method.likelihood == "restricted"
 
 
-def fit_parts(whole: Whole, keep: BoolArray, exact: bool = True) -> PartFits:
+def fit_parts(whole: Whole, keep: BoolArray, exact: bool = True, jobs: Jobs = ALONE) -> PartFits:
     """Fit the model to every part.
 
     Parameters
@@ -104,15 +105,20 @@ def fit_parts(whole: Whole, keep: BoolArray, exact: bool = True) -> PartFits:
     whole : the model and the fit to all rows.
     keep : (B, n_obs) whether an observation belongs to a part. What is left out are whole components of S.
     exact : False for one Newton step from the estimates of all rows, in place of the maximum.
+    jobs : where pieces of the parts are worked on.
     """
     identified = np.concatenate([_identified(whole.spec, keep[piece]) for piece in pieces(keep)])
     fits = _empty(whole, identified)
     which = np.flatnonzero(identified)
-    for piece in pieces(keep[which]):
-        own = which[piece]
-        made = _together(whole, keep[own], exact) if whole.together else _one_by_one(whole, keep[own])
-        _put(fits, own, made)
+    parts = [which[piece] for piece in pieces(keep[which])]
+    made = jobs.in_order(partial(_fitted, whole, exact), [keep[own] for own in parts], "parts of the data")
+    for own, of_own in zip(parts, made, strict=True):
+        _put(fits, own, of_own)
     return fits
+
+
+def _fitted(whole: Whole, exact: bool, keep: BoolArray) -> PartFits:
+    return _together(whole, keep, exact) if whole.together else _one_by_one(whole, keep)
 
 
 def pieces(keep: BoolArray) -> Iterator[slice]:

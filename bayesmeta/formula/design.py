@@ -59,9 +59,7 @@ class Design:
         }
         common = () if parsed.common is None else (parsed.common,)
         parts = {part.text: part for part in (*parsed.fixed, *common, *parsed.random)}
-        self._matrices = {
-            text: FormulaMatrix(part, frame, (states or {}).get(text)) for text, part in parts.items()
-        }
+        self._matrices = {text: FormulaMatrix(part, frame, (states or {}).get(text)) for text, part in parts.items()}
         self.categories = {
             column: known for each in self._matrices.values() for column, known in each.categories.items()
         }

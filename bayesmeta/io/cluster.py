@@ -1,4 +1,4 @@
-"""Work on partitions where they are: on the workers of a Dask cluster, or one partition after the other in this process.
+"""Work on partitions where they are: on the workers of a Dask cluster, or one after the other in this process.
 
 Results of partitions are kept where they were made. Where a worker dies Dask makes what it held again from the data.
 """

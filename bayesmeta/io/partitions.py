@@ -1,4 +1,4 @@
-"""Data in partitions: Dask data frames, Parquet sets, and data frames that are divided; read one partition at a time."""
+"""Data in partitions, read one at a time: Dask data frames, Parquet sets, and data frames that are divided."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -204,7 +204,9 @@ def _parquet(path: str) -> Partitions:
     for fragment in [*fragments, None]:
         count = fragment.metadata.row_group(fragment.row_groups[0].id).num_rows if fragment is not None else 0
         if held and (fragment is None or rows + count > ROWS):
-            name = Path(held[0].path).name + (f" to {Path(held[-1].path).name}" if held[-1].path != held[0].path else "")
+            name = Path(held[0].path).name + (
+                f" to {Path(held[-1].path).name}" if held[-1].path != held[0].path else ""
+            )
             parts.append(Partition(name, Fragments(tuple(held), files.schema, names)))
             held, rows = [], 0
         held.append(fragment)
@@ -223,13 +225,13 @@ def _check_schemas(files: Any, path: str) -> None:
             known = first.setdefault(field.name, (name, field.type))
             if _kind(known[1]) != _kind(field.type) and "nothing" not in (_kind(known[1]), _kind(field.type)):
                 raise DataError(
-                    f"column '{field.name}' of the Parquet set '{path}' is {known[1]} in {known[0]} and {field.type} in "
-                    f"{name}\n  write the files again with one type"
+                    f"column '{field.name}' of the Parquet set '{path}' is {known[1]} in {known[0]} and {field.type} "
+                    f"in {name}\n  write the files again with one type"
                 )
     for name, columns in every.items():
         if lacking := [column for column in first if column not in columns]:
             raise DataError(
-                f"{name} of the Parquet set '{path}' has no column {listing(map(repr, lacking))}, which other files have"
+                f"{name} of the Parquet set '{path}' has no column {listing(map(repr, lacking))}, which others have"
             )
 
 
@@ -299,7 +301,7 @@ def with_whole_groups(data: Partitions, column: str, hashes: Sequence[Any]) -> t
             f"groups of '{column}' lie in several partitions: {len(several):,} of {len(values):,}, over up to "
             f"{1 + max(len(others) for others in taken)} partitions\n"
             f"  the groups of '{column}' are independent of one another, rows of one are not: bring them together by\n"
-            f'  data.shuffle("{column}"), or write Parquet sorted or partitioned by \'{column}\''
+            f"  data.shuffle(\"{column}\"), or write Parquet sorted or partitioned by '{column}'"
         )
     shares = []
     for i in range(len(hashes)):

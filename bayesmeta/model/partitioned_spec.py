@@ -1,10 +1,9 @@
 """Specifications of data in partitions: everything but the rows, which stay where they are."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,11 +12,11 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_integer, listing
-from bayesmeta.errors import AssumptionWarning, BayesmetaError, DataError, SpecError, warn
+from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, parse, timed
-from bayesmeta.io.columns import label
 from bayesmeta.io.cluster import Arrays, Cluster, Kept
+from bayesmeta.io.columns import label
 from bayesmeta.io.partitions import Partitions, partitions_of, with_whole_groups
 from bayesmeta.kernel.gathering import Centre, gathered
 from bayesmeta.kernel.partitioned import PartitionedStatistics
@@ -26,7 +25,7 @@ from bayesmeta.model.descriptions import arms_of, measure_of
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies
 from bayesmeta.model.level_structures import structures_of
 from bayesmeta.model.observations import Groups, nested
-from bayesmeta.model.partitions_read import Asked, FirstLook, Held, Reader, Survey, Taught
+from bayesmeta.model.partitions_read import Asked, FirstLook, Reader, Survey, Taught
 from bayesmeta.model.sampling_covariance import assumed_of
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.structures.base import Structure
@@ -159,7 +158,14 @@ class PartitionedSpec(Spec):
         statistics: PartitionedStatistics | None = None,
         work: "Work | None" = None,
     ) -> None:
-        own = {"totals": totals, "example": example, "data": example.data, "states": states, "source": source, "_statistics": statistics}
+        own = {
+            "totals": totals,
+            "example": example,
+            "data": example.data,
+            "states": states,
+            "source": source,
+            "_statistics": statistics,
+        }
         for name, value in {**parts, **own, "work": work}.items():
             object.__setattr__(self, name, value)
 
@@ -316,10 +322,11 @@ def _with_whole_groups(data: Partitions, parsed: Parsed, surveys: Sequence[Surve
     whole, several = with_whole_groups(data, column, [each.hashes for each in surveys])
     if not several:
         return whole, []
-    return whole, [
+    note = (
         f"{several:,} groups of '{column}' lie in several partitions and are brought together by reading these again; "
         f"data sorted or partitioned by '{column}' are read once"
-    ]
+    )
+    return whole, [note]
 
 
 def _divided_S(asked: Asked, parsed: Parsed, surveys: Sequence[Survey]) -> Asked:
@@ -459,10 +466,8 @@ def _whole_columns(parsed: Parsed) -> list[str]:
     formulas = reading.needs_the_whole(parsed)
     if not formulas:
         return []
-    return [
-        f"knots, means or scales in {listing(map(repr, dict.fromkeys(formulas)))} come from whole columns, which took a "
-        "pass over the data of their own"
-    ]
+    whose = listing(map(repr, dict.fromkeys(formulas)))
+    return [f"knots, means or scales in {whose} come from whole columns, which took a pass over the data of their own"]
 
 
 def _level(
@@ -485,9 +490,7 @@ def _level(
     )
 
 
-def _totals(
-    surveys: Sequence[Survey], looks: Sequence[FirstLook], by_outcome: FloatArray, n_partitions: int
-) -> Totals:
+def _totals(surveys: Sequence[Survey], looks: Sequence[FirstLook], by_outcome: FloatArray, n_partitions: int) -> Totals:
     figures = [each.figures for each in looks]
     n = np.sum([each.n for each in figures], axis=0)
     touched = np.any([each.touched for each in figures], axis=0)

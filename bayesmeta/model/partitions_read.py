@@ -108,8 +108,8 @@ Reader = Callable[[Asked, Taught, pd.DataFrame], Piece]
 class Survey:
     """What one partition says before anything is agreed on.
 
-    examples : rows that have all its categories.  hashes : of the labels of the outer groups of these rows.  reasons : how many rows
-    are left out for what.  positions : times of every level that has an effect for each.
+    reasons : how many rows are left out for what.  examples : rows, of those kept, that have all their categories.
+    hashes : of the labels of their outer groups.  positions : times of every level that has an effect for each.
     """
 
     n_rows: int
@@ -173,8 +173,10 @@ def examples(parsed: Parsed, rows: pd.DataFrame) -> pd.DataFrame:
         for name, column in part.names.items():
             values = take(rows, column)
             coded = name not in part.bare
-            if "C" in part.functions or is_boolean(values) or (
-                name not in part.numeric and is_categorical(values, coded)
+            if (
+                "C" in part.functions
+                or is_boolean(values)
+                or (name not in part.numeric and is_categorical(values, coded))
             ):
                 wanted |= ~values.duplicated().to_numpy()
     return rows[wanted]

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 import xarray as xr
 
 import bayesmeta as bm
-from bayesmeta.io import partitions as source
 
 pytest.importorskip("distributed", reason="the extra `distributed`")
 dd = pytest.importorskip("dask.dataframe")
@@ -70,7 +68,13 @@ MODELS: dict[str, Model] = {
     ),
     "predictors by outcome": (
         {"a": "1 + x", "b": "1"},
-        {"se": ["va", "vb"], "S_correlation": 0.2, "random": {"district": "1"}, "psi": "hcs", "common": "poly(base, 2)"},
+        {
+            "se": ["va", "vb"],
+            "S_correlation": 0.2,
+            "random": {"district": "1"},
+            "psi": "hcs",
+            "common": "poly(base, 2)",
+        },
     ),
     "categories in numbers": ("a ~ C(month) + scale(x)", {"S": "va", "random": "1 | district", "psi": "diag"}),
 }
