@@ -53,9 +53,6 @@ class Jobs:
         return in_order(work, pieces, self.n_jobs, self.progress, what, self.backend)
 
 
-ALONE = Jobs()
-
-
 def check_jobs(n_jobs: Any) -> int:
     """A number of processes, or -1 for one on every processor."""
     if isinstance(n_jobs, int) and n_jobs == -1:
@@ -76,6 +73,9 @@ def check_backend(backend: Any) -> str | None:
                 "  client = dask.distributed.Client() starts a local cluster, Client(address) takes one that runs"
             )
     return str(backend)
+
+
+ALONE = Jobs()
 
 
 def _results[Piece, Result](

@@ -33,7 +33,7 @@ def from_estimate(spec: Spec, estimate: Estimate, random_effects: bool | None = 
         if random_effects:
             raise SpecError(
                 "random_effects=True: those of data in partitions are written partition by partition\n"
-                "  bm.distributed.blup(spec, tree, folder)"
+                "  bm.write_blup(spec, tree, folder)"
             )
         random_effects = False
     if random_effects is None:

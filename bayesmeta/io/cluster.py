@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bayesmeta.errors import BayesmetaError, DataError
 from bayesmeta.io.partitions import Partitions, Share, current_client, frame_of, need_dask
@@ -99,6 +100,27 @@ class Cluster:
             self._finished(futures)
             return KeptOnWorkers(self, futures)
 
+    def stream(self, data: Partitions, kept: Kept, work: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+        """work(frame, result kept, *arguments) of every partition, in order, few at a time."""
+        import dask
+
+        if isinstance(kept, KeptHere):
+            for i, item in enumerate(kept.items):
+                shares, origins = data.reading(i)
+                frame = dask.compute(dask.delayed(frame_of)(shares, list(origins)), scheduler="synchronous")[0]
+                yield _on_frame(work, data.name(i), frame, item, *arguments)
+            return
+        call = dask.delayed(_on_partition, pure=False, traverse=False)
+        for first in range(0, len(kept), FAN):
+            places = range(first, min(first + FAN, len(kept)))
+            tasks = [
+                call(work, data.name(i), data.reading(i)[0], list(data.reading(i)[1]), kept.futures[i], *arguments)
+                for i in places
+            ]
+            with _reachable(self):
+                results = self.gathered(self.client.compute(tasks))
+            yield from results
+
     def gathered(self, futures: Sequence[Any]) -> list[Any]:
         """The results of futures, once they are there."""
         self._finished(futures)
@@ -147,12 +169,16 @@ class Cluster:
 def _on_partition(
     work: Callable[..., Any], name: str, shares: Sequence[Share], origins: Sequence[Any], *arguments: Any
 ) -> Any:
+    return _on_frame(work, name, frame_of(shares, origins), *arguments)
+
+
+def _on_frame(work: Callable[..., Any], name: str, frame: pd.DataFrame, *arguments: Any) -> Any:
     from threadpoolctl import threadpool_limits
 
     try:
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is worth saying is said once, of all
-            return work(frame_of(shares, origins), *arguments)
+            return work(frame, *arguments)
     except BayesmetaError as error:
         raise type(error)(f"{name}: {error}") from None
 

@@ -120,7 +120,7 @@ class _Elsewhere:
             return self
         raise SpecError(
             f"{self.name} of all rows is in no one place: the data of this model, {spec.source}, lie in partitions\n"
-            "  fit, summary, estimates, confint, wald_test, predict with newdata=, and bm.distributed.blup take such a "
+            "  fit, summary, estimates, confint, wald_test, predict with newdata=, and bm.write_blup take such a "
             "model; for everything else specify a data frame in memory"
         )
 

@@ -87,6 +87,7 @@ class Piece:
 
     y: FloatArray
     X: FloatArray
+    offset: FloatArray
     S: SamplingCovariance
     levels: tuple[Level, ...]
     row: IntArray

@@ -304,7 +304,7 @@ def piece_of(asked: Asked, taught: Taught, data: pd.DataFrame) -> Piece:
         for name, groups_ in zip(parsed.levels, grouping, strict=True)
     )
     check_effects(levels, sampling.variances, observations.place)
-    return Piece(y - offsets, X, sampling, levels, observations.row, observations.outcome, row_labels, assumed)
+    return Piece(y - offsets, X, offsets, sampling, levels, observations.row, observations.outcome, row_labels, assumed)
 
 
 def _is_diagonal(S: SamplingCovariance) -> bool:
