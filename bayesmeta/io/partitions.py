@@ -24,9 +24,17 @@ NO_GROUP = np.uint64(0)
 def are_in_partitions(data: Any) -> bool:
     """Whether data are a Dask data frame, or the path of a Parquet file or folder."""
     if isinstance(data, str | PathLike):
-        text = str(data)
-        return text.endswith(PARQUET) or ("~" not in text and Path(text).is_dir())
+        return str(data).endswith(PARQUET) or _is_folder(str(data))
     return _dask_frame(data) is not None
+
+
+def _is_folder(text: str) -> bool:
+    """Whether this is the path of a folder of Parquet files, or of folders for each value of a column."""
+    try:
+        entries = [*Path(text).iterdir()] if text and "~" not in text else []
+    except (OSError, ValueError):  # such as a NUL in the name
+        return False
+    return any(entry.suffix in PARQUET or "=" in entry.name for entry in entries)
 
 
 def _dask_frame(data: Any) -> Any:

@@ -34,7 +34,11 @@ def one_partition(i: int, rows: int = ROWS, spare: int = SPARE) -> pd.DataFrame:
 def cluster() -> Any:
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=LIMIT, dashboard_address=None, silence_logs="CRITICAL"
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit=LIMIT,
+            dashboard_address="127.0.0.1:0",
+            silence_logs="CRITICAL",
         ) as started,
         distributed.Client(started) as client,
     ):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -160,6 +161,7 @@ def is_interval(value: object) -> bool:
     return len(listed) == 2 and all(map(is_number, listed)) and listed[0] <= listed[1]
 
 
+BACKEND = optional(words("loky", "threading"))
 JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
 BY_ROW = Kind(
     lambda value: (
@@ -500,6 +502,7 @@ CALLS: dict[str, Call] = {
             "S_correlation": Kind(is_none),
             "groups": Kind(is_none, ("'g'", "['g']", "D.g")),
             "measure": MEASURES,
+            "partitions": optional(whole(1, 10**5)) if find_spec("distributed") else Kind(is_none),
         },
     ),
     "fit": Call(
@@ -527,6 +530,7 @@ CALLS: dict[str, Call] = {
             "method": METHODS,
             "start": optional(numbers((1,), positive=True)),
             "n_jobs": JOBS,
+            "backend": BACKEND,
             "progress": BOOLEAN,
         },
     ),
@@ -667,6 +671,8 @@ CALLS: dict[str, Call] = {
             **_FIT,
             "parameters": optional(names("tau", "tau2", "tau[g, Intercept]", "tau2[g, Intercept]")),
             "points": whole(2, 100),
+            "backend": BACKEND,
+            "progress": BOOLEAN,
         },
     ),
     "bootstrap": Call(
@@ -678,6 +684,7 @@ CALLS: dict[str, Call] = {
             "kind": words("parametric", "groups"),
             "intervals": names("percentile", "basic", "bca"),
             "n_jobs": JOBS,
+            "backend": BACKEND,
             "progress": BOOLEAN,
         },
     ),
@@ -805,7 +812,9 @@ CALLS: dict[str, Call] = {
             "random_seed": SEED,
         },
     ),
-    "influence": Call({"tree": "T", "exact": "False"}, {"tree": RESULT, "by": BY_GROUPS, "exact": BOOLEAN}),
+    "influence": Call(
+        {"tree": "T", "exact": "False"}, {"tree": RESULT, "by": BY_GROUPS, "exact": BOOLEAN, "backend": BACKEND}
+    ),
     "gosh": Call(
         _TREE,
         {"tree": FIT, "by": BY_ROW, "subsets": optional(whole(1)), "random_seed": SEED, "progress": BOOLEAN},
@@ -938,7 +947,13 @@ CALLS: dict[str, Call] = {
             "n_jobs": JOBS,
             "progress": BOOLEAN,
             "zarr": BOOLEAN,
+            "backend": BACKEND,
         },
+        slow=True,
+    ),
+    "write_blup": Call(
+        {"spec": "SPEC", "tree": "T", "path": "OUT"},
+        {"spec": Kind(lambda value: False), "tree": Kind(lambda value: False), "path": PATH, "prob": PROBABILITY},
         slow=True,
     ),
     "study_table": Call({"study": "STUDY", "results": "T"}, {"study": EVERY_ROW, "results": EVERY_ROW}, slow=True),
