@@ -13,7 +13,7 @@ import xarray as xr
 
 from bayesmeta._validation import check_path, did_you_mean, listing
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
-from bayesmeta.io.atomic import is_stream, sole_writer, write_file, write_folder
+from bayesmeta.io.atomic import by_this_process, is_stream, sole_writer, write_file, write_folder
 from bayesmeta.tree.checked_groups import check_tree
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
 from bayesmeta.tree.single_entries import single
@@ -182,10 +182,11 @@ def write(whole: xr.DataTree, path: Path) -> None:
         with warnings.catch_warnings():
             # what readers other than xarray may not understand is consolidated metadata, which they do not need either
             warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
-            write_folder(path, lambda folder: whole.to_zarr(folder, mode="w"))
+            with by_this_process():
+                write_folder(path, lambda folder: whole.to_zarr(folder, mode="w"))
         return
     # in memory first: the HDF5 library crashes where a disk is full
-    with whole.to_netcdf(None, engine="h5netcdf") as content:
+    with by_this_process(), whole.to_netcdf(None, engine="h5netcdf") as content:
         write_file(path, content)
 
 

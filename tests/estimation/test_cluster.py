@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,9 @@ def killing(client: Any, at: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_and_little_memory_change_no_digit(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_worker_and_little_memory_change_no_digit(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = dd.from_map(one_partition, range(PARTITIONS))
     model = {"formula": "y ~ x", "S": "v", "random": "1 | group"}
     assert PARTITIONS * one_partition(0).memory_usage(index=False).sum() > LIMIT
@@ -71,6 +74,8 @@ def test_a_killed_worker_and_little_memory_change_no_digit(cluster: Any, monkeyp
     killed = killing(cluster, 4, monkeypatch)
     tree = bm.fit(spec)
     assert len(killed) == 1
+    bm.save(tree, tmp_path / "fit.nc")  # while there is a client
+    assert bm.load(tmp_path / "fit.nc").equals(tree)
     columns = ["y", "x", "v", "group"]
     whole = pd.concat([one_partition(i)[columns] for i in range(PARTITIONS)], ignore_index=True)
     expected = bm.fit(bm.specify(data=whole, **model), random_effects=False)
