@@ -44,6 +44,11 @@ class Jobs:
         check_boolean(self.progress, "progress")
 
     @property
+    def alone(self) -> bool:
+        """Whether all is done in this process, one piece after the other."""
+        return self.backend is None and self.n_jobs == 1
+
+    @property
     def silent(self) -> "Jobs":
         return replace(self, progress=False)
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import bayesmeta as bm
 from bayesmeta.io.cluster import KeptOnWorkers
 
 distributed = pytest.importorskip("distributed", reason="the extra `distributed`")
+dask = pytest.importorskip("dask")
 dd = pytest.importorskip("dask.dataframe")
 
 MB = 1 << 20
@@ -31,9 +33,20 @@ def one_partition(i: int, rows: int = ROWS, spare: int = SPARE) -> pd.DataFrame:
     return pd.concat([frame, ballast], axis=1)
 
 
+def too_large(i: int) -> pd.DataFrame:
+    """A partition that no worker has the memory for."""
+    frame = one_partition(i, 100, 0)
+    if i:
+        ballast = np.ones(2 * LIMIT // 8)
+        time.sleep(5)
+        frame["x"] += ballast[:100]
+    return frame
+
+
 @pytest.fixture
 def cluster() -> Any:
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -82,3 +95,14 @@ def test_a_killed_worker_and_little_memory_change_no_digit(
     assert float(tree["criteria"]["loglik"]) == pytest.approx(float(expected["criteria"]["loglik"]), rel=1e-10)
     for name in ("beta", "beta_cov", "psi_group"):
         np.testing.assert_allclose(tree["estimate"][name].values, expected["estimate"][name].values, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_a_lost_cluster_and_too_little_memory_are_errors_in_words(cluster: Any) -> None:
+    model = {"formula": "y ~ x", "S": "v", "random": "1 | group"}
+    with pytest.raises(bm.errors.DataError, match=r"died again and again, most likely of too little memory"):
+        bm.specify(data=dd.from_map(too_large, range(2)), **model)
+    spec = bm.specify(data=one_partition(0, 1000, 0), partitions=3, **model)
+    cluster.shutdown()
+    with pytest.raises(bm.errors.DataError, match=r"the Dask cluster cannot be reached"):
+        bm.fit(spec)

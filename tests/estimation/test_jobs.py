@@ -69,6 +69,8 @@ def answers(tree: xr.DataTree, **where: Any) -> Iterator[xr.Dataset]:
     yield bm.bootstrap(tree, 6, random_seed=1, kind="groups", **where)
     yield bm.profile(tree, "tau", points=3, **where)
     yield bm.influence(tree, **where)
+    scales = {str(scale): bm.Priors(tau=bm.priors.half_normal(scale)) for scale in (0.5, 1.0)}
+    yield bm.sensitivity(spec, scales, sampler="quadrature", random_seed=1, draws=50, **where)
 
 
 @pytest.mark.parametrize("where", [{"n_jobs": 2, "backend": "threading"}])

@@ -887,6 +887,7 @@ CALLS: dict[str, Call] = {
         {
             **_SAMPLES,
             "prob": PROBABILITY,
+            "backend": BACKEND,
             "priors": Kind(lambda value: False, ("{'a': 3}", "{'a': bm.Prior('Flat')}", "[None]")),
         },
         slow=True,
