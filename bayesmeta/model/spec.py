@@ -273,6 +273,7 @@ class Spec:
 
     @property
     def n_obs(self) -> int:
+        """Number of observations."""
         return len(self.y)
 
     @property
