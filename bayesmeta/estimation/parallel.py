@@ -1,6 +1,7 @@
 """Pieces of work on several processes, each with one thread, their results in order; and a progress bar."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -71,7 +72,7 @@ def check_backend(backend: Any) -> str | None:
         return None
     check_choice(backend, BACKENDS, "backend")
     if backend == "dask":
-        need_dask()
+        need_dask("backend='dask'")
         if current_client() is None:
             raise SpecError(
                 "backend='dask' without a Dask client in scope\n"
@@ -115,9 +116,11 @@ def _results[Piece, Result](
 def _parallel[Piece, Result](
     work: Callable[[Piece], Result], pieces: Sequence[Piece], n_jobs: int, backend: str | None
 ) -> Iterator[Result]:
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
 
-    parallel = Parallel(n_jobs=n_jobs, backend=backend, return_as="generator")
+    # joblib registers the backend of Dask where it is asked for in this way alone
+    with parallel_config(backend=backend) if backend else nullcontext():
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator")
     results: Iterator[Result] = parallel(delayed(one_thread)(work, piece) for piece in pieces)
     return results
 

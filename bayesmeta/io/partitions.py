@@ -45,15 +45,14 @@ def _dask_frame(data: Any) -> Any:
     return data if of_dask else None
 
 
-def need_dask() -> None:
+def need_dask(what: str = "data in partitions") -> None:
     """SpecError where Dask is not installed, with the line that installs it."""
     try:
         import dask  # noqa: F401
         import distributed  # noqa: F401
     except ImportError as error:
         raise SpecError(
-            f"data in partitions need Dask, which is not installed (no module named '{error.name}')\n"
-            "  pip install 'bayesmeta[distributed]'"
+            f"{what}: Dask is not installed (no module named '{error.name}')\n  pip install 'bayesmeta[distributed]'"
         ) from None
 
 

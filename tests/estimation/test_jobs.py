@@ -60,7 +60,7 @@ def test_backends_that_are_not_there(backend: Any) -> None:
 @pytest.fixture(scope="module")
 def trials() -> xr.DataTree:
     data = bm.datasets.load("bcg")
-    return bm.fit(bm.specify("logor ~ 1", data, S="logorvar", random="1 | trial"))
+    return bm.fit(bm.specify("logor ~ 1", data, S="logorvar", random="1 | trial", measure="logor"))
 
 
 def answers(tree: xr.DataTree, **where: Any) -> Iterator[xr.Dataset]:

@@ -322,5 +322,5 @@ def test_bad_partitions() -> None:
 
 def test_without_dask_an_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(bm.errors.SpecError, match=r"need Dask.*\n  pip install 'bayesmeta\[distributed\]'"):
+    with pytest.raises(bm.errors.SpecError, match=r"Dask is not installed.*\n  pip install 'bayesmeta\[distributed\]'"):
         bm.specify("a ~ x", trials(), S="va", partitions=2)
