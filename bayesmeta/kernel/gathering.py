@@ -91,7 +91,8 @@ def _orthonormal(design: Design) -> tuple[np.ndarray, np.ndarray]:
     """Q (n, k) and R (k, P) of the whitened X of a piece, which may have fewer rows than columns."""
     white_X = design.columns[:, design.columns.shape[1] - design.X.shape[1] :, 0]
     if len(white_X) < white_X.shape[1]:
-        return np.linalg.qr(white_X)
+        Q, R = np.linalg.qr(white_X)
+        return Q, R
     Q, R = orthonormal(white_X[None])
     return Q[0], R[0]
 
