@@ -161,7 +161,9 @@ class Cluster:
                 except TimeoutError:
                     waited = 0.0 if self.client.scheduler_info()["workers"] else waited + POLL
                     if waited >= PATIENCE:
-                        raise DataError(_lost("has no workers left")) from None
+                        raise DataError(
+                            _lost(f"has had no workers for {waited:.0f} s, perhaps of too little memory")
+                        ) from None
                 else:
                     return
 
