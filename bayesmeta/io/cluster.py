@@ -17,7 +17,7 @@ from bayesmeta.io.partitions import Partitions, Share, current_client, frame_of,
 
 FAN = 8  # results that are added up at a time
 POLL = 5.0  # seconds after which somebody looks whether there are still workers
-PATIENCE = 60.0  # seconds that a cluster may be without any
+PATIENCE = 300.0  # seconds that a cluster may be without any: busy machines take minutes to start them again
 Arrays = tuple[np.ndarray, ...]
 
 

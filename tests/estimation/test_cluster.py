@@ -102,6 +102,7 @@ def test_a_lost_cluster_and_too_little_memory_are_errors_in_words(cluster: Any) 
     model = {"formula": "y ~ x", "S": "v", "random": "1 | group"}
     with pytest.raises(bm.errors.DataError, match="of too little memory"):
         bm.specify(data=dd.from_map(too_large, range(2)), **model)
+    cluster.wait_for_workers(2)
     spec = bm.specify(data=one_partition(0, 1000, 0), partitions=3, **model)
     cluster.shutdown()
     with pytest.raises(bm.errors.DataError, match=r"the Dask cluster cannot be reached"):
