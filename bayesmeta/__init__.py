@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from bayesmeta.inference.means import contrast as contrast
     from bayesmeta.inference.partition import r_squared as r_squared
     from bayesmeta.inference.partition import variance_partition as variance_partition
+    from bayesmeta.inference.partition_blups import write_blup as write_blup
     from bayesmeta.inference.permutation import permutation_test as permutation_test
     from bayesmeta.inference.planning import assurance as assurance
     from bayesmeta.inference.power_scaling import power_scaling as power_scaling
@@ -143,6 +144,7 @@ _NAMES = {
     "inference.means": ("contrast",),
     "inference.partition": ("variance_partition", "r_squared"),
     "inference.marginal_model": ("to_marginaleffects",),
+    "inference.partition_blups": ("write_blup",),
     "inference.permutation": ("permutation_test",),
     "inference.power_scaling": ("power_scaling",),
     "inference.predict": ("predict", "blup", "ranef"),

@@ -143,6 +143,8 @@ ATTRIBUTES: Mapping[str, str] = {
     "measure": 'the effect measure, such as "logor", or ""',
     "arms": 'names of the two arms that effects compare (JSON), or ""',
     "arm_columns": 'of every outcome of `bm.effects` the columns that it was made from (JSON), or ""',
+    "partitions": "only of data in partitions: what is known of all rows together (JSON); `/observed_data`, "
+    "`/constant_data` and `/data` then hold examples of rows, with made-up sampling variances of 1",
     "S_assumed": 'what was assumed to make S: `words`, and the `builder` of `bm.within` with `arguments` (JSON), or ""',
     "analysis": 'of a network, dose-response or diagnostic analysis: `kind` and what its questions need (JSON), or ""',
     "notes": "what was assumed when the model was specified (JSON)",

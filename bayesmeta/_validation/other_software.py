@@ -92,6 +92,10 @@ _PLOT_WORDS: Mapping[str, tuple[str, ...]] = {  # parameters of plots, and what 
 }
 _OWN: Mapping[str, Mapping[str, str]] = {  # of one function alone
     "bm.r_squared": {"simpler": "the fit without the moderators comes second: bm.r_squared(fit, plain)"},
+    "bm.within.vcalc": {
+        "sparse": "S is stored by its entries in any case: leave it out",
+        "retdat": "the variables that were read are columns of your data; of the result, ask for what it assumes",
+    },
     "bm.lr_test": {"big": "the larger model comes second: bm.lr_test(small, big)"},
     "bm.specify": {
         "data": 'the data frame comes second: bm.specify("y ~ 1", data, S="v")',
@@ -200,7 +204,7 @@ def function_advice(name: str) -> str:
 _LONGEST = 300  # characters of a formula that people typed
 _IN_FORMULAS: tuple[tuple[str, str], ...] = (  # what formulas of other software hold, and what it is here
     (r"\b(?:as\.)?factor\(\s*([^()]+?)\s*\)", "categories are C({0})"),
-    (r"\b(?:s|te|rcs|bs|spline|splines)\(\s*([\w.]+)[^()]*\)", "a natural spline is ns({0}, df=3)"),
+    (r"\b(?:s|te|rcs|spline|splines)\(\s*([\w.]+)[^()]*\)", "a natural spline is ns({0}, df=3)"),
     (r"\|\s*(?:se|weights)\(\s*([\w.]+)[^()]*\)", 'standard errors stand beside the formula: se="{0}"'),
     (r"\(\s*([^()|]+?)\s*\|\|?\s*([^()|]+?)\s*\)", 'random effects stand beside the formula: random="{0} | {1}"'),
     (r"([^()|~+]+?)\s*\|\s*([\w./:]+)\s*$", 'random effects stand beside the formula: random="{0} | {1}"'),

@@ -14,7 +14,7 @@ from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.closed_forms import ClosedForm, beta_form, closed_form, mixing, moments
 from bayesmeta.priors.correlations import rho_of_normal
-from bayesmeta.priors.distributions import HALF_FLAT
+from bayesmeta.priors.distributions import IMPROPER, logp
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior
 
@@ -67,7 +67,7 @@ class Chart:
     """From u (n, k) to the SDs and correlations of every level, and to what the prior of beta depends on.
 
     places : of every level the first position of its SDs and of its correlations, and the end. improper : positions of
-    SDs under a flat prior, which stand at the quantiles of another, by whose density the likelihood is divided.
+    SDs under an improper prior, which stand at the quantiles of another, by whose density the likelihood is divided.
     """
 
     spec: Spec
@@ -75,7 +75,7 @@ class Chart:
     coordinates: tuple[Coordinate, ...]
     places: tuple[tuple[int, int, int], ...]
     beta: BetaPrior
-    improper: tuple[tuple[int, ClosedForm], ...] = ()
+    improper: tuple[tuple[int, ClosedForm, Prior], ...] = ()
 
     @property
     def dim(self) -> int:
@@ -85,23 +85,27 @@ class Chart:
     def of(cls, spec: Spec, priors: ModelPriors) -> "Chart":
         """The chart of a model; ask `obstacles` first."""
         coordinates: list[Coordinate] = []
-        places, flat = [], list[tuple[int, ClosedForm]]()
+        places, flat = [], list[tuple[int, ClosedForm, Prior]]()
         for level, own in zip(spec.levels, priors.levels, strict=True):
             first = len(coordinates)
             coordinates += [
-                Coordinate(label, _carrier(spec) if prior == HALF_FLAT else closed_form(prior), sd=True)
+                Coordinate(label, _carrier(spec) if prior.name in IMPROPER else closed_form(prior), sd=True)
                 for label, prior in zip(own.tau_labels, own.tau, strict=True)
             ]
-            flat += [(first + j, _carrier(spec)) for j, prior in enumerate(own.tau) if prior == HALF_FLAT]
+            flat += [(first + j, _carrier(spec), prior) for j, prior in enumerate(own.tau) if prior.name in IMPROPER]
             middle = len(coordinates)
             coordinates += _correlations(level, own)
             places.append((first, middle, len(coordinates)))
         return cls(spec, priors, *_with_beta(priors, coordinates, tuple(places)), tuple(flat))
 
     def log_improper(self, u: FloatArray) -> FloatArray | float:
-        """(n,) log densities of flat priors over those of the priors at whose quantiles their SDs stand."""
+        """(n,) log densities of improper priors over those of the priors at whose quantiles their SDs stand."""
+        total = np.zeros(len(u))
         with np.errstate(all="ignore"):
-            return -sum((law.logpdf(law.of_normal(u[:, j])) for j, law in self.improper), np.zeros(len(u)))
+            for j, law, prior in self.improper:
+                tau = law.of_normal(u[:, j])
+                total += logp(prior, tau) - law.logpdf(tau)
+        return total
 
     def tau(self, u: FloatArray) -> list[FloatArray]:
         """SDs (n_tau, n) of every level."""
@@ -136,7 +140,7 @@ class Chart:
 
 
 def _carrier(spec: Spec) -> ClosedForm:
-    """A prior with heavy tails on the scale of the data, in the place of a flat one."""
+    """A prior with heavy tails on the scale of the data, in the place of an improper one."""
     typical = np.concatenate([t for t in spec.statistics.typical if len(t)])
     law = closed_form(Prior("HalfCauchy", beta=float(np.median(typical))))
     assert law is not None
@@ -188,11 +192,11 @@ def obstacles(spec: Spec, priors: ModelPriors) -> list[str]:
     """Why the model has no chart, in sentences: priors whose quantiles are not known in closed form."""
     named: list[tuple[str, Prior]] = []
     for own in priors.levels:
-        named += [(label, prior) for label, prior in zip(own.tau_labels, own.tau, strict=True) if prior != HALF_FLAT]
+        named += [(label, prior) for label, prior in zip(own.tau_labels, own.tau, strict=True)]
         named += [(own.rho_label, own.rho)] if own.rho is not None and own.rho.name != "LKJ" else []
-    named += [(f"beta[{label}]", p) for label, p in zip(priors.beta_labels, priors.beta, strict=True) if p.name != FLAT]
+    named += [(f"beta[{label}]", p) for label, p in zip(priors.beta_labels, priors.beta, strict=True)]
     return [
         f"the prior {prior} of {label} has no quantiles in closed form here"
         for label, prior in named
-        if closed_form(prior) is None
+        if prior.name not in IMPROPER and closed_form(prior) is None
     ]

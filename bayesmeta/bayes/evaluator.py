@@ -48,7 +48,7 @@ class Evaluated:
     @property
     def log_density(self) -> FloatArray:
         """(n,) log p(y, u), of the density in the chart."""
-        return self.loglik - (self.u**2).sum(1) / 2 - self.u.shape[1] * LOG_2PI / 2
+        return _log_density(self.u, self.loglik)
 
     def take(self, which: IntArray | BoolArray | slice) -> Self:
         return type(self)(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
@@ -57,6 +57,10 @@ class Evaluated:
     def joined(cls, parts: Iterable[Self]) -> Self:
         listed = list(parts)
         return cls(**{f.name: np.concatenate([getattr(p, f.name) for p in listed]) for f in fields(cls)})
+
+
+def _log_density(u: FloatArray, loglik: FloatArray) -> FloatArray:
+    return np.asarray(loglik - (u**2).sum(1) / 2 - u.shape[1] * LOG_2PI / 2)
 
 
 class Evaluator:
@@ -76,26 +80,44 @@ class Evaluator:
 
     def __call__(self, u: FloatArray) -> Evaluated:
         """Evaluate at u (n, k)."""
-        u = np.asarray(u, float)
-        self.count += len(u)
-        C, logdet, usable = self._eliminated(u)
-        bare = Evaluated(u, C, logdet, usable, *_empty(len(u), self.stats.n_coef))
-        return self.under(bare, self.chart.beta)
+        u, C, logdet, usable = self._at(u)
+        return self._completed(Evaluated(u, C, logdet, usable, *_empty(len(u), self.stats.n_coef)), self._frame)
+
+    def log_density(self, u: FloatArray) -> FloatArray:
+        """(n,) log p(y, u) alone, for searches that ask for nothing else."""
+        u, C, logdet, ok = self._at(u)
+        ok &= _with_roots(C[:, :-1, :-1])
+        loglik = np.full(len(u), -np.inf)
+        loglik[ok] = self._improper(self._frame.at(u[ok], C[ok], logdet[ok]).loglik, u[ok])
+        return _log_density(u, loglik)
 
     def under(self, points: Evaluated, prior: BetaPrior) -> Evaluated:
         """The same points under another prior of the coefficients, which nothing was eliminated with."""
+        return self._completed(points, _Frame(self.stats, self.priors.centring, prior))
+
+    @cached_property
+    def _frame(self) -> "_Frame":
+        return _Frame(self.stats, self.priors.centring, self.chart.beta)
+
+    def _at(self, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
+        u = np.asarray(u, float)
+        self.count += len(u)
+        return u, *self._eliminated(u)
+
+    def _completed(self, points: Evaluated, frame: "_Frame") -> Evaluated:
+        """The points with what follows from the prior of the coefficients."""
         ok = points.usable & _with_roots(points.C[:, :-1, :-1])
-        loglik, beta, root = coefficients_out(
-            self.stats, self.priors.centring, prior, points.u[ok], points.C[ok], points.logdet[ok]
-        )
-        if self.chart.improper:
-            loglik = loglik + self.chart.log_improper(points.u[ok])
+        solved = frame.at(points.u[ok], points.C[ok], points.logdet[ok])
+        loglik, (beta, root) = self._improper(solved.loglik, points.u[ok]), solved.coefficients
         if ok.all():
             return replace(points, loglik=loglik, beta=beta, root=root)
         points = replace(points, usable=ok)
         full, mean, roots = _empty(len(points), self.stats.n_coef, root.shape[2])
         full[ok], mean[ok], roots[ok] = loglik, beta, root
         return replace(points, loglik=full, beta=mean, root=roots)
+
+    def _improper(self, loglik: FloatArray, u: FloatArray) -> FloatArray:
+        return loglik + self.chart.log_improper(u) if self.chart.improper else loglik
 
     def _eliminated(self, u: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
         """C and logdet of every point, in pieces that fit the processor's cache."""
@@ -140,30 +162,9 @@ def _empty(n: int, P: int, m: int | None = None) -> tuple[FloatArray, FloatArray
 def coefficients_out(
     stats: Statistics, centring: FloatArray, prior: BetaPrior, u: FloatArray, C: FloatArray, logdet: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Integrate the coefficients out: log p(y | u) (n,), and their mean (n, P) and a root (n, P, m) given u and y.
-
-    What is left of the prior's deviations from the generalised least-squares estimate, r = W a - w, is normal with
-    covariance I + W F^-1 W' =: E E', so nothing is subtracted that could cancel: with r priors that are not flat,
-
-    log p = loglik_ML + (m - r) / 2 log 2 pi - sum log sd - 1/2 log|F| - log|E| - 1/2 |E^-1 r|^2.
-    """
-    frame = _Frame(stats, centring, prior, u)
-    F, h, c = frame.reduced(C)
-    L = np.linalg.cholesky(F)
-    M = np.linalg.inv(L).mT  # F^-1 = M M'
-    z = M.mT @ h
-    gls, rss = (M @ z)[..., 0], c - (z * z).sum((1, 2))
-    W, w = frame.prior_rows()
-    B = W @ M
-    E = np.linalg.cholesky(np.eye(B.shape[1]) + B @ B.mT)
-    residual = (W @ gls[..., None])[..., 0] - w
-    e = np.linalg.solve(E, residual[..., None])
-    deviance = stats.n_obs * LOG_2PI + stats.logdet_S.sum(0) + logdet + rss + (e * e).sum((1, 2))
-    deviance += 2 * (_log_diagonal(L) + frame.log_det + _log_diagonal(E) + frame.log_sd)
-    deviance -= (F.shape[1] - B.shape[1]) * LOG_2PI
-    mean = gls - (M @ (B.mT @ np.linalg.solve(E.mT, e)))[..., 0]
-    root = np.linalg.inv(np.linalg.cholesky(F + W.mT @ W)).mT
-    return -deviance / 2, *frame.coefficients(mean, root)
+    """Integrate the coefficients out: log p(y | u) (n,), and their mean (n, P) and a root (n, P, m) given u and y."""
+    solved = _Frame(stats, centring, prior).at(u, C, logdet)
+    return solved.loglik, *solved.coefficients
 
 
 def _log_diagonal(L: FloatArray) -> FloatArray:
@@ -177,36 +178,91 @@ class _Frame:
     coefficients are R (T_a a + T_f f - beta0) = Q a~ + v.
     """
 
-    def __init__(self, stats: Statistics, centring: FloatArray, prior: BetaPrior, u: FloatArray) -> None:
-        T, R = np.linalg.inv(centring), stats.R[:, :, 0]
-        self.prior, self.kept = prior, ~prior.moved
-        self.T_kept = T[:, self.kept]
-        self.Q, self.R_a = np.linalg.qr(R @ self.T_kept)
-        self.fixed = prior.values(u) @ T[:, prior.moved].T  # T_f f
-        shift = (self.fixed - stats.beta0[:, 0]) @ R.T
-        along = shift @ self.Q
-        self.v = shift - along @ self.Q.T
-        self.centre = -np.linalg.solve(self.R_a, along.T).T  # a where a~ is zero
+    def __init__(self, stats: Statistics, centring: FloatArray, prior: BetaPrior) -> None:
+        T, self.R = np.linalg.inv(centring), stats.R[:, :, 0]
+        self.stats, self.prior, kept = stats, prior, ~prior.moved
+        self.T_kept, self.T_moved = T[:, kept], T[:, prior.moved]
+        self.Q, self.R_a = np.linalg.qr(self.R @ self.T_kept)
         self.inverse = np.linalg.inv(self.R_a)
         self.log_det = float(np.log(np.abs(np.diag(self.R_a))).sum())
-        self.proper = self.kept & ~prior.flat
-        self.sd = prior.sds(u)[:, self.proper]
-        self.log_sd = np.log(self.sd).sum(1)
+        self.proper = kept & ~prior.flat
+        self.rows = self.proper[kept]
+        self.constant = stats.n_obs * LOG_2PI + stats.logdet_S.sum(0)
 
-    def reduced(self, C: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def at(self, u: FloatArray, C: FloatArray, logdet: FloatArray) -> "_Solved":
+        """At points u (n, k), for what elimination left there."""
+        fixed = self.prior.values(u) @ self.T_moved.T  # T_f f
+        shift = (fixed - self.stats.beta0[:, 0]) @ self.R.T
+        along = shift @ self.Q
+        centre = -np.linalg.solve(self.R_a, along.T).T  # a where a~ is zero
+        return _Solved(self, C, logdet, fixed, shift - along @ self.Q.T, centre, self.prior.sds(u)[:, self.proper])
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """The coefficients of a frame at points.
+
+    What is left of the prior's deviations from the generalised least-squares estimate, r = W a - w, is normal with
+    covariance I + W F^-1 W' =: E E', so nothing is subtracted that could cancel: with r priors that are not flat,
+
+    log p = loglik_ML + (m - r) / 2 log 2 pi - sum log sd - 1/2 log|F| - log|E| - 1/2 |E^-1 r|^2.
+    """
+
+    frame: _Frame
+    C: FloatArray
+    logdet: FloatArray
+    fixed: FloatArray
+    v: FloatArray
+    centre: FloatArray
+    sd: FloatArray
+
+    @property
+    def loglik(self) -> FloatArray:
+        """(n,) log p(y | u)."""
+        F, L, _, _, rss = self._least_squares
+        _, B, E, e = self._deviations
+        with np.errstate(over="ignore"):  # of a prior so far from the data that its density there is no number
+            apart = (e * e).sum((1, 2))
+        deviance = self.frame.constant + self.logdet + rss + apart
+        log_sd = np.log(self.sd).sum(1)
+        deviance += 2 * (_log_diagonal(L) + self.frame.log_det + _log_diagonal(E) + log_sd)
+        deviance -= (F.shape[1] - B.shape[1]) * LOG_2PI
+        return np.asarray(-deviance / 2)
+
+    @property
+    def coefficients(self) -> tuple[FloatArray, FloatArray]:
+        """Mean (n, P) and a root (n, P, m) of the covariance of the coefficients given u and y."""
+        F, _, M, gls, _ = self._least_squares
+        W, B, E, e = self._deviations
+        mean = gls - (M @ (B.mT @ np.linalg.solve(E.mT, e)))[..., 0]
+        root = np.linalg.inv(np.linalg.cholesky(F + W.mT @ W)).mT
+        a = self.centre + mean @ self.frame.inverse.T
+        return self.fixed + a @ self.frame.T_kept.T, self.frame.T_kept @ self.frame.inverse @ root
+
+    @cached_property
+    def _least_squares(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+        """F, its Cholesky factor L, M with F^-1 = M M', the estimate a~, and what it leaves of y."""
+        F, h, c = self._reduced()
+        L = np.linalg.cholesky(F)
+        M = np.linalg.inv(L).mT
+        z = M.mT @ h
+        return F, L, M, (M @ z)[..., 0], c - (z * z).sum((1, 2))
+
+    def _reduced(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """F, h and c of the quadratic form c - 2 h'a~ + a~'F a~."""
-        F, h, c = C[:, :-1, :-1], C[:, :-1, -1:], C[:, -1, -1]
+        Q, F, h, c = self.frame.Q, self.C[:, :-1, :-1], self.C[:, :-1, -1:], self.C[:, -1, -1]
         v = self.v[..., None]
         Fv = F @ v
-        return self.Q.T @ F @ self.Q, self.Q.T @ (h - Fv), c + (v * (Fv - 2 * h)).sum((1, 2))
+        return Q.T @ F @ Q, Q.T @ (h - Fv), c + (v * (Fv - 2 * h)).sum((1, 2))
 
-    def prior_rows(self) -> tuple[FloatArray, FloatArray]:
-        """W and w of the normal priors: W a~ - w is standard normal."""
-        rows = self.proper[self.kept]
-        W = self.inverse[rows] / self.sd[..., None]
-        return W, (self.prior.mean[self.proper] - self.centre[:, rows]) / self.sd
-
-    def coefficients(self, mean: FloatArray, root: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """beta and a root of its covariance from those of a~."""
-        a = self.centre + mean @ self.inverse.T
-        return self.fixed + a @ self.T_kept.T, self.T_kept @ self.inverse @ root
+    @cached_property
+    def _deviations(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """W, with which W a~ - w is standard normal by the priors; W M, E, and E^-1 r."""
+        frame = self.frame
+        _, _, M, gls, _ = self._least_squares
+        W = frame.inverse[frame.rows] / self.sd[..., None]
+        w = (frame.prior.mean[frame.proper] - self.centre[:, frame.rows]) / self.sd
+        B = W @ M
+        E = np.linalg.cholesky(np.eye(B.shape[1]) + B @ B.mT)
+        residual = (W @ gls[..., None])[..., 0] - w
+        return W, B, E, np.linalg.solve(E, residual[..., None])

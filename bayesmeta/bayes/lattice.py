@@ -1,7 +1,8 @@
 """Points of a lattice in the chart that carry the mass of a density: filled from its modes, refined, and drawn from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -93,32 +94,33 @@ def fill(
     origin: FloatArray,
     step: FloatArray,
     seeds: FloatArray,
-    rank: Callable[[Evaluated], FloatArray],
+    rank: Callable[[Sequence[Any]], FloatArray],
     depth: float,
     most: int,
 ) -> Lattice:
     """All points connected to the seeds (m, k), or to those of a lattice, on which `rank` is within `depth` of its
-    highest value, and their neighbours. Stops at `most` points."""
+    highest value, and their neighbours. Stops at `most` points.
+
+    rank : of all points, in the order of the parts in which they were evaluated.
+    """
     if lattice is None:
         position = np.unique(np.rint((seeds - origin) / step).astype(np.int64), axis=0)
-        points = evaluator(origin + step * position)
-        lattice = _sorted(origin, step, position, points)
-    ranks = rank(lattice.points)
-    fresh = np.ones(len(ranks), bool)
-    while len(lattice.key) < most:
-        worth = fresh & (ranks > ranks.max() - depth)
-        around = _around(lattice.position[worth])
-        new = around[~np.isin(keys(around), lattice.key)]
-        if not len(new):
+        parts = [evaluator(origin + step * position)]
+    else:
+        step, position, parts = lattice.step, lattice.position, [lattice.points]
+    positions, known = [position], np.sort(keys(position))
+    while len(known) < most:
+        ranks = rank(parts)
+        around = _around(position[ranks[-len(position) :] > ranks.max() - depth])
+        key = keys(around)
+        new = known[np.minimum(np.searchsorted(known, key), len(known) - 1)] != key
+        if not new.any():
             break
-        points = evaluator(origin + lattice.step * new)
-        before = lattice.key
-        lattice = _sorted(
-            origin, lattice.step, np.concatenate([lattice.position, new]), type(points).joined([lattice.points, points])
-        )
-        ranks = rank(lattice.points)
-        fresh = ~np.isin(lattice.key, before)
-    return lattice
+        position = around[new]
+        parts.append(evaluator(origin + step * position))
+        positions.append(position)
+        known = np.sort(np.concatenate([known, key[new]]), kind="stable")
+    return _sorted(origin, step, np.concatenate(positions), type(parts[0]).joined(parts))
 
 
 def _sorted(origin: FloatArray, step: FloatArray, position: IntArray, points: Evaluated) -> Lattice:
@@ -132,7 +134,9 @@ def _around(position: IntArray) -> IntArray:
     k = position.shape[1]
     ahead = np.arange(1, REACH[k] + 1)
     steps = np.concatenate([sign * far * np.eye(k, dtype=np.int64) for sign in (-1, 1) for far in ahead])
-    return np.unique((position[:, None] + steps).reshape(-1, k), axis=0)
+    around = (position[:, None] + steps).reshape(-1, k)
+    _, first = np.unique(keys(around), return_index=True)
+    return np.asarray(around[first])
 
 
 def _log_sum(log: FloatArray) -> float:

@@ -5,7 +5,6 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
 from scipy.special import ndtr, ndtri
 
 from bayesmeta._typing import FloatArray, IntArray
@@ -152,6 +151,8 @@ class AxisDistribution(NamedTuple):
 
 def along_axis(weight: FloatArray, position: IntArray, origin: float, step: float) -> AxisDistribution:
     """Distributions along an axis of a lattice, at whose positions (n,) the points stand."""
+    from scipy.interpolate import make_interp_spline  # heavy, and fits have no use of it
+
     first, n = int(position.min()), int(np.ptp(position)) + 1
     order = np.argsort(position, kind="stable")
     starts = np.flatnonzero(np.diff(position[order], prepend=first - 1))

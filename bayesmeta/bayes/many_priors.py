@@ -19,7 +19,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.kernel.likelihood import LOG_2PI
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.closed_forms import mixing, moments
-from bayesmeta.priors.distributions import HALF_FLAT
+from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import ModelPriors
 
 QUADRATURE, IMPORTANCE = "quadrature", "importance"
@@ -206,8 +206,8 @@ def _kind(priors: ModelPriors) -> object:
         for prior in priors.beta
     )
     rho = tuple(None if own.rho is None or own.rho.name == "LKJ" else own.rho for own in priors.levels)
-    flat = tuple(prior == HALF_FLAT for own in priors.levels for prior in own.tau)
-    return beta, rho, flat
+    improper = tuple(prior.name in IMPROPER for own in priors.levels for prior in own.tau)
+    return beta, rho, improper
 
 
 def _on_lattices(spec: Spec, cells: Sequence[ModelPriors], at: IntArray, seed: int) -> list[Served]:

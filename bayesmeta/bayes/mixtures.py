@@ -1,6 +1,6 @@
 """Marginal distributions that are exact given weighted points: mixtures of normals, densities along an axis, points."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -21,7 +21,7 @@ NODES, REPRESENTATIVES, ROUGH = 19, 60, 1e-3  # roots that others are interpolat
 BEND, REFINEMENTS = 0.01, 8  # share by which a step between nodes may differ from its slopes; rounds of halving
 FURTHER = (1.3, 2.0, 4.0)  # further nodes, in distances of the outermost from the median
 WEIGHTLESS, MATTERS = 1e-30, 1e-6  # a weight; share of a moment by such, from which it does not exist
-CELLS = 1 << 21  # numbers held at a time
+CELLS = 1 << 14  # numbers worked on at a time, which fit the cache
 HERMITE = 48  # nodes for the mean of a function of a normal variable
 SQRT_2PI = float(np.sqrt(2 * np.pi))
 
@@ -84,23 +84,35 @@ class Normals:
 
     def at(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Distribution function and density (m, q) at x (m, q)."""
-        below, density = np.empty(x.shape), np.empty(x.shape)
-        step = max(1, CELLS // max(1, len(self.weight) * x.shape[0]))
-        for start in range(0, x.shape[1], step):
-            part = slice(start, start + step)
-            spread = np.maximum(self.spread[:, None, part], np.finfo(float).tiny)
-            with np.errstate(over="ignore", under="ignore"):
-                z = (x[None, :, part] - self.centre[:, None, part]) / spread
-                below[:, part] = np.tensordot(self.weight, ndtr(z), 1)
-                density[:, part] = np.tensordot(self.weight, np.exp(-0.5 * z * z) / (SQRT_2PI * spread), 1)
+        below, density = np.zeros(x.shape), np.zeros(x.shape)
+        for weight, spread, z in self._standardised(x):
+            _add_below(below, weight, z)
+            _add_density(density, weight, spread, z)
         return below, density
 
     def density(self, x: FloatArray) -> FloatArray:
-        return self.at(x)[1]
+        density = np.zeros(x.shape)
+        for weight, spread, z in self._standardised(x):
+            _add_density(density, weight, spread, z)
+        return density
 
     def below(self, x: FloatArray) -> FloatArray:
         """(m, q) probability that each lies below x (m, q)."""
-        return self.at(x)[0]
+        below = np.zeros(x.shape)
+        for weight, _, z in self._standardised(x):
+            _add_below(below, weight, z)
+        return below
+
+    def _standardised(self, x: FloatArray) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+        """Weights, spreads (n, q) and (x - centre) / spread (n, m, q) of some components at a time, for the cache."""
+        step = max(1, CELLS // max(1, x.size))
+        with np.errstate(over="ignore", under="ignore"):
+            for start in range(0, len(self.weight), step):
+                part = slice(start, start + step)
+                spread = np.maximum(self.spread[part], np.finfo(float).tiny)
+                z = x - self.centre[part, None]
+                z /= spread[:, None]
+                yield self.weight[part], spread, z
 
     def shifted(self, by: FloatArray) -> "Normals":
         """The same distributions further up by `by` (q,)."""
@@ -202,7 +214,9 @@ class Normals:
             low, high = np.where(excess < 0, x, low), np.where(excess > 0, x, high)
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 new = x - excess / slope
-            new = np.where((new > low) & (new < high), new, (low + high) / 2)
+            # at an end of the bracket it stands beside the root, or, where components are points, on a step
+            close_by = (new >= low) & (new <= high) & (np.abs(excess) < CLOSE)
+            new = np.where(close_by | ((new > low) & (new < high)), new, (low + high) / 2)
             new = np.where(excess == 0, x, new)
             moved, x = np.abs(new - x) / scale, new
             if moved.max(initial=0.0) < close:
@@ -213,6 +227,19 @@ class Normals:
         """The quantile of a mixture lies between those of its components."""
         own = self.centre[:, None] + self.spread[:, None] * z
         return own.min(0), own.max(0)
+
+
+def _add_below(total: FloatArray, weight: FloatArray, z: FloatArray) -> None:
+    total += (weight @ ndtr(z).reshape(len(z), -1)).reshape(total.shape)
+
+
+def _add_density(total: FloatArray, weight: FloatArray, spread: FloatArray, z: FloatArray) -> None:
+    """z is overwritten."""
+    np.multiply(z, z, out=z)
+    z *= -0.5
+    np.exp(z, out=z)
+    z *= (weight[:, None] / (SQRT_2PI * spread))[:, None]
+    total += z.sum(0)
 
 
 def _hermite(at: FloatArray, value: FloatArray, slope: FloatArray, z: FloatArray) -> FloatArray:

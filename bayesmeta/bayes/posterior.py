@@ -238,7 +238,8 @@ def prior_groups(spec: Spec, priors: ModelPriors, n: int, seed: int) -> dict[str
     rng = np.random.default_rng(seed)
     beta, taus, rhos = prior_draws(priors, spec, n, rng)
     draws = Draws(beta[None], tuple(t.T[None] for t in taus), tuple(r.T[None] for r in rhos))
-    view, psi = _View(spec, draws.shape), draws.psi(spec)
+    with np.errstate(over="ignore"):  # of a prior that reaches beyond numbers
+        view, psi = _View(spec, draws.shape), draws.psi(spec)
     groups = {schema.PRIOR: view.table(view.parameters(draws))}
     if n * len(spec.y) <= MOST_PREDICTIONS:
         b = fresh_effects(psi, [level.n_groups for level in spec.levels], rng)

@@ -7,8 +7,10 @@ about d^2; where d is too large, as beside a cliff, the step is halved along the
 Trefethen and Weideman (2014), SIAM Rev. 56:385-458.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -31,6 +33,7 @@ SCANNED = 5.0  # the scan reaches so far at first
 MODES = 6  # that a fill begins from
 DROP = 2.0  # fall of the log density, of a normal one after two SDs, that a step is measured by
 HALVINGS = 9  # of the step at most
+LONGEST = 1_000  # steps that a density may reach from its mode before it has fallen by DROP
 EDGE = 0.01  # share of a lattice's points that the mass beyond it is bounded by, each as high as its edge
 ROUNDING = 1e-11
 DENSER, SHALLOW = {1: 4, 2: 2, 3: 1}, 14.0  # halvings of the step for functions of coordinates; depth of that fill
@@ -108,7 +111,11 @@ def integrate(evaluator: Evaluator, seed: int = 0) -> Quadrature:
         one = evaluator(np.zeros((1, 0)))
         return Quadrature(evaluator, one, np.zeros(1), float(one.loglik[0]), ROUNDING, None)
     seeds = _seeds(evaluator)
-    step = np.asarray(STEP[k] * np.min([_scale(evaluator, seed) for seed in seeds], axis=0), float)
+    scale, reach = (np.array(each) for each in zip(*[_scale(evaluator, seed) for seed in seeds], strict=True))
+    step = np.asarray(STEP[k] * scale.min(0), float)
+    if (reach.max(0) > LONGEST * step).any():
+        j = int(np.argmax(reach.max(0) / step))
+        raise SpecError(_CLIFF.format(evaluator.chart.coordinates[j].label))
     lattice, previous = None, np.full(k, np.inf)
     rank = _Rank(evaluator, seeds[0])
     for _ in range(HALVINGS):
@@ -128,8 +135,9 @@ def integrate(evaluator: Evaluator, seed: int = 0) -> Quadrature:
     return Quadrature(evaluator, lattice.points, lattice.log_density - lattice.log_density.max(), log, error, lattice)
 
 
-def _density(points: Evaluated) -> FloatArray:
-    return np.where(np.isfinite(points.log_density), points.log_density, -np.inf)
+def _density(parts: Sequence[Evaluated]) -> FloatArray:
+    log = np.concatenate([points.log_density for points in parts])
+    return np.where(np.isfinite(log), log, -np.inf)
 
 
 class _Rank:
@@ -139,8 +147,15 @@ class _Rank:
     def __init__(self, evaluator: Evaluator, mode: FloatArray) -> None:
         self.sds = [(j, c.prior) for j, c in enumerate(evaluator.chart.coordinates) if c.sd and c.prior is not None]
         self.size = [max(float(prior.of_normal(mode[j])), 1e-300) for j, prior in self.sds]
+        self.known: WeakKeyDictionary[Evaluated, FloatArray] = WeakKeyDictionary()
 
-    def __call__(self, points: Evaluated) -> FloatArray:
+    def __call__(self, parts: Sequence[Evaluated]) -> FloatArray:
+        for points in parts:
+            if points not in self.known:
+                self.known[points] = self._of(points)
+        return np.concatenate([self.known[points] for points in parts])
+
+    def _of(self, points: Evaluated) -> FloatArray:
         log, more = points.log_density, np.zeros(len(points))
         with np.errstate(all="ignore"):
             for (j, prior), size in zip(self.sds, self.size, strict=True):
@@ -153,7 +168,7 @@ def _seeds(evaluator: Evaluator) -> FloatArray:
     axes = [_scanned(evaluator, j) for j in range(evaluator.dim)]
     for _ in range(4):
         grid = np.stack([x.ravel() for x in np.meshgrid(*axes, indexing="ij")], axis=1)
-        log = evaluator(grid).log_density.reshape([len(axis) for axis in axes])
+        log = evaluator.log_density(grid).reshape([len(axis) for axis in axes])
         if not np.isfinite(log).any():
             raise SpecError(_NOWHERE)
         at_edge = [
@@ -165,7 +180,7 @@ def _seeds(evaluator: Evaluator) -> FloatArray:
         axes = [_wider(axis, *edge) for axis, edge in zip(axes, at_edge, strict=True)]
     peaks = grid[_peaks(log)]
     climbed = np.array([_climbed(evaluator, peak) for peak in peaks])
-    order = np.argsort(-evaluator(climbed).log_density)
+    order = np.argsort(-evaluator.log_density(climbed))
     return climbed[order]
 
 
@@ -209,12 +224,12 @@ def _peaks(log: FloatArray) -> IntArray:
 def _climbed(evaluator: Evaluator, start: FloatArray) -> FloatArray:
     """Near the maximum uphill of a point, by a pattern search; it need not be exact, since a fill begins there."""
     k, at, size = len(start), start, np.full(len(start), 0.25)
-    best = float(evaluator(at[None]).log_density[0])
+    best = float(evaluator.log_density(at[None])[0])
     factors = np.array([0.25, 1.0, 4.0])
     for _ in range(25):
         moves = (np.concatenate([np.eye(k), -np.eye(k)])[:, None] * (factors[:, None] * size)).reshape(-1, k)
         tried = np.clip(at + moves, -FAR, FAR)
-        log = np.where(np.isfinite(values := evaluator(tried).log_density), values, -np.inf)
+        log = np.where(np.isfinite(values := evaluator.log_density(tried)), values, -np.inf)
         top = int(np.argmax(log))
         if log[top] <= best + 1e-3:
             if size.max() < 1e-3 or log[top] <= best:
@@ -226,16 +241,23 @@ def _climbed(evaluator: Evaluator, start: FloatArray) -> FloatArray:
     return at
 
 
-def _scale(evaluator: Evaluator, mode: FloatArray) -> FloatArray:
+_CLIFF = (
+    "the posterior of {} has cliffs, or mass at single points, which a lattice does not resolve, or lies so far out in"
+    " its prior that numbers do not reach there\n"
+    "  check the units of the priors against those of the data, or sample by sampler='nutpie'"
+)
+
+
+def _scale(evaluator: Evaluator, mode: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(k,) half the distance along every axis, to the nearer side, after which the density has fallen like a normal
-    one after two SDs."""
+    one after two SDs; and (k,) how far it reaches on the other side."""
     k = len(mode)
-    distance = np.geomspace(1e-4, 8.0, 60)
+    distance = np.geomspace(1e-7, 8.0, 90)
     offsets = np.concatenate([distance, -distance])
     points = np.repeat(mode[None], k * len(offsets), axis=0).reshape(k, len(offsets), k)
     points[np.arange(k), :, np.arange(k)] += offsets
-    log = evaluator(points.reshape(-1, k)).log_density.reshape(k, 2, len(distance))
+    log = evaluator.log_density(points.reshape(-1, k)).reshape(k, 2, len(distance))
     # below its own height: another mode on the same axis may be higher
-    fallen = ~(log > float(evaluator(mode[None]).log_density[0]) - DROP)
+    fallen = ~(log > float(evaluator.log_density(mode[None])[0]) - DROP)
     first = np.where(fallen.any(2), fallen.argmax(2), len(distance) - 1)
-    return np.asarray(distance[first].min(1) / 2)
+    return distance[first].min(1) / 2, np.where(~fallen, distance, 0.0).max((1, 2))

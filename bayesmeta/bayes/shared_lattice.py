@@ -21,7 +21,7 @@ from bayesmeta.bayes.quadrature import DEPTH, FAR, HALVINGS, STEP
 from bayesmeta.bayes.shared_points import SharedPoints, log_normal_density
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.closed_forms import ClosedForm, closed_form
-from bayesmeta.priors.distributions import HALF_FLAT
+from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.priors.prior import Prior
 
@@ -78,7 +78,7 @@ def takes(priors: ModelPriors) -> bool:
 
 def _smooth(prior: Prior) -> bool:
     bounded = prior.name in ("Uniform", "Beta") or "upper" in prior.params or prior.params.get("lower", 0.0) != 0
-    return (prior == HALF_FLAT or closed_form(prior) is not None) and not bounded
+    return (prior.name in IMPROPER or closed_form(prior) is not None) and not bounded
 
 
 def _conjugate(prior: Prior) -> bool:
@@ -91,7 +91,7 @@ def common_chart(spec: Spec, cells: Sequence[ModelPriors]) -> Chart:
     uniform = tuple(replace(own, rho=None if own.rho is None else UNIFORM) for own in priors.levels)
     chart = Chart.of(spec, replace(priors, levels=uniform))
     typical = float(np.median(np.concatenate([t for t in spec.statistics.typical if len(t)])))
-    proper = {prior for each in cells for own in each.levels for prior in own.tau if prior != HALF_FLAT}
+    proper = {prior for each in cells for own in each.levels for prior in own.tau if prior.name not in IMPROPER}
     medians = [float(_law(prior).of_normal(np.zeros(1))[0]) for prior in proper]
     scale = min([typical / 2, *(m for m in medians if m > 0)])
     coordinates, precisions = list(chart.coordinates), {position for _, position, _ in chart.beta.scaled}
@@ -99,7 +99,7 @@ def common_chart(spec: Spec, cells: Sequence[ModelPriors]) -> Chart:
         if coordinate.sd or j in precisions:
             coordinates[j] = coordinate._replace(prior=_half_line(scale if coordinate.sd else 0.2))
     scaled = tuple((i, at, _half_line(0.2)) for i, at, _ in chart.beta.scaled)
-    # flat priors need no other one here
+    # improper priors need no other one here
     return replace(chart, coordinates=tuple(coordinates), beta=replace(chart.beta, scaled=scaled), improper=())
 
 
@@ -179,14 +179,14 @@ class Ranked(Evaluated):
     more: FloatArray
 
 
-def rank(points: Evaluated) -> FloatArray:
-    """How much a point matters under any of the priors, with second moments as in `quadrature`."""
-    assert isinstance(points, Ranked)
-    highest = points.log.max(0)
+def rank(parts: Sequence[Ranked]) -> FloatArray:
+    """How much points matter under any of the priors, with second moments as in `quadrature`."""
+    log, more = (np.concatenate(each) for each in zip(*((points.log, points.more) for points in parts), strict=True))
+    highest = log.max(0)
     usable = np.isfinite(highest)
     if not usable.any():
-        return np.full(len(points), -np.inf)
-    return np.asarray((points.log[:, usable] - highest[usable]).max(1) + points.more)
+        return np.full(len(log), -np.inf)
+    return np.asarray((log[:, usable] - highest[usable]).max(1) + more)
 
 
 class _One:
@@ -274,7 +274,7 @@ def _start(densities: _Densities) -> tuple[_Densities, FloatArray, FloatArray] |
     densities.size = np.array([max(float(law.of_normal(climbed[0][j])), 1e-300) for j, law in densities.sds])
     few = densities.some(log)
     # a fill from everywhere that the scan has seen to matter takes fewer rounds
-    wide = grid[rank(few(grid)) > -DEPTH[k]]
+    wide = grid[rank([few(grid)]) > -DEPTH[k]]
     return few, np.concatenate([climbed, grid[tops], wide]), np.asarray(WIDER[k] * STEP[k] * np.min(scales, axis=0))
 
 

@@ -7,13 +7,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtr
-from scipy.stats import beta as beta_distribution
+from scipy.special import betaincinv, expit, logit
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_number, check_probability, shown
-from bayesmeta.diagnostic.estimands import (
+from bayesmeta._validation import check_choice, check_number, check_probability
+from bayesmeta.diagnostic.bivariate import Asked
+from bayesmeta.errors import SpecError
+from bayesmeta.inference.of_two_normals import OfTwoNormals
+from bayesmeta.inference.quantities import (
     STATISTICS,
     NewData,
     Points,
@@ -21,15 +22,13 @@ from bayesmeta.diagnostic.estimands import (
     Truth,
     answers,
     as_table,
-    linearised,
+    quantiles,
+    table_of,
 )
-from bayesmeta.errors import SpecError
-from bayesmeta.inference.reference import Vcov, quantile, reference
-from bayesmeta.io.arrays import as_numbers
+from bayesmeta.inference.reference import Vcov, reference
+from bayesmeta.io.arrays import proportions
 
 Method = Literal["delta", "distribution"]
-_NODES, _WIDTH = 1001, 8.5  # of the trapezoidal rule over a normal distribution, which sees steps as they are
-_HALVINGS, _FAR = 60, 60.0  # logarithms of ratios lie between minus this and this
 _PARTS = 512  # equally probable values of a distribution, for sums of independent ones
 
 
@@ -38,7 +37,7 @@ def _stacked(*values: FloatArray) -> FloatArray:
 
 
 def _summary(points: Points) -> list[Quantity]:
-    first, second = points.accuracy.links
+    first, second = points.links
     return [
         Quantity(("sensitivity",), lambda at: at.mean[..., :1], first.inverse, outcome=0),
         Quantity(("specificity",), lambda at: at.mean[..., 1:], second.inverse, outcome=1),
@@ -116,19 +115,8 @@ def summary_point(
     interviewer    ...
     self           ...
     """
-    prob, points = check_probability(prob), Points.of(tree, newdata, "summary_point")
-    return _table(points, _summary(points), prob, vcov, df)
-
-
-def _table(
-    points: Points, quantities: Sequence[Quantity], prob: float, vcov: Vcov | None, df: str | None
-) -> pd.DataFrame:
-    frame = as_table(
-        points, [name for each in quantities for name in each.names], answers(points, quantities, prob, vcov, df)
-    )
-    used = reference(points.tree, vcov, df)
-    frame.attrs.update({"prob": prob} | ({} if used is None else used.attrs))
-    return frame
+    prob, points = check_probability(prob), Asked.of(tree, newdata, "summary_point")
+    return table_of(points, _summary(points), prob, vcov, df)
 
 
 def likelihood_ratios(
@@ -185,10 +173,10 @@ def likelihood_ratios(
     """
     prob = check_probability(prob)
     check_choice(method, ("delta", "distribution"), "method")
-    points = Points.of(tree, newdata, "likelihood_ratios")
+    points = Asked.of(tree, newdata, "likelihood_ratios")
     if method == "delta":
         quantities = [Quantity((name,), partial(_single, of), np.exp) for name, of in RATIOS.items()]
-        return _table(points, quantities, prob, vcov, df)
+        return table_of(points, quantities, prob, vcov, df)
     used = reference(tree, vcov, df)
     if used is None:
         raise SpecError('method="distribution" is for fits; the ratios of a posterior have their own distribution')
@@ -201,34 +189,14 @@ def likelihood_ratios(
 
 
 def _over_normal(at: Truth, i: int, cov: FloatArray, name: str, prob: float) -> tuple[float, float, float]:
-    """Mean and quantiles of a ratio where the mean of row i is normal with a covariance (2, 2).
+    """Mean and quantiles of a ratio where the mean of row i is normal with a covariance (2, 2)."""
 
-    Given the transformed sensitivity a ratio rises or falls with the transformed specificity, so that its distribution
-    function is an integral in one dimension, and its quantiles are roots of this.
-    """
-    z = np.linspace(-_WIDTH, _WIDTH, _NODES)
-    weight = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
-    mean, (sd, slope) = at.mean[i, 0], (np.sqrt(cov[0, 0]), cov[0, 1] / cov[0, 0])
-    first = mean[0] + sd * z
-    centre, spread = mean[1] + slope * (first - mean[0]), np.sqrt(cov[1, 1] - slope * cov[0, 1])
-    some = slice(None, None, 10)
-    grid = np.stack(np.broadcast_arrays(first[some, None], centre[some, None] + spread * z[some]), axis=-1)
-    coarse = weight[some] / weight[some].sum()
-    average = float(coarse @ np.exp(RATIOS[name](Truth(grid, at.psi, at.links))) @ coarse)
-    side = -1.0 if name == "negative" else 1.0
+    def log(x: FloatArray) -> FloatArray:
+        return RATIOS[name](Truth(x, at.psi, at.links))
 
-    def below(value: float) -> float:
-        """Probability that the logarithm of the ratio is below a value; the specificity that makes it so by halving."""
-        low, high = centre - 40 * spread, centre + 40 * spread
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            under = side * (RATIOS[name](Truth(_stacked(first, middle), at.psi, at.links)) - value) < 0
-            low, high = np.where(under, middle, low), np.where(under, high, middle)
-        return float(weight @ ndtr(side * (low - centre) / spread))
-
-    tails = (1 - prob) / 2, (1 + prob) / 2
-    lower, upper = (brentq(lambda value, tail=tail: below(value) - tail, -_FAR, _FAR, xtol=1e-10) for tail in tails)
-    return average, float(np.exp(lower)), float(np.exp(upper))
+    made = OfTwoNormals(at.mean[i, 0], cov, log, rises=name != "negative")
+    lower, upper = (made.quantile(tail) for tail in ((1 - prob) / 2, (1 + prob) / 2))
+    return made.mean(np.exp), float(np.exp(lower)), float(np.exp(upper))
 
 
 def predictive_values(
@@ -289,13 +257,9 @@ def predictive_values(
                npv          0.976  0.960  0.986
     """
     prob = check_probability(prob)
-    values = np.atleast_1d(as_numbers(prevalence, "prevalence", SpecError))
-    if values.ndim != 1 or not len(values):
-        raise SpecError(f"prevalence is {shown(prevalence)}; it must be a number, or a list of numbers")
-    for value in values.tolist():
-        check_probability(value, "prevalence")
+    values = proportions(prevalence, "prevalence")
     spread = None if prevalence_sd is None else _sd(prevalence_sd, values)
-    points = Points.of(tree, newdata, "predictive_values")
+    points = Asked.of(tree, newdata, "predictive_values")
     known = _certain if spread is None else partial(_uncertain, sd=spread)
     columns = known(points, values, prob=prob, vcov=vcov, df=df)
     return _by_prevalence(as_table(points, ["ppv", "npv"] * len(values), columns), values)
@@ -339,27 +303,13 @@ def _uncertain(
     """The same where every prevalence has a beta distribution."""
     middle, rows = (np.arange(_PARTS) + 0.5) / _PARTS, []
     ratios = [
-        _equally_probable(points, Quantity((), lambda at: log_positive(at)[..., None]), middle, vcov, df),
-        _equally_probable(points, Quantity((), lambda at: -log_negative(at)[..., None]), middle, vcov, df),
+        quantiles(points, Quantity((), lambda at: log_positive(at)[..., None]), middle, vcov, df),
+        quantiles(points, Quantity((), lambda at: -log_negative(at)[..., None]), middle, vcov, df),
     ]
     for p in values.tolist():
         size = p * (1 - p) / sd**2 - 1
-        logits = logit(np.clip(beta_distribution(p * size, (1 - p) * size).ppf(middle), 1e-300, 1 - 1e-16))
+        logits = logit(np.clip(betaincinv(p * size, (1 - p) * size, middle), 1e-300, 1 - 1e-16))
         for ratio, sign in zip(ratios, (1, -1), strict=True):
             read = expit(ratio[:, :, None] + sign * logits).reshape(len(ratio), -1)
             rows.append([read.mean(1), *np.quantile(read, [(1 - prob) / 2, (1 + prob) / 2], axis=1)])
     return dict(zip(STATISTICS, np.moveaxis(np.array(rows), 0, -1), strict=True))
-
-
-def _equally_probable(
-    points: Points, quantity: Quantity, probability: FloatArray, vcov: Vcov | None, df: str | None
-) -> FloatArray:
-    """(n, parts) quantiles of a single quantity on its own scale."""
-    used = reference(points.tree, vcov, df)
-    if used is None:
-        return np.asarray(np.quantile(quantity.value(points.draws)[..., 0], probability, axis=1).T)
-    value, contrast, _ = linearised(points, quantity)
-    se = np.sqrt(np.einsum("np,pq,nq->n", contrast[:, 0], used.cov, contrast[:, 0]))
-    central, dfs = np.abs(2 * probability - 1), used.dfs(contrast[:, 0])[:, None]
-    z = np.stack([quantile(each, dfs[:, 0]) for each in central.tolist()], axis=1) * np.sign(probability - 0.5)
-    return np.asarray(value + z * se[:, None])

@@ -1,7 +1,7 @@
 """From two-by-two tables to the bivariate model of sensitivity and specificity, and back from its results."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ from bayesmeta.diagnostic.cell_counts import (
     named_rows,
     read_cells,
 )
-from bayesmeta.diagnostic.links import Link, LinkName, links_of
+from bayesmeta.effects.links import Link, LinkName, links_of
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
+from bayesmeta.inference.quantities import NewData, Points
 from bayesmeta.io.columns import as_frame, find_column, group_labels
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import StructureName
@@ -269,3 +270,16 @@ class Accuracy:
         tables = Tables(cells, row_labels(spec))
         used, _ = correct(tables, about["correction"], about["add"])
         return cls(spec, links_of(about["link"]), tables, used)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked(Points):
+    """The rows that are asked about, with the analysis behind them; see `inference.quantities.Points`."""
+
+    accuracy: Accuracy = field(kw_only=True)
+
+    @classmethod
+    def of(cls, tree: xr.DataTree, newdata: NewData, what: str) -> "Asked":
+        accuracy = Accuracy.of(tree, what)
+        points = Points.at(tree, newdata, what, accuracy.spec, accuracy.links)
+        return cls(**vars(points), accuracy=accuracy)

@@ -5,12 +5,16 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import chdtrc, ndtri
+from scipy.special import ndtri
+from scipy.stats import chi2_contingency, pearsonr
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, check_choice, check_probability
 from bayesmeta.diagnostic.bivariate import Accuracy
 from bayesmeta.diagnostic.cell_counts import CELLS, Tables
+from bayesmeta.effects.one_group import Proportions
+from bayesmeta.effects.recipe import RECIPES
+from bayesmeta.effects.two_by_two import TwoByTwo
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify as specify_model
 
@@ -69,59 +73,48 @@ def studies(source: Spec | xr.DataTree, *, prob: float = 0.95, corrected: bool =
     shown = accuracy.used if corrected else accuracy.tables
     z = float(ndtri(0.5 + prob / 2))
     columns = dict(zip(CELLS, accuracy.tables.cells, strict=True))
-    parts = (("sensitivity", 0, shown.diseased), ("specificity", 3, shown.healthy), ("fpr", 1, shown.healthy))
-    for name, cell, persons in parts:
-        ends = wilson(shown.cells[cell], persons, z)
-        columns |= {name: shown.cells[cell] / persons, f"{name}_lower": ends[0], f"{name}_upper": ends[1]}
+    tp, fp, fn, tn = shown.cells
+    for name, cells in (("sensitivity", (tp, fn)), ("specificity", (tn, fp)), ("fpr", (fp, tn))):
+        lower, upper = (of := Proportions(*cells)).wilson(prob)
+        columns |= {name: of.p, f"{name}_lower": lower, f"{name}_upper": upper}
     for name in MEASURES:
         value, variance = log_ratio(accuracy.used, name)
         reach = z * np.sqrt(variance)
         columns |= {name: np.exp(value), f"{name}_lower": np.exp(value - reach), f"{name}_upper": np.exp(value + reach)}
     frame = pd.DataFrame(columns, index=pd.Index(accuracy.tables.names, name=None))
-    frame.attrs.update(prob=prob, corrected=corrected, **_correlation(shown, z), **_equality(accuracy.used))
+    frame.attrs.update(prob=prob, corrected=corrected, **_correlation(shown, prob), **_equality(accuracy.used))
     return frame
-
-
-def wilson(events: FloatArray, n: FloatArray, z: float) -> tuple[FloatArray, FloatArray]:
-    """Ends of Wilson's intervals of proportions."""
-    middle = (events + z**2 / 2) / (n + z**2)
-    half = z / (n + z**2) * np.sqrt(events * (n - events) / n + z**2 / 4)
-    return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
 
 
 def log_ratio(tables: Tables, name: str) -> tuple[FloatArray, FloatArray]:
     """(n,) logarithms of the ratios of tables, and their sampling variances."""
     tp, fp, fn, tn = tables.cells
-    diseased, healthy = tables.diseased, tables.healthy
-    if name == "positive":
-        return np.log(tp / diseased) - np.log(fp / healthy), 1 / tp - 1 / diseased + 1 / fp - 1 / healthy
-    if name == "negative":
-        return np.log(fn / diseased) - np.log(tn / healthy), 1 / fn - 1 / diseased + 1 / tn - 1 / healthy
-    return np.log(tp) - np.log(fn) - np.log(fp) + np.log(tn), 1 / tp + 1 / fn + 1 / fp + 1 / tn
+    cells = {"dor": (tp, fn, fp, tn), "positive": (tp, fn, fp, tn), "negative": (fn, tp, tn, fp)}[name]
+    value, variances = RECIPES["OR" if name == "dor" else "RR"].formula(TwoByTwo(*cells))
+    return value, variances["LS"]
 
 
-def _correlation(tables: Tables, z: float) -> dict[str, float]:
+def _correlation(tables: Tables, prob: float) -> dict[str, float]:
+    """Pearson's, with Fisher's interval; NaN where there is none."""
     both = ~(np.isnan(tables.sensitivity) | np.isnan(tables.fpr))
     first, second = tables.sensitivity[both], tables.fpr[both]
     if len(first) < 2 or not np.ptp(first) or not np.ptp(second):
         return dict.fromkeys(("correlation", "correlation_lower", "correlation_upper"), np.nan)
-    r = float(np.corrcoef(first, second)[0, 1])
-    reach = z / np.sqrt(len(first) - 3) if len(first) >= _FEWEST else np.nan
-    with np.errstate(divide="ignore"):
-        ends = np.tanh(np.arctanh(r) + reach * np.array([-1, 1]))
-    return {"correlation": r, "correlation_lower": float(ends[0]), "correlation_upper": float(ends[1])}
+    known = pearsonr(first, second)
+    ends = known.confidence_interval(prob) if len(first) >= _FEWEST else (np.nan, np.nan)
+    return {"correlation": known.statistic, "correlation_lower": ends[0], "correlation_upper": ends[1]}
 
 
 def _equality(tables: Tables) -> dict[str, float]:
     """Pearson's tests that all tables have one sensitivity, and one specificity."""
     answer: dict[str, float] = {}
-    for name, yes, no in (("sensitivity", 0, 2), ("specificity", 3, 1)):
-        counts = tables.cells[[yes, no]]
+    for name, rows in (("sensitivity", [0, 2]), ("specificity", [3, 1])):
+        counts = tables.cells[rows]
         counts = counts[:, ~np.isnan(counts).any(0)]
-        expected = counts.sum(1)[:, None] * counts.sum(0) / counts.sum()
-        df = counts.shape[1] - 1
-        chi2 = float(((counts - expected) ** 2 / expected).sum()) if df and expected.min() > 0 else np.nan
-        answer |= {f"{name}_chi2": chi2, f"{name}_df": float(df), f"{name}_pvalue": float(chdtrc(df, chi2))}
+        chi2, p, df = np.nan, np.nan, counts.shape[1] - 1
+        if df > 0 and counts.sum(1).all():
+            chi2, p, df, _ = chi2_contingency(counts, correction=False)
+        answer |= {f"{name}_chi2": chi2, f"{name}_df": float(df), f"{name}_pvalue": p}
     return answer
 
 

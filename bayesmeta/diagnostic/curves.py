@@ -10,18 +10,11 @@ from scipy.special import expit, logit
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_probability, is_number, shown
-from bayesmeta.diagnostic.estimands import (
-    NewData,
-    Points,
-    Quantity,
-    Truth,
-    answers,
-    as_table,
-    mention_no_interval,
-)
+from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, SpecError, warn
+from bayesmeta.inference.quantities import NewData, Points, Quantity, Truth, answers, as_table, mention_no_interval
 from bayesmeta.inference.reference import Vcov
-from bayesmeta.io.arrays import as_numbers
+from bayesmeta.io.arrays import proportions
 from bayesmeta.tree.posterior_draws import is_posterior
 
 Kind = Literal["rutter-gatsonis", "eta-xi", "xi-eta", "moses-littenberg", "major-axis"]
@@ -136,9 +129,9 @@ def hsroc(
     >>> bm.diagnostic.hsroc(fit)["estimate"].round(3).to_dict()  # doctest: +NORMALIZE_WHITESPACE
     {'Lambda': 3.262, 'Theta': -0.083, 'beta': -0.61, 'sigma2_alpha': 0.218, 'sigma2_theta': 0.695}
     """
-    prob, points = check_probability(prob), Points.of(tree, newdata, "hsroc")
-    if {link.name for link in points.accuracy.links} != {"logit"}:
-        names = " and ".join(dict.fromkeys(link.name for link in points.accuracy.links))
+    prob, points = check_probability(prob), Asked.of(tree, newdata, "hsroc")
+    if {link.name for link in points.links} != {"logit"}:
+        names = " and ".join(dict.fromkeys(link.name for link in points.links))
         raise SpecError(f"hsroc: the model is defined for logits, and this one is on the scale {names}")
     quantities = [
         Quantity(("Lambda", "Theta", "beta"), _location, between=True),
@@ -223,10 +216,10 @@ def sroc(
     >>> bm.diagnostic.sroc(fit, fpr=[0.1, 0.2, 0.5])["estimate"].round(4).to_dict()
     {0.1: 0.5942, 0.2: 0.8669, 0.5: 0.9882}
     """
-    kind, prob, points = check_kind(kind), check_probability(prob), Points.of(tree, newdata, "sroc")
-    at = _evenly(seen(points), _GRID) if fpr is None else np.tile(_rates(fpr, "fpr"), (len(points.X), 1))
+    kind, prob, points = check_kind(kind), check_probability(prob), Asked.of(tree, newdata, "sroc")
+    at = _evenly(seen(points), _GRID) if fpr is None else np.tile(proportions(fpr, "fpr"), (len(points.X), 1))
     mention_slope(points, kind)
-    inverse = points.accuracy.links[0].inverse
+    inverse = points.links[0].inverse
     quantity = Quantity((), lambda truth: _eta(truth, kind, at[:, None]), inverse, between=True)
     columns = answers(points, [quantity], prob, vcov, df)
     mention_no_interval(columns, "sroc")
@@ -238,7 +231,7 @@ def _evenly(ends: FloatArray, n: int) -> FloatArray:
     return np.asarray(ends[..., :1] + (ends[..., 1:] - ends[..., :1]) * np.linspace(0, 1, n))
 
 
-def seen(points: Points) -> FloatArray:
+def seen(points: Asked) -> FloatArray:
     """(n, 2) the smallest and the largest false-positive rate observed, half a person from 0 and 1.
 
     By the tables with the categories of each of the points, by all where there are none.
@@ -253,13 +246,6 @@ def seen(points: Points) -> FloatArray:
         own = rates[alike if alike.any() else known]
         ends.append([own.min(), own.max()])
     return np.array(ends)
-
-
-def _rates(values: Any, name: str) -> FloatArray:
-    rates = np.atleast_1d(as_numbers(values, name, SpecError))
-    if rates.ndim != 1 or not len(rates) or not ((rates > 0) & (rates < 1)).all():
-        raise SpecError(f"{name} is {shown(values)}; rates must lie strictly between 0 and 1")
-    return rates
 
 
 def mention_slope(points: Points, kind: str) -> None:
@@ -337,7 +323,7 @@ def auc(
     >>> bm.diagnostic.auc(fit)["estimate"].round(4).to_dict()
     {'auc': ..., 'partial': ..., 'q_star': ...}
     """
-    kind, prob, points = check_kind(kind), check_probability(prob), Points.of(tree, newdata, "auc")
+    kind, prob, points = check_kind(kind), check_probability(prob), Asked.of(tree, newdata, "auc")
     between = seen(points) if within is None else np.tile(_pair(within), (len(points.X), 1))
     whole = np.tile([0.0, 1.0], (len(points.X), 1))
     mention_slope(points, kind)

@@ -13,6 +13,7 @@ from bayesmeta.display import posterior_remarks
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.tree import raw_data
 from bayesmeta.tree.parameters import RHO, TAU, effects, free_of_levels, level_structures, parameters
+from bayesmeta.tree.partitions_attribute import of_partitions
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import has_predictors
 from bayesmeta.tree.row_labels import row_labels
@@ -33,7 +34,8 @@ def model_name(tree: xr.DataTree) -> str:
     """As in "Random-effects model (k = 13)"; k counts the rows with an effect estimate."""
     constant = group(tree, schema.CONSTANT)
     outcomes = len(set(constant["outcome_index"].to_numpy().tolist()))
-    k = len(set(constant["row_index"].to_numpy().tolist()))
+    known = of_partitions(tree)
+    k = known["totals"]["n_kept"] if known else len(set(constant["row_index"].to_numpy().tolist()))
     several = f", {outcomes} outcomes" if outcomes > 1 else ""
     kind = " ".join(word for word in ("multivariate" * (outcomes > 1), variation(tree)) if word)
     analysis = json.loads(tree.attrs.get("analysis") or "{}")
@@ -91,17 +93,26 @@ def structure(tree: xr.DataTree) -> str:
 
 def counts(tree: xr.DataTree) -> str:
     """Rows given and used, observations, groups of every level."""
-    constant = group(tree, schema.CONSTANT)
-    groups = ", ".join(f"{level} {constant.sizes[schema.group(level)]}" for level in level_structures(tree))
+    if (known := of_partitions(tree)) is not None:
+        sizes = known["n_groups"]
+    else:
+        constant = group(tree, schema.CONSTANT)
+        sizes = {level: constant.sizes[schema.group(level)] for level in level_structures(tree)}
+    groups = ", ".join(f"{level} {n}" for level, n in sizes.items())
     return f"{observations(tree)}; groups: {groups}"
 
 
 def observations(tree: xr.DataTree) -> str:
     """Rows given and used, and observations."""
-    kept, outcomes = group(tree, schema.RAW)[raw_data.KEPT].values, _outcomes(tree)
-    used = "all used" if kept.all() else f"{kept.sum()} used"
+    outcomes = _outcomes(tree)
+    if (known := of_partitions(tree)) is not None:
+        rows, used_rows, n_obs = (int(known["totals"][name]) for name in ("n_rows", "n_kept", "n_obs"))
+    else:
+        kept = group(tree, schema.RAW)[raw_data.KEPT].values
+        rows, used_rows, n_obs = len(kept), int(kept.sum()), group(tree, schema.CONSTANT).sizes[schema.OBS]
+    used = "all used" if used_rows == rows else f"{used_rows} used"
     several = f" of {len(outcomes)} outcomes" if len(outcomes) > 1 else ""
-    return f"{len(kept)} rows, {used}; {group(tree, schema.CONSTANT).sizes[schema.OBS]} observations{several}"
+    return f"{rows} row{'s' * (rows != 1)}, {used}; {n_obs} observation{'s' * (n_obs != 1)}{several}"
 
 
 def alarms(tree: xr.DataTree) -> list[str]:
@@ -150,6 +161,9 @@ def dropped_rows(tree: xr.DataTree) -> dict[str, list[str]]:
 
 
 def _dropped(tree: xr.DataTree) -> list[str]:
+    if (known := of_partitions(tree)) is not None:
+        totals = known["totals"]
+        return [f"{n} of {totals['n_rows']} rows dropped: {reason}" for reason, n in totals["dropped"].items()]
     n = group(tree, schema.RAW).sizes[schema.ROW]
     return [
         f"{len(labels)} of {n} rows dropped: {reason} ({listing(labels)})"
@@ -159,6 +173,10 @@ def _dropped(tree: xr.DataTree) -> list[str]:
 
 def missing_outcomes(tree: xr.DataTree) -> tuple[int, dict[str, int]]:
     """How many outcomes the used rows could have, and how many of each are missing, of those that lack any."""
+    if (known := of_partitions(tree)) is not None:
+        used, each = int(known["totals"]["n_kept"]), zip(_outcomes(tree), known["totals"]["n"], strict=True)
+        lacking = {outcome: used - int(n) for outcome, n in each}
+        return used * len(lacking), {outcome: count for outcome, count in lacking.items() if count}
     used = int(group(tree, schema.RAW)[raw_data.KEPT].sum())
     seen = group(tree, schema.OBSERVED)[schema.OUTCOME].values.astype(str)
     lacking = {outcome: used - int(np.sum(seen == outcome)) for outcome in _outcomes(tree)}

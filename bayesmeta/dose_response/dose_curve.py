@@ -7,24 +7,20 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_mapping, check_name, check_number, check_probability, listing
 from bayesmeta.dose_response.dose_models import KIND
 from bayesmeta.errors import SpecError
-from bayesmeta.formula.against import columns_of
-from bayesmeta.inference.posterior_predict import combinations
-from bayesmeta.inference.prediction_rows import normal, quadratic
-from bayesmeta.inference.reference import Vcov, reference, reference_of_fit
-from bayesmeta.inference.reference import quantile as t_quantile
+from bayesmeta.formula.against import bending, columns_of
+from bayesmeta.inference.predict import of_combinations
+from bayesmeta.inference.reference import Vcov, reference_of_fit
 from bayesmeta.io.arrays import as_numbers
 from bayesmeta.measures import measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.response import EFFECT, Reading, Scale
-from bayesmeta.tree.specification import group, spec_from_tree
+from bayesmeta.tree.specification import spec_from_tree
 
 POINTS = 61  # of a grid on which bases are compared
-SAME = 1e-8  # of singular values: what is smaller is zero
 
 
 def dose_spec(tree: xr.DataTree, call: str) -> Spec:
@@ -115,7 +111,7 @@ def curve(
     reading = reading_of(spec, scale)
     less_reference = bool(spec.analysis["center"]) or reference is not None
     L, Z = designs(spec, doses, against, others, interval == "prediction", less_reference)
-    statistics, how = _statistics(tree, spec, L, Z, prob, reading, vcov, df)
+    statistics, how = of_combinations(tree, L, [] if Z is None else [Z], prob, reading, vcov, df)
     shown = _plain(against) if less_reference else "that of each study"
     attrs = how | {"reference": shown, "interval": interval, "prob": prob}
     return xr.Dataset(
@@ -212,28 +208,6 @@ def designs(
     return L, less(lambda frame: spec.design.random(spec.levels[0].name, frame)[:, 0])
 
 
-def _statistics(
-    tree: xr.DataTree,
-    spec: Spec,
-    L: FloatArray,
-    Z: FloatArray | None,
-    prob: float,
-    reading: Reading,
-    vcov: Vcov | None,
-    df: str | None,
-) -> tuple[dict[str, FloatArray], dict[str, Any]]:
-    """Mean and bounds of L beta, and of L beta + Z b with a new b, and how they were made."""
-    used = reference(tree, vcov, df)
-    if used is None:
-        return combinations(tree, L, prob, reading, [] if Z is None else [Z]), {"backend": "posterior"}
-    between = np.zeros(len(L))
-    if Z is not None:
-        between = quadratic(Z[:, None], group(tree, schema.ESTIMATE)[schema.psi(spec.levels[0].name)].to_numpy())[:, 0]
-    se = np.sqrt(quadratic(L[:, None], used.cov)[:, 0] + between)
-    t = np.where((L == 0).all(1), 1.0, t_quantile(prob, used.dfs(L)))  # at the reference there is nothing to test
-    return reading.bounds(normal(L @ used.beta, se, t)), used.attrs
-
-
 def nonlinearity(tree: xr.DataTree, vcov: Vcov | None = None, df: str | None = None) -> xr.Dataset:
     """Test that the curve is a straight line in the dose: that whatever bends it is zero.
 
@@ -294,19 +268,15 @@ def bends(spec: Spec) -> FloatArray:
     (dose,) = low_high
     x = np.linspace(*dose_range(spec, dose), POINTS)
     B = designs(spec, {dose: x}, against, None, False, bool(spec.analysis["center"]))[0]
-    size = np.linalg.norm(B, axis=0)
-    line = np.column_stack([np.ones(POINTS), x]) if not spec.analysis["center"] else (x - against[dose])[:, None]
-    bent = B / size - line @ np.linalg.lstsq(line, B / size)[0]
-    _, singular, right = np.linalg.svd(bent, full_matrices=False)
-    rank = int((singular > SAME).sum())
-    if rank == 0:
+    bent = bending(B, x, against[dose] if spec.analysis["center"] else None)
+    if len(bent) == 0:
         raise SpecError(f"the basis is a straight line, {spec.analysis['basis']}: there is nothing to test")
-    if rank == B.shape[1]:
+    if len(bent) == B.shape[1]:
         raise SpecError(
             f"no curve of the basis {spec.analysis['basis']} is a straight line, which it therefore cannot be tested "
             "against\n  compare the two models: bm.compare({'curve': tree, 'line': other})"
         )
-    return np.asarray(right[:rank] * size)
+    return bent
 
 
 def _of_dose(spec: Spec) -> set[str]:

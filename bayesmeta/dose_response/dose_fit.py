@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.linalg import solve_triangular
 from scipy.special import chdtrc
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.dose_response.dose_curve import dose_spec
 from bayesmeta.formula.against import columns_of
 from bayesmeta.io.columns import label
+from bayesmeta.model.first_stage import decorrelated
+from bayesmeta.model.sampling_covariance import blocks_by_code
 from bayesmeta.model.spec import Spec
 
 
@@ -57,11 +58,7 @@ def goodness_of_fit(tree: xr.DataTree) -> xr.Dataset:
     """
     spec = dose_spec(tree, "goodness_of_fit")
     studies, doses, y, X, matrices = dose_rows(spec)
-    white = np.zeros((len(y), X.shape[1] + 1))
-    with_y, end = np.column_stack([X, y]), 0
-    for S in matrices.values():  # the rows of a study follow each other
-        at, end = slice(end, end + len(S)), end + len(S)
-        white[at] = solve_triangular(np.linalg.cholesky(S), with_y[at], lower=True)
+    white = decorrelated(np.column_stack([X, y]), matrices.values())
     beta = np.linalg.lstsq(white[:, :-1], white[:, -1])[0]
     fitted, total = white[:, :-1] @ beta, float(white[:, -1] @ white[:, -1])
     residual = white[:, -1] - fitted
@@ -100,18 +97,6 @@ def dose_rows(
         )
     frame = spec.data.iloc[spec.row]
     studies = frame[record["study"]].map(label).to_numpy(dtype=object)
-    return studies, frame[record["doses"]].reset_index(drop=True), spec.y, spec.X, _by_study(spec, studies)
-
-
-def _by_study(spec: Spec, studies: FloatArray) -> dict[str, FloatArray]:
-    """S of every study, from the non-zeros of its lower triangles, which are in the order of rows, as studies are."""
     codes, names = pd.factorize(studies)
-    first, of_value = np.searchsorted(codes, np.arange(len(names) + 1)), codes[spec.S.row]
-    parts = np.searchsorted(of_value, np.arange(len(names) + 1))
-    made = {}
-    for g, name in enumerate(names):
-        S, part = np.zeros((first[g + 1] - first[g],) * 2), slice(parts[g], parts[g + 1])
-        i, j = spec.S.row[part] - first[g], spec.S.col[part] - first[g]
-        S[i, j] = S[j, i] = spec.S.value[part]
-        made[str(name)] = S
-    return made
+    matrices = dict(zip(map(str, names), blocks_by_code(spec.S, codes), strict=True))
+    return studies, frame[record["doses"]].reset_index(drop=True), spec.y, spec.X, matrices

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean, check_integer, check_names, listing, shown
+from bayesmeta._validation import check_boolean, check_integer, check_names, listing
 from bayesmeta.dose_response.dose_table import Asked, DoseTable, read_table
 from bayesmeta.effects.category_middles import with_midpoints
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.formula.against import Basis, columns_of
 from bayesmeta.formula.safety import split
-from bayesmeta.io.columns import as_frame, column, label, rows
+from bayesmeta.io.columns import as_frame, column, formula_names, label, mask_of, rows, unused_name
+from bayesmeta.model.first_stage import least_squares
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import StructureName
 from bayesmeta.model.specify import specify as specify_model
@@ -197,14 +198,8 @@ def _with_doses(frame: pd.DataFrame, dose: Any, bounds: Any) -> tuple[pd.DataFra
         frame, notes = with_midpoints(frame, names[0], bounds)
     for name in names:
         column(frame, name, "dose")
-    plain = {name: name for name in names if name.isidentifier()}
-    odd = [name for name in names if name not in plain]
-    for position, name in enumerate(odd):
-        new = "dose" if len(names) == 1 else f"dose{position + 1}"
-        if new in frame.columns:
-            raise SpecError(f"dose: {shown(name)} cannot stand in formulas, and '{new}' is taken\n  rename the column")
-        frame, plain = frame.assign(**{new: frame[name]}), plain | {name: new}
-    return frame, tuple(plain[name] for name in names), notes
+    frame, plain = formula_names(frame, names, "dose")
+    return frame, plain, notes
 
 
 def _made(read: DoseTable, asked: Asked, notes: Sequence[str], center: bool, basis: Any, random: Any) -> _Model:
@@ -219,7 +214,7 @@ def _made(read: DoseTable, asked: Asked, notes: Sequence[str], center: bool, bas
         if values.nunique() == 1:
             references[dose] = float(values.iloc[0])
         else:
-            references[dose] = new = _free(f"{dose}_reference", frame)
+            references[dose] = new = unused_name(f"{dose}_reference", frame)
             frame = frame.assign(**{new: frame[asked.study].map(label).map(values)})
     text = " + ".join(asked.doses) if basis is None else basis
     all_doses = {dose: read.studies.frame[dose].to_numpy(float) for dose in asked.doses}
@@ -227,7 +222,7 @@ def _made(read: DoseTable, asked: Asked, notes: Sequence[str], center: bool, bas
     columns = list(frame.columns)
     terms = Basis(text, all_doses, against, "basis").written(columns)
     own = terms if random is None or random is False else Basis(random, all_doses, against, "random").written(columns)
-    outcome = asked.y if asked.y is not None and asked.scale == "model" else _free(read.measure, frame)
+    outcome = asked.y if asked.y is not None and asked.scale == "model" else unused_name(read.measure, frame)
     frame = frame.assign(**{outcome: read.y[order]})
     record = {
         "kind": KIND,
@@ -245,12 +240,6 @@ def _made(read: DoseTable, asked: Asked, notes: Sequence[str], center: bool, bas
     }
     assumptions = (*notes, *read.notes, *_sorting(order, read, asked.doses), *_repeated(read, asked.doses))
     return _Model(frame, asked.study, outcome, S, terms, tuple(own.values()), record, assumptions, read.measure)
-
-
-def _free(name: str, frame: pd.DataFrame) -> str:
-    while name in frame.columns:
-        name += "_"
-    return name
 
 
 def _sorted(read: DoseTable, doses: Sequence[str]) -> tuple[pd.DataFrame, Any, dict[Any, FloatArray]]:
@@ -279,8 +268,7 @@ def _repeated(read: DoseTable, doses: Sequence[str]) -> list[str]:
     twice = frame[[read.studies.column, *doses]].duplicated(keep=False).to_numpy()
     for name, at in read.studies.rows.items() if twice.any() else ():
         if twice[at].any():
-            mask = np.zeros(len(frame), dtype=bool)
-            mask[at] = twice[at]
+            mask = mask_of(frame, at[twice[at]])
             notes.append(
                 f"{read.studies.column} {label(name)} has one dose in several rows, {rows(frame, mask)}; all are used"
             )
@@ -336,11 +324,9 @@ def _two_stages(made: _Model, psi: Any) -> Spec:
                 f"{made.study} {label(name)} has {len(own)} doses beside its reference, too few or too close for the "
                 f"{len(coefs)} columns of the basis\n  stages=1 takes such studies; or leave it out"
             )
-        with_y = np.linalg.solve(np.linalg.cholesky(S), np.column_stack([own, y]))
-        Q, R = np.linalg.qr(with_y[:, :-1])
-        root = np.linalg.inv(R)
-        b.append(root @ (Q.T @ with_y[:, -1]))
-        V.append(root @ root.T)
+        coefficients, covariance = least_squares(own, y, S)
+        b.append(coefficients)
+        V.append(covariance)
     frame = pd.DataFrame(np.array(b), columns=list(coefs))
     frame[made.study] = [label(name) for name in made.S]
     outcomes = " + ".join(map(_quoted, coefs))

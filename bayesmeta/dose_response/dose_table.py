@@ -4,27 +4,27 @@ A study has one row for each dose. One of them is its reference, against which i
 of its own, and the effects of all other rows share its.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bayesmeta._typing import BoolArray, FloatArray, IntArray
+from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
 from bayesmeta._validation import check_choice, listing, shown
-from bayesmeta.effects.printed import from_interval
+from bayesmeta.effects.with_errors import reported_effects, without_error
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.io.columns import column, find_column, finite, label, rows, rows_by_group
-from bayesmeta.measures import check_measure
-from bayesmeta.measures import measure as measure_named
-from bayesmeta.within.dose_response import (
-    DESIGNS,
-    crude_ratios,
-    differences_of_means,
-    greenland_longnecker,
-    hamling,
+from bayesmeta.io.columns import (
+    column,
+    marked,
+    positive,
+    rows,
+    words_by_row,
 )
+from bayesmeta.measures import check_measure
+from bayesmeta.within.dose_response import DESIGNS, greenland_longnecker, hamling
+from bayesmeta.within.one_reference import Referenced, from_counts, from_means, given_matrices, whole_groups
 
 MEASURES = {"cc": "logor", "ir": "logirr", "ci": "logrr", "md": "md", "smd": "smd"}
 MEANS = ("md", "smd")
@@ -53,27 +53,13 @@ class Asked:
     measure: str | None
 
 
-class Studies(NamedTuple):
-    """The rows of every study, and which rows are references."""
-
-    frame: pd.DataFrame
-    column: str
-    rows: Mapping[Any, IntArray]
-    reference: BoolArray
-
-    def each(self) -> Iterator[tuple[Any, int, IntArray]]:
-        """Label, the row of the reference, and the other rows, of every study."""
-        for name, at in self.rows.items():
-            yield name, int(at[self.reference[at]][0]), at[~self.reference[at]]
-
-
 class DoseTable(NamedTuple):
     """What a table says: effects with their covariance over rows without the references.
 
     y : (n,) NaN never.  S : matrix of every study, in the order of its rows.  made : how S was, in words.
     """
 
-    studies: Studies
+    studies: Referenced
     y: FloatArray
     S: Mapping[Any, FloatArray]
     made: str
@@ -84,7 +70,7 @@ class DoseTable(NamedTuple):
 def read_table(frame: pd.DataFrame, asked: Asked, S: Mapping[Any, Any] | None) -> DoseTable:
     """The table with every check of its content; errors name the study and the row."""
     _check_combination(asked, S)
-    by_study = _whole_studies(frame, asked.study)
+    by_study = whole_groups(frame, asked.study, "study", "dose")
     for dose in asked.doses:
         _check_doses(frame, dose)
     if asked.y is not None:
@@ -125,20 +111,6 @@ def _check_combination(asked: Asked, S: Any) -> None:
         raise SpecError(f"{shown(counts[0])} is given without the number of cases: cases=")
 
 
-def _whole_studies(frame: pd.DataFrame, study: str) -> Mapping[Any, IntArray]:
-    missing = find_column(frame, study, "study").isna().to_numpy()
-    if missing.any():
-        raise DataError(f"column '{study}' has no study in {rows(frame, missing)}")
-    made = rows_by_group(frame, study)
-    for name, at in made.items():
-        if len(at) < 2:
-            raise DataError(
-                f"{study} {label(name)} has one dose, in {rows(frame, _mask(frame, at))}\n"
-                "  a study needs its reference and at least one other dose: leave it out"
-            )
-    return made
-
-
 def _check_doses(frame: pd.DataFrame, dose: str) -> None:
     values = column(frame, dose, "dose")
     if not np.isfinite(values).all():
@@ -148,22 +120,16 @@ def _check_doses(frame: pd.DataFrame, dose: str) -> None:
         )
 
 
-def _mask(frame: pd.DataFrame, at: IntArray | int) -> BoolArray:
-    mask = np.zeros(len(frame), dtype=bool)
-    mask[at] = True
-    return mask
-
-
 # ---- which rows are references
 
 
 def _references(
     frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArray], without_error: BoolArray | None
-) -> tuple[Studies, tuple[str, ...]]:
+) -> tuple[Referenced, tuple[str, ...]]:
     """One reference of every study: as marked, as the row without an error, or else that of the lowest dose."""
     notes: tuple[str, ...] = ()
     if asked.reference is not None:
-        chosen = _marked(frame, asked.reference)
+        chosen = marked(frame, asked.reference, "reference")
         how = f"rows that '{asked.reference}' marks"
     elif without_error is not None:
         chosen, how = without_error, "rows without a standard error"
@@ -172,26 +138,11 @@ def _references(
             raise SpecError("with several exposures reference= must name the column that marks the reference rows")
         chosen, how = _lowest(frame, asked.doses[0], by_study), f"rows with the lowest {asked.doses[0]}"
         notes = (f"the reference of every {asked.study} is the row with its lowest {asked.doses[0]}",)
-    for name, at in by_study.items():
-        of_study = at[chosen[at]]
-        if len(of_study) != 1:
-            where = f" ({rows(frame, _mask(frame, of_study))})" if len(of_study) else ""
-            remedy = "mark it by a column of true and false: reference='column'"
-            if asked.reference is None and without_error is not None and not len(of_study):
-                remedy = "its row has effect 0 (ratio 1) and no standard error; " + remedy
-            raise DataError(
-                f"{asked.study} {label(name)} has {len(of_study)} {how}{where}; it needs exactly one reference"
-                f"\n  {remedy}"
-            )
-    return Studies(frame, asked.study, by_study, chosen), notes
-
-
-def _marked(frame: pd.DataFrame, name: str) -> BoolArray:
-    values = find_column(frame, name, "reference")
-    numbers = np.full(len(frame), np.nan) if values.isna().any() else finite(frame, name, booleans=True)
-    if not np.isin(numbers, (0, 1)).all():
-        raise DataError(f"reference: column '{name}' must hold true and false, or 1 and 0, in every row")
-    return np.asarray(numbers == 1)
+    remedy = "mark it by a column of true and false: reference='column'"
+    hint = ""
+    if asked.reference is None and without_error is not None:
+        hint = "its row has effect 0 (ratio 1) and no standard error; "
+    return Referenced.of(frame, asked.study, by_study, chosen, how, remedy, hint), notes
 
 
 def _lowest(frame: pd.DataFrame, dose: str, by_study: Mapping[Any, IntArray]) -> BoolArray:
@@ -213,13 +164,13 @@ def _reported(
     measure = _measure(frame, asked)
     if (asked.se is None) == (asked.interval is None) and S is None:
         raise SpecError("give the errors of y, either se= (standard errors) or interval=('lower', 'upper')")
-    errors = _no_errors(frame, asked) if S is None or asked.se or asked.interval else None
+    with_errors = S is None or asked.se or asked.interval
+    errors = without_error(frame, asked.se, asked.interval) if with_errors else None
     studies, notes = _references(frame, asked, by_study, errors)
-    y = column(frame, asked.y, "y")
-    _check_references(studies, asked, y, errors)
-    y, v = _effects(studies, asked, y, measure, None if S is None else _diagonal(studies, S))
+    studies.check_effects(asked.y, 1.0 if asked.scale == "response" else 0.0, errors)
+    y, v = reported_effects(frame, asked.y, asked.se, asked.interval, asked.scale, measure, ~studies.reference)
     if S is not None:
-        return DoseTable(studies, y, _given(studies, S), "given", measure, notes)
+        return DoseTable(studies, y, given_matrices(studies, S), "given", measure, notes)
     kind = _covariance(asked)
     if kind == "independent":
         matrices = {name: np.diag(v[others]) for name, _, others in studies.each()}
@@ -248,118 +199,20 @@ def _covariance(asked: Asked) -> str:
     return COVARIANCES[0]
 
 
-def _no_errors(frame: pd.DataFrame, asked: Asked) -> BoolArray:
-    """Rows whose error is missing or zero."""
-    if asked.se is not None:
-        return np.asarray(~(column(frame, asked.se, "se") > 0))
-    low, high = (column(frame, name, "interval") for name in _pair(asked.interval, "interval"))
-    return np.asarray(~(np.isfinite(low) | np.isfinite(high)) | (low == high))
-
-
-def _pair(names: Any, what: str) -> tuple[str, str]:
-    if isinstance(names, str) or not isinstance(names, Sequence) or len(names) != 2:
-        raise SpecError(f"{what} is {shown(names)}; it must be two columns, the lower and the upper limit")
-    return names[0], names[1]
-
-
-def _check_references(studies: Studies, asked: Asked, y: FloatArray, without_error: BoolArray | None) -> None:
-    null = 1.0 if asked.scale == "response" else 0.0
-    for name, at, others in studies.each():
-        where = f"{asked.study} {label(name)}: the reference, {rows(studies.frame, _mask(studies.frame, at))},"
-        if np.isfinite(y[at]) and y[at] != null:
-            raise DataError(f"{where} has {asked.y} = {y[at]:g}; against itself it is {null:g}, or missing")
-        if without_error is not None and not without_error[at]:
-            raise DataError(f"{where} has an error of its own\n  its standard error is missing or 0")
-        missing = _mask(studies.frame, others[~np.isfinite(y[others])])
-        if missing.any():
-            raise DataError(
-                f"{asked.study} {label(name)}: no effect in {rows(studies.frame, missing)} of column '{asked.y}'"
-            )
-
-
-def _effects(
-    studies: Studies, asked: Asked, y: FloatArray, measure: str, v: FloatArray | None
-) -> tuple[FloatArray, FloatArray]:
-    """Effects on the scale of the model and their variances; 0 and NaN of references."""
-    others, frame = ~studies.reference, studies.frame
-    effects, variances = np.zeros(len(frame)), np.full(len(frame), np.nan)
-    if asked.interval is not None:
-        read = from_interval(
-            frame[others],
-            asked.y,
-            _pair(asked.interval, "interval"),
-            measure=measure,
-            scale=asked.scale,  # type: ignore[arg-type]
-            names=("(y)", V),
-        )
-        effects[others], variances[others] = read["(y)"], read[V]
-        return effects, variances
-    if asked.scale == "response":
-        record = measure_named(measure)
-        if not record.is_ratio:
-            raise SpecError(f"scale='response': effects of measure '{measure}' are no ratios\n  leave scale out")
-        if not (y[others] > 0).all():
-            raise DataError(f"column '{asked.y}' has a ratio that is not positive in {rows(frame, others & ~(y > 0))}")
-        effects[others] = np.log(y[others])
-    else:
-        effects[others] = y[others]
-    if v is not None:
-        return effects, v
-    assert asked.se is not None
-    variances[others] = column(frame, asked.se, "se")[others] ** 2
-    return effects, variances
-
-
-def _given(studies: Studies, S: Mapping[Any, Any]) -> dict[Any, FloatArray]:
-    """Matrices of the user by the labels of the data, each over the rows of its study without the reference."""
-    if not isinstance(S, Mapping):
-        raise SpecError(f"S is {shown(S)}; it must be a matrix for every {studies.column}, {{label: matrix}}")
-    by_label = {label(key): matrix for key, matrix in S.items()}
-    made = {}
-    for name, _, others in studies.each():
-        matrix = np.asarray(by_label.pop(label(name), None), dtype=float)
-        if matrix.shape != (len(others), len(others)):
-            raise DataError(
-                f"S of {studies.column} {label(name)} has shape {matrix.shape}, expected {(len(others), len(others))}\n"
-                "  one row for each dose but the reference, in the order of the data"
-            )
-        made[name] = matrix
-    if by_label:
-        raise DataError(f"S has a matrix for {studies.column} {listing(by_label)}, which the data do not have")
-    return made
-
-
-def _diagonal(studies: Studies, S: Mapping[Any, Any]) -> FloatArray:
-    v, made = np.full(len(studies.frame), np.nan), _given(studies, S)
-    for name, _, others in studies.each():
-        v[others] = np.diag(made[name])
-    return v
-
-
 # ---- types and counts
 
 
-def _types(frame: pd.DataFrame, asked: Asked) -> "pd.Series[Any]":
+def _types(frame: pd.DataFrame, asked: Asked) -> ObjectArray:
     """The design of every row."""
     known = (*DESIGNS, *MEANS)
     if asked.type is None:
         if asked.person_years is not None and asked.total is None:
-            return pd.Series("ir", index=frame.index, dtype=object)
+            return np.full(len(frame), "ir", dtype=object)
         raise SpecError(
             f"type is missing: a column, or one of {listing(known)}\n"
             "  case-control (cc), person-time (ir), cumulative incidence (ci), differences of means (md, smd)"
         )
-    if not isinstance(asked.type, str) or (asked.type not in known and asked.type not in frame.columns):
-        raise SpecError(f"type is {shown(asked.type)}; it must be a column, or one of {listing(known)}")
-    if asked.type not in frame.columns:
-        return pd.Series(asked.type, index=frame.index, dtype=object)
-    values = frame[asked.type].astype(str)
-    if (odd := ~values.isin(list(known)).to_numpy()).any():
-        raise DataError(
-            f"column '{asked.type}' has the type {shown(values[odd].iloc[0])} in {rows(frame, odd)}\n"
-            f"  known types: {listing(known)}"
-        )
-    return values
+    return words_by_row(frame, asked.type, known, "type")
 
 
 def _measure(frame: pd.DataFrame, asked: Asked) -> str:
@@ -376,26 +229,25 @@ def _measure(frame: pd.DataFrame, asked: Asked) -> str:
     return MEASURES[kinds.pop()] if len(kinds) == 1 else "logrr"
 
 
-def _counts(frame: pd.DataFrame, asked: Asked) -> tuple[FloatArray, "pd.Series[Any]"]:
+def _counts(frame: pd.DataFrame, asked: Asked) -> tuple[FloatArray, ObjectArray]:
     """Subjects or person-time of every row, by its design, and the designs."""
     of_type = _types(frame, asked)
-    if (means := of_type.isin(MEANS).to_numpy()).any():
-        raise DataError(f"cases are given for means: the type is {of_type[means].iloc[0]} in {rows(frame, means)}")
+    if (means := (of_type == "md") | (of_type == "smd")).any():
+        raise DataError(f"cases are given for means: the type is {of_type[means][0]} in {rows(frame, means)}")
     total, years = asked.total, asked.person_years
     if total is None and years is None:
         raise SpecError("cases are given without total= (subjects) or person_years= (person-time)")
     if total is None or years is None:
         n = column(frame, total or years or "", "total" if years is None else "person_years")
     else:
-        by_time = (of_type == "ir").to_numpy()
-        n = np.where(by_time, column(frame, years, "person_years"), column(frame, total, "total"))
-    if years is not None and total is None and (persons := (of_type != "ir").to_numpy()).any():
-        raise SpecError(f"type '{of_type[persons].iloc[0]}' has subjects, not person-time\n  name their column: total=")
+        n = np.where(of_type == "ir", column(frame, years, "person_years"), column(frame, total, "total"))
+    if years is not None and total is None and (persons := of_type != "ir").any():
+        raise SpecError(f"type '{of_type[persons][0]}' has subjects, not person-time\n  name their column: total=")
     cases = column(frame, asked.cases or "", "cases")
     for values, what in ((cases, f"cases ('{asked.cases}')"), (n, f"persons or person-time ('{total or years}')")):
         if (odd := ~(np.isfinite(values) & (values > 0))).any():
             raise DataError(f"number of {what} is missing or not positive in {rows(frame, odd)}")
-    if (odd := (of_type != "ir").to_numpy() & ~(cases < n)).any():
+    if (odd := (of_type != "ir") & ~(cases < n)).any():
         raise DataError(f"as many cases as subjects, or more, in {rows(frame, odd)}; total counts the cases, too")
     return n, of_type
 
@@ -406,13 +258,7 @@ def _from_counts(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntAr
         raise SpecError(f"covariance={shown(asked.covariance)} is of reported effects; crude ones have that of counts")
     n, of_type = _counts(frame, asked)
     studies, notes = _references(frame, asked, by_study, None)
-    A, design = column(frame, asked.cases or "", "cases"), of_type.to_numpy()
-    y, S = np.zeros(len(frame)), {}
-    for name, at, others in studies.each():
-        doses = np.array([at, *others])
-        if (design[others] != design[at]).any():
-            raise DataError(f"{asked.study} {label(name)} has the types {listing(sorted(set(design[doses])))}")
-        y[others], S[name] = crude_ratios(design[at], A[doses], n[doses])
+    y, S = from_counts(studies, of_type, column(frame, asked.cases or "", "cases"), n)
     return DoseTable(studies, y, S, "crude", _measure(frame, asked), notes)
 
 
@@ -426,16 +272,10 @@ def _from_means(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArr
     if len(kinds) > 1 or not kinds <= set(MEANS):
         raise DataError(f"mean, sd and n are given, and the type is {listing(sorted(kinds))}; it must be 'md' or 'smd'")
     kind = kinds.pop()
-    mean, sd, n = (column(frame, name or "", what) for name, what in zip(asked.means, ("mean", "sd", "n"), strict=True))
-    for values, name in ((sd, asked.means[1]), (n, asked.means[2])):
-        if (odd := ~(np.isfinite(values) & (values > 0))).any():
-            raise DataError(f"column '{name}' is missing or not positive in {rows(frame, odd)}")
+    sd, n = (positive(frame, name or "", what) for name, what in zip(asked.means[1:], ("sd", "n"), strict=True))
+    mean = column(frame, asked.means[0] or "", "mean")
     if (odd := ~np.isfinite(mean)).any():
         raise DataError(f"column '{asked.means[0]}' is missing or infinite in {rows(frame, odd)}")
     studies, notes = _references(frame, asked, by_study, None)
-    y, S = np.zeros(len(frame)), {}
-    for name, at, others in studies.each():
-        arms = np.array([at, *others])
-        where = f"{asked.study} {label(name)}"
-        y[others], S[name] = differences_of_means(mean[arms], sd[arms], n[arms], kind == "smd", where)
+    y, S = from_means(studies, mean, sd, n, kind == "smd")
     return DoseTable(studies, y, S, "arms", check_measure(asked.measure) or MEASURES[kind], notes)

@@ -33,6 +33,13 @@ class Proportions:
         """Proportion of all studies together."""
         return mean_over_rows(self.p, self.n)
 
+    def wilson(self, prob: float) -> tuple[FloatArray, FloatArray]:
+        """Ends of intervals by the score test (Wilson 1927, J. Am. Stat. Assoc. 22:209-212)."""
+        z = float(ndtri(0.5 + prob / 2))
+        middle = (self.x + z**2 / 2) / (self.n + z**2)
+        half = z / (self.n + z**2) * np.sqrt(self.x * self.m / self.n + z**2 / 4)
+        return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
+
 
 def _read(reported: Reported, zeros: ZeroCells) -> Proportions:
     cells = np.stack(arm(reported, "xi", "mi", "ni"))

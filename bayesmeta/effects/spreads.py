@@ -186,7 +186,7 @@ def _error_of_difference(reported: Reported, df: FloatArray, prob: float) -> Flo
     if reported.has("pi"):
         p = np.abs(reported.pvalue("pi"))
         t = np.where(np.isnan(t), stdtrit(df, 1 - p / 2), t)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         error = np.abs((reported.real("m1i") - reported.real("m2i")) / t)
     if reported.has("lower"):
         lower, upper = reported.real("lower"), reported.real("upper")

@@ -4,6 +4,7 @@ An estimator of one's own is a function from a `bm.Spec` to an `Estimate`, enter
 """
 
 from bayesmeta._validation.calls import explain
+from bayesmeta.estimation import common_scale as common_scale
 from bayesmeta.estimation import fixed as fixed
 from bayesmeta.estimation import ml_many as ml_many
 from bayesmeta.estimation import moments as moments

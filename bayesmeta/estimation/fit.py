@@ -40,8 +40,9 @@ def fit(
         "reml" restricted maximum likelihood, "ml" maximum likelihood, "fixed" common effects (every Psi zero, the
         groups kept). By moments, for one level whose groups are the rows, with unstructured Psi: "mm" the matrix-based
         method of moments, "vc" iterated variance components. For one outcome also the estimators of tau2 "dl"
-        DerSimonian-Laird (which "mm" equals there), "he" Hedges, "hs" Hunter-Schmidt, "sj" Sidik-Jonkman, "eb"
-        empirical Bayes, "pm" Paule-Mandel (the solution of the same equation as "eb"), "pmm" its median-unbiased form.
+        DerSimonian-Laird (which "mm" equals there; also where groups of rows share effects with one variance, as in
+        networks), "he" Hedges, "hs" Hunter-Schmidt, "sj" Sidik-Jonkman, "eb" empirical Bayes, "pm" Paule-Mandel (the
+        solution of the same equation as "eb"), "pmm" its median-unbiased form.
     start : array_like, optional
         For "reml" and "ml": free parameters xi at which the one climb begins, in the order of the tree's `free`; by
         default climbs begin at the best points of a scan.
@@ -114,7 +115,7 @@ def fit(
         check_option(name, value)
     if estimator.likelihood != "full":
         warn_without_effects(spec.levels)
-    LOGGER.debug("fit by %s: %d observations, %d coefficients", estimator.name, len(spec.y), len(spec.coef))
+    LOGGER.debug("fit by %s: %d observations, %d coefficients", estimator.name, spec.n_obs, len(spec.coef))
     return from_estimate(spec, estimator.estimate(spec, **chosen), random_effects)
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from bayesmeta.estimation.methods import Method, register
+from bayesmeta.estimation.methods import Method, OneVariance, register
 from bayesmeta.estimation.ml import NO_SEARCH, warn_if_excluded
 from bayesmeta.estimation.record import Estimate
-from bayesmeta.kernel import likelihood, statistics
+from bayesmeta.kernel import likelihood, one_variance, statistics
 from bayesmeta.model.spec import Spec
 
 
@@ -45,6 +45,7 @@ register(
         estimate=fit_fixed,
         likelihood="full",
         zero_psi=True,
+        one_variance=OneVariance(one_variance.FIXED),
         synonyms=("fe", "ee", "ce", "fixed effect", "fixed effects", "equal effects", "common effect", "common"),
         reference="Rice K, Higgins JPT, Lumley T (2018). A re-evaluation of fixed effect(s) meta-analysis. Journal of "
         "the Royal Statistical Society, Series A 181:205-227.",

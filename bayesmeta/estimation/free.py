@@ -10,6 +10,7 @@ import numpy as np
 from bayesmeta._typing import FloatArray, IndexArray
 from bayesmeta.kernel.batched_linalg import first_last, last_first
 from bayesmeta.model.identification import absorbed
+from bayesmeta.model.partitioned_spec import InSearch, LevelElsewhere
 from bayesmeta.model.spec import Level, Spec
 
 MANY = 6  # parameters from which steps in theta save more evaluations than they cost
@@ -22,7 +23,7 @@ class Free:
     typical : per level (a,) the natural size of every effect's SD.
     """
 
-    spec: Spec
+    spec: Spec | InSearch
     typical: tuple[FloatArray, ...]
 
     @cached_property
@@ -63,7 +64,7 @@ class Free:
         """Positions of parameters about which a restricted likelihood says nothing; see `identification.absorbed`."""
         silent = [np.arange(0)]
         for v, s in self.parts():
-            taken = absorbed(v, self.spec.X)
+            taken = v.taken_up if isinstance(v, LevelElsewhere) else absorbed(v, self.spec.X)
             of_effects = [v.structure.sd_positions(int(i), v.dim) for i in np.flatnonzero(taken)]
             positions = [np.arange(s.stop - s.start)] if taken.all() else of_effects
             silent += [s.start + part for part in positions]

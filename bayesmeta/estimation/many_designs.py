@@ -12,7 +12,8 @@ from bayesmeta.estimation.methods import Method
 from bayesmeta.estimation.ml_many import fit_statistics
 from bayesmeta.kernel import Statistics, likelihood
 from bayesmeta.kernel.centring import HETEROGENEOUS
-from bayesmeta.kernel.statistics import orthonormal, reduce, whitened_design
+from bayesmeta.kernel.orthogonal import orthonormal
+from bayesmeta.kernel.statistics import reduce, whitened_design
 from bayesmeta.model.spec import Spec
 
 SINGULAR = 1e-10  # least pivot of a design, relative to its largest, that identifies its coefficients

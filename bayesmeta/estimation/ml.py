@@ -39,7 +39,7 @@ def fit_likelihood(
     Sera et al. (2019), section 3.2 and equation (2).
     """
     stats = spec.statistics
-    free = Free(spec, stats.typical)
+    free = Free(spec.in_search, stats.typical)
 
     def report(step: int, loglik: float) -> None:
         print(f"iteration {step:3d}  log-likelihood {loglik:.8f}")

@@ -5,15 +5,15 @@ from functools import partial
 
 import numpy as np
 
-from bayesmeta._typing import BoolArray, FloatArray, IndexArray
+from bayesmeta._typing import BoolArray, FloatArray, IndexArray, IntArray
 from bayesmeta.estimation.climb import DECREMENT
 from bayesmeta.estimation.free import Free
-from bayesmeta.estimation.methods import Method, register
+from bayesmeta.estimation.methods import Method, OneVariance, register
 from bayesmeta.estimation.ml import fit_likelihood
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.estimation.scan import Starts, starts
 from bayesmeta.estimation.search import GAIN, Maxima, maximise
-from bayesmeta.kernel import Statistics, likelihood, statistics
+from bayesmeta.kernel import Statistics, likelihood, one_variance, statistics
 from bayesmeta.model.spec import SamplingCovariance, Spec
 
 NOWHERE_ELSE = (
@@ -26,7 +26,8 @@ CLIMBABLE = -0.5  # the same where the other parameters still move
 class ManyEstimates:
     """Estimates of B data sets.
 
-    beta, beta_se (B, P); psi one (B, a, a) array per level; xi, at_boundary (B, F); loglik, converged (B,).
+    beta, beta_se (B, P); psi one (B, a, a) array per level; xi, at_boundary (B, F); loglik, converged (B,). Where each
+    row has one random effect also Cochran's Q, the weighted residual sum of squares rss, and n_obs, its rows (B,).
     """
 
     beta: FloatArray
@@ -36,6 +37,9 @@ class ManyEstimates:
     loglik: FloatArray
     converged: BoolArray
     at_boundary: BoolArray
+    Q: FloatArray | None = None
+    rss: FloatArray | None = None
+    n_obs: IntArray | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ register(
         options=OPTIONS,
         likelihood="restricted",
         together=partial(fit_likelihood_many, restricted=True),
+        one_variance=OneVariance(one_variance.REML),
         reference="Harville DA (1977). Maximum likelihood approaches to variance component estimation and to related "
         "problems. Journal of the American Statistical Association 72:320-338.",
     )
@@ -180,6 +185,7 @@ register(
         options=OPTIONS,
         likelihood="full",
         together=partial(fit_likelihood_many, restricted=False),
+        one_variance=OneVariance(one_variance.ML),
         reference="Hardy RJ, Thompson SG (1996). A likelihood approach to meta-analysis with random effects. "
         "Statistics in Medicine 15:619-629.",
     )

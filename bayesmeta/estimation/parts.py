@@ -7,25 +7,29 @@ climbs begin at the estimates from all rows and advance together.
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.errors import BayesmetaError
-from bayesmeta.estimation.climb import FIRST_RADIUS, bounded_steps, local
+from bayesmeta.estimation.climb import DECREMENT, FIRST_RADIUS, NEARLY, bounded_steps, local
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.methods import Method
 from bayesmeta.estimation.objective import Objective, Points
+from bayesmeta.estimation.parallel import ALONE, Jobs
 from bayesmeta.estimation.scan import ONE_MODE, Starts, starts, variances_alike, well_determined
-from bayesmeta.estimation.search import maximise
+from bayesmeta.estimation.search import maximise, near_edges
 from bayesmeta.kernel import Likelihood, Statistics, likelihood, part_statistics
 from bayesmeta.kernel.affected import affected_blocks, changes
 from bayesmeta.model.identification import ALIASED
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.subset import of_rows
 
-BLOCK = 200_000  # observations that are worked through together: few calls, and arrays that stay near the processor
+BLOCK = 60_000  # observations that are worked through together: few calls, and arrays that stay near the processor
+LAST = 1e-9  # standard errors from its maximum at which the search for a part need not be tested once more
+TURN = 1e-3  # relative step of the differences that tell how curvatures turn
+UNLIKE = 10.0  # times the share of the data that a part lacks: by how much its third derivatives may be others
 FLAT = 1e-7  # curvature and slope for relative steps below which a likelihood may say nothing of a parameter
 MANY = 100  # parts with few groups, of more than which a smaller scan for all takes the place of one for each
 FEW = 4  # groups left for each parameter, with fewer than which climbs begin as if nothing were known of a part
@@ -86,6 +90,14 @@ class Whole:
         points = Objective(self.spec.statistics, self.free, self.restricted)(z)
         return Here(points, residual, value.beta_cov[0])
 
+    @cached_property
+    def turning(self) -> FloatArray:
+        """(F, F, F) derivatives of the negative Hessian of all rows, the last axis by the parameter that moves."""
+        z, F = self.here.points.z, self.free.size
+        step = np.diag(TURN * np.maximum(1.0, np.abs(z[0])))
+        H = Objective(self.spec.statistics, self.free, self.restricted)(np.concatenate([z + step, z - step])).H
+        return np.moveaxis((H[:F] - H[F:]) / (2 * np.diag(step)[:, None, None]), 0, -1)
+
     @property
     def together(self) -> bool:
         """Whether all parts are fitted at once: methods by moments are solved one part after the other."""
@@ -96,7 +108,7 @@ class Whole:
         return self.method.likelihood == "restricted"
 
 
-def fit_parts(whole: Whole, keep: BoolArray, exact: bool = True) -> PartFits:
+def fit_parts(whole: Whole, keep: BoolArray, exact: bool = True, jobs: Jobs = ALONE) -> PartFits:
     """Fit the model to every part.
 
     Parameters
@@ -104,15 +116,20 @@ def fit_parts(whole: Whole, keep: BoolArray, exact: bool = True) -> PartFits:
     whole : the model and the fit to all rows.
     keep : (B, n_obs) whether an observation belongs to a part. What is left out are whole components of S.
     exact : False for one Newton step from the estimates of all rows, in place of the maximum.
+    jobs : where pieces of the parts are worked on.
     """
-    identified = np.concatenate([_identified(whole.spec, keep[piece]) for piece in pieces(keep)])
+    identified = np.concatenate([identifies(whole.spec, keep[piece]) for piece in pieces(keep)])
     fits = _empty(whole, identified)
     which = np.flatnonzero(identified)
-    for piece in pieces(keep[which]):
-        own = which[piece]
-        made = _together(whole, keep[own], exact) if whole.together else _one_by_one(whole, keep[own])
-        _put(fits, own, made)
+    parts = [which[piece] for piece in pieces(keep[which])]
+    made = jobs.in_order(partial(_fitted, whole, exact), [keep[own] for own in parts], "parts of the data")
+    for own, of_own in zip(parts, made, strict=True):
+        _put(fits, own, of_own)
     return fits
+
+
+def _fitted(whole: Whole, exact: bool, keep: BoolArray) -> PartFits:
+    return _together(whole, keep, exact) if whole.together else _one_by_one(whole, keep)
 
 
 def pieces(keep: BoolArray) -> Iterator[slice]:
@@ -122,7 +139,7 @@ def pieces(keep: BoolArray) -> Iterator[slice]:
         yield slice(start, min(start + step, len(keep)))
 
 
-def _identified(spec: Spec, keep: BoolArray) -> BoolArray:
+def identifies(spec: Spec, keep: BoolArray) -> BoolArray:
     """(B,) whether the rows of a part tell the coefficients apart, by the rule of `identification.check_rank`."""
     P = len(spec.coef)
     if not P:
@@ -201,8 +218,8 @@ def _rss(value: Likelihood) -> FloatArray:
 
 def _maxima(whole: Whole, objective: Objective, begin: FloatArray, keep: BoolArray) -> tuple[FloatArray, BoolArray]:
     """Where the likelihood of every part is highest: z (B, F), and whether the searches passed their test."""
-    maxima = maximise(objective, Starts(begin, np.arange(len(begin)), 0, provisional=True))
-    z, converged = maxima.points.z.copy(), maxima.converged.copy()
+    points, converged = _near(whole, objective, begin, 1 - keep.mean(1))
+    z = points.z.copy()
     few = _few_groups(whole, keep)
     one_mode = well_determined(whole.free, ONE_MODE) and variances_alike(whole.spec)
     for which in (few, ~few & (not one_mode)):
@@ -210,9 +227,52 @@ def _maxima(whole: Whole, objective: Objective, begin: FloatArray, keep: BoolArr
             own = objective.take(some)
             as_alone = which is few and len(some) <= MANY
             scanned = _scanned_alone(whole, keep[some]) if as_alone else starts(own)
-            more = maximise(own, _and_from(scanned, maxima.points.z[some]))
-            z[some], converged[some] = more.points.z, more.converged
-    return _silenced(whole, objective, maxima.points, z, keep), converged
+            more = maximise(own, _and_from(scanned, points.z[some]))
+            z[some], converged[some] = _rounded_off(whole.free, more.points), more.converged
+    return _silenced(whole, objective, points, z, keep), converged
+
+
+def _near(whole: Whole, objective: Objective, begin: FloatArray, lack: FloatArray) -> tuple[Points, BoolArray]:
+    """The maxima next to z (B, F), and whether they were reached.  lack : (B,) share of the data that is left out."""
+    points, known = _last_step(whole, objective(np.array(begin)), lack)
+    rest = np.flatnonzero(~known)
+    if not len(rest):
+        return points, known
+    searched = maximise(objective.take(rest), Starts(points.z[rest], np.arange(len(rest)), 0, provisional=True))
+    reached = known.copy()
+    reached[rest] = searched.converged
+    ends = searched.points
+    return points.put(rest, replace(ends, z=_rounded_off(whole.free, ends))), reached
+
+
+def _rounded_off(free: Free, points: Points) -> FloatArray:
+    """The ends z (B, F) of searches, with the last step of Newton that is in sight; what is at an edge stays there."""
+    at = local(points, free.lower)
+    move, _ = bounded_steps(points, at, free.lower, np.full(len(points.z), FIRST_RADIUS))
+    sure = np.isfinite(move).all(1) & (at.curved > 0).all(1) & (at.decrement <= DECREMENT)
+    at_edge = (points.z == 0) | (points.z == np.pi)
+    return np.where(sure[:, None] & ~at_edge, points.z + move, points.z)
+
+
+def _last_step(whole: Whole, points: Points, lack: FloatArray) -> tuple[Points, BoolArray]:
+    """The points one step of third order on, and whether each is then known to be at its maximum.
+
+    The step d of Newton, and c = -1/2 H^-1 H'[d] d, after which what is left is some c |c| / |d|, and c times by how
+    much the third derivatives of a part differ from those of the whole. Near an edge the search has more to try.
+    """
+    lower = whole.free.lower
+    at = local(points, lower)
+    move, _ = bounded_steps(points, at, lower, np.full(len(points.z), FIRST_RADIUS))
+    z, known = np.where(np.isfinite(move), points.z + move, points.z), np.zeros(len(points.z), bool)
+    smooth = np.isfinite(points.loglik) & np.isfinite(move).all(1) & (at.curved > 0).all(1) & ~at.held.any(1)
+    some = np.flatnonzero(smooth & (UNLIKE * lack < 1) & (at.decrement < NEARLY))
+    if len(some):
+        d, H = move[some], points.H[some]
+        c = np.linalg.solve(H, -np.einsum("ijk,bk,bj->bi", whole.turning, d, d)[..., None] / 2)[..., 0]
+        far, bend = (np.sqrt(np.einsum("bi,bij,bj->b", step, H, step)) for step in (d, c))
+        z[some] += c
+        known[some] = bend * (bend / np.maximum(far, LAST) + UNLIKE * lack[some]) <= LAST
+    return replace(points, z=z), known & ~near_edges(whole.free, z)
 
 
 def _scanned_alone(whole: Whole, keep: BoolArray) -> Starts:

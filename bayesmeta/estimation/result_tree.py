@@ -7,7 +7,9 @@ import xarray as xr
 
 from bayesmeta import kernel
 from bayesmeta import tree_schema as schema
+from bayesmeta.errors import SpecError
 from bayesmeta.estimation.record import Estimate, Optimizer
+from bayesmeta.model.partitioned_spec import PartitionedSpec
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.assembly import labels_of, table_of
 from bayesmeta.tree.heterogeneity import heterogeneity_table
@@ -27,6 +29,13 @@ def from_estimate(spec: Spec, estimate: Estimate, random_effects: bool | None = 
     random_effects : whether the predicted random effects `b_L` and their standard errors are kept; by default where
         they are at most a million.
     """
+    if isinstance(spec, PartitionedSpec):
+        if random_effects:
+            raise SpecError(
+                "random_effects=True: those of data in partitions are written partition by partition\n"
+                "  bm.write_blup(spec, tree, folder)"
+            )
+        random_effects = False
     if random_effects is None:
         random_effects = sum(level.n_groups * level.dim for level in spec.levels) <= MOST_RANDOM_EFFECTS
     groups = {

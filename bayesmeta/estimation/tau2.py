@@ -14,9 +14,10 @@ import numpy as np
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.estimation.methods import Method, register
+from bayesmeta.estimation.methods import Method, OneVariance, register
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.units import LIKELIHOOD, at_psi, check_rows_are_groups, check_unstructured
+from bayesmeta.kernel import one_variance
 from bayesmeta.model.spec import Spec
 
 ROUNDING = 4 * np.finfo(float).eps
@@ -168,9 +169,14 @@ def paule_mandel(study: Study, tolerance: float | None = None) -> Moment:
 
 
 def median_unbiased(study: Study, tolerance: float | None = None) -> Moment:
+    return at_quantile(study, float(chi_squared_median(np.array(study.df))), tolerance)
+
+
+def chi_squared_median(df: FloatArray) -> FloatArray:
+    """Medians of chi-squared distributions; NaN without degrees of freedom."""
     from scipy.special import chdtri
 
-    return at_quantile(study, float(chdtri(study.df, 0.5)), tolerance)
+    return np.asarray(chdtri(np.where(df > 0, df, np.nan), 0.5))
 
 
 def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], tolerance: float | None = None) -> Estimate:
@@ -214,6 +220,16 @@ _REFERENCES = {
     "European Congress of Methodology, Valencia, Spain.",
 }
 
+_COMPILED = {
+    "dl": OneVariance(one_variance.DL),
+    "he": OneVariance(one_variance.HE),
+    "hs": OneVariance(one_variance.HS),
+    "sj": OneVariance(one_variance.SJ),
+    "eb": OneVariance(one_variance.AT_Q),
+    "pm": OneVariance(one_variance.AT_Q),
+    "pmm": OneVariance(one_variance.AT_Q, chi_squared_median),
+}
+
 for _name, _label, _estimator, _options, _synonyms in (
     ("dl", "DerSimonian and Laird's method", dersimonian_laird, (), ("DerSimonian-Laird",)),
     ("he", "Hedges's method", hedges, (), ("Hedges", "Hedges-Olkin")),
@@ -226,4 +242,15 @@ for _name, _label, _estimator, _options, _synonyms in (
     _short = _name.upper()
     _estimate = partial(fit_tau2, method=_name, estimator=_estimator)
     _full, _source = f"{_label} ({_short})", _REFERENCES[_name]
-    register(Method(_name, _full, _short, _estimate, _options, synonyms=_synonyms, reference=_source))
+    register(
+        Method(
+            _name,
+            _full,
+            _short,
+            _estimate,
+            _options,
+            synonyms=_synonyms,
+            reference=_source,
+            one_variance=_COMPILED[_name],
+        )
+    )

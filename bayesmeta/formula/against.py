@@ -16,11 +16,13 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing, shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.design import Design
+from bayesmeta.formula.fractional import fp
 from bayesmeta.formula.parse import Terms, parse
 from bayesmeta.formula.safety import ELEMENTWISE, check_formula, split
-from bayesmeta.formula.splines import fp, ns, rcs
+from bayesmeta.formula.splines import bs, cr, ns, rcs
 
-CURVES = ("ns", "rcs", "fp")
+SPLINES: dict[str, Callable[..., pd.DataFrame]] = {"ns": ns, "bs": bs, "cr": cr, "rcs": rcs}
+CURVES = (*SPLINES, "fp")
 NO_INTERCEPT = ("0", "-1")
 
 
@@ -119,23 +121,18 @@ class Basis:
             positional = [ast.literal_eval(argument) for argument in call.args[1:]]
         except ValueError:
             raise SpecError(f"{self.argument}: the arguments of {ast.unparse(call)} must be numbers") from None
-        if name == "ns" and (options.get("intercept") or len(positional) > 3):
+        if options.get("intercept") or len(positional) > {"ns": 3, "bs": 4, "cr": 2}.get(name, len(positional)):
             raise SpecError(
                 f"{self.argument}: {ast.unparse(call)} contains the constant: at its reference dose the effect "
                 "of every study is 0\n  leave intercept out"
             )
         if self.references is None:
             return ast.unparse(call)
-        values = pd.Series(self.doses[dose])
-        state: dict[str, Any] = {}
-        basis: Callable[..., pd.DataFrame] = {"ns": ns, "rcs": rcs, "fp": fp}[name]  # type: ignore[assignment]
-        basis(values, *positional, **options, **({} if name == "fp" else {"_state": state}))
         if name == "fp":
+            fp(pd.Series(self.doses[dose]), *positional, **options)
             written = [*map(_number, positional), *(f"{key}={_number(value)}" for key, value in options.items())]
         else:
-            self._check_knots(name, state["knots"], values)
-            written = [f"knots=[{', '.join(map(_knot, state['knots']))}]"] if len(state["knots"]) else []
-            written += [f"boundary_knots=[{', '.join(map(_knot, state['boundary']))}]"] if name == "ns" else []
+            written = self._fixed(name, pd.Series(self.doses[dose]), positional, options)
         against = self.references[dose]
         whole = f"{name}({', '.join([dose, *written])})"
         if not isinstance(against, str):
@@ -143,6 +140,17 @@ class Basis:
                 return whole
             against = _number(against)
         return f"{whole[:-1]}, against={against})"
+
+    def _fixed(self, name: str, values: "pd.Series[float]", positional: Any, options: Mapping[str, Any]) -> list[str]:
+        """The arguments of a spline with everything in them that would follow from the doses."""
+        state: dict[str, Any] = {}
+        SPLINES[name](values, *positional, **options, _state=state)
+        self._check_knots(name, state["knots"], values)
+        written = [f"knots=[{', '.join(map(_knot, state['knots']))}]"] if len(state["knots"]) else []
+        if "boundary" in state:
+            written.append(f"boundary_knots=[{', '.join(map(_knot, state['boundary']))}]")
+        degree = dict(zip(("df", "knots", "degree"), positional, strict=False)).get("degree", options.get("degree"))
+        return [*written, f"degree={degree}"] if name == "bs" and degree is not None else written
 
     def _check_knots(self, name: str, knots: FloatArray, values: "pd.Series[float]") -> None:
         low, high = values.min(), values.max()
@@ -202,3 +210,18 @@ def columns_of(text: str, frame: pd.DataFrame) -> tuple[FloatArray, tuple[str, .
     made = frame.assign(y=0.0) if "y" not in frame.columns else frame
     design = Design(parse(Terms(f"y ~ 0 + {text}"), list(made.columns)), made)
     return design.fixed(made)[:, 0], design.coef
+
+
+SAME = 1e-8  # of singular values: what is smaller is zero
+
+
+def bending(B: FloatArray, x: FloatArray, reference: float | None) -> FloatArray:
+    """(q, P) independent combinations of coefficients that are zero just where the curve B beta is straight in x.
+
+    With P the projection on straight lines, (I - P) B beta = 0. B (n, P) at x (n,); reference: where curves are zero.
+    """
+    size = np.linalg.norm(B, axis=0)
+    line = np.column_stack([np.ones(len(x)), x]) if reference is None else (x - reference)[:, None]
+    bent = B / size - line @ np.linalg.lstsq(line, B / size)[0]
+    _, singular, right = np.linalg.svd(bent, full_matrices=False)
+    return np.asarray(right[: int((singular > SAME).sum())] * size)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Design:
     parsed : checked formulas (see `formula.parse`).
     frame : the rows kept. Knots, categories, means and scales come from them, and are used for any other rows.
     positions : of every level with `times` these times, increasing.
+    states : of formulas what their functions took from other data, of which `frame` is a part: see `states`.
 
     Attributes
     ----------
@@ -44,14 +46,20 @@ class Design:
     ('PD', 'AL')
     """
 
-    def __init__(self, parsed: Parsed, frame: pd.DataFrame, positions: Mapping[str, FloatArray] | None = None) -> None:
+    def __init__(
+        self,
+        parsed: Parsed,
+        frame: pd.DataFrame,
+        positions: Mapping[str, FloatArray] | None = None,
+        states: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.parsed = parsed
         self._positions = {
             level: _Positions(column, (positions or {})[level]) for level, column in parsed.times.items()
         }
         common = () if parsed.common is None else (parsed.common,)
         parts = {part.text: part for part in (*parsed.fixed, *common, *parsed.random)}
-        self._matrices = {text: FormulaMatrix(part, frame) for text, part in parts.items()}
+        self._matrices = {text: FormulaMatrix(part, frame, (states or {}).get(text)) for text, part in parts.items()}
         self.categories = {
             column: known for each in self._matrices.values() for column, known in each.categories.items()
         }
@@ -62,6 +70,11 @@ class Design:
                 raise SpecError(f"coefficient '{coef}' arises twice\n  name its predictor in the formula or in common")
         if not self.coef:
             raise SpecError(f"the formula '{parsed.terms.fixed}' has no coefficients")
+
+    @property
+    def states(self) -> dict[str, Mapping[str, Any]]:
+        """Of every formula what its functions took from the rows kept, such as knots, means and scales."""
+        return {text: matrix.state for text, matrix in self._matrices.items() if matrix.state}
 
     @property
     def terms(self) -> dict[str, tuple[int, ...]]:
@@ -82,12 +95,19 @@ class Design:
 
     def fixed(self, frame: pd.DataFrame) -> FloatArray:
         """(n, k, P); NaN for an outcome in a row where one of its predictors is missing."""
-        values = {text: self._matrices[text](frame) for text in {self._text(outcome) for _, outcome in self._places}}
-        X = np.zeros((len(frame), len(self.parsed.outcomes), len(self.coef)))
+        parts: dict[int | None, list[tuple[int, str]]] = {}
         for c, (predictor, outcome) in enumerate(self._places):
+            parts.setdefault(outcome, []).append((c, predictor))
+        values = {text: self._matrices[text](frame) for text in {self._text(outcome) for outcome in parts}}
+        X = np.zeros((len(frame), len(self.parsed.outcomes), len(self.coef)))
+        for outcome, of in parts.items():
             text = self._text(outcome)
-            column = values[text][:, self._matrices[text].labels.index(predictor)]
-            X[:, slice(None) if outcome is None else outcome, c] = column[:, None] if outcome is None else column
+            column = {label: j for j, label in enumerate(self._matrices[text].labels)}
+            places, sources = [c for c, _ in of], [column[predictor] for _, predictor in of]
+            if outcome is None:
+                X[:, :, places] = values[text][:, None, sources]
+            else:
+                X[:, outcome, places] = values[text][:, sources]
         X[np.isnan(X).any(axis=2)] = np.nan
         return X
 
@@ -155,8 +175,8 @@ class _Positions:
 class FormulaMatrix:
     """One formula, fixed by the rows it first sees, whose matrix it keeps."""
 
-    def __init__(self, part: Part, frame: pd.DataFrame) -> None:
-        self.part, self.first = part, frame
+    def __init__(self, part: Part, frame: pd.DataFrame, state: Mapping[str, Any] | None = None) -> None:
+        self.part, self.first, self.state = part, frame, dict(state or {})
         if part.text == INTERCEPT_ALONE:  # the most common formula needs no parser
             self.labels: tuple[str, ...] = (schema.INTERCEPT,)
             self.categories: dict[str, tuple[str, ...]] = {}
@@ -175,9 +195,14 @@ class FormulaMatrix:
             from formulaic import Formula
 
             first = Formula(part.text).get_model_matrix(
-                self._typed(frame), context=functions(), output="numpy", na_action="ignore"
+                self._typed(frame),
+                context=functions(),
+                output="numpy",
+                na_action="ignore",
+                **({"transform_state": deepcopy(self.state)} if self.state else {}),
             )
         self.spec, self.values = first.model_spec, np.asarray(first)
+        self.state = dict(self.spec.transform_state)
         self.labels = tuple(part.readable(str(name)) for name in self.spec.column_names)
         for term in self.spec.structure:
             if not term.columns:

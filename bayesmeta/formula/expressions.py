@@ -11,8 +11,9 @@ import pandas as pd
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_integer
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
+from bayesmeta.formula.fractional import fp
 from bayesmeta.formula.safety import ELEMENTWISE, Part
-from bayesmeta.formula.splines import bs, fp, ns, rcs
+from bayesmeta.formula.splines import bs, cr, ns, rcs
 from bayesmeta.io.columns import as_categories, categories, finite, label, rows
 
 MOST_DEGREES = 50  # of a polynomial: a formula from a file must not take the memory of the machine
@@ -76,6 +77,7 @@ def functions() -> Mapping[str, Callable[..., Any]]:
         "poly": stateful_transform(polynomial),
         "ns": stateful_transform(ns),
         "bs": stateful_transform(bs),
+        "cr": stateful_transform(cr),
         "rcs": stateful_transform(rcs),
         "fp": fp,
     }

@@ -35,7 +35,7 @@ ELEMENTWISE: Mapping[str, Callable[[Any], Any]] = {
     "sqrt": np.sqrt,
     "abs": np.abs,
 }
-FUNCTIONS = (*ELEMENTWISE, "C", "Treatment", "center", "scale", "poly", "ns", "bs", "rcs", "fp")
+FUNCTIONS = (*ELEMENTWISE, "C", "Treatment", "center", "scale", "poly", "ns", "bs", "cr", "rcs", "fp")
 
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 _OPERATORS = {"+", "-", "*", "/", ":", "**", "^"}

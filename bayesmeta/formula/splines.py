@@ -1,4 +1,4 @@
-"""Curves for formulas: splines, whose knots are remembered for new data, and fractional polynomials."""
+"""Splines for formulas, whose knots are remembered for new data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_integer, check_number, listing, shown
+from bayesmeta._validation import check_integer, listing, shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.arrays import as_numbers
 
@@ -110,7 +110,7 @@ def ns(
         boundary = _boundary(present, boundary_knots, "ns")
         least = 1 + bool(intercept)
         state |= {"boundary": boundary, "knots": _interior(present, boundary, df, knots, least, "ns")}
-    return _numbered(
+    return numbered(
         lambda at: natural_basis(at, state["knots"], state["boundary"], bool(intercept)), values, against, "ns"
     )
 
@@ -174,13 +174,83 @@ def bs(
         present = values[np.isfinite(values)]
         boundary = _boundary(present, boundary_knots, "bs")
         interior = _interior(present, boundary, df, knots, order + bool(intercept), "bs")
-        state["knots"] = np.r_[np.repeat(boundary[0], order + 1), interior, np.repeat(boundary[1], order + 1)]
-    t = state["knots"]
+        state |= {"boundary": boundary, "knots": interior}
+    t = np.r_[np.repeat(state["boundary"][0], order + 1), state["knots"], np.repeat(state["boundary"][1], order + 1)]
     spline = BSpline(t, np.eye(len(t) - order - 1)[:, 0 if intercept else 1 :], order)
-    return _numbered(lambda at: np.asarray(spline(at)), values, against, "bs")
+    return numbered(lambda at: np.asarray(spline(at)), values, against, "bs")
 
 
 MOST_DEGREE = 20
+
+
+def cr(
+    x: Any,
+    df: int = 10,
+    knots: Sequence[float] | None = None,
+    intercept: bool = False,
+    against: Any = None,
+    _state: dict[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Cubic regression spline as a term of a formula, whose coefficients are its values at the knots.
+
+    Columns "1", "2", ... are those of R's `dlnm::cr`, and with `intercept` those of `bs="cr"` in mgcv.
+
+    Parameters
+    ----------
+    x : array
+        (n,) values; beyond the outer knots the spline is linear.
+    df : int, default 10
+        Number of columns; the knots are then equally spaced quantiles of the different values of x.
+    knots : list of float, optional
+        The knots, the outer ones included, at least three.
+    intercept : bool, default False
+        Whether the span contains the constant; without it the column of the first knot is left out.
+    against : float or array, optional
+        Value, or (n,) values, whose basis is subtracted.
+
+    Returns
+    -------
+    DataFrame
+        The basis. The knots of the first evaluation are kept in `_state` and used for new data.
+
+    Raises
+    ------
+    SpecError, DataError
+        For fewer than three different knots.
+
+    References
+    ----------
+    Wood (2017), Generalized Additive Models, 2nd edition, section 5.3.1.
+
+    Examples
+    --------
+    >>> cr(pd.Series([0.0, 5.0, 7.0, 10.0]), knots=[0, 5, 10]).round(3) + 0.0
+           1      2
+    0  0.000  0.000
+    1  1.000  0.000
+    2  0.792  0.304
+    3  0.000  1.000
+    """
+    from scipy.interpolate import CubicSpline
+
+    state: dict[str, Any] = {} if _state is None else _state
+    values = np.asarray(x, dtype=float)
+    if "knots" not in state:
+        different, first = np.unique(values[np.isfinite(values)]), 0 if intercept else 1
+        if knots is None:
+            n_knots = check_integer(df, "cr(): df", 3 - first) + first
+            at = np.quantile(different, np.linspace(0, 1, n_knots)) if len(different) else different
+        else:
+            at = np.sort(numbers_of(knots, "knots", "cr"))
+        state["knots"] = _all_different(at, 3, "cr")
+    t = state["knots"]
+    spline = CubicSpline(t, np.eye(len(t))[:, 0 if intercept else 1 :], bc_type="natural")
+
+    def columns(at: FloatArray) -> FloatArray:
+        inside = np.clip(at, t[0], t[-1])
+        return np.asarray(spline(inside) + (at - inside)[:, None] * spline(inside, 1))
+
+    return numbered(columns, values, against, "cr")
 
 
 def restricted_basis(x: ArrayLike, knots: ArrayLike) -> FloatArray:
@@ -264,7 +334,7 @@ def rcs(
     values = np.asarray(x, dtype=float)
     if "knots" not in state:
         state["knots"] = _outer_and_inner(values[np.isfinite(values)], n_knots, knots)
-    return _numbered(lambda at: restricted_basis(at, state["knots"]), values, against, "rcs")
+    return numbered(lambda at: restricted_basis(at, state["knots"]), values, against, "rcs")
 
 
 PERCENTILES: Mapping[int, Sequence[float]] = {
@@ -283,83 +353,22 @@ def _outer_and_inner(x: FloatArray, n_knots: int | None, knots: Sequence[float] 
         number = check_integer(n_knots, "rcs(): n_knots", min(PERCENTILES), max(PERCENTILES))
         at = np.quantile(x, PERCENTILES[number]) if len(x) else np.zeros(0)
     else:
-        at = np.sort(_numbers(knots, "knots", "rcs"))
-        if len(at) < 3:
-            raise SpecError(f"rcs(): {len(at)} knots; a restricted cubic spline has at least three")
-    if len(np.unique(at)) < len(at) or not len(at):
+        at = np.sort(numbers_of(knots, "knots", "rcs"))
+    return _all_different(at, 3, "rcs")
+
+
+def _all_different(knots: FloatArray, least: int, function: str) -> FloatArray:
+    if 0 < len(knots) < least:
+        raise SpecError(f"{function}(): {len(knots)} knots; it takes at least {least}")
+    if len(np.unique(knots)) < len(knots) or not len(knots):
         raise DataError(
-            f"rcs(): its knots {listing(map(float, at))} are not all different\n  take fewer, or give knots=[...]"
+            f"{function}(): its knots {listing(map(float, knots))} are not all different\n"
+            "  take fewer, or give knots=[...]"
         )
-    return at
+    return knots
 
 
-MOST_POWERS = 5
-
-
-def fp(x: Any, *powers: float, shift: float = 0.0, scale: float = 1.0, against: Any = None) -> pd.DataFrame:
-    """Fractional polynomial as a term of a formula; one column for each power, "1", "2", ...
-
-    Parameters
-    ----------
-    x : array
-        (n,) values, above `-shift`.
-    powers : float
-        One to five; 0 is the logarithm, and a power that recurs is multiplied by the logarithm each time.
-    shift, scale : float, default 0 and 1
-        Columns are powers of (x + shift) / scale. Powers of 0 or less, and powers that recur, need values above zero:
-        a shift moves doses of zero there.
-    against : float or array, optional
-        Value, or (n,) values, whose columns are subtracted.
-
-    Returns
-    -------
-    DataFrame
-        The columns.
-
-    Raises
-    ------
-    SpecError, DataError
-        Without powers, with powers that are no numbers, and for values that have no such power.
-
-    References
-    ----------
-    Royston and Altman (1994), Applied Statistics 43:429-467.
-
-    Examples
-    --------
-    >>> fp(pd.Series([1.0, 4.0]), 0.5, 0.5).round(3)
-         1      2
-    0  1.0  0.000
-    1  2.0  2.773
-    """
-    if not 1 <= len(powers) <= MOST_POWERS:
-        raise SpecError(f"fp() takes one to {MOST_POWERS} powers, as in fp(x, 0.5, 1); {len(powers)} were given")
-    exponents = _numbers(powers, "powers", "fp")
-    moved, unit = check_number(shift, "fp(): shift"), check_number(scale, "fp(): scale", above=0)
-    logs = bool((exponents <= 0).any() or len(np.unique(exponents)) < len(exponents))
-    whole = bool((exponents % 1 == 0).all())
-
-    def columns(at: FloatArray) -> FloatArray:
-        base = (at + moved) / unit
-        if (logs and (base <= 0).any()) or (not whole and (base < 0).any()):
-            raise DataError(
-                f"fp(): the powers {listing(map(float, exponents))} need values {'above 0' if logs else 'from 0'}, "
-                f"and {np.nanmin(at):g} is there\n  move them by shift=, a small dose, or take powers 1, 2, 3"
-            )
-        return _powers(base, exponents)
-
-    return _numbered(columns, np.asarray(x, dtype=float), against, "fp")
-
-
-def _powers(base: FloatArray, exponents: FloatArray) -> FloatArray:
-    made: list[FloatArray] = []
-    for j, power in enumerate(exponents):
-        own = np.log(base) if power == 0 else base**power
-        made.append(own * np.log(base) ** int((exponents[:j] == power).sum()) if power in exponents[:j] else own)
-    return np.column_stack(made)
-
-
-def _numbered(basis: Callable[[FloatArray], FloatArray], x: FloatArray, against: Any, function: str) -> pd.DataFrame:
+def numbered(basis: Callable[[FloatArray], FloatArray], x: FloatArray, against: Any, function: str) -> pd.DataFrame:
     """Columns "1", "2", ... of a basis at x, less those at a reference."""
     columns = basis(x)
     if against is not None:
@@ -377,7 +386,7 @@ def _boundary(x: FloatArray, boundary_knots: Sequence[float] | None, function: s
                 f"{function}() needs at least two different values; or give boundary_knots=[lowest, highest]"
             )
         return float(x.min()), float(x.max())
-    ends = np.sort(_numbers(boundary_knots, "boundary_knots", function))
+    ends = np.sort(numbers_of(boundary_knots, "boundary_knots", function))
     if len(ends) != 2 or ends[0] == ends[1]:
         raise SpecError(f"{function}(): boundary_knots is {boundary_knots}; it must be two different numbers")
     return float(ends[0]), float(ends[1])
@@ -396,7 +405,7 @@ def _interior(
         raise SpecError(f"{function}() takes df or knots, not both: the knots fix the number of columns")
     low, high = boundary
     if knots is not None:
-        interior = np.sort(_numbers(knots, "knots", function))
+        interior = np.sort(numbers_of(knots, "knots", function))
     elif df is not None:
         inside = x[(x >= low) & (x <= high)]
         if not len(inside):
@@ -415,7 +424,7 @@ def _interior(
     return interior
 
 
-def _numbers(argument: Any, what: str, function: str) -> FloatArray:
+def numbers_of(argument: Any, what: str, function: str) -> FloatArray:
     values = np.atleast_1d(as_numbers(argument, f"{function}(): {what}", SpecError))
     if values.ndim != 1 or not np.isfinite(values).all():
         raise SpecError(f"{function}(): {what} is {shown(argument)}; it must be a list of numbers")

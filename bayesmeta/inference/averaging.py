@@ -1,16 +1,15 @@
 """Averages over models by their posterior probabilities or by stacking, and sets of models to average over."""
 
 import warnings
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import minimize
 from scipy.special import ndtr, softmax
 
 from bayesmeta import tree_schema as schema
@@ -23,7 +22,7 @@ from bayesmeta.io.arrays import as_numbers
 from bayesmeta.model.respecify import with_fixed
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.structures import resolve
-from bayesmeta.tree.parameters import parameters
+from bayesmeta.tree.parameters import posterior_rows
 from bayesmeta.tree.specification import reading_once
 
 KINDS = ("posterior", "stacking")
@@ -90,8 +89,9 @@ def average(
     >>> averaged["inclusion_probability"].sel(parameter="beta[ablat]").round(2).item()
     0.65
     """
-    trees, prob = _checked(models), check_probability(prob)
+    prob = check_probability(prob)
     with reading_once():
+        trees = _checked(models)
         prior = _prior_probabilities(weights, list(trees))
         known = [evidence(tree, model_of(tree, name)) for name, tree in trees.items()] if prior is not None else None
         check_comparable(trees)
@@ -156,6 +156,10 @@ def model_set(spec: Spec, psi: Sequence[Any] | None = None, terms: Sequence[str]
     for name, values in (("psi", psi), ("terms", terms)):
         if values is not None and (isinstance(values, str | Mapping) or not isinstance(values, Sequence) or not values):
             raise SpecError(f"{name} is {shown(values)}; it must be a list of at least one, such as {_LISTS[name]}")
+        if values is not None and any(each is None for each in values):
+            raise SpecError(
+                f"{name} is {shown(values)}; it may not hold None\n  leave {name}= out, or write {_LISTS[name]}"
+            )
     if psi is None and terms is None:
         raise SpecError(f"model_set needs terms={_LISTS['terms']} or psi={_LISTS['psi']}")
     made: dict[str, Spec] = {}
@@ -230,6 +234,7 @@ def _stacked(trees: Mapping[str, xr.DataTree]) -> FloatArray:
     """Weights under which the mixture of predictions of left-out groups has the largest log score."""
     check_bayes('average(weights="stacking")')
     import arviz_stats
+    from scipy.optimize import minimize
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ArviZ's own words about Pareto k, which follow here in ours
@@ -258,12 +263,14 @@ class _Intervals:
     """Every parameter of a posterior by its mean, SD and distribution function."""
 
     def __init__(self, tree: xr.DataTree) -> None:
-        self.tree, table = tree, parameters(tree)
-        free = table[np.isfinite(table["se"].to_numpy(float))]
-        self.labels = list(free.index)
-        self.moments = {label: (float(row["estimate"]), float(row["se"])) for label, row in free.iterrows()}
-        ends = [parameters(tree, float(2 * ndtr(z) - 1)).loc[self.labels, ["lower", "upper"]] for z in SCORES]
-        lower, upper = np.stack([each.to_numpy(float) for each in ends], axis=2).transpose(1, 2, 0)
+        free = [row for row in posterior_rows(tree, 0.95) if np.isfinite(row.se)]
+        self.labels = [row.label for row in free]
+        self.moments = {row.label: (float(row.estimate), float(row.se)) for row in free}
+        ends = []
+        for z in SCORES:
+            known = {row.label: (row.lower, row.upper) for row in posterior_rows(tree, float(2 * ndtr(z) - 1))}
+            ends.append([known[label] for label in self.labels])
+        lower, upper = np.array(ends, float).reshape(len(SCORES), -1, 2).transpose(2, 0, 1)
         self.at, self.quantiles = np.concatenate([-SCORES[::-1], SCORES]), np.concatenate([lower[::-1], upper])
 
     def mean(self, label: str) -> float:
@@ -273,19 +280,41 @@ class _Intervals:
         """The distribution function; of a parameter that the model lacks, that of zero."""
         if label not in self.moments:
             return float(x >= 0)
-        score = self._scores[label]
-        inside = min(max(x, score.x[0]), score.x[-1])
-        beyond = 0.0 if x == inside else (x - inside) * max(float(score(inside, 1)), 0.0)  # a straight line
-        return float(ndtr(float(score(inside)) + beyond))
+        return float(ndtr(self._scores[label](x)))
 
     @cached_property
-    def _scores(self) -> dict[str, PchipInterpolator]:
-        """The normal score of the distribution function of every parameter, which is nearly a straight line."""
-        made = {}
-        for label, known in zip(self.labels, self.quantiles.T, strict=True):
-            kept = np.append(True, np.diff(np.maximum.accumulate(known)) > 0)
-            made[label] = PchipInterpolator(known[kept], self.at[kept])
-        return made
+    def _scores(self) -> dict[str, "_Score"]:
+        return {
+            label: _Score.through(known, self.at) for label, known in zip(self.labels, self.quantiles.T, strict=True)
+        }
+
+
+class _Score(NamedTuple):
+    """The normal score of a distribution function, which is nearly a straight line, as one beyond its ends.
+
+    pieces : a cubic in the distance from each of `nodes`, but the last.
+    """
+
+    nodes: list[float]
+    pieces: list[tuple[float, float, float, float]]
+    slopes: tuple[float, float]
+
+    @classmethod
+    def through(cls, known: FloatArray, score: FloatArray) -> "_Score":
+        """By monotone interpolation of quantiles whose scores are known."""
+        from scipy.interpolate import PchipInterpolator  # heavy, and model files have no use of it
+
+        kept = np.append(True, np.diff(np.maximum.accumulate(known)) > 0)
+        cubics = PchipInterpolator(known[kept], score[kept])
+        first, last = (max(float(cubics(end, 1)), 0.0) for end in cubics.x[[0, -1]])
+        return cls(cubics.x.tolist(), list(map(tuple, cubics.c.T.tolist())), (first, last))
+
+    def __call__(self, x: float) -> float:
+        inside = min(max(x, self.nodes[0]), self.nodes[-1])
+        i = min(bisect_right(self.nodes, inside), len(self.pieces)) - 1
+        a, b, c, d = self.pieces[i]
+        t = inside - self.nodes[i]
+        return d + c * t + b * (t * t) + a * (t * t * t) + (x - inside) * self.slopes[x > inside]
 
 
 def _averaged(

@@ -15,7 +15,8 @@ from bayesmeta._validation import check_boolean, check_choice, check_count, chec
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, ConvergenceWarning, SpecError, keeps_old_names, warn
 from bayesmeta.estimation.fit_many import fit_many
 from bayesmeta.estimation.methods import method_named, method_of
-from bayesmeta.estimation.parallel import in_order
+from bayesmeta.estimation.parallel import Backend, Jobs
+from bayesmeta.inference.drawn_groups import Copies, counted, joined
 from bayesmeta.inference.regroup import with_groups
 from bayesmeta.inference.simulate import simulate
 from bayesmeta.model.spec import Level, Spec
@@ -38,6 +39,7 @@ def bootstrap(
     prob: float = 0.95,
     *,
     n_jobs: int = 1,
+    backend: Backend | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Distribution of the estimates over data sets like the one that was fitted, and intervals from it.
@@ -60,6 +62,8 @@ def bootstrap(
         Probability of the intervals, between 0 and 1.
     n_jobs : int, default 1
         Number of processes, -1 for one on every processor. The results do not depend on it.
+    backend : {"loky", "dask", "threading"}, optional
+        Of joblib: processes of this machine (the default), the workers of the Dask client in scope, or threads.
     progress : bool, default False
         Whether a progress bar is shown.
 
@@ -105,11 +109,11 @@ def bootstrap(
     check_count(n, "n")
     table = parameters(tree, prob)
     check_size(8.0 * n * (4 * len(table) + _SEED), f"{n:,} replicates of {len(table)} parameters")
-    spec, method = spec_from_tree(tree), tree.attrs["method"]
+    spec, method, jobs = spec_from_tree(tree), tree.attrs["method"], Jobs(n_jobs, backend, progress)
     if kind == "parametric":
-        replicates, converged = _parametric(tree, spec, n, random_seed, n_jobs, progress)
+        replicates, converged = _parametric(tree, spec, n, random_seed, jobs)
     else:
-        replicates, converged = _by_groups(spec, method, n, random_seed, n_jobs, progress)
+        replicates, converged = _by_groups(tree, spec, n, random_seed, jobs)
     failed = int((~converged).sum())
     if n - failed < 2:
         raise SpecError(f"no bootstrap: {failed} of {n} replicates did not converge")
@@ -117,7 +121,7 @@ def bootstrap(
         warn(f"{failed} of {n} bootstrap replicates did not converge and are left out", ConvergenceWarning)
     replicates[~converged] = np.nan
     estimate = table["estimate"].to_numpy(dtype=float)
-    acceleration = _acceleration(spec, method, n_jobs) if "bca" in chosen else np.zeros(len(table))
+    acceleration = _acceleration(tree, spec, jobs.silent) if "bca" in chosen else np.zeros(len(table))
     bounds = [_bounds(name, replicates, estimate, acceleration, prob) for name in chosen]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a correlation that no replicate has
@@ -136,10 +140,9 @@ def bootstrap(
 
 
 def _parametric(
-    tree: xr.DataTree, spec: Spec, n: int, seed: int | Sequence[int] | None, n_jobs: int, progress: bool
+    tree: xr.DataTree, spec: Spec, n: int, seed: int | Sequence[int] | None, jobs: Jobs
 ) -> tuple[FloatArray, np.ndarray]:
-    xi = group(tree, schema.ESTIMATE)["xi"].to_numpy()
-    start = np.where(xi == 0, 0.1, xi) if "start" in method_of(tree).options else None  # zero has no gradient
+    start = _start(tree)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesmetaWarning)
         fits = fit_many(
@@ -147,15 +150,22 @@ def _parametric(
             simulate(tree, n, seed),
             method=tree.attrs["method"],
             start=start,
-            n_jobs=n_jobs,
-            progress=progress,
+            n_jobs=jobs.n_jobs,
+            backend=jobs.backend,
+            progress=jobs.progress,
         )
     psi = [fits[schema.psi(level.name)].to_numpy() for level in spec.levels]
     return natural(spec, fits["beta"].to_numpy(), psi), fits["converged"].to_numpy()
 
 
+def _start(tree: xr.DataTree) -> FloatArray | None:
+    """(F,) where climbs begin beside a scan: at the estimates, but not at zero, where there is no gradient."""
+    xi = group(tree, schema.ESTIMATE)["xi"].to_numpy()
+    return np.where(xi == 0, 0.1, xi) if "start" in method_of(tree).options else None
+
+
 def _by_groups(
-    spec: Spec, method: str, n: int, seed: int | Sequence[int] | None, n_jobs: int, progress: bool
+    tree: xr.DataTree, spec: Spec, n: int, seed: int | Sequence[int] | None, jobs: Jobs
 ) -> tuple[FloatArray, np.ndarray]:
     m = spec.levels[0].n_groups
     if m < 10:
@@ -165,13 +175,19 @@ def _by_groups(
         )
     seeds = np.random.SeedSequence(seed).spawn(n)
     drawn = [np.random.default_rng(child).integers(0, m, m) for child in seeds]
-    return _refits(spec, method, drawn, n_jobs, progress)
+    return _refits(tree, spec, drawn, jobs)
 
 
-def _refits(
-    spec: Spec, method: str, drawn: Sequence[np.ndarray], n_jobs: int, progress: bool = False
-) -> tuple[FloatArray, np.ndarray]:
-    refits = list(in_order(_Refit(spec, method), drawn, n_jobs, progress, "replicates"))
+def _refits(tree: xr.DataTree, spec: Spec, drawn: Sequence[np.ndarray], jobs: Jobs) -> tuple[FloatArray, np.ndarray]:
+    """Estimates (B, parameters) from outer groups, each as often as drawn, and which searches converged (B,)."""
+    method, counts = tree.attrs["method"], counted(drawn, spec.levels[0].n_groups)
+    copies = Copies(spec, method_of(tree), _start(tree))
+    if copies.together(counts):
+        places = copies.blocks(counts)
+        blocks = [counts[each] for each in places]
+        found = joined(jobs.in_order(copies, blocks, "blocks of replicates"), places)
+        return natural(spec, found.beta, found.psi), found.converged
+    refits = list(jobs.in_order(_Refit(spec, method), drawn, "replicates"))
     return np.array([values for values, _ in refits]), np.array([converged for _, converged in refits])
 
 
@@ -238,11 +254,11 @@ def _bca_shares(own: FloatArray, centre: float, acceleration: float, tails: Floa
     return np.asarray(ndtr(z0 + z / (1 - acceleration * z)))
 
 
-def _acceleration(spec: Spec, method: str, n_jobs: int) -> FloatArray:
+def _acceleration(tree: xr.DataTree, spec: Spec, jobs: Jobs) -> FloatArray:
     """From the estimates without each outer group in turn; equation 14.15."""
     m = spec.levels[0].n_groups
     drawn = [np.delete(np.arange(m), g) for g in range(m)]
-    left_out = _refits(spec, method, drawn, n_jobs)[0]
+    left_out = _refits(tree, spec, drawn, jobs)[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         d = np.nanmean(left_out, axis=0) - left_out

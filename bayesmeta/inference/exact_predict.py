@@ -14,7 +14,7 @@ from scipy.special import ndtr
 from bayesmeta._typing import FloatArray
 from bayesmeta.bayes.mixtures import Normals, Weighted
 from bayesmeta.bayes.weighted_points import WeightedPoints
-from bayesmeta.inference.prediction_rows import Rows, group_of_kept
+from bayesmeta.inference.prediction_rows import Rows
 from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.response import Reading
 from bayesmeta.tree.specification import group
@@ -69,7 +69,7 @@ def covariance_of_groups(points: WeightedPoints, rows: Rows, depth: int, with_fi
     spec = points.evaluator.spec
     X, levels = spec.design.fixed(rows.frame) * with_fixed, spec.levels[:depth]
     Z = [spec.design.random(level.name, rows.frame) for level in levels]
-    of_row = [group_of_kept(spec, level) for level in levels]
+    of_row = [rows.group(spec, level) for level in levels]
 
     def made(sums: FloatArray) -> Normals:
         flat = [(sums @ A).reshape(-1, A.shape[2]) for A in (X, *Z)]
@@ -100,7 +100,7 @@ def of_groups(
     X, offset = spec.design.fixed(rows.frame) * with_fixed, spec.design.offset(rows.frame) * with_fixed
     levels, k = spec.levels[:depth], X.shape[1]
     Z = [spec.design.random(level.name, rows.frame) for level in levels]
-    of_row = [group_of_kept(spec, level) for level in levels]
+    of_row = [rows.group(spec, level) for level in levels]
 
     def made(some: slice) -> Normals:
         designs = [z[some].reshape(-1, z.shape[2]) for z in Z]

@@ -12,6 +12,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta._validation import check_boolean, listing
 from bayesmeta.errors import AssumptionWarning, ConvergenceWarning, SpecError, warn
+from bayesmeta.estimation.parallel import ALONE, Backend, Jobs
 from bayesmeta.estimation.parts import PartFits, covariance_terms, fit_parts
 from bayesmeta.inference.adjusted import weighting_of
 from bayesmeta.inference.data_groups import Groups, finest, groups_by
@@ -33,7 +34,15 @@ _COOKS, _DFBETAS, _FACTOR = 0.5, 1.0, 3.0  # of the rule for what is influential
 _ROUNDING = 1e-10  # of a sampling variance: what is left of an effect's own error once the fixed part fits it exactly
 
 
-def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) -> xr.Dataset:
+def influence(
+    tree: xr.DataTree,
+    by: ByRow | None = None,
+    exact: bool = True,
+    *,
+    n_jobs: int = 1,
+    backend: Backend | None = None,
+    progress: bool = False,
+) -> xr.Dataset:
     """Which rows, or groups of rows, the results hang on: each is left out in turn, and the model fitted again.
 
     Parameters
@@ -48,6 +57,12 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
         Whether the variances are estimated again without each group. False takes one Newton step from the estimates of
         all rows, which is enough to find the groups that matter. For a posterior, whether it is sampled again without
         the groups whose draws cannot be weighted anew.
+    n_jobs : int, default 1
+        Number of processes for the fits without a group, -1 for one on every processor. Results do not depend on it.
+    backend : {"loky", "dask", "threading"}, optional
+        Of joblib: processes of this machine (the default), the workers of the Dask client in scope, or threads.
+    progress : bool, default False
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -122,23 +137,24 @@ def influence(tree: xr.DataTree, by: ByRow | None = None, exact: bool = True) ->
     Rosenthal et al (1960)     -0.742           0.025         0.346
     """
     check_boolean(exact, "exact")
+    jobs = Jobs(n_jobs, backend, progress)
     groups = _groups(spec_from_tree(tree), by)
     attrs = {"exact": int(exact), "method": str(tree.attrs["method"])}
     if not is_posterior(tree):
-        return _table(deletions(tree, by, exact), attrs)
+        return _table(deletions(tree, by, exact, jobs), attrs)
     again = without_groups(tree, groups, refit=exact)
     table = _table(Deletions(Fitted.of(tree), groups, again.fits), attrs | {"good_k": GOOD_K}).drop_vars("converged")
     dim = table["k"].dims
     return table.assign(pareto_k=(dim, again.pareto_k), refitted=(dim, again.refitted))
 
 
-def deletions(tree: xr.DataTree, by: ByRow | None, exact: bool = True) -> "Deletions":
+def deletions(tree: xr.DataTree, by: ByRow | None, exact: bool = True, jobs: Jobs = ALONE) -> "Deletions":
     """The fits without each group, as of `influence`; of a posterior from weighted draws."""
     spec = spec_from_tree(tree)
     groups = _groups(spec, by)
     if is_posterior(tree):
         return Deletions(Fitted.of(tree), groups, without_groups(tree, groups, refit=False).fits)
-    fits = fit_parts(whole_of(tree), groups.without(spec), exact)
+    fits = fit_parts(whole_of(tree), groups.without(spec), exact, jobs)
     _say(groups, fits)
     return Deletions(Fitted.of(tree), groups, fits)
 

@@ -2,21 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtr, softmax
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta.bayes.evaluator import Evaluated
+from bayesmeta.bayes.importance import tail_shape
+from bayesmeta.bayes.integration_points import Resampled, exact_posterior
 from bayesmeta.bayes.mixtures import Normals
 from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.data_groups import Groups, groups_by
 from bayesmeta.inference.part_estimates import GROUP
 from bayesmeta.inference.posterior_parts import (
+    GOOD_K,
     PartPosterior,
     mention_unidentified,
     part_posteriors,
@@ -24,10 +29,14 @@ from bayesmeta.inference.posterior_parts import (
     whole_points,
 )
 from bayesmeta.kernel.likelihood import LOG_2PI
+from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.row_labels import ByRow
 from bayesmeta.tree.specification import reading_once, spec_from_tree
+
+FAINT, UNSEEN = 1e-5, 1e-4  # weight of a point, relative to the largest, below which it may get no more than this
+HANGS = 1e-9  # share of a variance that is none: without the observation a coefficient is not identified
 
 
 def loo(tree: xr.DataTree, by: ByRow | None = None) -> xr.Dataset:
@@ -148,6 +157,51 @@ def _log_density(weight: FloatArray, mean: FloatArray, cov: FloatArray, y: Float
     away = y - mean
     form = (away * np.linalg.solve(cov, away[..., None])[..., 0]).sum(1)
     return float(logsumexp(-(form + np.linalg.slogdet(cov)[1] + len(y) * LOG_2PI) / 2, b=weight))
+
+
+def single_observations(tree: xr.DataTree) -> tuple[FloatArray, FloatArray] | None:
+    """Of every observation the probability below it given all others, and Pareto k, NaN where nothing was weighted.
+
+    None where the tree has no posterior without Markov chains.
+
+    Given a point, y_j has mean m and variance c given beta and the others, and beta given all makes m vary by v.
+    Without y_j its residual r is r c / (c - v), of variance c^2 / (c - v), so points are weighted by one over that
+    density.
+    """
+    whole = exact_posterior(tree)
+    if whole is None:
+        return None
+    spec, drawn = whole.evaluator.spec, isinstance(whole, Resampled)
+    whole = getattr(whole, "fewer", whole)
+    (weight, at), y = whole.main, spec.y - spec.offset
+    z, log = _without_themselves(spec, y, at, [np.moveaxis(psi, -1, 0) for psi in whole.psi])
+    own = np.log(weight)[:, None] - log
+    share = softmax(own, axis=0)
+    pit = (share * ndtr(z)).sum(0)
+    k = np.array([tail_shape(column) for column in own.T]) if drawn else np.full(len(y), np.nan)
+    faint = share[weight < FAINT * weight.max()].sum(0)
+    for j in np.flatnonzero((k > GOOD_K) if drawn else ~(faint < UNSEEN)):
+        part = part_posteriors(whole, np.arange(len(y))[None] != j)[0]
+        pit[j], k[j] = np.nan, part.pareto_k
+        if part.points is not None:
+            mean, cov = predictive(part.points, spec, np.array([j]))
+            pit[j] = Normals(part.points.main[0], mean, np.sqrt(cov[:, 0])).below(spec.y[[j]][None])[0, 0]
+    return pit, k
+
+
+def _without_themselves(
+    spec: Spec, y: FloatArray, at: Evaluated, psi: Sequence[FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Standardised residuals of observations given all others (n, n_obs), and log densities; NaN of those that a
+    coefficient hangs on."""
+    Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
+    moments = partial(pointwise_moments, y, spec.X, Z, index, (spec.S.value, spec.S.row, spec.S.col), psi)
+    mean, sd = moments(at.beta)
+    along = [moments(at.beta + at.root[:, :, i])[0] - mean for i in range(at.root.shape[2])]
+    left = sd**2 - np.sum(np.square(along), axis=0)
+    left = np.where(left > HANGS * sd**2, left, np.nan)
+    z = (y - mean) / np.sqrt(left)
+    return z, np.log(left) / 2 - np.log(sd) * 2 - (z * z + LOG_2PI) / 2
 
 
 def _table(spec: Spec, groups: Groups, made: Predictions) -> xr.Dataset:

@@ -57,7 +57,11 @@ def whole_points(tree: xr.DataTree, what: str) -> WeightedPoints:
     """
     if (known := exact_posterior(tree)) is not None:
         return known
-    spec, priors = spec_from_tree(tree), ModelPriors.from_json(tree.attrs["priors"])
+    return integrated(spec_from_tree(tree), ModelPriors.from_json(tree.attrs["priors"]), what)
+
+
+def integrated(spec: Spec, priors: ModelPriors, what: str) -> WeightedPoints:
+    """The points of the posterior of a model; errors as `whole_points`."""
     choice = choose(spec, priors, "auto")
     if choice.engine is None:
         raise SpecError(

@@ -4,11 +4,10 @@ Those without chains are exact. Of Markov chains the statistics of a row are tak
 worked through in chunks, since rows times draws would not fit in memory.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
@@ -17,7 +16,17 @@ from bayesmeta._validation import shown
 from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.errors import SpecError
 from bayesmeta.inference import exact_predict
-from bayesmeta.inference.prediction_rows import Rows, depth, group_of_kept, new_design, new_effect, quadratic, table
+from bayesmeta.inference.prediction_rows import (
+    JOINT,
+    Covariance,
+    Rows,
+    depth,
+    joint_of,
+    new_design,
+    new_effect,
+    quadratic,
+    table,
+)
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
 from bayesmeta.tree.response import Reading
@@ -29,16 +38,15 @@ _MOST_VALUES = 4_000_000  # of predictions in memory at a time, 32 MB
 
 def predict(
     tree: xr.DataTree,
-    newdata: pd.DataFrame | Mapping[str, Any] | None,
+    rows: Rows,
     interval: Literal["confidence", "prediction"] | None,
     prob: float,
     read: Reading,
     levels: Sequence[Level],
-    covariance: bool,
+    covariance: Covariance,
 ) -> xr.Dataset:
     """`bm.predict` for a posterior; levels: those of which a prediction interval has a new group."""
     spec, points = spec_from_tree(tree), exact_posterior(tree)
-    rows = Rows.of(spec, newdata)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
     about, Z = "posterior standard deviation of the mean", [new_design(spec, level, rows.frame) for level in levels]
     if levels:
@@ -49,12 +57,14 @@ def predict(
         statistics = _of_draws(tree, X, offset, Z, levels, prob, read, interval is not None)
     predicted = rows.table(spec.outcomes, statistics)
     predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} if interval else {}))
-    if covariance and points is not None:
-        rows.with_covariance(predicted, exact_predict.covariance_of_rows(points, X, Z))
-    elif covariance:
+    if covariance:
         designs = [(X, _covariance(beta_draws(tree)))]
         designs += [(z, psi_draws(tree, level.name).mean(0)) for z, level in zip(Z, levels, strict=True)]
-        rows.with_covariance(predicted, np.sum([z @ V @ z.mT for z, V in designs], axis=0))
+        by_draws = np.sum([z @ V @ z.mT for z, V in designs], axis=0)
+        exact = None if points is None else exact_predict.covariance_of_rows(points, X, Z)
+        rows.with_covariance(predicted, by_draws if exact is None else exact)
+        if covariance == JOINT:
+            rows.with_joint_covariance(predicted, np.sum([joint_of(z, V) for z, V in designs], axis=0))
     return predicted if interval else predicted.drop_vars(["lower", "upper"], errors="ignore")
 
 
@@ -74,7 +84,7 @@ def _of_draws(
     for position, level in enumerate(levels):
         psi = psi_draws(tree, level.name)
         variance += quadratic(Z[position], psi.mean(0))  # as b has mean zero, no draws of it are needed here
-        new.append(_normal(psi, np.random.default_rng([_STREAM, position, int(tree.attrs["seed"])])))
+        new.append(normal_draws(psi, np.random.default_rng([_STREAM, position, int(tree.attrs["seed"])])))
 
     def effects(some: slice) -> FloatArray:
         return sum((z[some] @ b.T for z, b in zip(Z, new, strict=True)), _fixed(X[some], offset[some], beta))
@@ -112,7 +122,14 @@ def below(tree: xr.DataTree, L: FloatArray, value: float) -> FloatArray:
 
 
 def blup(
-    tree: xr.DataTree, level: str | None, kind: str, se: str, prob: float, read: Reading, covariance: bool
+    tree: xr.DataTree,
+    rows: Rows,
+    level: str | None,
+    kind: str,
+    se: str,
+    prob: float,
+    read: Reading,
+    covariance: Covariance,
 ) -> xr.Dataset:
     """`bm.blup` for a posterior."""
     if se != "exact":
@@ -120,7 +137,7 @@ def blup(
             f"se={shown(se)} is a formula for fits, this tree holds a posterior\n  leave it out for the SD of draws"
         )
     spec, points = spec_from_tree(tree), exact_posterior(tree)
-    rows, used = Rows.kept(spec), depth(spec, level)
+    used = depth(spec, level)
     if points is not None:
         statistics = exact_predict.of_groups(points, rows, used, kind == "outcome", prob, read)
     else:
@@ -131,11 +148,21 @@ def blup(
     predicted.attrs = read.attrs({"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob})
     if covariance and points is not None:
         rows.with_covariance(predicted, exact_predict.covariance_of_groups(points, rows, used, kind == "outcome"))
-    elif covariance:
+    if covariance and (points is None or covariance == JOINT):
         drawn = _drawn_groups(tree, spec, rows, used, kind)(slice(None))
         centred = drawn - drawn.mean(-1, keepdims=True)
-        rows.with_covariance(predicted, centred @ centred.mT / (drawn.shape[-1] - 1))
+        if points is None:
+            rows.with_covariance(predicted, centred @ centred.mT / (drawn.shape[-1] - 1))
+        if covariance == JOINT:
+            rows.with_joint_covariance(predicted, _joint_of_draws(centred))
     return predicted
+
+
+def _joint_of_draws(centred: FloatArray) -> FloatArray:
+    """(n, k, n, k) of draws (n, k, B) about their means."""
+    n, k, size = centred.shape
+    flat = centred.reshape(-1, size)
+    return np.asarray(flat @ flat.T / (size - 1)).reshape(n, k, n, k)
 
 
 def _drawn_groups(tree: xr.DataTree, spec: Spec, rows: Rows, used: int, kind: str) -> Callable[[slice], FloatArray]:
@@ -144,7 +171,7 @@ def _drawn_groups(tree: xr.DataTree, spec: Spec, rows: Rows, used: int, kind: st
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
     b = [each.present(draws, 0.0) for each, draws in zip(spec.levels, b_draws(tree, spec)[:used], strict=False)]
     Z = [spec.design.random(each.name, rows.frame) for each in spec.levels[:used]]
-    of_row = [group_of_kept(spec, each) for each in spec.levels[:used]]
+    of_row = [rows.group(spec, each) for each in spec.levels[:used]]
 
     def effects(some: slice) -> FloatArray:
         random = [_product(z[some], draws[:, at[some]]) for z, draws, at in zip(Z, b, of_row, strict=True)]
@@ -191,7 +218,7 @@ def _covariance(draws: FloatArray) -> FloatArray:
     return centred.T @ centred / (len(draws) - 1)
 
 
-def _normal(psi: FloatArray, rng: np.random.Generator) -> FloatArray:
+def normal_draws(psi: FloatArray, rng: np.random.Generator) -> FloatArray:
     """(B, a) one draw from each N(0, Psi), Psi (B, a, a) singular or not."""
     values, vectors = np.linalg.eigh(psi)
     z = rng.standard_normal(values.shape)

@@ -21,10 +21,12 @@ from bayesmeta.inference.prediction_intervals import (
     riley_df,
 )
 from bayesmeta.inference.prediction_rows import (
+    JOINT,
+    Covariance,
     Rows,
     check_covariance,
     depth,
-    group_of_kept,
+    joint_of,
     new_design,
     new_effect,
     new_levels,
@@ -37,7 +39,7 @@ from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.inference.reference import quantile as t_quantile
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.response import DIFFERENCE, EFFECT, Scale, reading
+from bayesmeta.tree.response import DIFFERENCE, EFFECT, Reading, Scale, reading
 from bayesmeta.tree.specification import group, spec_from_tree
 
 
@@ -52,7 +54,7 @@ def predict(
     level: str | None = None,
     draws: int | None = None,
     random_seed: int | Sequence[int] | None = None,
-    covariance: bool = False,
+    covariance: Covariance = False,
 ) -> xr.Dataset:
     """Mean of every outcome at the given predictors: the fixed part of the model, offset included.
 
@@ -86,9 +88,9 @@ def predict(
         Of "nagashima", by default 25,000.
     random_seed : int or sequence of int, optional
         Of "nagashima": whatever `numpy.random.SeedSequence` takes.
-    covariance : bool, default False
+    covariance : bool or "joint", default False
         Whether the covariances of the outcomes of a row are returned as well, on the scale of the model; for curves of
-        several coefficients, see `bm.curve`.
+        several coefficients, see `bm.curve`. "joint": also those between rows, which share the coefficients.
 
     Returns
     -------
@@ -99,7 +101,8 @@ def predict(
         scale the bounds are transformed, of a posterior every draw, and there is no `se`, which has no counterpart. A
         row with a missing predictor is NaN, as is a row of the data that was dropped because of its predictors; missing
         outcomes are predicted. Of a posterior, mean and SD of the draws, and their quantiles as an equal-tailed
-        interval. On request `covariance` (row, outcome, outcome_bis), whose diagonal is the square of `se`.
+        interval. On request `covariance` (row, outcome, outcome_bis), whose diagonal is the square of `se`, and `joint`
+        (row, outcome, row_bis, outcome_bis).
 
     Raises
     ------
@@ -146,13 +149,13 @@ def predict(
     if own:
         check_predictive(own, interval, vcov)
     draws = check_draws(draws, random_seed, DRAWS, None if own == NAGASHIMA else f'df="{NAGASHIMA}"')
-    check_covariance(covariance, read)
     used, spec = reference(tree, vcov, OF_THE_MEAN[own] if own else df), spec_from_tree(tree)
     levels = new_levels(spec, level, interval)
-    if used is None:
-        return posterior_predict.predict(tree, newdata, interval, prob, read, levels, covariance)
-    estimate = group(tree, schema.ESTIMATE)
     rows = Rows.of(spec, newdata)
+    check_covariance(covariance, read, len(rows.used), len(spec.outcomes))
+    if used is None:
+        return posterior_predict.predict(tree, rows, interval, prob, read, levels, covariance)
+    estimate = group(tree, schema.ESTIMATE)
     X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)[:, None]
     mean, between = X @ used.beta + offset, np.zeros(X.shape[:2])
     for each in levels:
@@ -172,6 +175,8 @@ def predict(
         cov = estimate["beta_cov"].to_numpy() if vcov is None and df is None else used.cov
         designs = [(X, cov), *((new_design(spec, v, rows.frame), estimate[schema.psi(v.name)].values) for v in levels)]
         rows.with_covariance(predicted, sum(Z @ V @ Z.mT for Z, V in designs))
+        if covariance == JOINT:
+            rows.with_joint_covariance(predicted, np.sum([joint_of(Z, V) for Z, V in designs], axis=0))
     return predicted if interval else predicted.drop_vars(["lower", "upper"])
 
 
@@ -184,7 +189,8 @@ def blup(
     scale: Scale | None = None,
     vcov: Vcov | None = None,
     df: str | None = None,
-    covariance: bool = False,
+    covariance: Covariance = False,
+    newdata: pd.DataFrame | Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Best linear unbiased prediction of the true effects behind every row of the data.
 
@@ -209,9 +215,14 @@ def blup(
         Covariance and reference distribution of the coefficients of a fit, see `bm.estimates`, for the part of the
         error that comes with them: an interval reaches sqrt(t^2 a'Var(beta)a + z^2 v) from its mean, with the error a
         of the prediction for that of beta, and the variance v given beta. By default normal quantiles for all.
-    covariance : bool, default False
+    covariance : bool or "joint", default False
         Whether the covariances of the prediction errors of a row are returned as well, on the scale of the model; for
-        curves of several coefficients, see `bm.curve`.
+        curves of several coefficients, see `bm.curve`. "joint": also those between rows, which share the coefficients
+        and the groups around them; of a posterior, those of its draws. It is what `bm.attributable` needs for totals.
+    newdata : DataFrame or mapping, optional
+        Rows to predict for, as in `bm.predict`, of groups that the data have: the predictors, and the columns of the
+        levels down to `level`. A place can so be predicted at values of its predictors that it did not have. By default
+        the rows of the data.
 
     Returns
     -------
@@ -226,6 +237,8 @@ def blup(
     ------
     SpecError
         When an argument is not as above, or the tree holds neither a fit nor a posterior.
+    DataError
+        When `newdata` lacks a predictor or the column of a level, or has a group that the data do not have.
 
     References
     ----------
@@ -235,8 +248,11 @@ def blup(
     --------
     >>> import bayesmeta as bm
     >>> spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
-    >>> bm.blup(bm.fit(spec), level="district", kind="residual")["mean"][0].round(4).item()
+    >>> fit = bm.fit(spec)
+    >>> bm.blup(fit, level="district", kind="residual")["mean"][0].round(4).item()
     -0.19
+    >>> bm.blup(fit, level="district", newdata={"district": 71})["mean"].round(4).item()
+    0.7178
     """
     check_choice(kind, ("outcome", "residual"), "kind")
     check_choice(se, ("exact", "paper"), "se")
@@ -245,11 +261,12 @@ def blup(
         _asked(tree, vcov, df),
         reading(tree, scale, DIFFERENCE if kind == "residual" else EFFECT),
     )
-    check_covariance(covariance, read)
+    spec = spec_from_tree(tree)
+    rows = Rows.of_known_groups(spec, newdata, depth(spec, level))
+    check_covariance(covariance, read, len(rows.used), len(spec.outcomes))
     if is_posterior(tree):
-        return posterior_predict.blup(tree, level, kind, se, prob, read, covariance)
-    spec, effects = _random_effects(tree)
-    rows = Rows.kept(spec)
+        return posterior_predict.blup(tree, rows, level, kind, se, prob, read, covariance)
+    effects = _random_effects(tree, spec)
     mean, with_beta, conditional = _random_part(spec, rows, effects, depth(spec, level))
     if se == "paper":
         with_beta = np.zeros_like(with_beta)
@@ -257,12 +274,11 @@ def blup(
         X = spec.design.fixed(rows.frame)
         mean += X @ effects.beta + spec.design.offset(rows.frame)[:, None]
         with_beta += X @ effects.beta_factor
-    given_beta, errors = np.sum(conditional**2, axis=-1), with_beta @ with_beta.mT
-    z, how, of_beta = np.full(mean.shape, quantile(prob)), {}, np.diagonal(errors, axis1=1, axis2=2)
+    given_beta, cov = np.sum(conditional**2, axis=-1), np.eye(with_beta.shape[-1])
+    z, how, of_beta = np.full(mean.shape, quantile(prob)), {}, quadratic(with_beta, cov)
     if used is not None:
-        by_beta = np.linalg.solve(effects.beta_factor.T, with_beta[..., None])[..., 0]
-        errors = by_beta @ used.cov @ by_beta.mT
-        of_beta = np.diagonal(errors, axis1=1, axis2=2)
+        by_beta, cov = np.linalg.solve(effects.beta_factor.T, with_beta[..., None])[..., 0], used.cov
+        with_beta, of_beta = by_beta, quadratic(by_beta, cov)
         t = t_quantile(prob, used.dfs(by_beta.reshape(-1, by_beta.shape[-1]))).reshape(mean.shape)
         spread = given_beta + of_beta
         half = np.sqrt(z**2 * given_beta + np.where(of_beta > 0, t**2 * of_beta, 0.0))
@@ -271,8 +287,47 @@ def blup(
     about = {"level": level or spec.levels[-1].name, "kind": kind, "se": se, "prob": prob}
     predicted.attrs = read.attrs(about | how)
     if covariance:
-        rows.with_covariance(predicted, errors + conditional @ conditional.mT)
+        rows.with_covariance(predicted, with_beta @ cov @ with_beta.mT + conditional @ conditional.mT)
+    if covariance == JOINT:
+        rows.with_joint_covariance(predicted, joint_of(with_beta, cov) + _shared(spec, rows, conditional))
     return predicted
+
+
+def _shared(spec: Spec, rows: Rows, conditional: FloatArray) -> FloatArray:
+    """(n, k, n, k) covariances of errors given beta: those of the groups, level by level, that two rows share."""
+    n, k, _ = conditional.shape
+    errors, at = np.zeros((n, k, n, k)), 0
+    for level in spec.levels:
+        own = conditional[..., at : at + level.dim]
+        if own.shape[-1]:
+            of_row = rows.group(spec, level)
+            errors += joint_of(own, np.eye(level.dim)) * (of_row[:, None] == of_row[None, :])[:, None, :, None]
+        at += level.dim
+    return errors
+
+
+def of_combinations(
+    tree: xr.DataTree,
+    L: FloatArray,
+    Z: Sequence[FloatArray],
+    prob: float,
+    read: Reading,
+    vcov: Vcov | None,
+    df: str | None,
+) -> tuple[dict[str, FloatArray], dict[str, Any]]:
+    """Mean and bounds (q,) of L beta, or of new groups of the first levels by Z (q, a) about it, and how they are made.
+
+    A combination of zeros is known, and has no degrees of freedom.
+    """
+    used = reference(tree, vcov, df)
+    if used is None:
+        return posterior_predict.combinations(tree, L, prob, read, Z), {"backend": "posterior"}
+    spec, between = spec_from_tree(tree), np.zeros(len(L))
+    for level, own in zip(spec.levels, Z, strict=False):
+        between += quadratic(own[:, None], group(tree, schema.ESTIMATE)[schema.psi(level.name)].to_numpy())[:, 0]
+    se = np.sqrt(quadratic(L[:, None], used.cov)[:, 0] + between)
+    t = np.where((L == 0).all(1), 1.0, t_quantile(prob, used.dfs(L)))
+    return read.bounds(normal(L @ used.beta, se, t)), used.attrs
 
 
 def _asked(tree: xr.DataTree, vcov: Vcov | None, df: str | None) -> Reference | None:
@@ -313,7 +368,8 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
     z = quantile(prob)
     if is_posterior(tree):
         return posterior_predict.ranef(tree, prob)
-    spec, effects = _random_effects(tree)
+    spec = spec_from_tree(tree)
+    effects = _random_effects(tree, spec)
     root = xr.DataTree(xr.Dataset(attrs={"se": "exact", "prob": prob}))
     for level, b in zip(spec.levels, effects.levels, strict=True):
         dims = (schema.group(level.name), schema.effect(level.name))
@@ -324,10 +380,11 @@ def ranef(tree: xr.DataTree, prob: float = 0.95) -> xr.DataTree:
     return root
 
 
-def _random_effects(tree: xr.DataTree) -> tuple[Spec, kernel.Prediction]:
-    estimate, spec = group(tree, schema.ESTIMATE), spec_from_tree(tree)
-    psi = [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
-    return spec, kernel.random_effects(spec.statistics, psi)
+def _random_effects(tree: xr.DataTree, spec: Spec) -> kernel.Prediction:
+    estimate = group(tree, schema.ESTIMATE)
+    return kernel.random_effects(
+        spec.statistics, [estimate[schema.psi(level.name)].to_numpy() for level in spec.levels]
+    )
 
 
 def _random_part(
@@ -341,7 +398,7 @@ def _random_part(
     shape = (len(rows.frame), len(spec.outcomes))
     mean, error = np.zeros(shape), np.zeros((*shape, P + sum(level.dim for level in levels)))
     for level, b in zip(levels, effects.levels, strict=False):
-        Z, of_row = spec.design.random(level.name, rows.frame), group_of_kept(spec, level)
+        Z, of_row = spec.design.random(level.name, rows.frame), rows.group(spec, level)
         mean += np.einsum("nka,an->nk", Z, b.mean[:, of_row])
         error[..., : b.factor.shape[1]] += np.einsum("nka,acn->nkc", Z, b.factor[:, :, of_row])
     return mean, error[..., :P], error[..., P:]

@@ -1,8 +1,8 @@
 """Rows to predict for and the tables of predictions, the same for fits and posteriors; checks of their arguments."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,25 @@ from scipy.special import ndtri
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray, IntArray
-from bayesmeta._validation import check_boolean, check_name, check_probability, did_you_mean, listing
+from bayesmeta._validation import (
+    check_boolean,
+    check_choice,
+    check_name,
+    check_probability,
+    check_size,
+    did_you_mean,
+    listing,
+    shown,
+)
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
-from bayesmeta.io.columns import as_frame, finite
+from bayesmeta.io.columns import as_frame, finite, label
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.tree.response import Reading
 from bayesmeta.tree.row_labels import has_row_labels, row_labels
+
+JOINT = "joint"
+type Covariance = bool | Literal["joint"]
+"""Whether covariances are returned: of the outcomes of each row, or jointly of all rows."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +37,14 @@ class Rows:
     """Rows to predict for: those with predictors as a frame; labels of all, and which of all they are.
 
     names : of all, as tables and plots show them; None where they have no other names than their labels.
+    groups : of new rows in groups that the data have, by level; None of the rows of the data, which have their own.
     """
 
     frame: pd.DataFrame
     labels: Sequence[str]
     used: BoolArray
     names: Sequence[str] | None = None
+    groups: Mapping[str, IntArray] | None = None
 
     @classmethod
     def kept(cls, spec: Spec) -> "Rows":
@@ -45,6 +60,22 @@ class Rows:
         dropped = np.flatnonzero(~spec.kept)
         usable[dropped] = _can_be_evaluated(spec, spec.data.iloc[dropped])
         return cls(spec.data.loc[usable], spec.row_labels, usable, _names(spec))
+
+    @classmethod
+    def of_known_groups(cls, spec: Spec, newdata: Any, depth: int) -> "Rows":
+        """New rows of groups that the data have, of the levels down to `depth`; the rows of the model without any."""
+        if newdata is None:
+            return cls.kept(spec)
+        rows = cls._new(spec, newdata)
+        groups = {level.name: _known_group(spec, i, rows.frame) for i, level in enumerate(spec.levels[:depth])}
+        inner = spec.levels[depth - 1]
+        own = [path[-1] for path in inner.labels]
+        names = own if len(set(own)) == len(own) else [", ".join(path) for path in inner.labels]
+        return replace(rows, names=[names[g] for g in groups[inner.name]], groups=groups)
+
+    def group(self, spec: Spec, level: Level) -> IntArray:
+        """Group of every row of the frame."""
+        return group_of_kept(spec, level) if self.groups is None else self.groups[level.name]
 
     @classmethod
     def _new(cls, spec: Spec, newdata: pd.DataFrame | Mapping[str, Any]) -> "Rows":
@@ -73,6 +104,16 @@ class Rows:
         bis = schema.bis(schema.OUTCOME)
         predicted["covariance"] = ((schema.ROW, schema.OUTCOME, bis), self._all(errors))
         predicted.coords[bis] = (bis, predicted[schema.OUTCOME].to_numpy())
+
+    def with_joint_covariance(self, predicted: xr.Dataset, errors: FloatArray) -> None:
+        """Write the covariances (n, k, n, k) of all rows with predictors."""
+        size = len(self.used)
+        everywhere = np.full((size, errors.shape[1], size, errors.shape[1]), np.nan)
+        at = np.flatnonzero(self.used)
+        everywhere[at[:, None], :, at[None, :]] = errors.transpose(0, 2, 1, 3)
+        dims = (schema.ROW, schema.OUTCOME, schema.bis(schema.ROW), schema.bis(schema.OUTCOME))
+        predicted[JOINT] = (dims, everywhere)
+        predicted.coords[schema.bis(schema.ROW)] = (schema.bis(schema.ROW), predicted[schema.ROW].to_numpy())
 
     def _all(self, values: FloatArray) -> FloatArray:
         everywhere = np.full((len(self.used), *values.shape[1:]), np.nan)
@@ -127,10 +168,37 @@ def quantile(prob: float) -> float:
     return float(ndtri(0.5 + check_probability(prob) / 2))
 
 
-def check_covariance(covariance: bool, read: Reading) -> None:
-    """Covariances are asked for, or not, on the scale that has them."""
-    if check_boolean(covariance, "covariance") and read.response:
-        raise SpecError("covariance=True is of the scale of the model\n  leave scale= out")
+def check_covariance(covariance: Covariance, read: Reading, rows: int, outcomes: int) -> None:
+    """Covariances are asked for, or not, on the scale that has them; of all rows jointly where memory has room."""
+    if isinstance(covariance, str):
+        check_choice(covariance, (JOINT,), "covariance")
+        check_size(8.0 * (rows * outcomes) ** 2, f"the joint covariance of {rows:,} rows")
+    else:
+        check_boolean(covariance, "covariance")
+    if covariance and read.response:
+        raise SpecError(f"covariance={covariance!r} is of the scale of the model\n  leave scale= out")
+
+
+def _known_group(spec: Spec, depth: int, frame: pd.DataFrame) -> IntArray:
+    """Group of every new row at one level, by the labels in the columns of this level and those around it."""
+    level, names = spec.levels[depth], [each.name for each in spec.levels[: depth + 1]]
+    if lacking := [name for name in names if name not in frame.columns]:
+        by_row = spec.terms.random is None and spec.terms.groups is None
+        remedy = 'name the groups in the model, bm.specify(..., random="1 | place")' if by_row else ""
+        raise DataError(
+            f"newdata has no column {shown(lacking[0])}, the {lacking[0]} of every row\n"
+            f"  {remedy or 'bm.predict is for rows of no group that the data have'}"
+        )
+    paths = list(zip(*(map(label, frame[name]) for name in names), strict=True))
+    known = {path: g for g, path in enumerate(level.labels)}
+    for row, path in zip(frame.index, paths, strict=True):
+        if path not in known:
+            whole = ", ".join(f"{name} {part}" for name, part in zip(names, path, strict=True))
+            raise DataError(
+                f"newdata: the data have no {whole} (row {row})\n"
+                '  bm.predict(tree, newdata, interval="prediction") is for new groups'
+            )
+    return np.array([known[path] for path in paths], dtype=np.int64)
 
 
 def depth(spec: Spec, level: str | None) -> int:
@@ -183,6 +251,12 @@ def new_design(spec: Spec, level: Level, frame: pd.DataFrame) -> FloatArray:
 def quadratic(X: FloatArray, V: FloatArray) -> FloatArray:
     """(n, k) values of x V x' for designs X (n, k, P)."""
     return np.asarray(np.einsum("nkp,nkp->nk", X @ V, X))
+
+
+def joint_of(A: FloatArray, V: FloatArray) -> FloatArray:
+    """(n, k, n, k) covariances A V A' of all rows, A (n, k, P)."""
+    flat = A.reshape(-1, A.shape[-1])
+    return np.asarray((flat @ V @ flat.T).reshape(*A.shape[:2], *A.shape[:2]))
 
 
 def group_of_kept(spec: Spec, level: Level) -> IntArray:

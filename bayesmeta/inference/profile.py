@@ -12,6 +12,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_integer
 from bayesmeta.errors import BoundaryWarning, ConvergenceWarning, warn
+from bayesmeta.estimation.parallel import Backend, Jobs
 from bayesmeta.inference.profile_targets import Target, chosen
 from bayesmeta.tree.specification import group
 
@@ -23,7 +24,14 @@ TOLERANCE = 1e-7  # of a bound, in first steps
 
 
 def profile(
-    tree: xr.DataTree, parameters: str | Sequence[str] | None = None, prob: float = 0.95, points: int = 21
+    tree: xr.DataTree,
+    parameters: str | Sequence[str] | None = None,
+    prob: float = 0.95,
+    points: int = 21,
+    *,
+    n_jobs: int = 1,
+    backend: Backend | None = None,
+    progress: bool = False,
 ) -> xr.Dataset:
     """Curves of the profile likelihood, and the intervals they give.
 
@@ -39,6 +47,12 @@ def profile(
         Probability of the intervals, between 0 and 1.
     points : int, default 21
         Number of points of every curve, over the interval and a little beyond.
+    n_jobs : int, default 1
+        Number of processes, -1 for one on every processor. The results do not depend on it.
+    backend : {"loky", "dask", "threading"}, optional
+        Of joblib: processes of this machine (the default), the workers of the Dask client in scope, or threads.
+    progress : bool, default False
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -76,7 +90,12 @@ def profile(
     tau2[study, Intercept]     0.016  0.063
     """
     check_integer(points, "points", 2, MOST_POINTS)
-    found = [_followed(curve, prob, points) for curve in chosen(tree, parameters, prob)]
+    curves = _Curves(prob, points)
+    pieces = _together(chosen(tree, parameters, prob))
+    followed = [
+        curve for piece in Jobs(n_jobs, backend, progress).in_order(curves, pieces, "curves") for curve in piece
+    ]
+    found = [followed[at] for at in np.argsort([place for piece in pieces for place, _ in piece])]
     for curve in found:
         if curve.best > curve.target.fitted + BEATS:
             warn(
@@ -113,6 +132,25 @@ class Curve:
     @property
     def best(self) -> float:
         return float(np.nanmax(np.append(self.loglik, -np.inf)))
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """Follows some profiles, one after the other."""
+
+    prob: float
+    points: int
+
+    def __call__(self, targets: Sequence[tuple[int, Target]]) -> list[Curve]:
+        return [_followed(target, self.prob, self.points) for _, target in targets]
+
+
+def _together(targets: Sequence[Target]) -> list[list[tuple[int, Target]]]:
+    """Targets and their places, those of a variance with that of its SD, whose bounds they take."""
+    pieces: dict[int, list[tuple[int, Target]]] = {}
+    for place, target in enumerate(targets):
+        pieces.setdefault(id(target.root or target), []).append((place, target))
+    return list(pieces.values())
 
 
 def _followed(target: Target, prob: float, points: int) -> Curve:

@@ -1,6 +1,6 @@
 """Curves of an exposure from pooled coefficients: their minimum, and the cases that are attributable to it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,12 +21,16 @@ from bayesmeta._validation import (
     is_number,
     shown,
 )
-from bayesmeta.errors import DataError, SpecError
-from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.inference.prediction_rows import JOINT, quantile
 from bayesmeta.io.arrays import as_numbers
 
 AT, MINIMUM, COVARIANCE = "at", "min", "covariance"
 DRAWS = 1000
+INDEPENDENT = (
+    "errors of different rows are drawn independently: the interval of all leaves out what rows share\n"
+    '  bm.blup(tree, covariance="joint"), or bm.predict, has it'
+)
 BasisLike = Callable[[FloatArray], ArrayLike] | ArrayLike
 
 
@@ -40,6 +44,7 @@ def curve(
     scale: Literal["model", "ratio"] = "model",
     draws: int = DRAWS,
     random_seed: int | Sequence[int] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> xr.Dataset:
     """Exposure-response curves from coefficients that were pooled in a second stage.
 
@@ -66,6 +71,9 @@ def curve(
         Draws of the coefficients from which the interval of the minimum is taken.
     random_seed : int or sequence of int, optional
         Of these draws: whatever `numpy.random.SeedSequence` takes.
+    weights : mapping, optional
+        Of every row by its label or name, such as populations: the curve of the weighted mean of the rows is then the
+        only one, in the row "all". Needs the joint covariance of the rows, `bm.blup(tree, covariance="joint")`.
 
     Returns
     -------
@@ -107,6 +115,8 @@ def curve(
     check_choice(scale, ("model", "ratio"), "scale")
     rng = np.random.default_rng(check_seed(random_seed))
     of = _Coefficients.of(coefficients)
+    if weights is not None:
+        of = of.averaged(weights)
     columns = _Columns.of(basis, len(of.outcomes), grid)
     inside = _inside(grid, within)
     lowest = _Minimum.of(of, columns.on_grid, grid, inside, prob, n, rng)
@@ -169,12 +179,19 @@ def attributable(
     -------
     Dataset
         Over row, with "all" as the last where there are several: `number`, `fraction` (of all cases), each with
-        `_lower` and `_upper`, quantiles over draws, and `cases`. The errors of different rows are drawn independently.
+        `_lower` and `_upper`, quantiles over draws, and `cases`. The errors of different rows are drawn jointly where
+        `coefficients` have their covariances, `bm.blup(tree, covariance="joint")`, else independently.
 
     Raises
     ------
     SpecError, DataError
         When an argument is not as above, a row has no series, or its series differ in length; cases below zero.
+
+    Warns
+    -----
+    AssumptionWarning
+        When the errors of several rows are drawn independently, so that the interval of their sum leaves out what they
+        share.
 
     Notes
     -----
@@ -203,15 +220,16 @@ def attributable(
     x, weight, zero = of.by_row(exposure, "exposure"), of.by_row(cases, "cases"), of.by_row(reference, "reference")
     low, high = (-np.inf, np.inf) if between is None else _range(between, "between")
     numbers, totals = np.empty((len(of.mean), n + 1)), np.empty(len(of.mean))
-    for r, seed in enumerate(seeds.spawn(len(of.mean))):
+    for r, theta in enumerate(of.drawn_rows(n, seeds)):
         values, counts = _series(x[r], weight[r], of.labels[r])
         origin = _number(zero[r], f"reference of row {of.labels[r]!r}")
-        theta = of.drawn(r, n, np.random.default_rng(seed))
         inside = (values >= low) & (values <= high)
         b = columns.at_each(values[inside]) - columns.at_each(np.array([origin]))
         numbers[r], totals[r] = _summed(b, theta, counts[inside]), counts.sum()
     rows = dict(of.rows)
     if len(numbers) > 1:
+        if of.joint is None:
+            warn(INDEPENDENT, AssumptionWarning)
         numbers, totals = np.vstack([numbers, numbers.sum(0)]), np.append(totals, totals.sum())
         rows = {schema.ROW: [*of.labels, "all"]}
     variables: dict[str, Any] = {"cases": (schema.ROW, totals)}
@@ -224,13 +242,17 @@ def attributable(
 
 @dataclass(frozen=True, eq=False)
 class _Coefficients:
-    """Coefficients (rows, k) and their covariances (rows, k, k), of rows with labels, and perhaps names."""
+    """Coefficients (rows, k) and their covariances (rows, k, k), of rows with labels, and perhaps names.
+
+    joint : (rows k, rows k) covariances of all of them; None where they are not known.
+    """
 
     mean: FloatArray
     V: FloatArray
     labels: tuple[str, ...]
     outcomes: tuple[str, ...]
     rows: Mapping[str, Any]
+    joint: FloatArray | None
 
     @classmethod
     def of(cls, coefficients: object) -> "_Coefficients":
@@ -247,7 +269,53 @@ class _Coefficients:
         mean = table["mean"].transpose(schema.ROW, schema.OUTCOME)
         V = table[COVARIANCE].transpose(schema.ROW, schema.OUTCOME, schema.bis(schema.OUTCOME)).to_numpy()
         labels = tuple(map(str, rows[schema.ROW]))
-        return cls(mean.to_numpy(), V, labels, tuple(map(str, mean[schema.OUTCOME].to_numpy())), rows)
+        joint = None
+        if JOINT in table:
+            dims = (schema.ROW, schema.OUTCOME, schema.bis(schema.ROW), schema.bis(schema.OUTCOME))
+            joint = table[JOINT].transpose(*dims).to_numpy().reshape(mean.size, -1)
+            if joint.shape != (mean.size, mean.size):
+                raise SpecError(
+                    f"coefficients are of {len(labels)} rows, their joint covariance is of others\n"
+                    "  take rows of both: coefficients.isel(row=rows, row_bis=rows)"
+                )
+        outcomes = tuple(map(str, mean[schema.OUTCOME].to_numpy()))
+        return cls(mean.to_numpy(), V, labels, outcomes, rows, joint)
+
+    def averaged(self, weights: Any) -> "_Coefficients":
+        """The weighted mean of the rows, as one row."""
+        if self.joint is None:
+            raise SpecError('weights need the covariance of the rows\n  bm.blup(tree, covariance="joint") has it')
+        if not isinstance(weights, Mapping):
+            raise SpecError(f"weights is {shown(weights)}; it must be a mapping from the labels of the rows to numbers")
+        w = np.array(
+            [
+                _number(value, f"weight of row {r!r}")
+                for r, value in zip(self.labels, self.by_row(weights, "weights"), strict=True)
+            ]
+        )
+        if (w < 0).any() or not w.sum() > 0:
+            raise SpecError("weights must be 0 or more, and not all 0")
+        used, k = w > 0, len(self.outcomes)
+        share = np.kron((w / w.sum())[used], np.eye(k))
+        at = np.repeat(used, k)
+        V = share @ self.joint[np.ix_(at, at)] @ share.T
+        mean = share @ self.mean[used].ravel()
+        return _Coefficients(mean[None], V[None], ("all",), self.outcomes, {schema.ROW: ["all"]}, V)
+
+    def drawn_rows(self, n: int, seeds: np.random.SeedSequence) -> Iterator[FloatArray]:
+        """Of every row (n + 1, k) its coefficients and draws: jointly where covariances between rows are known."""
+        if self.joint is None:
+            for row, seed in enumerate(seeds.spawn(len(self.mean))):
+                yield self.drawn(row, n, np.random.default_rng(seed))
+            return
+        theta = np.full((n + 1, self.mean.size), np.nan)
+        known = np.isfinite(self.mean).all(1).repeat(len(self.outcomes))
+        z = np.random.default_rng(seeds).standard_normal((n, int(known.sum())))
+        theta[0], theta[1:, known] = (
+            self.mean.ravel(),
+            self.mean.ravel()[known] + z @ _root(self.joint[np.ix_(known, known)]),
+        )
+        yield from theta.reshape(n + 1, *self.mean.shape).transpose(1, 0, 2)
 
     def drawn(self, row: int, n: int, rng: np.random.Generator) -> FloatArray:
         """(n + 1, k) the coefficients themselves, and draws from their normal distribution."""
@@ -351,6 +419,15 @@ class _Minimum:
             lowest = grid[inside][np.argmin(of.drawn(int(r), n, rng) @ columns[inside].T, axis=1)]
             ends[:, r] = lowest[0], *np.quantile(lowest[1:], [0.5 - prob / 2, 0.5 + prob / 2])
         return cls(*ends)
+
+
+def _root(V: FloatArray) -> FloatArray:
+    """R with R'R = V, positive semi-definite."""
+    try:
+        return np.asarray(np.linalg.cholesky(V).T)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(V)
+        return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
 
 
 def _number_of_draws(draws: Any, coefficients: Any) -> int:

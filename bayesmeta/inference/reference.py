@@ -25,6 +25,7 @@ from bayesmeta.estimation.units import one_effect_a_row
 from bayesmeta.inference import adjusted, robust
 from bayesmeta.inference.adjusted import Calibration, Constant, NoTestError
 from bayesmeta.kernel.sandwich import KINDS
+from bayesmeta.model.partitioned_spec import PartitionedSpec
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, reading_once, spec_from_tree
@@ -282,8 +283,8 @@ def _default_df(tree: xr.DataTree, kind: str) -> str:
 
 def _model_default(spec: Spec, method: Method) -> str:
     estimated = sum(level.n_free for level in spec.levels) and not method.zero_psi
-    if not estimated or len(spec.y) <= len(spec.coef):
-        return NORMAL
+    if not estimated or spec.n_obs <= len(spec.coef) or isinstance(spec, PartitionedSpec):
+        return NORMAL  # corrections for small samples ask for all rows in one place
     if one_effect_a_row(spec):
         return ONE_LEVEL
     return SEVERAL if method.likelihood == "restricted" else NORMAL

@@ -1,6 +1,8 @@
 """The same model under several priors: integrated under each, or sampled from one compiled model."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +25,8 @@ from bayesmeta.bayes.sample import (
 )
 from bayesmeta.bayes.waiting import announce
 from bayesmeta.display.posterior_remarks import facts_of, prior_facts
-from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.errors import BayesmetaWarning, SpecError, keeps_old_names, warn
+from bayesmeta.estimation.parallel import Backend, Jobs
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.model_priors import ModelPriors
@@ -48,6 +51,8 @@ def sensitivity(
     target_accept: float | None = None,
     prob: float = 0.95,
     *,
+    n_jobs: int = 1,
+    backend: Backend | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Posterior summaries of one specification under several priors, side by side.
@@ -70,6 +75,11 @@ def sensitivity(
         See `bm.sample`.
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
+    n_jobs : int, default 1
+        Number of processes among which the priors are divided where each is integrated, or sampled, by itself; -1 for
+        one on every processor. The results do not depend on it where priors are integrated by a named sampler.
+    backend : {"loky", "dask", "threading"}, optional
+        Of joblib: processes of this machine (the default), the workers of the Dask client in scope, or threads.
     progress : bool, optional
         See `bm.sample`.
 
@@ -113,6 +123,7 @@ def sensitivity(
     check_probability(prob)
     check_settings(draws, tune, chains, target_accept, spec)
     check_booleans(progress=progress)
+    jobs = Jobs(n_jobs, backend, bool(progress))
     check_choice(sampler, ("auto", *ENGINES, *CHAIN_SAMPLERS), "sampler")
     seed, asked = check_seed(random_seed), {"tune": tune, "target_accept": target_accept, "chains": chains}
     why = chains_asked_for(sampler, asked)
@@ -121,7 +132,7 @@ def sensitivity(
     elif sampler != "auto":
         check_no_chains(asked, sampler)
     own = _resolved(spec, priors)
-    dataset, why = (None, why) if why else _without_chains(spec, own, sampler, draws, seed, prob)
+    dataset, why = (None, why) if why else _without_chains(spec, own, sampler, draws, seed, prob, jobs)
     if dataset is not None:
         return dataset
     check_bayes("sensitivity")
@@ -129,20 +140,18 @@ def sensitivity(
     used = by_chains_settings(asked)
     from bayesmeta.bayes import sampling  # loads PyMC, which takes seconds
 
-    if sampling.sampler_named(sampler, None).several_priors:
+    if sampling.sampler_named(sampler, None).several_priors and jobs.alone:
         settings = sampling.Settings(draws, used["tune"], used["chains"], seed, used["target_accept"], shown(progress))
         compiled = sampling.Compiled(spec, list(own.values()))
         trees = {name: compiled.sample(which, settings) for which, name in enumerate(own)}
     else:
-        trees = {
-            name: sample(spec, each, draws, tune, chains, seed, sampler, target_accept, progress=progress)
-            for name, each in priors.items()
-        }
+        settings_of = (draws, tune, chains, seed, sampler, target_accept)
+        trees = _by_themselves(partial(_by_chains, spec, settings_of, progress if jobs.alone else False), priors, jobs)
     return side_by_side(trees, prob)
 
 
 def _without_chains(
-    spec: Spec, own: Mapping[str, ModelPriors], sampler: str, draws: int, seed: int, prob: float
+    spec: Spec, own: Mapping[str, ModelPriors], sampler: str, draws: int, seed: int, prob: float, jobs: Jobs
 ) -> tuple[xr.Dataset | None, str]:
     """The dataset by the engine that is asked for, or by whichever takes all priors; or why there is none."""
     choices = {name: choose(spec, each, sampler) for name, each in own.items()}
@@ -150,12 +159,40 @@ def _without_chains(
     if why:
         return None, why
     if sampler != "auto":
-        exact = {name: engines.posterior(spec, each, choices[name], draws, seed, None) for name, each in own.items()}
-        return side_by_side(exact, prob), ""
+        asked = {name: (each, choices[name]) for name, each in own.items()}
+        return side_by_side(_by_themselves(partial(_by_engine, spec, draws, seed), asked, jobs), prob), ""
     shared = posteriors(spec, list(own.values()), seed)
     if shared.reasons:
         return None, next(iter(shared.reasons.values()))
     return _of_shared(shared, list(own), prob), ""
+
+
+def _by_themselves(work: Callable[[Any], xr.DataTree], asked: Mapping[str, Any], jobs: Jobs) -> dict[str, xr.DataTree]:
+    """A tree for every prior; warnings of other processes are given here."""
+    trees = {}
+    made = jobs.in_order(partial(_with_warnings, work), [*asked.values()], "priors")
+    for name, (tree, said) in zip(asked, made, strict=True):
+        trees[str(name)] = tree
+        for message, category in said:
+            warn(message, category)
+    return trees
+
+
+def _with_warnings(
+    work: Callable[[Any], xr.DataTree], asked: Any
+) -> tuple[xr.DataTree, list[tuple[str, type[Warning]]]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", BayesmetaWarning)
+        tree = work(asked)
+    return tree, [(str(each.message), each.category) for each in caught]
+
+
+def _by_engine(spec: Spec, draws: int, seed: int, asked: tuple[ModelPriors, engines.Choice]) -> xr.DataTree:
+    return engines.posterior(spec, *asked, draws, seed, None)
+
+
+def _by_chains(spec: Spec, settings: tuple[Any, ...], progress: bool | None, priors: Priors | None) -> xr.DataTree:
+    return sample(spec, priors, *settings, progress=progress)
 
 
 def _check_priors(priors: object) -> None:

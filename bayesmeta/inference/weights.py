@@ -47,6 +47,30 @@ def marginal_variances(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
     return variances
 
 
+def sampling_matrix(spec: Spec) -> FloatArray:
+    """(n_obs, n_obs) S of all observations, for models of few."""
+    S = np.zeros((len(spec.y), len(spec.y)))
+    S[spec.S.row, spec.S.col] = S[spec.S.col, spec.S.row] = spec.S.value
+    return S
+
+
+def marginal_matrix(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
+    """(n_obs, n_obs) Sigma = S + Z Psi Z' of all observations, for Psi (a, a) of every level."""
+    Sigma = sampling_matrix(spec)
+    for level, own in zip(spec.levels, psi, strict=True):
+        Sigma += (level.index[:, None] == level.index) * (level.Z @ own @ level.Z.T)
+    return Sigma
+
+
+def whitened_residuals(root: FloatArray, X: FloatArray, y: FloatArray) -> FloatArray:
+    """(n_obs,) residuals of generalised least squares in units of their errors, whose squares add up to Cochran's Q.
+
+    root : Cholesky factor of the observations' covariance.
+    """
+    W, white = np.linalg.solve(root, X), np.linalg.solve(root, y)
+    return np.asarray(white - W @ np.linalg.lstsq(W, white, rcond=None)[0])
+
+
 def pooled_weights(spec: Spec, W: FloatArray, pooled: Sequence[bool]) -> FloatArray:
     """(n_rows, k) weights of every outcome's observations in the mean of this outcome."""
     weight = np.full((len(spec.kept), len(spec.outcomes)), np.nan)

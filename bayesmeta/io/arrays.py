@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import listing, shown
-from bayesmeta.errors import BayesmetaError, DataError
+from bayesmeta._validation import check_probability, listing, shown
+from bayesmeta.errors import BayesmetaError, DataError, SpecError
 
 Place = Callable[[tuple[int, ...]], str]  # a cell in words, from its position
 
@@ -238,3 +238,20 @@ def check_labels(
         f"{what} is labelled {listing(names)}; expected {listing(wanted)}\n"
         "  put it in this order, or pass .to_numpy() if it is so already"
     )
+
+
+def proportions(values: Any, what: str) -> FloatArray:
+    """(n,) one or several proportions of an argument, such as prevalences; SpecError unless all are inside (0, 1).
+
+    >>> proportions([0.1, 1], "prevalence")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: prevalence is 1.0; it must lie strictly between 0 and 1
+      for 95 percent: 0.95
+    """
+    rates = np.atleast_1d(as_numbers(values, what, SpecError))
+    if rates.ndim != 1 or not len(rates):
+        raise SpecError(f"{what} is {shown(values)}; it must be a number between 0 and 1, or a list of such numbers")
+    for rate in rates.tolist():
+        check_probability(rate, what)
+    return rates

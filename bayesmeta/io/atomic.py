@@ -82,6 +82,18 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
         _remove_abandoned(target)
 
 
+@contextmanager
+def by_this_process() -> Iterator[None]:
+    """Inside, xarray writes by itself: a Dask client in scope would have it ask the cluster for a lock."""
+    if "dask" not in sys.modules:
+        yield
+        return
+    import dask
+
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
 def is_stream(path: Path) -> bool:
     """Whether a path is that of a device or a pipe, which are written to and never replaced."""
     try:

@@ -220,6 +220,67 @@ def rows(frame: pd.DataFrame | pd.Series, where: BoolArray) -> str:
     return f"row{'s' * (len(names) > 1)} {listing(names)}"
 
 
+def mask_of(frame: pd.DataFrame, at: IntArray | int) -> BoolArray:
+    """(n,) which rows are at these positions."""
+    mask = np.zeros(len(frame), dtype=bool)
+    mask[at] = True
+    return mask
+
+
+def positive(frame: pd.DataFrame, name: str, what: str) -> FloatArray:
+    """A column of finite numbers above zero in every row."""
+    values = column(frame, name, what)
+    if (odd := ~(np.isfinite(values) & (values > 0))).any():
+        raise DataError(f"column '{name}' is missing or not positive in {rows(frame, odd)}")
+    return values
+
+
+def marked(frame: pd.DataFrame, name: str, what: str) -> BoolArray:
+    """A column of true and false, or 1 and 0, in every row."""
+    values = find_column(frame, name, what)
+    numbers = np.full(len(frame), np.nan) if values.isna().any() else finite(frame, name, booleans=True)
+    if not np.isin(numbers, (0, 1)).all():
+        raise DataError(f"{what}: column '{name}' must hold true and false, or 1 and 0, in every row")
+    return np.asarray(numbers == 1)
+
+
+def words_by_row(frame: pd.DataFrame, word: Any, known: Collection[str], what: str) -> ObjectArray:
+    """(n,) one of the known words for each row: of a column, or the same for all."""
+    if not isinstance(word, str) or (word not in known and word not in frame.columns):
+        raise SpecError(f"{what} is {shown(word)}; it must be a column, or one of {listing(known)}")
+    if word not in frame.columns:
+        return np.full(len(frame), word, dtype=object)
+    values = frame[word].astype(str).to_numpy(dtype=object)
+    if (odd := ~np.isin(values.astype(str), list(known))).any():
+        raise DataError(
+            f"column '{word}' has the {what} {shown(values[odd][0])} in {rows(frame, odd)}\n"
+            f"  known {what}s: {listing(known)}"
+        )
+    return values
+
+
+def formula_names(frame: pd.DataFrame, names: Sequence[str], stem: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Columns by names that formulas can have: their own, else copies called by the stem, numbered where several."""
+    plain = []
+    for i, name in enumerate(name for name in names if not name.isidentifier()):
+        new = stem if len(names) == 1 else f"{stem}{i + 1}"
+        if new in frame.columns:
+            raise SpecError(
+                f"{stem}: {shown(name)} cannot stand in formulas, and '{new}' is taken\n  rename the column"
+            )
+        frame = frame.assign(**{new: frame[name]})
+        plain.append((name, new))
+    renamed = dict(plain)
+    return frame, tuple(renamed.get(name, name) for name in names)
+
+
+def unused_name(name: str, frame: pd.DataFrame) -> str:
+    """A name that no column has."""
+    while name in frame.columns:
+        name += "_"
+    return name
+
+
 def reasons_missing(frame: pd.DataFrame, reasons: Sequence[tuple[str, str]]) -> list[str]:
     """Per row the reasons of the columns that have no value there, joined; "" where all have one."""
     joined = [""] * len(frame)

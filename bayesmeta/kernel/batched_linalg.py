@@ -6,6 +6,7 @@ they give on thin matrices; wide ones, of many coefficients, go to BLAS. Einsum 
 """
 
 import numpy as np
+from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dtrtri, dtrtrs
 
 UNROLL = 12  # largest size for which loops over rows beat LAPACK
@@ -152,6 +153,11 @@ def left(P: np.ndarray, T: np.ndarray) -> np.ndarray:
     if P.shape[2] == 1:
         return np.asarray(np.einsum("fd,rdbn->rfbn", P[:, :, 0, 0], T))
     return np.asarray(np.einsum("fdb,rdbn->rfbn", P[..., 0], T))
+
+
+def times_upper(B: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """B U of two matrices, U upper triangular: half of what a full product takes."""
+    return np.asarray(dtrmm(1.0, U.T, B.T, lower=1).T)
 
 
 def gram(U: np.ndarray, V: np.ndarray) -> np.ndarray:

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from bayesmeta.kernel.likelihood import likelihood
-from bayesmeta.kernel.statistics import Design, Statistics, orthonormal, reduce, whitened_design
+from bayesmeta.kernel.orthogonal import orthonormal
+from bayesmeta.kernel.partitioned import PartitionedStatistics
+from bayesmeta.kernel.statistics import Design, Statistics, reduce, whitened_design
 from bayesmeta.kernel.whitening import PartWhitener
 
 UNEQUAL = 1e4  # ratio of standard errors from which X is made orthonormal at another Psi than 0
@@ -78,12 +80,12 @@ def _centred(design: Design, y: np.ndarray, S: tuple[np.ndarray, np.ndarray, np.
     most = np.maximum(excess, ratio if ratio > HETEROSCEDASTIC else 0.0)
     if most.max() > HETEROGENEOUS and any(stats.dims):
         # The residual sum of squares would be a difference of numbers of the size of Psi / S.
-        near = _centred_at(_heterogeneous(stats, most), stats, design, y)
+        near = _centred_at(heterogeneous(stats, most), stats, design, y)
         return replace(near, beta_fixed=stats.beta_fixed, Q=stats.Q)
     return stats
 
 
-def _heterogeneous(stats: Statistics, most: np.ndarray) -> list[np.ndarray]:
+def heterogeneous(stats: Statistics | PartitionedStatistics, most: np.ndarray) -> list[np.ndarray]:
     """Psi (B, a, a) of every level that explains the excess (B,) of Q over its degrees of freedom.
 
     Where a few very precise observations make it enormous, or hide it, the likeliest of none and smaller ones.
@@ -96,7 +98,7 @@ def _heterogeneous(stats: Statistics, most: np.ndarray) -> list[np.ndarray]:
     return _multiple(stats, np.choose(loglik.argmax(0), factors))
 
 
-def _multiple(stats: Statistics, factor: np.ndarray) -> list[np.ndarray]:
+def _multiple(stats: Statistics | PartitionedStatistics, factor: np.ndarray) -> list[np.ndarray]:
     """Psi (B, a, a) of every level: zero but at the innermost, a multiple (B,) of the typical sampling variances."""
     innermost = stats.depth - 1
     psi = [np.zeros((len(factor), a, a)) for a in stats.dims]

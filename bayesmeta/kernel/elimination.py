@@ -158,7 +158,7 @@ def upward(stats: Statistics, psi: Sequence[np.ndarray], per_group: bool = False
 def times_phi(W: np.ndarray, ancestors: Sequence[np.ndarray], own: Sequence[np.ndarray], top: np.ndarray) -> np.ndarray:
     """W Phi with Phi's rows in the order of W's columns: nearest ancestor .. outer, then (beta, -1)."""
     n_top = len(top)
-    first = batched_linalg.left(batched_linalg.transpose(top), W[:, W.shape[1] - n_top :])
+    first = _times_top(W[:, W.shape[1] - n_top :], top)
     if not ancestors:
         return first
     width = own[len(ancestors) - 1].shape[1]
@@ -171,6 +171,19 @@ def times_phi(W: np.ndarray, ancestors: Sequence[np.ndarray], own: Sequence[np.n
             gathered = np.take(phi, ancestors[level], axis=-1)
             result[:, : phi.shape[1]] += batched_linalg.product(W[:, at : at + len(phi)], gathered)
         at += len(phi)
+    return result
+
+
+def _times_top(W: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """W phi for phi = [[beta, M], [-1, 0]], M upper triangular or absent: (rows, 1 or 1 + P, data sets, groups)."""
+    P = len(top) - 1
+    wide = len(W) == 1 and P >= batched_linalg.WIDE and top.shape[1:] == (P + 1, 1, 1)
+    if not wide or np.tril(top[:, 1:, 0, 0], -1).any():
+        return batched_linalg.left(batched_linalg.transpose(top), W)
+    result = np.empty((1, P + 1, *W.shape[2:]))
+    rows = W[0].reshape(P + 1, -1)
+    result[0, 0] = (top[:, 0, 0, 0] @ rows).reshape(W.shape[2:])
+    result[0, 1:] = batched_linalg.times_upper(rows[:P].T, top[:P, 1:, 0, 0]).T.reshape(P, *W.shape[2:])
     return result
 
 

@@ -44,15 +44,34 @@ def places(directions: Sequence[np.ndarray]) -> list[slice]:
     return [slice(int(i), int(j)) for i, j in pairwise(ends)]
 
 
-class _Sums:
-    """Twice the average and the expected information, as they add up over groups."""
+@dataclass(frozen=True)
+class Sums:
+    """Twice the average and the expected information (K, K, B), and scores, as they add up over groups.
 
-    def __init__(self, stats: Statistics, directions: Sequence[np.ndarray], batch: int) -> None:
-        self.place = places(directions)
-        size = self.place[-1].stop
-        self.twice_average = np.zeros((size, size, batch))
-        self.expected = np.zeros((size, size, batch))
-        self.scores = [np.zeros((a, a, batch)) for a in stats.dims]
+    top (P + 1, P + 1, K, B) : change of what the outer groups pass to the top.
+    """
+
+    place: list[slice]
+    twice_average: np.ndarray
+    expected: np.ndarray
+    top: np.ndarray
+    scores: list[np.ndarray]
+
+    @classmethod
+    def zero(cls, dims: Sequence[int], n_coef: int, directions: Sequence[np.ndarray], batch: int) -> "Sums":
+        place = places(directions)
+        size = place[-1].stop
+        square, top = np.zeros((size, size, batch)), np.zeros((n_coef + 1, n_coef + 1, size, batch))
+        return cls(place, square, square.copy(), top, [np.zeros((a, a, batch)) for a in dims])
+
+    def finished(
+        self, phi: np.ndarray, beta_root: np.ndarray, restricted: bool
+    ) -> tuple[list[np.ndarray], Information]:
+        """Scores and information, with the curvature of the generalised least squares fit."""
+        _at_top(self, self.top, phi[:, 0, :, 0], beta_root, restricted)
+        average, expected = (small.last_first(m) for m in (self.twice_average / 2, self.expected))
+        scores = [(s + small.transpose(s)) / 2 for s in self.scores]
+        return scores, Information(_symmetric(average), _symmetric(expected))
 
     def own(self, places: slice, half_logdet: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> None:
         """tr(G D_r G D_s) / 2, and the quadratic forms of mean and covariance, of a level's (or a leaf's) entries."""
@@ -83,8 +102,13 @@ def information(
     phi : (P + 1, cols, B, 1) as `scores` takes it; beta_root (B, P, P) with beta_root beta_root' = Var(beta).
     directions : per level (a, a, K_l, 1 or B), symmetric.
     """
+    return information_sums(stats, up, phi, directions).finished(phi, beta_root, restricted)
+
+
+def information_sums(stats: Statistics, up: Upward, phi: np.ndarray, directions: Sequence[np.ndarray]) -> "Sums":
+    """What adds up over the outer groups; arguments as those of `information`."""
     batch = up.C.shape[2]
-    sums = _Sums(stats, directions, batch)
+    sums = Sums.zero(stats.dims, stats.n_coef, directions, batch)
     own, NH = downward_nodes(stats, up, phi)
     widths = [state.H.shape[1] for state in up.nodes]
     deep = [slice(sums.place[level].stop, sums.place[-1].stop) for level in range(len(stats.nodes))]
@@ -92,7 +116,7 @@ def information(
         np.zeros((state.G.shape[0] + w, state.G.shape[0] + w, d.stop - d.start, batch, len(node.group)))
         for state, w, d, node in zip(up.nodes, widths, deep, stats.nodes, strict=True)
     ]
-    top = np.zeros((stats.n_coef + 1, stats.n_coef + 1, sums.place[-1].stop, batch))
+    top = sums.top
     for chunk, leaf in zip(stats.chunks, up.leaves, strict=True):
         if chunk.a and len(leaf.V):
             _leaf(sums, directions, chunk, leaf, own, phi, changes, top)
@@ -106,9 +130,7 @@ def information(
         else:
             above = here.start - deep[level - 1].start
             node.segments.add_to(changes[level - 1][:, :, above : above + passed.shape[2]], passed)
-    _at_top(sums, top, phi[:, 0, :, 0], beta_root, restricted)
-    average, expected = (small.last_first(m) for m in (sums.twice_average / 2, sums.expected))
-    return [(s + small.transpose(s)) / 2 for s in sums.scores], Information(_symmetric(average), _symmetric(expected))
+    return sums
 
 
 def _symmetric(A: np.ndarray) -> np.ndarray:
@@ -172,7 +194,7 @@ def _by_batch(D: np.ndarray) -> np.ndarray:
 
 
 def _leaf(
-    sums: _Sums,
+    sums: Sums,
     directions: Sequence[np.ndarray],
     chunk: Chunk,
     leaf: LeafState,
@@ -196,7 +218,12 @@ def _leaf(
     if chunk.segments is None:
         a, width = Q.shape[:2]
         flat = Q.reshape(a * width, *Q.shape[2:]).swapaxes(0, 1)
-        products = (flat @ flat.mT).reshape(-1, a, width, a, width).transpose(0, 2, 4, 1, 3)
+        products = flat @ flat.mT
+        if a == 1 and D.shape[2] == 1:  # nothing to sum, and the matrix may be large
+            products *= D[0, 0, 0][:, None, None]
+            top[:, :, places.start] -= small.first_last(products)
+            return
+        products = products.reshape(-1, a, width, a, width).transpose(0, 2, 4, 1, 3)
         change = products.reshape(-1, width * width, a * a) @ _by_batch(D)
         top[:, :, places] -= small.first_last(change.reshape(-1, width, width, D.shape[2]))
     else:
@@ -215,7 +242,7 @@ def _sandwich(D: np.ndarray, Q: np.ndarray) -> np.ndarray:
 
 
 def _node(
-    sums: _Sums,
+    sums: Sums,
     D: np.ndarray,
     level: int,
     deep: slice,
@@ -262,15 +289,17 @@ def _node(
     return np.concatenate([-_sandwich(D, Q), passed], axis=2)
 
 
-def _at_top(sums: _Sums, dC: np.ndarray, mean: np.ndarray, beta_root: np.ndarray, restricted: bool) -> None:
+def _at_top(sums: Sums, dC: np.ndarray, mean: np.ndarray, beta_root: np.ndarray, restricted: bool) -> None:
     """Curvature of the generalised least squares fit: dC (P + 1, P + 1, K, B), mean (P + 1, B) of (beta, -1)."""
     root = beta_root.transpose(1, 2, 0)
     x = np.einsum("pib,pkb->ikb", root, np.einsum("pdkb,db->pkb", dC[:-1], mean))
-    sums.twice_average -= np.einsum("irb,isb->rsb", x, x)
+    np.subtract(sums.twice_average, np.einsum("irb,isb->rsb", x, x), out=sums.twice_average)
     if restricted:
         if len(root) >= small.WIDE:
-            by_matrix = np.moveaxis(dC[:-1, :-1], (0, 1), (-2, -1))  # (K, B, P, P)
-            F = np.moveaxis(beta_root.mT @ by_matrix @ beta_root, (-2, -1), (0, 1))
+            F = np.empty(dC[:-1, :-1].shape)
+            for k, b in np.ndindex(dC.shape[2:]):
+                half = small.times_upper(dC[:-1, :-1, k, b], beta_root[b])  # dC is symmetric
+                F[:, :, k, b] = small.times_upper(half.T, beta_root[b])
         else:
             F = np.einsum("iqkb,qjb->ijkb", np.einsum("pib,pqkb->iqkb", root, dC[:-1, :-1]), root)
-        sums.expected += np.einsum("ijrb,ijsb->rsb", F, F) / 2
+        np.add(sums.expected, np.einsum("ijrb,ijsb->rsb", F, F) / 2, out=sums.expected)

@@ -40,6 +40,11 @@ def components(n: int, row: IntArray, col: IntArray) -> IntArray:
     """Label of the connected component of every node of a graph."""
     if len(row) == 0:
         return np.arange(n)
+    first = np.arange(n)
+    np.minimum.at(first, row, col)
+    np.minimum.at(first, col, row)
+    if np.array_equal(first[first], first) and np.array_equal(first[row], first[col]):
+        return np.cumsum(first == np.arange(n))[first] - 1  # all are joined to the first of their component
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -7,8 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.elimination import scores, upward
-from bayesmeta.kernel.information import Information, information
+from bayesmeta.kernel.elimination import upward
+from bayesmeta.kernel.information import Information
+from bayesmeta.kernel.partitioned import PartitionedStatistics, sweeps
 from bayesmeta.kernel.statistics import Statistics
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -24,7 +25,7 @@ class Likelihood:
     directions asked for, or None.
     """
 
-    stats: Statistics
+    stats: Statistics | PartitionedStatistics
     top: "Top"
     one: bool
     loglik: np.ndarray
@@ -57,7 +58,7 @@ class Likelihood:
         return np.asarray(self.beta_factor @ self.beta_factor.mT)
 
 
-def as_batch(stats: Statistics, psi: Sequence[np.ndarray]) -> list[np.ndarray]:
+def as_batch(stats: Statistics | PartitionedStatistics, psi: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Psi as (a, a, B, 1) for every level with effects at or below it, from (a, a) or (B, a, a)."""
     return [matrix_first(p) for p in psi[: stats.depth]]
 
@@ -108,7 +109,7 @@ def solve_top(C: np.ndarray) -> Top:
 
 
 def likelihood(
-    stats: Statistics,
+    stats: Statistics | PartitionedStatistics,
     psi: Sequence[np.ndarray],
     restricted: bool,
     gradient: bool = False,
@@ -128,10 +129,10 @@ def likelihood(
     -----
     Sera et al. (2019), equation (2), with the constants of metafor's default.
     """
-    up = upward(stats, as_batch(stats, psi))
-    top = solve_top(up.C)
+    swept = sweeps(stats, as_batch(stats, psi))
+    top = solve_top(swept.C)
     n = stats.n_obs - (stats.n_coef if restricted else 0)
-    deviance = n * LOG_2PI + stats.logdet_S.sum(0) + up.logdet + top.rss
+    deviance = n * LOG_2PI + stats.logdet_S.sum(0) + swept.logdet + top.rss
     if restricted:
         # log|F| in the original coordinates is log|F| here + 2 log|det R|.
         deviance = deviance + top.logdet_F + 2 * stats.logdet_R - stats.logdet_XX
@@ -139,15 +140,15 @@ def likelihood(
     slopes, info, phi = None, None, top.phi(with_beta=restricted)
     if directions is not None:
         along = [D[..., None] if D.ndim == 3 else D for D in directions]
-        slopes, info = information(stats, up, phi, top.M, restricted, along)
+        slopes, info = swept.information(phi, top.M, restricted, along)
     elif gradient:
-        slopes = scores(stats, up, phi)
+        slopes = swept.scores(phi)
     dpsi = None if slopes is None else tuple(s[:, :, 0] if one else batched_linalg.last_first(s) for s in slopes)
     loglik = -deviance / 2
     return Likelihood(stats, top, one, loglik[0] if one else loglik, dpsi, info)
 
 
-def coefficients(stats: Statistics, top: Top) -> tuple[np.ndarray, np.ndarray]:
+def coefficients(stats: Statistics | PartitionedStatistics, top: Top) -> tuple[np.ndarray, np.ndarray]:
     """beta (B, P) and a root of its covariance (B, P, P) in the original coordinates."""
     R = stats.R.transpose(2, 0, 1)
     beta = stats.beta0.T + batched_linalg.solve_upper(R, top.beta[..., None])[..., 0]

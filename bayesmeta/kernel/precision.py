@@ -4,7 +4,8 @@ import numpy as np
 
 from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.statistics import Design, orthonormal, whitened_design
+from bayesmeta.kernel.orthogonal import leverages
+from bayesmeta.kernel.statistics import Design, sorted_design, whitened_design
 
 
 def residual_precision(
@@ -33,12 +34,28 @@ def residual_precision(
     return own, residual
 
 
+def piece_precision(
+    X: np.ndarray, group: IntArray, S: tuple[np.ndarray, IntArray, IntArray], R: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`residual_precision` of a piece of the data.
+
+    R : (rank, rank) triangular factor of C^-1 X of all pieces.
+    """
+    design = sorted_design(X, [np.zeros((len(X), 0))], [group], S)
+    design.columns[:, :, 0] = np.linalg.solve(R.T, design.columns[:, :, 0].T).T
+    precision, weights = _inverse(design)
+    fitted = np.linalg.solve(R.T, design.X.T).T
+    own, residual = np.empty(len(X)), np.empty(len(X))
+    own[design.plan.order] = precision - (weights * weights).sum(1)
+    residual[design.plan.order] = 1 - (fitted * weights).sum(1)
+    return own, residual
+
+
 def _uncorrelated(X: np.ndarray, variance: np.ndarray, row: IntArray) -> tuple[np.ndarray, np.ndarray]:
     """The same for independent errors, where whitening is a division: every fit asks this."""
     precision = np.empty(len(X))
     precision[row] = 1 / variance
-    Q, _ = orthonormal((X * np.sqrt(precision)[:, None])[None])
-    residual = 1 - (Q[0] * Q[0]).sum(axis=1)
+    residual = 1 - leverages(X * np.sqrt(precision)[:, None])
     return precision * residual, residual
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.elimination import LeafState, downward_nodes, leaf_psi, times_phi, upward
 from bayesmeta.kernel.leaves import Chunk
-from bayesmeta.kernel.likelihood import coefficients, one_data_set, pieces, solve_top
+from bayesmeta.kernel.likelihood import Top, coefficients, one_data_set, pieces, solve_top
 from bayesmeta.kernel.statistics import Statistics
 
 
@@ -35,15 +35,17 @@ class Prediction:
     levels: tuple[RandomEffects, ...]
 
 
-def random_effects(stats: Statistics, psi: Sequence[np.ndarray]) -> Prediction:
+def random_effects(stats: Statistics, psi: Sequence[np.ndarray], top: Top | None = None) -> Prediction:
     """BLUPs at every level given Psi, by one upward and one downward sweep (exact, whatever the number of levels).
 
     For a row with designs x0 and z_l in groups g_l the prediction is x0 beta + sum_l z_l b_l, and its error is the
     length of the row vector x0 [beta_factor, 0] + sum_l z_l factor_l[:, :, g_l], shorter factors padded with zeros.
+
+    top : the coefficients, where `stats` are those of a piece of the data.
     """
     full = one_data_set(stats, psi)
     up = upward(stats, full)
-    top = solve_top(up.C)
+    top = solve_top(up.C) if top is None else top
     phi = top.phi(with_beta=True)
     own, _ = downward_nodes(stats, up, phi)
     widths = 1 + stats.n_coef + np.cumsum(stats.dims)

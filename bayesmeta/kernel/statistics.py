@@ -10,9 +10,8 @@ from bayesmeta._typing import IntArray
 from bayesmeta.kernel.batched_linalg import solve_upper
 from bayesmeta.kernel.layout import Layout, layout, run_starts
 from bayesmeta.kernel.leaves import Chunk, Rows, Segments, chunks_of, segments
+from bayesmeta.kernel.orthogonal import logdet_gram, orthonormal
 from bayesmeta.kernel.whitening import Whitener, whitener
-
-SPREAD = 100.0  # ratio of the sizes of rows of X, whitened, from which their order matters
 
 
 @dataclass(frozen=True)
@@ -115,33 +114,27 @@ def whitened_design(
     S: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> Design:
     """Sort, whiten, and make X orthonormal: C^-1 X = Q R."""
+    design = sorted_design(X, Z, groups, S)
+    first_x = design.columns.shape[1] - X.shape[1]
+    Q, R = orthonormal(np.moveaxis(design.columns[:, first_x:], -1, 0))
+    design.columns[:, first_x:] = np.moveaxis(Q, 0, -1)
+    return replace(design, R=np.moveaxis(R, 0, -1))
+
+
+def sorted_design(
+    X: np.ndarray,
+    Z: Sequence[np.ndarray],
+    groups: Sequence[np.ndarray],
+    S: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> Design:
+    """Sort and whiten; X as it is, with R the identity."""
     value, row, col = S
     depth = max([1, *(level + 1 for level, z in enumerate(Z) if z.shape[1])])
     plan = layout([np.asarray(g, dtype=np.int64) for g in groups[:depth]], row, col)
     white = whitener(np.atleast_2d(value), row, col, plan)
-    P = X.shape[1]
     columns = white.whiten(np.column_stack([*Z, X])[plan.order][:, :, None])
-    Q, R = orthonormal(np.moveaxis(columns[:, columns.shape[1] - P :], -1, 0))
-    columns[:, columns.shape[1] - P :] = np.moveaxis(Q, 0, -1)
     sorted_Z = tuple(z[plan.order] for z in Z)
-    return Design(X[plan.order], sorted_Z, tuple(groups), plan, white, columns, np.moveaxis(R, 0, -1))
-
-
-def orthonormal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Q R of every X (B, n, P); where rows are of very different sizes the largest go first.
-
-    Reflections leave errors of the size of the largest row so far: the small rows would keep no digits of their own.
-    Cox and Higham (1998), in: Numerical Analysis 1997, Addison Wesley Longman, 57-73.
-    """
-    size = np.abs(X).max(2, initial=0.0)
-    if not X.shape[2] or size.max() <= SPREAD * size.min():
-        Q, R = np.linalg.qr(X)
-        return Q, R
-    order = np.argsort(-size, axis=1)[:, :, None]
-    sorted_Q, R = np.linalg.qr(np.take_along_axis(X, order, 1))
-    Q = np.empty(X.shape)
-    np.put_along_axis(Q, np.broadcast_to(order, Q.shape), sorted_Q, 1)
-    return Q, R
+    return Design(X[plan.order], sorted_Z, tuple(groups), plan, white, columns, np.eye(X.shape[1])[..., None])
 
 
 def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:
@@ -169,7 +162,7 @@ def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:
         beta_fixed=np.broadcast_to(beta0, (X.shape[1], B)),
         Q=(residual * residual).sum((0, 1)),
         logdet_S=np.add.reduceat(design.white.logdet(len(X)), starts, axis=0),
-        logdet_XX=2 * float(np.log(np.abs(np.diag(np.linalg.qr(X, mode="r")))).sum()),
+        logdet_XX=logdet_gram(X),
         outer_group=plan.codes[0][starts],
         outer_size=np.diff(np.r_[starts, len(X)]),
         parents=tuple(_parent_codes(inner, outer) for outer, inner in pairwise(design.groups)),
@@ -184,15 +177,28 @@ def _parent_codes(inner: IntArray, outer: IntArray) -> IntArray:
 
 
 def _typical(design: Design) -> tuple[np.ndarray, ...]:
-    units, first = [], 0
-    for z, code in zip(design.Z, design.plan.codes, strict=False):
-        units.append(np.ones(z.shape[1]))
+    return typical_of(group_information(design))
+
+
+def group_information(design: Design) -> list[list[np.ndarray]]:
+    """Of every level's effects what the groups tell of them: Z' S^-1 Z where that is not zero."""
+    levels, first = [], 0
+    for level, z in enumerate(design.Z):
+        effects = []
         for j in range(z.shape[1]):
-            information = np.bincount(code, weights=design.columns[:, first + j, 0] ** 2)
-            if (information > 0).any():
-                units[-1][j] = 1 / np.sqrt(np.median(information[information > 0]))
+            information = np.bincount(design.plan.codes[level], weights=design.columns[:, first + j, 0] ** 2)
+            effects.append(information[information > 0])
+        levels.append(effects)
         first += z.shape[1]
-    return (*units, *(np.ones(0) for _ in design.Z[len(units) :]))
+    return levels
+
+
+def typical_of(information: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
+    """`Statistics.typical` from `group_information`; 1 where no group tells anything."""
+    return tuple(
+        np.array([1 / np.sqrt(np.median(of_groups)) if len(of_groups) else 1.0 for of_groups in effects], dtype=float)
+        for effects in information
+    )
 
 
 def nodes_of(plan: Layout) -> tuple[list[Nodes], list[IntArray]]:

@@ -79,7 +79,10 @@ def _written(formulas: Any, between: str) -> str:
 def _data(spec: Any) -> str:
     used = "all used" if spec.kept.all() else f"{int(spec.kept.sum())} used"
     several = f" of {len(spec.outcomes)} outcomes" if len(spec.outcomes) > 1 else ""
-    return f"{len(spec.kept)} rows, {used}; {len(spec.y)} observations{several}"
+    rows, observations = (
+        f"{n} {what}{'s' * (n != 1)}" for n, what in ((len(spec.kept), "row"), (len(spec.y), "observation"))
+    )
+    return f"{rows}, {used}; {observations}{several}"
 
 
 def _sampling(spec: Any) -> str:

@@ -1,7 +1,7 @@
 """From the first stage of a two-stage analysis to data and S: coefficients and their covariances, one set a place."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -168,6 +168,9 @@ def _places(known: list[str] | None, labels: Any, n: int) -> list[str]:
         )
         if not listed or getattr(labels, "ndim", 1) != 1 or not all(map(is_label, labels)):
             raise SpecError(f"labels is {shown(labels)}; it must be a list of names")
+        if nameless := [i for i, one in enumerate(labels) if one is None or one != one or not label(one).strip()]:
+            missing = list(labels)[nameless[0]]
+            raise DataError(f"labels has no name for place {nameless[0] + 1}, but {shown(missing)}")
         places = [label(one) for one in labels]
         if len(places) != n:
             raise SpecError(f"labels has {len(places)} entries, results {n}")
@@ -339,3 +342,27 @@ def _keys(frame: pd.DataFrame, places: set[str]) -> list[str] | None:
     choices = [] if isinstance(frame.index, pd.RangeIndex) else [[label(one) for one in frame.index]]
     choices += [[label(one) for one in frame[name]] for name in frame.columns]
     return next((keys for keys in choices if 2 * len(places & set(keys)) > len(places)), None)
+
+
+def decorrelated(columns: FloatArray, S: Iterable[FloatArray]) -> FloatArray:
+    """(n, q) C^-1 times columns (n, q) with S = C C', C lower triangular, of blocks whose rows follow each other."""
+    from scipy.linalg import solve_triangular  # heavy, and most models need none of it
+
+    white, end = np.empty_like(columns), 0
+    for block in S:
+        at, end = slice(end, end + len(block)), end + len(block)
+        white[at] = solve_triangular(np.linalg.cholesky(block), columns[at], lower=True)
+    return white
+
+
+def least_squares(X: FloatArray, y: FloatArray, S: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Coefficients (k,) of one place by generalised least squares, and their covariance, for X (n, k) of full rank.
+
+    >>> least_squares(np.eye(2), np.array([1.0, 2.0]), np.array([[1.0, 0.5], [0.5, 1.0]]))
+    (array([1., 2.]), array([[1. , 0.5],
+           [0.5, 1. ]]))
+    """
+    white = decorrelated(np.column_stack([X, y]), [S])
+    Q, R = np.linalg.qr(white[:, :-1])
+    root = np.linalg.inv(R)
+    return root @ (Q.T @ white[:, -1]), root @ root.T

@@ -9,6 +9,7 @@ from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, SpecError, warn
 from bayesmeta.kernel.layout import distinct
+from bayesmeta.kernel.orthogonal import disjoint
 from bayesmeta.model.spec import Level
 from bayesmeta.structures.base import Structure
 
@@ -31,7 +32,11 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> FloatArray:
             f"  coefficients: {listing(coef, 12)}"
         )
     length = np.linalg.norm(X, axis=0)
-    Q, R = np.linalg.qr(X / np.where(length > 0, length, 1.0))
+    scaled = X / np.where(length > 0, length, 1.0)
+    indicators = disjoint(scaled)
+    if indicators is not None and (np.abs(np.diag(indicators.R)) > ALIASED).all():
+        return indicators.Q
+    Q, R = np.linalg.qr(scaled)
     if (np.abs(np.diag(R)) > ALIASED).all():  # what is left of each column after all those before it
         return Q
     basis = np.zeros((P, 0))

@@ -44,6 +44,8 @@ def positions_of(
     Those of the rows kept; of a family that says how effects at other times are distributed also of rows that lack
     nothing but their outcome, so that it can be predicted.
     """
+    if not parsed.times:
+        return {}
     positions = {}
     complete = np.array([not reason for reason in parsed.missing(raw)], dtype=bool)
     observed = ~np.isnan(response).all(axis=1)

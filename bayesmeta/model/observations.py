@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
@@ -107,14 +108,15 @@ def nested(columns: Sequence[pd.Series]) -> list[Groups]:
     for column in columns:
         codes, texts = _codes(column)
         if not levels:
-            paths: tuple[tuple[str, ...], ...] = tuple((text,) for text in texts)
+            paths: tuple[tuple[str, ...], ...] = tuple(zip(texts, strict=True))
         else:
             above = levels[-1]
             there = (codes >= 0) & (above.codes >= 0)
             codes_there, pairs = pd.factorize((above.codes * len(texts) + codes)[there])
             codes = np.full(len(column), -1)
             codes[there] = codes_there
-            paths = tuple((*above.labels[pair // len(texts)], texts[pair % len(texts)]) for pair in pairs.tolist())
+            outer, own = (part.tolist() for part in np.divmod(pairs, len(texts)))
+            paths = tuple(map(add, map(above.labels.__getitem__, outer), zip(map(texts.__getitem__, own), strict=True)))
         levels.append(Groups(codes, paths))
     return levels
 

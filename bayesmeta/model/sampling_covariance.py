@@ -364,3 +364,17 @@ def _triplets(block: Blocks) -> tuple[FloatArray, IntArray, IntArray]:
     row, col = block.obs[:, i], block.obs[:, j]
     there = (row >= 0) & (col >= 0) & ((value != 0) | (i == j))
     return value[there], row[there], col[there]
+
+
+def blocks_by_code(S: SamplingCovariance, codes: IntArray) -> list[FloatArray]:
+    """S of every group of observations that follow each other, codes (n,) from 0 in increasing order."""
+    n_groups = int(codes[-1]) + 1
+    first, of_value = np.searchsorted(codes, np.arange(n_groups + 1)), codes[S.row]
+    parts = np.searchsorted(of_value, np.arange(n_groups + 1))  # values are in the order of rows
+    made = []
+    for g in range(n_groups):
+        block, part = np.zeros((first[g + 1] - first[g],) * 2), slice(parts[g], parts[g + 1])
+        i, j = S.row[part] - first[g], S.col[part] - first[g]
+        block[i, j] = block[j, i] = S.value[part]
+        made.append(block)
+    return made

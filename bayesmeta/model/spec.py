@@ -271,6 +271,16 @@ class Spec:
         Z, index = [level.Z for level in self.levels], [level.index for level in self.levels]
         return kernel.statistics(self.y - self.offset, self.X, Z, index, (self.S.value, self.S.row, self.S.col))
 
+    @property
+    def n_obs(self) -> int:
+        """Number of observations."""
+        return len(self.y)
+
+    @property
+    def in_search(self) -> "Spec":
+        """What a search asks of the data beside their statistics."""
+        return self
+
     @cached_property
     def coords(self) -> dict[str, pd.Index]:
         """Labels of the coefficients, and of every level's effects, their pairs and its groups, by dimension."""

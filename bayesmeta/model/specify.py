@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter, not_
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, Spec
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.io.columns import alike, as_frame, check_storable, numbers
+from bayesmeta.io.partitions import are_in_partitions
 from bayesmeta.model import doubts
 from bayesmeta.model.descriptions import arm_columns_of, arms_of, measure_of, row_names
 from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
@@ -20,8 +22,11 @@ from bayesmeta.model.input_columns import kept_columns, taken
 from bayesmeta.model.level_structures import positions_of, shared_times, structures_asked, structures_of, with_times
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
 from bayesmeta.model.observations import Groups, Observations, nested, recurring_labels
+from bayesmeta.model.partitioned_spec import partitioned
+from bayesmeta.model.partitions_read import Asked, Piece, Taught
 from bayesmeta.model.sampling_covariance import assumed_of, read_sampling, sampling_covariance
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
+from bayesmeta.model.subset import NOT_CHOSEN, chosen_rows
 from bayesmeta.structures.base import Structure
 
 StructureName = Literal["unstr", "diag", "id", "cs", "hcs", "ar1", "har1"]  # those without arguments
@@ -101,6 +106,9 @@ def specify(
     labels: str | Sequence[Any] | None = None,
     arms: tuple[str, str] | None = None,
     keep: str | Sequence[str] | None = None,
+    subset: Any = None,
+    partitions: int | None = None,
+    n_jobs: int | None = None,
 ) -> Spec:
     """A meta-analytical model with its data, checked and frozen; what `fit` and `sample` take.
 
@@ -114,7 +122,8 @@ def specify(
         {"PD": "1 + year", "AL": "1"}. Outcomes are effect estimates, in the unit of the measure (log ratios as logs).
     data : DataFrame
         The table, or anything `pandas.DataFrame` takes. An outcome may be missing; rows without any outcome, or with a
-        missing predictor, group or offset, are dropped and recorded.
+        missing predictor, group or offset, are dropped and recorded. A Dask data frame, or the path of a Parquet file
+        or folder, is taken partition by partition and never as a whole: see docs/distributed.md.
     S : str, list of str, array or dict
         Known sampling (co)variances in squared units of the outcomes, positive definite:
         a column name or (n,) for one outcome; k names or (n, k) variances; k (k + 1) / 2 names or columns with the
@@ -157,6 +166,15 @@ def specify(
     keep : str or list of str, optional
         Columns that no formula uses and that results trees keep all the same, so that plots and later questions find
         them by name. By default all up to a million cells of `data`, beyond which none are; [] keeps none.
+    subset : str or array, optional
+        Rows that are used: a column of true and false, or (n,) of these. The others stay in the table, and are dropped
+        and recorded; `S` is still that of all rows.
+    partitions : int, optional
+        Into how many partitions of whole outer groups a data frame in memory, of any library, is divided, so that their
+        statistics are built and stay on the workers of a Dask cluster.
+    n_jobs : int, optional
+        For data in partitions where no `dask.distributed.Client` is in scope: processes of a local cluster that is
+        started and lasts as long as the specification. By default partitions are worked through in this process.
 
     Returns
     -------
@@ -168,7 +186,8 @@ def specify(
     SpecError
         When the model as written cannot be: unknown columns, levels or structures, aliased predictors, a wrong shape.
     DataError
-        When the data cannot serve it: values that are not numbers, S not a covariance matrix, nothing left.
+        When the data cannot serve it: values that are not numbers, S not a covariance matrix, nothing left; partitions
+        whose types differ; a cluster that is lost.
 
     Warns
     -----
@@ -191,18 +210,23 @@ def specify(
     >>> spec.y, spec.coef, [level.name for level in spec.levels]
     (array([-0.9, -0.2, -0.5]), ('Intercept',), ['unit'])
     """
+    if partitions is not None or n_jobs is not None or are_in_partitions(data):
+        asked = Asked(
+            formula, S, random, psi, common, offset, S_correlation, groups, measure, se, labels, arms, keep, subset
+        )
+        return partitioned(asked, data, partitions, n_jobs, piece_of)
     frame = _frame(data)
     reported = read_sampling(S, se, S_correlation, frame)
     frame, offset_column = _with_offset(frame, offset)
     terms = Terms(_copied(formula), _copied(random), common, offset_column, groups)
     parsed = parse(terms, list(frame.columns))
-    asked = structures_asked(psi, parsed)
-    parsed = with_times(parsed, asked, list(frame.columns))
+    structures = structures_asked(psi, parsed)
+    parsed = with_times(parsed, structures, list(frame.columns))
     columns, lost = kept_columns(frame, parsed.columns, keep)
     raw = taken(columns, parsed.columns)
     _check_storable(raw)
     response = parsed.response(raw)
-    dropped = _dropped(parsed, raw, response)
+    dropped = _dropped(parsed, raw, response, chosen_rows(subset, frame))
     row_labels = tuple(map(str, raw.index.tolist()))
     stated, measure = measure, measure_of(measure, data, parsed.outcomes)
     arms = arms_of(arms, data, parsed.outcomes, measure)
@@ -211,10 +235,10 @@ def specify(
     names, unnamed = row_names(labels, frame, row_labels, parsed.group_columns)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)
     rows = raw if observations.kept.all() else raw[observations.kept]
-    positions = positions_of(parsed, asked, raw, response)
+    positions = positions_of(parsed, structures, raw, response)
     design = Design(parsed, rows, positions)
     effects = {level: design.effects(level) for level in parsed.levels}
-    psis = structures_of(asked, effects, positions)
+    psis = structures_of(structures, effects, positions)
     check_free(psis, effects)
     X, offsets, Z = _matrices(design, rows, observations.present[observations.kept])
     check_designs(X, design.coef, offsets, observations.place)
@@ -267,6 +291,30 @@ def specify(
     )
 
 
+def piece_of(asked: Asked, taught: Taught, data: pd.DataFrame) -> Piece:
+    """One partition read as all are: what `specify` makes of data in one place, less the labels of its rows."""
+    frame = _frame(data)
+    reported = read_sampling(asked.S(frame) if callable(asked.S) else asked.S, asked.se, asked.S_correlation, frame)
+    parsed, raw = taught.parsed, taken(frame, taught.parsed.columns)
+    response = parsed.response(raw)
+    dropped = _dropped(parsed, raw, response)
+    row_labels = tuple(map(str, raw.index.tolist()))
+    grouping = _grouping(parsed, raw, row_labels)
+    observations = _observations(parsed, grouping[0], response, dropped, row_labels)
+    rows, design = raw[observations.kept], taught.design
+    X, offsets, Z = _matrices(design, rows, observations.present[observations.kept])
+    check_designs(X, design.coef, offsets, observations.place)
+    sampling, assumed = sampling_covariance(reported, observations)
+    y = response[observations.observed]
+    check_estimates(y, sampling.variances, "the outcome", observations.place)
+    levels = tuple(
+        Level(name, *_numbered(groups_, observations.row), Z[name], design.effects(name), taught.structures[name])
+        for name, groups_ in zip(parsed.levels, grouping, strict=True)
+    )
+    check_effects(levels, sampling.variances, observations.place)
+    return Piece(y - offsets, X, offsets, sampling, levels, observations.row, observations.outcome, row_labels, assumed)
+
+
 def _is_diagonal(S: SamplingCovariance) -> bool:
     return len(S.value) == len(S.variances)
 
@@ -303,7 +351,8 @@ def _frame(data: Any) -> pd.DataFrame:
 def _check_storable(raw: pd.DataFrame) -> None:
     """Every text that a results tree will hold."""
     check_storable(raw.columns, "the name of a column,")
-    check_storable(raw.index, "the label of a row,")
+    if raw.index.dtype.kind not in "biuf":
+        check_storable(raw.index, "the label of a row,")
     for name, column in raw.items():
         if isinstance(column.dtype, pd.CategoricalDtype):
             check_storable(column.cat.categories, f"column '{name}':")
@@ -328,7 +377,7 @@ def _doubtful_labels(parsed: Parsed, design: Design, grouping: Sequence[Groups])
     notes = []
     if parsed.group_columns:
         for level, groups in zip(parsed.levels, grouping, strict=True):
-            notes += alike(f"groups of '{level}'", dict.fromkeys(path[-1] for path in groups.labels))
+            notes += alike(f"groups of '{level}'", map(itemgetter(-1), groups.labels))
     for column, known in design.categories.items():
         notes += alike(f"categories of '{column}'", known)
     return notes
@@ -344,9 +393,11 @@ def _with_offset(frame: pd.DataFrame, offset: Any) -> tuple[pd.DataFrame, str | 
     return frame.assign(**{OFFSET: values}), OFFSET
 
 
-def _dropped(parsed: Parsed, raw: pd.DataFrame, response: FloatArray) -> list[str]:
+def _dropped(parsed: Parsed, raw: pd.DataFrame, response: FloatArray, chosen: BoolArray) -> list[str]:
     """For each row the reason why it is left out, "" where it is kept."""
     reasons = parsed.missing(raw)
+    for row in np.flatnonzero(~chosen):
+        reasons[row] = NOT_CHOSEN
     what = f"missing {parsed.outcomes[0]}" if len(parsed.outcomes) == 1 else "all outcomes missing"
     for row in np.flatnonzero(np.isnan(response).all(axis=1)):
         reasons[row] = reasons[row] or what
@@ -373,7 +424,7 @@ def _observations(
     parsed: Parsed, outer: Groups, response: FloatArray, dropped: Sequence[str], row_labels: Sequence[str]
 ) -> Observations:
     present = ~np.isnan(response)
-    kept = np.array([not reason for reason in dropped])
+    kept = np.fromiter(map(not_, dropped), bool, len(dropped))
     return Observations(
         outcomes=parsed.outcomes,
         row_labels=row_labels,
@@ -400,4 +451,4 @@ def _matrices(
 def _numbered(groups: Groups, row: IntArray) -> tuple[tuple[tuple[str, ...], ...], IntArray]:
     """Labels of the groups that have observations, by first appearance, and the group of every observation."""
     index, codes = pd.factorize(groups.codes[row])
-    return tuple(groups.labels[code] for code in codes.tolist()), index
+    return tuple(map(groups.labels.__getitem__, codes.tolist())), index

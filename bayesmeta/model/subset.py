@@ -1,10 +1,15 @@
 """The specification of some rows of the data: what subgroups, cumulative and leave-one-out analyses are fitted to."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bayesmeta._typing import BoolArray
+from bayesmeta._validation import shown
+from bayesmeta.errors import SpecError
+from bayesmeta.io.columns import from_pandas, marked
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 
 NOT_CHOSEN = "not in this part of the data"
@@ -50,3 +55,17 @@ def of_rows(spec: Spec, rows: BoolArray) -> Spec:
 def _level(level: Level, which: np.ndarray) -> Level:
     groups, index = np.unique(level.index[which], return_inverse=True)
     return replace(level, labels=tuple(level.labels[g] for g in groups), index=index.ravel(), Z=level.Z[which])
+
+
+def chosen_rows(subset: Any, frame: pd.DataFrame) -> BoolArray:
+    """(n,) rows that are used: all, or those that a column, or an array, of true and false marks."""
+    if subset is None:
+        return np.ones(len(frame), bool)
+    if isinstance(subset, str):
+        return marked(frame, subset, "subset")
+    values = from_pandas(subset, frame, "subset") if isinstance(subset, pd.Series) else np.asarray(subset)
+    if values.shape != (len(frame),) or not np.isin(values, (0, 1)).all():
+        raise SpecError(
+            f"subset is {shown(subset)}; it must be a column, or true or false for each of {len(frame)} rows"
+        )
+    return values.astype(bool)

@@ -1,17 +1,18 @@
 """Model files: one TOML file holds the models of one worked analysis, each a specification and a method of fitting."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-from bayesmeta import datasets, diagnostic, dose_response, network, structures, within
+from bayesmeta import datasets, structures, within
 from bayesmeta._validation import check_choice, check_keys, check_name, check_type
 from bayesmeta.datasets.csv_files import read_csv
 from bayesmeta.errors import DataError, SpecError
@@ -38,7 +39,19 @@ _TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
     "df": str,
     "vcov": (str, dict),
 }
-_PASSED = ("formula", "random", "S_correlation", "offset", "common", "groups", "measure", "se", "labels", "arms")
+_PASSED = (
+    "formula",
+    "random",
+    "S_correlation",
+    "offset",
+    "common",
+    "groups",
+    "measure",
+    "se",
+    "labels",
+    "arms",
+    "subset",
+)
 _INFERENCE = ("vcov", "df")
 _OF_ANY_KIND = ("what", "method", "priors", "paper", *_INFERENCE)
 _MODEL = (*_PASSED, "psi", "S", *_OF_ANY_KIND)
@@ -54,12 +67,9 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "vcalc": within.vcalc,
 }
 
-# what makes a whole specification from counts or contrasts, by the key of its table of arguments in a model
-ANALYSES: dict[str, Callable[..., Spec]] = {
-    "diagnostic": diagnostic.specify,
-    "dose_response": dose_response.specify,
-    "network": network.specify,
-}
+# modules whose `specify` makes a whole specification from counts or contrasts, by the key of its table of arguments in
+# a model; loaded for the models that have one
+ANALYSES = {key: f"bayesmeta.{key}" for key in ("diagnostic", "dose_response", "network")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +102,12 @@ class Source:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """All rows, with the new columns."""
+        """The rows with the new columns, without those that lack what effects cannot be made from."""
         path = self.path
         if path is not None and not path.is_file():
             raise DataError(f"no file {path}, which the model file gives as its data")
         table = derive(datasets.load(self.data) if path is None else read_csv(path, self.labels), self.derived)
+        table = _complete(table, [column for column in self.complete if column in table.columns])
         for written in self.effects:
             table = with_effects(table, written, "effects")
         return table
@@ -106,9 +117,14 @@ class Source:
         """The rows that enter the models."""
         for column in self.complete:
             check_name(column, self.table.columns, "complete: the data have no column", "columns")
-        rows = self.table.dropna(subset=list(self.complete)).reset_index(drop=True)
-        rows.attrs = dict(self.table.attrs)
-        return rows
+        return _complete(self.table, self.complete)
+
+
+def _complete(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows that have all of the columns."""
+    rows = table.dropna(subset=list(columns)).reset_index(drop=True)
+    rows.attrs = dict(table.attrs)
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +154,7 @@ class Model:
         """The specification, built from the data at first use."""
         for kind in ANALYSES.keys() & self.settings:
             with _as_called(self.settings[kind], f"model {self.name}: {kind}"):
-                return ANALYSES[kind](self.source.frame, **self.settings[kind])
+                return _specify_of(kind)(self.source.frame, **self.settings[kind])
         arguments = {key: self.settings[key] for key in _PASSED if key in self.settings}
         if "psi" in self.settings:
             arguments["psi"] = _structures(self.settings["psi"], f"model {self.name}: psi")
@@ -152,7 +168,7 @@ class Model:
             return within.from_se(*([S["se"]] if isinstance(S["se"], str) else S["se"]))
         options = {key: value for key, value in S.items() if key != "within"}
         with _as_called(options, f"model {self.name}: S: {S['within']}"):
-            return _BUILDERS[S["within"]](self.source.table, **options)
+            return _BUILDERS[S["within"]](self.source.frame, **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,6 +317,11 @@ def _analysis(
     )
 
 
+def _specify_of(kind: str) -> Callable[..., Spec]:
+    specify_it: Callable[..., Spec] = import_module(ANALYSES[kind]).specify
+    return specify_it
+
+
 def _labels(content: Mapping[str, Any]) -> frozenset[str]:
     """The columns that the models and figures of a file take groups and labels from."""
     parts: list[Any] = []
@@ -323,7 +344,7 @@ def _model(
     check_name_of_model(name, str(place))
     kind = _kind(table, place)
     check_table(table, (kind, *_OF_ANY_KIND) if kind else (*_MODEL, *ANALYSES), place, () if kind else ("formula",))
-    for key in ("what", "method", "offset", "common", "groups", "measure", "labels"):
+    for key in ("what", "method", "offset", "common", "groups", "measure", "labels", "subset"):
         check_value(table.get(key, ""), str, place / key)
     method = method_named(table["method"], str(place / "method")).name if "method" in table else "reml"
     check_measure(table.get("measure"), str(place / "measure"))
@@ -355,11 +376,11 @@ def _kind(table: Any, place: Place) -> str | None:
     """The key that makes a whole specification, its arguments checked; None in a model that has a formula."""
     kind = next((key for key in ANALYSES if isinstance(table, Mapping) and key in table), None)
     if kind is not None:
-        _, *parameters = inspect.signature(ANALYSES[kind]).parameters.values()
+        _, *parameters = inspect.signature(_specify_of(kind)).parameters.values()
         required = [p.name for p in parameters if p.default is p.empty]
         check_table(table[kind], [p.name for p in parameters], place / kind, required)
         with placed(place / kind):
-            check_argument_types(ANALYSES[kind], table[kind], kind)
+            check_argument_types(_specify_of(kind), table[kind], kind)
     return kind
 
 

@@ -3,13 +3,13 @@
 from bayesmeta._validation.calls import explain
 from bayesmeta.network.comparisons import league as league
 from bayesmeta.network.consistency import specify as specify
-from bayesmeta.network.consistency_tests import designs as designs
+from bayesmeta.network.contributed import contributions as contributions
+from bayesmeta.network.design_agreement import designs as designs
 from bayesmeta.network.extended import components as components
 from bayesmeta.network.extended import design_by_treatment as design_by_treatment
 from bayesmeta.network.extended import node_split as node_split
 from bayesmeta.network.league_cells import league_table as league_table
 from bayesmeta.network.ranks import ranking as ranking
-from bayesmeta.network.splitting import contributions as contributions
 from bayesmeta.network.splitting import split as split
 
 __all__ = [

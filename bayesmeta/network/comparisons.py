@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,10 +12,9 @@ import xarray as xr
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_mapping, check_name, check_number, check_probability
 from bayesmeta.errors import SpecError
-from bayesmeta.estimation.methods import method_of
-from bayesmeta.inference.posterior_predict import below, combinations, means
-from bayesmeta.inference.reference import Vcov, quantile, reference
-from bayesmeta.inference.weights import covariances
+from bayesmeta.inference.linear_combinations import Combined, combined
+from bayesmeta.inference.reference import Vcov
+from bayesmeta.inference.weights import covariances, marginal_matrix
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Reading, Scale, reading
@@ -73,22 +73,23 @@ class Network:
         return np.array([[float(t == e) for e in effects] for t in self.treatments]) if own else np.zeros((1, 0))
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is a consistency model without covariates."""
+        return self.spec.analysis["model"] == "consistency" and not self.spec.analysis["covariates"]
+
+    @cached_property
+    def Sigma(self) -> FloatArray:
+        """(n, n) covariance of all contrasts."""
+        return marginal_matrix(self.spec, [psi[0] for psi in covariances(self.tree, self.spec)])
+
+    @property
+    def named_pairs(self) -> list[tuple[str, str]]:
+        return list(combinations(self.treatments, 2))
+
+    @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the two treatments of every comparison, the first of which stands earlier."""
         return np.triu_indices(len(self.treatments), 1)
-
-
-class Compared(NamedTuple):
-    """Comparisons (q,) of treatments; prediction: of the effect in a new trial."""
-
-    mean: FloatArray
-    se: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-    pvalue: FloatArray
-    prediction_lower: FloatArray
-    prediction_upper: FloatArray
-    better: FloatArray  # probability that the first is larger
 
 
 def compared(
@@ -99,53 +100,12 @@ def compared(
     vcov: Vcov | None,
     df: str | None,
     read: Reading,
-) -> Compared:
+) -> Combined:
     """The first treatments against the second, by positions, on the scale of `read`."""
+    own = network.arms[first] - network.arms[second]
+    Z = [own if level.dim == own.shape[1] else np.zeros((len(own), level.dim)) for level in network.spec.levels]
     L = network.weights[first] - network.weights[second]
-    Z = network.arms[first] - network.arms[second]
-    levels = covariances(network.tree, network.spec)
-    own = [draws if draws.shape[1] == Z.shape[1] else draws[:, :0, :0] for draws in levels]
-    used = reference(network.tree, vcov, df)
-    if used is None:
-        return _of_posterior(network, L, Z, own, prob, read)
-    tests = used.each(L)
-    lower, upper = tests.bounds(prob)
-    between = sum(np.einsum("qa,ab,qb->q", Z, psi[0], Z) for psi in own if psi.shape[1]) + np.zeros(len(L))
-    t = quantile(prob, _df_of_new(network))
-    half = t * np.sqrt(tests.se**2 + between)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        better = _upper_tail(tests.statistic, tests.df)
-    mean, low, high = (read.values(x) for x in (tests.estimate, lower, upper))
-    new_low, new_high = read.values(tests.estimate - half), read.values(tests.estimate + half)
-    return Compared(mean, tests.se, low, high, tests.pvalue, new_low, new_high, better)
-
-
-def _df_of_new(network: Network) -> float:
-    """Of the effect in a new trial: contrasts less coefficients and variances; NaN where none vary or none are left."""
-    spec = network.spec
-    left = len(spec.y) - len(spec.coef) - sum(level.n_free for level in spec.levels)
-    return float(left) if left >= 1 and not method_of(network.tree).zero_psi else np.nan
-
-
-def _upper_tail(statistic: FloatArray, df: FloatArray) -> FloatArray:
-    from scipy.stats import norm, t
-
-    return np.where(np.isinf(df), norm.cdf(statistic), t.cdf(statistic, np.where(np.isfinite(df), df, 1.0)))
-
-
-def _of_posterior(
-    network: Network, L: FloatArray, Z: FloatArray, own: list[FloatArray], prob: float, read: Reading
-) -> Compared:
-    """Exact without chains, else from draws; own: one array a level, empty where a new trial has no effect of it."""
-    tree = network.tree
-    designs = [
-        Z if psi.shape[1] else np.zeros((len(L), level.dim))
-        for psi, level in zip(own, network.spec.levels, strict=True)
-    ]
-    of, predicted = combinations(tree, L, prob, read), combinations(tree, L, prob, read, designs)
-    se = means(tree, L, np.zeros(len(L)), prob)["se"]
-    bounds = of["lower"], of["upper"], np.full(len(L), np.nan), predicted["lower"], predicted["upper"]
-    return Compared(of["mean"], se, *bounds, 1 - below(tree, L, 0.0))
+    return combined(network.tree, network.spec, L, Z, prob, vcov, df, read)
 
 
 def league(
@@ -204,7 +164,7 @@ def league(
     answer = compared(network, *np.nonzero(different), prob, vcov, df, read)
     dims = (TREATMENT, VERSUS)
     variables = {}
-    for name in Compared._fields[:-1]:
+    for name in Combined._fields[:-1]:
         values = np.full((T, T), {"se": 0.0, "pvalue": 1.0}.get(name, float(read.values(0.0))))
         values[different] = getattr(answer, name)
         variables[name] = (dims, values)

@@ -6,30 +6,22 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_name, check_names, check_number, listing, shown
+from bayesmeta.effects.by_arm import COUNTS, MEANS, RATES, ZeroArms, measure_of_arms
+from bayesmeta.effects.reported import Reported, Source
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.io.columns import as_frame, column, rows
+from bayesmeta.io.long_tables import connected, labelled, shared_by_group, stacked
 from bayesmeta.measures import check_measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify as specify_model
-from bayesmeta.network.trials import (
-    COUNTS,
-    MEANS,
-    RATES,
-    Trial,
-    Zeros,
-    choose_measure,
-    from_arms,
-    from_contrasts,
-    grouped,
-    long,
-    texts,
-)
 from bayesmeta.structures.base import Structure
 from bayesmeta.structures.known import Proportional
 from bayesmeta.tree.response import DIFFERENCE, EFFECT
+from bayesmeta.within.multi_arm import Trial, from_arms, from_contrasts
 
 EQUAL = "equal"
 BETTER = ("smaller", "larger")
@@ -162,7 +154,7 @@ def specify(
     check_number(tolerance, "tolerance", least=0)
     if better is not None:
         check_choice(better, BETTER, "better")
-    zeros = Zeros(add, drop_double_zero)
+    zeros = ZeroArms(add, drop_double_zero)
     pairwise = {"treat1": treat1, "treat2": treat2}
     if any(value is not None for value in pairwise.values()):
         measure = None if measure is None else check_measure(measure)
@@ -181,13 +173,15 @@ def specify(
         [trial.ordered(order) for trial in trials], order, study, y if isinstance(y, str) else measure
     )
     for each in (*outer, *modifiers):
-        made[each] = _of_trials(table, study, each, made[study], numeric=each in modifiers)
+        values = column(table, each, "covariates") if each in modifiers else labelled(table, each, "levels")
+        shared = shared_by_group(labelled(table, study, "study"), values, each, "covariates and levels are of trials")
+        made[each] = made[study].map(shared).to_numpy()
     spec = _model(made, S, order, study, measure, psi, outer, modifiers, slopes)
     return replace(spec, analysis={**spec.analysis, "better": better})
 
 
 def _of_arms(
-    frame: pd.DataFrame, study: str, columns: Mapping[str, Any], measure: Any, zeros: Zeros
+    frame: pd.DataFrame, study: str, columns: Mapping[str, Any], measure: Any, zeros: ZeroArms
 ) -> tuple[list[Trial], pd.DataFrame, str | None]:
     if columns["treatment"] is None:
         raise SpecError(
@@ -200,10 +194,10 @@ def _of_arms(
             f"of arms {listing(outcome_columns) or 'nothing'} is given\n"
             "  give one of: events and total; events and person_time; mean, sd and n; y and se"
         )
-    table, called = long(frame, columns)
-    labels, treatments = texts(table, study, "study"), texts(table, called["treatment"], "treatment")
+    table, called = stacked(frame, columns, "treatment")
+    labels, treatments = labelled(table, study, "study"), labelled(table, called["treatment"], "treatment")
     if kind is not None:
-        measure = choose_measure(measure, kind)
+        measure = measure_of_arms(measure, kind)
     elif measure is not None:
         measure = check_measure(measure)
     named = {name: called[name] for name in outcome_columns}
@@ -221,15 +215,11 @@ def _of_pairs(
             f"treat1 and treat2 name the arms of contrasts: {listing(lacking or others)} "
             f"{'is left out' if lacking else 'describes single arms'}\n  give treat1, treat2, y and se"
         )
-    first, second = (texts(frame, pairwise[name], "treatment") for name in ("treat1", "treat2"))
-    y, se = column(frame, outcome_columns["y"], "y"), column(frame, outcome_columns["se"], "se")
-    labels = texts(frame, study, "study")
-    for wrong, why in (
-        (first == second, f"'{first[int(np.argmax(first == second))]}' is compared with itself"),
-        (se <= 0, "the standard error is not positive"),
-    ):
-        if wrong.any():
-            raise DataError(f"{why} in {rows(frame, wrong)}")
+    first, second = (labelled(frame, pairwise[name], "treatment") for name in ("treat1", "treat2"))
+    reported = Reported(frame, {name: Source(outcome_columns[name], name) for name in ("y", "se")}, "a contrast")
+    y, se, labels = reported.real("y"), reported.positive("se", "a standard error"), labelled(frame, study, "study")
+    if (same := first == second).any():
+        raise DataError(f"'{first[int(np.argmax(same))]}' is compared with itself in {rows(frame, same)}")
     known = np.isfinite(y) & np.isfinite(se)
     if not known.all():
         warn(f"no estimate in {rows(frame, ~known)}; left out", AssumptionWarning)
@@ -249,18 +239,9 @@ def _reference(trials: Sequence[Trial], order: Sequence[str], reference: str | N
     return max(order, key=lambda t: count[t])
 
 
-def pieces(arms: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Treatments that trials connect, piece by piece."""
-    joined: list[set[str]] = []
-    for own in arms:
-        touching = [piece for piece in joined if piece & set(own)]
-        joined = [piece for piece in joined if piece not in touching] + [set(own).union(*touching)]
-    return sorted((sorted(piece, key=str.casefold) for piece in joined), key=lambda piece: (-len(piece), piece))
-
-
 def check_connected(trials: Sequence[Trial]) -> None:
     """That a path of trials leads from every treatment to every other."""
-    parts = pieces([trial.treatments for trial in trials])
+    parts = connected([trial.treatments for trial in trials])
     if len(parts) > 1:
         raise DataError(
             f"the network is in {len(parts)} pieces that no trial connects: {' | '.join(listing(p) for p in parts)}\n"
@@ -297,22 +278,6 @@ def _contrast_table(
     return frame, S
 
 
-def _of_trials(table: pd.DataFrame, study: str, name: str, wanted: pd.Series, numeric: bool) -> Any:
-    """Values of a column that is the same in all rows of a trial."""
-    labels = texts(table, study, "study")
-    values = column(table, name, "covariates") if numeric else texts(table, name, "levels")
-    of = {}
-    for trial, at in grouped(labels):
-        own = pd.unique(pd.Series(values[at]))
-        if len(own) > 1:
-            raise DataError(
-                f"column '{name}' is not the same in all rows of trial '{trial}': {listing(own)}\n"
-                "  covariates and levels are those of trials"
-            )
-        of[trial] = own[0]
-    return wanted.map(of).to_numpy()
-
-
 def quoted(name: str) -> str:
     """A column as formulas write it."""
     return f"`{name}`"
@@ -343,7 +308,7 @@ def _model(
     spec = specify_model(
         f"{quoted(outcome)} ~ 0 + {' + '.join(own)}",
         frame,
-        S=S if not outer else _whole(S, frame[study]),
+        S=block_diag(*S.values()) if outer else S,  # dicts are by outer group
         random=f"{effects} | {'/'.join([*outer, study])}",
         psi=structure,
         measure=measure,
@@ -363,12 +328,3 @@ def _model(
         "roles": {coef: EFFECT if coef in order else DIFFERENCE for coef in spec.coef},
     }
     return replace(spec, analysis=record)
-
-
-def _whole(S: Mapping[str, FloatArray], study: pd.Series) -> FloatArray:
-    """One matrix over all rows; where trials lie in groups, matrices are by group."""
-    n = len(study)
-    whole = np.zeros((n, n))
-    for name, at in grouped(study.to_numpy()):
-        whole[np.ix_(at, at)] = S[name]
-    return whole

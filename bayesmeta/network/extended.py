@@ -11,11 +11,11 @@ import pandas as pd
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, check_names, listing, shown
 from bayesmeta.errors import SpecError
+from bayesmeta.io.long_tables import by_label
 from bayesmeta.model.respecify import with_fixed
 from bayesmeta.model.spec import Spec
 from bayesmeta.network.comparisons import network_of
 from bayesmeta.network.consistency import TREATMENT, VERSUS, quoted
-from bayesmeta.network.trials import grouped
 from bayesmeta.tree.response import DIFFERENCE, EFFECT
 
 JOINED = " : "  # between the treatments of a design
@@ -28,7 +28,7 @@ def arms_of(spec: Spec) -> list[set[str]]:
     """For every row the treatments of its trial."""
     rows = spec.data.loc[spec.kept]
     arms: list[set[str]] = [set()] * len(rows)
-    for _, at in grouped(rows[spec.analysis["study"]].astype(str).to_numpy()):
+    for _, at in by_label(rows[spec.analysis["study"]].astype(str).to_numpy()):
         own = {*rows[TREATMENT].iloc[at], *rows[VERSUS].iloc[at]}
         for i in at:
             arms[i] = own
@@ -168,17 +168,26 @@ def node_split(source: Any, treatment: str, versus: str) -> Spec:
     spec = _plain(source, "node_split")
     for name, value in (("treatment", treatment), ("versus", versus)):
         check_name(value, spec.analysis["treatments"], f"{name}: the network has no", "treatments")
-    both = np.array([{treatment, versus} <= arms for arms in arms_of(spec)])
-    if treatment == versus or not both.any():
+    column = difference_of(spec, treatment, versus)
+    if treatment == versus or not column.any():
         raise SpecError(f"no trial compares '{treatment}' with '{versus}', so that there is no direct evidence")
-    rows = spec.data.loc[spec.kept]
-    share = [(rows[TREATMENT] == t).to_numpy(float) - (rows[VERSUS] == t).to_numpy(float) for t in (treatment, versus)]
-    column = both * (share[0] - share[1]) / 2
-    if np.linalg.matrix_rank(np.column_stack([spec.X, column]), tol=1e-8) == spec.X.shape[1]:
+    if not is_identified(spec, column):
         raise SpecError(f"'{treatment}' with '{versus}': all evidence is direct, there is none to compare it with")
     return _with_columns(
         spec, {SPLIT: column}, [*spec.coef, SPLIT], model="split of one comparison", split=[treatment, versus]
     )
+
+
+def difference_of(spec: Spec, treatment: str, versus: str) -> FloatArray:
+    """(n,) column of the difference between direct and indirect evidence, zero where no trial has both arms."""
+    rows, both = spec.data.loc[spec.kept], np.array([{treatment, versus} <= arms for arms in arms_of(spec)])
+    ends = [(rows[TREATMENT] == t).to_numpy(float) - (rows[VERSUS] == t).to_numpy(float) for t in (treatment, versus)]
+    return np.asarray(both * (ends[0] - ends[1]) / 2)
+
+
+def is_identified(spec: Spec, column: FloatArray) -> bool:
+    """Whether a further column says something that the coefficients do not."""
+    return bool(np.linalg.matrix_rank(np.column_stack([spec.X, column]), tol=1e-8) > spec.X.shape[1])
 
 
 def components(source: Any, separator: str = "+", inactive: str | None = None) -> Spec:

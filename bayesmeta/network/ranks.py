@@ -11,7 +11,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.inference.reference import Vcov
 from bayesmeta.network.comparisons import TREATMENT, Network, compared
 from bayesmeta.network.consistency import BETTER
-from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
+from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, rank_probabilities
 from bayesmeta.tree.response import reading
 
 RANK = "rank"
@@ -80,7 +80,7 @@ def ranking(
     if is_posterior(tree):
         return _of_posterior(network, better, vcov, df).assign_attrs(attrs)
     i, j = network.pairs
-    larger = compared(network, i, j, 0.95, vcov, df, reading(tree, None)).better
+    larger = compared(network, i, j, 0.95, vcov, df, reading(tree, None)).positive
     first = larger if better == "larger" else 1 - larger
     beats = np.zeros((T, T))
     beats[i, j], beats[j, i] = first, 1 - first
@@ -89,19 +89,8 @@ def ranking(
 
 def _of_posterior(network: Network, better: str, vcov: Vcov | None, df: str | None) -> xr.Dataset:
     compared(network, *network.pairs, 0.95, vcov, df, reading(network.tree, None))  # refuses vcov and df
-    T = len(network.treatments)
     effects = beta_draws(network.tree) @ network.weights.T  # (draws, T)
-    order = np.argsort(effects if better == "smaller" else -effects, axis=1)
-    ranks = np.argsort(order, axis=1)  # 0 the best
-    probability = np.stack([(ranks == r).mean(0) for r in range(T)], axis=1)
-    cumulative = probability.cumsum(1)
-    mcse = np.sqrt(probability * (1 - probability) / len(effects))
-    variables = {
-        "sucra": (TREATMENT, cumulative[:, :-1].mean(1)),
-        "mean_rank": (TREATMENT, ranks.mean(0) + 1),
-        "median_rank": (TREATMENT, np.median(ranks, axis=0) + 1),
-        "probability": ((TREATMENT, RANK), probability),
-        "cumulative": ((TREATMENT, RANK), cumulative),
-        "probability_mcse": ((TREATMENT, RANK), mcse),
-    }
-    return xr.Dataset(variables, {TREATMENT: network.treatments, RANK: np.arange(1, T + 1)})
+    over = rank_probabilities(effects if better == "smaller" else -effects)
+    dims = {name: (TREATMENT, RANK) if values.ndim == 2 else (TREATMENT,) for name, values in over.items()}
+    variables = {name: (dims[name], values) for name, values in over.items()}
+    return xr.Dataset(variables, {TREATMENT: network.treatments, RANK: np.arange(1, len(network.treatments) + 1)})

@@ -11,8 +11,8 @@ from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.diagnostic.accuracy_measures import summary_point
 from bayesmeta.diagnostic.bivariate import OUTCOMES
 from bayesmeta.diagnostic.by_study import studies
-from bayesmeta.diagnostic.estimands import NewData
 from bayesmeta.display.tables import percent
+from bayesmeta.inference.quantities import NewData
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import ROW, TALLEST, height_in_inches, panel_axes, shortened

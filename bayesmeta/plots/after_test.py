@@ -11,9 +11,9 @@ from bayesmeta._validation import check_probability, shown
 from bayesmeta.diagnostic.accuracy_measures import likelihood_ratios as ratios_of
 from bayesmeta.diagnostic.accuracy_measures import predictive_values as values_of
 from bayesmeta.diagnostic.by_study import studies
-from bayesmeta.diagnostic.estimands import NewData
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.quantities import NewData
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes, plain

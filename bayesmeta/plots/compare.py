@@ -12,7 +12,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_names, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError, keeps_old_names
-from bayesmeta.inference.estimates import calibrated
+from bayesmeta.inference.estimates import calibrated, on_scale
 from bayesmeta.inference.reference import Vcov, asks_in_one_way, reference
 from bayesmeta.plots import style
 from bayesmeta.plots.forest.numbers import Interval
@@ -30,6 +30,7 @@ from bayesmeta.plots.panels import (
 from bayesmeta.summaries.compare import Comparison
 from bayesmeta.tree.parameters import BETA, RHO, TAU, check_parameter
 from bayesmeta.tree.parameters import parameters as parameters_of
+from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import EFFECT, Reading, Scale, is_read_elsewhere, roles
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def compare(
     scale : {"model", "response"}, optional
         "response", the default where all results have one measure that is read on another scale, draws coefficients as
         people read them: log odds ratios as odds ratios, their differences as ratios of odds ratios, on logarithmic
-        axes; "model" as they are modelled. The result of `bm.sensitivity` does not record its measure and is drawn as
-        it is.
+        axes, and posteriors by their means there; "model" as they are modelled. The result of `bm.sensitivity` does not
+        record its measure and is drawn as it is.
     vcov, df : optional
         Covariance and reference distribution of the coefficients of fits, for the intervals; see `bm.estimates`.
 
@@ -103,6 +104,7 @@ def compare(
         raise SpecError("vcov and df are for results trees, this has its intervals\n  give a dict of names and trees")
     estimates = estimates_of(results, prob)
     readings = _readings(results, scale)
+    estimates = _at_means(estimates, results, readings)
     labels = chosen_parameters(estimates, parameters)
     panels = panel_axes(axes, labels, _height(estimates), sharey=axes is None)
     for ax, label in zip(panels, labels, strict=True):
@@ -113,6 +115,8 @@ def compare(
 def estimates_of(results: Mapping[str, xr.DataTree] | xr.Dataset | Comparison, prob: float | None = None) -> xr.Dataset:
     """`estimate`, `lower`, `upper` over (result, parameter) of whatever `compare` draws; attribute `prob`."""
     if isinstance(results, Comparison):
+        if results.response:
+            return _checked(_of_trees(results.trees, results.prob), prob)
         return _checked(results.dataset.rename(tree=RESULT).assign_attrs(prob=results.prob), prob)
     if isinstance(results, xr.Dataset) and {"prior", PARAMETER} <= set(results.dims):
         return _checked(results.rename(prior=RESULT), prob)
@@ -144,6 +148,21 @@ def _of_trees(trees: Mapping[str, xr.DataTree], prob: float) -> xr.Dataset:
         "kind": (PARAMETER, kinds.to_numpy(dtype=object)),
     }
     return xr.Dataset(numbers, coords, {"prob": prob})
+
+
+def _at_means(estimates: xr.Dataset, results: Any, readings: Mapping[str, Reading]) -> xr.Dataset:
+    """Coefficients of posteriors where their means are on the scale that is drawn, as in tables; infinite ones stay."""
+    trees = {} if not readings else results.trees if isinstance(results, Comparison) else results
+    moved, prob = estimates["estimate"].copy(deep=True), estimates.attrs["prob"]
+    for name, tree in trees.items():
+        if not is_posterior(tree):
+            continue
+        there = on_scale(parameters_of(tree, prob), tree, prob, "response")["estimate"]
+        for label, reading in readings.items():
+            value = reading.back(np.asarray(there.get(label, np.nan), float))
+            if np.isfinite(value):
+                moved.loc[{RESULT: str(name), PARAMETER: label}] = float(value)
+    return estimates.assign(estimate=moved)
 
 
 def _checked(dataset: xr.Dataset, prob: float | None) -> xr.Dataset:

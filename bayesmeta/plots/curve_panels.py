@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._validation import check_is, check_name, check_names, check_type
+from bayesmeta._validation import check_is, check_name, check_names, check_type, shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.inference.reduced_curves import AT
 from bayesmeta.io.arrays import as_numbers
@@ -45,7 +45,7 @@ def curves(
     xlabel : str, default "Exposure"
         What the exposure is, with its unit.
     exposure : array, optional
-        Values of the exposure, whose distribution is drawn along the lower edge of every panel.
+        Values of the exposure, in any arrangement, whose distribution is drawn along the lower edge of every panel.
 
     Returns
     -------
@@ -81,6 +81,8 @@ def curves(
     if len(rows) > MOST:
         raise SpecError(f"{len(rows)} curves; at most {MOST} can be drawn\n  choose some: places={names[:3]}")
     values = None if exposure is None else np.ravel(as_numbers(exposure, "exposure", DataError))
+    if values is not None and not (values.size and np.isfinite(values).all()):
+        raise DataError(f"exposure is {shown(exposure)}; it must have finite numbers")
     panels = panel_axes(axes, [names[row] for row in rows], 1.6 if len(rows) > 1 else 2.6, _ACROSS, sharey=True)
     ratio = table.attrs.get("scale") == "ratio"
     for ax, row in zip(panels, rows, strict=True):

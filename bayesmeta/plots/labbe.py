@@ -53,6 +53,7 @@ def labbe(
     outcome: str | None = None,
     events: Sequence[str] | None = None,
     total: Sequence[str] | None = None,
+    no_events: Sequence[str] | None = None,
     scale: Scale | None = None,
     label: Labelled = None,
     labels: ByRow | None = None,
@@ -67,9 +68,9 @@ def labbe(
         Axes to draw into; by default new ones.
     outcome : str, optional
         The outcome to draw; required for a model with several.
-    events, total : pair of str, optional
-        Columns of the data with the numbers of events and of persons, first the arm that is compared with the other. By
-        default those from which `bm.effects` computed the outcome.
+    events, total, no_events : pair of str, optional
+        Columns of the data with the numbers of events and of persons, or of persons without event, first the arm that
+        is compared with the other. By default those from which `bm.effects` computed the outcome.
     scale : {"model", "response"}, optional
         "response", the default, draws risks; "model" the same on logarithmic axes for risk ratios, and on those of log
         odds for odds ratios, where lines of one effect are straight and rare events lie apart.
@@ -88,8 +89,8 @@ def labbe(
     Raises
     ------
     SpecError
-        When the measure is another one, the columns are not known, or the model has several outcomes and none is
-        chosen.
+        When the measure is another one, the columns are not known, `total` and `no_events` are both named, or the model
+        has several outcomes and none is chosen.
     DataError
         When the columns hold no numbers.
 
@@ -102,10 +103,7 @@ def labbe(
     >>> import bayesmeta as bm
     >>> bcg = bm.datasets.load("bcg")
     >>> spec = bm.specify("logor ~ 1", bcg, S="logorvar", measure="logor")
-    >>> fit = bm.fit(spec)
-    >>> bcg["vaccinated"], bcg["control"] = bcg["tpos"] + bcg["tneg"], bcg["cpos"] + bcg["cneg"]
-    >>> again = bm.fit(bm.specify("logor ~ 1", bcg, S="logorvar", measure="logor"))
-    >>> ax = bm.plots.labbe(again, events=["tpos", "cpos"], total=["vaccinated", "control"])
+    >>> ax = bm.plots.labbe(bm.fit(spec), events=["tpos", "cpos"], no_events=["tneg", "cneg"])
     >>> ax.get_ylabel()
     'Risk in the first arm'
     """
@@ -115,7 +113,7 @@ def labbe(
         raise SpecError(f"labbe draws risks, of which measure {record.name!r} has none\n  it is for: {listing(CURVES)}")
     j = chosen_outcome(spec, outcome)
     own = np.flatnonzero(spec.outcome_index == j)
-    first, second = _risks(spec, own, j, events, total)
+    first, second = _risks(spec, own, j, events, total, no_events)
     transformed = scale is not None and not on_response(tree, scale) and record.name in _AXES
     first, second, note = _inside(first, second) if transformed else (first, second, "")
     panel = only_axes(ax, height=3.3)
@@ -169,23 +167,35 @@ def _inside(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArr
 
 
 def _risks(
-    spec: Spec, own: np.ndarray, outcome: int, events: Sequence[str] | None, total: Sequence[str] | None
+    spec: Spec,
+    own: np.ndarray,
+    outcome: int,
+    events: Sequence[str] | None,
+    total: Sequence[str] | None,
+    no_events: Sequence[str] | None,
 ) -> tuple[FloatArray, FloatArray]:
     """Proportions in both arms of every observation."""
-    behind = dict(spec.arm_columns.get(spec.outcomes[outcome], {}))
-    pairs = {}
-    for name, given in (("events", events), ("total", total)):
-        columns = check_names(given, name) if given is not None else list(behind.get(name, ()))
-        if not columns:
+    if total is not None and no_events is not None:
+        raise SpecError("labbe: total= and no_events= are two ways to say the same; pass one of them")
+    name = spec.outcomes[outcome]
+    behind: dict[str, Sequence[str]] = dict(spec.arm_columns.get(name, {}))
+    known = behind if total is None and "total" not in behind else {}
+    others = "no_events" if no_events is not None or "no_events" in known else "total"
+    pairs = []
+    for role, columns in (("events", events), (others, no_events if others == "no_events" else total)):
+        named = check_names(columns, role) if columns is not None else list(behind.get(role, ()))
+        if not named:
+            what = "events" if role == "events" else "persons"
             raise SpecError(
-                f"labbe: the tree does not say which columns hold the {'events' if name == 'events' else 'persons'} of "
-                f'{spec.outcomes[outcome]}\n  give them, first arm first: {name}=["...", "..."]'
+                f"labbe: the tree does not say which columns hold the {what} of {name}\n"
+                f'  give them, first arm first: {role}=["...", "..."]'
             )
-        if len(columns) != 2:
-            raise SpecError(f"{name} names {len(columns)} columns; it must be two, of the first arm and the second")
-        pairs[name] = [_numbers(spec, column, name)[spec.row[own]] for column in columns]
+        if len(named) != 2:
+            raise SpecError(f"{role} names {len(named)} columns; it must be two, of the first arm and the second")
+        pairs.append([_numbers(spec, column, role)[spec.row[own]] for column in named])
     with np.errstate(divide="ignore", invalid="ignore"):
-        first, second = (a / n for a, n in zip(pairs["events"], pairs["total"], strict=True))
+        persons = [a + n if others == "no_events" else n for a, n in zip(*pairs, strict=True)]
+        first, second = (a / n for a, n in zip(pairs[0], persons, strict=True))
     _check_risks(spec, own, np.isfinite(first) & np.isfinite(second), first, second)
     return first, second
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy.special import ndtr, softmax
 
@@ -11,6 +12,8 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import ObjectArray
 from bayesmeta._validation import check_bayes, check_probability
 from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.inference.loo import single_observations
+from bayesmeta.inference.posterior_parts import GOOD_K
 from bayesmeta.kernel.pointwise import pointwise_moments
 from bayesmeta.plots.compare import compare
 from bayesmeta.plots.panels import only_axes
@@ -51,8 +54,8 @@ def loo_pit(tree: xr.DataTree, ax: "Axes | None" = None, *, prob: float = 0.95) 
     Raises
     ------
     SpecError
-        If the tree has no `/log_likelihood_conditional`, such as that of a fit, or only one observation, or `prob` is
-        not between 0 and 1.
+        If the tree is that of a fit, or of Markov chains without `/log_likelihood_conditional`, or has only one
+        observation, or `prob` is not between 0 and 1.
 
     See Also
     --------
@@ -158,24 +161,29 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Over `obs`: `pit`, between 0 and 1, and `pareto_k` of the importance weights; attribute `good_k`, above which
-        they are not reliable.
+        Over `obs`: `pit`, between 0 and 1, and `pareto_k` of importance weights, NaN where there are none; attribute
+        `good_k`, above which they are not reliable.
 
     Raises
     ------
     SpecError
-        If the tree has no `/log_likelihood_conditional`.
+        If the tree has no `/log_likelihood_conditional` and is of Markov chains, or of a fit.
 
     See Also
     --------
     bayesmeta.plots.loo_pit : The same as a picture.
+    bayesmeta.loo : Without whole groups.
 
     Notes
     -----
-    sum_s w_s P(Y_j <= y_j | y_-j, theta_s) over draws theta_s of beta and Psi. Random effects are integrated out, so
-    that Y_j given the others is normal, and its distribution function exact; w_s is the Pareto-smoothed
-    1 / p(y_j | y_-j, theta_s) from `/log_likelihood_conditional` (Vehtari, Gelman and Gabry 2017, Stat. Comput.
-    27:1413-1432).
+    Posteriors without Markov chains: exact. Random effects and coefficients are integrated out without y_j, and the
+    points u of the integral weighted by 1 / p(y_j | y_-j, u). On a lattice that has no error to speak of, and
+    `pareto_k` is NaN; where the points do not reach, the posterior without y_j is integrated anew.
+
+    Markov chains: sum_s w_s P(Y_j <= y_j | y_-j, theta_s) over draws theta_s of beta and Psi. Random effects are
+    integrated out, so that Y_j given the others is normal, and its distribution function exact; w_s is the
+    Pareto-smoothed 1 / p(y_j | y_-j, theta_s) from `/log_likelihood_conditional` (Vehtari, Gelman and Gabry 2017,
+    Stat. Comput. 27:1413-1432).
 
     `arviz.loo_pit` counts draws of Y_j. The two agree to Monte Carlo error where each observation is a group of its
     own and the draws are of new groups, `/posterior_predictive_new`. Draws of the same groups, in
@@ -191,8 +199,14 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
     >>> round(float(values["pit"].min()), 1)
     0.1
     """
-    density = group(tree, schema.POINTWISE)
     spec = spec_from_tree(tree)
+    if (exact := single_observations(tree)) is not None:
+        labels = {schema.ROW: np.array(spec.row_labels, dtype=object)[spec.row]}
+        labels |= {schema.OUTCOME: np.array(spec.outcomes, dtype=object)[spec.outcome_index]}
+        pit, k = ((schema.OBS, values) for values in exact)
+        coords = {schema.OBS: pd.RangeIndex(len(spec.y))} | {name: (schema.OBS, of) for name, of in labels.items()}
+        return xr.Dataset({"pit": pit, "pareto_k": k}, coords, {"good_k": GOOD_K})
+    density = group(tree, schema.POINTWISE)
     Z, index = [level.Z for level in spec.levels], [level.index for level in spec.levels]
     psi = [psi_draws(tree, level.name) for level in spec.levels]
     S = spec.S.value, spec.S.row, spec.S.col

@@ -11,8 +11,8 @@ from bayesmeta._validation import check_choice, check_names, check_probability, 
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.prediction_rows import quantile
+from bayesmeta.inference.weights import sampling_matrix
 from bayesmeta.network.comparisons import Network
-from bayesmeta.network.consistency_tests import sampling_matrix
 from bayesmeta.network.splitting import direct_evidence, trial_pairs
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.io.columns import is_categorical, label
 from bayesmeta.model.spec import Spec
 from bayesmeta.plots import style, words
-from bayesmeta.plots.forest.numbers import Interval
+from bayesmeta.plots.forest.numbers import Interval, at_means
 from bayesmeta.plots.forest.texts import decimals, interval_text
 from bayesmeta.plots.panels import height_in_inches, only_axes, wrapped
 from bayesmeta.tree.response import Reading, Scale
@@ -127,8 +128,8 @@ def orchard(
     >>> ax.get_yticklabels()[0].get_text()
     'random\\nk = 7'
     """
-    rows, held = orchard_rows(tree, by, at, outcome, prob)
     reading = style.reading(tree, scale)
+    rows, held = orchard_rows(tree, by, at, outcome, prob, reading)
     panel = only_axes(ax, 0.7 + 0.8 * len(rows), words.WIDE)
     if reading.log:
         panel.set_xscale("log")
@@ -178,8 +179,12 @@ def orchard_rows(
     at: Mapping[str, Any] | None = None,
     outcome: str | None = None,
     prob: float = 0.95,
+    reading: Reading | None = None,
 ) -> tuple[list[OrchardRow], str]:
-    """The rows of an orchard plot from top to bottom, and a note on the values of the other predictors."""
+    """The rows of an orchard plot from top to bottom, and a note on the values of the other predictors.
+
+    reading : how they are drawn, where a posterior has its means.
+    """
     check_probability(prob)
     spec = spec_from_tree(tree)
     frame = spec.data.loc[spec.kept]
@@ -192,8 +197,10 @@ def orchard_rows(
     )
     try:
         confidence, prediction = (predict(tree, new, interval, prob) for interval in ("confidence", "prediction"))
+        drawn = at_means(tree, reading, partial(predict, tree, new, "confidence", prob))[0]
     except DataError as error:  # such as the mean of a number that the formula takes for a category
         raise SpecError(f"no prediction at {held}: {error}\n  give by= or at= for these predictors") from None
+    confidence = confidence.assign(mean=((schema.ROW, schema.OUTCOME), drawn))
     of_row = np.full(len(spec.kept), "", dtype=object)
     of_row[spec.kept] = values
     of_obs = of_row[spec.row]

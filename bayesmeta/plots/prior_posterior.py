@@ -243,11 +243,19 @@ def _without_noise(tree: xr.DataTree, place: tuple[str, int] | None, each: Densi
         mean = float(np.ravel(exact_marginals.quantiles(table, name, np.array([0.5])))[at])
     low = each.x[0] if each.combination is not None else 0.0
     x = np.linspace(min(low, grid[0]), each.x[-1], 4 * len(each.x))
-    posterior = np.interp(x, grid, values, right=0.0)
-    if each.combination is not None:
-        posterior = np.where(x < grid[0], 0.0, posterior)
+    posterior = _continued(x, grid, values)
     prior = np.zeros(len(x)) if each.law.name in IMPROPER else np.exp(logp(each.law, x))
     return replace(each, x=x, prior=prior, posterior=posterior, mean=mean, lower=lower, upper=upper)
+
+
+def _continued(x: FloatArray, grid: FloatArray, values: FloatArray) -> FloatArray:
+    """A density at x, beyond the ends of its grid falling as it falls there, and level where it does not."""
+    inside = np.interp(x, grid, values)
+    for end, inner, beyond in ((0, 1, grid[0] - x), (-1, -2, x - grid[-1])):
+        if values[end] > 0:
+            step = np.log(values[inner] / values[end]) / abs(grid[inner] - grid[end]) if values[inner] > 0 else 0.0
+            inside = inside * np.exp(-max(step, 0.0) * np.maximum(beyond, 0.0))
+    return np.asarray(inside)
 
 
 def density(draws: FloatArray, x: FloatArray, low: float = 0.0, high: float = np.inf) -> FloatArray:

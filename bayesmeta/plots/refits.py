@@ -1,7 +1,8 @@
 """Forest plots of the model fitted to parts of the data: without each study, and with one study more at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from bayesmeta.plots.forest.notes import small
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.rows import Cell, ForestContent, Line
 from bayesmeta.tree.parameters import BETA
+from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import EFFECT, Reading, Scale, roles
 from bayesmeta.tree.row_labels import ByRow
 from bayesmeta.tree.specification import spec_from_tree
@@ -103,8 +105,8 @@ def leave_one_out(
     """
     check_boolean(statistics, "statistics")
     terms = chosen_terms(tree, outcome, term)
-    frame = left_out.leave_one_out(tree, by, prob=prob)
-    content = _content(tree, frame, terms, prob, _Heading("Left out", statistics=statistics))
+    frame = _at_means(tree, partial(left_out.leave_one_out, tree, by, prob=prob), terms, scale)
+    content = _content(tree, frame, terms, (prob, scale), _Heading("Left out", statistics=statistics))
     return _drawn(tree, content, ax, terms, (scale, prob, limits, favours))
 
 
@@ -180,10 +182,10 @@ def cumulative(
     """
     check_boolean(statistics, "statistics")
     terms = chosen_terms(tree, outcome, term)
-    frame = left_out.cumulative(tree, order, by, prob=prob)
+    frame = _at_means(tree, partial(left_out.cumulative, tree, order, by, prob=prob), terms, scale)
     name = order if isinstance(order, str) else getattr(order, "name", None)
     heading = _Heading("Added", "+ ", texts.heading(str(name or "order")), statistics)
-    return _drawn(tree, _content(tree, frame, terms, prob, heading), ax, terms, (scale, prob, limits, favours))
+    return _drawn(tree, _content(tree, frame, terms, (prob, scale), heading), ax, terms, (scale, prob, limits, favours))
 
 
 @dataclass(frozen=True)
@@ -219,11 +221,34 @@ def chosen_terms(tree: xr.DataTree, outcome: str | Sequence[str] | None, term: s
     return chosen
 
 
+def _reading(tree: xr.DataTree, terms: dict[str, str], scale: Scale | None) -> Reading:
+    role = roles(tree)[next(iter(terms.values()))]
+    return style.reading(tree, scale, role) if role else Reading(style.measure_of(tree), role, False)
+
+
+def _at_means(
+    tree: xr.DataTree, make: Callable[..., pd.DataFrame], terms: dict[str, str], scale: Scale | None
+) -> pd.DataFrame:
+    """A table on the scale of the model, of a posterior with its means on the scale that is drawn, as tables have them.
+
+    make : the table, with all arguments but the scale.
+    """
+    frame, reading = make(), _reading(tree, terms, scale)
+    if reading.response and is_posterior(tree):
+        there = reading.back(make(scale="response")["estimate"].to_numpy(float))
+        frame["estimate"] = np.where(np.isfinite(there), there, frame["estimate"])
+    return frame
+
+
 def _content(
-    tree: xr.DataTree, frame: pd.DataFrame, terms: dict[str, str], prob: float, heading: _Heading
+    tree: xr.DataTree,
+    frame: pd.DataFrame,
+    terms: dict[str, str],
+    asked: tuple[float, Scale | None],
+    heading: _Heading,
 ) -> ForestContent:
-    """Lines of a forest: a row for each fit, and the estimate of all."""
-    whole = estimates(tree, prob)
+    """Lines of a forest: a row for each fit, and the estimate of all. asked : probability and scale."""
+    whole = _at_means(tree, partial(estimates, tree, asked[0]), terms, asked[1])
     whole = whole[whole["kind"] == BETA].set_index("term")
     parts = [frame[frame["term"] == term].reset_index(drop=True) for term in terms.values()]
     variances = [name for name in map(str, frame.columns) if name.startswith("tau2")] if heading.statistics else []
@@ -292,8 +317,7 @@ def _drawn(
     look: "tuple[Scale | None, float, tuple[float, float] | None, Favours]",
 ) -> "DrawnAxes | style.AxesArray":
     scale, prob, limits, favours = look
-    role = roles(tree)[next(iter(terms.values()))]
-    reading = style.reading(tree, scale, role) if role else Reading(style.measure_of(tree), role, False)
+    role, reading = roles(tree)[next(iter(terms.values()))], _reading(tree, terms, scale)
     sides = favours_texts(tree, favours if role == EFFECT else False)
     axes = draw(tree, content, own_axes(ax, content), reading, prob, limits, sides)
     return style.AxesArray.of(axes) if len(axes) > 1 or isinstance(ax, list | tuple | np.ndarray) else axes[0]

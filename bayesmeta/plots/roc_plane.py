@@ -11,14 +11,14 @@ import xarray as xr
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_boolean, check_choice, check_probability
 from bayesmeta.diagnostic.accuracy_measures import summary_point
-from bayesmeta.diagnostic.bivariate import Accuracy
+from bayesmeta.diagnostic.bivariate import Accuracy, Asked
 from bayesmeta.diagnostic.by_study import studies as tables_of
 from bayesmeta.diagnostic.curves import Kind, check_kind
 from bayesmeta.diagnostic.curves import sroc as curve_of
-from bayesmeta.diagnostic.estimands import NewData, Points
 from bayesmeta.diagnostic.regions import regions
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.quantities import NewData
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes, plain
@@ -67,7 +67,7 @@ def series_of(trees: xr.DataTree | Mapping[str, xr.DataTree], newdata: NewData, 
         raise SpecError(f"{what} takes a results tree, or a dict of several, not a {type(trees).__name__}")
     made = []
     for tree_name, tree in by_name.items():
-        points = Points.of(tree, newdata, what)
+        points = Asked.of(tree, newdata, what)
         data, kept = points.accuracy.spec.data, points.accuracy.spec.kept
         for i, row_name in enumerate(points.names):
             row = points.labels.iloc[[i]] if len(points.labels.columns) else None

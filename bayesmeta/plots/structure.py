@@ -341,7 +341,7 @@ def key_lines(spec: Spec) -> list[tuple[str, str]]:
     for depth, level in enumerate(spec.levels):
         groups = f"{level.n_groups} group{'s' * (level.n_groups > 1)}{' inside these' if depth else ''}"
         if level.name == schema.UNIT and spec.design.parsed.group_columns == ():
-            groups = f"{level.n_groups} groups, each row of the data its own"
+            groups = f"{level.n_groups} group{'s' * (level.n_groups != 1)}, each row of the data its own"
         effects = f"random effects {listing(level.effects, 6)}"
         if level.dim > 1 or not level.n_free:  # a single free variance has no structure
             effects += f", covariance {level.structure.name}"

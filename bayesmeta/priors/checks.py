@@ -1,6 +1,7 @@
 """Checks of a user's priors against the model: names, number and support."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.priors.distributions import HALF_FLAT, IMPROPER, check, draws, logp
+from bayesmeta.priors.distributions import HALF_FLAT, IMPROPER, JEFFREYS, check, draws, logp
 from bayesmeta.priors.prior import Prior, Priors
 
 # a factor of 1.2 apart, so that an interval which hides between two of them is hit by the draws
@@ -107,26 +108,27 @@ def _of_level(spec: Spec, level: Level, priors: Any, kind: str, count: int) -> A
 
 
 def check_beta(prior: Prior, what: str) -> None:
-    if prior.name in ("LKJ", "HalfFlat"):
+    if prior.name in ("LKJ", "HalfFlat", JEFFREYS):
         raise SpecError(f"prior of {what} is {prior.name}; for a coefficient choose one such as Normal, or Flat")
     _check(prior, what)
 
 
 def check_tau(prior: Prior, what: str) -> None:
-    if prior == HALF_FLAT:
-        return
+    if prior == HALF_FLAT or prior.name == JEFFREYS:
+        return _check(prior, what)
     if prior.name in IMPROPER or prior.name == "LKJ":
         why = "is improper" if prior.name in IMPROPER else "is a prior of correlations"
         raise SpecError(
             f"prior of {what} is {prior.name}, which {why}\n  for an SD choose HalfNormal, HalfStudentT or HalfCauchy;"
-            " HalfFlat is the improper one"
+            " HalfFlat and Jeffreys are the improper ones"
         )
     _check(prior, what)
-    if _reaches(prior, -MAGNITUDES, lambda x: x < 0):
+    if _may_be_negative(prior):
         raise SpecError(
             f"prior {prior} of {what} has the wrong support: an SD cannot be negative\n"
             "  choose HalfNormal, HalfStudentT, HalfCauchy, LogNormal, or TruncatedNormal with lower=0"
         )
+    return None
 
 
 def check_rho(prior: Prior, what: str, level: Level) -> None:
@@ -158,6 +160,11 @@ def _check(prior: Prior, what: str) -> None:
         raise SpecError(f"{what}: {error}") from None
 
 
+@lru_cache(maxsize=1024)
+def _may_be_negative(prior: Prior) -> bool:
+    return _reaches(prior, -MAGNITUDES, lambda x: x < 0)
+
+
 def _reaches(prior: Prior, points: Any, outside: Any) -> bool:
     """Whether the prior has density at one of the points outside the range, or draws there."""
     if (logp(prior, points) > -np.inf).any():
@@ -177,7 +184,7 @@ def narrow(coefficients: Mapping[str, Prior], sds: Mapping[str, Prior]) -> list[
     sentences += [
         f"the prior {prior} rules out values of {label} near zero"
         for label, prior in sds.items()
-        if prior != HALF_FLAT and not _possible(prior, MAGNITUDES[MAGNITUDES < NEAR_ZERO])
+        if prior.name not in IMPROPER and not _possible(prior, MAGNITUDES[MAGNITUDES < NEAR_ZERO])
     ]
     return sentences
 

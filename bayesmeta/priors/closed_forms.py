@@ -35,7 +35,9 @@ class ClosedForm:
         u = np.asarray(u, float)
         with np.errstate(all="ignore"):
             tail = special.ndtr(-np.abs(u))
-            return np.where(u < 0, self.lower(tail), self.upper(tail))
+            value, below = np.empty(u.shape), u < 0
+            value[below], value[~below] = self.lower(tail[below]), self.upper(tail[~below])
+            return value
 
     @cached_property
     def _table(self) -> tuple[FloatArray, FloatArray]:
@@ -48,7 +50,7 @@ class ClosedForm:
     def about_normal(self, value: FloatArray) -> FloatArray:
         """Roughly the inverse of `of_normal`, to begin a search with."""
         values, u = self._table
-        return np.interp(value, values, u)
+        return np.interp(value, values, u) if len(u) else np.zeros(np.shape(value))
 
 
 def _frozen(name: str, *shapes: float, loc: float = 0.0, scale: float = 1.0) -> ClosedForm:

@@ -10,7 +10,7 @@ from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.measures import MEASURES, measure
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.checks import beta_priors, check_names, narrow, rho_prior, tau_labels, tau_priors
-from bayesmeta.priors.improper import check_proper_posterior
+from bayesmeta.priors.improper import check_proper_posterior, with_variances
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior, Priors
 from bayesmeta.priors.scales import centring, data_scale, default_beta, default_taus, intercepts
@@ -93,7 +93,11 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
         if not free
     }
     flat_sds = check_proper_posterior(spec, filled, levels)
-    notes = (*_scaled_from_data(spec, scaled), *_improper([*flat, *flat_sds]), *narrow(given, of_sds))
+    notes = (
+        *_scaled_from_data(spec, scaled),
+        *_improper(dict.fromkeys(flat, "Flat") | flat_sds),
+        *narrow(given, of_sds),
+    )
     for note in notes:
         warn(note, AssumptionWarning)
     C = centring(spec, _centred(spec, default))
@@ -119,7 +123,10 @@ def _centred(spec: Spec, default: BoolArray) -> BoolArray:
 
 def _level(spec: Spec, level: Level, priors: Priors) -> LevelPriors:
     chosen, rho = tau_priors(spec, level, priors), rho_prior(spec, level, priors)
-    taus = tuple(prior or default for prior, default in zip(chosen, default_taus(spec, level), strict=True))
+    taus = tuple(prior for prior in chosen if prior is not None)
+    if len(taus) < len(chosen):
+        taus = tuple(prior or default for prior, default in zip(chosen, default_taus(spec, level), strict=True))
+    taus = tuple(with_variances(spec, level, prior) for prior in taus)
     has_rho = level.structure.n_rho(level.dim) > 0
     return LevelPriors(
         tau=taus,
@@ -147,8 +154,8 @@ def _scaled_from_data(spec: Spec, labels: list[str]) -> tuple[str, ...]:
     return (f"{why}: default priors of {listing(labels)} are scaled by the SD of the outcome, {listing(sds)}; {what}",)
 
 
-def _improper(labels: list[str]) -> tuple[str, ...]:
+def _improper(labels: dict[str, str]) -> tuple[str, ...]:
     if not labels:
         return ()
-    names = listing(dict.fromkeys("HalfFlat" if label.startswith("tau[") else "Flat" for label in labels))
+    names = listing(dict.fromkeys(labels.values()))
     return (f"the prior of {listing(labels)} is improper ({names}): no draws from the prior, and no Bayes factors",)

@@ -17,7 +17,9 @@ OWN = {"LKJ": ("eta",), "LogStudentT": ("nu", "mu", "sigma")}
 POSITIVE = {"eta", "nu", "sigma"}  # parameters of our own distributions that must be positive
 _TWICE = ((("alpha", "beta"), ("mu", "sigma")),)  # what PyMC takes in silence, following one of them
 ALTERNATIVES = {"Gamma": _TWICE, "InverseGamma": _TWICE, "Beta": (*_TWICE, (("alpha", "beta"), ("mu", "nu")))}
-IMPROPER = ("Flat", "HalfFlat")
+JEFFREYS = "Jeffreys"
+IMPROPER = ("Flat", "HalfFlat", JEFFREYS)
+CELLS = 1 << 20  # values times groups that are worked on at a time
 FLAT, HALF_FLAT = Prior("Flat"), Prior("HalfFlat")
 
 
@@ -43,11 +45,8 @@ def check(prior: Prior) -> None:
         return _check_own(prior)
     if prior in (FLAT, HALF_FLAT) or closed_form(prior) is not None:
         return None
-    if prior.name == "Jeffreys":
-        raise SpecError(
-            "prior Jeffreys depends on the sampling variances and is not taken; the improper prior of an SD that is"
-            ' taken is bm.Prior("HalfFlat")'
-        )
+    if prior.name == JEFFREYS:
+        return _check_jeffreys(prior)
     if prior.name in FORMS and not has_pymc():
         raise SpecError(f"prior {prior!r} is not a valid distribution: it takes {_takes(prior.name)}")
     if prior.name not in families():
@@ -91,6 +90,16 @@ def _check_own(prior: Prior) -> None:
     for name, value in prior.params.items():
         if name in POSITIVE and value <= 0:
             raise SpecError(f"prior {prior!r} is not a valid distribution: {name} must be positive")
+
+
+def _check_jeffreys(prior: Prior) -> None:
+    """That it has no parameters, or those that a model has filled in."""
+    expected = [f"v{i + 1}" for i in range(len(prior.params))]
+    if list(prior.params) != expected or any(value <= 0 for value in prior.params.values()):
+        raise SpecError(
+            f"prior {prior!r} has parameters; it takes none, since a model fills in its sampling variances\n"
+            '  write bm.Prior("Jeffreys")'
+        )
 
 
 def _unknown(prior: Prior) -> str:
@@ -139,6 +148,11 @@ def logp_graph(prior: Prior, value: Any) -> Any:
     """Log-density at a symbolic value."""
     import pymc as pm
 
+    if prior.name == JEFFREYS:
+        import pytensor.tensor as pt
+
+        v = np.array([*prior.params.values()])
+        return pt.log(value) + pt.log(2 * ((v + value**2) ** -2.0).sum()) / 2
     return pm.logp(dist(prior), value)
 
 
@@ -172,7 +186,20 @@ def logp(prior: Prior, x: Any) -> FloatArray:
             return np.asarray(known.logpdf(values))
         if prior in (FLAT, HALF_FLAT):
             return np.where((values >= 0) | (prior == FLAT), 0.0, -np.inf)
+        if prior.name == JEFFREYS:
+            return _jeffreys_logp(prior, values)
         return np.asarray(_compiled(prior)(values.ravel()), dtype=float).reshape(values.shape)
+
+
+def _jeffreys_logp(prior: Prior, tau: FloatArray) -> FloatArray:
+    """Half the log of the information about an SD, sum_g 2 (tau / (v_g + tau^2))^2 with v_g a group's variance."""
+    v, times = np.unique([*prior.params.values()], return_counts=True)
+    flat, step = tau.ravel(), max(1, CELLS // len(v))
+    total = [
+        (v + part[:, None] ** 2) ** -2.0 @ times for part in (flat[at : at + step] for at in range(0, len(flat), step))
+    ]
+    sums = np.concatenate([*total, np.zeros(0)]).reshape(tau.shape)
+    return np.where(tau >= 0, np.log(tau) + np.log(2 * sums) / 2, -np.inf)
 
 
 def draws(prior: Prior, size: int | tuple[int, ...], rng: np.random.Generator) -> FloatArray:

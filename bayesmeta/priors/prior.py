@@ -19,11 +19,11 @@ class Prior:
     ----------
     name : str
         A continuous distribution of PyMC ("Normal", "HalfNormal", "HalfStudentT", "LogNormal", "Gamma", ...); "Flat"
-        for coefficients; "LogStudentT", exp of a Student t (nu, mu, sigma); "LKJ" (eta) for correlations, the density
-        proportional to |R|^(eta - 1).
+        for coefficients; "HalfFlat" and "Jeffreys" for SDs, which are improper; "LogStudentT", exp of a Student t (nu,
+        mu, sigma); "LKJ" (eta) for correlations, the density proportional to |R|^(eta - 1).
     **params : float
         Its parameters under PyMC's names, finite numbers. Name and parameters are checked when a model first uses the
-        prior.
+        prior. "Jeffreys" takes none: a model fills in the sampling variances of its groups, v1, v2 and so on.
 
     Raises
     ------
@@ -74,7 +74,9 @@ class Prior:
         return Prior.from_json, (self.to_json(),)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Prior) and (self.name, self.params) == (other.name, other.params)
+        if self is other:
+            return True
+        return isinstance(other, Prior) and self.name == other.name and self.params == other.params
 
     def __hash__(self) -> int:
         return hash((self.name, frozenset(self._params)))
@@ -83,6 +85,8 @@ class Prior:
         return f"{self.name}({', '.join(f'{key}={value:.12g}' for key, value in self._params)})"
 
     def __str__(self) -> str:
+        if self.name == "Jeffreys":
+            return self.name  # of as many numbers as there are groups
         return f"{self.name}({', '.join(f'{key}={value:.4g}' for key, value in self._params)})"
 
 

@@ -50,8 +50,9 @@ def data_scale(spec: Spec, rows: BoolArray) -> float:
 
 def acts_on(spec: Spec, column: FloatArray) -> BoolArray:
     """All observations of the outcomes for which the column is not zero throughout."""
-    outcomes = np.unique(spec.outcome_index[column != 0])
-    return np.isin(spec.outcome_index, outcomes) if len(outcomes) else np.ones(len(column), dtype=bool)
+    reached = np.zeros(len(spec.outcomes), dtype=bool)
+    reached[spec.outcome_index[column != 0]] = True
+    return reached[spec.outcome_index] if reached.any() else np.ones(len(column), dtype=bool)
 
 
 def constant(spec: Spec, column: FloatArray) -> bool:

@@ -18,6 +18,7 @@ from bayesmeta.report.sections.chain_plots import of_chains
 from bayesmeta.report.sections.data import data_table
 from bayesmeta.report.sections.diagnostics import diagnostics
 from bayesmeta.report.sections.dose_section import dose_section
+from bayesmeta.report.sections.evidence_section import average_section, evidence_section
 from bayesmeta.report.sections.left_out_rows import diagnostics_of, influence_section
 from bayesmeta.report.sections.manuscript import manuscript
 from bayesmeta.report.sections.model import equations, facts, levels, of_tree
@@ -60,6 +61,8 @@ def page(
             parts += sections
     side = [Section(name, _side_by_side(trees, prob)) for name, trees in (tables or {}).items()]
     across = [Section("Models side by side", (), tuple(side))] if side else []
+    averaged = {chapter.name: tree for chapter in chapters for tree in d.posteriors(chapter.trees).values()}
+    across += average_section(averaged, prob) if several else []
     drawn = [Section("Figures", _drawn(figures))] if figures else []
     trees = {_name(chapter, name): tree for chapter in chapters for name, tree in chapter.trees.items()}
     opening = tuple((chapter.name if several else "", findings(chapter.trees, prob)) for chapter in chapters)
@@ -107,6 +110,7 @@ def chapter_sections(
         Section("Heterogeneity", results.heterogeneity(trees, prob)),
         *OF_ANALYSES.get(str(of_tree(first).analysis.get("kind")), _nothing)(trees, prob, short),
         *([Section("Pictures", _drawn(open_))] if open_ else []),
+        *evidence_section(bayes, short),
         *([Section("Sensitivity to priors", _sensitivity(chapter))] if chapter.priors is not None else []),
         Section("Tests and criteria", results.tests_and_criteria(trees, prob), folded=short),
         replace(_specification(chapter, first), folded=True),

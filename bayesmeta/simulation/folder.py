@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
-from bayesmeta.io.atomic import sole_writer, write_file
+from bayesmeta.io.atomic import by_this_process, sole_writer, write_file
 from bayesmeta.simulation.declaration import Simulation
 from bayesmeta.tree.fingerprint import CONTENT_HASH, content_hash
 
@@ -67,7 +67,7 @@ def _json(file: Path) -> dict[str, object]:
 def save_piece(table: xr.Dataset, file: Path) -> None:
     """Write the estimates of a piece with their hash."""
     table.attrs[CONTENT_HASH] = content_hash(xr.DataTree(table))
-    with table.to_netcdf(None, engine="h5netcdf") as content:
+    with by_this_process(), table.to_netcdf(None, engine="h5netcdf") as content:
         write_file(file, content)
 
 

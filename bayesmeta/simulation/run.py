@@ -15,7 +15,7 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_boolean, check_count, check_is, check_path
 from bayesmeta.errors import ConvergenceWarning, DataError
 from bayesmeta.estimation.fit_many import fit_many
-from bayesmeta.estimation.parallel import check_jobs, in_order
+from bayesmeta.estimation.parallel import Backend, Jobs
 from bayesmeta.simulation.declaration import Scenario, Simulation, Statistic, scenario_of
 from bayesmeta.simulation.folder import claimed, done, read_piece, save_piece
 from bayesmeta.tree import files
@@ -51,6 +51,7 @@ def run_study(
     n_jobs: int = 1,
     progress: bool = False,
     zarr: bool = False,
+    backend: Backend | None = None,
 ) -> xr.DataTree:
     """Fit all data sets of a declared study, or those that an earlier run has not saved in the directory.
 
@@ -68,6 +69,9 @@ def run_study(
         Whether to show a progress bar.
     zarr : bool, default False
         Whether to save the whole as a Zarr directory, `results.zarr`, instead of `results.nc`.
+    backend : {"loky", "dask", "threading"}, optional
+        Of joblib: processes of this machine (the default), the workers of the Dask client in scope, or threads.
+        Workers of a cluster save their pieces themselves, in a directory that all machines share.
 
     Returns
     -------
@@ -96,19 +100,16 @@ def run_study(
     Frozen({'estimator': 1, 'dataset': 2, 'coef': 3})
     """
     check_is(study, Simulation, "study", "a simulation study from bm.load_study")
-    check_boolean(progress, "progress")
+    jobs = Jobs(n_jobs, backend, progress)
     check_boolean(zarr, "zarr")
-    check_jobs(n_jobs)
     directory = check_path(directory, "directory")
     if datasets is not None:
         check_count(datasets, "datasets")
     with claimed(study, directory):
-        return _run(study, directory, datasets, n_jobs, progress, zarr)
+        return _run(study, directory, datasets, jobs, zarr)
 
 
-def _run(
-    study: Simulation, directory: Path, datasets: int | None, n_jobs: int, progress: bool, zarr: bool
-) -> xr.DataTree:
+def _run(study: Simulation, directory: Path, datasets: int | None, jobs: Jobs, zarr: bool) -> xr.DataTree:
     n = study.datasets if datasets is None else datasets
     pieces = [
         Piece(way, scenario, start, min(start + PIECE, n))
@@ -117,7 +118,7 @@ def _run(
         for start in range(0, n, PIECE)
     ]
     open_pieces = [piece for piece in pieces if not done(directory / piece.name, piece.datasets)]
-    for _ in in_order(partial(_save_piece, study, directory), open_pieces, n_jobs, progress, study.title):
+    for _ in jobs.in_order(partial(_save_piece, study, directory), open_pieces, study.title):
         pass
     groups = {}
     for way in study.draws:

@@ -1,7 +1,7 @@
 """All methods for small-study effects that a fit admits, side by side, and why others do not apply."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,10 @@ from bayesmeta.tree.specification import reading_once, spec_from_tree
 
 CR2 = "CR2"
 OBSERVED = "without adjustment"
+ALL = "all outcomes together"
 _TESTS = {
     "egger": "Egger",
+    "egger_joint": "Egger, all slopes",
     "pustejovsky_rodgers": "Pustejovsky and Rodgers",
     "harbord": "Harbord",
     "peters": "Peters",
@@ -39,7 +41,7 @@ _BY_COUNTS = ("harbord", "peters", "arcsine")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SmallStudyPage(Page):
-    """Results of `bm.small_study` for one outcome of a fit; prints as tables.
+    """Results of `bm.small_study` for one outcome of a fit, or for `ALL` of them; prints as tables.
 
     results : by the name of the function.  reasons : why the others have none.
     """
@@ -82,6 +84,10 @@ class SmallStudyPage(Page):
         if name == "rank":
             return label, f"tau = {fixed(out['tau'].item(), 3)}", "", pvalue(out["pvalue"].item())
         how = f" ({out.attrs['model']}{', CR2' if out.attrs.get('vcov') == CR2 else ''})"
+        if name == "egger_joint":
+            df1, df2, statistic = (out[key].item() for key in ("df1", "df2", "statistic"))
+            letter, dfs = ("chi2", df_text(df1)) if np.isinf(df2) else ("F", f"{df_text(df1)}, {df_text(df2)}")
+            return f"{label}{how}", f"{letter} = {fixed(statistic, 3)}", dfs, pvalue(out["pvalue"].item())
         df = out["df"].item()
         letter = "z" if np.isinf(df) else "t"
         statistic = f"{letter} = {fixed(out['statistic'].item(), 3)}"
@@ -105,7 +111,12 @@ def _remark(name: str, out: xr.Dataset) -> str:
 
 
 def _scalars(out: xr.Dataset) -> dict[str, Any]:
-    return {str(name): value.item() for name, value in out.data_vars.items()}
+    """Numbers by name, and of those over outcomes by outcome."""
+    numbers: dict[str, Any] = {}
+    for name, value in out.data_vars.items():
+        one = not value.ndim
+        numbers[str(name)] = value.item() if one else value.to_series().to_dict()
+    return numbers
 
 
 def small_study_page(
@@ -131,7 +142,7 @@ def small_study_page(
         vcov = CR2 if vcov is None and of.dependence else vcov
         results, reasons = dict[str, xr.Dataset](), dict[str, str]()
         for name in (*_TESTS, *_ESTIMATES, *_OTHERS):
-            if not _asked(name, of):
+            if name == "egger_joint" or not _asked(name, of):
                 continue
             try:
                 results[name] = _call(name, tree, of, vcov, prob)
@@ -144,8 +155,24 @@ def small_study_page(
 
 
 def small_study_pages(tree: xr.DataTree, vcov: Vcov | None = None, prob: float = 0.95) -> dict[str, SmallStudyPage]:
-    """The same of every outcome by its name."""
-    return {outcome: small_study_page(tree, outcome, vcov, prob) for outcome in spec_from_tree(tree).outcomes}
+    """The same of every outcome by its name, and of several also what is tested of `ALL`."""
+    outcomes = spec_from_tree(tree).outcomes
+    pages = {outcome: small_study_page(tree, outcome, vcov, prob) for outcome in outcomes}
+    return pages if len(outcomes) == 1 else {**pages, ALL: _of_all(tree, outcomes, vcov)}
+
+
+def _of_all(tree: xr.DataTree, outcomes: Sequence[str], vcov: Vcov | None) -> SmallStudyPage:
+    """The joint test, for which it takes the same covariance as those of single outcomes."""
+    results, reasons = dict[str, xr.Dataset](), dict[str, str]()
+    with reading_once(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumptionWarning)
+        each = [evidence(tree, outcome, "small_study") for outcome in outcomes]
+        robust = vcov is None and any(of.dependence for of in each)
+        try:
+            results["egger_joint"] = small_study.egger_joint(tree, vcov=CR2 if robust else vcov)
+        except BayesmetaError as error:
+            reasons["egger_joint"] = str(error).splitlines()[0].removeprefix("egger_joint: ")
+    return SmallStudyPage(ALL, measure(each[0].spec.measure).label, results, reasons)
 
 
 def _asked(name: str, of: Evidence) -> bool:

@@ -15,7 +15,14 @@ import xarray as xr
 from xarray.indexes import Index, PandasIndex
 
 _AS_IT_IS = getattr(xr.Dataset, "_construct_direct", None)
-_BY_HAND = all(hasattr(xr.DataTree(), name) for name in ("_parent", "_children"))
+_BY_HAND = _AS_IT_IS is not None and all(
+    hasattr(owner, name)
+    for owner, names in (
+        (xr.DataTree(), ("_parent", "_children", "_set_node_data")),
+        (xr.Dataset(), ("_coord_names", "_dims", "_indexes")),
+    )
+    for name in names
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +43,7 @@ def labels_of(dim: str, values: Any) -> Labels:
 
 
 def table_of(
-    variables: Mapping[str, Any], coords: Mapping[str, Any], attrs: Mapping[str, str] | None = None
+    variables: Mapping[str, Any], coords: Mapping[str, Any], attrs: Mapping[str, Any] | None = None
 ) -> xr.Dataset:
     """A dataset of arrays whose sizes fit; ValueError where they do not.
 
@@ -66,10 +73,27 @@ def tree_of(attrs: Mapping[str, str], groups: Mapping[str, xr.Dataset]) -> xr.Da
     root = xr.DataTree(table_of({}, {}, attrs))
     if not _BY_HAND:
         return xr.DataTree.from_dict({"/": root.to_dataset(), **groups})
+    nothing = table_of({}, {})
     for name, table in groups.items():
-        node = xr.DataTree(table, name=name)
+        node = xr.DataTree(nothing, name=name)
+        node._set_node_data(_shallow(table))
         node._parent, root._children[name] = root, node
     return root
+
+
+def _shallow(table: xr.Dataset) -> xr.Dataset:
+    """A dataset of new variables and attributes; its arrays, and its indexes, which nobody can change, are shared."""
+    copies: dict[Any, xr.Variable] = {name: variable.copy(deep=False) for name, variable in table.variables.items()}
+    assert _AS_IT_IS is not None
+    made: xr.Dataset = _AS_IT_IS(
+        copies,
+        set(table._coord_names),
+        dims=dict(table._dims),
+        attrs=dict(table.attrs),
+        indexes=dict(table._indexes),
+        encoding=dict(table.encoding),
+    )
+    return made
 
 
 def _variable(dims: str | tuple[str, ...], values: Any, attrs: Mapping[str, Any] | None = None) -> xr.Variable:

@@ -13,7 +13,8 @@ import xarray as xr
 
 from bayesmeta._validation import check_path, did_you_mean, listing
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
-from bayesmeta.io.atomic import is_stream, sole_writer, write_file, write_folder
+from bayesmeta.io.atomic import by_this_process, is_stream, sole_writer, write_file, write_folder
+from bayesmeta.tree import netcdf
 from bayesmeta.tree.checked_groups import check_tree
 from bayesmeta.tree.fingerprint import CONTENT_HASH, check_content, with_hash
 from bayesmeta.tree.single_entries import single
@@ -160,8 +161,8 @@ def check_name_of_model(name: Any, where: str = "the name of a model that is sav
     """SpecError for a name that no file can hold."""
     text = name if isinstance(name, str) else repr(name)
     if not isinstance(name, str) or not name.strip():
-        problem = "must be a text that is not empty"
-    elif "/" in name:
+        raise SpecError(f"{where.rstrip()}: {text[:60]!r} is no name; it must be a text that is not empty")
+    if "/" in name:
         problem = "may not contain '/'"
     elif name in (".", "..", *_ZARR_ROOT) or name.startswith("__"):
         problem = "is reserved by file formats"
@@ -182,10 +183,14 @@ def write(whole: xr.DataTree, path: Path) -> None:
         with warnings.catch_warnings():
             # what readers other than xarray may not understand is consolidated metadata, which they do not need either
             warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
-            write_folder(path, lambda folder: whole.to_zarr(folder, mode="w"))
+            with by_this_process():
+                write_folder(path, lambda folder: whole.to_zarr(folder, mode="w"))
         return
     # in memory first: the HDF5 library crashes where a disk is full
-    with whole.to_netcdf(None, engine="h5netcdf") as content:
+    if netcdf.is_plain(whole):
+        write_file(path, netcdf.content_of(whole))
+        return
+    with by_this_process(), whole.to_netcdf(None, engine="h5netcdf") as content:
         write_file(path, content)
 
 
@@ -236,7 +241,9 @@ def _opened(path: Path) -> xr.DataTree:
             raise DataError(f"no file {path}")
         if not path.is_dir():
             with h5py.File(path) as file:  # complains in one line, where xarray leaves half an object behind
-                file.attrs.get("_nc3_strict")
+                own = netcdf.is_own(file)
+            if own and (tree := netcdf.read_tree(path)) is not None:
+                return tree
         with warnings.catch_warnings(), xr.open_datatree(path, engine="zarr" if path.is_dir() else "h5netcdf") as whole:
             warnings.simplefilter("ignore")
             return whole.load()

@@ -14,6 +14,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta.errors import SpecError
+from bayesmeta.tree.assembly import tree_of
 
 CONTENT_HASH = "content_hash"
 HASHES = "group_hashes"  # attribute of the root: JSON of a hash for every variable by group, "" for the attributes
@@ -30,6 +31,7 @@ _ATTRIBUTES = (
         "tune",
         "target_accept",
         "data_hash",
+        "partitions",
     ),
 )
 _SIZE = 8  # bytes: enough for accidents
@@ -38,8 +40,11 @@ _BY_DATA_HASH = (schema.OBSERVED, schema.CONSTANT)  # groups whose floats have a
 
 def with_hash(tree: xr.DataTree) -> xr.DataTree:
     """A shallow copy of a results tree whose root attributes have the hash of its content."""
+    attrs = {**tree.attrs, CONTENT_HASH: content_hash(tree)}
+    if not tree.variables and not any(child.children for child in tree.children.values()):
+        return tree_of(attrs, {name: child.to_dataset(inherit=False) for name, child in tree.children.items()})
     copy = xr.DataTree.from_dict(tree.copy().to_dict())
-    copy.attrs = {**copy.attrs, CONTENT_HASH: content_hash(tree)}
+    copy.attrs = attrs
     return copy
 
 

@@ -8,6 +8,7 @@ from scipy.special import chdtrc
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
+from bayesmeta.model.partitioned_spec import PartitionedSpec
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.assembly import labels_of, table_of
 from bayesmeta.tree.single_entries import without_dimensions
@@ -66,7 +67,7 @@ def heterogeneity_table(spec: Spec, psi: Sequence[FloatArray], weight: FloatArra
     """The table of `heterogeneity`; psi : of every level (a, a), or draws (B, a, a), of equal weight or of these."""
     stats = spec.statistics
     beta = stats.beta_fixed[:, 0]
-    rows = [(schema.OVERALL, float(stats.Q[0]), len(spec.y) - len(spec.coef))]
+    rows = [(schema.OVERALL, float(stats.Q[0]), spec.n_obs - len(spec.coef))]
     if len(spec.outcomes) > 1:
         rows += [(name, *_one_outcome(spec, j, beta)) for j, name in enumerate(spec.outcomes)]
     labels, Q, df = (list(column) for column in zip(*rows, strict=True))
@@ -82,6 +83,8 @@ def _existing_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _one_outcome(spec: Spec, outcome: int, beta: np.ndarray) -> tuple[float, int]:
+    if isinstance(spec, PartitionedSpec):
+        return float(spec.totals.Q[outcome]), int(spec.totals.df[outcome])
     own = spec.outcome_index == outcome
     X = spec.X[own]
     residual = spec.y[own] - spec.offset[own] - X @ beta

@@ -73,6 +73,27 @@ def parameters(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     return _labelled(sorted(records, key=lambda record: (BETA, TAU, RHO).index(str(record[0]))))
 
 
+class Row(NamedTuple):
+    """A row of `parameters`."""
+
+    kind: str
+    level: str
+    term: str
+    estimate: float
+    se: float
+    lower: float
+    upper: float
+
+    @property
+    def label(self) -> str:
+        return _label(self.kind, self.level, self.term)
+
+
+def posterior_rows(tree: xr.DataTree, prob: float) -> list[Row]:
+    """The rows of `parameters` of a posterior, in any order, for what asks for many intervals."""
+    return [Row(*record) for record in _of_draws(tree, prob)]  # type: ignore[arg-type]  # as they are yielded
+
+
 def covariances(tree: xr.DataTree, prob: float = 0.95) -> pd.DataFrame:
     """Variances and covariances between groups of a results tree, as `parameters` has the rest.
 
@@ -171,11 +192,15 @@ def _of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
             yield from _rows(TAU, level, _sds(structure, labels), _own(tree, level, TAU, prob))
             yield from _rows(RHO, level, [""], _own(tree, level, RHO, prob))
             continue
-        tau, rho = tau_draws(tree, level), rho_draws(tree, level)
         pairs = [f"{a}~{b}" for a, b in combinations(labels, 2)]
         sds = exact_marginals.of_sds(tree, level, structure, len(labels), prob)
-        yield from _rows(TAU, level, labels, sds or unless_constant(summarised(tau, prob), tau.mean(0)))
-        correlations = unless_constant(summarised(rho, prob), 1.0)
+        if sds is None:
+            tau = tau_draws(tree, level)
+            sds = unless_constant(summarised(tau, prob), tau.mean(0))
+        yield from _rows(TAU, level, labels, sds)
+        if not pairs:
+            continue
+        correlations = unless_constant(summarised(rho_draws(tree, level), prob), 1.0)
         for at, own in exact_marginals.of_correlations(tree, level, structure, len(labels), prob).items():
             for name, value in own.items():
                 correlations[name][at] = value

@@ -90,6 +90,28 @@ def summarised(draws: FloatArray, prob: float, axis: int = 0) -> dict[str, Float
     return {"mean": draws.mean(axis), "se": draws.std(axis, ddof=1), "lower": lower, "upper": upper}
 
 
+def rank_probabilities(draws: FloatArray) -> dict[str, FloatArray]:
+    """How n quantities rank by size in draws (B, n), the smallest first.
+
+    `sucra` (n,), the surface under the cumulative ranking curve, `mean_rank` and `median_rank`; over ranks (n, n)
+    `probability`, `cumulative`, and `probability_mcse`, the Monte Carlo error of independent draws.
+
+    >>> rank_probabilities(np.array([[0.1, 0.3], [0.2, 0.1], [0.0, 1.0], [0.5, 0.9]]))["sucra"]
+    array([0.75, 0.25])
+    """
+    ranks = np.argsort(np.argsort(draws, axis=1), axis=1)
+    probability = np.stack([(ranks == rank).mean(0) for rank in range(draws.shape[1])], axis=1)
+    cumulative = probability.cumsum(1)
+    return {
+        "sucra": cumulative[:, :-1].mean(1),
+        "mean_rank": ranks.mean(0) + 1,
+        "median_rank": np.median(ranks, axis=0) + 1,
+        "probability": probability,
+        "cumulative": cumulative,
+        "probability_mcse": np.sqrt(probability * (1 - probability) / len(draws)),
+    }
+
+
 def unless_constant(statistics: Mapping[str, FloatArray], size: FloatArray | float) -> dict[str, FloatArray]:
     """The same with NaN for SD and interval where the draws do not vary; size (...) is what an SD is compared with."""
     varies = statistics["se"] > _CONSTANT * np.asarray(size)

@@ -114,6 +114,8 @@ def _encode(column: pd.Series) -> _Stored:
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
         wide = dtype.kind == "f" and dtype.itemsize not in (4, 8)
         return _Stored("number", str(dtype), column.to_numpy(np.float64 if wide else None))
+    if isinstance(dtype, pd.StringDtype) or (dtype.kind == "O" and isinstance(dtype, np.dtype)):
+        return _encode_objects(column, column.isna().to_numpy())
     if isinstance(dtype, pd.SparseDtype):
         return _encode(column.astype(dtype.subtype))
     if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "mM":  # as pandas' own times, or text where these are none

@@ -107,10 +107,27 @@ class Reading:
         """The effect that is read as this value; the nearest one for values that none is read as."""
         if not self.response:
             return value
-        low, high = -_FARTHEST, _FARTHEST
+        if self.log:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return float(np.clip(np.nan_to_num(np.log(value), nan=-_FARTHEST), -_FARTHEST, _FARTHEST))
+        return float(self._bisected(np.asarray(value, dtype=float)))
+
+    def back(self, values: FloatArray) -> FloatArray:
+        """The effects that are read as these values, NaN and infinite ones as they are."""
+        if not self.response:
+            return values
+        if self.log:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.asarray(np.log(values))
+        return np.where(np.isfinite(values), self._bisected(values), values)
+
+    def _bisected(self, values: FloatArray) -> FloatArray:
+        low, high = np.full(values.shape, -_FARTHEST), np.full(values.shape, _FARTHEST)
+        sign = 1.0 if self.values(np.asarray(1.0)) >= self.values(np.asarray(-1.0)) else -1.0
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            low, high = (middle, high) if self.values(np.asarray(middle)) < value else (low, middle)
+            below = sign * self.values(middle) < sign * values
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
         return (low + high) / 2
 
     def of_draws(self, statistics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

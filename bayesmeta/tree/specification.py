@@ -21,11 +21,13 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._version import __version__
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.parse import Terms
+from bayesmeta.model.partitioned_spec import PartitionedSpec
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.tree import raw_data
 from bayesmeta.tree.assembly import Labels, labels_of, table_of, tree_of
 from bayesmeta.tree.checked_groups import checked_group
 from bayesmeta.tree.fingerprint import HASHES, attribute_hash, variable_hashes
+from bayesmeta.tree.partitions_attribute import PARTITIONS, in_partitions, partitions_attrs
 from bayesmeta.tree.schema_check import missing_group
 
 MOST_RANDOM_EFFECTS = 1_000_000  # predicted random effects that are kept in a tree without being asked for
@@ -104,6 +106,7 @@ def spec_attrs(spec: Spec) -> dict[str, str]:
     terms = {"formula" if part == "fixed" else part: _text(written) for part, written in spec.terms.to_json().items()}
     return {
         **terms,
+        **partitions_attrs(spec),
         "outcomes": json.dumps(spec.outcomes),
         "psi": json.dumps({level.name: level.structure.to_json() for level in spec.levels}),
         "measure": spec.measure or "",
@@ -122,6 +125,8 @@ def _text(value: object) -> str:
 
 def data_hash(spec: Spec) -> str:
     """SHA-256 of the numbers that the model sees: y, offset, X, S and every level's design and groups."""
+    if isinstance(spec, PartitionedSpec):
+        return spec.totals.digest
     digest = hashlib.sha256()
     arrays = [spec.y, spec.offset, spec.X, spec.S.value, spec.S.row, spec.S.col, spec.outcome_index]
     arrays += [array for level in spec.levels for array in (level.Z, level.index)]
@@ -134,7 +139,7 @@ def data_hash(spec: Spec) -> str:
 def spec_tables(spec: Spec) -> dict[str, xr.Dataset]:
     """The groups of a results tree that hold the specification; made once, because repeated fits write them again."""
     if spec not in _TABLES:
-        _TABLES[spec] = _spec_tables(spec)
+        _TABLES[spec] = _spec_tables(spec.example if isinstance(spec, PartitionedSpec) else spec)
     return _TABLES[spec]
 
 
@@ -218,6 +223,8 @@ def _spec_from_tree(tree: xr.DataTree) -> Spec:
         S_assumed=json.loads(tree.attrs.get("S_assumed") or "{}"),
         analysis=json.loads(tree.attrs.get("analysis") or "{}"),
     )
+    if PARTITIONS in tree.attrs:
+        return in_partitions(spec, tree.attrs)
     if data_hash(spec) != tree.attrs["data_hash"]:
         raise SpecError(
             "the data of this tree are not those that were fitted: y, offset, X, S, Z or groups were edited "

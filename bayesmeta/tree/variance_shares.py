@@ -6,6 +6,7 @@ import numpy as np
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.kernel.precision import residual_precision
+from bayesmeta.model.partitioned_spec import PartitionedSpec
 from bayesmeta.model.spec import Spec
 
 _NONE_LEFT = 1e-8  # degrees of freedom of an outcome that are rounding
@@ -22,6 +23,8 @@ def between_variances(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
 
 def mean_squares(spec: Spec) -> list[FloatArray]:
     """Of every level (outcomes, a, a) mean of z z' over the observations of every outcome."""
+    if isinstance(spec, PartitionedSpec):
+        return list(spec.totals.squares)
     n, outcomes = _by_outcome(spec, np.ones(len(spec.y))), range(len(spec.outcomes))
     rows = [spec.outcome_index == outcome for outcome in outcomes]
     return [np.stack([level.Z[rows[k]].T @ level.Z[rows[k]] / n[k] for k in outcomes]) for level in spec.levels]
@@ -32,8 +35,11 @@ def precision_and_df(spec: Spec) -> tuple[FloatArray, FloatArray]:
 
     P = S^-1 - S^-1 X (X' S^-1 X)^-1 X' S^-1, with the whole S. The second sums to observations less coefficients.
     """
-    S = (spec.S.value, spec.S.row, spec.S.col)
-    precision, df = (_by_outcome(spec, d) for d in residual_precision(spec.X, spec.levels[0].index, S))
+    if isinstance(spec, PartitionedSpec):
+        precision, df = spec.totals.precision, spec.totals.residual_df
+    else:
+        S = (spec.S.value, spec.S.row, spec.S.col)
+        precision, df = (_by_outcome(spec, d) for d in residual_precision(spec.X, spec.levels[0].index, S))
     return np.where(df > _NONE_LEFT, precision, np.nan), np.where(df > _NONE_LEFT, df, np.nan)
 
 

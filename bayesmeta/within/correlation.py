@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_correlation
+from bayesmeta._validation import check_correlation, listing
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.arrays import as_numbers, check_labels
 from bayesmeta.io.columns import as_frame, column, rows_by_group
@@ -158,6 +158,20 @@ def car1(data: Any, variance: str, rho: float, group: str, time: str) -> Assumed
     return _in_sequence(as_frame(data, "data"), variance, rho, group, time, "car1")
 
 
+def _misplaced(name: str, position: str | None, at: FloatArray, rows: IntArray) -> str:
+    """What is wrong with the positions of a group, and in which rows."""
+    if not (finite := np.isfinite(at)).all():
+        where = listing(f"{row}" for row in rows[~finite])
+        return f"{name} has a position that is missing or infinite (column '{position}', rows {where})"
+    values, counts = np.unique(at, return_counts=True)
+    twice = values[counts > 1][0]
+    where = listing(f"{row}" for row in rows[at == twice])
+    return (
+        f"{name} has position {twice:g} more than once (column '{position}', rows {where})\n"
+        "  average these estimates with bm.effects.aggregate, or take bm.within.vcalc, which has obs= for them"
+    )
+
+
 def _in_sequence(
     frame: pd.DataFrame, variance: str, rho: float, group: str, position: str | None, builder: str
 ) -> AssumedCovariance:
@@ -168,10 +182,7 @@ def _in_sequence(
         with np.errstate(invalid="ignore"):  # of positions that are refused below
             lag = np.abs(np.subtract.outer(at, at))
         if not np.isfinite(at).all() or (lag == 0).sum() > len(rows):
-            label = frame[group].iloc[rows[0]]
-            raise DataError(
-                f"{group} {label} has a position that is missing, infinite or there twice (column '{position}')"
-            )
+            raise DataError(_misplaced(f"{group} {frame[group].iloc[rows[0]]}", position, at, rows))
         if rho < 0 and not np.array_equal(lag, np.round(lag)):
             raise SpecError(f"rho is {rho}; with fractional positions (column '{position}') it cannot be negative")
         return np.asarray(rho**lag)

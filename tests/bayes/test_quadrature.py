@@ -1,15 +1,18 @@
 """Posteriors by quadrature: against brute force, published numbers, finer lattices and their own draws."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import ndtr
 
 import bayesmeta as bm
 from bayesmeta._typing import FloatArray
 from bayesmeta.bayes import quadrature
 from bayesmeta.bayes.evaluator import Evaluator
+from bayesmeta.bayes.mixtures import Normals
 from bayesmeta.bayes.quadrature import Quadrature, integrate
 from bayesmeta.priors.defaults import resolve
 from tests.benchmarks.exact import TAU
@@ -329,6 +332,48 @@ def test_what_quadrature_cannot_do_is_refused_with_what_can() -> None:
         bm.sample(three, sampler="quadrature")
 
 
+POLES = bm.Prior("Beta", alpha=1e-6, beta=1e-6)  # all mass at 0 and at 1
+
+
+@pytest.mark.parametrize(
+    ("beta", "tau", "message"),
+    [
+        (normal(1), POLES, "has cliffs, or mass at single points"),
+        (normal(1), bm.Prior("Beta", alpha=1e-3, beta=1e-3), "has cliffs, or mass at single points"),
+        (normal(1), bm.Prior("DiracDelta", c=0.3), "DiracDelta is discrete"),
+        (normal(1), bm.Prior("Uniform", lower=0.3, upper=0.3), "has no support"),
+        (normal(1), bm.Prior("TruncatedNormal", mu=0, sigma=1, lower=0.5, upper=0.5), "has no support"),
+        (normal(1), bm.Prior("Uniform", lower=-2, upper=-1), "an SD cannot be negative"),
+        (normal(1), bm.Prior("Uniform", lower=1e160, upper=1e170), "the likelihood is zero, in the range of numbers"),
+        (normal(1), bm.Prior("LogNormal", mu=800, sigma=1), "the likelihood is zero, in the range of numbers"),
+        (bm.Prior("Normal", mu=1e160, sigma=1), HALF, "the likelihood is zero, in the range of numbers"),
+        (bm.Prior("Normal", mu=1e8, sigma=1e-3), HALF, "lies so far out in its prior that numbers do not reach"),
+        (bm.Prior("Uniform", lower=1, upper=1), HALF, "has no support"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*rules out values of tau:bayesmeta.AssumptionWarning")
+def test_priors_that_leave_nothing_are_refused(beta: bm.Prior, tau: bm.Prior, message: str) -> None:
+    with pytest.raises(bm.SpecError, match=message):
+        bm.sample(bcg(), bm.Priors(beta=beta, tau=tau), draws=2)
+
+
+@pytest.mark.parametrize(
+    ("tau", "near"),
+    [
+        (bm.Prior("TruncatedNormal", mu=-100, sigma=1, lower=0), 0.2055),  # an exponential of rate 100, all but
+        (bm.Prior("Uniform", lower=0.5, upper=0.5000001), 0.5),
+        (bm.Prior("LogNormal", mu=-900, sigma=1), 0.0),
+        (bm.Prior("HalfNormal", sigma=1e300), 0.6667),  # the improper flat one, but for its scale
+        (bm.Prior("TruncatedNormal", mu=0, sigma=0.1, lower=50), 50.0),
+    ],
+)
+def test_priors_far_from_the_data_are_integrated(tau: bm.Prior, near: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.AssumptionWarning)  # that they rule out values near zero
+        post = bm.sample(bcg(), bm.Priors(beta=normal(1), tau=tau), draws=2, random_seed=1)
+    assert float(post["marginals"]["tau_unit_mean"]) == pytest.approx(near, abs=3e-4)
+
+
 def test_models_without_free_parameters_are_normal() -> None:
     data = bm.datasets.load("bcg")
     spec = bm.specify("logor ~ 1", data, S="logorvar", random="0 | trial", measure="logor")
@@ -352,3 +397,25 @@ def test_other_priors_need_no_further_elimination() -> None:
     moved = first.under(first(u), Chart.of(spec, second.priors).beta)
     np.testing.assert_allclose(moved.loglik, second(u).loglik, rtol=1e-12)
     np.testing.assert_allclose(moved.beta, second(u).beta, rtol=1e-12)
+
+
+def test_quantiles_of_mixtures_are_right_to_the_last_digits() -> None:
+    """Newton's method ends at the root, and does not leave it for the middle of its bracket by a rounding error."""
+    prob = np.array([0.001, 0.025, 0.2, 0.5, 0.7, 0.975, 0.9995])
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(2, 400))
+        weight = rng.dirichlet(np.full(n, 0.5))
+        mixture = Normals(weight, rng.standard_t(3, (n, 3)), rng.uniform(0.05, 2.0, (n, 3)))
+        x, main = mixture.quantile(prob), mixture.main
+        below = (main.weight[:, None, None] * ndtr((x - main.centre[:, None]) / main.spread[:, None])).sum(0)
+        assert np.abs((below - prob[:, None]) / mixture.density(x) / mixture.sd).max() < 1e-10
+
+
+def test_quantiles_of_points_are_points() -> None:
+    """Coefficients that are coordinates of the chart have no spread given it: their distribution is a staircase."""
+    rng = np.random.default_rng(1)
+    weight, centre = rng.dirichlet(np.ones(50)), rng.standard_normal((50, 1))
+    prob, order = np.array([0.03, 0.2, 0.51, 0.9]), np.argsort(centre[:, 0])
+    steps = centre[order, 0][np.searchsorted(np.cumsum(weight[order]), prob)]
+    assert np.abs(Normals(weight, centre, np.zeros((50, 1))).quantile(prob)[:, 0] - steps).max() < 1e-6

@@ -1,18 +1,21 @@
 """Prints the table of docs/load.md: processor seconds and memory by the size of the data and of the model.
 
-    python -m tests.benchmarks.load [--quick]
+    python -m tests.benchmarks.load [--quick | --kept]
 
 Each row in a process of its own; what imports take is in the memory, not in the seconds.
 """
 
 import argparse
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import log10
+from time import process_time
 
 import numpy as np
 import pandas as pd
 
+import bayesmeta as bm
 from tests.benchmarks.cases import Arguments, Case, exchangeable, two_levels
 from tests.benchmarks.timing import Result, alone
 
@@ -56,6 +59,32 @@ VALUES = [Case(f"factor of {k:,} values, 2,000 rows", partial(factor, values=k),
           for k in (10, 100, 1_000)]  # fmt: skip
 
 
+def kept(runs: int = 15) -> Iterator[str]:
+    """What the columns cost that no formula uses: medians of ratios of fits with and without them."""
+    bcg, school = (bm.datasets.load(name) for name in ("bcg", "school"))
+    large = two_levels(np.random.default_rng(1), outer=1_000, inner=10)
+    more = {f"x{i}": np.random.default_rng(i).normal(size=len(large["data"])) for i in range(10)}
+    cases = {
+        "bcg, 11 columns more": ({"formula": "logor ~ 1", "data": bcg, "S": "logorvar"}, 20),
+        "school, 1 column more": (
+            {"formula": "effect ~ 1", "data": school, "S": "var", "random": "1 | district/study"},
+            10,
+        ),
+        "10,000 rows, two levels, 10 columns more": ({**large, "data": large["data"].assign(**more)}, 1),
+    }
+    for title, (arguments, repeats) in cases.items():
+        ratios = []
+        for _ in range(runs):
+            seconds = []
+            for keep in (None, []):
+                start = process_time()
+                for _ in range(repeats):
+                    bm.fit(bm.specify(**arguments, keep=keep))
+                seconds.append(process_time() - start)
+            ratios.append(seconds[0] / seconds[1])
+        yield f"| {title} | {100 * (np.median(ratios) - 1):.1f} |"
+
+
 def row(case: Case, result: Result) -> str:
     seconds = result.times.specify / 1e3, result.times.fit / 1e3
     return f"| {case.title} | {seconds[0]:.2g} | {seconds[1]:.2g} | {result.memory:.2f} |"
@@ -74,7 +103,14 @@ def exponents(cases: Sequence[Case], results: Sequence[Result]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="without the last, largest case of each kind")
-    quick = parser.parse_args().quick
+    parser.add_argument("--kept", action="store_true", help="only what columns cost that no formula uses, in percent")
+    asked = parser.parse_args()
+    if asked.kept:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", bm.BayesmetaWarning)
+            print("| columns kept | specify and fit take longer by, % |\n|---|---:|", *kept(), sep="\n")
+        return
+    quick = asked.quick
     print("| size | specify, s | fit, s | memory, GB |\n|---|---:|---:|---:|", flush=True)
     for cases in (ROWS, OUTCOMES, SHARED, LEVELS, VALUES):
         results = []

@@ -6,8 +6,9 @@ are held to each other.
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -18,69 +19,90 @@ from bayesmeta.simulation.run import Piece, estimates
 from tests.benchmarks.__main__ import machine
 
 RUNS = 5
+ESTIMATORS = ("reml", "ml", "dl", "he")  # those that PyMARE has too
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Median over runs, after one that is not counted."""
-    times = []
+def seconds(*works: Callable[[], object]) -> list[float]:
+    """Processor seconds of each, medians over runs in turn, after one that is not counted."""
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(RUNS + 1):
-        start = perf_counter()
-        work()
-        times.append(perf_counter() - start)
-    return median(times[1:])
+        for own, work in zip(times, works, strict=True):
+            start = process_time()
+            work()
+            own.append(process_time() - start)
+    return [median(own[1:]) for own in times]
 
 
-def univariate(n: int, tau2: float, studies: int = 13) -> tuple[bm.Spec, np.ndarray, np.ndarray]:
-    """Specification, Y (n, studies, 1) and the sampling variances, the same in all data sets."""
+def univariate(n: int, tau2: float, studies: int, own: bool) -> tuple[bm.Spec, np.ndarray, np.ndarray | None]:
+    """Specification, Y (n, studies), and the sampling variances, None where all data sets have those of the former."""
     rng = np.random.default_rng(0)
-    v = rng.uniform(0.05, 0.5, studies)
-    Y = rng.normal(0.2, np.sqrt(tau2 + v), (n, studies))[:, :, None]
-    return bm.specify("y ~ 1", pd.DataFrame({"y": Y[0, :, 0], "v": v}), S="v"), Y, v
+    v = rng.uniform(0.05, 0.5, (n if own else 1, studies))
+    Y = rng.normal(0.2, np.sqrt(tau2 + v), (n, studies))
+    return bm.specify("y ~ 1", pd.DataFrame({"y": Y[0], "v": v[0]}), S="v"), Y, v if own else None
 
 
-def by_pymare(Y: np.ndarray, v: np.ndarray) -> Callable[[], np.ndarray] | None:
-    """Estimates of tau2 by PyMARE's REML, or None where it is not installed."""
+def by_pymare(method: str, Y: np.ndarray, v: np.ndarray) -> Callable[[], np.ndarray] | None:
+    """Estimates of tau2 by PyMARE, or None where it is not installed."""
     try:
-        from pymare.estimators import VarianceBasedLikelihoodEstimator
+        from pymare import estimators
     except ImportError:
         return None
-    y = Y[:, :, 0].T
+    y, variances = np.ascontiguousarray(Y.T), np.ascontiguousarray(np.broadcast_to(v, Y.shape).T)
+    makers = {"dl": estimators.DerSimonianLaird, "he": estimators.Hedges}
 
     def fit() -> np.ndarray:
-        found = VarianceBasedLikelihoodEstimator(method="REML")
-        found.fit(y=y, v=np.broadcast_to(v[:, None], y.shape), X=np.ones((len(v), 1)))
-        return np.ravel(found.params_["tau2"])
+        likely = estimators.VarianceBasedLikelihoodEstimator
+        made = makers[method]() if method in makers else likely(method=method.upper())
+        made.fit(y=y, v=variances, X=np.ones((len(y), 1)))
+        return np.ravel(made.params_["tau2"])
 
     return fit
 
 
-def row(title: str, ours: float, aim: str = "", theirs: float | None = None, note: str = "") -> None:
-    pymare = "" if theirs is None else f"{theirs:.2f} s"
-    print(f"| {title} | {ours:.2f} s | {aim} | {pymare} | {note} |", flush=True)
+def beside_pymare(
+    title: str, method: str, spec: bm.Spec, Y: np.ndarray, S: np.ndarray | None, fit: bool = False
+) -> None:
+    """One row: the same data sets by both, in turn; `fit`: by `bm.fit`, of the one data set of the specification."""
+    theirs = by_pymare(method, Y, spec.S.variances if S is None else S)
+    ours = partial(bm.fit, spec, method) if fit else partial(bm.fit_many, spec, Y, S, method)
+    if theirs is None:
+        row(title, *seconds(ours))
+        return
+    apart = (
+        0.0 if fit else float(np.abs(theirs() - bm.fit_many(spec, Y, S, method)["psi_unit"].to_numpy().ravel()).max())
+    )
+    mine, other = seconds(ours, theirs)
+    row(title, mine, other, "" if fit else f"tau2 differs by {apart:.0e} at most")
+
+
+def row(title: str, ours: float, theirs: float | None = None, note: str = "") -> None:
+    cells = ["", ""] if theirs is None else [f"{1e3 * theirs:,.1f} ms", f"{ours / theirs:.2f}"]
+    print(f"| {title} | {1e3 * ours:,.1f} ms | {' | '.join(cells)} | {note} |", flush=True)
 
 
 def main() -> None:
     warnings.simplefilter("ignore", bm.BayesmetaWarning)
-    print(machine(), "\n| work | time | aim | PyMARE | |\n|---|---:|---:|---:|---|", sep="\n")
-    for tau2, aim in ((0.1, "1 s"), (0.0, "")):
-        spec, Y, v = univariate(10_000, tau2)
-        ours = seconds(lambda spec=spec, Y=Y: bm.fit_many(spec, Y))
-        fit, theirs, note = by_pymare(Y, v), None, ""
-        if fit is not None:
-            theirs = seconds(fit)
-            apart = np.abs(fit() - bm.fit_many(spec, Y)["psi_unit"].to_numpy().ravel()).max()
-            note = f"tau2 differs by {apart:.0e} at most"
-        row(f"10,000 univariate data sets of 13 studies, REML, tau2 = {tau2:g}", ours, aim, theirs, note)
+    print(machine(), "\n| work | processor time | PyMARE | ratio | |\n|---|---:|---:|---:|---|", sep="\n")
+    for method in ESTIMATORS:
+        beside_pymare(f"10,000 data sets of 13 studies, {method}", method, *univariate(10_000, 0.1, 13, own=False))
+    beside_pymare("the same without heterogeneity, reml", "reml", *univariate(10_000, 0.0, 13, own=False))
+    for method in ESTIMATORS:
+        title = f"100,000 data sets of 20 studies, variances of their own, {method}"
+        beside_pymare(title, method, *univariate(100_000, 0.1, 20, own=True))
+    for studies in (10_000, 13):
+        one = univariate(1, 0.1, studies, own=False)
+        beside_pymare(f"one data set of {studies:,} studies, reml, by `fit_many`", "reml", *one)
+        beside_pymare("the same by `fit`, with its results tree", "reml", *one, fit=True)
     school = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study", measure="smd")
     fitted = bm.fit(school)
-    row("school, two levels: bootstrap of 1,000", seconds(lambda: bm.bootstrap(fitted, 1000, random_seed=1)), "2 s")
+    row("school, two levels: bootstrap of 1,000", *seconds(lambda: bm.bootstrap(fitted, 1000, random_seed=1)))
     groups = seconds(lambda: bm.bootstrap(fitted, 1000, random_seed=1, kind="groups"))
-    row("the same, districts drawn again", groups)
+    row("the same, districts drawn again", *groups)
     study = load_study("models/table6.toml")
     for scenario, m in ((6, 10), (7, 50)):
         piece = Piece("script", scenario, 0, 250)
-        each = 1e3 * seconds(lambda piece=piece: estimates(study, piece)) / 250
-        row(f"Table 6, {m} groups of 10, rho 0.8: 1,000 data sets with their draws, one process", each)
+        (each,) = seconds(lambda piece=piece: estimates(study, piece))
+        row(f"Table 6, {m} groups of 10, rho 0.8: 250 data sets with their draws, one process", each)
 
 
 if __name__ == "__main__":

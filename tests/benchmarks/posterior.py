@@ -1,21 +1,26 @@
 """Speed and mixing of `sample`: `python -m tests.benchmarks.posterior` prints the table of the README's Bayesian half.
 
-Seconds depend on the machine and its load; effective sample sizes (ESS) and gradients do not.
+Seconds depend on the machine and its load, processor seconds less than others; effective sample sizes (ESS) and
+gradients do not.
 """
 
 import argparse
 import multiprocessing
 import os
+import subprocess
+import sys
 import tempfile
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 import bayesmeta as bm
 from tests.benchmarks.__main__ import machine
@@ -23,6 +28,7 @@ from tests.benchmarks.evaluation import WAYS, call_overhead, evaluation
 
 SEEDS = range(1, 6)
 DRAWS = 1000
+SCHOOL = Path(__file__).resolve().parents[2] / "models" / "school.toml"
 HALF_NORMAL = bm.Priors(tau=bm.priors.half_normal(0.5))
 
 
@@ -202,60 +208,109 @@ def evaluations() -> None:
     print(f"\nA call that computes nothing takes {call_overhead():.1f} us, which is in every row.", flush=True)
 
 
+LOWER = [f"V_{i}_{j}" for i in range(2, 6) for j in range(i, 6)]
+
+
+def exact_models() -> dict[str, tuple[bm.Spec, bm.Priors | None]]:
+    """Models of one, two, three and ten parameters that are integrated numerically."""
+    load = bm.datasets.load
+    return {
+        "bcg (1)": (bm.specify("logor ~ 1", load("bcg"), S="logorvar", measure="logor"), HALF_NORMAL),
+        "school, two levels (2)": (school(), HALF_NORMAL),
+        "berkey98, two outcomes (3)": (
+            bm.specify("PD + AL ~ 1", load("berkey98"), S=["var_PD", "cov_PD_AL", "var_AL"], measure="smd"),
+            HALF_NORMAL,
+        ),
+        "fibrinogen, four outcomes (10)": (
+            bm.specify("b2 + b3 + b4 + b5 ~ 1", load("fibrinogen"), S=LOWER, measure="smd"),
+            None,
+        ),
+    }
+
+
 def exact() -> None:
-    """Seconds of posteriors without Markov chains."""
+    """Processor seconds of posteriors without Markov chains: to the distributions of the parameters, to all of
+    `/marginals`, to the tree with its draws, and of its file."""
+    from bayesmeta.bayes.engines import choose
     from bayesmeta.bayes.evaluator import Evaluator
     from bayesmeta.bayes.marginals import PROBABILITIES, marginal_groups
-    from bayesmeta.bayes.quadrature import integrate
     from bayesmeta.priors.defaults import resolve
 
-    berkey98 = bm.datasets.load("berkey98")
-    specs = {
-        "bcg": bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"),
-        "school, two levels": school(),
-        "berkey98, two outcomes": bm.specify("PD + AL ~ 1", berkey98, S=["var_PD", "cov_PD_AL", "var_AL"]),
-    }
-    print(
-        f"machine: {machine()}\n\n| model | parameters, exact | random effects too | whole tree |\n|---|---:|---:|---:|"
-    )
-    for name, spec in specs.items():
-        priors = resolve(spec, HALF_NORMAL)
-        seconds: list[tuple[float, float, float]] = []
-        for seed in SEEDS:
-            times = [perf_counter()]
-            posterior = integrate(Evaluator(spec, priors))
-            for marginal in (posterior.beta, *(posterior.coordinate(j) for j in range(posterior.evaluator.dim))):
+    print(f"machine: {machine()}\n")
+    print("| model (parameters) | parameters, exact | random effects too | whole tree | save | load |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for name, (spec, chosen) in exact_models().items():
+        own, seconds = resolve(spec, chosen), []
+        engine = choose(spec, own, "auto").engine
+        assert engine is not None
+        for seed in [0, *SEEDS]:
+            times = [process_time()]
+            posterior = engine.run(Evaluator(spec, own), seed)
+            known = [j for j, c in enumerate(posterior.evaluator.chart.coordinates) if c.prior is not None]
+            for marginal in (posterior.beta, *(posterior.coordinate(j) for j in known)):
                 marginal.quantile(PROBABILITIES)
-            times.append(perf_counter())
+            times.append(process_time())
             marginal_groups(posterior)
-            times.append(perf_counter())
-            bm.sample(spec, HALF_NORMAL, random_seed=seed)
-            times.append(perf_counter())
-            seconds.append((times[1] - times[0], times[2] - times[0], times[3] - times[2]))
-        cells = " | ".join(f"{1000 * median(each):.0f} ms" for each in zip(*seconds, strict=True))
+            times.append(process_time())
+            tree = bm.sample(spec, chosen, random_seed=seed)
+            times.append(process_time())
+            seconds.append((times[1] - times[0], times[2] - times[0], times[3] - times[2], *of_file(tree)))
+        cells = " | ".join(f"{1000 * median(each):.0f} ms" for each in zip(*seconds[1:], strict=True))
         print(f"| {name} | {cells} |", flush=True)
+    print(f"\n{averaging()}\n{command()}", flush=True)
+
+
+def of_file(tree: xr.DataTree) -> tuple[float, float]:
+    """Processor seconds to save a tree and to open it again."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = process_time()
+        path = bm.save(tree, f"{folder}/post.nc")
+        saved = process_time()
+        bm.load(path)
+        return saved - start, process_time() - saved
+
+
+def averaging() -> str:
+    """Of twelve models of the BCG trials."""
+    spec = bm.specify("logor ~ ablat + year + alloc", bm.datasets.load("bcg"), S="logorvar", measure="logor")
+    one, two = ("ablat", "year", "alloc"), ("ablat + year", "ablat + alloc", "year + alloc")
+    terms = ["1", *one, *two, *(pair.replace("+", "*") for pair in two), " + ".join(one), "ablat * year + alloc"]
+    trees = {
+        name: bm.sample(each, HALF_NORMAL, random_seed=1) for name, each in bm.model_set(spec, terms=terms).items()
+    }
+    seconds = []
+    for _ in range(4):
+        start = process_time()
+        bm.average(trees)
+        seconds.append(process_time() - start)
+    return f"Averaging over {len(trees)} models: {median(seconds[1:]):.2f} s."
+
+
+def command() -> str:
+    """Of `bayesmeta compare`, in a new process, with compiled code of earlier processes on disk."""
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(3):
+            before = os.times()
+            call = [sys.executable, "-m", "bayesmeta", "compare", str(SCHOOL), "--out", f"{folder}/compare.nc"]
+            subprocess.run(call, check=True, capture_output=True)
+            after = os.times()
+            seconds.append(sum(after[2:4]) - sum(before[2:4]))
+    return f"`bayesmeta compare models/school.toml`, four models, the whole command: {min(seconds[1:]):.1f} s."
 
 
 def priors() -> None:
-    """200 priors of one model from evaluations that they share, and their powers."""
-    lower = [f"V_{i}_{j}" for i in range(2, 6) for j in range(i, 6)]
-    models = {
-        "school, two levels (2 parameters)": school(),
-        "berkey98 (3)": bm.specify(
-            "PD + AL ~ 1", bm.datasets.load("berkey98"), S=["var_PD", "cov_PD_AL", "var_AL"], measure="smd"
-        ),
-        "fibrinogen (10)": bm.specify("b2 + b3 + b4 + b5 ~ 1", bm.datasets.load("fibrinogen"), S=lower, measure="smd"),
-    }
+    """Processor seconds of 200 priors of one model from evaluations that they share."""
     print("| 200 priors of | seconds | evaluations for |")
     print("|---|---:|---:|")
-    for name, spec in models.items():
+    for name, (spec, _) in list(exact_models().items())[1:]:
         spec.statistics  # noqa: B018 (cached)
         seconds = []
         for _ in range(3):
-            start = perf_counter()
-            found = bm.robustness(spec, {"scale": np.geomspace(0.05, 2, 50)})
-            seconds.append(perf_counter() - start)
-        kinds = np.unique(found["anchor"].values.astype(str))
+            start = process_time()
+            table = bm.robustness(spec, {"scale": np.geomspace(0.05, 2, 50)})
+            seconds.append(process_time() - start)
+        kinds = np.unique(table["anchor"].values.astype(str))
         print(f"| {name} | {median(seconds):.2f} | {len(kinds)} |", flush=True)
 
 

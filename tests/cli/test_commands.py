@@ -41,6 +41,23 @@ except SystemExit:
     assert ran.returncode == 0, ran.stderr
 
 
+def test_a_fit_waits_for_no_library_that_it_does_not_use(directory: Path) -> None:
+    """Half of SciPy, and what other analyses need, take longer to load than a fit of a small table takes."""
+    code = """
+import sys
+from bayesmeta.cli import app
+try:
+    app(["fit", "bcg.csv", "logor ~ 1", "--variance", "logorvar"])
+except SystemExit:
+    own = {f"bayesmeta.{name}" for name in ("network", "diagnostic", "dose_response", "plots", "report")}
+    half = {f"scipy.{name}" for name in ("stats", "optimize", "interpolate", "integrate")}
+    heavy = {"matplotlib", "pymc", "numba", "arviz", *own, *half} & set(sys.modules)
+    assert not heavy, heavy
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=directory)
+    assert ran.returncode == 0, ran.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_the_same_help_and_options(command: str) -> None:
     wide = {"COLUMNS": "250", "TERM": "dumb"}

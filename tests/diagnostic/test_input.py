@@ -152,7 +152,7 @@ def test_trees_of_other_analyses(name: str) -> None:
         (lambda fit: D.predictive_values(fit, "low"), "prevalence"),
         (lambda fit: D.predictive_values(fit, 0.1, prevalence_sd=0.4), "has a standard deviation|is below 0.3"),
         (lambda fit: D.sroc(fit, "rutter"), "kind is 'rutter'\n.*rutter-gatsonis, eta-xi"),
-        (lambda fit: D.sroc(fit, fpr=[0, 0.5]), "rates must lie strictly between 0 and 1"),
+        (lambda fit: D.sroc(fit, fpr=[0, 0.5]), "fpr is 0.0; it must lie strictly between 0 and 1"),
         (lambda fit: D.sroc(fit, fpr=[]), "fpr is \\[\\]"),
         (lambda fit: D.auc(fit, within=(0.5, 0.2)), "within is \\(0.5, 0.2\\); it must be two rates"),
         (lambda fit: D.regions(fit, region="credible"), "region is 'credible'"),

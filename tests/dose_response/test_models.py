@@ -16,7 +16,15 @@ from bayesmeta.errors import AssumptionWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesmeta.errors.BayesmetaWarning")
 COUNTS = {"study": "study", "cases": "cases", "person_years": "years"}
-BASES = ["dose", "dose + I(dose**2)", "ns(dose, knots=[3, 6])", "rcs(dose, knots=[1, 4, 8])", "fp(dose, 0, 1, shift=1)"]
+BASES = [
+    "dose",
+    "dose + I(dose**2)",
+    "ns(dose, knots=[3, 6])",
+    "rcs(dose, knots=[1, 4, 8])",
+    "fp(dose, 0, 1, shift=1)",
+    "bs(dose, knots=[4], degree=2)",
+    "cr(dose, knots=[1, 4, 8])",
+]
 
 
 def cohorts(seed: int, n: int = 6, zero: bool = False) -> pd.DataFrame:
@@ -79,6 +87,15 @@ def test_common_effect_is_dense_generalised_least_squares(basis):
         mean, lower, upper = at(tree, 7.0, df="z")[:, 0]
         assert mean == pytest.approx((L @ cov @ X.T @ W @ y).item(), rel=1e-8)
         assert (upper - lower) / 2 / 1.959963984540054 == pytest.approx(np.sqrt((L @ cov @ L.T).item()), rel=1e-8)
+
+
+def test_splines_of_one_span_are_one_curve():
+    """A cubic regression spline is the restricted one of its knots; a B-spline without knots is a polynomial."""
+    data = cohorts(2)
+    same = [("cr(dose, knots=[1, 4, 8])", "rcs(dose, knots=[1, 4, 8])"), ("bs(dose, degree=2)", "dose + I(dose**2)")]
+    for bases in same:
+        trees = [bm.fit(dose_response.specify(data, basis=basis, **COUNTS), "fixed") for basis in bases]
+        np.testing.assert_allclose(at(trees[0], 1.0, 5.0, 9.0), at(trees[1], 1.0, 5.0, 9.0), atol=1e-7)
 
 
 @settings(max_examples=6)

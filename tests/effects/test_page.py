@@ -11,7 +11,10 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.effects.recipe import ALIASES, RECIPES
+from bayesmeta.model_files.model_file import load_analysis
+from tests.support.reference import read_reference
 
+MODELS = Path(__file__).resolve().parents[2] / "models"
 PAGE = (Path(__file__).resolve().parents[2] / "docs/effects.md").read_text(encoding="utf-8")
 LINES = re.findall(r"`(bm\.[\w.]+\([^`]*\))`", PAGE)
 DATA = pd.DataFrame(
@@ -78,6 +81,10 @@ def test_its_example_runs():
         exec(block, names)
     assert float(names["fit"]["estimate"]["beta"][0]) == pytest.approx(-0.7452, abs=1e-3)
     assert [names[tree].attrs["measure"] for tree in ("gliomas", "smoking")] == ["logor", "logor"]
+    assert round(float(names["thrombolysis"]["estimate"]["beta"][0]), 5) == -0.03493  # the digit that the page tells of
+    # S as in the paper: 0.61 between neighbouring times, which are half a year apart
+    of_paper = load_analysis(MODELS / "gliomas.toml").models["5"].spec
+    np.testing.assert_allclose(bm.Spec.from_tree(names["gliomas"]).S.value, of_paper.S.value, rtol=1e-12)
     berkey = bm.specify(
         "PD + AL ~ 1", bm.datasets.load("berkey98"), S=["var_PD", "cov_PD_AL", "var_AL"]
     )  # as published
@@ -92,6 +99,30 @@ def test_its_table_has_every_measure_of_escalc():
     assert rows.items() >= {name: each.function for name, each in RECIPES.items() if each.metafor == name}.items()
     for alias, name in ALIASES.items():
         assert f"| {alias} | as {name} |" in PAGE
+
+
+OF_METAFOR = """
+RR OR PETO RD AS PHI YUQ YUY RTET PBIT OR2D OR2DN OR2DL MPRD MPRR MPOR MPORC MPPETO MPORM IRR IRD IRSD MD SMD SMDH SMD1
+SMD1H ROM CVR VR RPB RBIS D2OR D2ORN D2ORL COR UCOR ZCOR PCOR ZPCOR SPCOR PR PLN PLO PAS PFT IR IRLN IRS IRFT MN MNLN
+CVLN SDLN SMN MC SMCC SMCR SMCRH ROMC CVRC VRC ARAW AHW ABT REH GEN
+"""  # what metafor 3.8.1 says that its argument `measure` may be
+
+
+def test_its_table_has_every_name_of_metafor():
+    """Of version 3.8.1 by its own list, and all that the reference of version 5.1 has."""
+    cells = re.findall(r"^\| ([^|`]+) \|", PAGE, re.MULTILINE)
+    on_page = {name for cell in cells for name in re.findall(r"\b[A-Z][A-Z0-9]+\b", cell)}
+    files = Path(__file__).resolve().parents[1] / "reference" / "effects"
+    held = {
+        key.split(" ")[0]
+        for path in files.glob("*.json")
+        if not path.stem.startswith("pooled")
+        for key in read_reference(f"effects/{path.stem}").get("expected", {})
+        if key.split(" ")[0].isupper()
+    }
+    more = {key.split(" ")[0] for case in read_reference("effects/more_measures")["cases"] for key in case["expected"]}
+    assert len(held | more) > 60
+    assert set(OF_METAFOR.split()) | held | more <= on_page
 
 
 def test_numbers_that_other_software_has_otherwise():

@@ -241,7 +241,7 @@ def berkey(**given: Any) -> bm.Spec:
     return bm.specify("PD + AL ~ 1", bm.datasets.load("berkey98"), S=["var_PD", "cov_PD_AL", "var_AL"], **given)
 
 
-@pytest.mark.parametrize("method", ["mm", "vc", "dl", "pmm"])
+@pytest.mark.parametrize("method", ["mm", "vc", "he", "pmm"])
 def test_other_levels_effects_and_structures_are_refused(method: str) -> None:
     with pytest.raises(bm.SpecError, match="the model has the levels district, study"):
         bm.fit(school("1 | district/study"), method)

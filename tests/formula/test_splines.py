@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.formula.splines import bs, natural_basis, ns
+from bayesmeta.formula.splines import bs, cr, natural_basis, ns
 
 X = np.array([0, 1.82, 4.5, 9.3, 14.1, 25.7, 41.2, 63.5])
 
@@ -306,3 +306,67 @@ def test_b_splines_remember_their_knots_and_subtract_a_reference():
 def test_b_splines_that_do_not_exist(arguments, message):
     with pytest.raises((DataError, SpecError), match=message):
         bs(pd.Series(AT), **arguments)
+
+
+# dlnm's cr(x, ...) with mgcv 1.8-41 in R 4.2.2 at X; with an intercept the columns of mgcv itself
+REGRESSION_SPLINES: list[tuple[dict, list[list[float]]]] = [
+    (
+        {"df": 4},
+        [
+            [0.0, 0.0, 0.0, 0.0],
+            [0.574932528355159, -0.03864080227071764, 0.002803568010232915, -0.0002017278887480453],
+            [1.05611619405385, 0.04592039764703524, -0.003286968411649804, 0.0002365104736690671],
+            [0.4962940954743539, 0.6868517158912045, -0.02547282446779719, 0.001832871213247784],
+            [-0.3491865769723211, 1.162058399546935, 0.07319234637807409, -0.005092320142152545],
+            [-0.2776562086351146, 0.418254814881471, 0.7867992131996834, -0.02204322496726549],
+            [0.4173353680297409, -0.6133514260872318, 1.126089868101221, 0.2121843996310726],
+            [0.0, 0.0, 0.0, 1.0],
+        ],
+    ),
+    (
+        {"knots": [1, 10, 25, 50]},
+        [
+            [-0.1490087597971415, 0.01726141078838174, -0.001493775933609959],
+            [0.121929213271178, -0.01403685821013268, 0.001214728114338405],
+            [0.5014706384577293, -0.05127811075252293, 0.004437528815122177],
+            [0.969249461263938, -0.02141970595768656, 0.001853628400184414],
+            [0.9592460546078582, 0.2216739735054556, -0.01741611950207468],
+            [-0.05443701908713684, 1.028787708547718, 0.01018424829875519],
+            [-0.3127933344398339, 0.6783003193360994, 0.5456312723651454],
+            [0.5477178423236514, -1.111369294605809, 1.719253112033195],
+        ],
+    ),
+    (
+        {"df": 4, "intercept": True},
+        [
+            [1.0, 0.0, 0.0, 0.0],
+            [0.6616979150365924, 0.3559101742855135, -0.01840947861149006, 0.0008013892893842726],
+            [0.2128843116869735, 0.8088983153605492, -0.02277401025164025, 0.000991383204117528],
+            [-0.258443827209076, 1.142266911622125, 0.1210814952159921, -0.004904579629041294],
+            [-0.3139074683013676, 0.8921490532655725, 0.4349704459126315, -0.0132120308768364],
+            [0.1508748064148074, -0.3717218134741436, 1.189350765265814, 0.03149624179352254],
+            [0.3588530616731852, -0.8841337664365241, 1.206290610653021, 0.3189900941103176],
+            [0.0, 0.0, 0.0, 1.0],
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), REGRESSION_SPLINES)
+def test_regression_splines_equal_r(arguments, expected):
+    state: dict = {}
+    np.testing.assert_allclose(cr(X, **arguments, _state=state), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(cr(X[3:5], **arguments, _state=state), expected[3:5], rtol=0, atol=1e-12)
+
+
+def test_regression_splines_have_their_values_at_the_knots_and_are_linear_beyond():
+    knots = [1.0, 10.0, 25.0, 50.0]
+    np.testing.assert_allclose(cr(knots, knots=knots, intercept=True), np.eye(4), atol=1e-14)
+    ends = cr(np.array([-20.0, -10.0, 0.0, 50.0, 60.0, 70.0]), knots=knots).to_numpy()
+    np.testing.assert_allclose(np.diff(ends[:3], 2, axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(np.diff(ends[3:], 2, axis=0), 0, atol=1e-12)
+    for arguments, message in (({"df": 1}, "cr\\(\\): df"), ({"knots": [1, 2]}, "2 knots; it takes at least 3")):
+        with pytest.raises(SpecError, match=message):
+            cr(X, **arguments)
+    with pytest.raises(DataError, match="not all different"):
+        cr(X, knots=[1, 1, 5])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -119,6 +120,22 @@ def are_doses(values: object) -> bool:
     return bool(listed) and all(map(is_number, listed))
 
 
+def in_its_order(values: object) -> str:
+    """The same doses as a list, in the order of the answer, which labels of rows do not bind."""
+    return repr(np.asarray(values).tolist()) if isinstance(values, np.ndarray | pd.Series) else ""
+
+
+def are_two_arms(value: object) -> bool:
+    """None, or two columns of counts by their names."""
+    return value is None or (isinstance(value, list | tuple | pd.Series) and list(value) == ["a", "b"])
+
+
+def are_cells(values: object) -> bool:
+    """Numbers in any arrangement."""
+    cells = np.asarray(values, dtype=object).ravel() if isinstance(values, np.ndarray | pd.Series | list) else []
+    return len(cells) > 0 and all(map(is_number, cells))
+
+
 def are_columns(value: object) -> bool:
     """Beside the labels of a forest plot: names, under headings or not, or a data frame."""
     if isinstance(value, pd.DataFrame):
@@ -138,8 +155,12 @@ def is_increasing(value: object) -> bool:
 
 
 # two coefficients, as the outcomes of SPEC2 are
-COVARIANCES = "bm.predict(T2, {'x': [0, 1]}, covariance=True)"
+COVARIANCES = "bm.predict(T2, {'x': [0, 1]}, covariance='joint')"
 PARABOLA = "lambda x: np.stack([x, x**2], 1)"
+COVARIANCE_KIND = Kind(
+    lambda value: isinstance(value, bool | np.bool_) or (isinstance(value, str) and value == "joint"),
+    ("'yes'", "'JOINT'", "np.array(True)", "['joint']"),
+)
 PREDICTED = Kind(lambda value: False, ("bm.predict(T2, {'x': 0})", "T2", "T2['estimate'].to_dataset()", "bm.blup(T2)"))
 
 
@@ -150,16 +171,12 @@ def are_two_labels(value: object) -> bool:
     return all(isinstance(each, str) or is_number(each) for each in value) and len(set(value)) == 2
 
 
-def are_three_numbers(value: object) -> bool:
-    """As many as the rows of a basis that is an array."""
-    return getattr(value, "ndim", 1) == 1 and not isinstance(value, str) and are_finite(value)
-
-
 def is_interval(value: object) -> bool:
     listed = list(value) if isinstance(value, list | tuple | np.ndarray) and getattr(value, "ndim", 1) == 1 else []
     return len(listed) == 2 and all(map(is_number, listed)) and listed[0] <= listed[1]
 
 
+BACKEND = optional(words("loky", "threading"))
 JOBS = Kind(lambda value: whole(1, 10**4).admits(value) or whole(-1, -1).admits(value), ("0", "-2", "1.0"))
 BY_ROW = Kind(
     lambda value: (
@@ -500,6 +517,8 @@ CALLS: dict[str, Call] = {
             "S_correlation": Kind(is_none),
             "groups": Kind(is_none, ("'g'", "['g']", "D.g")),
             "measure": MEASURES,
+            "partitions": optional(whole(1, 10**5)) if find_spec("distributed") else Kind(is_none),
+            "subset": Kind(is_none, ("'x'", "'nothing'", "[True]", "np.zeros(10, bool)", "'y'", "D.x")),
         },
     ),
     "fit": Call(
@@ -526,7 +545,10 @@ CALLS: dict[str, Call] = {
             ),
             "method": METHODS,
             "start": optional(numbers((1,), positive=True)),
+            "df": optional(words("z", "residual", "knapp-hartung", "knapp-hartung-adhoc")),
+            "prob": PROBABILITY,
             "n_jobs": JOBS,
+            "backend": BACKEND,
             "progress": BOOLEAN,
         },
     ),
@@ -667,6 +689,8 @@ CALLS: dict[str, Call] = {
             **_FIT,
             "parameters": optional(names("tau", "tau2", "tau[g, Intercept]", "tau2[g, Intercept]")),
             "points": whole(2, 100),
+            "backend": BACKEND,
+            "progress": BOOLEAN,
         },
     ),
     "bootstrap": Call(
@@ -678,6 +702,7 @@ CALLS: dict[str, Call] = {
             "kind": words("parametric", "groups"),
             "intervals": names("percentile", "basic", "bca"),
             "n_jobs": JOBS,
+            "backend": BACKEND,
             "progress": BOOLEAN,
         },
     ),
@@ -689,7 +714,7 @@ CALLS: dict[str, Call] = {
         {
             **_FIT,
             "tree": RESULT,
-            "covariance": BOOLEAN,
+            "covariance": COVARIANCE_KIND,
             "newdata": Kind(
                 lambda value: (
                     value is None
@@ -717,7 +742,11 @@ CALLS: dict[str, Call] = {
         {
             **_FIT,
             "tree": RESULT,
-            "covariance": BOOLEAN,
+            "covariance": COVARIANCE_KIND,
+            "newdata": Kind(
+                lambda value: value is None or (isinstance(value, Mapping) and set(value) >= {"x", "g"}),
+                ("{'x': 1}", "{'g': 'a'}", "{'g': 'nowhere', 'x': 1}", "{'g': [], 'x': []}", "{}", "3"),
+            ),
             "level": optional(words("g")),
             "kind": words("outcome", "residual"),
             "se": words("exact", "paper"),
@@ -770,7 +799,7 @@ CALLS: dict[str, Call] = {
         {
             "coefficients": PREDICTED,
             "basis": numbers((3, 2)),
-            "at": Kind(are_three_numbers, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]")),
+            "at": Kind(are_doses, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]")),
             "reference": Kind(
                 lambda value: is_number(value) or (isinstance(value, str) and value == "min"), ("'max'", "[1.0]")
             ),
@@ -779,6 +808,12 @@ CALLS: dict[str, Call] = {
             "scale": words("model", "ratio"),
             "draws": whole(1),
             "random_seed": SEED,
+            "weights": optional(
+                Kind(
+                    lambda value: False,
+                    ("{'0': 1}", "{'0': -1, '1': 2}", "{'0': 0, '1': 0}", "[1, 2]", "{'0': 'a', '1': 1}"),
+                )
+            ),
         },
     ),
     "attributable": Call(
@@ -805,9 +840,11 @@ CALLS: dict[str, Call] = {
             "random_seed": SEED,
         },
     ),
-    "influence": Call({"tree": "T", "exact": "False"}, {"tree": RESULT, "by": BY_GROUPS, "exact": BOOLEAN}),
+    "influence": Call(
+        {"tree": "T", "exact": "False"}, {"tree": RESULT, "by": BY_GROUPS, "exact": BOOLEAN, "backend": BACKEND}
+    ),
     "gosh": Call(
-        _TREE,
+        {**_TREE, "random_seed": "1"},
         {"tree": FIT, "by": BY_ROW, "subsets": optional(whole(1)), "random_seed": SEED, "progress": BOOLEAN},
     ),
     "vif": Call({"tree": "bm.fit(bm.specify('y ~ x * f', D, S='v'))"}, {"tree": Kind(has_predictors, ("T",))}),
@@ -878,6 +915,7 @@ CALLS: dict[str, Call] = {
         {
             **_SAMPLES,
             "prob": PROBABILITY,
+            "backend": BACKEND,
             "priors": Kind(lambda value: False, ("{'a': 3}", "{'a': bm.Prior('Flat')}", "[None]")),
         },
         slow=True,
@@ -938,7 +976,13 @@ CALLS: dict[str, Call] = {
             "n_jobs": JOBS,
             "progress": BOOLEAN,
             "zarr": BOOLEAN,
+            "backend": BACKEND,
         },
+        slow=True,
+    ),
+    "write_blup": Call(
+        {"spec": "SPEC", "tree": "T", "path": "OUT"},
+        {"spec": Kind(lambda value: False), "tree": Kind(lambda value: False), "path": PATH, "prob": PROBABILITY},
         slow=True,
     ),
     "study_table": Call({"study": "STUDY", "results": "T"}, {"study": EVERY_ROW, "results": EVERY_ROW}, slow=True),
@@ -1156,7 +1200,9 @@ CALLS: dict[str, Call] = {
             "outcome": optional(words("y")),
             "scale": optional(words("model", "response")),
             "label": LABELLED,
-            **dict.fromkeys(("events", "total"), Kind(is_none, ("['e']", "['e', 'zz']", "['g', 'g']"))),
+            **dict.fromkeys(
+                ("events", "total", "no_events"), Kind(are_two_arms, ("['e']", "['e', 'zz']", "['g', 'g']"))
+            ),
         },
     ),
     "plots.qqnorm": Call(
@@ -1179,7 +1225,7 @@ CALLS: dict[str, Call] = {
             "axes": AXES,
             "places": optional(names("0", "1")),
             "xlabel": TEXT,
-            "exposure": optional(numbers((3,), (2,), ())),
+            "exposure": optional(Kind(are_cells, ("[]", "['1']", "[np.inf]", "[[1.0, 2.0]]"))),
         },
     ),
     "plots.gosh": Call(
@@ -1261,6 +1307,7 @@ CALLS: dict[str, Call] = {
             "at": Kind(
                 lambda value: value is None or are_doses(value),
                 ("{'zz': [1]}", "['a']", "[[1]]", "'dose'"),
+                in_its_order,
             ),
             "reference": optional(real()),
             "others": Kind(lambda value: value is None or is_empty(value), ("{'dose': 1}", "{'zz': 1}", "[1]")),

@@ -106,7 +106,10 @@ def network_calls() -> dict[str, tuple[Mapping[str, str], Mapping[str, Kind]]]:
                 "inactive": optional(words("A", "B")),
             },
         ),
-        "network.split": (tree, {"tree": TREE, "method": words("back-calculation", "refit")}),
+        "network.split": (
+            tree,
+            {"tree": TREE, "method": optional(words("back-calculation", "refit")), "prob": PROBABILITY},
+        ),
         "network.contributions": (tree, {"tree": TREE, "method": words("shortest-path", "random-walk")}),
         "plots.network_graph": (
             {"source": "NET"},

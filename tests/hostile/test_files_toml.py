@@ -108,7 +108,7 @@ S = "logorvar"
         (('S = "logorvar"', 'S = {within = ["ar1"]}'), r"line 6: model k: S: within is \['ar1'\]"),
         (("formula", "formla"), r"line 5: model k: unknown key 'formla'; did you mean 'formula'"),
         (("[model.k]", "[model]"), r"line 5: model formula: .*is 'logor ~ 1'|line 5: model formula is 'logor ~ 1'"),
-        (("[model.k]", '[model.""]'), r"line 4: model : |line 4: model  must be a text"),
+        (("[model.k]", '[model.""]'), r"line 4: model: '' is no name; it must be a text"),
         (("[model.k]", '[model."a/b"]'), r"line 4: model a/b may not contain '/'"),
         (('"logorvar"', '"logorvar"\nmethod = "remll"'), r"line 7: model k: method is 'remll'; did you mean 'reml'"),
         (('"logorvar"', '"logorvar"\nmethod = ""'), r"line 7: model k: method is ''"),

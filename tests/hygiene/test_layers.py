@@ -26,13 +26,13 @@ OUTSIDE = {
     package: ORDER.index(room)
     for room, packages in {
         "_typing": "numpy",
-        "io": "pandas narwhals",
+        "io": "pandas narwhals dask distributed pyarrow threadpoolctl",
         "kernel": "scipy numba",
         "formula": "formulaic",
         "model": "xarray",
         "tree": "h5py zarr",
         "priors": "pymc pytensor",
-        "estimation": "joblib threadpoolctl rich",
+        "estimation": "joblib rich",
         "bayes": "jax arviz arviz_stats nutpie",
         "display": "great_tables docx nokap",
         "inference": "marginaleffects polars",

@@ -53,6 +53,19 @@ def test_commands_need_none_of_them(tmp_path):
     assert "saved in bcg.nc" in run(code, tmp_path)
 
 
+def test_a_comparison_with_a_posterior_compiles_nothing(tmp_path):
+    code = """
+from bayesmeta.cli import app
+try:
+    app(["compare", "bcg", "--model", "ml"])
+except SystemExit as ended:
+    assert not ended.code
+compilers = ("numba", "llvmlite", "pytensor", "pymc", "jax")
+assert not [name for name in compilers if sys.modules.get(name)]
+"""
+    assert "Results saved in bcg_compare.nc" in run(code, tmp_path)
+
+
 def test_what_needs_them_says_how_to_get_them(tmp_path):
     code = """
 import bayesmeta as bm

@@ -142,6 +142,8 @@ def test_sets_of_models():
         ({"psi": "diag"}, "must be a list"),
         ({"terms": []}, "must be a list"),
         ({"terms": ["1", "1"]}, "comes twice"),
+        ({"terms": ["1", None]}, "may not hold None"),
+        ({"terms": ["1", "ablat"], "psi": [None]}, "may not hold None"),
         ({"terms": ["1", 3]}, "right-hand side"),
         ({"terms": ["latitude"]}, "no column 'latitude'"),
         ({"psi": ["unstr", "diag"]}, "every level has one random effect"),

@@ -57,6 +57,44 @@ def test_groups_drawn_again(school: xr.DataTree) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
+@pytest.mark.parametrize("method", ["reml", "ml", "fixed"])
+@pytest.mark.parametrize("which", ["school", "awkward", "rows"])
+def test_replicates_together_equal_fits_one_by_one(which: str, method: str) -> None:
+    """Two levels, several outcomes with missing values and covariances, and rows as groups with a factor, of which some
+    replicates have one value only."""
+    bcg = bm.datasets.load("bcg")
+    specs = {
+        "school": bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study"),
+        "awkward": awkward_spec(),
+        "rows": bm.specify("logor ~ f", bcg.assign(f=["a"] * 11 + ["b"] * 2), S="logorvar"),
+    }
+    spec = specs[which]
+    tree, m = bm.fit(spec, method), spec.levels[0].n_groups
+    drawn = list(np.random.default_rng(3).integers(0, m, (6, m)))
+    together, converged = module._refits(tree, spec, drawn, 1)
+    assert converged.any()
+    for own, values, passed in zip(drawn, together, converged, strict=True):
+        if which == "rows" and not (own >= 11).any():
+            assert not passed
+            assert np.isnan(values).all()
+        elif passed:
+            alone, _ = module._Refit(spec, method)(own)
+            np.testing.assert_allclose(values, alone, atol=2e-5)
+    if which == "rows":
+        assert sum((own >= 11).any() for own in drawn) == converged.sum() < 6
+
+
+def test_rows_drawn_again_by_moments() -> None:
+    spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
+    found = bm.bootstrap(bm.fit(spec, "dl"), 20, random_seed=1, kind="groups")
+    assert found["converged"].all()
+    drawn = np.random.default_rng(np.random.SeedSequence(1).spawn(20)[7]).integers(0, 13, 13)
+    alone = bm.fit(bm.specify("logor ~ 1", spec.data.iloc[drawn].reset_index(drop=True), S="logorvar"), "dl")
+    expected = [alone["estimate"]["beta"].item(), alone["estimate"]["tau_unit"].item()]
+    np.testing.assert_allclose(found["replicates"][7], expected, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
 def test_all_groups_once_are_the_specification() -> None:
     spec = awkward_spec()
     m = spec.levels[0].n_groups

@@ -12,8 +12,9 @@ from scipy.stats import kstest, multivariate_normal
 import bayesmeta as bm
 from bayesmeta.bayes.evaluator import Evaluator
 from bayesmeta.bayes.importance import integrate
-from bayesmeta.bayes.integration_points import integration_group
+from bayesmeta.bayes.integration_points import exact_posterior, integration_group
 from bayesmeta.estimation.parts import part_of
+from bayesmeta.inference.posterior_parts import part_posteriors, predictive
 from bayesmeta.priors.defaults import resolve
 from tests.bayes.test_quadrature import CASES, HALF, bcg, berkey98, normal, school
 from tests.support.edited import unhashed
@@ -47,6 +48,43 @@ def test_what_is_left_without_a_group_is_the_posterior_of_the_others(posteriors:
         assert found["k"] == len(bm.Spec.from_tree(own).y)
     assert table["pareto_k"].isna().all()
     assert table[["statistic", "df", "pvalue"]].isna().to_numpy().all()
+
+
+@pytest.mark.parametrize("name", ["bcg", "school", "berkey98"])
+def test_each_observation_given_all_others_is_what_the_posterior_of_these_says(posteriors: Any, name: str) -> None:
+    whole = exact_posterior(posteriors[name])
+    assert whole is not None
+    spec = whole.evaluator.spec
+    values = bm.plots.loo_pit_values(posteriors[name])
+    assert values["pareto_k"].isnull().all()
+    for j in range(len(spec.y))[:: 16 if name == "school" else 6]:
+        part = part_posteriors(whole, np.arange(len(spec.y))[None] != j)[0]
+        assert part.points is not None
+        mean, cov = predictive(part.points, spec, np.array([j]))
+        expected = part.points.main[0] @ ndtr((spec.y[j] - mean[:, 0]) / np.sqrt(cov[:, 0, 0]))
+        assert float(values["pit"][j]) == pytest.approx(expected, abs=1e-6 if name != "berkey98" else 1e-5)
+
+
+def test_observations_that_points_do_not_reach_are_left_out_anew() -> None:
+    """One of three studies far from the others, and a coefficient that hangs on one observation."""
+    table = {"y": [0.1, 0.2, 6.0, 0.3], "v": [0.01, 0.02, 0.005, 0.01], "x": [0, 0, 1, 0]}
+    tree = bm.sample(bm.specify("y ~ 1", table, S="v", measure="smd"), PRIORS, draws=10, random_seed=1)
+    part = bm.sample(
+        bm.specify("y ~ 1", pd.DataFrame(table).drop(2), S="v", measure="smd"), PRIORS, draws=10, random_seed=1
+    )
+    points = exact_posterior(part)
+    assert points is not None
+    weight, at = points.main
+    sd = np.sqrt(0.005 + points.psi[0][0, 0] + at.root[:, 0, 0] ** 2)
+    pit = bm.plots.loo_pit_values(tree)["pit"]
+    assert 1 - float(pit[2]) == pytest.approx(weight @ ndtr(-(6 - at.beta[:, 0]) / sd), rel=1e-3)
+    flat = bm.Priors(beta=bm.Prior("Flat"), tau=HALF)
+    spec = bm.specify("y ~ x", table, S="v", measure="smd")
+    with pytest.warns(bm.AssumptionWarning, match="improper"):
+        hanging = bm.sample(spec, flat, draws=10, random_seed=1)
+    pit = bm.plots.loo_pit_values(hanging)["pit"]
+    assert np.isnan(pit[2])
+    assert np.isfinite(pit[[0, 1, 3]]).all()
 
 
 @pytest.mark.filterwarnings("ignore:the data cannot identify the variance")

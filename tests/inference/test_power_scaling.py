@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 import bayesmeta as bm
 from bayesmeta.bayes.power_scaled import jensen_shannon
@@ -92,6 +92,42 @@ def test_distance_by_hand():
     assert ours == pytest.approx(by_hand, rel=0.05)
     assert jensen_shannon(np.diff(x), p[1:], p[1:]) == 0
     assert jensen_shannon(np.ones(2), np.zeros(2), np.ones(2)) == 1
+
+
+def known_models() -> dict[str, xr.DataTree]:
+    normal, half = (lambda sd, mean=0: bm.Prior("Normal", mu=mean, sigma=sd)), bm.priors.half_normal
+    bcg, school = bm.datasets.load("bcg"), bm.datasets.load("school")
+    on_latitude = bm.specify("logor ~ ablat", bcg, S="logorvar", measure="logor")
+    levels = bm.specify("effect ~ 1", school, S="var", random="1 | district/study", measure="smd")
+    beta = {"Intercept": normal(1), "ablat": normal(0.02)}
+    return {
+        "moderator": bm.sample(on_latitude, bm.Priors(beta=beta, tau=half(0.2)), draws=50, random_seed=1),
+        "levels": bm.sample(levels, bm.Priors(beta=normal(0.2), tau=half(0.1)), draws=50, random_seed=1),
+    }
+
+
+def test_sensitivities_are_those_of_priorsense(reference, conflict):
+    known = reference("power_scaling/sensitivity")
+    for name, tree in {"conflict": conflict, **known_models()}.items():
+        record = known["models"][name]
+        scaled = bm.power_scaling(tree, threshold=0.055).sel(parameter=record["parameters"])
+        ours = scaled["sensitivity"].sel(component=known["components"]).to_numpy()
+        theirs, se = np.array(record["sensitivity"]), np.array(record["se"])
+        np.testing.assert_array_less(np.abs(ours - theirs), 4 * se + 0.06 * theirs, err_msg=name)
+        prior, likelihood = theirs > 0.055  # at 0.05 one of them lies on the edge
+        words = np.where(prior & likelihood, CONFLICT, np.where(prior, STRONG, NEITHER))
+        assert scaled["diagnosis"].values.tolist() == words.tolist(), name
+
+
+def test_distances_are_those_of_priorsense(reference):
+    known = reference("power_scaling/sensitivity")["distances"]
+    x = ndtri((np.arange(known["points"]) + 0.5) / known["points"])
+    even = np.arange(1, len(x)) / len(x)
+    for name, values in {"normal": x, "log_normal": np.exp(x)}.items():
+        for a, distance in zip(known["powers"], known[name], strict=True):
+            weight = np.exp(a * x - 0.2 * a * x**2)
+            below = np.cumsum(weight)[:-1] / weight.sum()
+            assert jensen_shannon(np.diff(values), even, below) == pytest.approx(distance, rel=1e-11)
 
 
 def test_coefficients_without_a_normal_prior_are_weighted():

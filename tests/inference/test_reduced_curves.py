@@ -40,7 +40,8 @@ def test_covariances_of_predictions(fit, ask):
     np.testing.assert_allclose(np.sqrt(np.diagonal(blup["covariance"], axis1=1, axis2=2)), blup["se"], rtol=1e-12)
 
 
-def test_covariances_of_blups_beside_full_matrices(fit):
+def errors_of_blups(fit):
+    """(n, n) covariance of the prediction errors of all observations, by full matrices."""
     spec = bm.Spec.from_tree(fit)
     n = len(spec.y)
     S = np.zeros((n, n))
@@ -53,11 +54,95 @@ def test_covariances_of_blups_beside_full_matrices(fit):
     G = np.linalg.inv(spec.X.T @ W @ spec.X)
     A = C @ W
     D = spec.X - A @ spec.X
-    errors = C - A @ C + D @ G @ D.T
-    covariance = bm.blup(fit, covariance=True)["covariance"].to_numpy()
+    return C - A @ C + D @ G @ D.T
+
+
+def test_covariances_of_blups_beside_full_matrices(fit):
+    errors = errors_of_blups(fit)
+    blup = bm.blup(fit, covariance="joint")
     for i in range(N):
         block = slice(K * i, K * (i + 1))
-        np.testing.assert_allclose(covariance[i], errors[block, block], rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(blup["covariance"][i], errors[block, block], rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(blup["joint"].to_numpy().reshape(N * K, -1), errors, rtol=1e-8, atol=1e-12)
+
+
+def test_blups_of_known_places_at_other_predictors(fit):
+    """The fixed part moves, the random effects stay; the error of the difference is that of the coefficients alone."""
+    spec = bm.Spec.from_tree(fit)
+    own = spec.data[["country", "place", "mean"]]
+    here, again = bm.blup(fit, covariance="joint"), bm.blup(fit, covariance="joint", newdata=own)
+    for name in here:
+        np.testing.assert_allclose(again[name], here[name], rtol=1e-12, atol=1e-15)
+    assert again["name"].values.tolist() == own["place"].tolist()
+    two = pd.concat([own.iloc[[3]], own.iloc[[3]].assign(mean=lambda d: d["mean"] + 2)])
+    moved = bm.blup(fit, covariance="joint", newdata=two)
+    slope = fit["estimate"]["beta"].sel(coef=[name for name in spec.coef if name.endswith("mean")])
+    np.testing.assert_allclose(moved["mean"][1] - moved["mean"][0], 2 * slope, rtol=1e-10)
+    D = np.hstack([-np.eye(K), np.eye(K)])
+    at = [i for i, name in enumerate(spec.coef) if name.endswith("mean")]
+    of_slope = fit["estimate"]["beta_cov"].to_numpy()[np.ix_(at, at)]
+    np.testing.assert_allclose(D @ moved["joint"].to_numpy().reshape(2 * K, -1) @ D.T, 4 * of_slope, rtol=1e-8)
+    country = bm.blup(fit, level="country", newdata={"country": "b", "mean": 0.0})
+    fixed = bm.predict(fit, {"mean": 0.0})["mean"].to_numpy()[0]
+    effect = bm.ranef(fit)["country"]["mean"].sel(group_country="b").to_numpy()
+    np.testing.assert_allclose(country["mean"][0], fixed + effect, rtol=1e-10)
+    for newdata, message in (
+        ({"country": "a", "mean": 0.0}, "newdata has no column 'place'"),
+        ({"country": "a", "place": "city 9", "mean": 0.0}, "the data have no country a, place city 9 \\(row 0\\)"),
+        ({"country": "a", "place": "city 1"}, "no column 'mean'"),
+    ):
+        with pytest.raises(bm.DataError, match=message):
+            bm.blup(fit, newdata=newdata)
+
+
+def test_joint_covariances_of_predictions(fit):
+    X = bm.Spec.from_tree(fit).design.fixed(pd.DataFrame({"mean": [0.0, 1.3]})).reshape(2 * K, -1)
+    predicted = bm.predict(fit, {"mean": [0.0, 1.3]}, covariance="joint")
+    expected = X @ fit["estimate"]["beta_cov"].to_numpy() @ X.T
+    np.testing.assert_allclose(predicted["joint"].to_numpy().reshape(2 * K, -1), expected, rtol=1e-9, atol=1e-15)
+
+
+def test_weighted_means_of_places(fit):
+    """Equal weights are the mean of all curves; its variance is that of a mean of correlated errors."""
+    blup = bm.blup(fit, covariance="joint")
+    names = blup["name"].values.tolist()
+    weights = dict(zip(names, np.arange(1.0, N + 1), strict=True)) | {names[2]: 0.0}
+    w = np.array([weights[name] for name in names]) / sum(weights.values())
+    made = bm.curve(blup, BASIS, TEMPERATURES, 17.0, weights=weights, random_seed=1)
+    each = bm.curve(blup, BASIS, TEMPERATURES, 17.0, random_seed=1)
+    np.testing.assert_allclose(made["mean"][0], np.einsum("r,ra->a", w, each["mean"]), atol=1e-12)
+    J = blup["joint"].to_numpy()
+    V = np.einsum("r,rksl,s->kl", w, J, w)
+    b = BASIS(TEMPERATURES) - BASIS([17.0])
+    np.testing.assert_allclose(made["se"][0], np.sqrt(np.einsum("ak,kl,al->a", b, V, b)), rtol=1e-9, atol=1e-12)
+    for bad, message in ((3, "must be a mapping"), (dict.fromkeys(names, 0), "not all 0"), ({"a": 1}, "weights has")):
+        with pytest.raises((bm.SpecError, bm.DataError), match=message):
+            bm.curve(blup, BASIS, TEMPERATURES, 17.0, weights=bad)
+    with pytest.raises(bm.SpecError, match="weights need the covariance of the rows"):
+        bm.curve(blup.drop_vars("joint"), BASIS, TEMPERATURES, 17.0, weights=weights)
+
+
+@pytest.mark.filterwarnings("ignore:errors of different rows")
+def test_totals_over_places_have_the_error_that_places_share(fit):
+    """With small effects the number is linear in the coefficients, and its variance that of a sum."""
+    blup = bm.blup(fit, covariance="joint")
+    for name in ("joint", "covariance"):
+        blup[name] = blup[name] * 1e-8
+    labels, days = blup["row"].values.tolist(), np.array([-5.0, 3.0, 9.0, 28.0])
+    exposure, cases = dict.fromkeys(labels, days), dict.fromkeys(labels, np.array([10.0, 20.0, 30.0, 5.0]))
+    b = BASIS(days) - BASIS([17.0])
+    gradient = [np.array([10.0, 20.0, 30.0, 5.0]) * np.exp(-(b @ theta)) @ b for theta in blup["mean"].to_numpy()]
+    d = np.concatenate(gradient)
+    joint = blup["joint"].to_numpy().reshape(N * K, -1)
+    apart = joint * np.kron(np.eye(N), np.ones((K, K)))
+    for coefficients, V in ((blup, joint), (blup.drop_vars("joint"), apart)):
+        made = bm.attributable(coefficients, BASIS, exposure, cases, 17.0, draws=20_000, random_seed=4)
+        half = float(made["number_upper"][-1] - made["number_lower"][-1]) / 2 / 1.959964
+        assert half == pytest.approx(np.sqrt(d @ V @ d), rel=0.03)
+    with pytest.warns(bm.errors.AssumptionWarning, match="drawn independently"):
+        bm.attributable(blup.drop_vars("joint"), BASIS, exposure, cases, 17.0, draws=10, random_seed=4)
+    with pytest.raises(bm.SpecError, match="their joint covariance is of others"):
+        bm.attributable(blup.isel(row=[0]), BASIS, exposure, cases, 17.0)
 
 
 def test_curves_beside_loops(fit):
@@ -110,7 +195,7 @@ def test_the_minimum_of_a_parabola_has_the_distribution_of_a_ratio():
 
 
 def test_attributable_cases_beside_loops(fit):
-    blup = bm.blup(fit, covariance=True).isel(row=[0, 3])
+    blup = bm.blup(fit, covariance="joint").isel(row=[0, 3], row_bis=[0, 3])
     labels = blup["row"].values.tolist()
     exposure = {r: RNG.uniform(-5, 30, 200) for r in labels}
     cases = {r: RNG.poisson(20, 200).astype(float) for r in labels}

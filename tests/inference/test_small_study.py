@@ -298,6 +298,8 @@ def test_one_outcome_of_several():
     same = ss.egger(both, outcome="PD", model="ols")
     assert same["statistic"].item() == pytest.approx(ss.egger(alone)["statistic"].item(), rel=1e-9)
     assert ss.rank(both, outcome="PD")["tau"].item() == pytest.approx(ss.rank(alone)["tau"].item())
+    with pytest.raises(bm.SpecError, match="trim_fill is for models of one outcome, and this one has PD, AL"):
+        ss.trim_fill(both)
     with pytest.raises(bm.SpecError, match="outcome= chooses of PD, AL"):
         ss.egger(both)
     with pytest.raises(bm.SpecError, match="this one has 2 outcomes"):
@@ -492,3 +494,22 @@ def test_egger_of_several_outcomes_is_a_joint_test_of_their_slopes():
     text = bm.methods_text(fit, small_study=ss.egger_joint(fit))
     assert "The joint test of all outcomes gave F(2, 8.2) = 9.91 (p = 0.0065)." in text.results
     assert "Egger's test of all outcomes together" in text.methods
+
+
+def test_the_joint_test_stands_in_command_and_report(tmp_path: Path) -> None:
+    trials, S = bm.datasets.load("berkey98"), ["var_PD", "cov_PD_AL", "var_AL"]
+    fit = bm.fit(bm.specify("PD + AL ~ 1", trials, S=S))
+    bm.save(fit, file := tmp_path / "fit.nc")
+    shown = CliRunner().invoke(app, ["small-study", str(file)]).stdout
+    assert shown.count("== ") == 3
+    assert re.search(r"Egger, all slopes \(mixed\)\s+F = 9.911\s+2, 8.2\s+0.0065", shown)
+    *_, both = json.loads(CliRunner().invoke(app, ["small-study", str(file), "--json"]).stdout)["results"][""]
+    test, expected = both["results"]["egger_joint"], ss.egger_joint(fit)
+    assert both["outcome"] == "all outcomes together"
+    assert test["pvalue"] == pytest.approx(expected["pvalue"].item())
+    assert test["outcome_pvalue"] == pytest.approx(expected["outcome_pvalue"].to_series().to_dict())
+    (section,) = asymmetry({"fit": fit}, 0.95)
+    assert [part.title for part in section.sections] == ["PD", "AL", "all outcomes together"]
+    assert "F = 9.911" in str(section.sections[-1].blocks)
+    with_cr2 = CliRunner().invoke(app, ["small-study", str(file), "--vcov", "CR2"]).stdout
+    assert "Egger, all slopes (mixed, CR2)" in with_cr2

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from bayesmeta import kernel
+from bayesmeta.kernel.layout import components
 from tests.support import dense
 from tests.support.dense import FloatArray, Model
 from tests.support.kernel_calls import assert_close, likelihood, predicted, statistics
@@ -206,3 +209,18 @@ def test_inputs_are_left_alone(seed: int) -> None:
     predicted(model)
     for array, same in zip(arrays, before, strict=True):
         assert np.array_equal(array, same)
+
+
+def test_components_are_those_of_the_graph() -> None:
+    """Of complete components, in a row or scattered, which need no search, and of any graph."""
+    rng = np.random.default_rng(0)
+    for k in range(600):
+        n = int(rng.integers(1, 30))
+        if k % 2:
+            block = rng.integers(0, max(1, n // 3), n)
+            block = np.sort(block) if k % 4 == 1 else block
+            row, col = np.nonzero(np.tril(block[:, None] == block, -1))
+        else:
+            row, col = rng.integers(0, n, (2, int(rng.integers(0, 2 * n))))
+        graph = coo_array((np.ones(len(row), np.int8), (row, col)), shape=(n, n))
+        assert np.array_equal(components(n, row, col), connected_components(graph, directed=False)[1])

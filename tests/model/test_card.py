@@ -42,3 +42,10 @@ def test_what_was_assumed_and_markup_in_names() -> None:
     assert "Assumed" in repr(spec)
     assert "&lt;b&gt;" in spec._repr_html_()
     assert "<b>" not in spec._repr_html_()
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
+def test_one_row_is_one_row() -> None:
+    spec = bm.specify("logor ~ 1", bm.datasets.load("bcg").head(1), S="logorvar")
+    assert "1 row, all used; 1 observation\n" in repr(spec)
+    assert "1 row, all used; 1 observation\n" in str(bm.summary(bm.fit(spec)))

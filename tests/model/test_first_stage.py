@@ -168,6 +168,9 @@ def test_names_that_contradict_each_other():
         bm.from_first_stage([*pairs().values()], labels=["x", "x", "y"])
     with pytest.raises(bm.SpecError, match="labels has 2 entries"):
         bm.from_first_stage([*pairs().values()], labels=["x", "y"])
+    for missing in (None, float("nan"), " "):
+        with pytest.raises(bm.DataError, match="labels has no name for place 2"):
+            bm.from_first_stage([*pairs().values()], labels=["x", missing, "y"])
     with pytest.raises(bm.DataError, match="data has no row for place 'Cairo'"):
         bm.from_first_stage(pairs(), data=pd.DataFrame({"mean": [1, 2]}, index=PLACES[:2]))
     with pytest.raises(bm.DataError, match="neither the index nor a column"):
@@ -176,3 +179,76 @@ def test_names_that_contradict_each_other():
         bm.from_first_stage(pairs(), data=pd.DataFrame({"mean": range(4)}, index=[*PLACES, "Athens"]))
     with pytest.raises(bm.SpecError, match="column 'coef1', which is also a coefficient"):
         bm.from_first_stage(pairs(), data=pd.DataFrame({"coef1": range(3)}, index=PLACES))
+
+
+def simulated(k: int, n: int = 60) -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(k)
+    roots = rng.normal(size=(n, k, k)) * 0.1
+    S = roots @ roots.transpose(0, 2, 1) + 0.05 * np.eye(k)
+    noise = np.einsum("nij,nj->ni", np.linalg.cholesky(S), rng.normal(size=(n, k)))
+    b = np.linspace(-1, 1, k) + rng.normal(size=(n, k)) * 0.3 + noise
+    data = pd.DataFrame({"x": rng.normal(size=n), "use": np.arange(n) % 3 > 0}, index=[f"p{i}" for i in range(n)])
+    return bm.from_first_stage(dict(zip(data.index, zip(b, S, strict=True), strict=True)), data=data)
+
+
+def test_twenty_coefficients():
+    """At its Psi dense generalised least squares; estimates lie near the truth."""
+    data, S = simulated(20, 25)
+    outcomes = " + ".join(f"coef{j + 1}" for j in range(20))
+    tree = bm.fit(bm.specify(f"{outcomes} ~ 1", data, S=S, psi="diag"))
+    (psi,) = (tree["estimate"][name].to_numpy() for name in tree["estimate"] if name.startswith("psi_"))
+    W = np.linalg.inv(S + psi)
+    y = data[outcomes.split(" + ")].to_numpy()
+    cov = np.linalg.inv(W.sum(0))
+    beta = tree["estimate"]["beta"].to_numpy()
+    np.testing.assert_allclose(beta, cov @ np.einsum("nij,nj->i", W, y), rtol=1e-7)
+    error = (beta - np.linspace(-1, 1, 20)) / np.sqrt(np.diag(cov))
+    assert np.sqrt((error**2).mean()) < 2
+    assert bm.blup(tree, covariance=True)["covariance"].shape == (25, 20, 20)
+
+
+@pytest.mark.parametrize("form", ["matrices", "columns", "by place", "long"])
+def test_a_subset_of_places_is_the_same_as_their_own_data(form):
+    data, S = simulated(3)
+    own = data[data["use"]]
+    formula, options = "coef1 + coef2 + coef3 ~ x", {}
+    lower = [(r, c) for c in range(3) for r in range(c, 3)]
+    if form == "columns":
+        data = data.assign(**{f"v{r}{c}": S[:, r, c] for r, c in lower})
+        own, given = data[data["use"]], [[f"v{r}{c}" for r, c in lower]] * 2
+    elif form == "by place":
+        given = [dict(zip(d["place"], S[d.index], strict=True)) for d in (data, own)]
+        options = {"random": "1 | place"}
+    elif form == "long":  # a row for each coefficient
+        long = data.melt(["place", "x", "use"], ["coef1", "coef2", "coef3"], "which", "b")
+        long = long.sort_values(["place", "which"], kind="stable", ignore_index=True)
+        matrices = dict(zip(data["place"], S, strict=True))
+        formula, options = "b ~ 0 + which + which:x", {"random": "0 + which | place"}
+        data, own = long, long[long["use"]]
+        given = [{p: matrices[p] for p in d["place"].unique()} for d in (data, own)]
+    else:
+        given = [S, S[own.index]]
+    chosen = bm.fit(bm.specify(formula, data, S=given[0], subset="use", **options))
+    alone = bm.fit(bm.specify(formula, own, S=given[1], **options))
+    assert float(chosen["criteria"]["loglik"]) == pytest.approx(float(alone["criteria"]["loglik"]), abs=1e-9)
+    np.testing.assert_allclose(chosen["estimate"]["beta"], alone["estimate"]["beta"], rtol=1e-7, atol=1e-9)
+    same = bm.specify(formula, data, S=given[0], subset=data["use"].to_numpy(), **options)
+    np.testing.assert_array_equal(same.kept, data["use"])
+    if form == "long":  # wide and long are one model
+        wide_data, wide_S = simulated(3)
+        wide = bm.fit(bm.specify("coef1 + coef2 + coef3 ~ x", wide_data, S=wide_S, subset="use"), "ml")
+        ml = bm.fit(bm.specify(formula, data, S=given[0], subset="use", **options), "ml")
+        assert float(ml["criteria"]["loglik"]) == pytest.approx(float(wide["criteria"]["loglik"]), abs=1e-6)
+
+
+def test_a_subset_that_marks_no_rows():
+    data, S = simulated(2)
+    for subset, message in (
+        ("nothing", "subset: the data have no column"),
+        ([True], "subset is"),
+        ("x", "must hold true"),
+    ):
+        with pytest.raises((bm.SpecError, bm.DataError), match=message):
+            bm.specify("coef1 + coef2 ~ 1", data, S=S, subset=subset)
+    with pytest.raises(bm.DataError, match="nothing is left of 60 rows"):
+        bm.specify("coef1 + coef2 ~ 1", data, S=S, subset=np.zeros(60, bool))

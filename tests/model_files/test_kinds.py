@@ -9,14 +9,14 @@ import bayesmeta as bm
 from bayesmeta.model_files import model_file
 
 
-def pooled(data: pd.DataFrame, study: str, outcome: str = "y", weights: list[float] | None = None) -> bm.Spec:
+def specify(data: pd.DataFrame, study: str, outcome: str = "y", weights: list[float] | None = None) -> bm.Spec:
     spec = bm.specify(f"{outcome} ~ 1", data, S="v", labels=study)
     return replace(spec, analysis={"kind": "pooled", "study": study, "weights": weights})
 
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
-    monkeypatch.setitem(model_file.ANALYSES, "pooled", pooled)
+    monkeypatch.setitem(model_file.ANALYSES, "pooled", __name__)
     (tmp_path / "trials.csv").write_text("study,y,v\n01,0.1,0.2\n02,0.4,0.1\n03,-0.2,0.3\n")
 
     def of(model: str) -> bm.Spec:

@@ -7,10 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from scipy.stats import chi2
 
 import bayesmeta as bm
-from bayesmeta.network.consistency_tests import sampling_matrix
 
 FILES = ("smoking", "woods2010", "dogliotti2014", "senn2013")
 ARMS = {"OR": {"events": "events", "total": "total", "measure": "logor"}}
@@ -47,7 +45,7 @@ def tau(tree: xr.DataTree) -> float:
 
 
 @pytest.mark.parametrize("read", [from_arms, from_contrasts])
-@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("method", ["REML", "ML", "DL"])
 def test_estimates_and_their_errors(of: dict[str, Any], method: str, read: Callable[[Any], bm.Spec]):
     spec, theirs = read(of), of["expected"][method]
     random, common = bm.fit(spec, method.lower()), bm.fit(spec, "fixed")
@@ -67,7 +65,7 @@ def test_estimates_and_their_errors(of: dict[str, Any], method: str, read: Calla
     )
 
 
-@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("method", ["REML", "ML", "DL"])
 def test_p_scores(of: dict[str, Any], method: str):
     spec, theirs = from_arms(of), of["expected"][method]["pscore"]
     better = "smaller" if of["small_values"] == "desirable" else "larger"
@@ -76,7 +74,7 @@ def test_p_scores(of: dict[str, Any], method: str):
         np.testing.assert_allclose(ours, theirs[kind], **CLOSE)
 
 
-@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("method", ["REML", "ML", "DL"])
 def test_direct_and_indirect_evidence(of: dict[str, Any], method: str):
     theirs = pd.DataFrame(of["expected"][method]["split"]).astype(float, errors="ignore")
     ours = bm.network.split(bm.fit(from_arms(of), method.lower())).to_dataframe()
@@ -109,21 +107,14 @@ def test_cochran_s_q_within_and_between_designs(of: dict[str, Any]):
     assert ours["Q_within"].sum().item() == pytest.approx(ours["Q"].values[1])
 
 
-def test_the_test_of_interaction_at_netmeta_s_heterogeneity(of: dict[str, Any]):
-    """netmeta takes tau within designs by moments; at that tau the tests are the same."""
+def test_the_test_of_interaction(of: dict[str, Any]):
+    """netmeta takes tau within designs by DerSimonian and Laird's method."""
     theirs = of["expected"]["DL"]["designs"]["inconsistency_random"]
-    wide = bm.network.design_by_treatment(from_arms(of))
-    T = len(wide.analysis["treatments"]) - 1
-    psi = theirs["tau.within"][0] ** 2 * (np.eye(T) + 1) / 2
-    level = wide.levels[0]
-    Sigma = sampling_matrix(wide) + (level.index[:, None] == level.index) * (level.Z @ psi @ level.Z.T)
-    F = wide.X.T @ np.linalg.solve(Sigma, wide.X)
-    beta = np.linalg.solve(F, wide.X.T @ np.linalg.solve(Sigma, wide.y))
-    q = len(wide.analysis["interactions"])
-    Q = beta[-q:] @ np.linalg.solve(np.linalg.inv(F)[-q:, -q:], beta[-q:])
-    assert [q] == theirs["df"]
-    assert pytest.approx(theirs["Q"][0], abs=1e-5) == Q
-    assert chi2.sf(Q, q) == pytest.approx(theirs["pval"][0], abs=1e-6)
+    ours = bm.network.designs(from_arms(of), "dl")
+    assert ours["tau_interaction"].item() == pytest.approx(theirs["tau.within"][0], abs=1e-9)
+    assert ours["Q_interaction"].item() == pytest.approx(theirs["Q"][0], abs=1e-7)
+    assert [ours["df_interaction"].item()] == theirs["df"]
+    assert ours["pvalue_interaction"].item() == pytest.approx(theirs["pval"][0], abs=1e-7)
 
 
 def test_contributions_by_shortest_paths(of: dict[str, Any]):

@@ -139,6 +139,17 @@ def test_arms_that_effects_were_made_from() -> None:
     np.testing.assert_allclose(np.asarray(circles.get_offsets())[:, 1], data["a"] / data["n"])
 
 
+def test_arms_whose_persons_without_event_are_counted(bcg: pd.DataFrame, fit: Any) -> None:
+    events, no_events = ("tpos", "cpos"), ("tneg", "cneg")
+    made = bm.effects.odds_ratio(bcg, events, no_events=no_events)
+    tree = bm.fit(bm.specify("y ~ 1", made, S="v"))
+    for ax in (bm.plots.labbe(tree), bm.plots.labbe(fit, events=events, no_events=no_events)):
+        (circles,) = (each for each in ax.collections if each.get_label() == "_studies")
+        np.testing.assert_allclose(np.asarray(circles.get_offsets())[:, 1], bcg["tpos"] / bcg["vaccinated"])
+    with pytest.raises(bm.SpecError, match="total= and no_events= are two ways to say the same"):
+        bm.plots.labbe(fit, events=events, total=["vaccinated", "control"], no_events=no_events)
+
+
 def test_what_is_refused(fit: Any, outcomes: Any) -> None:
     with pytest.raises(bm.SpecError, match="labbe: the tree does not say which columns hold the events of logor"):
         bm.plots.labbe(fit)

@@ -157,3 +157,14 @@ def test_an_improper_prior_has_no_curve() -> None:
 )
 def test_picture() -> Figure:
     return bm.plots.prior_posterior(make_posterior(bcg(), draws=2000), fit=bm.fit(bcg()))[0].figure
+
+
+def test_a_density_falls_beyond_the_ends_of_the_grid_that_is_stored():
+    """A level line from the first point to zero would be probability where there is none."""
+    spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
+    axes = bm.plots.prior_posterior(bm.sample(spec, random_seed=1))
+    (line,) = (line for line in axes[1].lines if line.get_label() == "posterior")
+    x, density = (np.asarray(part, float) for part in line.get_data())
+    assert x[0] == 0
+    assert density[x < 0.15].max() < 1e-3 * density.max()
+    assert abs(np.trapezoid(density, x) - 1) < 0.01

@@ -100,7 +100,5 @@ def test_what_is_not_taken():
     berkey = bm.specify("PD + AL ~ 1", bm.datasets.load("berkey98"), S=["var_PD", "cov_PD_AL", "var_AL"])
     with pytest.raises(SpecError, match="taken for SDs without correlations alone"):
         bm.sample(berkey, bm.Priors(tau=FLAT))
-    with pytest.raises(SpecError, match="prior Jeffreys depends on the sampling variances"):
-        bm.sample(bcg(13), bm.Priors(tau=bm.Prior("Jeffreys")))
     with pytest.raises(SpecError, match=r"tau.* is Flat, which is improper"):
         bm.sample(bcg(13), bm.Priors(tau=COEFFICIENT))

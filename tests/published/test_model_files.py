@@ -278,3 +278,25 @@ beta = {late = {name = "Normal", mu = 0, sigma = 1}}
     models = load_analysis(tmp_path / "a.toml").models
     assert models["one"].priors == bm.Priors(beta={"late": bm.Prior("Normal", mu=0, sigma=1)})
     assert models["two"].priors == bm.Priors(tau={"district": bm.Prior("HalfNormal", sigma=0.5)})
+
+
+def test_effects_are_made_of_complete_rows(tmp_path: Path) -> None:
+    """Rows that lack what effects are made of are left out without a warning, of builders of S as well."""
+    (tmp_path / "arms.csv").write_text("study,t,a,n,c,m\ns,0,3,20,5,21\ns,1,,20,6,21\ns,3,4,20,9,21\nt,0,2,9,3,8\n")
+    text = """
+title = "Arms"
+data = "arms.csv"
+complete = ["a", "v"]
+[effects]
+measure = "odds_ratio"
+events = ["a", "c"]
+total = ["n", "m"]
+[model.one]
+formula = "y ~ 1"
+S = { within = "ar1", variance = "v", rho = 0.5, group = "study", position = "t" }
+random = "1 | study"
+"""
+    spec = load_analysis(written(tmp_path, text)).models["one"].spec
+    assert spec.y.tolist() == pytest.approx([np.log(3 / 17 * 16 / 5), np.log(4 / 16 * 12 / 9), np.log(2 / 7 * 5 / 3)])
+    between = spec.S.value[spec.S.row != spec.S.col]
+    assert between.tolist() == pytest.approx([0.5**3 * np.sqrt(spec.S.variances[0] * spec.S.variances[1])])

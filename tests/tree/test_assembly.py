@@ -1,5 +1,8 @@
 """Datasets put together from parts that fit are those that xarray's own constructor makes of them."""
 
+import copy
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,3 +119,24 @@ def test_changes_of_a_tree_are_checked_as_ever() -> None:
     tree = tree_of({}, {"first": both(None)[0]})
     with pytest.raises(ValueError, match="not aligned"):
         tree.dataset = xr.Dataset(coords={"coef": ["c", "d", "e"]})
+
+
+def test_changes_of_one_tree_do_not_show_in_another() -> None:
+    """Fits of one specification share its groups' arrays, but no variables and no attributes; copies are whole."""
+    spec = bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study")
+    one, two = bm.fit(spec), bm.fit(spec)
+    two.attrs["created_at"] = one.attrs["created_at"]
+    copies = [copy.deepcopy(two), pickle.loads(pickle.dumps(two)), two.copy()]
+    raw = one["data"]
+    raw["effect"].attrs["column"] = "other"
+    raw.dataset.variables["effect"].attrs["column"] = "other"
+    raw.attrs["new"] = "attribute"
+    raw["more"] = raw["effect"] * 2
+    one["observed_data"] = one["observed_data"].to_dataset().rename(y="z")
+    assert "more" not in two["data"]
+    assert not two["data"].attrs
+    assert two["data"]["effect"].attrs["column"] == "effect"
+    assert "y" in two["observed_data"]
+    for each in copies:
+        xr.testing.assert_identical(each, two)
+    assert np.array_equal(bm.Spec.from_tree(two).y, spec.y)

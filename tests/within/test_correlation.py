@@ -78,9 +78,11 @@ def test_bad_series(series):
         within.ar1(series, "var", 0.5, "study")
     with pytest.raises(bm.SpecError, match="position: the data have no column 'times'; did you mean 'time'"):
         within.ar1(series, "v", 0.5, "study", "times")
-    with pytest.raises(bm.DataError, match="study a has a position that is missing, infinite or there twice"):
+    with pytest.raises(bm.DataError, match=r"study a has position 6 more than once \(column 'time', rows"):
         within.ar1(series.assign(time=[6.0, 6, 6, 12, 24, 18, 6]), "v", 0.5, "study", "time")
-    with pytest.raises(bm.DataError, match=r"study b has a position that is missing, infinite or there twice"):
+    with pytest.raises(
+        bm.DataError, match=r"study b has a position that is missing or infinite \(column 'time', rows 3\)"
+    ):
         within.ar1(series.assign(time=[6.0, 6, 8, np.nan, 24, 18, 6]), "v", 0.5, "study", "time")
     with pytest.raises(bm.SpecError, match=r"rho is -0.5; with fractional positions"):
         within.ar1(series.assign(time=series.time / 12), "v", -0.5, "study", "time")

@@ -176,7 +176,7 @@ def test_car1_is_ar1_at_any_times() -> None:
         (
             {"data": data.assign(t=[0, 0, 1])},
             bm.DataError,
-            "s a has a position that is missing, infinite or there twice",
+            r"s a has position 0 more than once \(column 't', rows 0, 1\)",
         ),
     ):
         with pytest.raises(error, match=message):
@@ -204,3 +204,12 @@ def test_one_correlation_of_the_outcomes_of_a_row_is_an_assumption_too() -> None
     berkey = bm.datasets.load("berkey98")
     spec = bm.specify("PD + AL ~ 1", berkey, S=["var_PD", "var_AL"], S_correlation=0.4)
     assert "outcomes of a row were assumed to correlate by 0.4" in spec.S_assumed["words"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"), [("sparse", "stored by its entries"), ("retdat", "columns of your data")]
+)
+def test_arguments_of_vcalc_without_a_meaning_here_are_refused_with_a_reason(argument, words):
+    data = pd.DataFrame({"s": ["a", "a"], "v": [1.0, 4.0], "o": [1, 2]})
+    with pytest.raises(bm.SpecError, match=f"has no argument '{argument}'; .*{words}"):
+        within.vcalc(data, "v", "s", obs="o", rho=0.5, **{argument: True})

@@ -134,6 +134,16 @@ class Evidence:
         return own
 
 
+def of_one_outcome(tree: xr.DataTree, what: str) -> Evidence:
+    """The effects of a model for functions that fit others like it, and have no choice of an outcome."""
+    if len(outcomes := spec_from_tree(tree).outcomes) > 1:
+        raise SpecError(
+            f"{what} is for models of one outcome, and this one has {listing(outcomes)}\n"
+            "  egger and pet_peese, with outcome=, take models of several"
+        )
+    return evidence(tree, None, what)
+
+
 def evidence(tree: xr.DataTree, outcome: str | None, what: str, least: int = 3) -> Evidence:
     """The effects of an outcome; DataError where there are fewer than `least`."""
     check_is(tree, xr.DataTree, "tree", "the results tree of bm.fit")

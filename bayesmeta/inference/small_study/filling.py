@@ -13,7 +13,7 @@ from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.errors import ConvergenceError, DataError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.inference.reference import declare, declared, reference_of_fit
-from bayesmeta.inference.small_study.evidence import Evidence, evidence, refitted, result, with_column
+from bayesmeta.inference.small_study.evidence import Evidence, of_one_outcome, refitted, result, with_column
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.model.subset import of_rows
 from bayesmeta.tree.row_labels import row_labels
@@ -181,7 +181,7 @@ def _trimmed(tree: xr.DataTree, side: str | None, estimator: str, what: str) -> 
     check_choice(estimator, ESTIMATORS, "estimator")
     if side is not None:
         check_choice(side, SIDES, "side")
-    of = evidence(tree, None, what)
+    of = of_one_outcome(tree, what)
     of.check_one_level(_DEPENDENT)
     of.check_intercept_alone()
     side = side or _side(of)

@@ -9,7 +9,7 @@ from scipy.special import chdtrc, ndtr, ndtri
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_probability
 from bayesmeta.estimation.methods import method_of
-from bayesmeta.inference.small_study.evidence import Evidence, evidence, result
+from bayesmeta.inference.small_study.evidence import Evidence, of_one_outcome, result
 
 
 def limit_meta(tree: xr.DataTree, *, prob: float = 0.95) -> xr.Dataset:
@@ -104,7 +104,7 @@ class LimitLine:
 
 def limit_line(tree: xr.DataTree, what: str) -> LimitLine:
     """The regression of the effects on their standard errors, heterogeneity included."""
-    of = evidence(tree, None, what)
+    of = of_one_outcome(tree, what)
     of.check_one_level('pet_peese(tree, vcov="CR2") is for dependent effects')
     of.check_intercept_alone()
     of.check_unequal(np.sqrt(of.v), "the standard error")

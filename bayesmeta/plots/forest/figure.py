@@ -208,6 +208,9 @@ def forest(
     With several outcomes they are the weights in the mean of the outcome itself and add up to 100%; the other outcomes,
     whose weights add up to 0, contribute through the correlations.
 
+    Estimates of a posterior are means on the scale that is drawn, as in tables: the mean odds ratio, which is a little
+    above the exponential of the mean log odds ratio.
+
     With predictors there is no pooled estimate: a faint diamond in every row is the fitted value, and the areas of
     squares are proportional to 1 / Var(y). Trees of method "fixed" have neither BLUPs nor a prediction interval.
 

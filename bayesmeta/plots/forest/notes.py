@@ -116,7 +116,7 @@ def _overall(tree: xr.DataTree, spec: Spec, outcome: int, reading: Reading) -> s
         own = np.flatnonzero(spec.outcome_index == outcome)[0]
         below = float(share_below(tree, spec.X[own][None], null - spec.offset[own])[0])
         side = f"P({reading.short_label} < {float(reading.values(null)):g})"
-        return together(f"Overall effect: {side} = {_probability(below, tree)}")
+        return together(f"Overall effect: {side} {_probability(below, tree)}")
     used = reference_of_fit(tree, None, None, "the test of the pooled estimate")
     row = np.flatnonzero(spec.outcome_index == outcome)[0]
     test = used.each(spec.X[row][None], null - spec.offset[row])
@@ -155,9 +155,11 @@ def p_text(p: float) -> str:
 
 
 def _probability(p: float, tree: xr.DataTree) -> str:
-    """Not closer to one than draws of Markov chains, or the decimals, can tell."""
+    """Not closer to one or zero than draws of Markov chains, or the decimals, can tell."""
     least = 1e-4 if is_exact(tree) else 1 / len(beta_draws(tree))
-    return f"> {1 - least:.4f}" if p > 1 - least else f"{p:.3f}"
+    if least <= p <= 1 - least:
+        return f"= {p:.4f}"
+    return f"> {1 - least:.4f}" if p > 0.5 else f"< {least:.4f}"
 
 
 def _signed(value: float) -> str:

@@ -1,7 +1,8 @@
 """The numbers of a forest plot, for every row of the data and every outcome, on the scale of the model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,8 @@ from bayesmeta.inference.predict import blup, predict
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.inference.weights import by_row, covariances, gls_weights, marginal_variances, pooled_weights
 from bayesmeta.model.spec import Spec
+from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import Reading
 
 _SAME = 1e-9  # of the largest value: differences below are rounding
 
@@ -49,12 +52,21 @@ class ForestNumbers:
     pooled: tuple[bool, ...]
 
     @classmethod
-    def of(cls, tree: xr.DataTree, spec: Spec, prob: float = 0.95, blups: bool = True) -> "ForestNumbers":
-        """The numbers of a results tree with this specification; `blups` : whether to compute those too."""
+    def of(
+        cls,
+        tree: xr.DataTree,
+        spec: Spec,
+        prob: float = 0.95,
+        blups: bool = True,
+        reading: Reading | None = None,
+    ) -> "ForestNumbers":
+        """The numbers of a results tree with this specification; `blups` : whether to compute those too; `reading` :
+        how they will be read, of which the mean of a posterior depends."""
+        means = partial(at_means, tree, reading)
         z, psi = quantile(prob), covariances(tree, spec)
         random = has_random_effects(tree, spec)
         half = z * np.sqrt(spec.S.variances)
-        mean = stacked(predict(tree, interval="confidence", prob=prob))
+        mean = means(partial(predict, tree, interval="confidence", prob=prob))
         kept = np.flatnonzero(spec.kept)
         pooled = tuple(shared(mean, kept, j) is not None for j in range(len(spec.outcomes)))
         weight = pooled_weights(spec, gls_weights(spec, psi), pooled)
@@ -62,10 +74,10 @@ class ForestNumbers:
         return cls(
             observed=np.stack([by_row(spec, values) for values in (spec.y, spec.y - half, spec.y + half)]),
             mean=mean,
-            blups={v.name: stacked(blup(tree, level=v.name, prob=prob)) for v in spec.levels}
+            blups={v.name: means(partial(blup, tree, level=v.name, prob=prob)) for v in spec.levels}
             if random and blups
             else {},
-            prediction=stacked(predict(tree, interval="prediction", prob=prob)) if random else None,
+            prediction=means(partial(predict, tree, interval="prediction", prob=prob)) if random else None,
             weight=weight,
             size=np.where(pooled, weight, precision),
             pooled=pooled,
@@ -90,6 +102,21 @@ def shared(values: FloatArray, rows: Sequence[int] | IntArray, outcome: int) -> 
         return None
     scale = float(np.nanmax(np.abs(own[:, 0])))
     return first if np.allclose(own, own[:, :1], rtol=0, atol=_SAME * scale, equal_nan=True) else None
+
+
+def at_means(tree: xr.DataTree, reading: Reading | None, predicted: Callable[..., xr.Dataset]) -> FloatArray:
+    """Predictions (3, n_rows, k) on the scale of the model, of a posterior at its means on the scale that is drawn.
+
+    So tables have them: the mean odds ratio is not the exponential of the mean log odds ratio. An infinite mean cannot
+    be drawn, and leaves the estimate at that exponential.
+
+    predicted : `predict` or `blup`, with all arguments but the scale.
+    """
+    values = stacked(predicted())
+    if reading is not None and reading.response and is_posterior(tree):
+        there = reading.back(stacked(predicted(scale="response"))[0])
+        values[0] = np.where(np.isfinite(there), there, values[0])
+    return values
 
 
 def stacked(table: xr.Dataset) -> FloatArray:

@@ -108,7 +108,7 @@ def forest_content(
 ) -> ForestContent:
     """The lines of `bm.plots.forest`; its arguments."""
     spec = spec_from_tree(tree)
-    numbers = ForestNumbers.of(tree, spec, prob, blup)
+    numbers = ForestNumbers.of(tree, spec, prob, blup, style.reading(tree, scale))
     groups = None
     if subgroup is not None:
         groups = subgroups(tree, spec, numbers, texts.by_row(spec, subgroup, "subgroup"), prob)

@@ -11,9 +11,9 @@ from bayesmeta.diagnostic.accuracy_measures import likelihood_ratios, summary_po
 from bayesmeta.diagnostic.bivariate import KIND, Accuracy
 from bayesmeta.diagnostic.by_study import studies
 from bayesmeta.diagnostic.curves import auc
-from bayesmeta.diagnostic.estimands import combinations
 from bayesmeta.display.tables import Table, fixed, number, percent
 from bayesmeta.errors import BayesmetaError
+from bayesmeta.inference.quantities import combinations
 from bayesmeta.report.blocks import Section, blocks, notes, paragraphs
 from bayesmeta.report.pictures import Drawing, pictures
 from bayesmeta.report.sections.model import of_tree
@@ -44,7 +44,7 @@ def accuracy(trees: Trees, prob: float, short: bool = False) -> tuple[Section, .
     if of_tree(first).analysis.get("kind") != KIND:
         return ()
     try:
-        combinations(Accuracy.of(first, "the report"), "the report")
+        combinations(Accuracy.of(first, "the report").spec, "the report")
     except BayesmetaError as error:  # predictors that are numbers: a summary point needs values of them
         return (Section(TITLE, blocks(paragraphs(str(error).splitlines()[0]))),)
     drawn, left_out = pictures([] if short else list(_drawings(trees, prob)))

@@ -11,7 +11,7 @@ from bayesmeta.inference.small_study import filled
 from bayesmeta.report.blocks import Block, Section, blocks, notes, paragraphs
 from bayesmeta.report.pictures import Drawing, pictures
 from bayesmeta.report.sections.results import Trees
-from bayesmeta.summaries.small_study_page import SmallStudyPage, small_study_pages
+from bayesmeta.summaries.small_study_page import ALL, SmallStudyPage, small_study_pages
 from bayesmeta.tree.posterior_draws import is_posterior
 
 TITLE = "Small-study effects"
@@ -34,7 +34,9 @@ def asymmetry(trees: Trees, prob: float, short: bool = False) -> tuple[Section, 
         pages = small_study_pages(fits[0], prob=prob)
     except BayesmetaError:  # fewer than three effects, or none with a sampling error
         return ()
-    drawings = {name: [] if short else [_funnel(fits[0], page, len(pages) > 1)] for name, page in pages.items()}
+    drawings = {
+        name: [] if short or name == ALL else [_funnel(fits[0], page, len(pages) > 1)] for name, page in pages.items()
+    }
     parts = tuple(Section(name, _blocks(page, drawings[name])) for name, page in pages.items())
     if len(parts) == 1:
         return (Section(TITLE, (*blocks(paragraphs(_CAUTION)), *parts[0].blocks), folded=True),)

@@ -20,6 +20,7 @@ from bayesmeta.summaries.compare import compare
 from bayesmeta.summaries.summary import summary
 from bayesmeta.summaries.variation import heterogeneity_tables
 from bayesmeta.tree.parameters import BETA, TAU
+from bayesmeta.tree.posterior_draws import is_posterior
 
 Trees = Mapping[str, xr.DataTree]
 _MOST_PLACES = 6  # combinations of predictors for which predictions are listed
@@ -31,7 +32,7 @@ def estimates(trees: Trees, prob: float) -> tuple[Block, ...]:
     ratio = []
     if is_ratio(first := next(iter(trees.values()))):
         there = compare(dict(trees), prob=prob, scale="response").dataset
-        ratio = [ratios(comparison.dataset, there, first, prob)]
+        ratio = [ratios(comparison.dataset, there, first, prob, any(map(is_posterior, trees.values())))]
     return (without_empty(comparison.estimates_table()), *ratio)
 
 
@@ -56,13 +57,17 @@ def readable(block: Block) -> Block:
     return block
 
 
-def ratios(dataset: xr.Dataset, there: xr.Dataset, tree: xr.DataTree, prob: float) -> Table:
-    """Exponentials of the coefficients of every tree, with their intervals; there : the same on the response scale."""
+def ratios(dataset: xr.Dataset, there: xr.Dataset, tree: xr.DataTree, prob: float, bayes: bool = False) -> Table:
+    """The coefficients of every tree as ratios, with their intervals; there : the dataset on the response scale.
+
+    bayes : whether posteriors are among the trees, of which means of the ratio are shown.
+    """
     rows = []
     for label in dataset["parameter"].values[dataset["kind"].values == BETA]:
         own, read = (each.sel(parameter=label) for each in (dataset, there))
         rows.append((str(label), *(ratio(own.sel(tree=name), read.sel(tree=name)) for name in own["tree"].values)))
-    title = f"{effect_label(tree, True)}s: exponentials of the coefficients, with {percent(prob)} intervals"
+    how = "exponentials of the coefficients" + (", of posteriors the mean of the ratio" if bayes else "")
+    title = f"{effect_label(tree, True)}s: {how}, with {percent(prob)} intervals"
     return Table(title, tuple(map(str, dataset["tree"].values)), tuple(rows))
 
 

@@ -117,7 +117,7 @@ def test_the_same_on_a_posterior(bcg: pd.DataFrame) -> None:
     tree = make_posterior(bm.specify("logrr ~ 1", bcg, S="logrrvar", measure="logrr"))
     ax = bm.plots.forest(tree, prob=0.9, labels=bcg["author"], blup=True)
     circles = offsets(ax, "BLUP")
-    assert circles[:, 0] == pytest.approx(np.exp(bm.blup(tree)["mean"].values[:, 0]))
+    assert circles[:, 0] == pytest.approx(bm.blup(tree, scale="response")["mean"].values[:, 0])
     assert {"Pooled (posterior)", "90% prediction interval", "RR [90% interval]"} <= set(texts(ax))
     legend = ax.get_legend()
     assert legend is not None

@@ -12,6 +12,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import REGISTER, method_of
 from bayesmeta.inference.reference import reference
+from bayesmeta.inference.weights import sampling_matrix, whitened_residuals
 from bayesmeta.model.spec import Spec
 from bayesmeta.network.comparisons import network_of
 from bayesmeta.network.extended import design_by_treatment, designs_of, interactions
@@ -19,13 +20,6 @@ from bayesmeta.tree.posterior_draws import is_posterior
 
 PART, DESIGN = "part", "design"
 PARTS = ("total", "within designs", "between designs")
-
-
-def sampling_matrix(spec: Spec) -> FloatArray:
-    """(n, n) S of all contrasts."""
-    S = np.zeros((len(spec.y), len(spec.y)))
-    S[spec.S.row, spec.S.col] = S[spec.S.col, spec.S.row] = spec.S.value
-    return S
 
 
 def designs(source: Any, method: str | None = None) -> xr.Dataset:
@@ -77,18 +71,20 @@ def designs(source: Any, method: str | None = None) -> xr.Dataset:
     own = designs_of(spec)
     names = list(dict.fromkeys(own))
     root = np.linalg.cholesky(sampling_matrix(spec))
-    y = np.linalg.solve(root, spec.y)
     whole, between = interactions(spec, own, names)
-    X = np.column_stack([spec.X, between])
-    total, _ = _residual(root, spec.X, y)
-    within, residuals = _residual(root, X, y)
+
+    def squares(*further: FloatArray) -> FloatArray:
+        return whitened_residuals(root, np.column_stack([spec.X, *further]), spec.y) ** 2
+
+    total, of_rows = squares().sum(), squares(between)
+    within = of_rows.sum()
     n, P, q = len(spec.y), spec.X.shape[1], len(whole)
     Q, df = np.array([total, within, total - within]), np.array([n - P, n - P - q, q])
     detached = [interactions(spec, own, [name])[1] for name in names]
-    left = np.array([_residual(root, np.column_stack([spec.X, D]), y)[0] - within for D in detached])
+    left = np.array([squares(D).sum() - within for D in detached])
     left_df = np.array([q - D.shape[1] for D in detached])
     by_design = [own == name for name in names]
-    Q_within = np.array([float(np.sum(residuals[at] ** 2)) for at in by_design])
+    Q_within = np.array([of_rows[at].sum() for at in by_design])
     trials = np.array([spec.data.loc[spec.kept, spec.analysis["study"]][at].nunique() for at in by_design])
     df_within = np.array([at.sum() for at in by_design]) // trials * (trials - 1)
     variables: dict[str, Any] = {"Q": (PART, Q), "df": (PART, df), "pvalue": (PART, _tail(Q, df))}
@@ -98,13 +94,6 @@ def designs(source: Any, method: str | None = None) -> xr.Dataset:
         variables[f"pvalue_{name}"] = (DESIGN, _tail(values, dfs))
     variables |= _interaction(spec, method, q)
     return xr.Dataset(variables, {PART: list(PARTS), DESIGN: names}, {"method": method})
-
-
-def _residual(root: FloatArray, X: FloatArray, y: FloatArray) -> tuple[float, FloatArray]:
-    """The weighted sum of squares about a fixed part, and its terms' roots; y is whitened."""
-    W = np.linalg.solve(root, X)
-    residuals = y - W @ np.linalg.lstsq(W, y, rcond=None)[0]
-    return float(residuals @ residuals), residuals
 
 
 def _tail(Q: FloatArray, df: FloatArray) -> FloatArray:

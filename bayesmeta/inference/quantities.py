@@ -1,13 +1,13 @@
-"""Quantities that follow from the bivariate model: their estimates and intervals, of fits and of posteriors alike.
+"""Quantities that follow from means and covariances between groups: estimates and intervals, of fits and posteriors.
 
-A quantity is a function of the mean (eta, zeta) of the transformed sensitivity and specificity, and of their covariance
-Psi between studies. Of a fit its error follows by the delta method, on the scale on which it is nearest to normal; of a
+A quantity is a function of the means of the outcomes at some values of the predictors, and of their covariance Psi
+between groups. Of a fit its error follows by the delta method, on the scale on which it is nearest to normal; of a
 posterior it is computed draw by draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,11 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.bayes.integration_points import exact_posterior
-from bayesmeta.diagnostic.bivariate import Accuracy
-from bayesmeta.diagnostic.links import Link
+from bayesmeta.effects.links import Link
 from bayesmeta.errors import BoundaryWarning, SpecError, warn
 from bayesmeta.inference.prediction_rows import Rows, new_design
 from bayesmeta.inference.reference import Reference, Vcov, quantile, reference
+from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import free_of_levels
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws, summarised
 from bayesmeta.tree.specification import group
@@ -35,14 +35,17 @@ _SMALL = 1e-300
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Where the tests stand: mean (..., 2) of the transformed outcomes, and Psi (..., 2, 2) of a new table about it."""
+    """Means (..., k) of the outcomes, and Psi (..., k, k) of a new group about them.
+
+    links : of proportions whose outcomes are on another scale.
+    """
 
     mean: FloatArray
     psi: FloatArray
-    links: tuple[Link, Link]
+    links: tuple[Link, ...]
 
     def part(self, j: int) -> FloatArray:
-        """Sensitivity (0) or specificity (1) at the mean."""
+        """The proportion at the mean of outcome j."""
         return self.links[j].inverse(self.mean[..., j])
 
     def log(self, j: int, complement: bool = False) -> FloatArray:
@@ -74,33 +77,34 @@ class Quantity:
 class Points:
     """The rows that are asked about.
 
-    X : (n, 2, P) designs.  Z : (n, 2, a) of a new group of every level.  labels : (n, predictors) what they are.
+    X : (n, k, P) designs.  Z : (n, k, a) of a new group of every level.  labels : (n, predictors) what they are.
+    links : of outcomes that are proportions on another scale.
     """
 
     tree: xr.DataTree
-    accuracy: Accuracy
+    spec: Spec
     X: FloatArray
     offset: FloatArray
     Z: tuple[FloatArray, ...]
     labels: pd.DataFrame
+    links: tuple[Link, ...]
 
     @classmethod
-    def of(cls, tree: xr.DataTree, newdata: NewData, what: str) -> "Points":
-        accuracy = Accuracy.of(tree, what)
-        spec = accuracy.spec
+    def at(cls, tree: xr.DataTree, newdata: NewData, what: str, spec: Spec, links: tuple[Link, ...]) -> Self:
+        """By default every combination of categories in the data; what : the function that asks."""
         if not spec.predictors and newdata is not None and not (isinstance(newdata, Mapping) and not newdata):
             raise SpecError(f"{what}: newdata has no meaning for a model without predictors\n  leave it out")
-        frame = combinations(accuracy, what) if newdata is None else newdata
+        frame = combinations(spec, what) if newdata is None else newdata
         rows = Rows.of(spec, frame)
         X, offset = spec.design.fixed(rows.frame), spec.design.offset(rows.frame)
         Z = tuple(new_design(spec, level, rows.frame) for level in spec.levels)
         shown = [name for name in rows.frame.columns if name in spec.predictors]
-        return cls(tree, accuracy, X, offset, Z, rows.frame[shown].reset_index(drop=True))
+        return cls(tree, spec, X, offset, Z, rows.frame[shown].reset_index(drop=True), links)
 
     @property
     def categories(self) -> list[str]:
         """Predictors that are categories."""
-        return [name for name in self.labels.columns if name in self.accuracy.spec.design.categories]
+        return [name for name in self.labels.columns if name in self.spec.design.categories]
 
     @property
     def names(self) -> list[str]:
@@ -111,26 +115,22 @@ class Points:
     def truth(self, beta: FloatArray, psi: Sequence[FloatArray]) -> Truth:
         """(n, B) truths of coefficients (B, P) and covariances (B, a, a) of every level."""
         mean = np.einsum("nkp,bp->nbk", self.X, beta) + self.offset[:, None, None]
-        between = np.zeros((*mean.shape, 2))
+        between = np.zeros((*mean.shape, mean.shape[-1]))
         for Z, each in zip(self.Z, psi, strict=True):
             between += np.einsum("nka,bac,nlc->nbkl", Z, each, Z)
-        return Truth(mean, between, self.accuracy.links)
+        return Truth(mean, between, self.links)
 
     @property
     def draws(self) -> Truth:
         """Of a posterior."""
-        return self.truth(beta_draws(self.tree), [psi_draws(self.tree, level.name) for level in self._levels])
+        return self.truth(beta_draws(self.tree), [psi_draws(self.tree, level.name) for level in self.spec.levels])
 
     @property
     def fitted(self) -> Truth:
         """Of a fit, B = 1."""
         estimate = group(self.tree, schema.ESTIMATE)
-        psi = [estimate[schema.psi(level.name)].to_numpy()[None] for level in self._levels]
+        psi = [estimate[schema.psi(level.name)].to_numpy()[None] for level in self.spec.levels]
         return self.truth(estimate["beta"].to_numpy()[None], psi)
-
-    @property
-    def _levels(self) -> Any:
-        return self.accuracy.spec.levels
 
     def moved(self, k: int, step: float) -> Truth:
         """Of a fit, with free parameter k of Psi moved by a step."""
@@ -141,14 +141,13 @@ class Points:
             np.asarray(level.structure.psi(xi[places[level.name]], level.dim))[None]
             if places[level.name].stop > places[level.name].start
             else estimate[schema.psi(level.name)].to_numpy()[None]
-            for level in self._levels
+            for level in self.spec.levels
         ]
         return self.truth(estimate["beta"].to_numpy()[None], psi)
 
 
-def combinations(accuracy: Accuracy, what: str) -> pd.DataFrame:
+def combinations(spec: Spec, what: str) -> pd.DataFrame:
     """One row for every combination of categories in the data; SpecError where a predictor is a number."""
-    spec = accuracy.spec
     if not spec.predictors:
         return pd.DataFrame(index=[0])
     numeric = [name for name in spec.predictors if name not in spec.design.categories]
@@ -206,11 +205,12 @@ class Linear(NamedTuple):
 def linearised(points: Points, quantity: Quantity) -> Linear:
     """The delta method, by central differences."""
     at = points.fitted
+    k_outcomes = at.mean.shape[-1]
 
     def shifted(k: int, step: float) -> FloatArray:
-        return quantity.value(Truth(at.mean + step * np.eye(2)[k], at.psi, at.links))[:, 0]
+        return quantity.value(Truth(at.mean + step * np.eye(k_outcomes)[k], at.psi, at.links))[:, 0]
 
-    slopes = np.stack([(shifted(k, _STEP) - shifted(k, -_STEP)) / (2 * _STEP) for k in (0, 1)], axis=-1)
+    slopes = np.stack([(shifted(k, _STEP) - shifted(k, -_STEP)) / (2 * _STEP) for k in range(k_outcomes)], axis=-1)
     contrast = np.einsum("nmk,nkp->nmp", slopes, points.X)
     value = quantity.value(at)[:, 0]
     if not quantity.between:
@@ -251,6 +251,30 @@ def as_table(
     of_levels = [*points.labels.columns, index]
     frame.index = pd.MultiIndex.from_arrays(levels, names=of_levels) if labels else pd.Index(levels[0], name=index)
     return frame
+
+
+def table_of(
+    points: Points, quantities: Sequence[Quantity], prob: float, vcov: Vcov | None, df: str | None
+) -> pd.DataFrame:
+    """`answers` as a frame, whose attributes say by what they were made."""
+    names = [name for each in quantities for name in each.names]
+    frame, used = as_table(points, names, answers(points, quantities, prob, vcov, df)), reference(points.tree, vcov, df)
+    frame.attrs.update({"prob": prob} | ({} if used is None else used.attrs))
+    return frame
+
+
+def quantiles(
+    points: Points, quantity: Quantity, probability: FloatArray, vcov: Vcov | None, df: str | None
+) -> FloatArray:
+    """(n, parts) quantiles of a single quantity, a function of the means, on its own scale."""
+    used = reference(points.tree, vcov, df)
+    if used is None:
+        return np.asarray(np.quantile(quantity.value(points.draws)[..., 0], probability, axis=1).T)
+    value, contrast, _ = linearised(points, quantity)
+    se = np.sqrt(np.einsum("np,pq,nq->n", contrast[:, 0], used.cov, contrast[:, 0]))
+    central, dfs = np.abs(2 * probability - 1), used.dfs(contrast[:, 0])
+    z = np.stack([quantile(each, dfs) for each in central.tolist()], axis=1) * np.sign(probability - 0.5)
+    return np.asarray(value + z * se[:, None])
 
 
 def mention_no_interval(columns: Mapping[str, FloatArray], what: str) -> None:

@@ -1,0 +1,72 @@
+"""Linear combinations of coefficients, and of new groups about them: the same questions of fits and of posteriors."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy.stats import norm, t
+
+from bayesmeta._typing import FloatArray
+from bayesmeta.estimation.methods import method_of
+from bayesmeta.inference.posterior_predict import below, combinations, means
+from bayesmeta.inference.reference import Vcov, quantile, reference
+from bayesmeta.inference.weights import covariances
+from bayesmeta.model.spec import Spec
+from bayesmeta.tree.response import Reading
+
+
+class Combined(NamedTuple):
+    """Combinations (q,) of coefficients; prediction: of a new group.
+
+    se : on the scale of the model.  pvalue : two-sided, NaN of posteriors.  positive : probability that it is above
+    zero, of a fit the one-sided p-value's complement.
+    """
+
+    mean: FloatArray
+    se: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    pvalue: FloatArray
+    prediction_lower: FloatArray
+    prediction_upper: FloatArray
+    positive: FloatArray
+
+
+def combined(
+    tree: xr.DataTree,
+    spec: Spec,
+    L: FloatArray,
+    Z: Sequence[FloatArray],
+    prob: float,
+    vcov: Vcov | None,
+    df: str | None,
+    read: Reading,
+) -> Combined:
+    """L beta for L (q, P), as they are read; a new group has effects with designs Z (q, a) of every level.
+
+    The t distribution of a fit's new group has as many degrees of freedom as observations are left by coefficients and
+    variances (Higgins, Thompson and Spiegelhalter 2009, J. R. Stat. Soc. A 172:137-159).
+    """
+    used = reference(tree, vcov, df)
+    if used is None:
+        of, predicted = combinations(tree, L, prob, read), combinations(tree, L, prob, read, Z)
+        se = means(tree, L, np.zeros(len(L)), prob)["se"]
+        bounds = of["lower"], of["upper"], np.full(len(L), np.nan), predicted["lower"], predicted["upper"]
+        return Combined(of["mean"], se, *bounds, 1 - below(tree, L, 0.0))
+    tests, psi = used.each(L), [draws[0] for draws in covariances(tree, spec)]
+    lower, upper = tests.bounds(prob)
+    between = sum((np.einsum("qa,ab,qb->q", z, own, z) for z, own in zip(Z, psi, strict=True)), np.zeros(len(L)))
+    half = quantile(prob, _df_of_new(tree, spec)) * np.sqrt(tests.se**2 + between)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        usual = t.cdf(tests.statistic, np.where(np.isfinite(tests.df), tests.df, 1.0))
+        positive = np.where(np.isinf(tests.df), norm.cdf(tests.statistic), usual)
+    mean, low, high = (read.values(x) for x in (tests.estimate, lower, upper))
+    new_low, new_high = read.values(tests.estimate - half), read.values(tests.estimate + half)
+    return Combined(mean, tests.se, low, high, tests.pvalue, new_low, new_high, positive)
+
+
+def _df_of_new(tree: xr.DataTree, spec: Spec) -> float:
+    """NaN where none vary or none are left."""
+    left = len(spec.y) - len(spec.coef) - sum(level.n_free for level in spec.levels)
+    return float(left) if left >= 1 and not method_of(tree).zero_psi else np.nan

@@ -1,0 +1,124 @@
+"""Effects of doses or arms against one reference in each study: from counts, from means, or with given covariances."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
+from bayesmeta._validation import listing, shown
+from bayesmeta.errors import DataError, SpecError
+from bayesmeta.io.columns import column as numbers_of_column
+from bayesmeta.io.columns import find_column, label, mask_of, rows, rows_by_group
+from bayesmeta.within.dose_response import crude_ratios, differences_of_means
+
+Effects = tuple[FloatArray, dict[Any, FloatArray]]
+"""(n,) effects, 0 of references, and of every study the covariances of the others."""
+
+
+class Referenced(NamedTuple):
+    """The rows of every study, and which one of them is the reference of the others."""
+
+    frame: pd.DataFrame
+    column: str
+    rows: Mapping[Any, IntArray]
+    reference: BoolArray
+
+    @classmethod
+    def of(
+        cls,
+        frame: pd.DataFrame,
+        column: str,
+        by_study: Mapping[Any, IntArray],
+        chosen: BoolArray,
+        how: str,
+        remedy: str,
+        hint: str,
+    ) -> "Referenced":
+        """With the rows that are chosen, one in every study; how: what they are in words, hint: where there is none."""
+        for name, at in by_study.items():
+            own = at[chosen[at]]
+            if len(own) != 1:
+                where = f" ({rows(frame, mask_of(frame, own))})" if len(own) else ""
+                raise DataError(
+                    f"{column} {label(name)} has {len(own)} {how}{where}; it needs exactly one reference\n"
+                    f"  {'' if len(own) else hint}{remedy}"
+                )
+        return cls(frame, column, by_study, chosen)
+
+    def check_effects(self, y: str, null: float, without_error: BoolArray | None) -> None:
+        """That references have no effect and no error, and all other rows an effect."""
+        values = numbers_of_column(self.frame, y, "y")
+        for name, at, others in self.each():
+            where = f"{self.column} {label(name)}: the reference, {rows(self.frame, mask_of(self.frame, at))},"
+            if np.isfinite(values[at]) and values[at] != null:
+                raise DataError(f"{where} has {y} = {values[at]:g}; against itself it is {null:g}, or missing")
+            if without_error is not None and not without_error[at]:
+                raise DataError(f"{where} has an error of its own\n  its standard error is missing or 0")
+            missing = mask_of(self.frame, others[~np.isfinite(values[others])])
+            if missing.any():
+                raise DataError(
+                    f"{self.column} {label(name)}: no effect in {rows(self.frame, missing)} of column '{y}'"
+                )
+
+    def each(self) -> Iterator[tuple[Any, int, IntArray]]:
+        """Label, the row of the reference, and the other rows, of every study."""
+        for name, at in self.rows.items():
+            yield name, int(at[self.reference[at]][0]), at[~self.reference[at]]
+
+
+def whole_groups(frame: pd.DataFrame, column: str, what: str, part: str) -> Mapping[Any, IntArray]:
+    """Positions of the rows of every study, each with two or more; what a study is called, and what a row of it."""
+    missing = find_column(frame, column, what).isna().to_numpy()
+    if missing.any():
+        raise DataError(f"column '{column}' has no {what} in {rows(frame, missing)}")
+    made = rows_by_group(frame, column)
+    for name, at in made.items():
+        if len(at) < 2:
+            raise DataError(
+                f"{column} {label(name)} has one {part}, in {rows(frame, mask_of(frame, at))}\n"
+                f"  a {what} needs its reference and at least one other {part}: leave it out"
+            )
+    return made
+
+
+def from_counts(studies: Referenced, designs: ObjectArray, cases: FloatArray, n: FloatArray) -> Effects:
+    """Crude log ratios with the covariances that their counts have; designs (n,) as in `dose_response.DESIGNS`."""
+    y, S = np.zeros(len(cases)), {}
+    for name, at, others in studies.each():
+        if (designs[others] != designs[at]).any():
+            types = sorted({designs[at], *designs[others]})
+            raise DataError(f"{studies.column} {label(name)} has the types {listing(types)}")
+        both = np.array([at, *others])
+        y[others], S[name] = crude_ratios(designs[at], cases[both], n[both])
+    return y, S
+
+
+def from_means(studies: Referenced, mean: FloatArray, sd: FloatArray, n: FloatArray, standardised: bool) -> Effects:
+    """Differences of means, or of standardised means, with the covariances of their arms."""
+    y, S = np.zeros(len(mean)), {}
+    for name, at, others in studies.each():
+        arms = np.array([at, *others])
+        where = f"{studies.column} {label(name)}"
+        y[others], S[name] = differences_of_means(mean[arms], sd[arms], n[arms], standardised, where)
+    return y, S
+
+
+def given_matrices(studies: Referenced, S: Any) -> dict[Any, FloatArray]:
+    """Matrices of the user by the labels of the data, each over the rows of its study without the reference."""
+    if not isinstance(S, Mapping):
+        raise SpecError(f"S is {shown(S)}; it must be a matrix for every {studies.column}, {{label: matrix}}")
+    by_label = {label(key): matrix for key, matrix in S.items()}
+    made = {}
+    for name, _, others in studies.each():
+        matrix = np.asarray(by_label.pop(label(name), None), dtype=float)
+        if matrix.shape != (len(others), len(others)):
+            raise DataError(
+                f"S of {studies.column} {label(name)} has shape {matrix.shape}, expected {(len(others), len(others))}\n"
+                "  one row for each dose but the reference, in the order of the data"
+            )
+        made[name] = matrix
+    if by_label:
+        raise DataError(f"S has a matrix for {studies.column} {listing(by_label)}, which the data do not have")
+    return made

@@ -1,0 +1,49 @@
+"""The pages of the site: what they must cover, before it is built."""
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import bayesmeta as bm
+from tests.support.make_gallery import GALLERY, THUMBNAILS, index, pages
+
+DOCS = GALLERY.parent
+LINK = re.compile(r"(?<!!)\]\((?!https?:|#)([^)#\s]+)[^)]*\)")
+
+
+def public_names() -> list[str]:
+    modules = {name: getattr(bm, name) for name in bm.__all__ if isinstance(getattr(bm, name), ModuleType)}
+    inside = [f"{name}.{public}" for name, module in modules.items() for public in module.__all__]
+    return sorted({*bm.__all__} - {*modules}) + inside
+
+
+def test_every_public_name_has_a_page():
+    listed = re.findall(
+        r"^   ([a-zA-Z_][\w.]*)$", (DOCS / "reference/index.rst").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(name for name in listed if name != "command_line") == sorted(public_names())
+
+
+def test_the_gallery_shows_all_its_pages():
+    written = sorted(path.stem for path in GALLERY.glob("*.md") if path.name != "index.md")
+    assert written == sorted(pages())
+    assert len(written) >= 20
+    assert (GALLERY / "index.md").read_text(encoding="utf-8") == index()
+    assert sorted(path.stem for path in THUMBNAILS.glob("*.png")) == written
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_page_of_the_gallery_has_all_its_parts(page):
+    text = (GALLERY / f"{page}.md").read_text(encoding="utf-8")
+    for part in ("**Question.**", "**Source.**", "```{code-cell}", f'beside("{page}"'):
+        assert part in text, part
+    assert re.search(r"\bbm\.plots\.|\.plot\.", text), "a picture"
+    assert re.search(r"\b(19|20)\d\d\)", text), "a citation with its year"
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.relative_to(DOCS).as_posix())
+def test_links_lead_somewhere(path: Path):
+    for target in LINK.findall(path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
