@@ -187,13 +187,13 @@ def new_axes(
     from matplotlib.figure import Figure
 
     layout = {"figsize": (width, height), "layout": "constrained"}
-    with matplotlib.rc_context({"font.size": TEXT}):
-        try:
-            import matplotlib.pyplot as plt
+    try:  # outside the context below: the first figure starts the backend, whose settings would end with it
+        import matplotlib.pyplot as plt
 
-            figure: Figure = plt.figure(**layout)  # type: ignore[arg-type]
-        except ImportError:  # what matplotlib raises for an interactive backend without a display
-            figure = Figure(**layout)  # type: ignore[arg-type]
+        figure: Figure = plt.figure(**layout)  # type: ignore[arg-type]
+    except ImportError:  # what matplotlib raises for an interactive backend without a display
+        figure = Figure(**layout)  # type: ignore[arg-type]
+    with matplotlib.rc_context({"font.size": TEXT}):
         axes = figure.subplots(
             rows, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios, height_ratios=height_ratios
         )
