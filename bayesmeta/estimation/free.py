@@ -64,7 +64,7 @@ class Free:
         """Positions of parameters about which a restricted likelihood says nothing; see `identification.absorbed`."""
         silent = [np.arange(0)]
         for v, s in self.parts():
-            taken = v.taken_up if isinstance(v, LevelElsewhere) else absorbed(v, self.spec.X)
+            taken = v.taken_up if isinstance(v, LevelElsewhere) else absorbed(v, np.asarray(self.spec.X))
             of_effects = [v.structure.sd_positions(int(i), v.dim) for i in np.flatnonzero(taken)]
             positions = [np.arange(s.stop - s.start)] if taken.all() else of_effects
             silent += [s.start + part for part in positions]

@@ -10,6 +10,7 @@ from bayesmeta._typing import BoolArray, FloatArray, IndexArray
 from bayesmeta.estimation.free import Free
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.kernel import likelihood
+from bayesmeta.model.partitioned_spec import InSearch
 from bayesmeta.model.spec import Spec
 
 SMALLEST = 0.05  # SD in units of the typical sampling SD, of the points of a scan
@@ -88,14 +89,14 @@ def sd_of(share: FloatArray, largest: float, smallest: float = SMALLEST) -> Floa
     return np.where(share < AT_ZERO, 0.0, smallest * (largest / smallest) ** part)
 
 
-def reach(spec: Spec) -> float:
+def reach(spec: Spec | InSearch) -> float:
     """1, or where the sampling SDs of an outcome are very unequal the largest of their ratios: the scan's range grows
     by it, since the typical one says nothing of the others."""
     ratio = max(v.max() / v.min() for v in _variances(spec) if len(v))
     return float(np.sqrt(ratio)) if ratio > UNEQUAL else 1.0
 
 
-def _variances(spec: Spec) -> list[FloatArray]:
+def _variances(spec: Spec | InSearch) -> list[FloatArray]:
     return [spec.S.variances[spec.outcome_index == j] for j in range(len(spec.outcomes))]
 
 
@@ -169,7 +170,7 @@ def many_groups(free: Free, groups: int) -> bool:
     return all(v.n_groups >= groups * v.n_free for v in open_)
 
 
-def variances_alike(spec: Spec) -> bool:
+def variances_alike(spec: Spec | InSearch) -> bool:
     """Whether no outcome has sampling variances of very different sizes, between which a second mode may hide."""
     return all(np.quantile(v, 0.9) <= ALIKE * np.quantile(v, 0.1) for v in _variances(spec) if len(v))
 

@@ -207,7 +207,8 @@ def _parquet(path: str) -> Partitions:
     if not fragments:
         raise DataError(f"the Parquet set '{path}' has no rows")
     _check_schemas(files, path)
-    names, parts, rows, held = tuple(files.schema.names), [], 0, []
+    names, parts, rows = tuple(files.schema.names), [], 0
+    held: list[Any] = []
     for fragment in [*fragments, None]:
         count = fragment.metadata.row_group(fragment.row_groups[0].id).num_rows if fragment is not None else 0
         if held and (fragment is None or rows + count > ROWS):

@@ -137,12 +137,16 @@ class PartitionedSpec(Spec):
     statistics : of all partitions; None of a specification that was read from a results tree.
     """
 
-    y, X, offset, S = _Elsewhere(), _Elsewhere(), _Elsewhere(), _Elsewhere()  # type: ignore[assignment]
-    row, outcome_index, kept = _Elsewhere(), _Elsewhere(), _Elsewhere()  # type: ignore[assignment]
-    row_labels, dropped, labels = _Elsewhere(), _Elsewhere(), _Elsewhere()  # type: ignore[assignment]
+    y, X, offset, S = _Elsewhere(), _Elsewhere(), _Elsewhere(), _Elsewhere()
+    row, outcome_index, kept = _Elsewhere(), _Elsewhere(), _Elsewhere()
+    row_labels, dropped, labels = _Elsewhere(), _Elsewhere(), _Elsewhere()
 
     totals: Totals
+    example: Spec
+    states: Mapping[str, Any]
     source: str
+    work: "Work | None"
+    _statistics: PartitionedStatistics | None
 
     def __init__(
         self,
@@ -183,13 +187,13 @@ class PartitionedSpec(Spec):
         return self.totals.n_obs
 
     @property
-    def design(self) -> Design:  # type: ignore[override]
+    def design(self) -> Design:
         columns = list(self.data.columns)
         parsed = timed(parse(self.terms, columns), {v.name: v.structure.time for v in self.levels}, columns)
         return Design(parsed, self.data, self.positions, self.states)
 
     @property
-    def coords(self) -> dict[str, pd.Index]:  # type: ignore[override]
+    def coords(self) -> dict[str, pd.Index]:
         """Labels by dimension; those of groups are the example's."""
         return self.example.coords
 

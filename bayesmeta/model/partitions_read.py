@@ -295,7 +295,8 @@ def second_look(
     residual = piece.y - piece.X @ centre.beta
     each = (residual**2 / piece.S.variances, precision, df)
     sums = np.array([np.bincount(piece.outcome_index, values, n_outcomes) for values in each])
-    return Held(piece_statistics(*piece.arrays, centre), sums)
+    y, X, Z, groups, S = piece.arrays
+    return Held(piece_statistics(y, X, Z, groups, S, centre), sums)
 
 
 def by_outcome(held: Held) -> tuple[FloatArray]:

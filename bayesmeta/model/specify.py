@@ -297,7 +297,7 @@ def piece_of(asked: Asked, taught: Taught, data: pd.DataFrame) -> Piece:
     reported = read_sampling(asked.S(frame) if callable(asked.S) else asked.S, asked.se, asked.S_correlation, frame)
     parsed, raw = taught.parsed, taken(frame, taught.parsed.columns)
     response = parsed.response(raw)
-    dropped = _dropped(parsed, raw, response)
+    dropped = _dropped(parsed, raw, response, np.ones(len(raw), bool))
     row_labels = tuple(map(str, raw.index.tolist()))
     grouping = _grouping(parsed, raw, row_labels)
     observations = _observations(parsed, grouping[0], response, dropped, row_labels)

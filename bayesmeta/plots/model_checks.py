@@ -216,8 +216,8 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
     weights = loo.log_weights.transpose(schema.CHAIN, schema.DRAW, schema.OBS).to_numpy().reshape(mean.shape)
     pit = (softmax(weights, axis=0) * ndtr((y - mean) / sd)).sum(0)
     variables = {"pit": (schema.OBS, pit), "pareto_k": (schema.OBS, loo.pareto_k.to_numpy())}
-    coords = {name: density[name] for name in (schema.OBS, schema.ROW, schema.OUTCOME)}
-    return xr.Dataset(variables, coords, {"good_k": float(loo.good_k)})
+    of_rows: dict[Any, Any] = {name: density[name] for name in (schema.OBS, schema.ROW, schema.OUTCOME)}
+    return xr.Dataset(variables, of_rows, {"good_k": float(loo.good_k)})
 
 
 def _loo(tree: xr.DataTree, density: xr.Dataset) -> Any:

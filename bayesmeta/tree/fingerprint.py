@@ -40,9 +40,12 @@ _BY_DATA_HASH = (schema.OBSERVED, schema.CONSTANT)  # groups whose floats have a
 
 def with_hash(tree: xr.DataTree) -> xr.DataTree:
     """A shallow copy of a results tree whose root attributes have the hash of its content."""
-    attrs = {**tree.attrs, CONTENT_HASH: content_hash(tree)}
+    attrs: dict[str, Any] = {
+        **{str(name): value for name, value in tree.attrs.items()},
+        CONTENT_HASH: content_hash(tree),
+    }
     if not tree.variables and not any(child.children for child in tree.children.values()):
-        return tree_of(attrs, {name: child.to_dataset(inherit=False) for name, child in tree.children.items()})
+        return tree_of(attrs, {str(name): child.to_dataset(inherit=False) for name, child in tree.children.items()})
     copy = xr.DataTree.from_dict(tree.copy().to_dict())
     copy.attrs = attrs
     return copy

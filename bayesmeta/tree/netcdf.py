@@ -120,7 +120,7 @@ def _plain_attributes(attrs: Mapping[Any, Any]) -> bool:
 def _write_node(group: h5py.Group, node: xr.DataTree, dimid: int) -> int:
     """A group and those below it; the number of the next dimension."""
     for name, value in node.attrs.items():
-        _write_attribute(group, name, value)
+        _write_attribute(group, str(name), value)
     if variables := node.to_dataset(inherit=False).variables:
         dimid = _write_table(group, node, variables, dimid)
     for name, child in node.children.items():
@@ -134,8 +134,8 @@ def _write_table(group: h5py.Group, node: xr.DataTree, variables: Mapping[Any, x
     number = {dim: dimid + i for i, dim in enumerate(sizes)}
     scales: dict[Any, h5d.DatasetID] = {}
     for dim, size in sizes.items():
-        scale = _dataset(group, dim, variables[dim]) if dim in variables else _bare_scale(group, dim, size)
-        h5ds.set_scale(scale, dim.encode() if dim in variables else _NO_VARIABLE + b"%10d" % size)
+        scale = _dataset(group, str(dim), variables[dim]) if dim in variables else _bare_scale(group, str(dim), size)
+        h5ds.set_scale(scale, str(dim).encode() if dim in variables else _NO_VARIABLE + b"%10d" % size)
         _write_numbers(scale, _DIMID, np.array(number[dim], np.int32))
         scales[dim] = scale
     others = [name for name in node.coords if name not in sizes]
@@ -199,7 +199,8 @@ def _write_numbers(owner: Any, name: str, value: AnyArray) -> None:
 
 
 def _read_node(group: h5py.Group) -> xr.DataTree:
-    datasets, children = {}, {}
+    datasets: dict[str, h5py.Dataset] = {}
+    children: dict[str, h5py.Group] = {}
     for name, item in group.items():
         (children if isinstance(item, h5py.Group) else datasets)[name] = item
     table = _read_table(datasets, dict(_attributes(group.id)))

@@ -27,7 +27,11 @@ def partitions_attrs(spec: Spec) -> dict[str, str]:
     about = {
         "source": spec.source,
         "n_groups": {name: level.n_groups for name, level in levels.items()},
-        "taken_up": {name: np.asarray(level.taken_up).tolist() for name, level in levels.items()},
+        "taken_up": {
+            name: np.asarray(level.taken_up).tolist()
+            for name, level in levels.items()
+            if isinstance(level, LevelElsewhere)
+        },
         "totals": spec.totals.to_json(),
         "states": _written(spec.states),
     }

@@ -178,7 +178,7 @@ def _in_sequence(
     places = None if position is None else column(frame, position, "position")
 
     def correlation(rows: IntArray) -> FloatArray:
-        at = np.arange(len(rows)) if places is None else places[rows]
+        at = np.arange(len(rows), dtype=float) if places is None else places[rows]
         with np.errstate(invalid="ignore"):  # of positions that are refused below
             lag = np.abs(np.subtract.outer(at, at))
         if not np.isfinite(at).all() or (lag == 0).sum() > len(rows):

@@ -58,7 +58,7 @@ def _tested(tree: xr.DataTree) -> tuple[list[tuple[str, ...]], list[str]]:
     """Rows of the table, and why some tests are missing."""
     spec = of_tree(tree)
     levels = [f"tau[{level.name}]" for level in spec.levels if level.structure.n_tau(level.dim)]
-    rows, reasons = [], list[str]()
+    rows, reasons = list[tuple[str, ...]](), list[str]()
     for parameter in (*(f"beta[{label}]" for label in spec.coef[:MOST_TESTED]), *levels):
         try:
             found = bayes_factor(tree, f"{parameter} = 0")
