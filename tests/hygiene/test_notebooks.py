@@ -197,3 +197,15 @@ def test_no_execution_time_and_no_widget_is_kept():
         assert json.loads(text)["metadata"].keys() == {"kernelspec", "language_info"}
         assert "iopub" not in text
         assert "widget" not in text
+
+
+def test_every_cell_with_a_plot_shows_it(tmp_path):
+    lines = (
+        "import bayesmeta as bm\nfit = bm.fit(bm.specify('logor ~ 1', bm.datasets.load('bcg'), S='logorvar'))",
+        "bm.plots.forest(fit);",
+        "bm.plots.funnel(fit);",
+    )
+    path = tmp_path / "plots.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(line) for line in lines]), path)
+    shown = [any("image/png" in o.get("data", {}) for o in cell.outputs) for cell in execute(path).cells]
+    assert shown == [False, True, True]
