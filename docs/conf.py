@@ -1,5 +1,6 @@
 """How the site is built: `sphinx-build --fail-on-warning --conf-dir docs . build/site` at the repository's root."""
 
+import sys
 from pathlib import Path
 
 import typer
@@ -62,3 +63,4 @@ def write_command_line() -> None:
 
 
 write_command_line()
+sys.modules["bayesmeta.small_study"] = bm.small_study  # public under this name, and documented so

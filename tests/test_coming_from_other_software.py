@@ -58,10 +58,10 @@ MISTAKES: list[tuple[str, type[Exception], str, str]] = [
         'bm.specify("y ~ 0 + x", data, S="v")',
     ),
     (
-        'bm.specify("y ~ 1", data, S="v", subset=data.year > 1950)',
+        'bm.specify("y ~ 1", data, S="v", exclude=data.year <= 1950)',
         bm.SpecError,
-        "data=data[data.year > 1950]",
-        'bm.specify("y ~ 1", data[data.year > 1950], S="v")',
+        "subset=data.year > 1950",
+        'bm.specify("y ~ 1", data, S="v", subset=data.year > 1950)',
     ),
     ('bm.specify(data, "y ~ 1", S="v")', bm.DataError, "bm.specify('y ~ 1', data", 'bm.specify("y ~ 1", data, S="v")'),
     (

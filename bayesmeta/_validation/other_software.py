@@ -20,7 +20,7 @@ _SPECIFY: Mapping[str, str] = {  # what belongs to the data and the model: argum
     **dict.fromkeys(("study", "cluster", "group", "studyid"), 'groups with random effects are random="1 | study"'),
     **dict.fromkeys(("re", "random_effects_formula"), 'random effects are random="1 | study"'),
     **dict.fromkeys(("intercept", "intrcpt"), 'the formula says it: "y ~ 0 + x" has no intercept'),
-    **dict.fromkeys(("subset", "exclude"), "choose the rows before: data=data[data.year > 1950]"),
+    "exclude": "rows that are used are chosen by subset=data.year > 1950",
     **dict.fromkeys(("byvar", "subgroup"), 'subgroups stand in the formula: "y ~ 0 + C(x)"'),
     "R": "a known correlation of the groups is psi=bm.structures.KnownCorrelation(matrix)",
     "rho": "correlations within rows are S_correlation={value}, those between groups come from psi",

@@ -108,9 +108,9 @@ def influence(
     -----
     Definitions and cut-offs are those of metafor. With p coefficients, n observations and b, V the estimates and their
     covariance, (g) those without group g: Cook's distance is (b - b(g))' V^-1 (b - b(g)); DFBETAS divide by the
-    standard errors that all rows would have at the variances without the group; a row is influential if its |DFFITS|
+    standard errors that all rows would have at the variances without the group; a row is influential if its `|DFFITS|`
     is above 3 sqrt(p / (n - p)), Cook's distance beyond the median of chi-squared with p degrees of freedom, its hat
-    value above 3 p / n, or one of its |DFBETAS| above 1. Groups of several rows are judged by Cook's distance and
+    value above 3 p / n, or one of its `|DFBETAS|` above 1. Groups of several rows are judged by Cook's distance and
     DFBETAS alone. Weights are row sums of the inverse marginal covariance. V is the model's covariance.
 
     Of a posterior b and the variances are means, V is the covariance of the coefficients. Those without a group are

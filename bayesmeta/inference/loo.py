@@ -81,9 +81,9 @@ def loo(tree: xr.DataTree, by: ByRow | None = None) -> xr.Dataset:
 
     Notes
     -----
-    log p(y_g | y_-g) is the difference of two log marginal likelihoods. ArviZ and `loo` in R estimate it from draws of
-    one posterior, which fails for the groups that matter most (Pareto k above 0.7). `p_loo` is the log density of the
-    groups with all data known, less `elpd_loo`.
+    `log p(y_g | y_-g)` is the difference of two log marginal likelihoods. ArviZ and `loo` in R estimate it from draws
+    of one posterior, which fails for the groups that matter most (Pareto k above 0.7). `p_loo` is the log density of
+    the groups with all data known, less `elpd_loo`.
 
     References
     ----------

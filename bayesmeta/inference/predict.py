@@ -252,7 +252,7 @@ def blup(
     >>> bm.blup(fit, level="district", kind="residual")["mean"][0].round(4).item()
     -0.19
     >>> bm.blup(fit, level="district", newdata={"district": 71})["mean"].round(4).item()
-    0.7178
+    0.719
     """
     check_choice(kind, ("outcome", "residual"), "kind")
     check_choice(se, ("exact", "paper"), "se")

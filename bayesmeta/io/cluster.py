@@ -188,7 +188,7 @@ def _on_frame(work: Callable[..., Any], name: str, frame: pd.DataFrame, *argumen
 def _local_client(n_jobs: int) -> Any:
     from distributed import Client, LocalCluster
 
-    cluster = LocalCluster(n_workers=n_jobs, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0")
+    cluster = LocalCluster(n_workers=n_jobs, threads_per_worker=1, processes=True, dashboard_address=None)
     return Client(cluster, set_as_default=False)
 
 

@@ -63,7 +63,11 @@ def chosen_rows(subset: Any, frame: pd.DataFrame) -> BoolArray:
         return np.ones(len(frame), bool)
     if isinstance(subset, str):
         return marked(frame, subset, "subset")
-    values = from_pandas(subset, frame, "subset") if isinstance(subset, pd.Series) else np.asarray(subset)
+    if isinstance(subset, pd.Series):
+        numbers = subset.astype(object).map(lambda cell: float(cell) if isinstance(cell, bool | np.bool_) else cell)
+        values = from_pandas(numbers, frame, "subset")
+    else:
+        values = np.asarray(subset)
     if values.shape != (len(frame),) or not np.isin(values, (0, 1)).all():
         raise SpecError(
             f"subset is {shown(subset)}; it must be a column, or true or false for each of {len(frame)} rows"

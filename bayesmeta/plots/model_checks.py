@@ -177,12 +177,12 @@ def loo_pit_values(tree: xr.DataTree) -> xr.Dataset:
     Notes
     -----
     Posteriors without Markov chains: exact. Random effects and coefficients are integrated out without y_j, and the
-    points u of the integral weighted by 1 / p(y_j | y_-j, u). On a lattice that has no error to speak of, and
+    points u of the integral weighted by `1 / p(y_j | y_-j, u)`. On a lattice that has no error to speak of, and
     `pareto_k` is NaN; where the points do not reach, the posterior without y_j is integrated anew.
 
-    Markov chains: sum_s w_s P(Y_j <= y_j | y_-j, theta_s) over draws theta_s of beta and Psi. Random effects are
+    Markov chains: `sum_s w_s P(Y_j <= y_j | y_-j, theta_s)` over draws theta_s of beta and Psi. Random effects are
     integrated out, so that Y_j given the others is normal, and its distribution function exact; w_s is the
-    Pareto-smoothed 1 / p(y_j | y_-j, theta_s) from `/log_likelihood_conditional` (Vehtari, Gelman and Gabry 2017,
+    Pareto-smoothed `1 / p(y_j | y_-j, theta_s)` from `/log_likelihood_conditional` (Vehtari, Gelman and Gabry 2017,
     Stat. Comput. 27:1413-1432).
 
     `arviz.loo_pit` counts draws of Y_j. The two agree to Monte Carlo error where each observation is a group of its

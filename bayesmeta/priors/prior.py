@@ -20,7 +20,7 @@ class Prior:
     name : str
         A continuous distribution of PyMC ("Normal", "HalfNormal", "HalfStudentT", "LogNormal", "Gamma", ...); "Flat"
         for coefficients; "HalfFlat" and "Jeffreys" for SDs, which are improper; "LogStudentT", exp of a Student t (nu,
-        mu, sigma); "LKJ" (eta) for correlations, the density proportional to |R|^(eta - 1).
+        mu, sigma); "LKJ" (eta) for correlations, the density proportional to det(R)^(eta - 1).
     **params : float
         Its parameters under PyMC's names, finite numbers. Name and parameters are checked when a model first uses the
         prior. "Jeffreys" takes none: a model fills in the sampling variances of its groups, v1, v2 and so on.

@@ -70,24 +70,24 @@ class Law(NamedTuple):
 class Structure(ABC):
     """A family of a x a covariance matrices with free parameters xi.
 
-    What others ask of a family, it says itself, so that a new one needs no mention elsewhere:
+    What others ask of a family, it says itself, so that a new one needs no mention elsewhere::
 
-    name : as users write it.
-    synonyms : other words for it, of other software, that are taken as well, in any case.
-    meaning : in a few words, for reports; by default the first sentence of the docstring.
-    phrase : what random effects of this family have, in a sentence of a paper: "an unstructured covariance matrix"; by
-        default made from the meaning.
-    arguments : of the constructor, such as a matrix; a family without any can be named by its name alone.
-    optional : those of them that may be left out. call : the arguments of an example.
-    own_parameters : whether trees and tables have its SDs and its correlation as they are, as for a family over many
-        effects, instead of those of every effect and pair.
-    stationary : whether the family says how an effect at any other position than those of the data is distributed.
-    unrestricted : whether it holds every covariance matrix.
-    uncorrelated : whether all correlations are zero.
-    any_order : whether it stays the same family when the effects change places.
-    loses_effects : whether an SD of zero takes its effect out and leaves the family over the others.
-    pair : of two effects, "any" where it holds every covariance matrix, "equal" where every one of equal variances.
-    members : families whose matrices all belong to this one too.
+        name : as users write it.
+        synonyms : other words for it, of other software, that are taken as well, in any case.
+        meaning : in a few words, for reports; by default the first sentence of the docstring.
+        phrase : what random effects of this family have, in a sentence of a paper: "an unstructured covariance matrix";
+            by default made from the meaning.
+        arguments : of the constructor, such as a matrix; a family without any can be named by its name alone.
+        optional : those of them that may be left out. call : the arguments of an example.
+        own_parameters : whether trees and tables have its SDs and its correlation as they are, as for a family over
+            many effects, instead of those of every effect and pair.
+        stationary : whether the family says how an effect at any other position than those of the data is distributed.
+        unrestricted : whether it holds every covariance matrix.
+        uncorrelated : whether all correlations are zero.
+        any_order : whether it stays the same family when the effects change places.
+        loses_effects : whether an SD of zero takes its effect out and leaves the family over the others.
+        pair : of two effects, "any" where it holds every covariance matrix, "equal" where every one of equal variances.
+        members : families whose matrices all belong to this one too.
     """
 
     name: ClassVar[str]

@@ -18,7 +18,7 @@ NO_SLOPE = 1e-8  # correlation at the shortest distance below which its fraction
 
 
 class ContinuousAutoregressive(Correlated):
-    """Correlation rho^|t - s| between the effects at times t and s; rho, in (0, 1), is that over one unit of time.
+    """Correlation `rho^|t - s|` between the effects at times t and s; rho, in (0, 1), is that over one unit of time.
 
     Notes
     -----
@@ -61,7 +61,7 @@ class ContinuousAutoregressive(Correlated):
             )
 
     def distances(self) -> np.ndarray:
-        """(dim, dim) |t - s|."""
+        """(dim, dim) `|t - s|`."""
         assert self.positions is not None  # what `check` has seen to
         return np.abs(np.subtract.outer(self.positions, self.positions))
 
@@ -241,7 +241,7 @@ def increasing(positions: Any, name: str) -> np.ndarray:
 
 @register
 class CAR1(ContinuousAutoregressive):
-    """Continuous-time autoregression with one variance: correlation rho^|t - s| between the effects at times t and s.
+    """Continuous-time autoregression with one variance: correlation `rho^|t - s|` between the effects at times t and s.
 
     rho, between 0 and 1, is the correlation over one unit of time. xi are the SD, whose sign has no meaning, and an
     angle of rho.
@@ -273,7 +273,7 @@ class CAR1(ContinuousAutoregressive):
 
 @register
 class HetCAR1(ContinuousAutoregressive):
-    """Continuous-time autoregression with a variance for each time: covariance tau_t tau_s rho^|t - s|.
+    """Continuous-time autoregression with a variance for each time: covariance tau_t tau_s `rho^|t - s|`.
 
     rho, between 0 and 1, is the correlation over one unit of time. xi are the SDs (>= 0) and an angle of rho.
 

@@ -51,7 +51,7 @@ def cluster() -> Any:
             n_workers=2,
             threads_per_worker=1,
             memory_limit=LIMIT,
-            dashboard_address="127.0.0.1:0",
+            dashboard_address=None,
             silence_logs="CRITICAL",
         ) as started,
         distributed.Client(started) as client,

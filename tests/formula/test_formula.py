@@ -806,7 +806,7 @@ ATTACKS = [
     "contr.treatment",
     "hashed(alloc)",
     "lag(year)",
-    "cr(year, df=3)",
+    "cc(year, df=3)",
     "ｅｖａｌ('1')",  # letters that Python reads as those of ASCII
     "__ｉｍｐｏｒｔ__('os').system('touch {canary}')",
     "year.__ｃｌａｓｓ__",

@@ -9,6 +9,7 @@ import xarray as xr
 
 import bayesmeta as bm
 from bayesmeta.errors import BayesmetaWarning, SpecError
+from bayesmeta.estimation.parallel import Jobs
 from bayesmeta.inference import bootstrap as module
 from bayesmeta.inference.regroup import with_groups
 from bayesmeta.tree.parameters import parameters
@@ -71,7 +72,7 @@ def test_replicates_together_equal_fits_one_by_one(which: str, method: str) -> N
     spec = specs[which]
     tree, m = bm.fit(spec, method), spec.levels[0].n_groups
     drawn = list(np.random.default_rng(3).integers(0, m, (6, m)))
-    together, converged = module._refits(tree, spec, drawn, 1)
+    together, converged = module._refits(tree, spec, drawn, Jobs())
     assert converged.any()
     for own, values, passed in zip(drawn, together, converged, strict=True):
         if which == "rows" and not (own >= 11).any():

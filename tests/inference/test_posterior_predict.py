@@ -79,8 +79,8 @@ def test_new_effects_do_not_repeat_the_numbers_of_a_sampler_with_the_same_seed()
     for seed in (0, 1, 7):
         tree = make_posterior(no_effects(), draws=50, seed=seed)
         assert int(tree.attrs["seed"]) == seed
-        own = posterior_predict._normal(psi, np.random.default_rng([posterior_predict._STREAM, 0, seed]))
-        others = posterior_predict._normal(psi, np.random.default_rng(seed))
+        own = posterior_predict.normal_draws(psi, np.random.default_rng([posterior_predict._STREAM, 0, seed]))
+        others = posterior_predict.normal_draws(psi, np.random.default_rng(seed))
         assert abs(np.corrcoef(own[:, 0], others[:, 0])[0, 1]) < 0.4
 
 

@@ -15,7 +15,12 @@ LINK = re.compile(r"(?<!!)\]\((?!https?:|#)([^)#\s]+)[^)]*\)")
 
 def public_names() -> list[str]:
     modules = {name: getattr(bm, name) for name in bm.__all__ if isinstance(getattr(bm, name), ModuleType)}
-    inside = [f"{name}.{public}" for name, module in modules.items() for public in module.__all__]
+    inside = [
+        f"{name}.{public}"
+        for name, module in modules.items()
+        for public in module.__all__
+        if getattr(module, public) is not getattr(bm, public, None)  # which has a page under the shorter name
+    ]
     return sorted({*bm.__all__} - {*modules}) + inside
 
 

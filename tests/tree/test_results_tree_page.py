@@ -85,7 +85,10 @@ def test_every_entry_of_a_sampled_tree_is_described_and_every_group_is_in_some_t
     assert not [*problems(sampled), *problems(weighted), *problems(exact)]
     assert {*sampled.children, *fitted.children, *exact.children} == set(schema.TREE)
     mirrored = bm.small_study.filled(bm.fit(bm.specify("y ~ 1", {"y": [0.1, 0.3, 0.9], "v": [0.1, 0.2, 0.3]}, S="v")))
-    assert {*sampled.attrs, *fitted.attrs, *exact.attrs, *mirrored.attrs} == set(schema.ATTRIBUTES)
+    school = bm.datasets.load("school")
+    divided = bm.fit(bm.specify("effect ~ 1", school, S="var", random="1 | district", partitions=2))
+    trees = (sampled, fitted, exact, mirrored, divided)
+    assert {name for tree in trees for name in tree.attrs} == set(schema.ATTRIBUTES)
     for tree in (sampled, exact, fitted):
         general = in_general(tree)
         for name, node in tree.children.items():
