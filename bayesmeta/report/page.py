@@ -110,7 +110,7 @@ def chapter_sections(
         Section("Heterogeneity", results.heterogeneity(trees, prob)),
         *OF_ANALYSES.get(str(of_tree(first).analysis.get("kind")), _nothing)(trees, prob, short),
         *([Section("Pictures", _drawn(open_))] if open_ else []),
-        *evidence_section(bayes, short),
+        *evidence_section(bayes),
         *([Section("Sensitivity to priors", _sensitivity(chapter))] if chapter.priors is not None else []),
         Section("Tests and criteria", results.tests_and_criteria(trees, prob), folded=short),
         replace(_specification(chapter, first), folded=True),

@@ -38,7 +38,7 @@ def exact_ones(trees: Trees) -> dict[str, xr.DataTree]:
     return {name: tree for name, tree in trees.items() if exact_posterior(tree) is not None}
 
 
-def evidence_section(trees: Trees, short: bool = False) -> tuple[Section, ...]:
+def evidence_section(trees: Trees) -> tuple[Section, ...]:
     """Bayes factors of heterogeneity and of the coefficients, and how far they and the estimates hang on the prior."""
     made: list[Block] = []
     for name, tree in exact_ones(trees).items():
@@ -51,7 +51,7 @@ def evidence_section(trees: Trees, short: bool = False) -> tuple[Section, ...]:
             *drawn,
             *blocks(notes("Not computed", [*reasons, *left_out])),
         ]
-    return (Section("Evidence, and what it owes to the prior", tuple(made), folded=short),) if made else ()
+    return (Section("Evidence, and what it owes to the prior", tuple(made), folded=True),) if made else ()
 
 
 def _tested(tree: xr.DataTree) -> tuple[list[tuple[str, ...]], list[str]]:
