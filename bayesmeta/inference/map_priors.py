@@ -311,7 +311,7 @@ def _information(weight: FloatArray, centre: FloatArray, spread: FloatArray) -> 
 def _merged(prior: MapPrior, n: int) -> MapPrior:
     """At most n components, the two cheapest to merge first; mean and variance stay."""
     order = np.argsort(prior.centre + 1e-9 * prior.spread) if np.ptp(prior.centre) > 0 else np.argsort(prior.spread)
-    kept = order[prior.weight[order] > 1e-12 * prior.weight.max()]
+    kept = order[prior.weight[order] > 0]
     w, m, v = prior.weight[kept] / prior.weight[kept].sum(), prior.centre[kept], prior.spread[kept] ** 2
     while len(w) > max(n, MOST):  # neighbours by variance first, where there are many
         by = np.argsort(v)

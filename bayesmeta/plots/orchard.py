@@ -128,7 +128,7 @@ def orchard(
     >>> ax.get_yticklabels()[0].get_text()
     'random\\nk = 7'
     """
-    spec_from_tree(tree)
+    spec_from_tree(tree)  # says so where it is none
     reading = style.reading(tree, scale)
     rows, held = orchard_rows(tree, by, at, outcome, prob, reading)
     panel = only_axes(ax, 0.7 + 0.8 * len(rows), words.WIDE)

@@ -1,9 +1,12 @@
 """The pages of the site: what they must cover, before it is built."""
 
+import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
+import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 import bayesmeta as bm
@@ -52,3 +55,25 @@ def test_a_page_of_the_gallery_has_all_its_parts(page):
 def test_links_lead_somewhere(path: Path):
     for target in LINK.findall(path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
+
+
+def test_commands_of_the_evidence_name_what_is_there():
+    text = (DOCS / "evidence.md").read_text(encoding="utf-8")
+    paths = re.findall(r"\btests/[\w/.]+", " ".join(re.findall(r"`pytest [^`]*`", text)))
+    modules = re.findall(r"`python -m ([\w.]+)`", text)
+    assert len(paths) > 10
+    assert all((DOCS.parent / path).exists() for path in paths), paths
+    assert all(importlib.util.find_spec(module) is not None for module in modules), modules
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
+def test_the_lines_of_the_first_page_run(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"^```python\n(.*?)^```", (DOCS / "index.md").read_text(encoding="utf-8"), re.M | re.S)
+    counts = {"ill": [4, 6, 3], "vaccinated": [123, 306, 231], "ill_control": [11, 29, 11], "control": [139, 303, 220]}
+    pd.DataFrame({"trial": ["Aronson", "Ferguson", "Rosenthal"], **counts}).to_csv(tmp_path / "trials.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "index.md", "exec"), {})
+    plt.close("all")
+    assert (tmp_path / "summary.docx").stat().st_size > 0
+    printed = capsys.readouterr().out
+    assert all(part in printed for part in ("odds ratio", "Bayes", "References"))

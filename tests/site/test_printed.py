@@ -1,14 +1,18 @@
 """Printed numbers beside ours: what does not round to the printed digits is an error that says all."""
 
-import sys
+import importlib.util
 
 import numpy as np
 import pytest
 
 from tests.support.make_gallery import GALLERY
 
-sys.path.insert(0, str(GALLERY))
-from printed import beside
+SPECIFIED = importlib.util.spec_from_file_location("printed", GALLERY / "printed.py")
+assert SPECIFIED is not None
+assert SPECIFIED.loader is not None
+PRINTED = importlib.util.module_from_spec(SPECIFIED)
+SPECIFIED.loader.exec_module(PRINTED)
+beside = PRINTED.beside
 
 
 @pytest.mark.parametrize("ours", [0.12345, 0.12344, 0.12355, np.array([0.1234]), np.float64(0.12350)])
