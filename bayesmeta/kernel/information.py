@@ -12,7 +12,15 @@ from itertools import pairwise
 import numpy as np
 
 from bayesmeta.kernel import batched_linalg as small
-from bayesmeta.kernel.elimination import LeafState, NodeState, Upward, add_leaf_score, downward_nodes, times_phi
+from bayesmeta.kernel.elimination import (
+    LeafState,
+    NodeState,
+    Upward,
+    add_leaf_score,
+    downward_nodes,
+    leaves_times_phi,
+    times_phi,
+)
 from bayesmeta.kernel.leaves import Chunk
 from bayesmeta.kernel.statistics import Statistics
 
@@ -208,14 +216,18 @@ def _leaf(
     first = sums.place[chunk.parent_level + 1].start
     places = slice(first, first + D.shape[2])
     G, Q = small.gram(leaf.V, leaf.V), small.gram(leaf.V, leaf.W)
-    q = times_phi(Q, chunk.ancestors, own, phi)
+    q = leaves_times_phi(chunk, Q, own, phi)
     mean, spread = (
         small.product(q[:, :1], small.transpose(q[:, :1])),
         small.product(q[:, 1:], small.transpose(q[:, 1:])),
     )
     sums.own(places, _traces(D, G, G) / 2, _traces(D, G, mean), _traces(D, G, spread))
     add_leaf_score(sums.scores, chunk, (mean + spread - G).sum(-1) / 2)
-    if chunk.segments is None:
+    if chunk.pattern is not None:
+        for k in range(D.shape[2]):
+            DQ = np.einsum("ijb,jcbn->icbn", D[:, :, k], Q)
+            top[:, :, places.start + k] -= chunk.pattern.gram_sum(Q, DQ)
+    elif chunk.segments is None:
         a, width = Q.shape[:2]
         flat = Q.reshape(a * width, *Q.shape[2:]).swapaxes(0, 1)
         products = flat @ flat.mT
