@@ -118,11 +118,15 @@ def large(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(fate: tuple[int, str, float, list[int]], folder: Path, seconds: float = 3) -> None:
+def check(
+    fate: tuple[int, str, float, list[int]], folder: Path, seconds: float = 3, before: tuple[str, ...] = ()
+) -> None:
+    """One line about the interruption, and nothing else but what was announced `before` it, if it came to that."""
     code, stderr, took, left = fate
     assert code == 130, stderr
-    assert len(lines(stderr)) == 1, stderr
-    assert stderr.startswith("Interrupted")
+    *announced, last = lines(stderr)
+    assert last.startswith("Interrupted"), stderr
+    assert announced == list(before)[: len(announced)], stderr
     assert took < seconds
     assert left == []
     assert not list(folder.rglob("*.part"))
@@ -146,7 +150,8 @@ def test_ctrl_c_in_a_study(tmp_path: Path) -> None:
 def test_ctrl_c_in_sampling(sampler: str, after: float, tmp_path: Path) -> None:
     """While packages load or a model is compiled, and while it samples."""
     options = ["--model", "district", "--draws", "2000000", "--chains", "2", "--sampler", sampler]
-    check(interrupted(["sample", "school", *options], tmp_path, after), tmp_path, 10)
+    announced = f"Markov chains, because sampler='{sampler}' is asked for", "Compiling the model, about 10 s ..."
+    check(interrupted(["sample", "school", *options], tmp_path, after), tmp_path, 10, announced)
     assert not list(tmp_path.iterdir())
 
 
