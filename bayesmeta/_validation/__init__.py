@@ -243,7 +243,9 @@ def check_names(values: Any, name: str, empty: bool = False) -> list[str]:
     if isinstance(values, str):
         return [values]
     listed = (
-        isinstance(values, Iterable) and not isinstance(values, Mapping | bytes) and getattr(values, "ndim", 1) == 1
+        isinstance(values, Iterable)
+        and not isinstance(values, Mapping | bytes | set | frozenset)  # which have no order
+        and getattr(values, "ndim", 1) == 1
     )
     names = list(values) if listed else []
     if not listed or not all(isinstance(each, str) for each in names):
@@ -253,6 +255,18 @@ def check_names(values: Any, name: str, empty: bool = False) -> list[str]:
     if twice := next((each for i, each in enumerate(names) if each in names[:i]), None):
         raise SpecError(f"{name}: '{twice}' is there twice")
     return names
+
+
+def entries(value: Any) -> list[Any]:
+    """What a list, a tuple, a range, or a one-dimensional array or Series holds; nothing of anything else.
+
+    >>> entries((1, 2)), entries("ab"), entries(3)
+    ([1, 2], [], [])
+    """
+    if isinstance(value, str | bytes) or getattr(value, "ndim", 1) != 1:
+        return []
+    listed = isinstance(value, Sequence) or (hasattr(value, "ndim") and isinstance(value, Iterable))
+    return list(value) if listed else []
 
 
 def check_boolean(value: Any, name: str) -> bool:

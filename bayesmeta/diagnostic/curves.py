@@ -9,7 +9,7 @@ import xarray as xr
 from scipy.special import expit, logit
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_probability, is_number, shown
+from bayesmeta._validation import check_choice, check_probability, entries, is_number, shown
 from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, SpecError, warn
 from bayesmeta.inference.quantities import NewData, Points, Quantity, Truth, answers, as_table, mention_no_interval
@@ -342,7 +342,7 @@ def auc(
 
 
 def _pair(within: Any) -> tuple[float, float]:
-    pair = list(within) if isinstance(within, Sequence | np.ndarray) and not isinstance(within, str) else []
+    pair = entries(within)
     if len(pair) != 2 or not all(map(is_number, pair)) or not 0 <= pair[0] < pair[1] <= 1:
         raise SpecError(f"within is {shown(within)}; it must be two rates from 0 to 1, the smaller one first")
     return float(pair[0]), float(pair[1])

@@ -154,6 +154,9 @@ def specify(
     check_number(tolerance, "tolerance", least=0)
     if better is not None:
         check_choice(better, BETTER, "better")
+    for name, value in of_arms.items():
+        if value is not None:
+            check_names(value, name)
     zeros = ZeroArms(add, drop_double_zero)
     pairwise = {"treat1": treat1, "treat2": treat2}
     if any(value is not None for value in pairwise.values()):

@@ -828,7 +828,7 @@ CALLS: dict[str, Call] = {
         },
         {
             "coefficients": PREDICTED,
-            "basis": Kind(lambda value: False, (PARABOLA.replace("2", "1"), "np.ones((2, 2))", "lambda x: x")),
+            "basis": Kind(lambda value: False, ("lambda x: np.stack([x, x, x], 1)", "np.ones((2, 2))", "lambda x: x")),
             "exposure": Kind(lambda value: False, ("{'0': [0.0]}", "{'0': [0.0], '1': [1.0]}", "[1.0, 2.0]")),
             "cases": Kind(
                 lambda value: False, ("{'0': [-1, 2], '1': [3, 4]}", "{'0': [0, 0], '1': [3, 4]}", "{'0': 'a', '1': 1}")
@@ -1225,7 +1225,11 @@ CALLS: dict[str, Call] = {
             "axes": AXES,
             "places": optional(names("0", "1")),
             "xlabel": TEXT,
-            "exposure": optional(Kind(are_cells, ("[]", "['1']", "[np.inf]", "[[1.0, 2.0]]"))),
+            "exposure": optional(
+                Kind(
+                    lambda value: is_number(value) or are_cells(value), ("[]", "['1']", "[np.inf]", "[[1.0, 2.0]]", "0.5")
+                )
+            ),
         },
     ),
     "plots.gosh": Call(
