@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray
-from bayesmeta._validation import shown
+from bayesmeta._validation import entries, shown
 from bayesmeta.errors import SpecError
 from bayesmeta.io.columns import from_pandas, marked
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
@@ -67,7 +67,7 @@ def chosen_rows(subset: Any, frame: pd.DataFrame) -> BoolArray:
         numbers = subset.astype(object).map(lambda cell: float(cell) if isinstance(cell, bool | np.bool_) else cell)
         values = from_pandas(numbers, frame, "subset")
     else:
-        values = np.asarray(subset)
+        values = np.asarray(entries(subset))
     if values.shape != (len(frame),) or not np.isin(values, (0, 1)).all():
         raise SpecError(
             f"subset is {shown(subset)}; it must be a column, or true or false for each of {len(frame)} rows"

@@ -132,7 +132,8 @@ def are_two_arms(value: object) -> bool:
 
 def are_cells(values: object) -> bool:
     """Numbers in any arrangement."""
-    cells = np.asarray(values, dtype=object).ravel() if isinstance(values, np.ndarray | pd.Series | list) else []
+    arrays = np.ndarray | pd.Series | pd.DataFrame | list
+    cells = np.asarray(values, dtype=object).ravel() if isinstance(values, arrays) else []
     return len(cells) > 0 and all(map(is_number, cells))
 
 
@@ -1227,7 +1228,8 @@ CALLS: dict[str, Call] = {
             "xlabel": TEXT,
             "exposure": optional(
                 Kind(
-                    lambda value: is_number(value) or are_cells(value), ("[]", "['1']", "[np.inf]", "[[1.0, 2.0]]", "0.5")
+                    lambda value: is_number(value) or are_cells(value),
+                    ("[]", "['1']", "[np.inf]", "[[1.0, 2.0]]", "0.5"),
                 )
             ),
         },
