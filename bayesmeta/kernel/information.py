@@ -22,6 +22,7 @@ from bayesmeta.kernel.elimination import (
     times_phi,
 )
 from bayesmeta.kernel.leaves import Chunk
+from bayesmeta.kernel.mostly_zero import congruent
 from bayesmeta.kernel.statistics import Statistics
 
 MOST_MOMENTS = 12  # effects of a leaf up to which these products are summed whatever the number of directions
@@ -308,10 +309,10 @@ def _at_top(sums: Sums, dC: np.ndarray, mean: np.ndarray, beta_root: np.ndarray,
     np.subtract(sums.twice_average, np.einsum("irb,isb->rsb", x, x), out=sums.twice_average)
     if restricted:
         if len(root) >= small.WIDE:
-            F = np.empty(dC[:-1, :-1].shape)
+            F = np.empty((*dC.shape[2:], len(root), len(root)))
             for k, b in np.ndindex(dC.shape[2:]):
-                half = small.times_upper(dC[:-1, :-1, k, b], beta_root[b])  # dC is symmetric
-                F[:, :, k, b] = small.times_upper(half.T, beta_root[b])
+                F[k, b] = congruent(dC[:-1, :-1, k, b], beta_root[b])
+            F = F.transpose(2, 3, 0, 1)
         else:
             F = np.einsum("iqkb,qjb->ijkb", np.einsum("pib,pqkb->iqkb", root, dC[:-1, :-1]), root)
         np.add(sums.expected, np.einsum("ijrb,ijsb->rsb", F, F) / 2, out=sums.expected)

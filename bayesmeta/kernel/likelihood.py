@@ -10,6 +10,7 @@ import numpy as np
 from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.elimination import upward
 from bayesmeta.kernel.information import Information
+from bayesmeta.kernel.mostly_zero import root_of_inverse
 from bayesmeta.kernel.orthogonal import solve
 from bayesmeta.kernel.partitioned import PartitionedStatistics, sweeps
 from bayesmeta.kernel.statistics import Statistics
@@ -102,12 +103,11 @@ def solve_top(C: np.ndarray) -> Top:
     """Generalised least squares from C = [[F, h], [h', c]] (P + 1, P + 1, B)."""
     C = C.transpose(2, 0, 1)
     F, h, c = C[:, :-1, :-1], C[:, :-1, -1:], C[:, -1, -1]
-    L = np.linalg.cholesky(F)
-    M = batched_linalg.inverse_lower(L).mT
+    M, logdet = root_of_inverse(F)
     z = M.mT @ h
     beta = (M @ z)[..., 0]
     rss = c - (z * z).sum((1, 2))
-    return Top(beta, M, rss, 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(-1))
+    return Top(beta, M, rss, logdet)
 
 
 def likelihood(

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from bayesmeta._typing import IntArray
-from bayesmeta.kernel.batched_linalg import WIDE, first_last
+from bayesmeta.kernel.batched_linalg import WIDE, first_last, inverse_lower, times_upper
 
 FILLED = 1 / 8  # largest share of entries that are not zero with which these products are worth while
 
@@ -59,3 +59,48 @@ def pattern_of(A: np.ndarray) -> Pattern | None:
         return None
     leaf, column = np.nonzero(filled)
     return Pattern(leaf, column, np.r_[0, np.cumsum(filled.sum(1))], width)
+
+
+def congruent(A: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """U'A U of symmetric A and upper triangular U."""
+    if max(np.count_nonzero(A), np.count_nonzero(U)) > FILLED * A.size:
+        return times_upper(times_upper(A, U).T, U)
+    half = csr_array(U)
+    return np.asarray((half.T @ csr_array(A) @ half).toarray())
+
+
+def root_of_inverse(F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Upper triangular M with M M' = F^-1 of positive definite F (matrices, P, P), and log|F|; LinAlgError of others.
+
+    Where the first columns share nothing with one another but with the others, as those of a factor do, elimination
+    of them fills nothing.
+    """
+    if F.shape[1] < WIDE:
+        L = np.linalg.cholesky(F)
+        return inverse_lower(L).mT, 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(-1)
+    M = np.array([_root_of_inverse(each) for each in F])
+    return M, -2 * np.log(np.diagonal(M, axis1=1, axis2=2)).sum(-1)
+
+
+def _root_of_inverse(F: np.ndarray) -> np.ndarray:
+    m = _diagonal_first(F)
+    if m < WIDE:
+        return np.asarray(inverse_lower(np.linalg.cholesky(F[None]))[0].T)
+    pivot = np.diagonal(F)[:m]
+    if not (pivot > 0).all():
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+    M = np.zeros(F.shape)
+    M[np.arange(m), np.arange(m)] = 1 / np.sqrt(pivot)
+    others = F[:m, m:] / np.sqrt(pivot)[:, None]
+    inverse = np.linalg.inv(np.linalg.cholesky(F[m:, m:] - others.T @ others)).T
+    M[m:, m:] = inverse
+    M[:m, m:] = -(others @ inverse) / np.sqrt(pivot)[:, None]
+    return M
+
+
+def _diagonal_first(F: np.ndarray) -> int:
+    """How many of the first columns of a symmetric matrix have nothing above their diagonal."""
+    filled = F != 0
+    np.fill_diagonal(filled, False)
+    above = filled.any(0) & (filled.argmax(0) < np.arange(len(F)))
+    return int(above.argmax()) if above.any() else len(F)

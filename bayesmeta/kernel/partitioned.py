@@ -49,7 +49,7 @@ class PartitionedStatistics:
     logdet_XX: float
     typical: tuple[np.ndarray, ...]
 
-    @property
+    @cached_property
     def logdet_R(self) -> np.ndarray:
         return log_determinant(np.moveaxis(self.R, -1, 0))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -59,7 +60,7 @@ class Statistics:
     parents: tuple[IntArray, ...]
     typical: tuple[np.ndarray, ...]
 
-    @property
+    @cached_property
     def logdet_R(self) -> np.ndarray:
         return log_determinant(np.moveaxis(self.R, -1, 0))
 
