@@ -100,7 +100,7 @@ def sampler_named(name: str, backend: str | None) -> Sampler:
 
 def start(spec: Spec, priors: ModelPriors, near: Vicinity) -> dict[str, FloatArray]:
     """Values of the model's free variables near the REML estimate, inside the support of the priors."""
-    point: dict[str, FloatArray] = {BETA: near.beta}
+    point: dict[str, FloatArray] = {BETA: _supported_beta(priors, near.beta)}
     for level, own_priors, tau, rho in zip(spec.levels, priors.levels, near.tau, near.rho, strict=True):
         if len(tau):
             inside = [_supported(prior, value) for prior, value in zip(own_priors.tau, tau, strict=True)]
@@ -115,6 +115,12 @@ def start(spec: Spec, priors: ModelPriors, near: Vicinity) -> dict[str, FloatArr
                 rho = np.array([_supported(own_priors.rho, float(rho[0]))])
             point[schema.rho(level.name)] = rho if rho_dim(level) else rho[0]
     return point
+
+
+def _supported_beta(priors: ModelPriors, beta: FloatArray) -> FloatArray:
+    theta = priors.centring @ beta
+    inside = np.array([_supported(prior, value) for prior, value in zip(priors.beta, theta, strict=True)])
+    return beta if np.array_equal(inside, theta) else np.linalg.solve(priors.centring, inside)
 
 
 def _supported(prior: Any, value: float) -> float:
@@ -177,8 +183,13 @@ class Nutpie:
             )
             try:
                 return whole(sampler.wait(), settings)
-            except BaseException:
+            except BaseException as error:
                 sampler.cancel()
+                if "initialization points failed" in str(error):
+                    raise SpecError(
+                        "no chain finds a point to begin at: the priors rule out what lies near the estimates of the data\n"
+                        "  give wider ones"
+                    ) from None
                 raise
 
 

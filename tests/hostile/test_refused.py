@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -12,7 +13,10 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
+from bayesmeta.bayes.samplers import start
+from bayesmeta.bayes.vicinity import vicinity
 from bayesmeta.priors.defaults import resolve
+from bayesmeta.priors.distributions import logp
 from tests.benchmarks.load import factor
 from tests.hostile.world import world
 
@@ -151,6 +155,22 @@ def test_priors_that_rule_much_out_are_noted():
     texts = " ".join(str(each.message) for each in caught)
     assert "rules out negative values of beta[x]" in texts
     assert "rules out values of tau[g, Intercept] near zero" in texts
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [bm.Prior("HalfNormal", sigma=1), bm.Prior("Uniform", lower=50, upper=51), bm.Prior("Gamma", alpha=2, beta=1)],
+)
+def test_chains_begin_where_the_prior_of_coefficients_has_a_density(prior: bm.Prior):
+    spec = world()["SPEC"]
+    near = vicinity(spec)
+    near = replace(near, beta=-np.abs(near.beta))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.AssumptionWarning)
+        priors = resolve(spec, bm.Priors(beta=prior))
+    beta = start(spec, priors, near)["beta"]
+    assert np.isfinite(logp(prior, priors.centring @ beta)).all()
+    assert start(spec, resolve(spec, bm.Priors()), near)["beta"] is near.beta
 
 
 # sizes
