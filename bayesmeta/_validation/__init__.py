@@ -4,11 +4,12 @@ Each check says which argument is wrong, its value and what would be right, and 
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.util import find_spec
 from math import isfinite
 from numbers import Integral, Real
-from os import PathLike, fspath
+from os import PathLike, fsencode, fspath
 from pathlib import Path
 from typing import Any
 
@@ -364,7 +365,9 @@ def check_path(path: Any, name: str = "path") -> Path:
     if isinstance(path, str | PathLike):
         text = fspath(path)
         if isinstance(text, str) and text.strip() and "\0" not in text and len(text) < LONGEST_PATH:
-            return Path(text)
+            with suppress(UnicodeEncodeError):  # of halves of characters, which no file system has
+                fsencode(text)
+                return Path(text)
     raise SpecError(f"{name} is {shown(path)}; it must be the name of a file as text, or a Path")
 
 

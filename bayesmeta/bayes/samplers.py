@@ -187,7 +187,7 @@ class Nutpie:
                 sampler.cancel()
                 if "initialization points failed" in str(error):
                     raise SpecError(
-                        "no chain finds a point to begin at: the priors rule out what lies near the estimates of the data\n"
+                        "no chain finds a point to begin at: the priors rule out what lies near the estimates\n"
                         "  give wider ones"
                     ) from None
                 raise
@@ -213,6 +213,11 @@ def _interruptible() -> Iterator[None]:
         pressed.append(True)
         raise _Stopped if os.getpid() == here else KeyboardInterrupt  # which PyMC's own processes know
 
+    def swallowed(about: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(about.exc_value, _Stopped):  # which comes later, instead of a traceback now
+            before(about)
+
+    before, sys.unraisablehook = sys.unraisablehook, swallowed
     signal.signal(signal.SIGINT, stop)
     try:
         yield
@@ -220,6 +225,7 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = before
     if pressed:
         raise KeyboardInterrupt
 

@@ -14,6 +14,7 @@ from bayesmeta.effects.reported import Reported
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, SpecError, warn
 
 LARGEST = 1_000_000  # persons of a table whose cells are searched for
+BOUNDLESS = 1e100  # an odds ratio beyond which the cell is its limit to all digits
 SAME = 1e-15  # sum of squared differences within which two tables fit equally well
 
 
@@ -248,6 +249,7 @@ def share_of_odds_ratio(ratio: FloatArray, p: FloatArray, q: FloatArray) -> Floa
 
     Bonett (2007), Psychol. Methods 12:401-404, equation 3.
     """
+    ratio = np.clip(ratio, 1 / BOUNDLESS, BOUNDLESS)
     middle = 1 + (p + q) * (ratio - 1)
     return 2 * ratio * p * q / (middle + np.sqrt(np.maximum(middle**2 - 4 * ratio * (ratio - 1) * p * q, 0)))
 

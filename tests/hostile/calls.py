@@ -125,6 +125,15 @@ def in_its_order(values: object) -> str:
     return repr(np.asarray(values).tolist()) if isinstance(values, np.ndarray | pd.Series) else ""
 
 
+def are_shares_of_two(value: object) -> bool:
+    """Prior probabilities of two models, of which only the proportions matter."""
+    listed = value.tolist() if isinstance(value, np.ndarray | pd.Series) else value
+    two = (
+        isinstance(listed, list | tuple) and len(listed) == 2 and all(is_number(each) and each >= 0 for each in listed)
+    )
+    return two and sum(listed) > 0
+
+
 def are_two_arms(value: object) -> bool:
     """None, or two columns of counts by their names."""
     return value is None or (isinstance(value, list | tuple | pd.Series) and list(value) == ["a", "b"])
@@ -609,7 +618,7 @@ CALLS: dict[str, Call] = {
                 ("POST", "[POST, POST]", "{'a': POST}", "{'a': POST, 'b': T}", "{'': POST, 1: POST}"),
             ),
             "weights": Kind(
-                lambda value: isinstance(value, str) and value == "posterior",
+                lambda value: (isinstance(value, str) and value == "posterior") or are_shares_of_two(value),
                 ("[1]", "[1, -1]", "[0, 0]", "['a', 'b']", "{'a': 1}", "[1, np.nan]", "'best'", "[True, False]"),
             ),
             "prob": PROBABILITY,
