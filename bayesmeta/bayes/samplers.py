@@ -131,15 +131,16 @@ def _supported(prior: Any, value: float) -> float:
 
 
 @contextmanager
-def _without_remarks_of_compilers() -> Iterator[None]:
+def _without_remarks_of_libraries() -> Iterator[None]:
     """Silence warnings that a user can do nothing about.
 
     PyTensor warns where its C backend finds no BLAS (nothing here is compiled to C), older versions of Numba of the
-    memory layout of what PyTensor wrote.
+    memory layout of what PyTensor wrote, ArviZ of more chains than draws.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PyTensor could not link to a BLAS", UserWarning)
         warnings.filterwarnings("ignore", ".*faster on contiguous arrays", Warning)
+        warnings.filterwarnings("ignore", "Found chain dimension to be longer than draw dimension", UserWarning)
         yield
 
 
@@ -157,7 +158,7 @@ class Nutpie:
             register_jax()
         # results must not depend on what a compiler thinks it may reorder
         fastmath = pytensor.config.change_flags(numba__fastmath=False)
-        with _without_remarks_of_compilers(), _interruptible(), fastmath:
+        with _without_remarks_of_libraries(), _interruptible(), fastmath:
             self.compiled = nutpie.compile_pymc_model(
                 model, initial_points=point, var_names=posterior_names(spec), **options
             )
@@ -182,7 +183,8 @@ class Nutpie:
                 blocking=False,
             )
             try:
-                return whole(sampler.wait(), settings)
+                with _without_remarks_of_libraries():
+                    return whole(sampler.wait(), settings)
             except BaseException as error:
                 sampler.cancel()
                 if "initialization points failed" in str(error):
@@ -238,7 +240,7 @@ def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings
     if "jax" in sampler.needs:
         register_jax()
         options = {"nuts": {**options, "chain_method": "vectorized"}}
-    with _without_remarks_of_compilers(), _interruptible(), model:
+    with _without_remarks_of_libraries(), _interruptible(), model:
         raw = pm.sample(
             settings.draws,
             tune=settings.tune,
