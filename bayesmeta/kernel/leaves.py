@@ -175,33 +175,23 @@ def _chunk(rows: Rows, node_of: Sequence[IntArray], parent: int, shape: tuple[in
     largest = int(plan.leaf_size[leaves].max())
     r, B, n = min(a, largest), rows.W.shape[2], len(leaves)
     EA = np.zeros((r, a + D, B, n))
-    as_rows = D >= batched_linalg.WIDE and parent < 0
     rest: list[tuple[IntArray, np.ndarray]] = []
-    # leaves with no more rows than effects leave nothing, which takes no memory
-    C0 = np.zeros((D, D, B, n)) if largest > a and not as_rows else np.broadcast_to(0.0, (D, D, B, n))
     sizes = plan.leaf_size[leaves] if largest <= a else _padded(plan.leaf_size[leaves])
     for size in distinct(sizes):
         these = np.flatnonzero(sizes == size)
         V = held.rows_of(these, int(size))
         if size > a:
             batched_linalg.triangularise(V, a)
-            if as_rows:
-                rest.append((these, V[a:, a:]))
-            else:
-                C0[..., these] = batched_linalg.gram(V[a:, a:], V[a:, a:])
+            rest.append((these, V[a:, a:]))
         top = min(int(size), r)
         EA[:top, ..., these] = V[:top]
     separate(EA, a)
     lead = plan.leaf_start[leaves]
     ancestors = tuple(node_of[level][plan.codes[level][lead]] for level in range(parent + 1))
-    rows_left = LeftRows(tuple(these for these, _ in rest), tuple(rows for _, rows in rest)) if rest else None
-    if largest > a:
-        C0_sum = C0.sum(-1) if rows_left is None else rows_left.sum_of_squares((D, D, B))
-    else:
-        C0_sum = np.zeros((D, D, B))
+    left, C0_sum = _left(rest, (D, D, B, n), as_rows=D >= batched_linalg.WIDE and parent < 0)
     return Chunk(
         EA=EA,
-        left=C0 if rows_left is None else rows_left,
+        left=left,
         C0_sum=C0_sum,
         pattern=None if ancestors else pattern_of(EA[:, a:]),
         a=a,
@@ -210,6 +200,19 @@ def _chunk(rows: Rows, node_of: Sequence[IntArray], parent: int, shape: tuple[in
         segments=segments(ancestors[-1]) if ancestors else None,
         members=held.members,
     )
+
+
+def _left(
+    rest: Sequence[tuple[IntArray, np.ndarray]], shape: tuple[int, ...], as_rows: bool
+) -> tuple[np.ndarray | LeftRows, np.ndarray]:
+    """`Chunk.left` and `Chunk.C0_sum`; leaves with no more rows than effects leave nothing, which takes no memory."""
+    if not rest:
+        return np.broadcast_to(0.0, shape), np.zeros(shape[:3])
+    rows = LeftRows(tuple(these for these, _ in rest), tuple(left for _, left in rest))
+    if as_rows:
+        return rows, rows.sum_of_squares(shape[:3])
+    C0 = rows.squares(shape)
+    return C0, C0.sum(-1)
 
 
 def separate(EA: np.ndarray, a: int) -> None:

@@ -754,7 +754,7 @@ CALLS: dict[str, Call] = {
             "tree": RESULT,
             "covariance": COVARIANCE_KIND,
             "newdata": Kind(
-                lambda value: value is None or (isinstance(value, Mapping) and set(value) >= {"x", "g"}),
+                lambda value: value is None or (isinstance(value, Mapping | pd.DataFrame) and set(value) >= {"x", "g"}),
                 ("{'x': 1}", "{'g': 'a'}", "{'g': 'nowhere', 'x': 1}", "{'g': [], 'x': []}", "{}", "3"),
             ),
             "level": optional(words("g")),
