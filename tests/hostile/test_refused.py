@@ -18,7 +18,7 @@ from bayesmeta.bayes.vicinity import vicinity
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.distributions import logp
 from tests.benchmarks.load import factor
-from tests.hostile.world import world
+from tests.hostile.world import run, world
 
 SOON = 1.0  # second, on a busy machine; most of these end within some milliseconds
 
@@ -302,3 +302,44 @@ def test_names_in_any_sequence(form: Callable[[list[str]], Any]):
 def test_contours_are_one_list(contours: Any):
     with pytest.raises(bm.SpecError, match=r"contours is .* it must be a list of probabilities"):
         bm.plots.funnel(world()["T"], contours=contours)
+
+
+# found by the generator
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("bm.diagnostic.specify(A, study='s', link=np.ma.masked)", "link is masked; it must be one of"),
+        ("bm.diagnostic.auc(ACC, within=np.array(1.0))", "within is 1.0; it must be two rates"),
+        ("bm.table(T, columns={'y', 'v'})", "it must be a name or a list of names"),
+        ("bm.plots.bubble(T, 'x', interval=set())", r"interval is set\(\)"),
+        ("bm.assurance(POST, [[1], [1, 2]], below=0, newdata={'x': 1})", "se is ragged"),
+        ("bm.specify('y ~ x', D, S='v', subset=POST)", "true or false for each of 10 rows"),
+        ("bm.plots.qqnorm(T, simulations=10**12)", "need 320,000 GB"),
+        ("bm.load('\\ud800')", "it must be the name of a file"),
+        (
+            "bm.network.specify(ARMS, study='s', treatment='t', events=2, total='n', measure='logor')",
+            "events is 2; it must be a name or a list of names",
+        ),
+    ],
+)
+def test_what_was_foreign_or_silent_once(line: str, message: str):
+    with pytest.raises(bm.BayesmetaError, match=message):
+        run(line)
+
+
+def test_intervals_of_hardly_any_probability_are_the_estimate():
+    interval = run("bm.small_study.henmi_copas(ALONE, prob=1e-9)")
+    assert float(interval["lower"]) == pytest.approx(float(interval["estimate"]), abs=1e-6)
+    assert float(interval["upper"]) == pytest.approx(float(interval["estimate"]), abs=1e-6)
+
+
+@pytest.mark.parametrize(("ratio", "limit"), [(1e308, 1e15), (1e-320, 1e-15)])
+def test_cells_of_odds_ratios_without_bounds(ratio: float, limit: float):
+    margins = pd.DataFrame({"n": [40.0, 60.0], "e": [20.0, 70.0]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", bm.BayesmetaWarning)
+        cells = [bm.effects.cells_from(margins, 100, "n", "e", odds_ratio=each) for each in (ratio, limit)]
+    pd.testing.assert_frame_equal(*cells)
