@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_size, listing
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, SpecError, warn
 from bayesmeta.kernel.layout import distinct
 from bayesmeta.kernel.orthogonal import disjoint
@@ -20,6 +20,8 @@ ABSORBED = 1e-8  # of the length of an effect's design: what the fixed part may 
 SATURATED = 1e-8  # what an observation's leverage lacks to 1 when the fixed part has an effect of its own for it
 MOST_EFFECTS = 50  # random effects of a level: memory grows with the fourth power
 MANY_FREE = 500  # free parameters whose search takes minutes
+MANY_COEFFICIENTS = 48  # from which sums over pairs of them may be too large
+SUMS = 3  # of every innermost group that are held at a time
 NAMED = 1e-3  # an entry of Psi is named from this share of the largest change
 
 
@@ -58,6 +60,18 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> FloatArray:
             f"  {P} coefficients, rank {len(free)}; leave the aliased columns out of the formula"
         )
     return Q
+
+
+def check_coefficients(levels: Sequence[Level], n_coef: int) -> None:
+    """SpecError where the sums that groups pass to those they lie in, of every pair of coefficients, fill the memory."""
+    upper = [level for level in levels[:-1] if level.dim]
+    if upper and n_coef >= MANY_COEFFICIENTS:
+        n = levels[-1].n_groups
+        check_size(
+            8.0 * SUMS * n * (n_coef + sum(level.dim for level in upper)) ** 2,
+            f"{n_coef:,} coefficients with {n:,} groups of '{levels[-1].name}' inside those of '{upper[-1].name}'",
+            remedy="\n  use fewer coefficients, or random effects of one level",
+        )
 
 
 def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequence[str]]) -> None:

@@ -17,7 +17,7 @@ from bayesmeta.io.columns import alike, as_frame, check_storable, numbers
 from bayesmeta.io.partitions import are_in_partitions
 from bayesmeta.model import doubts
 from bayesmeta.model.descriptions import arm_columns_of, arms_of, measure_of, row_names
-from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
+from bayesmeta.model.identification import check_coefficients, check_free, check_rank, nothing_varies, unidentified
 from bayesmeta.model.input_columns import kept_columns, taken
 from bayesmeta.model.level_structures import positions_of, shared_times, structures_asked, structures_of, with_times
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
@@ -261,6 +261,7 @@ def specify(
         for name, groups_ in zip(parsed.levels, _named(grouping, names, parsed), strict=True)
     )
     check_effects(levels, sampling.variances, observations.place)
+    check_coefficients(levels, len(design.coef))
     flat = unidentified(levels, X, basis)
     notes = (*notes, *nothing_varies(levels))
     for note in (*lost, *notes):

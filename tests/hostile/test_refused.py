@@ -238,6 +238,15 @@ def test_a_factor_of_many_values():
 # numbers that rounding has moved
 
 
+def test_many_coefficients_of_nested_groups_are_sized_before_they_are_fitted():
+    asked = factor(np.random.default_rng(1), 1_000)
+    data = asked["data"].assign(outer=np.arange(2_000) // 20, inner=np.arange(2_000) // 2)
+    with pytest.raises(bm.SpecError, match=r"1,000 coefficients with 1,000 groups of 'inner' .* need 24 GB of memory"):
+        bm.specify(**{**asked, "data": data}, random="1 | outer/inner")
+    fit = bm.fit(bm.specify(**{**asked, "data": data}, random="1 | inner"))  # 17 GB where squares of groups are kept
+    assert fit.attrs["formula"] == "y ~ f"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_correlation_matrices_as_other_software_computes_them(seed: int):
     data, rng = world()["D"], np.random.default_rng(seed)
