@@ -63,7 +63,7 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> FloatArray:
 
 
 def check_coefficients(levels: Sequence[Level], n_coef: int) -> None:
-    """SpecError where the sums that groups pass to those they lie in, of every pair of coefficients, fill the memory."""
+    """SpecError where what groups pass to those they lie in, a sum for every pair of coefficients, fills the memory."""
     upper = [level for level in levels[:-1] if level.dim]
     if upper and n_coef >= MANY_COEFFICIENTS:
         n = levels[-1].n_groups
