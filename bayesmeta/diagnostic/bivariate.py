@@ -69,6 +69,7 @@ def specify(
         Column of the studies. By default every row is a study of its own.
     formula : str or dict of str to str, default "1"
         Predictors of both outcomes, as "test + year"; or of each, {"sensitivity": "1 + test", "specificity": "1"}.
+        An outcome that is not named has none.
         With a column of tests, or of populations, each has a summary point of its own.
     correction : {"single", "all", "none"}, optional
         What is done about empty cells: "single" adds `add` to all four cells of the tables that have one, "all" to

@@ -407,7 +407,11 @@ CALLS: dict[str, Call] = {
             **dict.fromkeys(("tp", "fp", "fn", "tn"), _CELL),
             "study": optional(column("s", "tp", "fp", "fn", "tn")),
             "formula": Kind(
-                lambda value: is_empty(value) or (isinstance(value, str) and value in ("1", "~ 1")),
+                lambda value: (
+                    (isinstance(value, str) and value in ("1", "~ 1"))
+                    or is_empty(value)  # an outcome that is left out has no predictors
+                    or (isinstance(value, Mapping) and dict(value) == {"sensitivity": "1"})
+                ),
                 ("'1'", "'~ 1'", "{'sensitivity': '1'}", "{'sensitivity': 1}", "'y ~ 1'", "'tp +'"),
             ),
             "correction": optional(words("single", "all", "none")),
