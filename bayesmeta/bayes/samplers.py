@@ -223,8 +223,10 @@ def _interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, stop)
     try:
         yield
-    except _Stopped:
-        raise KeyboardInterrupt from None
+    except BaseException:
+        if pressed:  # also where compiled code makes another error of it
+            raise KeyboardInterrupt from None
+        raise
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = before

@@ -212,7 +212,7 @@ def _other_modes(tree: xr.DataTree) -> list[str]:
     if schema.OPTIMIZER not in tree.children or schema.MODE_LOGLIK not in group(tree, schema.OPTIMIZER):
         return []
     loglik = group(tree, schema.OPTIMIZER)[schema.MODE_LOGLIK].values
-    near = int((loglik[1:] > loglik[0] - _NEAR_MODE).sum())
+    near = int((loglik[1:] > loglik[:1] - _NEAR_MODE).sum())
     if not near:
         return []
     others = "another maximum" if near == 1 else f"{near} other maxima"

@@ -282,7 +282,7 @@ _FIT = {"tree": FIT, "prob": PROBABILITY}
 _PLOT = {"tree": RESULT, "ax": AXES, "scale": optional(words("model")), "prob": PROBABILITY}
 _SAMPLER = {
     "draws": whole(1),
-    "tune": whole(1),
+    "tune": optional(whole(1)),
     "chains": whole(1),
     "random_seed": Kind(lambda value: value is None or whole(0).admits(value), SEED.own),
     "sampler": words("auto", "quadrature", "nutpie", "pymc", "numpyro"),
@@ -803,7 +803,11 @@ CALLS: dict[str, Call] = {
             ),
             "labels": optional(Kind(are_two_labels, ("['a', 'a']", "['a', ['b']]", "'ab'", "['a', None]"))),
             "data": optional(
-                Kind(lambda value: isinstance(value, pd.DataFrame) and len(value) == 2, ("D.head(2)", "D.head(3)"))
+                Kind(
+                    # a row for each place, by its label, or in their order
+                    lambda value: isinstance(value, pd.DataFrame) and (len(value) == 2 or {1, 2} <= set(value.index)),
+                    ("D.head(2)", "D.head(1)"),
+                )
             ),
             "names": optional(names("coef1", "*")),
         },
