@@ -29,7 +29,7 @@ from bayesmeta.estimation.one_effect import (
     warn_of_too_few,
 )
 from bayesmeta.estimation.parallel import Backend, check_backend, check_jobs, in_order
-from bayesmeta.io.arrays import as_numbers
+from bayesmeta.io.arrays import as_numbers, check_labels
 from bayesmeta.model.identification import warn_without_effects
 from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
 from bayesmeta.model.sampling_checks import INDEFINITE, SINGULAR
@@ -184,6 +184,8 @@ def data_sets(spec: Spec, Y: Any, S: Any = None, gaps: bool = False) -> DataSets
             f"Y has shape {values.shape}; the specification requires (dataset, {rows}, {outcomes}): "
             "data sets, rows and outcomes"
         )
+    if isinstance(Y, pd.DataFrame):
+        check_labels(Y.columns, spec.row_labels, "Y, by columns,")
     seen = np.zeros((rows, outcomes), bool)
     seen[spec.row, spec.outcome_index] = True
     _check_missing(spec, values, seen, gaps)
