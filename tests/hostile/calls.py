@@ -182,7 +182,8 @@ def are_two_labels(value: object) -> bool:
 
 
 def is_interval(value: object) -> bool:
-    listed = list(value) if isinstance(value, list | tuple | np.ndarray) and getattr(value, "ndim", 1) == 1 else []
+    sequence = isinstance(value, list | tuple | np.ndarray | pd.Series) and getattr(value, "ndim", 1) == 1
+    listed = list(value) if sequence else []
     return len(listed) == 2 and all(map(is_number, listed)) and listed[0] <= listed[1]
 
 
