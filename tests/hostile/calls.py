@@ -818,7 +818,9 @@ CALLS: dict[str, Call] = {
         {
             "coefficients": PREDICTED,
             "basis": numbers((3, 2)),
-            "at": Kind(are_doses, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]")),
+            "at": Kind(
+                are_doses, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]"), in_its_order
+            ),
             "reference": Kind(
                 lambda value: is_number(value) or (isinstance(value, str) and value == "min"), ("'max'", "[1.0]")
             ),
