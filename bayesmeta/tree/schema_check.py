@@ -80,8 +80,9 @@ def check_attributes(tree: xr.DataTree) -> About:
             raise problem(f"attribute {name}", f"is {attrs[name][:80]!r}")
     if not attrs["method"]:
         raise problem("attribute method", "is empty")
-    if attrs["formula"].startswith(("{", "[")) and not isinstance(_json(attrs, "formula"), dict):
-        raise problem("attribute formula", "is neither a formula nor a table of formulas by outcome")
+    for name, kinds in (("formula", dict), ("random", dict | list)):
+        if attrs[name].startswith(("{", "[")) and not _are_texts(_json(attrs, name), kinds):
+            raise problem(f"attribute {name}", "is neither a formula nor a table of formulas")
     outcomes, notes, psi = (_json(attrs, name) for name in ("outcomes", "notes", "psi"))
     for name, texts in (("outcomes", outcomes), ("notes", notes)):
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -105,6 +106,11 @@ def check_attributes(tree: xr.DataTree) -> About:
     check_attribute_hash(attrs, written_hashes(tree))
     levels = {level: _structure(level, written) for level, written in psi.items()}
     return About(tuple(outcomes), levels, backend == "sample")
+
+
+def _are_texts(value: Any, kinds: Any) -> bool:
+    texts = value.values() if isinstance(value, dict) else value
+    return isinstance(value, kinds) and all(isinstance(text, str) for text in texts)
 
 
 def _is_pair(arms: object) -> bool:
@@ -221,7 +227,8 @@ def _check_variable(variable: xr.Variable, rule: Rule, where: str) -> None:
         low, high = (f"{edge:g}" for edge in (rule.least, rule.most))
         span = "finite" if (low, high) == ("-inf", "inf") else f"from {low} to {high}"
         raise problem(where, f"is {values[bad][0]:g}{_position(bad)}; it must be {span}")
-    if rule.variances and (negative := np.diagonal(values, axis1=-2, axis2=-1) < 0).any():
+    ordered = variable.transpose(*rule.dims).values if rule.variances else values
+    if rule.variances and (negative := np.diagonal(ordered, axis1=-2, axis2=-1) < 0).any():
         raise problem(where, f"has a negative variance on its diagonal{_position(negative)}")
 
 
