@@ -97,7 +97,12 @@ class Reported:
         """Positive numbers, such as person-time."""
         values = self.real(name)
         self.refuse(name, values <= 0, f"is not {what}, which must be positive")
-        self.refuse(name, values > _LARGEST, f"is too large for {what}, whose square is asked")
+        return values
+
+    def standard_error(self, name: str) -> FloatArray:
+        """Positive numbers whose squares are numbers, too."""
+        values = self.positive(name, "a standard error")
+        self.refuse(name, values > _LARGEST, "is too large for a standard error, whose square is asked")
         return values
 
     def between(self, name: str, low: float, high: float, what: str) -> FloatArray:

@@ -1,6 +1,7 @@
 """The specification of some rows of the data: what subgroups, cumulative and leave-one-out analyses are fitted to."""
 
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,8 @@ def chosen_rows(subset: Any, frame: pd.DataFrame) -> BoolArray:
         numbers = subset.astype(object).map(lambda cell: float(cell) if isinstance(cell, bool | np.bool_) else cell)
         values = from_pandas(numbers, frame, "subset")
     else:
-        values = np.asarray(entries(subset))
+        cells = entries(subset)
+        values = np.asarray(cells if all(isinstance(cell, np.bool_ | Real) for cell in cells) else [])
     if values.shape != (len(frame),) or not np.isin(values, (0, 1)).all():
         raise SpecError(
             f"subset is {shown(subset)}; it must be a column, or true or false for each of {len(frame)} rows"

@@ -220,7 +220,7 @@ def _of_pairs(
         )
     first, second = (labelled(frame, pairwise[name], "treatment") for name in ("treat1", "treat2"))
     reported = Reported(frame, {name: Source(outcome_columns[name], name) for name in ("y", "se")}, "a contrast")
-    y, se, labels = reported.real("y"), reported.positive("se", "a standard error"), labelled(frame, study, "study")
+    y, se, labels = reported.real("y"), reported.standard_error("se"), labelled(frame, study, "study")
     if (same := first == second).any():
         raise DataError(f"'{first[int(np.argmax(same))]}' is compared with itself in {rows(frame, same)}")
     known = np.isfinite(y) & np.isfinite(se)

@@ -80,7 +80,8 @@ def check_attributes(tree: xr.DataTree) -> About:
             raise problem(f"attribute {name}", f"is {attrs[name][:80]!r}")
     if not attrs["method"]:
         raise problem("attribute method", "is empty")
-    for name, kinds in (("formula", dict), ("random", dict | list)):
+    for name in FREE_TEXT:
+        kinds = dict if name == "formula" else dict | list
         if attrs[name].startswith(("{", "[")) and not _are_texts(_json(attrs, name), kinds):
             raise problem(f"attribute {name}", "is neither a formula nor a table of formulas")
     outcomes, notes, psi = (_json(attrs, name) for name in ("outcomes", "notes", "psi"))

@@ -325,6 +325,7 @@ def test_contours_are_one_list(contours: Any):
         ("bm.plots.bubble(T, 'x', interval=set())", r"interval is set\(\)"),
         ("bm.assurance(POST, [[1], [1, 2]], below=0, newdata={'x': 1})", "se is ragged"),
         ("bm.specify('y ~ x', D, S='v', subset=POST)", "true or false for each of 10 rows"),
+        ("bm.specify('y ~ x', D, S='v', subset=[[1], [1, 2]])", "true or false for each of 10 rows"),
         ("bm.plots.qqnorm(T, simulations=10**12)", "need 320,000 GB"),
         ("bm.load('\\ud800')", "it must be the name of a file"),
         (
