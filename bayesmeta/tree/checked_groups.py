@@ -113,6 +113,8 @@ def aligned(tree: xr.DataTree, name: str, table: xr.Dataset) -> xr.Dataset:
         if variable.ndim > 1 and (order := sorted(variable.dims, key=_rank)) != list(variable.dims):
             table = table.assign({key: variable.transpose(*order)})
     for dim, known in _known_labels(tree):
+        if not known.is_unique:
+            raise problem(f"/{schema.CONSTANT} {dim}", f"has a label twice: {known[known.duplicated()][0]!r}")
         if dim not in table.dims or (dim in table.indexes and table.indexes[dim].equals(known)):
             continue
         if dim not in table.indexes:  # of the same length, which was checked
