@@ -141,7 +141,7 @@ def are_two_arms(value: object) -> bool:
 
 def are_cells(values: object) -> bool:
     """Numbers in any arrangement."""
-    arrays = np.ndarray | pd.Series | pd.DataFrame | list
+    arrays = np.ndarray | pd.Series | pd.DataFrame | list | tuple
     cells = np.asarray(values, dtype=object).ravel() if isinstance(values, arrays) else []
     return len(cells) > 0 and all(map(is_number, cells))
 
@@ -633,7 +633,10 @@ CALLS: dict[str, Call] = {
         {"spec": "SPEC", "terms": "['1', 'x']"},
         {
             "spec": SPEC,
-            "terms": Kind(lambda value: False, ("[]", "'x'", "[1]", "['zz']", "['1', '1']", "[None]", "{'x': 1}")),
+            "terms": Kind(
+                lambda value: is_list(value) and list(value) == ["x"],
+                ("[]", "'x'", "[1]", "['zz']", "['1', '1']", "[None]", "{'x': 1}"),
+            ),
             "psi": Kind(
                 lambda value: value is None, ("'diag'", "['zz']", "[3]", "['unstr']", "[{'zz': 'diag'}]", "[]")
             ),
