@@ -25,6 +25,7 @@ from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.model_priors import ModelPriors
+from bayesmeta.tree.assembly import table_of
 from bayesmeta.tree.fingerprint import HASHES
 from bayesmeta.tree.posterior_draws import beta_draws
 from bayesmeta.tree.specification import group, read_once, spec_from_tree
@@ -45,7 +46,7 @@ def integration_group(posterior: WeightedPoints) -> xr.Dataset:
     if isinstance(posterior, Quadrature) and posterior.lattice is not None:
         variables[schema.STEP] = ((schema.COORDINATE,), posterior.lattice.step)
     labels = [coordinate.label for coordinate in posterior.evaluator.chart.coordinates]
-    return xr.Dataset(variables, {schema.COORDINATE: pd.Index(labels, dtype=object)})
+    return table_of(variables, {schema.COORDINATE: pd.Index(labels, dtype=object)})
 
 
 @dataclass(frozen=True, eq=False)
