@@ -72,15 +72,17 @@ def with_variables(table: xr.Dataset, variables: Mapping[str, Any], labels: Mapp
 
     The other variables are shared.
     """
-    own = {name: _variable(*parts) for name, parts in variables.items()}
+    own: dict[Any, xr.Variable] = {name: _variable(*parts) for name, parts in variables.items()}
+    indexes: dict[Any, Index] = {name: each.index for name, each in labels.items()}
     if not _BY_HAND:
         return table.assign(own).assign_coords({name: each.index.index for name, each in labels.items()})
     assert _AS_IT_IS is not None
+    new: dict[Any, xr.Variable] = {name: each.variable for name, each in labels.items()}
     made: xr.Dataset = _AS_IT_IS(
-        {**table.variables, **own, **{name: each.variable for name, each in labels.items()}},
+        dict(table.variables) | own | new,
         set(table._coord_names) | set(labels),
         attrs=dict(table.attrs),
-        indexes={**table._indexes, **{name: each.index for name, each in labels.items()}},
+        indexes=dict(table._indexes) | indexes,
         encoding=dict(table.encoding),
     )
     return made
