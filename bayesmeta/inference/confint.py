@@ -105,7 +105,7 @@ def confint(
         chosen = _by_default(table) if parameters is None else _chosen(table, parameters)
     attrs = {"method": method, "prob": prob, "note": note} | (used.attrs if used else {})
     variables = {name: (PARAMETER, chosen[name].to_numpy(dtype=float)) for name in STATISTICS}
-    about = {name: (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in NUMBERS}
+    about = {str(name): (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in NUMBERS}
     return table_of(variables, {PARAMETER: pd.Index(chosen.index, dtype=object), **about}, attrs)
 
 

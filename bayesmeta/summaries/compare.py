@@ -321,7 +321,7 @@ def _dataset(tables: dict[str, pd.DataFrame]) -> xr.Dataset:
         )
         for statistic in STATISTICS
     }
-    coords = {column: ("parameter", known[column].to_numpy(dtype=object)) for column in known}
+    coords = {str(column): ("parameter", known[column].to_numpy(dtype=object)) for column in known}
     labels = {"parameter": pd.Index(known.index, dtype=object), "tree": pd.Index(list(tables), dtype=object)}
     return table_of(values, labels | coords)
 
