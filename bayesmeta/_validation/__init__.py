@@ -255,6 +255,21 @@ def check_names(values: Any, name: str, empty: bool = False) -> list[str]:
     return names
 
 
+def check_order(values: Any, known: Iterable[str], name: str, what: str) -> list[str]:
+    """All of these names in an order of the user's, the known one where it is None.
+
+    >>> check_order(["A"], ["A", "B"], "order", "treatment")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: order is A; it must hold each treatment once: A, B
+    """
+    known = list(known)
+    names = known if values is None else check_names(values, name)
+    if sorted(names) != sorted(known):
+        raise SpecError(f"{name} is {listing(names)}; it must hold each {what} once: {listing(known, 30)}")
+    return names
+
+
 def check_boolean(value: Any, name: str) -> bool:
     """True or False, and nothing that Python merely takes for one of them.
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import norm, t
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.posterior_predict import below, combinations, means
 from bayesmeta.inference.reference import Vcov, quantile, reference
@@ -64,6 +64,25 @@ def combined(
     mean, low, high = (read.values(x) for x in (tests.estimate, lower, upper))
     new_low, new_high = read.values(tests.estimate - half), read.values(tests.estimate + half)
     return Combined(mean, tests.se, low, high, tests.pvalue, new_low, new_high, positive)
+
+
+def off_diagonal(T: int) -> tuple[IntArray, IntArray]:
+    """Rows and columns of the entries of a (T, T) table that are not on its diagonal, row by row."""
+    first, second = np.nonzero(~np.eye(T, dtype=bool))
+    return first, second
+
+
+def square(values: FloatArray, diagonal: float) -> FloatArray:
+    """(T, T) table of values off the diagonal, row by row.
+
+    >>> square(np.array([1.0, 2.0]), 0.0)
+    array([[0., 1.],
+           [2., 0.]])
+    """
+    T = round(0.5 + np.sqrt(0.25 + len(values)))
+    table = np.full((T, T), diagonal)
+    table[off_diagonal(T)] = values
+    return table
 
 
 def _df_of_new(tree: xr.DataTree, spec: Spec) -> float:

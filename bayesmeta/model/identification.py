@@ -60,6 +60,22 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> FloatArray:
     return Q
 
 
+def further(X: FloatArray, columns: FloatArray) -> list[int]:
+    """Which of further columns (n, m) do not follow from those of X (n, P), of full rank, and from those before them.
+
+    >>> further(np.array([[1.0], [1.0], [1.0]]), np.array([[2.0, 0.0, 1.0], [2.0, 1.0, 1.0], [2.0, 0.0, 2.0]]))
+    [1, 2]
+    """
+    basis, free = _basis(X), []
+    for j, column in enumerate(columns.T):
+        left = column - basis @ (basis.T @ column)
+        left -= basis @ (basis.T @ left)
+        if np.linalg.norm(left) > ALIASED * np.linalg.norm(column):
+            basis = np.column_stack([basis, left / np.linalg.norm(left)])
+            free.append(j)
+    return free
+
+
 def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequence[str]]) -> None:
     """SpecError for a level with more random effects, or free parameters, than can be estimated in any time."""
     for level, structure in structures.items():

@@ -3,22 +3,23 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy.special import chdtrc
 
-from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice
-from bayesmeta.errors import SpecError
-from bayesmeta.estimation.fit import fit
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._validation import check_boolean, check_choice
 from bayesmeta.estimation.methods import REGISTER, method_of
-from bayesmeta.inference.reference import reference
-from bayesmeta.inference.weights import sampling_matrix, whitened_residuals
+from bayesmeta.inference.detached import detaching, pooled
+from bayesmeta.inference.refitted import Refitted
+from bayesmeta.inference.weights import cochran, marginal_matrix, sampling_matrix
 from bayesmeta.model.spec import Spec
-from bayesmeta.network.comparisons import network_of
-from bayesmeta.network.extended import design_by_treatment, designs_of, interactions
+from bayesmeta.network.comparisons import consistency_of, contrast_rows
+from bayesmeta.network.extended import JOINED, design_by_treatment, designs_of, interactions
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
-PART, DESIGN = "part", "design"
+PART, DESIGN, CONTRAST, DETACHED, SOURCE = "part", "design", "contrast", "detached", "source"
 PARTS = ("total", "within designs", "between designs")
 
 
@@ -61,57 +62,110 @@ def designs(source: Any, method: str | None = None) -> xr.Dataset:
     >>> table["Q"].round(2).values.tolist(), table["df"].values.tolist(), table["pvalue_interaction"].round(3).item()
     ([96.98, 74.45, 22.53], [18, 11, 7], 0.943)
     """
-    spec = network_of(source, "designs")
-    if spec.analysis["model"] != "consistency" or spec.analysis["covariates"]:
-        raise SpecError("bm.network.designs is of consistency models without covariates")
-    if method is None:
-        known = not isinstance(source, Spec) and not is_posterior(source)
-        method = method_of(source).name if known else "reml"
-    check_choice(method, list(REGISTER), "method")
+    spec, method = _asked(source, method, "designs")
     own = designs_of(spec)
-    names = list(dict.fromkeys(own))
-    root = np.linalg.cholesky(sampling_matrix(spec))
-    whole, between = interactions(spec, own, names)
-
-    def squares(*further: FloatArray) -> FloatArray:
-        return whitened_residuals(root, np.column_stack([spec.X, *further]), spec.y) ** 2
-
-    total, of_rows = squares().sum(), squares(between)
+    code, names = pd.factorize(own)
+    (total, df), (of_rows, df_within) = cochran(spec), cochran(spec, interactions(spec, own, names)[1])
     within = of_rows.sum()
-    n, P, q = len(spec.y), spec.X.shape[1], len(whole)
-    Q, df = np.array([total, within, total - within]), np.array([n - P, n - P - q, q])
-    detached = [interactions(spec, own, [name])[1] for name in names]
-    left = np.array([squares(D).sum() - within for D in detached])
-    left_df = np.array([q - D.shape[1] for D in detached])
-    by_design = [own == name for name in names]
-    Q_within = np.array([of_rows[at].sum() for at in by_design])
-    trials = np.array([spec.data.loc[spec.kept, spec.analysis["study"]][at].nunique() for at in by_design])
-    df_within = np.array([at.sum() for at in by_design]) // trials * (trials - 1)
-    variables: dict[str, Any] = {"Q": (PART, Q), "df": (PART, df), "pvalue": (PART, _tail(Q, df))}
+    Q, dfs = np.array([total.sum(), within, total.sum() - within]), np.array([df, df_within, df - df_within])
+    apart = [cochran(spec, interactions(spec, own, [name])[1]) for name in names]
+    detached, df_detached = np.array([each.sum() - within for each, _ in apart]), np.array([df for _, df in apart])
+    trials = contrast_rows(spec)[spec.analysis["study"]].groupby(code).nunique().to_numpy()
+    rows = np.bincount(code)
+    of_design = {
+        "within": (np.bincount(code, of_rows), rows - rows // trials),
+        "detached": (detached, df_detached - df_within),
+    }
+    variables: dict[str, Any] = {"Q": (PART, Q), "df": (PART, dfs), "pvalue": (PART, _tail(Q, dfs))}
     variables["trials"] = (DESIGN, trials)
-    for name, values, dfs in (("within", Q_within, df_within), ("detached", left, left_df)):
-        variables |= {f"Q_{name}": (DESIGN, np.where(dfs > 0, values, 0.0)), f"df_{name}": (DESIGN, dfs)}
-        variables[f"pvalue_{name}"] = (DESIGN, _tail(values, dfs))
-    variables |= _interaction(spec, method, q)
+    for name, (values, left) in of_design.items():
+        variables |= {f"Q_{name}": (DESIGN, np.where(left > 0, values, 0.0)), f"df_{name}": (DESIGN, left)}
+        variables[f"pvalue_{name}"] = (DESIGN, _tail(values, left))
+    variables |= _interaction(spec, method, dfs[-1])
     return xr.Dataset(variables, {PART: list(PARTS), DESIGN: names}, {"method": method})
 
 
-def _tail(Q: FloatArray, df: FloatArray) -> FloatArray:
+def _tail(Q: FloatArray, df: IntArray) -> FloatArray:
     return np.where(df > 0, chdtrc(np.maximum(df, 1), np.maximum(Q, 0)), np.nan)
 
 
 def _interaction(spec: Spec, method: str, q: int) -> dict[str, float]:
-    if not q:
-        return dict.fromkeys(("Q_interaction", "pvalue_interaction", "tau_interaction"), np.nan) | {"df_interaction": 0}
-    wider = design_by_treatment(spec)
-    tree = fit(wider, method)
-    used = reference(tree, None, "z")
-    assert used is not None
-    test = used.joint(np.eye(len(wider.coef))[-q:])
-    tau = np.sqrt(np.max(tree["estimate"][f"psi_{spec.levels[-1].name}"].to_numpy()))
-    return {
-        "Q_interaction": test.statistic,
-        "df_interaction": q,
-        "pvalue_interaction": test.pvalue,
-        "tau_interaction": float(tau),
+    """The joint test of all q interactions, with the heterogeneity of their model."""
+    statistic, pvalue, tau = np.nan, np.nan, np.nan
+    if q:
+        wider = Refitted.fitted(design_by_treatment(spec), method)
+        test = wider.of.joint(np.eye(len(wider.spec.coef))[-q:])
+        statistic, pvalue, tau = test.statistic, test.pvalue, wider.tau
+    names = ("Q_interaction", "df_interaction", "pvalue_interaction", "tau_interaction")
+    return dict(zip(names, (statistic, q, pvalue, tau), strict=True))
+
+
+def _asked(source: Any, method: str | None, function: str) -> tuple[Spec, str]:
+    """A consistency model, and how the model of interaction is fitted: as the results were, else by REML."""
+    spec = consistency_of(source, function)
+    if method is None:
+        known = not isinstance(source, Spec) and not is_posterior(source)
+        method = method_of(source).name if known else "reml"
+    check_choice(method, list(REGISTER), "method")
+    return spec, method
+
+
+def net_heat(source: Any, random: bool = False, method: str | None = None) -> xr.Dataset:
+    """Where designs disagree: how Cochran's Q between designs changes, part by part, when one of them is detached.
+
+    Parameters
+    ----------
+    source : Spec or DataTree
+        A consistency model of `bm.network.specify`, or its results.
+    random : bool, default False
+        Whether estimates vary between trials as in the model of design-by-treatment interaction; by default by sampling
+        errors alone.
+    method : str, optional
+        How that model is fitted; by default as the results were, else "reml".
+
+    Returns
+    -------
+    Dataset
+        Over `contrast`, the effects of all designs against their first treatment: `design`, `treatment`, `versus`;
+        `Q`, their parts of the Q between designs. Over (contrast, detached) `change`, by how much that part falls when
+        the design has effects of its own: where it is large, the design is what the contrast disagrees with; negative
+        where that reveals a disagreement; NaN where a treatment would be cut off. Over (contrast, source) `hat`, the
+        weight of direct estimates in the network's estimate of the same contrast. The parts of designs with several
+        contrasts depend on their first treatment, which is the reference where they have it.
+
+    Raises
+    ------
+    SpecError
+        When the source is no consistency model, no design can contradict the others, or the method is unknown.
+
+    References
+    ----------
+    Krahn, Binder and König (2013), BMC Med. Res. Methodol. 13:35.
+
+    Examples
+    --------
+    >>> import bayesmeta as bm
+    >>> arms = bm.datasets.load("senn2013")
+    >>> spec = bm.network.specify(arms, study="study", treatment="treatment", mean="mean", sd="sd", n="n", measure="md")
+    >>> table = bm.network.net_heat(spec)
+    >>> table["Q"].sum().round(2).item()
+    22.53
+    """
+    spec, method = _asked(source, method, "net_heat")
+    check_boolean(random, "random")
+    wider = design_by_treatment(spec)  # refuses networks without a loop
+    own, rows = designs_of(spec), contrast_rows(spec)
+    contrast = pd.MultiIndex.from_arrays([own, rows[TREATMENT], rows[VERSUS]])
+    code, names = contrast.factorize()
+    block, designs = pd.factorize(names.get_level_values(0))
+    Sigma = marginal_matrix(spec, Refitted.fitted(wider, method).psi) if random else sampling_matrix(spec)
+    estimates, V = pooled(spec.y, Sigma, np.equal.outer(code, np.arange(len(names))))
+    hat, parts, without = detaching(estimates, V, spec.X[np.unique(code, return_index=True)[1]], block)
+    labels = np.array([f"{t} : {v}" + f" in {d}" * (d.count(JOINED) > 1) for d, t, v in names], dtype=object)
+    variables = {
+        name: (CONTRAST, np.array(names.get_level_values(k), dtype=object))
+        for k, name in enumerate((DESIGN, TREATMENT, VERSUS))
     }
+    variables |= {"Q": (CONTRAST, parts), "change": ((CONTRAST, DETACHED), parts[:, None] - without)}
+    variables["hat"] = ((CONTRAST, SOURCE), hat)
+    return xr.Dataset(variables, {CONTRAST: labels, SOURCE: labels, DETACHED: designs.astype(object)})

@@ -11,10 +11,11 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, check_choice, check_names, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
-from bayesmeta.network.comparisons import TREATMENT, VERSUS, network_of
+from bayesmeta.network.comparisons import network_of
 from bayesmeta.network.splitting import trial_pairs
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes, plain, wrapped
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,13 @@ import xarray as xr
 from bayesmeta._validation import check_names, check_probability, listing
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
-from bayesmeta.network.comparisons import TREATMENT, VERSUS, Network, league
+from bayesmeta.network.comparisons import Network, league
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.texts import interval_text
 from bayesmeta.plots.panels import only_axes, wrapped
 from bayesmeta.tree.response import Reading, Scale
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
