@@ -12,7 +12,7 @@ from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.estimation.fit import fit
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.posterior_parts import integrated
-from bayesmeta.inference.reference import NORMAL, Reference, reference
+from bayesmeta.inference.reference import NORMAL, JointTest, Reference, reference
 from bayesmeta.inference.weights import covariances
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.defaults import extended
@@ -73,3 +73,8 @@ class Refitted:
         made = self.of.combination(L)
         lower, upper = made.quantile(np.array([(1 - prob) / 2, (1 + prob) / 2]))
         return Combinations(made.mean, made.sd, lower, upper, 1 - made.below(np.zeros((1, len(L))))[0])
+
+    def joint(self, L: FloatArray) -> JointTest:
+        """That all of L beta are zero, of a fit."""
+        assert isinstance(self.of, Reference)
+        return self.of.joint(L)

@@ -66,27 +66,22 @@ def designs(source: Any, method: str | None = None) -> xr.Dataset:
     own = designs_of(spec)
     code, names = pd.factorize(own)
     (total, df), (of_rows, df_within) = cochran(spec), cochran(spec, interactions(spec, own, names)[1])
-    within = of_rows.sum()
-    Q, dfs = np.array([total.sum(), within, total.sum() - within]), np.array([df, df_within, df - df_within])
     apart = [cochran(spec, interactions(spec, own, [name])[1]) for name in names]
-    detached, df_detached = np.array([each.sum() - within for each, _ in apart]), np.array([df for _, df in apart])
+    Q, within, detached = total.sum(), of_rows.sum(), np.array([each.sum() for each, _ in apart])
+    df_detached, rows = np.array([left for _, left in apart]), np.bincount(code)
     trials = contrast_rows(spec)[spec.analysis["study"]].groupby(code).nunique().to_numpy()
-    rows = np.bincount(code)
-    of_design = {
-        "within": (np.bincount(code, of_rows), rows - rows // trials),
-        "detached": (detached, df_detached - df_within),
-    }
-    variables: dict[str, Any] = {"Q": (PART, Q), "df": (PART, dfs), "pvalue": (PART, _tail(Q, dfs))}
-    variables["trials"] = (DESIGN, trials)
-    for name, (values, left) in of_design.items():
-        variables |= {f"Q_{name}": (DESIGN, np.where(left > 0, values, 0.0)), f"df_{name}": (DESIGN, left)}
-        variables[f"pvalue_{name}"] = (DESIGN, _tail(values, left))
-    variables |= _interaction(spec, method, dfs[-1])
+    variables: dict[str, Any] = {"trials": (DESIGN, trials)}
+    variables |= _tests(PART, "", np.array([Q, within, Q - within]), np.array([df, df_within, df - df_within]))
+    variables |= _tests(DESIGN, "_within", np.bincount(code, of_rows), rows - rows // trials)
+    variables |= _tests(DESIGN, "_detached", detached - within, df_detached - df_within)
+    variables |= _interaction(spec, method, df - df_within)
     return xr.Dataset(variables, {PART: list(PARTS), DESIGN: names}, {"method": method})
 
 
-def _tail(Q: FloatArray, df: IntArray) -> FloatArray:
-    return np.where(df > 0, chdtrc(np.maximum(df, 1), np.maximum(Q, 0)), np.nan)
+def _tests(dim: str, name: str, Q: FloatArray, df: IntArray) -> dict[str, tuple[str, FloatArray | IntArray]]:
+    """Q, its degrees of freedom and p-value, of which there is none without degrees of freedom."""
+    pvalue = np.where(df > 0, chdtrc(np.maximum(df, 1), np.maximum(Q, 0)), np.nan)
+    return {f"Q{name}": (dim, np.where(df > 0, Q, 0.0)), f"df{name}": (dim, df), f"pvalue{name}": (dim, pvalue)}
 
 
 def _interaction(spec: Spec, method: str, q: int) -> dict[str, float]:
@@ -94,7 +89,7 @@ def _interaction(spec: Spec, method: str, q: int) -> dict[str, float]:
     statistic, pvalue, tau = np.nan, np.nan, np.nan
     if q:
         wider = Refitted.fitted(design_by_treatment(spec), method)
-        test = wider.of.joint(np.eye(len(wider.spec.coef))[-q:])
+        test = wider.joint(np.eye(len(wider.spec.coef))[-q:])
         statistic, pvalue, tau = test.statistic, test.pvalue, wider.tau
     names = ("Q_interaction", "df_interaction", "pvalue_interaction", "tau_interaction")
     return dict(zip(names, (statistic, q, pvalue, tau), strict=True))
@@ -154,18 +149,15 @@ def net_heat(source: Any, random: bool = False, method: str | None = None) -> xr
     spec, method = _asked(source, method, "net_heat")
     check_boolean(random, "random")
     wider = design_by_treatment(spec)  # refuses networks without a loop
-    own, rows = designs_of(spec), contrast_rows(spec)
-    contrast = pd.MultiIndex.from_arrays([own, rows[TREATMENT], rows[VERSUS]])
-    code, names = contrast.factorize()
-    block, designs = pd.factorize(names.get_level_values(0))
+    frame = contrast_rows(spec)[[TREATMENT, VERSUS]].assign(**{DESIGN: designs_of(spec)})
+    code = frame.groupby([DESIGN, TREATMENT], sort=False).ngroup().to_numpy()
     Sigma = marginal_matrix(spec, Refitted.fitted(wider, method).psi) if random else sampling_matrix(spec)
-    estimates, V = pooled(spec.y, Sigma, np.equal.outer(code, np.arange(len(names))))
-    hat, parts, without = detaching(estimates, V, spec.X[np.unique(code, return_index=True)[1]], block)
-    labels = np.array([f"{t} : {v}" + f" in {d}" * (d.count(JOINED) > 1) for d, t, v in names], dtype=object)
-    variables = {
-        name: (CONTRAST, np.array(names.get_level_values(k), dtype=object))
-        for k, name in enumerate((DESIGN, TREATMENT, VERSUS))
-    }
+    estimates, V = pooled(spec.y, Sigma, np.equal.outer(code, np.unique(code)))
+    first = np.unique(code, return_index=True)[1]
+    contrasts, block = frame.iloc[first], frame[DESIGN].iloc[first].to_numpy(str)
+    hat, parts, without = detaching(estimates, V, spec.X[first], block)
+    variables: dict[str, Any] = {name: (CONTRAST, contrasts[name].to_numpy(object)) for name in frame}
     variables |= {"Q": (CONTRAST, parts), "change": ((CONTRAST, DETACHED), parts[:, None] - without)}
     variables["hat"] = ((CONTRAST, SOURCE), hat)
-    return xr.Dataset(variables, {CONTRAST: labels, SOURCE: labels, DETACHED: designs.astype(object)})
+    labels = [f"{t}{JOINED}{v}" + f" in {d}" * (d.count(JOINED) > 1) for t, v, d in contrasts.to_numpy()]
+    return xr.Dataset(variables, {CONTRAST: labels, SOURCE: labels, DETACHED: np.unique(block)})
