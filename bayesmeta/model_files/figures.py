@@ -26,7 +26,10 @@ KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("forest", "funnel", "bubble", "caterpillar", "orchard", "structure"), "one"),
     **dict.fromkeys(("profile", "prior_posterior", "loo_pit", "cumulative", "leave_one_out"), "one"),
     **dict.fromkeys(("influence", "baujat", "radial", "gosh", "qqnorm", "labbe", "dose_residuals"), "one"),
-    **dict.fromkeys(("network_graph", "network_forest", "network_ranking", "network_league", "network_funnel"), "one"),
+    **dict.fromkeys(
+        ("network_graph", "network_forest", "network_ranking", "network_league", "network_funnel", "network_heat"),
+        "one",
+    ),
     **dict.fromkeys(("accuracy_forest", "fagan"), "one"),
     **dict.fromkeys(("sroc", "likelihood_ratios", "predictive_values"), "several"),
     **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),

@@ -126,7 +126,8 @@ def net_heat(source: Any, random: bool = False, method: str | None = None) -> xr
         the design has effects of its own: where it is large, the design is what the contrast disagrees with; negative
         where that reveals a disagreement; NaN where a treatment would be cut off. Over (contrast, source) `hat`, the
         weight of direct estimates in the network's estimate of the same contrast. The parts of designs with several
-        contrasts depend on their first treatment, which is the reference where they have it.
+        contrasts depend on their first treatment, which is the reference where they have it. Attribute `tau`, the SD
+        between trials.
 
     Raises
     ------
@@ -151,7 +152,10 @@ def net_heat(source: Any, random: bool = False, method: str | None = None) -> xr
     wider = design_by_treatment(spec)  # refuses networks without a loop
     frame = contrast_rows(spec)[[TREATMENT, VERSUS]].assign(**{DESIGN: designs_of(spec)})
     code = frame.groupby([DESIGN, TREATMENT], sort=False).ngroup().to_numpy()
-    Sigma = marginal_matrix(spec, Refitted.fitted(wider, method).psi) if random else sampling_matrix(spec)
+    Sigma, tau = sampling_matrix(spec), 0.0
+    if random:
+        anew = Refitted.fitted(wider, method)
+        Sigma, tau = marginal_matrix(spec, anew.psi), anew.tau
     estimates, V = pooled(spec.y, Sigma, np.equal.outer(code, np.unique(code)))
     first = np.unique(code, return_index=True)[1]
     contrasts, block = frame.iloc[first], frame[DESIGN].iloc[first].to_numpy(str)
@@ -160,4 +164,4 @@ def net_heat(source: Any, random: bool = False, method: str | None = None) -> xr
     variables |= {"Q": (CONTRAST, parts), "change": ((CONTRAST, DETACHED), parts[:, None] - without)}
     variables["hat"] = ((CONTRAST, SOURCE), hat)
     labels = [f"{t}{JOINED}{v}" + f" in {d}" * (d.count(JOINED) > 1) for t, v, d in contrasts.to_numpy()]
-    return xr.Dataset(variables, {CONTRAST: labels, SOURCE: labels, DETACHED: np.unique(block)})
+    return xr.Dataset(variables, {CONTRAST: labels, SOURCE: labels, DETACHED: np.unique(block)}, {"tau": tau})
