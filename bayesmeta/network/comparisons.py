@@ -53,8 +53,9 @@ def contrast_rows(spec: Spec) -> pd.DataFrame:
 def trials_of(spec: Spec) -> Iterator[tuple[list[str], IntArray]]:
     """The arms of every trial, the one that others are compared with first, and the rows of its contrasts."""
     rows = contrast_rows(spec)
+    first, second = rows[TREATMENT].to_numpy(object), rows[VERSUS].to_numpy(object)
     for _, at in by_label(rows[spec.analysis["study"]].astype(str).to_numpy()):
-        yield [rows[VERSUS].iloc[at[0]], *rows[TREATMENT].iloc[at]], at
+        yield [second[at[0]], *first[at]], at
 
 
 @dataclass(frozen=True, eq=False)

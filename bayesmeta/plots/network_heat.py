@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bayesmeta.plots.style import DrawnAxes
 
 _MOST = 8.0  # of a change that has a colour of its own, as published
-_CELL, _BESIDE, _BELOW = 0.24, 2.2, 1.6  # inches: of a cell, and of the names
+_CELL, _BESIDE, _BELOW = 0.28, 2.2, 1.6  # inches: of a cell, and of the names
 _WIDTH = 34  # letters of a name
 
 
