@@ -160,7 +160,7 @@ def net_heat(source: Any, random: bool = False, method: str | None = None) -> xr
     first = np.unique(code, return_index=True)[1]
     contrasts, block = frame.iloc[first], frame[DESIGN].iloc[first].to_numpy(str)
     hat, parts, without = detaching(estimates, V, spec.X[first], block)
-    variables: dict[str, Any] = {name: (CONTRAST, contrasts[name].to_numpy(object)) for name in frame}
+    variables: dict[str, Any] = {str(name): (CONTRAST, contrasts[name].to_numpy(object)) for name in frame}
     variables |= {"Q": (CONTRAST, parts), "change": ((CONTRAST, DETACHED), parts[:, None] - without)}
     variables["hat"] = ((CONTRAST, SOURCE), hat)
     labels = [f"{t}{JOINED}{v}" + f" in {d}" * (d.count(JOINED) > 1) for t, v, d in contrasts.to_numpy()]

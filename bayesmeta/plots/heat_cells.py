@@ -41,8 +41,7 @@ def squares_in_cells(ax: "Axes", share: FloatArray) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
-    side = np.sqrt(share)
-    at = [(i, j, side[i, j]) for i, j in np.ndindex(share.shape)]
+    at = [(i, j, float(np.sqrt(share[i, j]))) for i, j in np.ndindex(share.shape)]
     patches = [Rectangle((j - s / 2, i - s / 2), s, s) for i, j, s in at]
     ax.add_collection(PatchCollection(patches, facecolor=style.INK, alpha=0.25, edgecolor="none", zorder=2))
 
@@ -50,6 +49,6 @@ def squares_in_cells(ax: "Axes", share: FloatArray) -> None:
 def scale_beside(ax: "Axes", image: "AxesImage", label: str) -> None:
     """What the colours stand for, to the right."""
     bar = style.root_figure(ax).colorbar(image, ax=ax, pad=0.02, aspect=30)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=style.SMALL, length=2)
     bar.set_label(label, fontsize=style.SMALL)

@@ -97,6 +97,7 @@ def network_funnel(
     panel.set_ylim(most, 0)
     low, high = min(away.min(), -z * most), max(away.max(), z * most)
     panel.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    panel.locator_params(axis="x", nbins=6)
     label = reading.record.label
     alone = "comparisons of one trial lie at 0" if around == "direct" and len(set(pairs)) < len(pairs) else ""
     lines = words.label_below(panel, f"{label[:1].upper()}{label[1:]} less that of the comparison", [alone])

@@ -64,13 +64,13 @@ def network_heat(
     SpecError
         When the source is no consistency model, fewer than two contrasts are left, or `order` does not hold each.
 
-    References
-    ----------
-    Krahn, Binder and König (2013), BMC Med. Res. Methodol. 13:35.
-
     See Also
     --------
     bayesmeta.network.net_heat : The numbers that are drawn.
+
+    References
+    ----------
+    Krahn, Binder and König (2013), BMC Med. Res. Methodol. 13:35.
 
     Examples
     --------
