@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_name, listing, shown
+from bayesmeta._validation import check_name, check_names, listing, shown
 from bayesmeta.effects.by_arm import COUNTS, MEANS, RATES, ZeroArms, measure_of_arms
 from bayesmeta.effects.reported import Reported, Source
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
@@ -95,6 +95,9 @@ def read_trials(
     pairwise : columns of treat1 and treat2. zeros, tolerance : as for `within.multi_arm`.
     """
     columns = {name: value for name, value in of_arms.items() if value is not None}
+    for name, value in columns.items():
+        if not isinstance(value, list | tuple):
+            check_names(value, name)  # a number would be that of every arm
     if any(value is not None for value in pairwise.values()):
         made = _of_pairs(
             frame, study, pairwise, columns, None if measure is None else check_measure(measure), tolerance

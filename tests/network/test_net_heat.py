@@ -106,6 +106,12 @@ def test_questions_that_are_refused(senn: bm.Spec, ask: Callable[[bm.Spec], Any]
         ask(senn)
 
 
+def test_a_number_is_no_column():
+    arms = bm.datasets.load("hasselblad1998")
+    with pytest.raises(bm.SpecError, match="events is 2; it must be a name or a list of names"):
+        bm.network.specify(arms, study="study", treatment="treatment", events=2, total="total", measure="logor")
+
+
 def without_a_loop() -> bm.Spec:
     arms = bm.datasets.load("senn2013")
     return bm.network.specify(arms[arms["study"].isin(["De Fronzo (1995)", "Lewin (2007)"])], **SENN)
