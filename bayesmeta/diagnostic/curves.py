@@ -1,6 +1,7 @@
 """Summary ROC curves: HSROC parameters, curves by several definitions, and the areas under them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,16 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_probability, is_number, shown
 from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, SpecError, warn
-from bayesmeta.inference.quantities import NewData, Points, Quantity, Truth, answers, as_table, mention_no_interval
+from bayesmeta.inference.quantities import (
+    Along,
+    NewData,
+    Points,
+    Quantity,
+    Truth,
+    answers,
+    as_table,
+    mention_no_interval,
+)
 from bayesmeta.inference.reference import Vcov
 from bayesmeta.io.arrays import proportions
 from bayesmeta.tree.posterior_draws import is_posterior
@@ -63,6 +73,12 @@ def _line(at: Truth, kind: str) -> tuple[FloatArray, FloatArray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = SLOPES[kind](Spread(at))
         return at.mean[..., 0] + slope * at.mean[..., 1], slope
+
+
+def _weights(at: Truth, kind: str) -> FloatArray:
+    """(..., 1, 2) of the means in the intercept."""
+    slope = _line(at, kind)[1]
+    return np.stack([np.ones_like(slope), slope], axis=-1)[..., None, :]
 
 
 def _eta(at: Truth, kind: str, fpr: FloatArray) -> FloatArray:
@@ -134,18 +150,27 @@ def hsroc(
         names = " and ".join(dict.fromkeys(link.name for link in points.links))
         raise SpecError(f"hsroc: the model is defined for logits, and this one is on the scale {names}")
     quantities = [
-        Quantity(("Lambda", "Theta", "beta"), _location, between=True),
-        Quantity(("sigma2_alpha", "sigma2_theta"), _log_variances, np.exp, between=True),
+        Quantity(("Lambda", "Theta"), _location, between=True, given_psi=Along(_scales)),
+        Quantity(("beta",), _asymmetry, between=True, given_psi="known"),
+        Quantity(("sigma2_alpha", "sigma2_theta"), _log_variances, np.exp, between=True, given_psi="known"),
     ]
     columns = answers(points, quantities, prob, vcov, df)
     mention_no_interval(columns, "hsroc")
     return as_table(points, [name for each in quantities for name in each.names], columns)
 
 
+def _asymmetry(at: Truth) -> FloatArray:
+    return np.asarray(np.log(at.psi[..., 1, 1] / at.psi[..., 0, 0])[..., None] / 2)
+
+
+def _scales(at: Truth) -> FloatArray:
+    """(..., 2, 2) of the means in Lambda and in Theta."""
+    first, second = np.exp(_asymmetry(at)[..., 0] / 2), np.exp(-_asymmetry(at)[..., 0] / 2)
+    return np.stack([np.stack([first, second], axis=-1), np.stack([first, -second], axis=-1) / 2], axis=-2)
+
+
 def _location(at: Truth) -> FloatArray:
-    beta = np.log(at.psi[..., 1, 1] / at.psi[..., 0, 0]) / 2
-    first, second = np.exp(beta / 2) * at.mean[..., 0], np.exp(-beta / 2) * at.mean[..., 1]
-    return np.stack([first + second, (first - second) / 2, beta], axis=-1)
+    return np.asarray((_scales(at) @ at.mean[..., None])[..., 0])
 
 
 def _log_variances(at: Truth) -> FloatArray:
@@ -220,7 +245,8 @@ def sroc(
     at = _evenly(seen(points), _GRID) if fpr is None else np.tile(proportions(fpr, "fpr"), (len(points.X), 1))
     mention_slope(points, kind)
     inverse = points.links[0].inverse
-    quantity = Quantity((), lambda truth: _eta(truth, kind, at[:, None]), inverse, between=True)
+    rising = Along(lambda truth: np.repeat(_weights(truth, kind), at.shape[1], axis=-2))
+    quantity = Quantity((), lambda truth: _eta(truth, kind, at[:, None]), inverse, between=True, given_psi=rising)
     columns = answers(points, [quantity], prob, vcov, df)
     mention_no_interval(columns, "sroc")
     return as_table(points, at, columns, "fpr")
@@ -327,10 +353,15 @@ def auc(
     between = seen(points) if within is None else np.tile(_pair(within), (len(points.X), 1))
     whole = np.tile([0.0, 1.0], (len(points.X), 1))
     mention_slope(points, kind)
+    rising = Along(lambda at: _weights(at, kind), linear=False)
+    areas = {
+        "auc": lambda at: _area(at, kind, whole),
+        "partial": lambda at: _area(at, kind, between),
+        "q_star": lambda at: _q_star(at, kind),
+    }
     quantities = [
-        Quantity(("auc",), lambda at: logit(_area(at, kind, whole))[..., None], expit, between=True),
-        Quantity(("partial",), lambda at: logit(_area(at, kind, between))[..., None], expit, between=True),
-        Quantity(("q_star",), lambda at: logit(_q_star(at, kind))[..., None], expit, between=True),
+        Quantity((name,), partial(_logit_of, area), expit, between=True, given_psi=rising)
+        for name, area in areas.items()
     ]
     columns = answers(points, quantities, prob, vcov, df)
     mention_no_interval(columns, "auc")
@@ -339,6 +370,10 @@ def auc(
     frame = as_table(points, [name for each in quantities for name in each.names], columns)
     frame.attrs.update(kind=kind, prob=prob)
     return frame
+
+
+def _logit_of(area: Callable[[Truth], FloatArray], at: Truth) -> FloatArray:
+    return np.asarray(logit(area(at))[..., None])
 
 
 def _pair(within: Any) -> tuple[float, float]:
@@ -355,13 +390,14 @@ def _area(at: Truth, kind: str, within: FloatArray) -> FloatArray:
     be thousands of draws.
     """
     edges = _evenly(np.clip(logit(within), -_FAR, _FAR), _PIECES + 1)
-    z, w = np.polynomial.legendre.leggauss(_NODES)
+    (intercept, slope), (z, w) = _line(at, kind), np.polynomial.legendre.leggauss(_NODES)
     total, weights = np.zeros(at.mean.shape[:-1]), np.zeros((len(within), 1))
     for low, high in zip(edges.T[:-1], edges.T[1:], strict=True):
         half = ((high - low) / 2)[:, None]
         x = ((low + high) / 2)[:, None] + half * z
         weight = half * w * expit(x) * expit(-x)
-        total += np.einsum("nbm,nm->nb", at.links[0].inverse(_eta(at, kind, expit(x)[:, None])), weight)
+        eta = intercept[..., None] - slope[..., None] * at.links[1].forward(expit(-x))[:, None]
+        total += np.einsum("nbm,nm->nb", at.links[0].inverse(eta), weight)
         weights += weight.sum(1, keepdims=True)
     return np.clip(total / weights, 0.0, 1.0)
 

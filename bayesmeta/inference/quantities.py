@@ -1,24 +1,30 @@
 """Quantities that follow from means and covariances between groups: estimates and intervals, of fits and posteriors.
 
 A quantity is a function of the means of the outcomes at some values of the predictors, and of their covariance Psi
-between groups. Of a fit its error follows by the delta method, on the scale on which it is nearest to normal; of a
-posterior it is computed draw by draw.
+between groups. Of a fit its error follows by the delta method, on the scale on which it is nearest to normal. Of a
+posterior without chains its distribution is known, since given Psi the means are normal; of chains it is computed draw
+by draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.bayes.integration_points import exact_posterior
+from bayesmeta.bayes.mixtures import NEGLIGIBLE, Normals
+from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.effects.links import Link
 from bayesmeta.errors import BoundaryWarning, SpecError, warn
+from bayesmeta.inference.exact_predict import of_psi
+from bayesmeta.inference.of_normals import GRID, OfOneNormal, SumOfTwo
 from bayesmeta.inference.prediction_rows import Rows, new_design
 from bayesmeta.inference.reference import Reference, Vcov, quantile, reference
 from bayesmeta.model.spec import Spec
@@ -57,20 +63,60 @@ class Truth:
         return np.asarray(np.log(np.maximum(1 - p if complement else p, _SMALL)))
 
 
+class Along(NamedTuple):
+    """A quantity that given Psi rises with one combination of the means: `linear`, as that plus a constant.
+
+    weights : (..., m, k) of the means, of a truth.
+    """
+
+    weights: Callable[[Truth], FloatArray]
+    linear: bool = True
+
+    @classmethod
+    def outcome(cls, j: int) -> "Along":
+        """The mean of outcome j itself."""
+        return cls(
+            lambda at: np.broadcast_to(np.eye(at.mean.shape[-1])[[j]], (*at.mean.shape[:-1], 1, at.mean.shape[-1]))
+        )
+
+
+class SumOfParts(NamedTuple):
+    """A quantity that is the sum of a monotone function of either mean, plus each of (m,) numbers."""
+
+    first: Callable[[Truth], FloatArray]
+    second: Callable[[Truth], FloatArray]
+    plus: tuple[float, ...] = (0.0,)
+
+    def __call__(self, at: Truth) -> FloatArray:
+        """(..., m)"""
+        return np.asarray((self.first(at) + self.second(at))[..., None] + np.array(self.plus))
+
+    def distribution(
+        self, weight: FloatArray, centre: FloatArray, cov: FloatArray, links: tuple[Link, ...]
+    ) -> SumOfTwo:
+        """Of means that are a mixture of normals: (n,), (n, 2), (n, 2, 2)."""
+
+        def alone(of: Callable[[Truth], FloatArray]) -> Callable[[FloatArray], FloatArray]:
+            return lambda x: of(Truth(np.stack([x, x], axis=-1), np.empty(0), links))
+
+        return SumOfTwo.of(weight, centre, cov, alone(self.first), alone(self.second))
+
+
 @dataclass(frozen=True)
 class Quantity:
     """m numbers that follow from the truth.
 
     names : (m,).  value : on the scale on which they are nearest to normal, (..., m) of a truth.
     read : from there to what is reported.  between : whether they depend on Psi.
-    outcome : the one whose mean they are a function of alone, None for others.
+    given_psi : how they follow from the means there, by which posteriors are exact; "known" where Psi is all that they
+        follow from, None where nothing is known.
     """
 
     names: tuple[str, ...]
     value: Callable[[Truth], FloatArray]
     read: Callable[[FloatArray], FloatArray] = np.asarray
     between: bool = False
-    outcome: int | None = None
+    given_psi: Along | SumOfParts | Literal["known"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +166,7 @@ class Points:
             between += np.einsum("nka,bac,nlc->nbkl", Z, each, Z)
         return Truth(mean, between, self.links)
 
-    @property
+    @cached_property
     def draws(self) -> Truth:
         """Of a posterior."""
         return self.truth(beta_draws(self.tree), [psi_draws(self.tree, level.name) for level in self.spec.levels])
@@ -165,30 +211,136 @@ def answers(
     """`estimate`, `lower` and `upper` (n, sum of m) of quantities at the points.
 
     Of a fit estimates at the fitted truth, and intervals by the delta method: those of functions of the mean alone by
-    the reference distribution of the coefficients, others by the normal one. Of a posterior mean and quantiles of the
-    draws; of functions of one coefficient the exact ones, where the tree has them.
+    the reference distribution of the coefficients, others by the normal one. Of a posterior mean and quantiles: of one
+    without chains the exact ones, else those of the draws.
     """
     used = reference(points.tree, vcov, df)
     with np.errstate(all="ignore"):
         if used is None:
-            draws = points.draws
-            columns = [_of_posterior(points, draws, each, prob) for each in quantities]
+            columns = [_of_posterior(points, each, prob) for each in quantities]
         else:
             columns = [_of_fit(each, *linearised(points, each), prob, used) for each in quantities]
     return {name: np.concatenate([column[name] for column in columns], axis=1) for name in STATISTICS}
 
 
-def _of_posterior(points: Points, draws: Truth, quantity: Quantity, prob: float) -> dict[str, FloatArray]:
-    """Statistics (n, m) of draws (n, B)."""
-    over = summarised(quantity.read(quantity.value(draws)), prob, axis=1)
-    result = dict(zip(STATISTICS, (over["mean"], over["lower"], over["upper"]), strict=True))
-    exact = None if quantity.outcome is None else exact_posterior(points.tree)
+def _of_posterior(points: Points, quantity: Quantity, prob: float) -> dict[str, FloatArray]:
+    """Statistics (n, m)."""
+    exact = None if quantity.given_psi is None else exact_posterior(points.tree)
     if exact is None:
-        return result
-    made = exact.combination(points.X[:, quantity.outcome]).shifted(points.offset)
-    ends = np.sort(quantity.read(made.quantile(np.array([(1 - prob) / 2, (1 + prob) / 2]))), axis=0)
-    exactly = (made.mean_of(quantity.read), *ends)
-    return {name: np.reshape(values, (-1, 1)) for name, values in zip(STATISTICS, exactly, strict=True)}
+        over = summarised(quantity.read(quantity.value(points.draws)), prob, axis=1)
+        return dict(zip(STATISTICS, (over["mean"], over["lower"], over["upper"]), strict=True))
+    rows = _Exact(points, exact.fewer, quantity).statistics(prob)
+    return {name: np.stack([row[name] for row in rows]) for name in STATISTICS}
+
+
+@dataclass(frozen=True, eq=False)
+class _Exact:
+    """A quantity of a posterior that is known at weighted points, over which it is a mixture."""
+
+    points: Points
+    exact: WeightedPoints
+    quantity: Quantity
+
+    @cached_property
+    def truth(self) -> Truth:
+        """(n, B) means of the coefficients' distributions given the points."""
+        return self.points.truth(self.exact.main[1].beta, [np.moveaxis(psi, -1, 0) for psi in self.exact.psi])
+
+    def cov(self, i: int) -> FloatArray:
+        """(B, k, k) of the means of row i, given the points."""
+        root = self.points.X[i] @ self.exact.main[1].root
+        return np.asarray(root @ root.mT)
+
+    def statistics(self, prob: float) -> list[dict[str, FloatArray]]:
+        """Of every row, (m,)."""
+        tails, form = np.array([(1 - prob) / 2, (1 + prob) / 2]), self.quantity.given_psi
+        if form == "known":
+            return self._of_psi(prob)
+        if isinstance(form, SumOfParts):
+            return [self._of_sum(form, i, tails) for i in range(len(self.points.X))]
+        assert isinstance(form, Along)
+        return self._of_lines(form, tails) if form.linear else self._of_rising(form, tails)
+
+    def _of_psi(self, prob: float) -> list[dict[str, FloatArray]]:
+        n, beta = len(self.points.X), np.zeros((1, self.points.X.shape[2]))
+
+        def values(psi: Sequence[FloatArray]) -> FloatArray:
+            truth = self.points.truth(np.repeat(beta, len(psi[0]), axis=0), psi)
+            return np.moveaxis(self.quantity.read(self.quantity.value(truth)), 0, 1).reshape(len(psi[0]), -1)
+
+        over = of_psi(self.exact, values, prob)
+        named = {"estimate": over["mean"], "lower": over["lower"], "upper": over["upper"]}
+        return [{name: x.reshape(n, -1)[i] for name, x in named.items()} for i in range(n)]
+
+    def _of_lines(self, form: Along, tails: FloatArray) -> list[dict[str, FloatArray]]:
+        values, weights, read, rows = self.quantity.value(self.truth), form.weights(self.truth), self.quantity.read, []
+        for i in range(len(values)):
+            spread = np.sqrt(np.maximum(np.einsum("bmk,bkl,bml->bm", weights[i], self.cov(i), weights[i]), 0.0))
+            weight, defined = self._defined(values[i], spread)
+            made = Normals(weight, values[i][defined], spread[defined])
+            known = len(weight) > 0
+            rows.append(_read(made.mean_of(read), read(made.quantile(tails))) if known else _unknown(values.shape[2]))
+        return rows
+
+    def _of_rising(self, form: Along, tails: FloatArray) -> list[dict[str, FloatArray]]:
+        at, weights, covs = (
+            self.truth,
+            form.weights(self.truth)[:, :, 0],
+            [self.cov(i) for i in range(len(self.truth.mean))],
+        )
+        along = np.einsum("nbkl,nbl->nbk", np.array(covs), weights)
+        spread = np.sqrt(np.maximum(np.einsum("nbk,nbk->nb", weights, along), np.finfo(float).tiny))
+        mean = at.mean[:, :, None] + (along / spread[..., None])[:, :, None] * GRID[:, None]
+        psi = np.repeat(at.psi, len(GRID), axis=1)
+        there = Truth(mean.reshape(len(mean), -1, mean.shape[-1]), psi, at.links)
+        values, rows = self.quantity.read(self.quantity.value(there)).reshape(mean.shape[:3]), []
+        for i in range(len(values)):
+            weight, defined = self._defined(values[i], spread[i])
+            made = OfOneNormal(weight, values[i][defined])
+            rows.append(_read(np.array([made.mean]), made.quantile(tails)[:, None]) if len(weight) else _unknown(1))
+        return rows
+
+    def _defined(self, values: FloatArray, spread: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Weights of the points at which a quantity has a value, and which these are: none unless all that matter."""
+        weight = self.exact.main[0]
+        defined = np.isfinite(np.column_stack([values, spread])).all(1)
+        defined &= weight[~defined].sum() < NEGLIGIBLE
+        return weight[defined] / max(weight[defined].sum(), np.finfo(float).tiny), defined
+
+    def sum_of(self, form: SumOfParts, i: int) -> SumOfTwo:
+        """The distribution of a sum at row i, to which nothing is added."""
+        return form.distribution(self.exact.main[0], self.truth.mean[i], self.cov(i), self.truth.links)
+
+    def _of_sum(self, form: SumOfParts, i: int, tails: FloatArray) -> dict[str, FloatArray]:
+        made, plus, read = self.sum_of(form, i), np.array(form.plus), self.quantity.read
+        ends = made.quantile(tails)[:, None] + plus
+        if read is np.exp:
+            return _read(np.exp(plus) * made.mean_of_exponential(*self.exact.unresolved), read(ends))
+        return _read(made.mean_of(read, plus), read(ends))
+
+
+def _unknown(m: int) -> dict[str, FloatArray]:
+    return dict.fromkeys(STATISTICS, np.full(m, np.nan))
+
+
+def _read(mean: FloatArray, ends: FloatArray) -> dict[str, FloatArray]:
+    """Of means (m,) and two quantiles (2, m)."""
+    return dict(zip(STATISTICS, (mean, *np.sort(ends, axis=0)), strict=True))
+
+
+def over_normal(points: Points, quantities: Sequence[Quantity], cov: FloatArray, prob: float) -> dict[str, FloatArray]:
+    """Mean and quantiles (n, m) of single sums over the normal distribution of a fit's means, cov (n, k, k)."""
+    at, tails = points.fitted, np.array([(1 - prob) / 2, (1 + prob) / 2])
+    rows = []
+    for i in range(len(cov)):
+        forms = [each.given_psi for each in quantities]
+        made = [f.distribution(np.ones(1), at.mean[i], cov[[i]], at.links) for f in forms if isinstance(f, SumOfParts)]
+        of_row = [
+            (m.mean_of(q.read, np.zeros(1))[0], *q.read(m.quantile(tails)))
+            for m, q in zip(made, quantities, strict=True)
+        ]
+        rows.append(of_row)
+    return dict(zip(STATISTICS, np.moveaxis(np.array(rows), -1, 0), strict=True))
 
 
 class Linear(NamedTuple):
@@ -269,7 +421,11 @@ def quantiles(
     """(n, parts) quantiles of a single quantity, a function of the means, on its own scale."""
     used = reference(points.tree, vcov, df)
     if used is None:
-        return np.asarray(np.quantile(quantity.value(points.draws)[..., 0], probability, axis=1).T)
+        form, exact = quantity.given_psi, exact_posterior(points.tree)
+        if exact is None or not isinstance(form, SumOfParts):
+            return np.asarray(np.quantile(quantity.value(points.draws)[..., 0], probability, axis=1).T)
+        known = _Exact(points, exact.fewer, quantity)
+        return np.stack([known.sum_of(form, i).quantile(probability) for i in range(len(points.X))])
     value, contrast, _ = linearised(points, quantity)
     se = np.sqrt(np.einsum("np,pq,nq->n", contrast[:, 0], used.cov, contrast[:, 0]))
     central, dfs = np.abs(2 * probability - 1), used.dfs(contrast[:, 0])
