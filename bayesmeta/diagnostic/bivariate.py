@@ -21,6 +21,7 @@ from bayesmeta.diagnostic.cell_counts import (
 )
 from bayesmeta.effects.links import Link, LinkName, links_of
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
+from bayesmeta.formula.parse import quoted
 from bayesmeta.inference.quantities import NewData, Points
 from bayesmeta.io.columns import as_frame, find_column, group_labels
 from bayesmeta.model.spec import Spec
@@ -205,7 +206,7 @@ def _levels(frame: pd.DataFrame, study: str | None, random: Any) -> tuple[pd.Dat
     if random is not None or study is None:
         return frame, random
     if not (several := frame[study].duplicated(keep=False) & frame[study].notna()).any():
-        return frame, f"1 | {_quoted(study)}"
+        return frame, f"1 | {quoted(study)}"
     inner = next(name for name in ("table", "table_of_study", "table_of_study_") if name not in frame.columns)
     names = listing(pd.unique(frame.loc[several, study]))
     warn(
@@ -214,11 +215,7 @@ def _levels(frame: pd.DataFrame, study: str | None, random: Any) -> tuple[pd.Dat
         AssumptionWarning,
     )
     count = frame.groupby(study, sort=False, observed=True).cumcount() + 1
-    return frame.assign(**{inner: count}), f"1 | {_quoted(study)}/{inner}"
-
-
-def _quoted(name: str) -> str:
-    return name if name.isidentifier() else f"`{name}`"
+    return frame.assign(**{inner: count}), f"1 | {quoted(study)}/{inner}"
 
 
 def _kept(frame: pd.DataFrame, keep: Any, cells: list[str]) -> Any:

@@ -159,6 +159,15 @@ def parse(terms: Terms, columns: Sequence[str]) -> Parsed:
     return parsed
 
 
+def quoted(name: str) -> str:
+    """A column as formulas name it.
+
+    >>> quoted("dose"), quoted("log RR")
+    ('dose', '`log RR`')
+    """
+    return name if name.isidentifier() else f"`{name}`"
+
+
 def timed(parsed: Parsed, times: Mapping[str, str | None], columns: Sequence[str]) -> Parsed:
     """The formulas with levels whose effects are the distinct values of a column.
 

@@ -220,11 +220,12 @@ def rows(frame: pd.DataFrame | pd.Series, where: BoolArray) -> str:
     return f"row{'s' * (len(names) > 1)} {listing(names)}"
 
 
-def mask_of(frame: pd.DataFrame, at: IntArray | int) -> BoolArray:
-    """(n,) which rows are at these positions."""
-    mask = np.zeros(len(frame), dtype=bool)
-    mask[at] = True
-    return mask
+def everywhere(frame: pd.DataFrame, name: str, what: str, remedy: str = "") -> FloatArray:
+    """A column of finite numbers in every row."""
+    values = column(frame, name, what)
+    if (odd := ~np.isfinite(values)).any():
+        raise DataError(f"column '{name}' has a {what} that is missing or infinite in {rows(frame, odd)}{remedy}")
+    return values
 
 
 def positive(frame: pd.DataFrame, name: str, what: str) -> FloatArray:
