@@ -1,34 +1,22 @@
 """What a test does at its summary point: sensitivity and specificity, likelihood ratios, and predictive values."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import betaincinv, expit, logit
+from scipy.special import expit, logit
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_number, check_probability
+from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.quantities import (
-    STATISTICS,
-    Along,
-    NewData,
-    Points,
-    Quantity,
-    SumOfParts,
-    Truth,
-    answers,
-    as_table,
-    over_normal,
-    quantiles,
-    table_of,
-)
+from bayesmeta.inference.quantities import STATISTICS, Along, NewData, Points, Quantity, SumOfParts, Truth, as_table
+from bayesmeta.inference.quantity_answers import answers, over_normal, table_of, with_independent
 from bayesmeta.inference.reference import Vcov, reference
 from bayesmeta.io.arrays import proportions
+from bayesmeta.priors.closed_forms import beta_values
 
 Method = Literal["delta", "distribution"]
 _PARTS = 512  # equally probable values of a distribution, for sums of independent ones
@@ -233,58 +221,28 @@ def predictive_values(
     """
     prob = check_probability(prob)
     values = proportions(prevalence, "prevalence")
-    spread = None if prevalence_sd is None else _sd(prevalence_sd, values)
+    certain = prevalence_sd is None
+    sizes = logit(values) if certain else logit(beta_values(values, prevalence_sd, _PARTS, "prevalence_sd"))
     points = Asked.of(tree, newdata, "predictive_values")
-    known = _certain if spread is None else partial(_uncertain, sd=spread)
-    columns = known(points, values, prob=prob, vcov=vcov, df=df)
-    return _by_prevalence(as_table(points, ["ppv", "npv"] * len(values), columns), values)
+    by_kind = [_predictive(points, name, sizes, prob, vcov, df) for name in _PREDICTIVE]
+    columns = {name: np.stack([of[name] for of in by_kind], axis=-1).reshape(len(points.X), -1) for name in STATISTICS}
+    labels = [(value, name) for value in values.tolist() for name in _PREDICTIVE]
+    return as_table(points, labels, columns, ("prevalence", "quantity"))
 
 
-_PPV = RATIOS["positive"]  # less the log odds of the disease, predictive values on the logit scale
-_NPV = SumOfParts(lambda at: -at.log(0, complement=True), lambda at: at.log(1))
+_PREDICTIVE = {  # on the logit scale, less the log odds of the disease, and the sign of these
+    "ppv": (RATIOS["positive"], 1),
+    "npv": (SumOfParts(lambda at: -at.log(0, complement=True), lambda at: at.log(1)), -1),
+}
 
 
-def _by_prevalence(frame: pd.DataFrame, values: FloatArray) -> pd.DataFrame:
-    """The table with the prevalence as a level of its index."""
-    n = len(frame) // (2 * len(values))
-    outer = [frame.index.get_level_values(j) for j in range(frame.index.nlevels - 1)]
-    inner = [np.tile(np.repeat(values, 2), n), np.tile(["ppv", "npv"], n * len(values))]
-    frame.index = pd.MultiIndex.from_arrays([*outer, *inner], names=[*frame.index.names[:-1], "prevalence", "quantity"])
-    return frame
-
-
-def _sd(prevalence_sd: float, values: FloatArray) -> float:
-    sd = check_number(prevalence_sd, "prevalence_sd", above=0)
-    for value in values.tolist():
-        if sd >= (most := float(np.sqrt(value * (1 - value)))):
-            raise SpecError(
-                f"prevalence_sd is {sd:g}; that of a beta distribution with mean {value:g} is below {most:.4g}"
-            )
-    return sd
-
-
-def _certain(
-    points: Points, values: FloatArray, *, prob: float, vcov: Vcov | None, df: str | None
+def _predictive(
+    points: Points, name: str, odds: FloatArray, prob: float, vcov: Vcov | None, df: str | None
 ) -> dict[str, FloatArray]:
-    """Statistics (n, 2 m) of positive and negative predictive values, in turn, at m prevalences."""
-    odds, quantities = logit(values), []
-    for name, of in (("ppv", _PPV), ("npv", _NPV)):
-        form = of._replace(plus=tuple(odds if name == "ppv" else -odds))
-        quantities.append(Quantity((name,) * len(values), form, expit, given_psi=form))
-    by_kind = answers(points, quantities, prob, vcov, df)
-    return {name: x.reshape(len(x), 2, -1).swapaxes(1, 2).reshape(len(x), -1) for name, x in by_kind.items()}
-
-
-def _uncertain(
-    points: Points, values: FloatArray, *, sd: float, prob: float, vcov: Vcov | None, df: str | None
-) -> dict[str, FloatArray]:
-    """The same where every prevalence has a beta distribution."""
-    middle, rows = (np.arange(_PARTS) + 0.5) / _PARTS, []
-    ratios = [quantiles(points, Quantity((), of, given_psi=of), middle, vcov, df) for of in (_PPV, _NPV)]
-    for p in values.tolist():
-        size = p * (1 - p) / sd**2 - 1
-        logits = logit(np.clip(betaincinv(p * size, (1 - p) * size, middle), 1e-300, 1 - 1e-16))
-        for ratio, sign in zip(ratios, (1, -1), strict=True):
-            read = expit(ratio[:, :, None] + sign * logits).reshape(len(ratio), -1)
-            rows.append([read.mean(1), *np.quantile(read, [(1 - prob) / 2, (1 + prob) / 2], axis=1)])
-    return dict(zip(STATISTICS, np.moveaxis(np.array(rows), 0, -1), strict=True))
+    """Statistics (n, m) at m log odds of the disease, (m,), or (m, parts) where they are uncertain."""
+    form, sign = _PREDICTIVE[name]
+    if odds.ndim == 2:
+        quantity = Quantity((name,), form, expit, given_psi=form)
+        return with_independent(points, quantity, list(sign * odds), prob, vcov, df)
+    form = form._replace(plus=tuple(sign * odds))
+    return answers(points, [Quantity((name,) * len(odds), form, expit, given_psi=form)], prob, vcov, df)

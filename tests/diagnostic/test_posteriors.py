@@ -8,7 +8,7 @@ from scipy.special import expit, ndtri
 
 import bayesmeta as bm
 from bayesmeta.bayes.integration_points import exact_posterior
-from bayesmeta.inference import quantities
+from bayesmeta.inference import quantity_answers
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
 
 D = bm.diagnostic
@@ -44,7 +44,7 @@ def test_summary_points_are_those_of_every_other_table(posterior: xr.DataTree) -
 
 def test_functions_of_draws(posterior: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where Markov chains were run, whose trees have no points of a lattice."""
-    monkeypatch.setattr(quantities, "exact_posterior", lambda tree: None)
+    monkeypatch.setattr(quantity_answers, "exact_posterior", lambda tree: None)
     (a, b), psi = beta_draws(posterior).T, psi_draws(posterior, "study")
     positive = expit(a) / expit(-b)
     row = D.likelihood_ratios(posterior).loc["positive"]
