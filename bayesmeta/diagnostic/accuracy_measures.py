@@ -1,6 +1,7 @@
 """What a test does at its summary point: sensitivity and specificity, likelihood ratios, and predictive values."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -244,5 +245,5 @@ def _predictive(
     if odds.ndim == 2:
         quantity = Quantity((name,), form, expit, given_psi=form)
         return with_independent(points, quantity, list(sign * odds), prob, vcov, df)
-    form = form._replace(plus=tuple(sign * odds))
+    form = replace(form, plus=tuple(sign * odds))
     return answers(points, [Quantity((name,) * len(odds), form, expit, given_psi=form)], prob, vcov, df)

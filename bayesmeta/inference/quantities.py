@@ -75,7 +75,8 @@ class Along(NamedTuple):
         )
 
 
-class SumOfParts(NamedTuple):
+@dataclass(frozen=True)
+class SumOfParts:
     """A quantity that is the sum of a monotone function of either mean, plus each of (m,) numbers."""
 
     first: Callable[[Truth], FloatArray]

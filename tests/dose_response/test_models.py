@@ -145,6 +145,17 @@ def test_unit_of_dose_does_not_matter(seed, unit):
     np.testing.assert_allclose(here, there, atol=1e-6)
 
 
+def test_the_search_does_not_depend_on_the_unit_of_dose():
+    """Data of several modes, of which starts that knew the unit led to two."""
+    data = cohorts(0)
+    fits = (
+        bm.fit(dose_response.specify(data.assign(dose=data.dose * u), basis="dose + I(dose**2)", **COUNTS), "ml")
+        for u in (1e-3, 1.0, 1e3)
+    )
+    logliks = [fit["criteria"]["loglik"].item() for fit in fits]
+    np.testing.assert_allclose(logliks, logliks[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("basis", BASES[:3])
 @pytest.mark.parametrize("method", ["fixed", "ml", "reml"])
 def test_two_stages_are_one_where_every_study_has_its_curve(basis, method):
