@@ -31,7 +31,7 @@ from bayesmeta.estimation.one_effect import (
 from bayesmeta.estimation.parallel import Backend, check_backend, check_jobs, in_order
 from bayesmeta.io.arrays import as_numbers
 from bayesmeta.model.identification import warn_without_effects
-from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
+from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios, ordinary_variances
 from bayesmeta.model.sampling_checks import INDEFINITE, SINGULAR
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.tree.assembly import labels_of, table_of
@@ -194,7 +194,8 @@ def data_sets(spec: Spec, Y: Any, S: Any = None, gaps: bool = False) -> DataSets
     else:
         data = DataSets(spec, y, *_sampling(spec, as_numbers(S, "S"), lacking))
     there = np.where(lacking, 0.0, y) if lacking.any() else y
-    check_estimates(there, data.S[..., data.row == data.col], "Y", partial(_place, spec))
+    variances = data.S if len(data.row) == y.shape[1] else data.S[..., data.row == data.col]
+    check_estimates(there, variances, "Y", partial(_place, spec))
     return data
 
 
@@ -269,6 +270,8 @@ def within_rows(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_variances(spec: Spec, variances: FloatArray) -> None:
     """Raise DataError unless all sampling variances (B, n_obs) are positive, and neither too large nor too unequal."""
+    if ordinary_variances(variances):
+        return
     bad = ~(variances > 0)
     if bad.any():
         i, obs = np.argwhere(bad)[0]

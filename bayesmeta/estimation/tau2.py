@@ -21,7 +21,7 @@ from bayesmeta.kernel.one_variance import RowFits
 from bayesmeta.kernel.weighted_rows import Rows, Weighted, total
 from bayesmeta.model.spec import Spec
 
-TOGETHER = 8_000  # effect estimates of the data sets that are worked through together, that stay near the processor
+TOGETHER = 32_000  # effect estimates of the data sets that are worked through together, that stay near the processor
 UPPER = 100.0  # where other software begins to search a root in tau2; ten times as far until the root lies below
 
 
