@@ -162,7 +162,16 @@ def fit_rows(rows: Rows, estimator: Estimator) -> RowFits:
     tau2 = truncated(estimator(rows))
     fit = rows.at(tau2)
     beta, rss = (rows.at_zero.beta + fit.beta).T, fit.rss
-    found = RowFits(beta, np.moveaxis(fit.V, -1, 0), tau2, rss, rows.at_zero.rss, np.full(len(tau2), np.nan), rows.n, np.ones_like(rows.n))
+    found = RowFits(
+        beta,
+        np.moveaxis(fit.V, -1, 0),
+        tau2,
+        rss,
+        rows.at_zero.rss,
+        np.full(len(tau2), np.nan),
+        rows.n,
+        np.ones_like(rows.n),
+    )
     return found.without((rows.df < 1) | np.isnan(beta).any(axis=1))
 
 

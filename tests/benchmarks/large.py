@@ -47,7 +47,9 @@ def in_memory(n: int) -> None:
     tree = bm.fit(spec)
     cpu, clock = process_time() - cpu, perf_counter() - clock
     psi = [float(np.ravel(tree["estimate"][f"psi_{level.name}"])[0]) for level in spec.levels]
-    cells = f"{n:,} | {specified:.1f} s | {cpu - specified:.1f} s | {clock:.1f} s | {gigabytes():.2f} GB | {before:.2f} GB"
+    cells = (
+        f"{n:,} | {specified:.1f} s | {cpu - specified:.1f} s | {clock:.1f} s | {gigabytes():.2f} GB | {before:.2f} GB"
+    )
     print(f"| {cells} | {psi[0]:.5f}, {psi[1]:.5f} |", flush=True)
 
 
@@ -92,7 +94,9 @@ def main() -> None:
     if sys.argv[1:2] == ["parquet"]:
         from_parquet(Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else ROWS[-1])
         return
-    print("| rows | specify | fit | both, by the clock | memory at most | before | psi |\n|---|---|---|---|---|---|---|")
+    print(
+        "| rows | specify | fit | both, by the clock | memory at most | before | psi |\n|---|---|---|---|---|---|---|"
+    )
     for n in [int(each) for each in sys.argv[1:]] or ROWS:
         process = multiprocessing.get_context("spawn").Process(target=in_memory, args=(n,))
         process.start()
