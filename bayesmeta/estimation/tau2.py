@@ -195,7 +195,8 @@ def by_columns(Y: FloatArray, X: FloatArray, v: FloatArray, fit: Callable[[Rows]
     shared = np.ascontiguousarray(v[:, None]) if v.ndim == 1 else None
     with np.errstate(divide="ignore", invalid="ignore"):
         for i in range(0, len(Y), size):
-            y, seen = np.ascontiguousarray(Y[i : i + size].T), 1.0
+            y = np.ascontiguousarray(Y[i : i + size].T)
+            seen: FloatArray | float = 1.0
             if np.isnan(y.sum()):
                 seen = (~np.isnan(y)).astype(float)
                 y = np.where(np.isnan(y), 0.0, y)
@@ -212,6 +213,7 @@ def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], toleranc
     study = study_of(spec, f"method '{method}'", 'method="mm", "vc", "reml" or "ml"', LIKELIHOOD)
     check_unstructured(spec, method)
     if tolerance is not None:
+        assert isinstance(estimator, partial)
         estimator = partial(near_root, study=study, target=estimator.keywords["target"], tolerance=tolerance)
     moment, fit = estimator(study.rows), fit_rows(study.rows, estimator)
     (tau2,), at_zero = fit.tau2, fit.tau2[0] == 0

@@ -142,7 +142,8 @@ def weighted(y: FloatArray, columns: Sequence[Column], w: FloatArray, passes: in
     basis: list[Direction] = []
     mixed = np.zeros((len(columns), len(columns), w.shape[1] if len(columns) > 1 else 1))
     for p, column in enumerate(columns):
-        x, least, plain = column.x, 0.0, column.ones and not p
+        x, plain = column.x, column.ones and not p
+        least: FloatArray | float = 0.0
         if p:
             least = SINGULAR * total(w * x * x)
             for q, before in [*enumerate(basis), *enumerate(basis)]:
@@ -151,7 +152,8 @@ def weighted(y: FloatArray, columns: Sequence[Column], w: FloatArray, passes: in
         wx = w if plain else w * x
         size = total(wx if plain else wx * x)
         basis.append(Direction(x, wx, np.where(size > least, size, np.nan), plain))
-    residual, steps = y, [0.0] * len(columns)
+    residual = y
+    steps: list[FloatArray | float] = [0.0] * len(columns)
     for p, one in [*enumerate(basis)] * passes:
         step = total(one.weighted * residual) / one.size
         residual = residual - (step if one.plain else step * one.x)
