@@ -69,7 +69,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Moment:
-    """Estimates (B,) of tau2, before truncation at zero, from quadratic forms with slopes c and the weights of `fit`."""
+    """Estimates (B,) of tau2 before truncation at zero, from quadratic forms with slopes c and the weights of `fit`."""
 
     tau2: FloatArray
     c: FloatArray

@@ -29,7 +29,10 @@ def total(values: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """A column x (n, B) or (n, 1) of the basis, its product with the weights, and its size, x'Wx (B,); plain where it is of ones."""
+    """A column x (n, B) or (n, 1) of the basis, its product with the weights, and its size x'Wx (B,).
+
+    plain : whether it is of ones.
+    """
 
     x: FloatArray
     weighted: FloatArray

@@ -1,4 +1,4 @@
-"""Ten million rows in memory, and in a Parquet set: `python -m tests.benchmarks.large [ROWS ...]`, and `... parquet DIR`.
+"""Ten million rows in memory and in Parquet: `python -m tests.benchmarks.large [ROWS ...]`, and `... parquet DIR`.
 
 In memory: two levels, ten rows a group, fitted by REML in a process of its own for every number of rows: seconds,
 processor seconds, memory at most, and the exponent with which they grow. With `parquet`: one random effect a group by
