@@ -828,13 +828,27 @@ CALLS: dict[str, Call] = {
         },
         {
             "coefficients": PREDICTED,
-            "basis": Kind(lambda value: False, (PARABOLA.replace("2", "1"), "np.ones((2, 2))", "lambda x: x")),
+            "basis": Kind(
+                lambda value: False,
+                (
+                    PARABOLA.replace("2", "1"),
+                    "np.ones((2, 2))",
+                    "lambda x: x",
+                    "{'0': lambda x: x}",
+                    "{'0': 1, '1': 2}",
+                ),
+            ),
             "exposure": Kind(lambda value: False, ("{'0': [0.0]}", "{'0': [0.0], '1': [1.0]}", "[1.0, 2.0]")),
             "cases": Kind(
                 lambda value: False, ("{'0': [-1, 2], '1': [3, 4]}", "{'0': [0, 0], '1': [3, 4]}", "{'0': 'a', '1': 1}")
             ),
             "reference": Kind(is_number, ("{'0': 1.0}", "{'0': None, '1': 1.0}", "'min'")),
-            "between": optional(Kind(is_interval, ("(1, 0)", "(0,)", "'01'"))),
+            "between": optional(
+                Kind(
+                    lambda value: is_interval(value) or value in ("below", "above"),
+                    ("(1, 0)", "(0,)", "'01'", "{'0': (0, 1)}", "{'0': (1, 0), '1': (0, 1)}", "'between'"),
+                )
+            ),
             "prob": PROBABILITY,
             "draws": whole(1),
             "random_seed": SEED,
