@@ -4,6 +4,7 @@ The cities and their days lie beside the page of the gallery that tells the anal
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,11 +111,12 @@ def test_curves_of_cities(cities, fits, known):
 def test_attributable_deaths(cities, fits, known):
     bases = {city["city"]: basis(city) for _, city in cities.iterrows()}
     days = pd.read_csv(DATA / "italy_days.csv").groupby("city")
-    series = [{city: day[column] for city, day in days} for column in ("temperature", "deaths")]
+    temperatures, deaths = ({str(city): day[column] for city, day in days} for column in ("temperature", "deaths"))
     least = {name: theirs["mmt"] for name, theirs in known["cities"].items()}
 
-    def percent(blup, between=None, draws=400):
-        return 100 * bm.attributable(blup, bases, *series, least, between, draws=draws, random_seed=1)
+    def percent(blup: Any, between: Any = None, draws: int = 400) -> Any:
+        made = bm.attributable(blup, bases, temperatures, deaths, least, between, draws=draws, random_seed=1)
+        return 100 * made
 
     together = bm.blup(fits["climate"], se="paper", covariance="joint")
     parts = [percent(together), percent(together, "below", draws=1), percent(together, "above", draws=1)]
