@@ -1,7 +1,9 @@
 """How the site is built: `sphinx-build --fail-on-warning --conf-dir docs . build/site` at the repository's root."""
 
 import os
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import typer
@@ -18,6 +20,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from tests.support import make_error_index, make_site_files  # noqa: E402
 
+SEARCH_TERMS = tomllib.loads((HERE / "search_terms.toml").read_text(encoding="utf-8"))
+
 project = "bayesmeta"
 author = "the bayesmeta developers"
 version = release = bm.__version__
@@ -28,6 +32,9 @@ root_doc = "docs/index"
 include_patterns = ["docs/**", "notebooks/*"]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_math_renderer = "mathml"  # which browsers draw themselves, so that no page asks for a script from elsewhere
 exclude_patterns = ["docs/_templates", "docs/decisions", "docs/gallery/data/README.md", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
@@ -96,8 +103,17 @@ def write_site_files(app: Sphinx, failed: Exception | None) -> None:
         make_site_files.write(Path(app.outdir), published_as)
 
 
+def enter_terms(app: Sphinx, page: str, source: list[str]) -> None:
+    """The words by which a page is searched, as entries of the index below its heading."""
+    terms = SEARCH_TERMS.get(page.removeprefix("docs/"), [])
+    if terms:
+        entries = ", ".join(f"! {term}" for term in terms)
+        source[0] = re.sub(r"^(# .*\n)", rf"\1\n```{{index}} {entries}\n```\n", source[0], count=1, flags=re.MULTILINE)
+
+
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
+    app.connect("source-read", enter_terms)
     app.connect("build-finished", write_site_files)
 
 
