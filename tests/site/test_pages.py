@@ -78,6 +78,7 @@ def blocks(page: str) -> str:
 
 @pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
 def test_every_line_of_the_cheat_sheet_runs(tmp_path, monkeypatch, capsys):
+    assert max(map(len, blocks("cheat_sheet.md").splitlines())) <= 66  # what fits a column on paper
     monkeypatch.chdir(tmp_path)
     exec(compile(blocks("cheat_sheet.md"), "cheat_sheet.md", "exec"), {})
     plt.close("all")
