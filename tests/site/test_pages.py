@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+import bayesmeta as bm
 from tests.support import make_site_files
 from tests.support.make_gallery import GALLERY, THUMBNAILS, index, pages
 from tests.support.make_site_files import public_names
@@ -151,3 +152,19 @@ def test_every_page_of_a_function_has_its_parts():
         if inspect.isfunction(value) or name.startswith("structures."):
             shown = not isinstance(value, type) or not inspect.isabstract(value)
             assert ">>> " in text or not shown or isinstance(value, Mapping), name
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
+@pytest.mark.parametrize(
+    ("page", "written"),
+    [("own_structure", set()), ("word", {"forest.png", "paper.docx", "summary.docx", "studies.docx"})],
+)
+def test_pages_of_what_a_user_adds_run(page, written, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    registered = dict(bm.structures.REGISTER)
+    try:
+        exec(compile(blocks(f"{page}.md"), page, "exec"), {})
+    finally:
+        for name in {*bm.structures.REGISTER} - {*registered}:
+            del bm.structures.REGISTER[name]
+    assert {path.name for path in tmp_path.iterdir()} == written
