@@ -1,24 +1,41 @@
 """How the site is built: `sphinx-build --fail-on-warning --conf-dir docs . build/site` at the repository's root."""
 
+import os
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import typer
 import typer.main
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
 from typer.cli import get_docs_for_click
 
 import bayesmeta as bm
 from bayesmeta.cli.app import app as command_line
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from tests.support import make_error_index, make_site_files  # noqa: E402
+
+SEARCH_TERMS = tomllib.loads((HERE / "search_terms.toml").read_text(encoding="utf-8"))
 
 project = "bayesmeta"
 author = "the bayesmeta developers"
 version = release = bm.__version__
+published_as = os.environ.get("SITE_VERSION", version)  # the folder, and the entry of the switch between versions
 
 # the repository is the source, so that links between pages lead to the same place in both
 root_doc = "docs/index"
 include_patterns = ["docs/**", "notebooks/*"]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["site.js"]
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
+html_math_renderer = "mathml"  # which browsers draw themselves, so that no page asks for a script from elsewhere
 exclude_patterns = ["docs/_templates", "docs/decisions", "docs/gallery/data/README.md", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "home.html"}
@@ -53,6 +70,10 @@ html_theme_options = {
     "navbar_align": "left",
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
+    "navbar_end": ["version-switcher", "theme-switcher"],
+    # one list for all versions, beside the folders in which they are published
+    "switcher": {"json_url": "../versions.json", "version_match": published_as},
+    "check_switcher": False,
 }
 
 
@@ -62,5 +83,40 @@ def write_command_line() -> None:
     (HERE / "reference" / "command_line.md").write_text(text, encoding="utf-8")
 
 
+def write_error_index() -> None:
+    (HERE / "reference" / "errors.md").write_text(make_error_index.page(), encoding="utf-8")
+
+
+def inline_formula(writer: nodes.NodeVisitor, node: nodes.math) -> None:
+    writer.body.append(convert(node.astext(), display="inline"))
+    raise nodes.SkipNode
+
+
+def displayed_formula(writer: nodes.NodeVisitor, node: nodes.math_block) -> None:
+    formula = convert(node.astext(), display="block")
+    writer.body.append(f'<div class="formula" tabindex="0" role="group" aria-label="Formula">{formula}</div>')
+    raise nodes.SkipNode
+
+
+def write_site_files(app: Sphinx, failed: Exception | None) -> None:
+    if failed is None and app.builder.name == "html":
+        make_site_files.write(Path(app.outdir), published_as)
+
+
+def enter_terms(app: Sphinx, page: str, source: list[str]) -> None:
+    """The words by which a page is searched, as entries of the index below its heading."""
+    terms = SEARCH_TERMS.get(page.removeprefix("docs/"), [])
+    if terms:
+        entries = ", ".join(f"! {term}" for term in terms)
+        source[0] = re.sub(r"^(# .*\n)", rf"\1\n```{{index}} {entries}\n```\n", source[0], count=1, flags=re.MULTILINE)
+
+
+def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
+    app.connect("source-read", enter_terms)
+    app.connect("build-finished", write_site_files)
+
+
 write_command_line()
+write_error_index()
 sys.modules["bayesmeta.small_study"] = bm.small_study  # public under this name, and documented so

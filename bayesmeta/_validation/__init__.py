@@ -4,11 +4,12 @@ Each check says which argument is wrong, its value and what would be right, and 
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.util import find_spec
 from math import isfinite
 from numbers import Integral, Real
-from os import PathLike, fspath
+from os import PathLike, fsencode, fspath
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,9 @@ def check_names(values: Any, name: str, empty: bool = False) -> list[str]:
     if isinstance(values, str):
         return [values]
     listed = (
-        isinstance(values, Iterable) and not isinstance(values, Mapping | bytes) and getattr(values, "ndim", 1) == 1
+        isinstance(values, Iterable)
+        and not isinstance(values, Mapping | bytes | set | frozenset)  # which have no order
+        and getattr(values, "ndim", 1) == 1
     )
     names = list(values) if listed else []
     if not listed or not all(isinstance(each, str) for each in names):
@@ -253,6 +256,33 @@ def check_names(values: Any, name: str, empty: bool = False) -> list[str]:
     if twice := next((each for i, each in enumerate(names) if each in names[:i]), None):
         raise SpecError(f"{name}: '{twice}' is there twice")
     return names
+
+
+def check_order(values: Any, known: Iterable[str], name: str, what: str) -> list[str]:
+    """All of these names in an order of the user's, the known one where it is None.
+
+    >>> check_order(["A"], ["A", "B"], "order", "treatment")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: order is A; it must hold each treatment once: A, B
+    """
+    known = list(known)
+    names = known if values is None else check_names(values, name)
+    if sorted(names) != sorted(known):
+        raise SpecError(f"{name} is {listing(names)}; it must hold each {what} once: {listing(known, 30)}")
+    return names
+
+
+def entries(value: Any) -> list[Any]:
+    """What a list, a tuple, a range, or a one-dimensional array or Series holds; nothing of anything else.
+
+    >>> entries((1, 2)), entries("ab"), entries(3)
+    ([1, 2], [], [])
+    """
+    if isinstance(value, str | bytes) or getattr(value, "ndim", 1) != 1:
+        return []
+    listed = isinstance(value, Sequence) or (hasattr(value, "ndim") and isinstance(value, Iterable))
+    return list(value) if listed else []
 
 
 def check_boolean(value: Any, name: str) -> bool:
@@ -350,7 +380,9 @@ def check_path(path: Any, name: str = "path") -> Path:
     if isinstance(path, str | PathLike):
         text = fspath(path)
         if isinstance(text, str) and text.strip() and "\0" not in text and len(text) < LONGEST_PATH:
-            return Path(text)
+            with suppress(UnicodeEncodeError):  # of halves of characters, which no file system has
+                fsencode(text)
+                return Path(text)
     raise SpecError(f"{name} is {shown(path)}; it must be the name of a file as text, or a Path")
 
 

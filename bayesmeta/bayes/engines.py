@@ -13,7 +13,7 @@ from bayesmeta._validation import listing
 from bayesmeta.bayes import importance, quadrature
 from bayesmeta.bayes.chart import Chart, obstacles
 from bayesmeta.bayes.evaluator import Evaluator
-from bayesmeta.bayes.integration_points import integration_group
+from bayesmeta.bayes.integration_points import integration_group, remember
 from bayesmeta.bayes.marginals import marginal_groups
 from bayesmeta.bayes.posterior import Draws, posterior_tree
 from bayesmeta.bayes.weighted_points import WeightedPoints
@@ -104,7 +104,7 @@ def posterior(
         ) from None
     about = {"sampler": choice.engine.name, "sampler_reason": choice.why, "seed": str(seed)}
     about["software"] = f"NumPy {np.__version__}, SciPy {scipy.__version__}"
-    return posterior_tree(
+    tree = posterior_tree(
         spec,
         priors,
         independent(exact, draws, np.random.default_rng(first)),
@@ -120,6 +120,8 @@ def posterior(
             ),
         },
     )
+    remember(tree, exact)
+    return tree
 
 
 def independent(exact: WeightedPoints, draws: int, rng: np.random.Generator) -> Draws:

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.bayes.chart import Chart
 from bayesmeta.bayes.evaluator import Evaluated, Evaluator
 from bayesmeta.bayes.lattice import Lattice, keys
@@ -25,6 +25,7 @@ from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.model_priors import ModelPriors
+from bayesmeta.tree.assembly import table_of
 from bayesmeta.tree.fingerprint import HASHES
 from bayesmeta.tree.posterior_draws import beta_draws
 from bayesmeta.tree.specification import group, read_once, spec_from_tree
@@ -36,8 +37,7 @@ RECENT = 3  # posteriors that are kept in memory
 
 def integration_group(posterior: WeightedPoints) -> xr.Dataset:
     """`/integration`: the points of a posterior and their weights, and the step of a lattice."""
-    log = posterior.log_weight - posterior.log_weight.max()
-    kept = np.isfinite(log) & (log > -DEEPEST) & posterior.points.usable
+    log, kept = _kept(posterior)
     variables: dict[str, Any] = {
         schema.U: ((schema.NODE, schema.COORDINATE), posterior.points.u[kept]),
         schema.LOG_WEIGHT: ((schema.NODE,), log[kept]),
@@ -45,7 +45,13 @@ def integration_group(posterior: WeightedPoints) -> xr.Dataset:
     if isinstance(posterior, Quadrature) and posterior.lattice is not None:
         variables[schema.STEP] = ((schema.COORDINATE,), posterior.lattice.step)
     labels = [coordinate.label for coordinate in posterior.evaluator.chart.coordinates]
-    return xr.Dataset(variables, {schema.COORDINATE: pd.Index(labels, dtype=object)})
+    return table_of(variables, {schema.COORDINATE: pd.Index(labels, dtype=object)})
+
+
+def _kept(posterior: WeightedPoints) -> tuple[FloatArray, BoolArray]:
+    """Log weights below the largest, and which points are kept."""
+    log = posterior.log_weight - posterior.log_weight.max()
+    return log, np.isfinite(log) & (log > -DEEPEST) & posterior.points.usable
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +98,26 @@ def _remembered(tree: xr.DataTree) -> WeightedPoints:
     spec_from_tree(tree)
     key = str(tree.attrs.get(HASHES, ""))
     posterior = _RECENT.pop(key, None) or _read_back(tree)
+    _keep(key, posterior)
+    return posterior
+
+
+def _keep(key: str, posterior: WeightedPoints) -> None:
     if key:
         _RECENT[key] = posterior
     while len(_RECENT) > RECENT:
         _RECENT.popitem(last=False)
-    return posterior
+
+
+def remember(tree: xr.DataTree, posterior: WeightedPoints) -> None:
+    """Spare those who ask for the posterior behind a new tree its evaluation: it is what they would read back."""
+    log, kept = _kept(posterior)
+    step = posterior.lattice.step if isinstance(posterior, Quadrature) and posterior.lattice is not None else None
+    known = posterior.log_marginal_likelihood, posterior.error
+    _keep(
+        str(tree.attrs.get(HASHES, "")),
+        _posterior(posterior.evaluator, posterior.points.take(kept), log[kept], step, *known),
+    )
 
 
 def _read_back(tree: xr.DataTree) -> WeightedPoints:
@@ -105,11 +126,24 @@ def _read_back(tree: xr.DataTree) -> WeightedPoints:
     u = table[schema.U].transpose(schema.NODE, schema.COORDINATE).to_numpy().astype(float)
     _check_coordinates(table, spec, priors)
     evaluator = Evaluator(spec, priors)
-    points, log_weight = evaluator(u), table[schema.LOG_WEIGHT].to_numpy().astype(float)
+    step = table[schema.STEP].to_numpy().astype(float) if schema.STEP in table else None
     known = float(criteria[schema.LOG_ML]), float(criteria[schema.LOG_ML_SE])
-    if u.shape[1] and schema.STEP not in table:
+    return _posterior(evaluator, evaluator(u), table[schema.LOG_WEIGHT].to_numpy().astype(float), step, *known)
+
+
+def _posterior(
+    evaluator: Evaluator,
+    points: Evaluated,
+    log_weight: FloatArray,
+    step: FloatArray | None,
+    log_marginal_likelihood: float,
+    error: float,
+) -> WeightedPoints:
+    """From the points that are kept; step : of a lattice."""
+    known = log_marginal_likelihood, error
+    if evaluator.dim and step is None:
         return Resampled(evaluator, points, log_weight, *known)
-    lattice = _lattice(points, table[schema.STEP].to_numpy().astype(float)) if u.shape[1] else None
+    lattice = _lattice(points, step) if evaluator.dim and step is not None else None
     return Quadrature(evaluator, points if lattice is None else lattice.points, log_weight, *known, lattice)
 
 

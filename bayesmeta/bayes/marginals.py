@@ -14,6 +14,7 @@ from bayesmeta.bayes.mixtures import Marginal
 from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.model.spec import Level
 from bayesmeta.priors.model_priors import BETA
+from bayesmeta.tree.assembly import table_of
 from bayesmeta.tree.single_entries import over_effects
 from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS
 
@@ -44,14 +45,14 @@ def marginal_groups(posterior: WeightedPoints) -> dict[str, xr.Dataset]:
         if level.dim and b:
             variables |= _effects(b[i], level)
     used = {dim for dims, *_ in variables.values() for dim in dims}
-    labels = {**spec.coords, schema.QUANTILE: PROBABILITIES, schema.POINT: pd.RangeIndex(POINTS)}
+    labels = {**spec.coords, schema.QUANTILE: pd.Index(PROBABILITIES), schema.POINT: pd.RangeIndex(POINTS)}
     coords: dict[str, Any] = {dim: values for dim, values in labels.items() if dim in used}
     criteria = {
         schema.LOG_ML: ((), posterior.log_marginal_likelihood),
         schema.LOG_ML_SE: ((), posterior.error),
         **{name: ((), value) for name, value in posterior.diagnostics.items()},
     }
-    return {schema.MARGINALS: xr.Dataset(variables, coords), schema.CRITERIA: xr.Dataset(criteria)}
+    return {schema.MARGINALS: table_of(variables, coords), schema.CRITERIA: table_of(criteria, {})}
 
 
 Place = Callable[[FloatArray], tuple[Any, ...]]

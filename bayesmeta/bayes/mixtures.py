@@ -55,6 +55,19 @@ def weighted_moments(
     return np.asarray(mean), np.asarray(variance)
 
 
+def mean_of_exponentials(weight: FloatArray, each: FloatArray, mass: float, share: float) -> FloatArray:
+    """(q,) averages of means of components whose logarithms are each (n, q); see `Normals.mean_of_exponential`."""
+    with np.errstate(divide="ignore", over="ignore"):
+        part = np.log(weight)[:, None] + each
+        highest = part.max(0)
+        value = np.exp(part - highest)
+        order = np.argsort(-each, axis=0)
+        light = np.cumsum(weight[order], axis=0) <= mass
+        of_light = (np.take_along_axis(value, order, axis=0) * light).sum(0)
+        total = value.sum(0)
+        return np.where(of_light > share * total, np.inf, np.exp(highest) * total)
+
+
 @dataclass(frozen=True, eq=False)
 class Normals:
     """Mixtures of normals: weight (n,), and centre and spread (n, q) of every component."""
@@ -130,16 +143,7 @@ class Normals:
         Infinite where the components with the largest means, together at most `mass`, make up more than `share` of it:
         then the integral does not exist, or cannot be told from these components.
         """
-        with np.errstate(divide="ignore", over="ignore"):
-            each = self.centre + self.spread**2 / 2
-            part = np.log(self.weight)[:, None] + each
-            highest = part.max(0)
-            value = np.exp(part - highest)
-            order = np.argsort(-each, axis=0)
-            light = np.cumsum(self.weight[order], axis=0) <= mass
-            of_light = (np.take_along_axis(value, order, axis=0) * light).sum(0)
-            total = value.sum(0)
-            return np.where(of_light > share * total, np.inf, np.exp(highest) * total)
+        return mean_of_exponentials(self.weight, self.centre + self.spread**2 / 2, mass, share)
 
     def quantile(self, prob: FloatArray) -> FloatArray:
         """(m, q) roots of the distribution functions; of large mixtures between roots to which they are known."""

@@ -17,6 +17,7 @@ from bayesmeta.kernel.pointwise import pointwise_loglik
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.distributions import IMPROPER
 from bayesmeta.priors.model_priors import BETA, ModelPriors, log_prior, prior_draws
+from bayesmeta.tree.assembly import table_of
 from bayesmeta.tree.heterogeneity import heterogeneity_table
 from bayesmeta.tree.single_entries import over_effects
 from bayesmeta.tree.specification import MOST_RANDOM_EFFECTS, results_tree
@@ -186,7 +187,7 @@ class _View:
     def table(self, variables: dict[str, Any], **attrs: str) -> xr.Dataset:
         used = {dim for dims, *_ in variables.values() for dim in dims}
         coords: dict[str, Any] = {dim: labels for dim, labels in self.labels.items() if dim in used}
-        return xr.Dataset(variables, coords | (self.of_obs if schema.OBS in used else {}), attrs)
+        return table_of(variables, coords | (self.of_obs if schema.OBS in used else {}), attrs)
 
 
 def parameter_chains(draws: Draws, priors: ModelPriors, spec: Spec) -> dict[str, FloatArray]:

@@ -10,6 +10,8 @@ Trefethen and Weideman (2014), SIAM Rev. 56:385-458.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,6 +34,9 @@ NATURAL = {1: 24, 2: 8, 3: 4}
 SCANNED = 5.0  # the scan reaches so far at first
 MODES = 6  # that a fill begins from
 DROP = 2.0  # fall of the log density, of a normal one after two SDs, that a step is measured by
+NEWTON, LONGEST_STEP = 8, 4.0  # steps uphill at most, and of each, in the distances that its differences are taken over
+SMOOTH, LEVEL = 0.2, 0.02  # such a distance, and height, from the maximum within which the mode is found
+INSIDE, MOST_INSIDE = 0.7, 20_000  # share of a fill's depth, and points, of an ellipsoid to begin with
 HALVINGS = 9  # of the step at most
 LONGEST = 1_000  # steps that a density may reach from its mode before it has fallen by DROP
 EDGE = 0.01  # share of a lattice's points that the mass beyond it is bounded by, each as high as its edge
@@ -110,17 +115,16 @@ def integrate(evaluator: Evaluator, seed: int = 0) -> Quadrature:
     if k == 0:
         one = evaluator(np.zeros((1, 0)))
         return Quadrature(evaluator, one, np.zeros(1), float(one.loglik[0]), ROUNDING, None)
-    seeds = _seeds(evaluator)
+    seeds, peaks = _seeds(evaluator)
     scale, reach = (np.array(each) for each in zip(*[_scale(evaluator, seed) for seed in seeds], strict=True))
     step = np.asarray(STEP[k] * scale.min(0), float)
     if (reach.max(0) > LONGEST * step).any():
         j = int(np.argmax(reach.max(0) / step))
         raise SpecError(_CLIFF.format(evaluator.chart.coordinates[j].label))
-    lattice, previous = None, np.full(k, np.inf)
-    rank = _Rank(evaluator, seeds[0])
+    lattice, previous, origin = None, np.full(k, np.inf), seeds[0]
+    rank, begun = _Rank(evaluator, origin), np.concatenate([seeds, *(peak.around(origin, step) for peak in peaks)])
     for _ in range(HALVINGS):
-        origin = seeds[0]
-        lattice = fill(evaluator, lattice, origin, step, seeds, rank, DEPTH[k], POINTS)
+        lattice = fill(evaluator, lattice, origin, step, begun, rank, DEPTH[k], POINTS)
         apart = lattice.disagreement()
         rough = apart > TOLERANCE[k]
         # halving must have helped last time: what is left is rounding, or the edge of the range of numbers
@@ -163,8 +167,31 @@ class _Rank:
         return np.where(np.isfinite(log), log + np.where(np.isfinite(more), more, 0.0), -np.inf)
 
 
-def _seeds(evaluator: Evaluator) -> FloatArray:
-    """Where the density has maxima, the highest first: the peaks of a scan, climbed from."""
+class _Peak(NamedTuple):
+    """A maximum at (k,) of a log density whose second derivatives there are -curvature (k, k)."""
+
+    at: FloatArray
+    curvature: FloatArray
+
+    def around(self, origin: FloatArray, step: FloatArray) -> FloatArray:
+        """(m, k) points of a lattice in the ellipsoid that a fill of a normal density would reach, so that it need not
+        go there step by step; none where they are too many to be worth it."""
+        drop, k = INSIDE * DEPTH[len(step)], len(step)
+        with np.errstate(all="ignore"):
+            far = np.sqrt(2 * drop * np.diag(np.linalg.inv(self.curvature))) / step
+        if not (far.prod() * 2**k <= MOST_INSIDE):
+            return np.empty((0, k))
+        middle = np.rint((self.at - origin) / step)
+        sides = [np.arange(-np.floor(size), np.floor(size) + 1) for size in far]
+        box = middle + np.stack([x.ravel() for x in np.meshgrid(*sides, indexing="ij")], axis=1)
+        points = origin + step * box
+        away = points - self.at
+        inside = ((away @ self.curvature) * away).sum(1) < 2 * drop
+        return np.asarray(points[inside & (np.abs(points) < FAR).all(1)])
+
+
+def _seeds(evaluator: Evaluator) -> tuple[FloatArray, list[_Peak]]:
+    """Where the density has maxima, the highest first: the peaks of a scan, climbed from; and those that are smooth."""
     axes = [_scanned(evaluator, j) for j in range(evaluator.dim)]
     for _ in range(4):
         grid = np.stack([x.ravel() for x in np.meshgrid(*axes, indexing="ij")], axis=1)
@@ -178,10 +205,13 @@ def _seeds(evaluator: Evaluator) -> FloatArray:
         if not any(map(any, at_edge)):
             break
         axes = [_wider(axis, *edge) for axis, edge in zip(axes, at_edge, strict=True)]
-    peaks = grid[_peaks(log)]
-    climbed = np.array([_climbed(evaluator, peak) for peak in peaks])
-    order = np.argsort(-evaluator.log_density(climbed))
-    return climbed[order]
+    tops, smooth = [], []
+    for start in grid[_peaks(log)]:
+        peak, top = _newton(evaluator, start)
+        smooth += [peak] if peak else []
+        tops.append(peak.at if peak else _climbed(evaluator, top))
+    climbed = np.array(tops)
+    return climbed[np.argsort(-evaluator.log_density(climbed))], smooth
 
 
 _NOWHERE = (
@@ -219,6 +249,33 @@ def _peaks(log: FloatArray) -> IntArray:
     top = np.flatnonzero((log >= around).ravel() & np.isfinite(log).ravel())
     ordered = top[np.argsort(-log.ravel()[top])]
     return np.asarray(ordered[:MODES])
+
+
+def _newton(evaluator: Evaluator, start: FloatArray) -> tuple[_Peak | None, FloatArray]:
+    """The maximum uphill of a point by Newton's method with differences over half a conditional SD, and the highest
+    point on the way; no maximum where the density does not lead to one in a few steps."""
+    k, at, size, top = len(start), start, np.full(len(start), 0.25), (-np.inf, start)
+    one, two = np.eye(k), np.array([*combinations(range(k), 2)], int).reshape(-1, 2)
+    moves = np.concatenate([np.zeros((1, k)), one, -one, one[two[:, 0]] + one[two[:, 1]]])
+    for _ in range(NEWTON):
+        tried = np.clip(at + size * moves, -FAR, FAR)
+        log = evaluator.log_density(tried)
+        if not np.isfinite(log).all():
+            break
+        top = max(top, (float(log.max()), tried[np.argmax(log)]), key=lambda pair: pair[0])
+        middle, above, below, both = np.split(log, [1, 1 + k, 1 + 2 * k])
+        curvature = np.diag(2 * middle - above - below)
+        for (i, j), value in zip(two, both, strict=True):
+            curvature[i, j] = curvature[j, i] = above[i] + above[j] - middle[0] - value
+        if not np.linalg.eigvalsh(curvature)[0] > 0:
+            break
+        step = np.linalg.solve(curvature, (above - below) / 2)
+        if abs(step).max() <= SMOOTH and middle[0] > top[0] - LEVEL:
+            return _Peak(np.clip(at + size * step, -FAR, FAR), curvature / np.outer(size, size)), top[1]
+        # a maximum further off than the differences tell of is approached in several steps
+        at = np.clip(at + size * np.clip(step, -LONGEST_STEP, LONGEST_STEP), -FAR, FAR)
+        size = np.minimum(size / np.sqrt(np.diag(curvature)) / 2, 1.0)
+    return None, top[1]
 
 
 def _climbed(evaluator: Evaluator, start: FloatArray) -> FloatArray:

@@ -100,7 +100,7 @@ def sampler_named(name: str, backend: str | None) -> Sampler:
 
 def start(spec: Spec, priors: ModelPriors, near: Vicinity) -> dict[str, FloatArray]:
     """Values of the model's free variables near the REML estimate, inside the support of the priors."""
-    point: dict[str, FloatArray] = {BETA: near.beta}
+    point: dict[str, FloatArray] = {BETA: _supported_beta(priors, near.beta)}
     for level, own_priors, tau, rho in zip(spec.levels, priors.levels, near.tau, near.rho, strict=True):
         if len(tau):
             inside = [_supported(prior, value) for prior, value in zip(own_priors.tau, tau, strict=True)]
@@ -117,6 +117,12 @@ def start(spec: Spec, priors: ModelPriors, near: Vicinity) -> dict[str, FloatArr
     return point
 
 
+def _supported_beta(priors: ModelPriors, beta: FloatArray) -> FloatArray:
+    theta = priors.centring @ beta
+    inside = np.array([_supported(prior, value) for prior, value in zip(priors.beta, theta, strict=True)])
+    return beta if np.array_equal(inside, theta) else np.linalg.solve(priors.centring, inside)
+
+
 def _supported(prior: Any, value: float) -> float:
     """The value, or the median of the prior where it has no density."""
     if np.isfinite(logp(prior, value)):
@@ -125,15 +131,16 @@ def _supported(prior: Any, value: float) -> float:
 
 
 @contextmanager
-def _without_remarks_of_compilers() -> Iterator[None]:
+def _without_remarks_of_libraries() -> Iterator[None]:
     """Silence warnings that a user can do nothing about.
 
     PyTensor warns where its C backend finds no BLAS (nothing here is compiled to C), older versions of Numba of the
-    memory layout of what PyTensor wrote.
+    memory layout of what PyTensor wrote, ArviZ of more chains than draws.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PyTensor could not link to a BLAS", UserWarning)
         warnings.filterwarnings("ignore", ".*faster on contiguous arrays", Warning)
+        warnings.filterwarnings("ignore", "Found chain dimension to be longer than draw dimension", UserWarning)
         yield
 
 
@@ -151,7 +158,7 @@ class Nutpie:
             register_jax()
         # results must not depend on what a compiler thinks it may reorder
         fastmath = pytensor.config.change_flags(numba__fastmath=False)
-        with _without_remarks_of_compilers(), _interruptible(), fastmath:
+        with _without_remarks_of_libraries(), _interruptible(), fastmath:
             self.compiled = nutpie.compile_pymc_model(
                 model, initial_points=point, var_names=posterior_names(spec), **options
             )
@@ -176,9 +183,15 @@ class Nutpie:
                 blocking=False,
             )
             try:
-                return whole(sampler.wait(), settings)
-            except BaseException:
+                with _without_remarks_of_libraries():
+                    return whole(sampler.wait(), settings)
+            except BaseException as error:
                 sampler.cancel()
+                if "initialization points failed" in str(error):
+                    raise SpecError(
+                        "no chain finds a point to begin at: the priors rule out what lies near the estimates\n"
+                        "  give wider ones"
+                    ) from None
                 raise
 
 
@@ -202,13 +215,21 @@ def _interruptible() -> Iterator[None]:
         pressed.append(True)
         raise _Stopped if os.getpid() == here else KeyboardInterrupt  # which PyMC's own processes know
 
+    def swallowed(about: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(about.exc_value, _Stopped):  # which comes later, instead of a traceback now
+            before(about)
+
+    before, sys.unraisablehook = sys.unraisablehook, swallowed
     signal.signal(signal.SIGINT, stop)
     try:
         yield
-    except _Stopped:
-        raise KeyboardInterrupt from None
+    except BaseException:
+        if pressed:  # also where compiled code makes another error of it
+            raise KeyboardInterrupt from None
+        raise
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = before
     if pressed:
         raise KeyboardInterrupt
 
@@ -221,7 +242,7 @@ def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings
     if "jax" in sampler.needs:
         register_jax()
         options = {"nuts": {**options, "chain_method": "vectorized"}}
-    with _without_remarks_of_compilers(), _interruptible(), model:
+    with _without_remarks_of_libraries(), _interruptible(), model:
         raw = pm.sample(
             settings.draws,
             tune=settings.tune,

@@ -60,6 +60,11 @@ class WeightedPoints(ABC):
         kept = self.points.usable & (matter > SMALLEST * self.weight.max())
         return self.weight[kept] / self.weight[kept].sum(), self.points.take(kept)
 
+    @property
+    def fewer(self) -> "WeightedPoints":
+        """The points for what costs much at each: those of a lattice, which are few."""
+        return self
+
     @cached_property
     def psi(self) -> list[FloatArray]:
         """Psi (a, a, n) of every level at the main points."""

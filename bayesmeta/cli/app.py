@@ -55,7 +55,9 @@ Sampler = Annotated[
 ]
 TargetAccept = Annotated[
     float | None,
-    typer.Option(help="Of Markov chains, between 0 and 1; values closer to 1 take smaller steps; 0.9 by default."),
+    typer.Option(
+        help="Acceptance rate that Markov chains aim at, between 0 and 1: closer to 1, smaller steps; 0.9 by default."
+    ),
 ]
 Outside = Annotated[
     bool,
@@ -78,7 +80,7 @@ Df = Annotated[
     str | None,
     typer.Option(
         "--df",
-        help="Tests of coefficients of fits: z, residual, containment, satterthwaite, kenward-roger, knapp-hartung.",
+        help="Degrees of freedom in tests: z, residual, containment, satterthwaite, kenward-roger, knapp-hartung.",
     ),
 ]
 Vcov = Annotated[

@@ -36,7 +36,7 @@ def fit(
     ] = None,
     variance: Annotated[
         list[str] | None,
-        typer.Option(help="For a CSV file: the column of sampling variances; of several outcomes, repeated."),
+        typer.Option(help="For a CSV file: the column of sampling variances; repeat it for several outcomes."),
     ] = None,
     se: Annotated[
         list[str] | None, typer.Option(help="For a CSV file: the column of standard errors instead; may be repeated.")
@@ -111,7 +111,7 @@ def compare(
 ) -> None:
     """Fit the models in a file and sample from their posteriors; print both side by side and save them.
 
-    A model of the file with method = "fixed" has no between-group variance in either.
+    Models with method = "fixed" in the file have no between-group variance, neither in the fit nor in the posterior.
     """
     settings = work.run_models.Sampling(draws, tune, chains, seed, sampler, target_accept)
     tested = work.inference_options.Tested(df, vcov, cluster)
@@ -164,7 +164,7 @@ def small_study(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Print tests of small-study effects, such as Egger's, and what estimates would be without them.
+    """Print tests of small-study effects, such as Egger's, and what the estimates would be without them.
 
     Each method that the effects admit, and why others do not apply. Of dependent effects the regressions keep groups
     together (CR2) unless --vcov says otherwise.
@@ -189,7 +189,7 @@ def methods(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Print paragraphs for a paper, with references, from saved results or from models it fits."""
+    """Print methods and results paragraphs for a paper, with references, from saved results or a model file."""
     tested = work.inference_options.Tested(df, vcov, cluster)
     work.paper_text.methods(file, model, scale, prob, tested, form, json, allow_outside)
 
@@ -267,7 +267,7 @@ def influence(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Print how the estimates change without each row, or group of rows; or save it as a table for a paper.
+    """Print how the estimates change when a row, or a group of rows, is left out; or save that as a table for a paper.
 
     An asterisk marks rows that are influential by the rule of Viechtbauer and Cheung.
     """
@@ -288,7 +288,7 @@ def bayes_factor(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Print how much better each model predicts the data than with a parameter at a value, or than another model."""
+    """Print Bayes factors: of each model against itself with a parameter held at a value, or against another model."""
     work.bayesian_questions.bayes_factors(file, hypothesis or [], model, against, seed, json, allow_outside)
 
 
@@ -314,7 +314,7 @@ def robustness(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Print estimates and Bayes factors under a grid of priors, without a fit for each."""
+    """Print estimates and Bayes factors under a grid of priors, without refitting for each."""
     axes: dict[str, list[str] | list[float]] = {"tau": tau or [], "scale": scale or [], "eta": eta or []}
     work.bayesian_questions.robust(file, model, axes, effect, prob, seed, out, json, allow_outside)
 
@@ -333,7 +333,7 @@ def average(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Print estimates averaged over models by their posterior probabilities, and how probable each parameter is."""
+    """Print estimates averaged over models by posterior probability, and how probable each parameter is to matter."""
     work.bayesian_questions.averaged(file, model or [], weights, prob, seed, json, allow_outside)
 
 

@@ -23,7 +23,7 @@ from bayesmeta.estimation.methods import method_named
 from bayesmeta.inference.reference import asked, declare
 from bayesmeta.io.atomic import sole_writer
 from bayesmeta.model.respecify import homogeneous
-from bayesmeta.model_files.model_file import Analysis, Model, load_analysis
+from bayesmeta.model_files.model_file import Analysis, Model, load_models
 from bayesmeta.summaries.compare import compare as compare_trees
 from bayesmeta.summaries.summary import summary
 from bayesmeta.tree import files
@@ -71,7 +71,7 @@ def fit(
     if method is not None:
         method_named(method, "--method")
     inference = tested.inference
-    analysis = typed_analysis(file, typed) or load_analysis(file, allow_outside=outside)
+    analysis = typed_analysis(file, typed) or load_models(file, allow_outside=outside)
     run_each(analysis.tested_by(inference), model, out or Path(f"{file.stem}.nc"), run, json, tables=True)
 
 
@@ -81,7 +81,7 @@ def sample(file: Path, model: str | None, sampling: Sampling, out: Path | None, 
         return {model.name: tree}, summary(tree)
 
     sampling.check()
-    analysis = load_analysis(file, allow_outside=outside)
+    analysis = load_models(file, allow_outside=outside)
     run_each(analysis, model, out or Path(f"{file.stem}_sample.nc"), run, json, one_by_one=True)
 
 
@@ -104,7 +104,7 @@ def compare(
 
     method = method_named(method, "--method").name
     sampling.check()
-    analysis = load_analysis(file, allow_outside=outside).tested_by(tested.inference)
+    analysis = load_models(file, allow_outside=outside).tested_by(tested.inference)
     run_each(analysis, model, out or Path(f"{file.stem}_compare.nc"), run, json, one_by_one=True)
 
 

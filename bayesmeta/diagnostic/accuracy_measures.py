@@ -1,69 +1,46 @@
 """What a test does at its summary point: sensitivity and specificity, likelihood ratios, and predictive values."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import betaincinv, expit, logit
+from scipy.special import expit, logit
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_number, check_probability
+from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.of_two_normals import OfTwoNormals
-from bayesmeta.inference.quantities import (
-    STATISTICS,
-    NewData,
-    Points,
-    Quantity,
-    Truth,
-    answers,
-    as_table,
-    quantiles,
-    table_of,
-)
+from bayesmeta.inference.quantities import STATISTICS, Along, NewData, Points, Quantity, SumOfParts, Truth, as_table
+from bayesmeta.inference.quantity_answers import answers, over_normal, table_of, with_independent
 from bayesmeta.inference.reference import Vcov, reference
 from bayesmeta.io.arrays import proportions
+from bayesmeta.priors.closed_forms import beta_values
 
 Method = Literal["delta", "distribution"]
 _PARTS = 512  # equally probable values of a distribution, for sums of independent ones
 
 
-def _stacked(*values: FloatArray) -> FloatArray:
-    return np.stack(values, axis=-1)
-
-
 def _summary(points: Points) -> list[Quantity]:
     first, second = points.links
     return [
-        Quantity(("sensitivity",), lambda at: at.mean[..., :1], first.inverse, outcome=0),
-        Quantity(("specificity",), lambda at: at.mean[..., 1:], second.inverse, outcome=1),
-        Quantity(("fpr",), lambda at: at.mean[..., 1:], lambda x: 1 - second.inverse(x), outcome=1),
+        Quantity(("sensitivity",), lambda at: at.mean[..., :1], first.inverse, given_psi=Along.outcome(0)),
+        Quantity(("specificity",), lambda at: at.mean[..., 1:], second.inverse, given_psi=Along.outcome(1)),
+        Quantity(("fpr",), lambda at: at.mean[..., 1:], lambda x: 1 - second.inverse(x), given_psi=Along.outcome(1)),
     ]
 
 
-def log_positive(at: Truth) -> FloatArray:
-    """Logarithm of the positive likelihood ratio, sensitivity / (1 - specificity)."""
-    return np.asarray(at.log(0) - at.log(1, complement=True))
+def _log_odds(at: Truth, j: int) -> FloatArray:
+    return np.asarray(at.log(j) - at.log(j, complement=True))
 
 
-def log_negative(at: Truth) -> FloatArray:
-    """Logarithm of the negative likelihood ratio, (1 - sensitivity) / specificity."""
-    return np.asarray(at.log(0, complement=True) - at.log(1))
-
-
-RATIOS: dict[str, Callable[[Truth], FloatArray]] = {
-    "positive": log_positive,
-    "negative": log_negative,
-    "dor": lambda at: log_positive(at) - log_negative(at),
+RATIOS = {  # logarithms, by sensitivity and specificity
+    "positive": SumOfParts(lambda at: at.log(0), lambda at: -at.log(1, complement=True)),
+    "negative": SumOfParts(lambda at: at.log(0, complement=True), lambda at: -at.log(1)),
+    "dor": SumOfParts(lambda at: _log_odds(at, 0), lambda at: _log_odds(at, 1)),
 }
-
-
-def _single(of: Callable[[Truth], FloatArray], at: Truth) -> FloatArray:
-    return of(at)[..., None]
 
 
 def summary_point(
@@ -149,7 +126,7 @@ def likelihood_ratios(
     -------
     DataFrame
         Indexed by the predictors and `quantity`: "positive", "negative", "dor". Columns `estimate`, `lower`, `upper`.
-        Of a posterior mean and quantiles of the draws.
+        Of a posterior mean and quantiles, infinite where ratios have no mean.
 
     Raises
     ------
@@ -174,29 +151,16 @@ def likelihood_ratios(
     prob = check_probability(prob)
     check_choice(method, ("delta", "distribution"), "method")
     points = Asked.of(tree, newdata, "likelihood_ratios")
+    quantities = [Quantity((name,), of, np.exp, given_psi=of) for name, of in RATIOS.items()]
     if method == "delta":
-        quantities = [Quantity((name,), partial(_single, of), np.exp) for name, of in RATIOS.items()]
         return table_of(points, quantities, prob, vcov, df)
     used = reference(tree, vcov, df)
     if used is None:
         raise SpecError('method="distribution" is for fits; the ratios of a posterior have their own distribution')
-    at = points.fitted
     cov = points.X @ used.cov @ np.swapaxes(points.X, 1, 2)
-    rows = [[_over_normal(at, i, cov[i], name, prob) for name in RATIOS] for i in range(len(cov))]
-    frame = as_table(points, list(RATIOS), dict(zip(STATISTICS, np.moveaxis(np.array(rows), -1, 0), strict=True)))
+    frame = as_table(points, list(RATIOS), over_normal(points, quantities, cov, prob))
     frame.attrs.update({"prob": prob, "method": method} | used.attrs)
     return frame
-
-
-def _over_normal(at: Truth, i: int, cov: FloatArray, name: str, prob: float) -> tuple[float, float, float]:
-    """Mean and quantiles of a ratio where the mean of row i is normal with a covariance (2, 2)."""
-
-    def log(x: FloatArray) -> FloatArray:
-        return RATIOS[name](Truth(x, at.psi, at.links))
-
-    made = OfTwoNormals(at.mean[i, 0], cov, log, rises=name != "negative")
-    lower, upper = (made.quantile(tail) for tail in ((1 - prob) / 2, (1 + prob) / 2))
-    return made.mean(np.exp), float(np.exp(lower)), float(np.exp(upper))
 
 
 def predictive_values(
@@ -258,58 +222,28 @@ def predictive_values(
     """
     prob = check_probability(prob)
     values = proportions(prevalence, "prevalence")
-    spread = None if prevalence_sd is None else _sd(prevalence_sd, values)
+    certain = prevalence_sd is None
+    sizes = logit(values) if certain else logit(beta_values(values, prevalence_sd, _PARTS, "prevalence_sd"))
     points = Asked.of(tree, newdata, "predictive_values")
-    known = _certain if spread is None else partial(_uncertain, sd=spread)
-    columns = known(points, values, prob=prob, vcov=vcov, df=df)
-    return _by_prevalence(as_table(points, ["ppv", "npv"] * len(values), columns), values)
+    by_kind = [_predictive(points, name, sizes, prob, vcov, df) for name in _PREDICTIVE]
+    columns = {name: np.stack([of[name] for of in by_kind], axis=-1).reshape(len(points.X), -1) for name in STATISTICS}
+    labels = [(value, name) for value in values.tolist() for name in _PREDICTIVE]
+    return as_table(points, labels, columns, ("prevalence", "quantity"))
 
 
-def _by_prevalence(frame: pd.DataFrame, values: FloatArray) -> pd.DataFrame:
-    """The table with the prevalence as a level of its index."""
-    n = len(frame) // (2 * len(values))
-    outer = [frame.index.get_level_values(j) for j in range(frame.index.nlevels - 1)]
-    inner = [np.tile(np.repeat(values, 2), n), np.tile(["ppv", "npv"], n * len(values))]
-    frame.index = pd.MultiIndex.from_arrays([*outer, *inner], names=[*frame.index.names[:-1], "prevalence", "quantity"])
-    return frame
+_PREDICTIVE = {  # on the logit scale, less the log odds of the disease, and the sign of these
+    "ppv": (RATIOS["positive"], 1),
+    "npv": (SumOfParts(lambda at: -at.log(0, complement=True), lambda at: at.log(1)), -1),
+}
 
 
-def _sd(prevalence_sd: float, values: FloatArray) -> float:
-    sd = check_number(prevalence_sd, "prevalence_sd", above=0)
-    for value in values.tolist():
-        if sd >= (most := float(np.sqrt(value * (1 - value)))):
-            raise SpecError(
-                f"prevalence_sd is {sd:g}; that of a beta distribution with mean {value:g} is below {most:.4g}"
-            )
-    return sd
-
-
-def _certain(
-    points: Points, values: FloatArray, *, prob: float, vcov: Vcov | None, df: str | None
+def _predictive(
+    points: Points, name: str, odds: FloatArray, prob: float, vcov: Vcov | None, df: str | None
 ) -> dict[str, FloatArray]:
-    """Statistics (n, 2 m) of positive and negative predictive values, in turn, at m prevalences."""
-    odds = logit(values)
-
-    def value(at: Truth) -> FloatArray:
-        both = _stacked(log_positive(at)[..., None] + odds, -log_negative(at)[..., None] - odds)
-        return both.reshape(*both.shape[:-2], -1)
-
-    return answers(points, [Quantity(("ppv", "npv") * len(values), value, expit)], prob, vcov, df)
-
-
-def _uncertain(
-    points: Points, values: FloatArray, *, sd: float, prob: float, vcov: Vcov | None, df: str | None
-) -> dict[str, FloatArray]:
-    """The same where every prevalence has a beta distribution."""
-    middle, rows = (np.arange(_PARTS) + 0.5) / _PARTS, []
-    ratios = [
-        quantiles(points, Quantity((), lambda at: log_positive(at)[..., None]), middle, vcov, df),
-        quantiles(points, Quantity((), lambda at: -log_negative(at)[..., None]), middle, vcov, df),
-    ]
-    for p in values.tolist():
-        size = p * (1 - p) / sd**2 - 1
-        logits = logit(np.clip(betaincinv(p * size, (1 - p) * size, middle), 1e-300, 1 - 1e-16))
-        for ratio, sign in zip(ratios, (1, -1), strict=True):
-            read = expit(ratio[:, :, None] + sign * logits).reshape(len(ratio), -1)
-            rows.append([read.mean(1), *np.quantile(read, [(1 - prob) / 2, (1 + prob) / 2], axis=1)])
-    return dict(zip(STATISTICS, np.moveaxis(np.array(rows), 0, -1), strict=True))
+    """Statistics (n, m) at m log odds of the disease, (m,), or (m, parts) where they are uncertain."""
+    form, sign = _PREDICTIVE[name]
+    if odds.ndim == 2:
+        quantity = Quantity((name,), form, expit, given_psi=form)
+        return with_independent(points, quantity, list(sign * odds), prob, vcov, df)
+    form = replace(form, plus=tuple(sign * odds))
+    return answers(points, [Quantity((name,) * len(odds), form, expit, given_psi=form)], prob, vcov, df)

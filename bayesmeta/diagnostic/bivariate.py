@@ -9,20 +9,22 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_keys, check_names, listing, shown
+from bayesmeta._validation import check_names, listing
 from bayesmeta.diagnostic.cell_counts import (
     CELLS,
     Correction,
     Tables,
     correct,
     mention_missing,
-    named_rows,
     read_cells,
 )
 from bayesmeta.effects.links import Link, LinkName, links_of
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
+from bayesmeta.formula.parse import quoted_if_needed, sides_of
 from bayesmeta.inference.quantities import NewData, Points
 from bayesmeta.io.columns import as_frame, find_column, group_labels
+from bayesmeta.io.long_tables import named_rows
+from bayesmeta.model.doubts import of_few
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import StructureName
 from bayesmeta.model.specify import specify as specify_model
@@ -69,6 +71,7 @@ def specify(
         Column of the studies. By default every row is a study of its own.
     formula : str or dict of str to str, default "1"
         Predictors of both outcomes, as "test + year"; or of each, {"sensitivity": "1 + test", "specificity": "1"}.
+        An outcome that is not named has none.
         With a column of tests, or of populations, each has a summary point of its own.
     correction : {"single", "all", "none"}, optional
         What is done about empty cells: "single" adds `add` to all four cells of the tables that have one, "all" to
@@ -125,7 +128,7 @@ def specify(
     frame = _frame(data)
     if study is not None:
         group_labels(find_column(frame, study, "study"))
-    links, sides = links_of(link), _formulas(formula)
+    links, sides = links_of(link), sides_of(formula, OUTCOMES, "the counts")
     written = dict(zip(CELLS, (tp, fp, fn, tn), strict=True))
     tables = read_cells(frame, written, named_rows(frame, study))
     mention_missing(tables)
@@ -144,7 +147,8 @@ def specify(
         labels=study if labels is None and is_name else labels,
         keep=_kept(frame, keep, list(columns.values())),
     )
-    _mention_few(made)
+    for note in of_few(made, "proportions", "studies"):
+        warn(note, BoundaryWarning)
     analysis = {"kind": KIND, "cells": columns, "study": study, "correction": correction or "single", "add": float(add)}
     scale: Any = link if isinstance(link, str) else [float(alpha) for alpha in link]
     return replace(made, analysis=analysis | {"link": scale}, notes=(*filter(None, [added]), *made.notes))
@@ -171,24 +175,6 @@ def _with_cells(frame: pd.DataFrame, written: Mapping[str, Any], tables: Tables)
     return frame.assign(**new), columns
 
 
-def _formulas(formula: Any) -> str | dict[str, str]:
-    """The formula of both outcomes, or of each."""
-    if isinstance(formula, Mapping):
-        check_keys(formula, OUTCOMES, "formula")
-        sides = {outcome: formula.get(outcome, "1") for outcome in OUTCOMES}
-    else:
-        sides = dict.fromkeys(OUTCOMES, formula)
-    for side in sides.values():
-        if not isinstance(side, str) or "~" in side.strip().removeprefix("~"):
-            raise SpecError(
-                f"formula is {shown(side)}; it must be predictors alone, such as 'test + year', or a dict of these by "
-                "outcome\n  the outcomes are sensitivity and specificity, which the counts make"
-            )
-    sides = {outcome: side.strip().removeprefix("~").strip() for outcome, side in sides.items()}
-    first, second = sides.values()
-    return f"{SENSITIVITY} + {SPECIFICITY} ~ {first}" if first == second else sides
-
-
 def _transformed(tables: Tables, links: tuple[Link, Link]) -> tuple[FloatArray, FloatArray]:
     """(n, 2) outcomes and (n, 2, 2) sampling covariances, diagonal: the two proportions are of different persons."""
     proportions = tables.sensitivity, tables.specificity
@@ -205,7 +191,7 @@ def _levels(frame: pd.DataFrame, study: str | None, random: Any) -> tuple[pd.Dat
     if random is not None or study is None:
         return frame, random
     if not (several := frame[study].duplicated(keep=False) & frame[study].notna()).any():
-        return frame, f"1 | {_quoted(study)}"
+        return frame, f"1 | {quoted_if_needed(study)}"
     inner = next(name for name in ("table", "table_of_study", "table_of_study_") if name not in frame.columns)
     names = listing(pd.unique(frame.loc[several, study]))
     warn(
@@ -214,11 +200,7 @@ def _levels(frame: pd.DataFrame, study: str | None, random: Any) -> tuple[pd.Dat
         AssumptionWarning,
     )
     count = frame.groupby(study, sort=False, observed=True).cumcount() + 1
-    return frame.assign(**{inner: count}), f"1 | {_quoted(study)}/{inner}"
-
-
-def _quoted(name: str) -> str:
-    return name if name.isidentifier() else f"`{name}`"
+    return frame.assign(**{inner: count}), f"1 | {quoted_if_needed(study)}/{inner}"
 
 
 def _kept(frame: pd.DataFrame, keep: Any, cells: list[str]) -> Any:
@@ -226,18 +208,6 @@ def _kept(frame: pd.DataFrame, keep: Any, cells: list[str]) -> Any:
     if keep is None:
         return None if frame.size <= _MOST_CELLS else cells
     return list(dict.fromkeys([*check_names(keep, "keep", empty=True), *cells]))
-
-
-def _mention_few(spec: Spec) -> None:
-    """Warn of a model with more parameters than the data can say anything about."""
-    free = sum(level.n_free for level in spec.levels)
-    if free and len(spec.y) <= len(spec.coef) + free:
-        warn(
-            f"{len(spec.y)} observed proportions and {len(spec.coef) + free} parameters: the variances between studies "
-            'are not to be estimated\n  take psi="diag", bm.fit(spec, method="fixed"), or bm.sample with priors that '
-            "know something",
-            BoundaryWarning,
-        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy.special import ndtri
-from scipy.stats import chi2_contingency, pearsonr
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, check_choice, check_probability
 from bayesmeta.diagnostic.bivariate import Accuracy
 from bayesmeta.diagnostic.cell_counts import CELLS, Tables
+from bayesmeta.effects.associations import pearson
 from bayesmeta.effects.one_group import Proportions
 from bayesmeta.effects.recipe import RECIPES
 from bayesmeta.effects.two_by_two import TwoByTwo
@@ -19,7 +19,6 @@ from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import specify as specify_model
 
 Single = Literal["dor", "positive", "negative"]
-_FEWEST = 4  # studies of which a correlation has an interval
 MEASURES = {
     "dor": ("log_dor", "logor"),
     "positive": ("log_positive", "logrr"),
@@ -82,7 +81,7 @@ def studies(source: Spec | xr.DataTree, *, prob: float = 0.95, corrected: bool =
         reach = z * np.sqrt(variance)
         columns |= {name: np.exp(value), f"{name}_lower": np.exp(value - reach), f"{name}_upper": np.exp(value + reach)}
     frame = pd.DataFrame(columns, index=pd.Index(accuracy.tables.names, name=None))
-    frame.attrs.update(prob=prob, corrected=corrected, **_correlation(shown, prob), **_equality(accuracy.used))
+    frame.attrs.update(prob=prob, corrected=corrected, **_between_tables(shown, accuracy.used, prob))
     return frame
 
 
@@ -94,27 +93,13 @@ def log_ratio(tables: Tables, name: str) -> tuple[FloatArray, FloatArray]:
     return value, variances["LS"]
 
 
-def _correlation(tables: Tables, prob: float) -> dict[str, float]:
-    """Pearson's, with Fisher's interval; NaN where there is none."""
-    both = ~(np.isnan(tables.sensitivity) | np.isnan(tables.fpr))
-    first, second = tables.sensitivity[both], tables.fpr[both]
-    if len(first) < 2 or not np.ptp(first) or not np.ptp(second):
-        return dict.fromkeys(("correlation", "correlation_lower", "correlation_upper"), np.nan)
-    known = pearsonr(first, second)
-    ends = known.confidence_interval(prob) if len(first) >= _FEWEST else (np.nan, np.nan)
-    return {"correlation": known.statistic, "correlation_lower": ends[0], "correlation_upper": ends[1]}
-
-
-def _equality(tables: Tables) -> dict[str, float]:
-    """Pearson's tests that all tables have one sensitivity, and one specificity."""
-    answer: dict[str, float] = {}
-    for name, rows in (("sensitivity", [0, 2]), ("specificity", [3, 1])):
-        counts = tables.cells[rows]
-        counts = counts[:, ~np.isnan(counts).any(0)]
-        chi2, p, df = np.nan, np.nan, counts.shape[1] - 1
-        if df > 0 and counts.sum(1).all():
-            chi2, p, df, _ = chi2_contingency(counts, correction=False)
-        answer |= {f"{name}_chi2": chi2, f"{name}_df": float(df), f"{name}_pvalue": p}
+def _between_tables(shown: Tables, used: Tables, prob: float) -> dict[str, float]:
+    """How sensitivity and false-positive rate go together, and tests that all tables have one of either."""
+    names = ("correlation", "correlation_lower", "correlation_upper")
+    answer = dict(zip(names, pearson(shown.sensitivity, shown.fpr, prob), strict=True))
+    for name, (of, against) in {"sensitivity": (0, 2), "specificity": (3, 1)}.items():
+        tested = Proportions(used.cells[of], used.cells[against]).equality()
+        answer |= {f"{name}_{what}": value for what, value in zip(("chi2", "df", "pvalue"), tested, strict=True)}
     return answer
 
 

@@ -1,7 +1,8 @@
 """Summary ROC curves: HSROC parameters, curves by several definitions, and the areas under them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -9,67 +10,19 @@ import xarray as xr
 from scipy.special import expit, logit
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_probability, is_number, shown
+from bayesmeta._validation import check_probability
 from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, SpecError, warn
-from bayesmeta.inference.quantities import NewData, Points, Quantity, Truth, answers, as_table, mention_no_interval
+from bayesmeta.inference.outcome_lines import SLOPES as SLOPES
+from bayesmeta.inference.outcome_lines import Lines, check_kind, evenly
+from bayesmeta.inference.quantities import Along, NewData, Points, Quantity, Truth, as_table
+from bayesmeta.inference.quantity_answers import answers, mention_no_interval
 from bayesmeta.inference.reference import Vcov
-from bayesmeta.io.arrays import proportions
+from bayesmeta.io.arrays import proportions, two_proportions
 from bayesmeta.tree.posterior_draws import is_posterior
 
 Kind = Literal["rutter-gatsonis", "eta-xi", "xi-eta", "moses-littenberg", "major-axis"]
 _GRID = 101  # points of a curve
-_NODES, _PIECES, _FAR = 16, 24, 36.0  # of Gauss-Legendre quadrature; its pieces; logit of the least false-positive rate
-_HALVINGS = 60
-_FLAT = 1e-12  # of a variance between studies, to that of the other outcome
-
-
-class Spread:
-    """Variances of eta, the transformed sensitivity, of xi, minus the transformed specificity, and their covariance."""
-
-    def __init__(self, at: Truth) -> None:
-        self.eta, self.xi, self.both = at.psi[..., 0, 0], at.psi[..., 1, 1], -at.psi[..., 0, 1]
-
-
-def _major_axis(v: Spread) -> FloatArray:
-    apart = v.eta - v.xi
-    return np.asarray((apart + np.sqrt(apart**2 + 4 * v.both**2)) / (2 * v.both))
-
-
-# slope of the line eta = intercept + slope xi through the summary point (Arends et al. 2008, section 3.3)
-SLOPES: dict[str, Callable[[Spread], FloatArray]] = {
-    "rutter-gatsonis": lambda v: np.sqrt(v.eta / v.xi),
-    "eta-xi": lambda v: v.both / v.xi,
-    "xi-eta": lambda v: v.eta / v.both,
-    "moses-littenberg": lambda v: (v.eta + v.both) / (v.xi + v.both),
-    "major-axis": _major_axis,
-}
-_SYNONYMS = {
-    "rutter-gatsonis": ("ruttergatsonis", "hsroc", "rg"),
-    "eta-xi": ("naive", "eta on xi"),
-    "xi-eta": ("xi on eta",),
-    "moses-littenberg": ("d on s", "moses"),
-    "major-axis": ("ma",),
-}
-
-
-def check_kind(kind: Any) -> str:
-    """A definition of the curve, by its name or another one."""
-    return check_choice(kind, SLOPES, "kind", _SYNONYMS.__getitem__)
-
-
-def _line(at: Truth, kind: str) -> tuple[FloatArray, FloatArray]:
-    """Intercept and slope of the line in the plane of xi and eta."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope = SLOPES[kind](Spread(at))
-        return at.mean[..., 0] + slope * at.mean[..., 1], slope
-
-
-def _eta(at: Truth, kind: str, fpr: FloatArray) -> FloatArray:
-    """(n, B, m) transformed sensitivity on the curve at false-positive rates (n, 1, m)."""
-    intercept, slope = _line(at, kind)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(intercept[..., None] - slope[..., None] * at.links[1].forward(1 - fpr))
 
 
 def hsroc(
@@ -134,18 +87,27 @@ def hsroc(
         names = " and ".join(dict.fromkeys(link.name for link in points.links))
         raise SpecError(f"hsroc: the model is defined for logits, and this one is on the scale {names}")
     quantities = [
-        Quantity(("Lambda", "Theta", "beta"), _location, between=True),
-        Quantity(("sigma2_alpha", "sigma2_theta"), _log_variances, np.exp, between=True),
+        Quantity(("Lambda", "Theta"), _location, between=True, given_psi=Along(_scales)),
+        Quantity(("beta",), _asymmetry, between=True, given_psi="known"),
+        Quantity(("sigma2_alpha", "sigma2_theta"), _log_variances, np.exp, between=True, given_psi="known"),
     ]
     columns = answers(points, quantities, prob, vcov, df)
     mention_no_interval(columns, "hsroc")
     return as_table(points, [name for each in quantities for name in each.names], columns)
 
 
+def _asymmetry(at: Truth) -> FloatArray:
+    return np.asarray(np.log(at.psi[..., 1, 1] / at.psi[..., 0, 0])[..., None] / 2)
+
+
+def _scales(at: Truth) -> FloatArray:
+    """(..., 2, 2) of the means in Lambda and in Theta."""
+    first, second = np.exp(_asymmetry(at)[..., 0] / 2), np.exp(-_asymmetry(at)[..., 0] / 2)
+    return np.stack([np.stack([first, second], axis=-1), np.stack([first, -second], axis=-1) / 2], axis=-2)
+
+
 def _location(at: Truth) -> FloatArray:
-    beta = np.log(at.psi[..., 1, 1] / at.psi[..., 0, 0]) / 2
-    first, second = np.exp(beta / 2) * at.mean[..., 0], np.exp(-beta / 2) * at.mean[..., 1]
-    return np.stack([first + second, (first - second) / 2, beta], axis=-1)
+    return np.asarray((_scales(at) @ at.mean[..., None])[..., 0])
 
 
 def _log_variances(at: Truth) -> FloatArray:
@@ -217,18 +179,14 @@ def sroc(
     {0.1: 0.5942, 0.2: 0.8669, 0.5: 0.9882}
     """
     kind, prob, points = check_kind(kind), check_probability(prob), Asked.of(tree, newdata, "sroc")
-    at = _evenly(seen(points), _GRID) if fpr is None else np.tile(proportions(fpr, "fpr"), (len(points.X), 1))
+    at = evenly(seen(points), _GRID) if fpr is None else np.tile(proportions(fpr, "fpr"), (len(points.X), 1))
     mention_slope(points, kind)
     inverse = points.links[0].inverse
-    quantity = Quantity((), lambda truth: _eta(truth, kind, at[:, None]), inverse, between=True)
+    rising = Along(lambda truth: np.repeat(Lines.of(truth, kind).weights, at.shape[1], axis=-2))
+    quantity = Quantity((), lambda truth: Lines.of(truth, kind).at(at[:, None]), inverse, True, rising)
     columns = answers(points, [quantity], prob, vcov, df)
     mention_no_interval(columns, "sroc")
     return as_table(points, at, columns, "fpr")
-
-
-def _evenly(ends: FloatArray, n: int) -> FloatArray:
-    """(..., n) values from one end to the other of (..., 2)."""
-    return np.asarray(ends[..., :1] + (ends[..., 1:] - ends[..., :1]) * np.linspace(0, 1, n))
 
 
 def seen(points: Asked) -> FloatArray:
@@ -251,15 +209,14 @@ def seen(points: Asked) -> FloatArray:
 def mention_slope(points: Points, kind: str) -> None:
     """Warn of a curve that is not defined, and of one that does not show the trade-off of a threshold."""
     at = points.draws if is_posterior(points.tree) else points.fitted
-    v, slope = Spread(at), _line(at, kind)[1]
-    flat = (v.xi <= _FLAT * v.eta) | (v.eta <= _FLAT * v.xi) | ~np.isfinite(slope)
-    if flat.all(1).any():
+    if Lines.of(at, kind).flat.all(1).any():
+        sizes = np.diagonal(at.psi, axis1=-2, axis2=-1).max((0, 1))
         warn(
-            f"no curve {kind!r}: variances between studies of {v.eta.max():.3g} (sensitivity) and {v.xi.max():.3g} "
+            f"no curve {kind!r}: variances between studies of {sizes[0]:.3g} (sensitivity) and {sizes[1]:.3g} "
             "(specificity) do not determine its slope",
             BoundaryWarning,
         )
-    elif (np.median(v.both, axis=1) < 0).any():
+    elif (np.median(at.psi[..., 0, 1], axis=1) > 0).any():
         warn(
             "sensitivity and specificity are positively correlated between studies, which different thresholds cannot "
             f"explain\n  a curve ({kind!r}) has no meaning as one of thresholds; take the summary point",
@@ -324,14 +281,16 @@ def auc(
     {'auc': ..., 'partial': ..., 'q_star': ...}
     """
     kind, prob, points = check_kind(kind), check_probability(prob), Asked.of(tree, newdata, "auc")
-    between = seen(points) if within is None else np.tile(_pair(within), (len(points.X), 1))
+    between = seen(points) if within is None else np.tile(two_proportions(within, "within"), (len(points.X), 1))
     whole = np.tile([0.0, 1.0], (len(points.X), 1))
     mention_slope(points, kind)
-    quantities = [
-        Quantity(("auc",), lambda at: logit(_area(at, kind, whole))[..., None], expit, between=True),
-        Quantity(("partial",), lambda at: logit(_area(at, kind, between))[..., None], expit, between=True),
-        Quantity(("q_star",), lambda at: logit(_q_star(at, kind))[..., None], expit, between=True),
-    ]
+    rising = Along(lambda at: Lines.of(at, kind).weights, linear=False)
+    areas: dict[str, Callable[[Lines], FloatArray]] = {
+        "auc": lambda lines: lines.area(whole),
+        "partial": lambda lines: lines.area(between),
+        "q_star": Lines.crossing,
+    }
+    quantities = [Quantity((name,), partial(_area, kind, of), expit, True, rising) for name, of in areas.items()]
     columns = answers(points, quantities, prob, vcov, df)
     mention_no_interval(columns, "auc")
     over = np.stack([whole, between, np.full(whole.shape, np.nan)], axis=1)
@@ -341,37 +300,5 @@ def auc(
     return frame
 
 
-def _pair(within: Any) -> tuple[float, float]:
-    pair = list(within) if isinstance(within, Sequence | np.ndarray) and not isinstance(within, str) else []
-    if len(pair) != 2 or not all(map(is_number, pair)) or not 0 <= pair[0] < pair[1] <= 1:
-        raise SpecError(f"within is {shown(within)}; it must be two rates from 0 to 1, the smaller one first")
-    return float(pair[0]), float(pair[1])
-
-
-def _area(at: Truth, kind: str, within: FloatArray) -> FloatArray:
-    """(n, B) mean sensitivity over the false-positive rates between two (n, 2).
-
-    By Gauss-Legendre quadrature over their logits, in which the integrand is smooth; a piece at a time, since there may
-    be thousands of draws.
-    """
-    edges = _evenly(np.clip(logit(within), -_FAR, _FAR), _PIECES + 1)
-    z, w = np.polynomial.legendre.leggauss(_NODES)
-    total, weights = np.zeros(at.mean.shape[:-1]), np.zeros((len(within), 1))
-    for low, high in zip(edges.T[:-1], edges.T[1:], strict=True):
-        half = ((high - low) / 2)[:, None]
-        x = ((low + high) / 2)[:, None] + half * z
-        weight = half * w * expit(x) * expit(-x)
-        total += np.einsum("nbm,nm->nb", at.links[0].inverse(_eta(at, kind, expit(x)[:, None])), weight)
-        weights += weight.sum(1, keepdims=True)
-    return np.clip(total / weights, 0.0, 1.0)
-
-
-def _q_star(at: Truth, kind: str) -> FloatArray:
-    """Where the curve crosses the line of equal sensitivity and specificity, by halving in the false-positive rate."""
-    intercept, slope = _line(at, kind)
-    low, high = np.zeros(slope.shape), np.ones(slope.shape)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        above = at.links[0].inverse(intercept - slope * at.links[1].forward(1 - middle)) > 1 - middle
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return np.where(np.isfinite(slope), 1 - low, np.nan)
+def _area(kind: str, of: Callable[[Lines], FloatArray], at: Truth) -> FloatArray:
+    return np.asarray(logit(of(Lines.of(at, kind)))[..., None])

@@ -1,6 +1,5 @@
 """Regions about the summary point: where the mean lies, and where the truth of a new study does."""
 
-from itertools import product
 from typing import Literal
 
 import pandas as pd
@@ -9,7 +8,7 @@ import xarray as xr
 from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.diagnostic.bivariate import Asked
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.joint_regions import region_of
+from bayesmeta.inference.joint_regions import table_of_regions
 from bayesmeta.inference.quantities import NewData
 from bayesmeta.inference.reference import Vcov, reference
 
@@ -86,13 +85,8 @@ def regions(
     form = None if shape is None else check_choice(shape, ("ellipse", "highest-density"), "shape")
     if used is not None and form == "highest-density":
         raise SpecError('shape="highest-density" is of posteriors; the regions of a fit are ellipses')
-    parts = []
-    for i, name in product(range(len(points.X)), asked):
-        outline = region_of(points, i, name == "prediction", prob, used, form or "highest-density")
-        sensitivity, specificity = (link.inverse(x) for link, x in zip(points.links, outline.T, strict=True))
-        values = {column: points.labels[column].iloc[i] for column in points.labels} | {"region": name}
-        parts.append(pd.DataFrame(values | {"fpr": 1 - specificity, "sensitivity": sensitivity}))
-    frame = pd.concat(parts).set_index([*points.labels.columns, "region"])
+    outlines = table_of_regions(points, asked, prob, used, form or "highest-density")
+    frame = pd.DataFrame({"fpr": 1 - outlines["second"], "sensitivity": outlines["first"]})
     frame.attrs.update(prob=prob, shape=form or ("highest-density" if used is None else "ellipse"))
     frame.attrs.update({} if used is None else used.attrs)
     return frame

@@ -7,7 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bayesmeta.display.tables import MINUS, NOTHING, Block, Facts, Table
+import numpy as np
+
+from bayesmeta._typing import FloatArray
+from bayesmeta.display.tables import MINUS, NOTHING, Block, Facts, Table, fixed
 
 ALARM = "WARNING"  # the label of a sentence that says not to trust the numbers
 FIGURE_SPACE, POINT_SPACE = "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}"  # as wide as a digit, and as a point
@@ -209,6 +212,26 @@ def interval_text(lower: str, upper: str) -> str:
     '−1.11 to −0.38'
     """
     return f"{typeset(lower)}{TO}{typeset(upper)}" if lower != NOTHING or upper != NOTHING else DASH
+
+
+def square_cells(names: Sequence[str], below: FloatArray, above: FloatArray, places: int) -> list[list[str]]:
+    """Estimates with their intervals for every two names: (3, T, T) for those below and those above the diagonal.
+
+    A cell without a number is empty; on the diagonal are the names.
+
+    >>> values = np.array([0.5, -1.11, 0.38])[:, None, None] * np.ones((2, 2))
+    >>> square_cells(["A", "B"], values, values * np.nan, 1)
+    [['A', ''], ['0.5 (−1.1 to 0.4)', 'B']]
+    """
+
+    def cell(values: FloatArray) -> str:
+        mean, low, high = (fixed(x, places) for x in values.tolist())
+        return f"{typeset(mean)} ({interval_text(low, high)})" if np.isfinite(values[0]) else ""
+
+    return [
+        [row if i == j else cell((above if i < j else below)[:, i, j]) for j in range(len(names))]
+        for i, row in enumerate(names)
+    ]
 
 
 def typeset(cell: str) -> str:

@@ -177,7 +177,7 @@ def missing_outcomes(tree: xr.DataTree) -> tuple[int, dict[str, int]]:
         used, each = int(known["totals"]["n_kept"]), zip(_outcomes(tree), known["totals"]["n"], strict=True)
         lacking = {outcome: used - int(n) for outcome, n in each}
         return used * len(lacking), {outcome: count for outcome, count in lacking.items() if count}
-    used = int(group(tree, schema.RAW)[raw_data.KEPT].sum())
+    used = int(group(tree, schema.RAW)[raw_data.KEPT].values.sum())
     seen = group(tree, schema.OBSERVED)[schema.OUTCOME].values.astype(str)
     lacking = {outcome: used - int(np.sum(seen == outcome)) for outcome in _outcomes(tree)}
     return used * len(lacking), {outcome: count for outcome, count in lacking.items() if count}
@@ -212,7 +212,7 @@ def _other_modes(tree: xr.DataTree) -> list[str]:
     if schema.OPTIMIZER not in tree.children or schema.MODE_LOGLIK not in group(tree, schema.OPTIMIZER):
         return []
     loglik = group(tree, schema.OPTIMIZER)[schema.MODE_LOGLIK].values
-    near = int((loglik[1:] > loglik[0] - _NEAR_MODE).sum())
+    near = int((loglik[1:] > loglik[:1] - _NEAR_MODE).sum())
     if not near:
         return []
     others = "another maximum" if near == 1 else f"{near} other maxima"

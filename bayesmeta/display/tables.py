@@ -81,11 +81,13 @@ def decimals(se: Iterable[float]) -> int:
 
 
 def df_text(df: float) -> str:
-    """Degrees of freedom with one decimal, without where they are whole or many.
+    """Degrees of freedom with one decimal, without where they are whole or many; "unknown" of NaN.
 
     >>> df_text(12.0), df_text(9.83), df_text(21711.3)
     ('12', '9.8', '21,711')
     """
+    if math.isnan(df):
+        return "unknown"
     return f"{df:,.0f}" if df >= _MANY or abs(df - round(df)) < _WHOLE else fixed(df, 1)
 
 

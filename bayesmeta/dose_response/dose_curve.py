@@ -12,7 +12,7 @@ from bayesmeta._validation import check_choice, check_mapping, check_name, check
 from bayesmeta.dose_response.dose_models import KIND
 from bayesmeta.errors import SpecError
 from bayesmeta.formula.against import bending, columns_of
-from bayesmeta.inference.predict import of_combinations
+from bayesmeta.inference.linear_combinations import of_mean_or_new
 from bayesmeta.inference.reference import Vcov, reference_of_fit
 from bayesmeta.io.arrays import as_numbers
 from bayesmeta.measures import measure
@@ -111,7 +111,7 @@ def curve(
     reading = reading_of(spec, scale)
     less_reference = bool(spec.analysis["center"]) or reference is not None
     L, Z = designs(spec, doses, against, others, interval == "prediction", less_reference)
-    statistics, how = of_combinations(tree, L, [] if Z is None else [Z], prob, reading, vcov, df)
+    statistics, how = of_mean_or_new(tree, L, [] if Z is None else [Z], prob, reading, vcov, df)
     shown = _plain(against) if less_reference else "that of each study"
     attrs = how | {"reference": shown, "interval": interval, "prob": prob}
     return xr.Dataset(

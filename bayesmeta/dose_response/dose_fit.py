@@ -3,13 +3,12 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import chdtrc
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.dose_response.dose_curve import dose_spec
 from bayesmeta.formula.against import columns_of
 from bayesmeta.io.columns import label
-from bayesmeta.model.first_stage import decorrelated
+from bayesmeta.model.first_stage import Described
 from bayesmeta.model.sampling_covariance import blocks_by_code
 from bayesmeta.model.spec import Spec
 
@@ -58,23 +57,12 @@ def goodness_of_fit(tree: xr.DataTree) -> xr.Dataset:
     """
     spec = dose_spec(tree, "goodness_of_fit")
     studies, doses, y, X, matrices = dose_rows(spec)
-    white = decorrelated(np.column_stack([X, y]), matrices.values())
-    beta = np.linalg.lstsq(white[:, :-1], white[:, -1])[0]
-    fitted, total = white[:, :-1] @ beta, float(white[:, -1] @ white[:, -1])
-    residual = white[:, -1] - fitted
-    deviance, df = float(residual @ residual), len(y) - X.shape[1]
-    r_squared = 1 - deviance / total
-    by_row = {"study": studies, "effect": y, "fitted": X @ beta, "residual": residual}
-    by_row |= {"decorrelated_effect": white[:, -1], "decorrelated_fitted": fitted}
-    single = {
-        "deviance": deviance,
-        "df": float(df),
-        "pvalue": float(chdtrc(df, deviance)) if df else np.nan,
-        "r_squared": r_squared,
-        "r_squared_adjusted": 1 - len(y) / df * (1 - r_squared) if df else np.nan,
-    }
+    described = Described.by(X, y, matrices.values())
+    by_row = {"study": studies, "effect": y, "fitted": X @ described.beta, "residual": described.residuals}
+    by_row |= {"decorrelated_effect": described.effects}
+    by_row |= {"decorrelated_fitted": described.effects - described.residuals}
     return xr.Dataset(
-        single | {name: ("row", values) for name, values in by_row.items()},
+        described.statistics() | {name: ("row", values) for name, values in by_row.items()},
         {"row": np.arange(len(y)), **{name: ("row", doses[name].to_numpy()) for name in doses}},
     )
 

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean, check_integer, check_names, listing
+from bayesmeta._validation import check_boolean, check_integer, check_names
 from bayesmeta.dose_response.dose_table import Asked, DoseTable, read_table
 from bayesmeta.effects.category_middles import with_midpoints
-from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.formula.against import Basis, columns_of
+from bayesmeta.formula.parse import quoted_if_needed
 from bayesmeta.formula.safety import split
-from bayesmeta.io.columns import as_frame, column, formula_names, label, mask_of, rows, unused_name
-from bayesmeta.model.first_stage import least_squares
+from bayesmeta.io.columns import as_frame, column, formula_names, label, unused_name
+from bayesmeta.model.first_stage import curves_of_groups
 from bayesmeta.model.spec import Spec
 from bayesmeta.model.specify import StructureName
 from bayesmeta.model.specify import specify as specify_model
@@ -203,12 +204,9 @@ def _with_doses(frame: pd.DataFrame, dose: Any, bounds: Any) -> tuple[pd.DataFra
 
 
 def _made(read: DoseTable, asked: Asked, notes: Sequence[str], center: bool, basis: Any, random: Any) -> _Model:
-    frame, order, S = _sorted(read, asked.doses)
-    of_reference = {label(name): at for name, at, _ in read.studies.each()}
-    at_reference = {
-        dose: pd.Series(read.studies.frame[dose].to_numpy(float)[[*of_reference.values()]], [*of_reference])
-        for dose in asked.doses
-    }
+    order, S, sorting = read.studies.ordered(asked.doses, read.S)
+    frame = read.studies.frame.iloc[order]
+    at_reference = {dose: read.studies.at_reference(dose) for dose in asked.doses}
     references: dict[str, float | str] = {}
     for dose, values in at_reference.items():
         if values.nunique() == 1:
@@ -238,51 +236,14 @@ def _made(read: DoseTable, asked: Asked, notes: Sequence[str], center: bool, bas
         "measure": read.measure,
         "outcome": outcome,
     }
-    assumptions = (*notes, *read.notes, *_sorting(order, read, asked.doses), *_repeated(read, asked.doses))
-    return _Model(frame, asked.study, outcome, S, terms, tuple(own.values()), record, assumptions, read.measure)
-
-
-def _sorted(read: DoseTable, doses: Sequence[str]) -> tuple[pd.DataFrame, Any, dict[Any, FloatArray]]:
-    """Rows without references, by study and dose, their positions in the data, and S in that order."""
-    order, S, dose = [], {}, read.studies.frame[doses[0]].to_numpy(float)
-    for name, _, others in read.studies.each():
-        within = np.argsort(dose[others], kind="stable") if len(doses) == 1 else np.arange(len(others))
-        order.append(others[within])
-        S[name] = read.S[name][np.ix_(within, within)]
-    at = np.concatenate(order)
-    return read.studies.frame.iloc[at], at, S
-
-
-def _sorting(order: Any, read: DoseTable, doses: Sequence[str]) -> list[str]:
-    moved, end = [], 0
-    for name, _, at in read.studies.each():
-        if (order[end : end + len(at)] != at).any():
-            moved.append(label(name))
-        end += len(at)
-    return [f"rows of {read.studies.column} {listing(moved)} are sorted by {doses[0]}"] if moved else []
-
-
-def _repeated(read: DoseTable, doses: Sequence[str]) -> list[str]:
-    notes = []
-    frame = read.studies.frame
-    twice = frame[[read.studies.column, *doses]].duplicated(keep=False).to_numpy()
-    for name, at in read.studies.rows.items() if twice.any() else ():
-        if twice[at].any():
-            mask = mask_of(frame, at[twice[at]])
-            notes.append(
-                f"{read.studies.column} {label(name)} has one dose in several rows, {rows(frame, mask)}; all are used"
-            )
-    return notes
-
-
-def _quoted(name: str) -> str:
-    return name if name.isidentifier() else f"`{name}`"
+    notes = (*notes, *read.notes, *sorting)
+    return _Model(frame, asked.study, outcome, S, terms, tuple(own.values()), record, notes, read.measure)
 
 
 def _one_stage(made: _Model, psi: Any, none: bool) -> Spec:
-    random = None if none else f"0 + {' + '.join(made.random)} | {_quoted(made.study)}"
+    random = None if none else f"0 + {' + '.join(made.random)} | {quoted_if_needed(made.study)}"
     spec = specify_model(
-        f"{_quoted(made.outcome)} ~ 0 + {' + '.join(made.terms.values())}",
+        f"{quoted_if_needed(made.outcome)} ~ 0 + {' + '.join(made.terms.values())}",
         made.rows,
         S={label(name): matrix for name, matrix in made.S.items()},
         random=random,
@@ -314,24 +275,13 @@ def _labels(made: _Model) -> list[str] | None:
 def _two_stages(made: _Model, psi: Any) -> Spec:
     """The coefficients of every study, by generalised least squares, as outcomes."""
     X, coefs = _of_study(made)
-    b, V = [], []
-    effects, size, end = made.rows[made.outcome].to_numpy(), np.maximum(np.abs(X).max(0), 1e-300), 0
-    for name, S in made.S.items():  # the rows of a study follow each other
-        at, end = slice(end, end + len(S)), end + len(S)
-        own, y = X[at], effects[at]
-        if np.linalg.matrix_rank(own / size) < len(coefs):
-            raise DataError(
-                f"{made.study} {label(name)} has {len(own)} doses beside its reference, too few or too close for the "
-                f"{len(coefs)} columns of the basis\n  stages=1 takes such studies; or leave it out"
-            )
-        coefficients, covariance = least_squares(own, y, S)
-        b.append(coefficients)
-        V.append(covariance)
-    frame = pd.DataFrame(np.array(b), columns=list(coefs))
+    part, remedy = "doses beside its reference", "stages=1 takes such studies; or leave it out"
+    b, V = curves_of_groups(X, made.rows[made.outcome].to_numpy(), made.S, made.study, part, remedy)
+    frame = pd.DataFrame(b, columns=list(coefs))
     frame[made.study] = [label(name) for name in made.S]
-    outcomes = " + ".join(map(_quoted, coefs))
+    outcomes = " + ".join(map(quoted_if_needed, coefs))
     spec = specify_model(
-        f"{outcomes} ~ 1", frame, S=np.array(V), random=f"1 | {_quoted(made.study)}", psi=psi, labels=made.study
+        f"{outcomes} ~ 1", frame, S=V, random=f"1 | {quoted_if_needed(made.study)}", psi=psi, labels=made.study
     )
     doses = made.rows[[made.study, *made.record["doses"], *_columns(made.record), made.outcome]]
     kept = {name: doses[name].map(label).tolist() if name == made.study else doses[name].tolist() for name in doses}

@@ -4,7 +4,7 @@ A study has one row for each dose. One of them is its reference, against which i
 of its own, and the effects of all other rows share its.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,20 +17,28 @@ from bayesmeta.effects.with_errors import reported_effects, without_error
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import (
     column,
+    everywhere,
     marked,
     positive,
     rows,
     words_by_row,
 )
 from bayesmeta.measures import check_measure
-from bayesmeta.within.dose_response import DESIGNS, greenland_longnecker, hamling
-from bayesmeta.within.one_reference import Referenced, from_counts, from_means, given_matrices, whole_groups
+from bayesmeta.within.dose_response import DESIGNS
+from bayesmeta.within.one_reference import (
+    Referenced,
+    from_cases,
+    from_counts,
+    from_means,
+    given_matrices,
+    lowest,
+    whole_groups,
+)
 
 MEASURES = {"cc": "logor", "ir": "logirr", "ci": "logrr", "md": "md", "smd": "smd"}
 MEANS = ("md", "smd")
 COVARIANCES = ("greenland-longnecker", "hamling", "independent")
-V = "(variance)"  # columns of the working copy, whose names no user's column has
-CASES, TOTAL, TYPE = "(cases)", "(total)", "(type)"
+EVERY_DOSE = "\n  every row needs its dose; of categories give the limits, bounds=('from', 'to')"
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def read_table(frame: pd.DataFrame, asked: Asked, S: Mapping[Any, Any] | None) -
     _check_combination(asked, S)
     by_study = whole_groups(frame, asked.study, "study", "dose")
     for dose in asked.doses:
-        _check_doses(frame, dose)
+        everywhere(frame, dose, "dose", EVERY_DOSE)
     if asked.y is not None:
         return _reported(frame, asked, by_study, S)
     return (
@@ -111,15 +119,6 @@ def _check_combination(asked: Asked, S: Any) -> None:
         raise SpecError(f"{shown(counts[0])} is given without the number of cases: cases=")
 
 
-def _check_doses(frame: pd.DataFrame, dose: str) -> None:
-    values = column(frame, dose, "dose")
-    if not np.isfinite(values).all():
-        raise DataError(
-            f"column '{dose}' has a dose that is missing or infinite in {rows(frame, ~np.isfinite(values))}\n"
-            "  every row needs its dose; of categories give the limits, bounds=('from', 'to')"
-        )
-
-
 # ---- which rows are references
 
 
@@ -136,20 +135,13 @@ def _references(
     else:
         if len(asked.doses) > 1:
             raise SpecError("with several exposures reference= must name the column that marks the reference rows")
-        chosen, how = _lowest(frame, asked.doses[0], by_study), f"rows with the lowest {asked.doses[0]}"
+        chosen, how = lowest(column(frame, asked.doses[0], "dose"), by_study), f"rows with the lowest {asked.doses[0]}"
         notes = (f"the reference of every {asked.study} is the row with its lowest {asked.doses[0]}",)
     remedy = "mark it by a column of true and false: reference='column'"
     hint = ""
     if asked.reference is None and without_error is not None:
         hint = "its row has effect 0 (ratio 1) and no standard error; "
     return Referenced.of(frame, asked.study, by_study, chosen, how, remedy, hint), notes
-
-
-def _lowest(frame: pd.DataFrame, dose: str, by_study: Mapping[Any, IntArray]) -> BoolArray:
-    values, chosen = column(frame, dose, "dose"), np.zeros(len(frame), dtype=bool)
-    for at in by_study.values():
-        chosen[at] = values[at] == values[at].min()
-    return chosen
 
 
 # ---- effects as reported
@@ -176,11 +168,8 @@ def _reported(
         matrices = {name: np.diag(v[others]) for name, _, others in studies.each()}
         return DoseTable(studies, y, matrices, kind, measure, notes)
     n, of_type = _counts(frame, asked)
-    made: dict[str, Any] = {asked.y: y, V: v, TOTAL: n, TYPE: of_type, CASES: column(frame, asked.cases or "", "cases")}
-    work = frame.assign(**made)
-    build: Callable[..., dict[Any, FloatArray]] = hamling if kind == "hamling" else greenland_longnecker
-    S_made = build(work, asked.y, variance=V, cases=CASES, n=TOTAL, type=TYPE, group=asked.study)
-    return DoseTable(studies, y, S_made, kind, measure, notes)
+    cases = column(frame, asked.cases or "", "cases")
+    return DoseTable(studies, y, from_cases(studies, kind, y, v, cases, n, of_type), kind, measure, notes)
 
 
 def _covariance(asked: Asked) -> str:
@@ -273,9 +262,7 @@ def _from_means(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArr
         raise DataError(f"mean, sd and n are given, and the type is {listing(sorted(kinds))}; it must be 'md' or 'smd'")
     kind = kinds.pop()
     sd, n = (positive(frame, name or "", what) for name, what in zip(asked.means[1:], ("sd", "n"), strict=True))
-    mean = column(frame, asked.means[0] or "", "mean")
-    if (odd := ~np.isfinite(mean)).any():
-        raise DataError(f"column '{asked.means[0]}' is missing or infinite in {rows(frame, odd)}")
+    mean = everywhere(frame, asked.means[0] or "", "mean")
     studies, notes = _references(frame, asked, by_study, None)
     y, S = from_means(studies, mean, sd, n, kind == "smd")
     return DoseTable(studies, y, S, "arms", check_measure(asked.measure) or MEASURES[kind], notes)

@@ -18,6 +18,9 @@ SUMMED, AT_ONCE = 141, 50  # terms of a series, and rows that are worked through
 LARGE, TERMS = 20.0, 120  # from where the series is used, whose terms then fall faster than k^-18
 
 
+_FEWEST = 4  # rows of which a correlation has an interval
+
+
 @dataclass(frozen=True, eq=False)
 class Correlations:
     """Correlations r of n persons, each (n,)."""
@@ -41,6 +44,18 @@ def _r(reported: Reported, df: FloatArray, shrink: FloatArray | float = 1.0) -> 
 
 
 CORRELATIONS = Inputs(_read, ("ri", "ni", "ti", "pi"), {})
+
+
+def pearson(first: FloatArray, second: FloatArray, prob: float) -> tuple[float, float, float]:
+    """Correlation of two variables (n,) over rows that have both, with Fisher's interval; NaN where there is none."""
+    from scipy.stats import pearsonr  # heavy, and effect sizes need none of it
+
+    both = ~(np.isnan(first) | np.isnan(second))
+    if both.sum() < 2 or not np.ptp(first[both]) or not np.ptp(second[both]):
+        return np.nan, np.nan, np.nan
+    known = pearsonr(first[both], second[both])
+    ends = known.confidence_interval(prob) if both.sum() >= _FEWEST else (np.nan, np.nan)
+    return float(known.statistic), float(ends[0]), float(ends[1])
 
 
 def hypergeometric(a: float, c: FloatArray, x: FloatArray) -> FloatArray:

@@ -110,7 +110,7 @@ def arm_estimates(
     reported = Reported(frame, sources, "an arm")
     none, unknown = np.zeros(len(frame), bool), np.full(len(frame), np.nan)
     if "y" in columns:
-        se, n = reported.positive("se", "a standard error"), reported.real("ni") if "n" in columns else unknown
+        se, n = reported.standard_error("se"), reported.real("ni") if "n" in columns else unknown
         return ArmEstimates(reported.real("y"), se**2, n, none)
     if measure == "smd":
         return _standardised(reported, trials)

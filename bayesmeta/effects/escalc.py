@@ -204,7 +204,7 @@ def _stated(measure: str, reported: Reported, names: Sequence[str]) -> pd.DataFr
         raise SpecError(f"measure {measure!r} needs vi or sei, the variances or the standard errors of yi")
     v = reported.positive("vi", "a variance") if reported.has("vi") else np.full(len(reported.frame), np.nan)
     if reported.has("sei"):
-        v = np.where(np.isnan(v), reported.positive("sei", "a standard error") ** 2, v)
+        v = np.where(np.isnan(v), reported.standard_error("sei") ** 2, v)
     name = check_measure(NAMES[measure]) or "generic"
     return with_estimates(reported.frame, MEASURES[name].name, (reported.real("yi"), v), names, None)
 

@@ -1,6 +1,6 @@
 """Scales on which sensitivities and specificities are taken as normal: each a function of a proportion, and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, is_number, shown
+from bayesmeta._validation import check_choice, entries, is_number, shown
 from bayesmeta.errors import SpecError
 
 LinkName = Literal["logit", "probit", "cloglog"]
@@ -50,7 +50,7 @@ def links_of(link: Any) -> tuple[Link, Link]:
     if isinstance(link, str):
         known = LINKS[check_choice(link, LINKS, "link")]
         return known, known
-    pair = list(link) if isinstance(link, Sequence | np.ndarray) else []
+    pair = entries(link)
     if len(pair) != 2 or not all(is_number(alpha) and 0 <= float(alpha) <= 2 for alpha in pair):
         raise SpecError(
             f"link is {shown(link)}; it must be one of: logit, probit, cloglog, or two numbers from 0 to 2\n"

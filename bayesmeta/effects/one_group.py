@@ -40,6 +40,18 @@ class Proportions:
         half = z / (self.n + z**2) * np.sqrt(self.x * self.m / self.n + z**2 / 4)
         return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
 
+    def equality(self) -> tuple[float, float, float]:
+        """Pearson's chi-squared test that all proportions are equal: statistic, df and p-value, NaN where none is."""
+        from scipy.stats import chi2_contingency  # heavy, and effect sizes need none of it
+
+        counts = np.stack([self.x, self.m])
+        counts = counts[:, ~np.isnan(counts).any(0)]
+        df = float(counts.shape[1] - 1)
+        if df <= 0 or not counts.sum(1).all():
+            return np.nan, df, np.nan
+        chi2, p, df, _ = chi2_contingency(counts, correction=False)
+        return float(chi2), float(df), float(p)
+
 
 def _read(reported: Reported, zeros: ZeroCells) -> Proportions:
     cells = np.stack(arm(reported, "xi", "mi", "ni"))

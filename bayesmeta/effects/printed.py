@@ -263,9 +263,7 @@ def from_se(
     reported = Reported(frame_of(data), sources, "bm.effects.from_se")
     printed = Printed(reported, measure, scale)
     slope = printed.slope(reported.real("estimate"))
-    return printed.with_variances(
-        printed.on_model("estimate"), (reported.positive("se", "a standard error") * slope) ** 2, names
-    )
+    return printed.with_variances(printed.on_model("estimate"), (reported.standard_error("se") * slope) ** 2, names)
 
 
 class Printed:

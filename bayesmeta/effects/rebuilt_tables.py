@@ -14,6 +14,7 @@ from bayesmeta.effects.reported import Reported
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, SpecError, warn
 
 LARGEST = 1_000_000  # persons of a table whose cells are searched for
+BOUNDLESS = 1e100  # an odds ratio beyond which the cell is its limit to all digits
 SAME = 1e-15  # sum of squared differences within which two tables fit equally well
 
 
@@ -244,12 +245,15 @@ def _share(reported: Reported, p: FloatArray, q: FloatArray, n: FloatArray, cont
 
 def share_of_odds_ratio(ratio: FloatArray, p: FloatArray, q: FloatArray) -> FloatArray:
     """The cell with these margins and this odds ratio: the root of a quadratic equation, written so that nothing
-    cancels where the ratio is near 1.
+    cancels where the ratio is near 1, nor where it is near 0 and the margins overlap.
 
     Bonett (2007), Psychol. Methods 12:401-404, equation 3.
     """
+    ratio = np.clip(ratio, 1 / BOUNDLESS, BOUNDLESS)
     middle = 1 + (p + q) * (ratio - 1)
-    return 2 * ratio * p * q / (middle + np.sqrt(np.maximum(middle**2 - 4 * ratio * (ratio - 1) * p * q, 0)))
+    root = np.sqrt(np.maximum(middle**2 - 4 * ratio * (ratio - 1) * p * q, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of the form that is not taken
+        return np.where(middle < 0, (middle - root) / (2 * (ratio - 1)), 2 * ratio * p * q / (middle + root))
 
 
 def _with_cells(

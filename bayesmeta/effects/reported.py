@@ -17,6 +17,8 @@ from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.io.arrays import as_numbers
 from bayesmeta.io.columns import column
 
+_LARGEST = 1e150  # its square is a number
+
 
 @dataclass(frozen=True)
 class Source:
@@ -95,6 +97,12 @@ class Reported:
         """Positive numbers, such as person-time."""
         values = self.real(name)
         self.refuse(name, values <= 0, f"is not {what}, which must be positive")
+        return values
+
+    def standard_error(self, name: str) -> FloatArray:
+        """Positive numbers whose squares are numbers, too."""
+        values = self.positive(name, "a standard error")
+        self.refuse(name, values > _LARGEST, "is too large for a standard error, whose square is asked")
         return values
 
     def between(self, name: str, low: float, high: float, what: str) -> FloatArray:

@@ -85,7 +85,7 @@ def sd_from(
         sources |= pair(interval, "lower", "upper", "interval")
     reported = Reported(frame_of(data), sources, "bm.effects.sd_from")
     persons = reported.size("n")
-    error = reported.positive("se", "a standard error") if se is not None else np.full(len(persons), np.nan)
+    error = reported.standard_error("se") if se is not None else np.full(len(persons), np.nan)
     if interval is not None:
         lower, upper = reported.real("lower"), reported.real("upper")
         reported.refuse("lower", lower >= upper, f"is not below the upper limit, {reported.where('upper')}")

@@ -1,19 +1,64 @@
 """What is done about empty cells among counts of events."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_booleans, check_choice, check_number, listing, shown
-from bayesmeta.errors import AssumptionWarning, SpecError, warn
+from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 
 Zero = Literal["only0", "if0all", "all", "none"]
 Add = float | Literal["opposite-arm"]  # what is added to cells; the word is of tables of two arms
 OPPOSITE = "opposite-arm"
 ZEROS = ("only0", "if0all", "all", "none")
+CORRECTIONS = {"single": "only0", "all": "if0all", "none": "none"}  # what tables of tests call them
+
+
+def where_added(empty: BoolArray, zero: str | None) -> BoolArray:
+    """(n,) rows to whose cells something is added: those with an empty cell, all if any has one, or all."""
+    return {"if0all": empty | empty.any(), "all": np.ones_like(empty)}.get(zero or "", empty)
+
+
+def corrected(
+    cells: FloatArray, names: Sequence[str], words: Sequence[str], correction: Any, add: Any, scale: str
+) -> tuple[FloatArray, str]:
+    """(c, n) cells of tables with what is added to them, and a sentence on it, "" where nothing was.
+
+    names : (n,) of the tables.  words : (c,) of the cells.  scale : why a cell cannot be empty.
+    correction : "single", "all", "none", or None where the user left it open: then a warning tells.
+    """
+    if isinstance(correction, int | float) and not isinstance(correction, bool):
+        check_number(correction, "correction", least=0)
+        raise SpecError(
+            f"correction is {correction:g}; it must be one of: {listing(CORRECTIONS)}\n"
+            f'  what is added is add={correction:g}; correction="single" adds it to the tables with an empty cell'
+        )
+    rule = "single" if correction is None else check_choice(correction, CORRECTIONS, "correction")
+    add = check_number(add, "add", above=0)
+    empty = np.asarray(cells == 0)
+    at_all = empty.any(0)
+    if not at_all.any():
+        return cells, ""
+    tables = listing(np.array(names, dtype=object)[at_all])
+    if rule == "none":
+        of, at = np.argwhere(empty.T)[0].tolist()
+        raise DataError(
+            f'correction="none": {words[at]} of {names[of]} are 0, and {scale} ({tables})\n'
+            '  take correction="single", which adds 1/2 to the cells of such tables, or leave these out'
+        )
+    whom = "all tables, since there are empty cells" if rule == "all" else f"the tables of {tables}"
+    added = (
+        f"{add:g} was added to every cell of {whom}: {int(empty.sum())} of {cells.size} cells are empty, "
+        f"in {int(at_all.sum())} of {len(at_all)} tables"
+    )
+    if correction is None:
+        advice = '  correction="single" does so without a warning; "all" adds to all tables, "none" refuses'
+        warn(f"{added}\n{advice}", AssumptionWarning)
+    return cells + add * where_added(at_all, CORRECTIONS[rule]), added
 
 
 @dataclass(frozen=True)
@@ -59,7 +104,7 @@ class ZeroCells:
             cells = np.where(none, np.nan, cells)
         empty = (cells == 0).any(axis=0)
         none_added = np.zeros_like(empty)
-        rows = {"none": none_added, "if0all": empty | empty.any(), "all": ~none_added}.get(self.zero or "", empty)
+        rows = none_added if self.zero == "none" else where_added(empty, self.zero)
         self._warn(index, rows, none & ~np.isnan(cells).any(axis=0), what)
         added = opposite if isinstance(self.add, str) else self.add
         return np.where(rows, cells + np.asarray(added), cells)

@@ -29,9 +29,9 @@ from bayesmeta.estimation.one_effect import (
     warn_of_too_few,
 )
 from bayesmeta.estimation.parallel import Backend, check_backend, check_jobs, in_order
-from bayesmeta.io.arrays import as_numbers
+from bayesmeta.io.arrays import as_numbers, check_labels
 from bayesmeta.model.identification import warn_without_effects
-from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios
+from bayesmeta.model.magnitudes import check_estimates, check_variance_range, check_variance_ratios, ordinary_variances
 from bayesmeta.model.sampling_checks import INDEFINITE, SINGULAR
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.tree.assembly import labels_of, table_of
@@ -184,6 +184,8 @@ def data_sets(spec: Spec, Y: Any, S: Any = None, gaps: bool = False) -> DataSets
             f"Y has shape {values.shape}; the specification requires (dataset, {rows}, {outcomes}): "
             "data sets, rows and outcomes"
         )
+    if isinstance(Y, pd.DataFrame):
+        check_labels(Y.columns, spec.row_labels, "Y, by columns,")
     seen = np.zeros((rows, outcomes), bool)
     seen[spec.row, spec.outcome_index] = True
     _check_missing(spec, values, seen, gaps)
@@ -194,7 +196,8 @@ def data_sets(spec: Spec, Y: Any, S: Any = None, gaps: bool = False) -> DataSets
     else:
         data = DataSets(spec, y, *_sampling(spec, as_numbers(S, "S"), lacking))
     there = np.where(lacking, 0.0, y) if lacking.any() else y
-    check_estimates(there, data.S[..., data.row == data.col], "Y", partial(_place, spec))
+    variances = data.S if len(data.row) == y.shape[1] else data.S[..., data.row == data.col]
+    check_estimates(there, variances, "Y", partial(_place, spec))
     return data
 
 
@@ -269,6 +272,8 @@ def within_rows(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_variances(spec: Spec, variances: FloatArray) -> None:
     """Raise DataError unless all sampling variances (B, n_obs) are positive, and neither too large nor too unequal."""
+    if ordinary_variances(variances):
+        return
     bad = ~(variances > 0)
     if bad.any():
         i, obs = np.argwhere(bad)[0]

@@ -6,30 +6,15 @@ added from outside appears in `fit`, `fit_many`, summaries, comparisons and repo
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import xarray as xr
 
-from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_name, did_you_mean
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.estimation.record import Estimate
 
 REGISTER: dict[str, "Method"] = {}
-
-
-def _identity(df: FloatArray) -> FloatArray:
-    return df
-
-
-class OneVariance(NamedTuple):
-    """The compiled estimator of tau2 for one outcome with one random effect a row.
-
-    number : in `kernel.one_variance`.  target : of those that solve for Q its value by the degrees of freedom.
-    """
-
-    number: int
-    target: Callable[[FloatArray], FloatArray] = _identity
 
 
 @dataclass(frozen=True)
@@ -60,8 +45,9 @@ class Method:
         Other words for it, of other software or of the literature, that are taken as well, in any case.
     reference : str
         The publication that a paper cites for it, as in a list of references; empty where there is none to cite.
-    one_variance : OneVariance or None
-        What equals `estimate` for many data sets of one outcome with one random effect a row; None for other ways.
+    one_variance : callable or None
+        `estimate` for many data sets of one outcome with one random effect a row: Y (B, n), NaN where missing, X (n, P)
+        and sampling variances (B, n) or (n,) -> `kernel.one_variance.RowFits`; None for other ways.
     """
 
     name: str
@@ -75,7 +61,7 @@ class Method:
     together: Callable[..., Any] | None = None
     synonyms: tuple[str, ...] = ()
     reference: str = ""
-    one_variance: OneVariance | None = None
+    one_variance: Callable[..., Any] | None = None
 
     @property
     def searches(self) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from bayesmeta._typing import BoolArray, FloatArray, IndexArray, IntArray
 from bayesmeta.estimation.climb import DECREMENT
 from bayesmeta.estimation.free import Free
-from bayesmeta.estimation.methods import Method, OneVariance, register
+from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.ml import fit_likelihood
 from bayesmeta.estimation.objective import Objective
 from bayesmeta.estimation.scan import Starts, starts
@@ -171,7 +171,7 @@ register(
         options=OPTIONS,
         likelihood="restricted",
         together=partial(fit_likelihood_many, restricted=True),
-        one_variance=OneVariance(one_variance.REML),
+        one_variance=partial(one_variance.estimates_of, restricted=True),
         reference="Harville DA (1977). Maximum likelihood approaches to variance component estimation and to related "
         "problems. Journal of the American Statistical Association 72:320-338.",
     )
@@ -185,7 +185,7 @@ register(
         options=OPTIONS,
         likelihood="full",
         together=partial(fit_likelihood_many, restricted=False),
-        one_variance=OneVariance(one_variance.ML),
+        one_variance=partial(one_variance.estimates_of, restricted=False),
         reference="Hardy RJ, Thompson SG (1996). A likelihood approach to meta-analysis with random effects. "
         "Statistics in Medicine 15:619-629.",
     )

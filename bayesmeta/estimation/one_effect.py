@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtri, stdtr, stdtrit
 
 from bayesmeta._typing import FloatArray
@@ -12,7 +11,6 @@ from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.estimation.methods import Method
 from bayesmeta.estimation.ml_many import DataSets, ManyEstimates
 from bayesmeta.estimation.units import one_effect_a_row
-from bayesmeta.kernel import one_variance
 from bayesmeta.model.spec import Spec
 
 UNEQUAL = 1e6  # ratio of the sampling variances of a data set from which sums over rows lose digits
@@ -42,41 +40,24 @@ def alike(data: DataSets) -> bool:
 def fit_rows(data: DataSets, method: Method) -> ManyEstimates:
     """Estimates of every data set, missing values (NaN in y) left out; NaN where too little is left."""
     assert method.one_variance is not None
-    spec, estimator = data.spec, method.one_variance
+    spec = data.spec
     in_order = np.array_equal(data.row, np.arange(len(data.row)))
     v = data.S if in_order else data.S[..., np.argsort(data.row)]
-    y, P = data.y - spec.offset if spec.offset.any() else data.y, spec.X.shape[1]
-    R = np.linalg.qr(spec.X / np.sqrt(spec.S.variances)[:, None], mode="r")
-    X = np.linalg.solve(R.T, spec.X.T).T
-    targets = estimator.target(np.arange(len(spec.y) + 1.0) - P)
-    beta, V, numbers = one_variance.estimates_of(y, X, v, estimator.number, targets)
-    back = np.linalg.inv(R)
-    loglik, tau2 = numbers[:, one_variance.LOGLIK], numbers[:, one_variance.TAU2]
-    if method.likelihood == "restricted":
-        loglik = loglik + _half_logdet(X, np.isnan(y))
+    y = data.y - spec.offset if spec.offset.any() else data.y
+    fit = method.one_variance(y, spec.X, v)
     n_free = 0 if method.zero_psi else 1
     return ManyEstimates(
-        beta=beta @ back.T,
-        beta_se=np.sqrt(np.einsum("pq,bqr,pr->bp", back, V, back)),
-        psi=(tau2[:, None, None],),
-        xi=np.sqrt(tau2)[:, None][:, :n_free],
-        loglik=loglik,
-        converged=numbers[:, one_variance.ARRIVED] == 1,
-        at_boundary=(tau2 == 0)[:, None][:, :n_free],
-        Q=numbers[:, one_variance.Q],
-        rss=numbers[:, one_variance.RSS],
-        n_obs=numbers[:, one_variance.ROWS].astype(np.int64),
+        beta=fit.beta,
+        beta_se=np.sqrt(np.diagonal(fit.V, axis1=1, axis2=2)),
+        psi=(fit.tau2[:, None, None],),
+        xi=np.sqrt(fit.tau2)[:, None][:, :n_free],
+        loglik=fit.loglik,
+        converged=fit.arrived == 1,
+        at_boundary=(fit.tau2 == 0)[:, None][:, :n_free],
+        Q=fit.Q,
+        rss=fit.rss,
+        n_obs=fit.n.astype(np.int64),
     )
-
-
-def _half_logdet(X: FloatArray, missing: NDArray[np.bool_]) -> FloatArray | float:
-    """log|X'X| / 2 of the rows that every data set has."""
-    if not missing.any():
-        return float(np.linalg.slogdet(X.T @ X)[1] / 2)
-    products = (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        crossed = ((~missing).astype(float) @ products).reshape(-1, X.shape[1], X.shape[1])
-        return np.asarray(np.linalg.slogdet(crossed)[1] / 2)
 
 
 def warn_of_too_few(estimates: ManyEstimates, listed: str, n: int) -> None:

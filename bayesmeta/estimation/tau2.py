@@ -8,19 +8,20 @@ Psychol. Methods 20:360-374).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
 from bayesmeta._typing import FloatArray
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.estimation.methods import Method, OneVariance, register
+from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.units import LIKELIHOOD, at_psi, check_rows_are_groups, check_unstructured
-from bayesmeta.kernel import one_variance
+from bayesmeta.kernel.one_variance import RowFits
+from bayesmeta.kernel.weighted_rows import Rows, Weighted, total
 from bayesmeta.model.spec import Spec
 
-ROUNDING = 4 * np.finfo(float).eps
+TOGETHER = 32_000  # effect estimates of the data sets that are worked through together, that stay near the processor
 UPPER = 100.0  # where other software begins to search a root in tau2; ten times as far until the root lies below
 
 
@@ -36,32 +37,18 @@ class Study:
     def df(self) -> int:
         return len(self.y) - self.X.shape[1]
 
-    def weighted(self, w: FloatArray) -> "Weighted":
-        root = np.sqrt(w)
-        basis = np.linalg.qr(root[:, None] * self.X)[0]
-        left = root * self.y
-        for _ in range(2):  # the second pass removes the rounding of the first, which is relative to y
-            left = left - basis @ (basis.T @ left)
-        return Weighted(w, basis, float(left @ left), float(w @ left**2))
+    @cached_property
+    def rows(self) -> Rows:
+        """The same as one of many data sets."""
+        return Rows.of(np.ascontiguousarray(self.y[:, None]), self.X, np.ascontiguousarray(self.v[:, None]))
 
     def Q(self, tau2: float) -> float:
         """Generalised Q: the residual sum of squares with the weights 1 / (v + tau2)."""
-        return self.weighted(1 / (self.v + tau2)).rss
+        return float(self.rows.at(tau2).rss[0])
 
     def tau2_at(self, Q: float) -> float:
-        """The tau2 at which the generalised Q, which falls in tau2, has a given value; NaN where even Q(0) is less.
-
-        Q is a sum of z^2 / (l + tau2) over error contrasts with variances l. Its reciprocal is concave, so that Newton
-        steps on it, from zero, come to the root from below.
-        """
-        if self.Q(0.0) < Q:
-            return np.nan
-        tau2, step = 0.0, np.inf
-        while step > ROUNDING * tau2:
-            fit = self.weighted(1 / (self.v + tau2))
-            step = fit.rss / fit.fall * (fit.rss / Q - 1)
-            tau2 += max(step, 0.0)
-        return tau2
+        """The tau2 at which the generalised Q, which falls in tau2, has a given value; NaN where even Q(0) is less."""
+        return float(self.rows.tau2_at(np.array([Q]))[0])
 
     def tau2_near(self, Q: float, tolerance: float) -> float:
         """The same with an error up to the tolerance, by Brent's method in the range that other software searches."""
@@ -77,42 +64,22 @@ class Study:
     @property
     def typical_variance(self) -> float:
         """Of sampling: (n - P) / tr(P) with the weights 1 / v (Higgins and Thompson 2002, equation 9)."""
-        return self.df / self.weighted(1 / self.v).trace(np.ones_like(self.v))
-
-
-@dataclass(frozen=True, eq=False)
-class Weighted:
-    """A weighted least-squares fit: weights w (n,), orthonormal basis (n, P) of W^(1/2) X, residual sum of squares.
-
-    fall : y'PPy, by which the residual sum of squares falls with tau2 where the weights are 1 / (v + tau2).
-    """
-
-    w: FloatArray
-    basis: FloatArray
-    rss: float
-    fall: float
-
-    def trace(self, m: FloatArray) -> float:
-        """tr(P M) for the diagonal matrix M."""
-        return float(np.sum(self.w * m * (1 - (self.basis**2).sum(axis=1))))
-
-    def trace_of_square(self, m: FloatArray) -> float:
-        """tr(P M P M)."""
-        d, leverage = self.w * m, (self.basis**2).sum(axis=1)
-        inner = self.basis.T @ (d[:, None] * self.basis)
-        return float(np.sum(d**2 * (1 - 2 * leverage)) + np.sum(inner**2))
+        return self.df / float(self.rows.at_zero.trace()[0])
 
 
 @dataclass(frozen=True)
 class Moment:
-    """An estimate of tau2, before truncation at zero, from a quadratic form with slope c and the weights of `fit`."""
+    """Estimates (B,) of tau2 before truncation at zero, from quadratic forms with slopes c and the weights of `fit`."""
 
-    tau2: float
-    c: float
+    tau2: FloatArray
+    c: FloatArray
     fit: Weighted
 
-    def se(self, v: FloatArray) -> float:
-        return self.c * float(np.sqrt(2 * self.fit.trace_of_square(v + self.tau2)))
+    def se(self, v: FloatArray) -> FloatArray:
+        return self.c * np.sqrt(2 * self.fit.trace_of_square(v + self.tau2))
+
+
+Estimator = Callable[[Rows], Moment]
 
 
 def study_of(spec: Spec, what: str, several: str, advice: str) -> Study:
@@ -134,49 +101,108 @@ def study_of(spec: Spec, what: str, several: str, advice: str) -> Study:
     return study
 
 
-def dersimonian_laird(study: Study) -> Moment:
-    fit = study.weighted(1 / study.v)
-    trace = fit.trace(np.ones_like(study.v))
-    return Moment((fit.rss - study.df) / trace, 1 / trace, fit)
+def dersimonian_laird(rows: Rows) -> Moment:
+    fit = rows.at_zero
+    trace = fit.trace()
+    return Moment((fit.rss - rows.df) / trace, 1 / trace, fit)
 
 
-def hedges(study: Study) -> Moment:
-    fit = study.weighted(np.ones_like(study.v))
-    return Moment((fit.rss - fit.trace(study.v)) / study.df, 1 / study.df, fit)
+def hedges(rows: Rows) -> Moment:
+    fit = rows.weighted(np.ones((len(rows.y), 1)) if isinstance(rows.seen, float) else rows.seen)
+    return Moment((fit.rss - fit.trace(rows.v)) / rows.df, 1 / rows.df, fit)
 
 
-def hunter_schmidt(study: Study) -> Moment:
-    fit = study.weighted(1 / study.v)
-    return Moment((fit.rss - len(study.y)) / fit.w.sum(), 1 / fit.w.sum(), fit)
+def hunter_schmidt(rows: Rows) -> Moment:
+    fit = rows.at_zero
+    weight = total(fit.w)
+    return Moment((fit.rss - rows.n) / weight, 1 / weight, fit)
 
 
-def sidik_jonkman(study: Study) -> Moment:
+def sidik_jonkman(rows: Rows) -> Moment:
     """Begun at the variance of y with divisor n, whatever the covariates."""
-    crude = float(np.var(study.y))
-    fit = study.weighted(1 / (study.v + crude))
-    return Moment(crude * fit.rss / study.df, crude / study.df, fit)
+    away = rows.given - rows.seen * (total(rows.given) / rows.n)
+    crude = total(away**2) / rows.n
+    fit = rows.at(crude)
+    return Moment(crude * fit.rss / rows.df, crude / rows.df, fit)
 
 
-def at_quantile(study: Study, Q: float, tolerance: float | None) -> Moment:
-    """The tau2 whose generalised Q has a given value."""
-    tau2 = study.tau2_at(Q) if tolerance is None else study.tau2_near(Q, tolerance)
-    fit = study.weighted(1 / (study.v + np.nan_to_num(tau2)))
-    return Moment(tau2, len(study.y) / (study.df * float(fit.w.sum())), fit)
+def at_quantile(rows: Rows, target: Callable[[FloatArray], FloatArray]) -> Moment:
+    """The tau2 whose generalised Q has a value that depends on the degrees of freedom."""
+    return at_root(rows, rows.tau2_at(target(rows.df)))
 
 
-def paule_mandel(study: Study, tolerance: float | None = None) -> Moment:
-    return at_quantile(study, float(study.df), tolerance)
+def at_root(rows: Rows, tau2: FloatArray) -> Moment:
+    """A tau2 that is a root, NaN where there is none."""
+    fit = rows.at(np.nan_to_num(tau2))
+    return Moment(tau2, rows.n / (rows.df * total(fit.w)), fit)
 
 
-def median_unbiased(study: Study, tolerance: float | None = None) -> Moment:
-    return at_quantile(study, float(chi_squared_median(np.array(study.df))), tolerance)
+def mean_of_chi_squared(df: FloatArray) -> FloatArray:
+    return df
 
 
-def chi_squared_median(df: FloatArray) -> FloatArray:
+def median_of_chi_squared(df: FloatArray) -> FloatArray:
     """Medians of chi-squared distributions; NaN without degrees of freedom."""
     from scipy.special import chdtri
 
     return np.asarray(chdtri(np.where(df > 0, df, np.nan), 0.5))
+
+
+def near_root(rows: Rows, study: Study, target: Callable[[FloatArray], FloatArray], tolerance: float) -> Moment:
+    """`at_quantile` of one data set, with an error up to the tolerance."""
+    return at_root(rows, np.array([study.tau2_near(float(target(rows.df)[0]), tolerance)]))
+
+
+paule_mandel = partial(at_quantile, target=mean_of_chi_squared)
+median_unbiased = partial(at_quantile, target=median_of_chi_squared)
+
+
+def fit_rows(rows: Rows, estimator: Estimator) -> RowFits:
+    """Estimates of many data sets, tau2 truncated at zero; NaN where too few rows are left, or none tells X apart."""
+    tau2 = truncated(estimator(rows))
+    fit = rows.at(tau2)
+    beta, rss = (rows.at_zero.beta + fit.beta).T, fit.rss
+    found = RowFits(
+        beta,
+        np.moveaxis(fit.V, -1, 0),
+        tau2,
+        rss,
+        rows.at_zero.rss,
+        np.full(len(tau2), np.nan),
+        rows.n,
+        np.ones_like(rows.n),
+    )
+    return found.without((rows.df < 1) | np.isnan(beta).any(axis=1))
+
+
+def fit_common(rows: Rows) -> RowFits:
+    """The same with common effects, where tau2 is zero."""
+    fit = rows.at_zero
+    beta, V, Q = fit.beta.T, np.moveaxis(fit.V, -1, 0), fit.rss
+    logs = total(rows.seen * np.log(rows.v))
+    loglik = -0.5 * (rows.n * np.log(2 * np.pi) + logs + Q)
+    found = RowFits(beta, V, np.zeros_like(Q), Q, Q, loglik, rows.n, np.ones_like(Q))
+    return found.without((rows.df < 0) | np.isnan(beta).any(axis=1))
+
+
+def truncated(moment: Moment) -> FloatArray:
+    return np.where(moment.tau2 > 0, moment.tau2, 0.0)
+
+
+def by_columns(Y: FloatArray, X: FloatArray, v: FloatArray, fit: Callable[[Rows], RowFits]) -> RowFits:
+    """Estimates of the data sets Y (B, n), NaN where missing, some at a time; v (B, n) or (n,)."""
+    parts, size = [], max(2, TOGETHER // len(X))
+    shared = np.ascontiguousarray(v[:, None]) if v.ndim == 1 else None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for i in range(0, len(Y), size):
+            y = np.ascontiguousarray(Y[i : i + size].T)
+            seen: FloatArray | float = 1.0
+            if np.isnan(y.sum()):
+                seen = (~np.isnan(y)).astype(float)
+                y = np.where(np.isnan(y), 0.0, y)
+            own = np.ascontiguousarray(v[i : i + size].T) if shared is None else shared
+            parts.append(fit(Rows.of(y, X, own, seen)))
+    return parts[0] if len(parts) == 1 else RowFits(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], tolerance: float | None = None) -> Estimate:
@@ -186,10 +212,12 @@ def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], toleranc
     """
     study = study_of(spec, f"method '{method}'", 'method="mm", "vc", "reml" or "ml"', LIKELIHOOD)
     check_unstructured(spec, method)
-    moment = estimator(study) if tolerance is None else estimator(study, tolerance)
-    at_zero = not moment.tau2 > 0
-    moment = replace(moment, tau2=0.0 if at_zero else moment.tau2)
-    tau, se = np.sqrt(moment.tau2), moment.se(study.v)
+    if tolerance is not None:
+        assert isinstance(estimator, partial)
+        estimator = partial(near_root, study=study, target=estimator.keywords["target"], tolerance=tolerance)
+    moment, fit = estimator(study.rows), fit_rows(study.rows, estimator)
+    (tau2,), at_zero = fit.tau2, fit.tau2[0] == 0
+    tau, se = np.sqrt(tau2), float(replace(moment, tau2=fit.tau2).se(study.rows.v)[0])
     variance = np.nan if at_zero else (se / (2 * tau)) ** 2
     search = Optimizer(
         starts=np.zeros((0, 1)),
@@ -201,8 +229,8 @@ def fit_tau2(spec: Spec, method: str, estimator: Callable[..., Moment], toleranc
         at_boundary=np.array([at_zero]),
         message="solved directly",
     )
-    psi = np.array([[moment.tau2]])
-    return at_psi(spec, method, psi, np.array([se]), np.array([tau]), np.array([[variance]]), search)
+    made = at_psi(spec, method, np.array([[tau2]]), np.array([se]), np.array([tau]), np.array([[variance]]), search)
+    return replace(made, beta=fit.beta[0], beta_cov=fit.V[0])
 
 
 _REFERENCES = {
@@ -218,16 +246,6 @@ _REFERENCES = {
     "Bureau of Standards 87:377-385.",
     "pmm": "Viechtbauer W (2021). Median-unbiased estimators for the amount of heterogeneity in meta-analysis. "
     "European Congress of Methodology, Valencia, Spain.",
-}
-
-_COMPILED = {
-    "dl": OneVariance(one_variance.DL),
-    "he": OneVariance(one_variance.HE),
-    "hs": OneVariance(one_variance.HS),
-    "sj": OneVariance(one_variance.SJ),
-    "eb": OneVariance(one_variance.AT_Q),
-    "pm": OneVariance(one_variance.AT_Q),
-    "pmm": OneVariance(one_variance.AT_Q, chi_squared_median),
 }
 
 for _name, _label, _estimator, _options, _synonyms in (
@@ -251,6 +269,6 @@ for _name, _label, _estimator, _options, _synonyms in (
             _options,
             synonyms=_synonyms,
             reference=_source,
-            one_variance=_COMPILED[_name],
+            one_variance=partial(by_columns, fit=partial(fit_rows, estimator=_estimator)),
         )
     )

@@ -159,6 +159,39 @@ def parse(terms: Terms, columns: Sequence[str]) -> Parsed:
     return parsed
 
 
+def sides_of(formula: Any, outcomes: Sequence[str], makers: str) -> str | dict[str, str]:
+    """The formula of several outcomes from its right-hand side, one for all or a mapping with one for each.
+
+    makers : what the outcomes are made of, which users therefore do not name.
+
+    >>> sides_of("year", ("sensitivity", "specificity"), "the counts")
+    'sensitivity + specificity ~ year'
+    """
+    if isinstance(formula, Mapping):
+        check_keys(formula, outcomes, "formula")
+        sides = {outcome: formula.get(outcome, "1") for outcome in outcomes}
+    else:
+        sides = dict.fromkeys(outcomes, formula)
+    for side in sides.values():
+        if not isinstance(side, str) or "~" in side.strip().removeprefix("~"):
+            raise SpecError(
+                f"formula is {shown(side)}; it must be predictors alone, such as 'test + year', or a dict of these by "
+                f"outcome\n  the outcomes are {' and '.join(outcomes)}, which {makers} make"
+            )
+    sides = {outcome: side.strip().removeprefix("~").strip() for outcome, side in sides.items()}
+    same = len(set(sides.values())) == 1
+    return f"{' + '.join(outcomes)} ~ {sides[outcomes[0]]}" if same else sides
+
+
+def quoted_if_needed(name: str) -> str:
+    """A column as formulas name it.
+
+    >>> quoted_if_needed("dose"), quoted_if_needed("log RR")
+    ('dose', '`log RR`')
+    """
+    return name if name.isidentifier() else f"`{name}`"
+
+
 def timed(parsed: Parsed, times: Mapping[str, str | None], columns: Sequence[str]) -> Parsed:
     """The formulas with levels whose effects are the distinct values of a column.
 

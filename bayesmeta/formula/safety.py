@@ -184,6 +184,15 @@ def check_expression(text: str, columns: Sequence[str]) -> Part:
     return checker.finished()
 
 
+def quoted(name: str) -> str:
+    """A column as formulas write it, whatever its name.
+
+    >>> quoted("10 mg/d")
+    '`10 mg/d`'
+    """
+    return f"`{name}`"
+
+
 def split(text: str, separator: str) -> list[str]:
     """Pieces between separators that stand outside brackets and quotes.
 

@@ -16,6 +16,7 @@ from bayesmeta.estimation.tau2 import Study, study_of
 from bayesmeta.inference.estimates import calibrated
 from bayesmeta.inference.profile import profile
 from bayesmeta.inference.reference import Vcov, reference
+from bayesmeta.tree.assembly import table_of
 from bayesmeta.tree.parameters import PSI, TAU, TAU2, check_parameter, covariances, parameters
 from bayesmeta.tree.specification import group, spec_from_tree
 
@@ -104,8 +105,8 @@ def confint(
         chosen = _by_default(table) if parameters is None else _chosen(table, parameters)
     attrs = {"method": method, "prob": prob, "note": note} | (used.attrs if used else {})
     variables = {name: (PARAMETER, chosen[name].to_numpy(dtype=float)) for name in STATISTICS}
-    about = {name: (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in NUMBERS}
-    return xr.Dataset(variables, {PARAMETER: pd.Index(chosen.index, dtype=object), **about}, attrs)
+    about = {str(name): (PARAMETER, chosen[name].to_numpy(dtype=object)) for name in chosen if name not in NUMBERS}
+    return table_of(variables, {PARAMETER: pd.Index(chosen.index, dtype=object), **about}, attrs)
 
 
 def _by_default(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+import pandas as pd
 from scipy.interpolate import CubicSpline
 from scipy.stats import chi2, f
 
@@ -47,6 +49,22 @@ def region_of(points: Points, i: int, new: bool, prob: float, used: Reference | 
     if shape == "ellipse":
         return ellipse(*mixture.moments, float(np.sqrt(chi2.ppf(prob, 2))))
     return highest_density(mixture, prob, draws)
+
+
+def table_of_regions(
+    points: Points, regions: Sequence[str], prob: float, used: Reference | None, shape: str
+) -> pd.DataFrame:
+    """Outlines at all points, as proportions `first` and `second`, indexed by the predictors and `region`.
+
+    regions : "confidence", for the means, and "prediction", for a new group.
+    """
+    parts = []
+    for i, name in product(range(len(points.X)), regions):
+        outline = region_of(points, i, name == "prediction", prob, used, shape)
+        first, second = (link.inverse(x) for link, x in zip(points.links, outline.T, strict=True))
+        values = {column: points.labels[column].iloc[i] for column in points.labels} | {"region": name}
+        parts.append(pd.DataFrame(values | {"first": first, "second": second}))
+    return pd.concat(parts).set_index([*points.labels.columns, "region"])
 
 
 def _of_chains(points: Points, i: int, new: bool, shape: str) -> tuple["Mixture", FloatArray]:

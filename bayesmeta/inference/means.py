@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_mapping, check_name, check_probability, check_size, shown
+from bayesmeta._validation import check_choice, check_mapping, check_name, check_probability, check_size, entries, shown
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.multiplicity import ADJUSTMENTS, comparison_factor, holm, largest, single_step
 from bayesmeta.inference.reference import Reference, Vcov, reference_of_fit
@@ -171,7 +171,7 @@ def _grid(spec: Spec, at: Any) -> pd.DataFrame:
     for name, wished in table.items():
         check_name(name, columns, "at: no predictor", "predictors")
         several = isinstance(wished, Sequence | np.ndarray | pd.Series) and not isinstance(wished, str)
-        listed = list(wished) if several else [wished]
+        listed = entries(wished) if several else [wished]
         if not listed:
             raise SpecError(f"at: '{name}' has no values")
         values[name] = [_checked(spec, name, value) for value in listed]

@@ -12,6 +12,7 @@ from bayesmeta.inference.moderators import without_predictors
 from bayesmeta.inference.nesting import FIXED_APART, Model, outside, same_random
 from bayesmeta.inference.same_data import same_observations, within
 from bayesmeta.model.spec import Spec
+from bayesmeta.tree.assembly import table_of
 from bayesmeta.tree.parameters import free_of_levels
 from bayesmeta.tree.specification import group, spec_from_tree
 from bayesmeta.tree.variance_shares import between_variances, mean_squares, typical_variances
@@ -133,7 +134,7 @@ def r_squared(tree: xr.DataTree, simpler: xr.DataTree | None = None) -> xr.Datas
     explained = np.divide(before - after, before, out=np.full_like(before, np.nan), where=before > 0)
     dims = (schema.OUTCOME, LEVEL)
     values = {"variance": after, "variance_simpler": before, "R2": 100 * np.maximum(explained, 0)}
-    return xr.Dataset({name: (dims, value) for name, value in values.items()}, _labels(spec, TOTAL))
+    return table_of({name: (dims, value) for name, value in values.items()}, _labels(spec, TOTAL))
 
 
 def excess_error(tree: xr.DataTree) -> float:

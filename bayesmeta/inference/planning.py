@@ -133,11 +133,10 @@ def _expected(
 
 def _errors(se: Any) -> FloatArray:
     """(m,) standard errors that are asked about."""
-    several = isinstance(se, list | tuple | range | np.ndarray | pd.Series) and np.ndim(se) == 1
-    if not several:
+    if not isinstance(se, list | tuple | range | np.ndarray | pd.Series) or getattr(se, "ndim", 1) == 0:
         return np.array([check_number(se, "se", above=0)])
     values = as_numbers(se, "se", SpecError)
-    if not len(values):
+    if values.ndim != 1 or not len(values):
         raise SpecError(f"se is {shown(se)}; it must be a number or a list of them")
     return np.array([check_number(float(each), "se", above=0) for each in values])
 

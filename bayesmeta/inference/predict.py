@@ -39,7 +39,7 @@ from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.inference.reference import quantile as t_quantile
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.response import DIFFERENCE, EFFECT, Reading, Scale, reading
+from bayesmeta.tree.response import DIFFERENCE, EFFECT, Scale, reading
 from bayesmeta.tree.specification import group, spec_from_tree
 
 
@@ -304,30 +304,6 @@ def _shared(spec: Spec, rows: Rows, conditional: FloatArray) -> FloatArray:
             errors += joint_of(own, np.eye(level.dim)) * (of_row[:, None] == of_row[None, :])[:, None, :, None]
         at += level.dim
     return errors
-
-
-def of_combinations(
-    tree: xr.DataTree,
-    L: FloatArray,
-    Z: Sequence[FloatArray],
-    prob: float,
-    read: Reading,
-    vcov: Vcov | None,
-    df: str | None,
-) -> tuple[dict[str, FloatArray], dict[str, Any]]:
-    """Mean and bounds (q,) of L beta, or of new groups of the first levels by Z (q, a) about it, and how they are made.
-
-    A combination of zeros is known, and has no degrees of freedom.
-    """
-    used = reference(tree, vcov, df)
-    if used is None:
-        return posterior_predict.combinations(tree, L, prob, read, Z), {"backend": "posterior"}
-    spec, between = spec_from_tree(tree), np.zeros(len(L))
-    for level, own in zip(spec.levels, Z, strict=False):
-        between += quadratic(own[:, None], group(tree, schema.ESTIMATE)[schema.psi(level.name)].to_numpy())[:, 0]
-    se = np.sqrt(quadratic(L[:, None], used.cov)[:, 0] + between)
-    t = np.where((L == 0).all(1), 1.0, t_quantile(prob, used.dfs(L)))
-    return read.bounds(normal(L @ used.beta, se, t)), used.attrs
 
 
 def _asked(tree: xr.DataTree, vcov: Vcov | None, df: str | None) -> Reference | None:

@@ -77,12 +77,13 @@ def confident_tau2(study: Study, draws: int, rng: np.random.Generator) -> FloatA
     AVA = A for the sampling variances V. It rises with tau2 whatever the chi2_j, so that the tau2 at which it equals q
     has that distribution; zero where it exceeds q already there.
     """
-    at_zero = study.weighted(1 / study.v)
-    root = np.sqrt(at_zero.w)
-    A = root[:, None] * (np.eye(len(root)) - at_zero.basis @ at_zero.basis.T) * root
+    at_zero = study.rows.at_zero
+    A = np.diag(at_zero.w[:, 0])
+    for one in at_zero.basis:
+        A -= one.weighted @ one.weighted.T / one.size
     a = np.linalg.eigvalsh(A)[study.X.shape[1] :]
     tau2 = np.empty(draws)
     for part in pieces(draws, len(a)):
         chi2 = rng.chisquare(1.0, (len(tau2[part]), len(a)))
-        tau2[part] = np.maximum(at_zero.rss - chi2.sum(1), 0.0) / (chi2 @ a)
+        tau2[part] = np.maximum(at_zero.rss[0] - chi2.sum(1), 0.0) / (chi2 @ a)
     return tau2

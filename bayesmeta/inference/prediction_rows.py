@@ -24,6 +24,7 @@ from bayesmeta._validation import (
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.io.columns import as_frame, finite, label
 from bayesmeta.model.spec import Level, Spec
+from bayesmeta.tree.assembly import table_of
 from bayesmeta.tree.response import Reading
 from bayesmeta.tree.row_labels import has_row_labels, row_labels
 
@@ -155,7 +156,7 @@ def _mention_unknown(frame: pd.DataFrame, spec: Spec) -> None:
 
 
 def table(dims: tuple[str, str], statistics: Mapping[str, FloatArray], coords: Mapping[str, Any]) -> xr.Dataset:
-    return xr.Dataset({name: (dims, values) for name, values in statistics.items()}, coords)
+    return table_of({name: (dims, values) for name, values in statistics.items()}, coords)
 
 
 def normal(mean: FloatArray, se: FloatArray, z: FloatArray | float) -> dict[str, FloatArray]:

@@ -1,13 +1,15 @@
 """Quantities that follow from means and covariances between groups: estimates and intervals, of fits and posteriors.
 
 A quantity is a function of the means of the outcomes at some values of the predictors, and of their covariance Psi
-between groups. Of a fit its error follows by the delta method, on the scale on which it is nearest to normal; of a
-posterior it is computed draw by draw.
+between groups. Of a fit its error follows by the delta method, on the scale on which it is nearest to normal. Of a
+posterior without chains its distribution is known, since given Psi the means are normal; of chains it is computed draw
+by draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -16,14 +18,13 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing
-from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.effects.links import Link
-from bayesmeta.errors import BoundaryWarning, SpecError, warn
+from bayesmeta.errors import SpecError
+from bayesmeta.inference.of_normals import SumOfTwo
 from bayesmeta.inference.prediction_rows import Rows, new_design
-from bayesmeta.inference.reference import Reference, Vcov, quantile, reference
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.parameters import free_of_levels
-from bayesmeta.tree.posterior_draws import beta_draws, psi_draws, summarised
+from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
 from bayesmeta.tree.specification import group
 
 type NewData = pd.DataFrame | Mapping[str, Any] | None
@@ -57,20 +58,61 @@ class Truth:
         return np.asarray(np.log(np.maximum(1 - p if complement else p, _SMALL)))
 
 
+class Along(NamedTuple):
+    """A quantity that given Psi rises with one combination of the means: `linear`, as that plus a constant.
+
+    weights : (..., m, k) of the means, of a truth.
+    """
+
+    weights: Callable[[Truth], FloatArray]
+    linear: bool = True
+
+    @classmethod
+    def outcome(cls, j: int) -> "Along":
+        """The mean of outcome j itself."""
+        return cls(
+            lambda at: np.broadcast_to(np.eye(at.mean.shape[-1])[[j]], (*at.mean.shape[:-1], 1, at.mean.shape[-1]))
+        )
+
+
+@dataclass(frozen=True)
+class SumOfParts:
+    """A quantity that is the sum of a monotone function of either mean, plus each of (m,) numbers."""
+
+    first: Callable[[Truth], FloatArray]
+    second: Callable[[Truth], FloatArray]
+    plus: tuple[float, ...] = (0.0,)
+
+    def __call__(self, at: Truth) -> FloatArray:
+        """(..., m)"""
+        return np.asarray((self.first(at) + self.second(at))[..., None] + np.array(self.plus))
+
+    def distribution(
+        self, weight: FloatArray, centre: FloatArray, cov: FloatArray, links: tuple[Link, ...]
+    ) -> SumOfTwo:
+        """Of means that are a mixture of normals: (n,), (n, 2), (n, 2, 2)."""
+
+        def alone(of: Callable[[Truth], FloatArray]) -> Callable[[FloatArray], FloatArray]:
+            return lambda x: of(Truth(np.stack([x, x], axis=-1), np.empty(0), links))
+
+        return SumOfTwo.of(weight, centre, cov, alone(self.first), alone(self.second))
+
+
 @dataclass(frozen=True)
 class Quantity:
     """m numbers that follow from the truth.
 
     names : (m,).  value : on the scale on which they are nearest to normal, (..., m) of a truth.
     read : from there to what is reported.  between : whether they depend on Psi.
-    outcome : the one whose mean they are a function of alone, None for others.
+    given_psi : how they follow from the means there, by which posteriors are exact; "known" where Psi is all that they
+        follow from, None where nothing is known.
     """
 
     names: tuple[str, ...]
     value: Callable[[Truth], FloatArray]
     read: Callable[[FloatArray], FloatArray] = np.asarray
     between: bool = False
-    outcome: int | None = None
+    given_psi: Along | SumOfParts | Literal["known"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +162,7 @@ class Points:
             between += np.einsum("nka,bac,nlc->nbkl", Z, each, Z)
         return Truth(mean, between, self.links)
 
-    @property
+    @cached_property
     def draws(self) -> Truth:
         """Of a posterior."""
         return self.truth(beta_draws(self.tree), [psi_draws(self.tree, level.name) for level in self.spec.levels])
@@ -159,129 +201,22 @@ def combinations(spec: Spec, what: str) -> pd.DataFrame:
     return spec.data.loc[spec.kept, list(spec.predictors)].drop_duplicates().sort_values(list(spec.predictors))
 
 
-def answers(
-    points: Points, quantities: Sequence[Quantity], prob: float, vcov: Vcov | None = None, df: str | None = None
-) -> dict[str, FloatArray]:
-    """`estimate`, `lower` and `upper` (n, sum of m) of quantities at the points.
-
-    Of a fit estimates at the fitted truth, and intervals by the delta method: those of functions of the mean alone by
-    the reference distribution of the coefficients, others by the normal one. Of a posterior mean and quantiles of the
-    draws; of functions of one coefficient the exact ones, where the tree has them.
-    """
-    used = reference(points.tree, vcov, df)
-    with np.errstate(all="ignore"):
-        if used is None:
-            draws = points.draws
-            columns = [_of_posterior(points, draws, each, prob) for each in quantities]
-        else:
-            columns = [_of_fit(each, *linearised(points, each), prob, used) for each in quantities]
-    return {name: np.concatenate([column[name] for column in columns], axis=1) for name in STATISTICS}
-
-
-def _of_posterior(points: Points, draws: Truth, quantity: Quantity, prob: float) -> dict[str, FloatArray]:
-    """Statistics (n, m) of draws (n, B)."""
-    over = summarised(quantity.read(quantity.value(draws)), prob, axis=1)
-    result = dict(zip(STATISTICS, (over["mean"], over["lower"], over["upper"]), strict=True))
-    exact = None if quantity.outcome is None else exact_posterior(points.tree)
-    if exact is None:
-        return result
-    made = exact.combination(points.X[:, quantity.outcome]).shifted(points.offset)
-    ends = np.sort(quantity.read(made.quantile(np.array([(1 - prob) / 2, (1 + prob) / 2]))), axis=0)
-    exactly = (made.mean_of(quantity.read), *ends)
-    return {name: np.reshape(values, (-1, 1)) for name, values in zip(STATISTICS, exactly, strict=True)}
-
-
-class Linear(NamedTuple):
-    """Quantities of a fit about their values (n, m): gradient (n, m, P) in beta, and the variance that Psi's brings.
-
-    of_psi : (n, m), NaN where Psi lies at an edge and has no errors; None for functions of the mean alone.
-    """
-
-    value: FloatArray
-    contrast: FloatArray
-    of_psi: FloatArray | None
-
-
-def linearised(points: Points, quantity: Quantity) -> Linear:
-    """The delta method, by central differences."""
-    at = points.fitted
-    k_outcomes = at.mean.shape[-1]
-
-    def shifted(k: int, step: float) -> FloatArray:
-        return quantity.value(Truth(at.mean + step * np.eye(k_outcomes)[k], at.psi, at.links))[:, 0]
-
-    slopes = np.stack([(shifted(k, _STEP) - shifted(k, -_STEP)) / (2 * _STEP) for k in range(k_outcomes)], axis=-1)
-    contrast = np.einsum("nmk,nkp->nmp", slopes, points.X)
-    value = quantity.value(at)[:, 0]
-    if not quantity.between:
-        return Linear(value, contrast, None)
-    cov = group(points.tree, schema.ESTIMATE)["xi_cov"].to_numpy()
-    moved = [[quantity.value(points.moved(k, step))[:, 0] for step in (_STEP, -_STEP)] for k in range(len(cov))]
-    if not moved:
-        return Linear(value, contrast, np.full(value.shape, np.nan))
-    gradient = np.stack([(up - down) / (2 * _STEP) for up, down in moved], axis=-1)
-    return Linear(value, contrast, np.einsum("nmk,kl,nml->nm", gradient, cov, gradient))
-
-
-def _of_fit(
-    quantity: Quantity, value: FloatArray, contrast: FloatArray, of_psi: FloatArray | None, prob: float, used: Reference
-) -> dict[str, FloatArray]:
-    variance = np.einsum("nmp,pq,nmq->nm", contrast, used.cov, contrast)
-    if of_psi is None:
-        half = quantile(prob, used.dfs(contrast.reshape(-1, contrast.shape[-1]))).reshape(value.shape) * np.sqrt(
-            variance
-        )
-    else:
-        half = quantile(prob, np.inf) * np.sqrt(variance + of_psi)
-    ends = np.sort(np.stack([quantity.read(value - half), quantity.read(value + half)]), axis=0)
-    return dict(zip(STATISTICS, (quantity.read(value), *ends), strict=True))
-
-
 def as_table(
-    points: Points, names: Sequence[str] | FloatArray, columns: Mapping[str, FloatArray], index: str = QUANTITY
+    points: Points,
+    names: Sequence[str] | Sequence[tuple[Any, ...]] | FloatArray,
+    columns: Mapping[str, FloatArray],
+    index: str | tuple[str, ...] = QUANTITY,
 ) -> pd.DataFrame:
     """(n, q) columns as a frame with one row for each quantity at each of the points.
 
-    names : (q,), or (n, q) where they differ.
+    names : (q,), or (n, q) where they differ; of tuples where the index has several levels.
     """
     n, q = next(iter(columns.values())).shape
     frame = pd.DataFrame({name: values.reshape(-1) for name, values in columns.items()})
     labels = [np.repeat(points.labels[name].to_numpy(), q) for name in points.labels.columns]
-    levels = [*labels, np.broadcast_to(np.asarray(names), (n, q)).reshape(-1)]
-    of_levels = [*points.labels.columns, index]
-    frame.index = pd.MultiIndex.from_arrays(levels, names=of_levels) if labels else pd.Index(levels[0], name=index)
+    own = zip(*names, strict=True) if isinstance(index, tuple) else [names]
+    levels = [*labels, *(np.broadcast_to(np.asarray(each), (n, q)).reshape(-1) for each in own)]
+    of_levels = [*points.labels.columns, *([index] if isinstance(index, str) else index)]
+    several = len(levels) > 1
+    frame.index = pd.MultiIndex.from_arrays(levels, names=of_levels) if several else pd.Index(levels[0], name=index)
     return frame
-
-
-def table_of(
-    points: Points, quantities: Sequence[Quantity], prob: float, vcov: Vcov | None, df: str | None
-) -> pd.DataFrame:
-    """`answers` as a frame, whose attributes say by what they were made."""
-    names = [name for each in quantities for name in each.names]
-    frame, used = as_table(points, names, answers(points, quantities, prob, vcov, df)), reference(points.tree, vcov, df)
-    frame.attrs.update({"prob": prob} | ({} if used is None else used.attrs))
-    return frame
-
-
-def quantiles(
-    points: Points, quantity: Quantity, probability: FloatArray, vcov: Vcov | None, df: str | None
-) -> FloatArray:
-    """(n, parts) quantiles of a single quantity, a function of the means, on its own scale."""
-    used = reference(points.tree, vcov, df)
-    if used is None:
-        return np.asarray(np.quantile(quantity.value(points.draws)[..., 0], probability, axis=1).T)
-    value, contrast, _ = linearised(points, quantity)
-    se = np.sqrt(np.einsum("np,pq,nq->n", contrast[:, 0], used.cov, contrast[:, 0]))
-    central, dfs = np.abs(2 * probability - 1), used.dfs(contrast[:, 0])
-    z = np.stack([quantile(each, dfs) for each in central.tolist()], axis=1) * np.sign(probability - 0.5)
-    return np.asarray(value + z * se[:, None])
-
-
-def mention_no_interval(columns: Mapping[str, FloatArray], what: str) -> None:
-    """Warn of intervals that are missing because Psi has no errors."""
-    if np.isnan(columns["lower"]).any() and not np.isnan(columns["estimate"]).all():
-        warn(
-            f"{what}: no interval, because the covariance between studies lies at the edge of its range, or its method "
-            "gives it no errors\n  intervals of a posterior have no such edge: bm.sample(spec)",
-            BoundaryWarning,
-        )

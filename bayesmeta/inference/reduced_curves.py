@@ -22,6 +22,7 @@ from bayesmeta._validation import (
     shown,
 )
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
+from bayesmeta.inference.basis_columns import BasisColumns
 from bayesmeta.inference.prediction_rows import JOINT, quantile
 from bayesmeta.io.arrays import as_numbers
 
@@ -31,7 +32,8 @@ INDEPENDENT = (
     "errors of different rows are drawn independently: the interval of all leaves out what rows share\n"
     '  bm.blup(tree, covariance="joint"), or bm.predict, has it'
 )
-BasisLike = Callable[[FloatArray], ArrayLike] | ArrayLike
+Basis = Callable[[FloatArray], ArrayLike]
+BasisLike = Basis | ArrayLike
 
 
 def curve(
@@ -117,7 +119,7 @@ def curve(
     of = _Coefficients.of(coefficients)
     if weights is not None:
         of = of.averaged(weights)
-    columns = _Columns.of(basis, len(of.outcomes), grid)
+    columns = BasisColumns.of(basis, len(of.outcomes), grid)
     inside = _inside(grid, within)
     lowest = _Minimum.of(of, columns.on_grid, grid, inside, prob, n, rng)
     zero = (
@@ -144,11 +146,11 @@ def curve(
 
 def attributable(
     coefficients: xr.Dataset,
-    basis: BasisLike,
+    basis: Basis | Mapping[str, Basis],
     exposure: Mapping[str, ArrayLike] | ArrayLike,
     cases: Mapping[str, ArrayLike] | ArrayLike,
     reference: float | Mapping[str, float] | xr.DataArray,
-    between: tuple[float, float] | None = None,
+    between: tuple[float, float] | Mapping[str, tuple[float, float]] | Literal["below", "above"] | None = None,
     prob: float = 0.95,
     draws: int = DRAWS,
     random_seed: int | Sequence[int] | None = None,
@@ -159,15 +161,18 @@ def attributable(
     ----------
     coefficients : Dataset
         As `bm.curve` takes it, of a log-linear model.
-    basis : callable
-        The basis of the first stage: `bm.basis(formula, data)`, or another function from values (n,) to (n, k).
+    basis : callable, or mapping of callables
+        The basis of the first stage: `bm.basis(formula, data)`, or another function from values (n,) to (n, k); where
+        places have knots of their own, such as percentiles of their temperatures, the basis of every row by its label
+        or name.
     exposure, cases : mapping of arrays, or array
         Of every row, by its label or its name, the series of the exposure and of the cases at the same times; arrays
         where there is one row. Pairs in which either is missing are left out.
     reference : float, mapping, or DataArray
         Value of the exposure that would cause no cases: one, one for each row, or `bm.curve(...)["reference"]`.
-    between : pair of float, optional
-        Cases are attributed to values in this range alone, such as those below the reference: to cold. By default all.
+    between : pair of float, mapping of pairs, "below" or "above", optional
+        Cases are attributed to values in this range alone, of all rows or of each; "below" and "above" mean the
+        reference of each row: cold and heat. By default all values.
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
     draws : int, default 1000
@@ -214,18 +219,19 @@ def attributable(
     prob, n = check_probability(prob), _number_of_draws(draws, coefficients)
     seeds = np.random.SeedSequence(check_seed(random_seed))
     of = _Coefficients.of(coefficients)
-    if not callable(basis):
-        raise SpecError("basis must be a function of exposures, as bm.basis(formula, data) is; an array fits one grid")
-    columns = _Columns.of(basis, len(of.outcomes), np.zeros(0))
-    x, weight, zero = of.by_row(exposure, "exposure"), of.by_row(cases, "cases"), of.by_row(reference, "reference")
-    low, high = (-np.inf, np.inf) if between is None else _range(between, "between")
+    columns = _columns_by_row(basis, of)
+    x, weight = of.by_row(exposure, "exposure"), of.by_row(cases, "cases")
+    zero = [
+        _number(value, f"reference of row {label!r}")
+        for value, label in zip(of.by_row(reference, "reference"), of.labels, strict=True)
+    ]
+    ranges = _ranges(between, of, zero)
     numbers, totals = np.empty((len(of.mean), n + 1)), np.empty(len(of.mean))
     for r, theta in enumerate(of.drawn_rows(n, seeds)):
         values, counts = _series(x[r], weight[r], of.labels[r])
-        origin = _number(zero[r], f"reference of row {of.labels[r]!r}")
-        inside = (values >= low) & (values <= high)
-        b = columns.at_each(values[inside]) - columns.at_each(np.array([origin]))
-        numbers[r], totals[r] = _summed(b, theta, counts[inside]), counts.sum()
+        inside = (values >= ranges[r][0]) & (values <= ranges[r][1])
+        b = columns[r].at_each(np.append(values[inside], zero[r]))
+        numbers[r], totals[r] = _summed(b[:-1] - b[-1], theta, counts[inside]), counts.sum()
     rows = dict(of.rows)
     if len(numbers) > 1:
         if of.joint is None:
@@ -345,57 +351,6 @@ class _Coefficients:
 
 
 @dataclass(frozen=True, eq=False)
-class _Columns:
-    """A basis of k columns; on_grid: (n, k) its columns at the values that are wanted."""
-
-    basis: Any
-    k: int
-    grid: FloatArray
-    on_grid: FloatArray
-
-    @classmethod
-    def of(cls, basis: Any, k: int, grid: FloatArray) -> "_Columns":
-        if callable(basis):
-            empty = cls(basis, k, grid, np.zeros((0, k)))
-            return cls(basis, k, grid, empty._evaluated(grid) if len(grid) else np.zeros((0, k)))
-        columns = as_numbers(basis, "basis", DataError)
-        if columns.shape != (len(grid), k):
-            raise DataError(
-                f"basis has shape {columns.shape}; it must be {(len(grid), k)}, a row for each value of at and a "
-                "column for each coefficient"
-            )
-        if not np.isfinite(columns).all():
-            raise DataError("basis has entries that are not finite")
-        return cls(None, k, grid, columns)
-
-    def at_each(self, x: FloatArray) -> FloatArray:
-        """(n, k) columns at values (n,); NaN where these are."""
-        if self.basis is None:
-            place = [np.flatnonzero(self.grid == value) for value in x]
-            if any(len(each) == 0 for each in place):
-                raise SpecError("reference must be one of the values of at where basis is an array; or pass a function")
-            return self.on_grid[[each[0] for each in place]]
-        columns = np.full((len(x), self.k), np.nan)
-        known = np.isfinite(x)
-        if known.any():
-            columns[known] = self._evaluated(x[known])
-        return columns
-
-    def _evaluated(self, x: FloatArray) -> FloatArray:
-        different, of = np.unique(x, return_inverse=True)
-        with np.errstate(all="ignore"):  # what is not finite is refused below
-            columns = as_numbers(self.basis(different), "basis", DataError)
-        if columns.shape != (len(different), self.k):
-            raise DataError(
-                f"basis gives an array of shape {columns.shape} for {len(different)} values; it must be "
-                f"{(len(different), self.k)}, a column for each coefficient and none for a constant"
-            )
-        if not np.isfinite(columns).all():
-            raise DataError(f"basis is not finite at {different[~np.isfinite(columns).all(1)][0]:g}")
-        return columns[of.reshape(-1)]
-
-
-@dataclass(frozen=True, eq=False)
 class _Minimum:
     """Where curves are least, (rows,), with an interval for each."""
 
@@ -419,6 +374,26 @@ class _Minimum:
             lowest = grid[inside][np.argmin(of.drawn(int(r), n, rng) @ columns[inside].T, axis=1)]
             ends[:, r] = lowest[0], *np.quantile(lowest[1:], [0.5 - prob / 2, 0.5 + prob / 2])
         return cls(*ends)
+
+
+def _columns_by_row(basis: Any, of: _Coefficients) -> list[BasisColumns]:
+    bases = of.by_row(basis, "basis") if isinstance(basis, Mapping) else [basis] * len(of.labels)
+    if not all(map(callable, bases)):
+        raise SpecError("basis must be a function of exposures, as bm.basis(formula, data) is; an array fits one grid")
+    return [BasisColumns.of(each, len(of.outcomes), np.zeros(0)) for each in bases]
+
+
+def _ranges(between: Any, of: _Coefficients, zero: list[float]) -> list[tuple[float, float]]:
+    """Of every row the (lowest, highest) value to which cases are attributed."""
+    if between is None:
+        return [(-np.inf, np.inf)] * len(zero)
+    if isinstance(between, str):
+        check_choice(between, ("below", "above"), "between")
+        return [(-np.inf, origin) if between == "below" else (origin, np.inf) for origin in zero]
+    if isinstance(between, Mapping):
+        pairs = zip(of.by_row(between, "between"), of.labels, strict=True)
+        return [_range(pair, f"between of row {label!r}") for pair, label in pairs]
+    return [_range(between, "between")] * len(zero)
 
 
 def _root(V: FloatArray) -> FloatArray:

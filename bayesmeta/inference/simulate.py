@@ -1,6 +1,7 @@
 """`simulate`: new effect estimates from a model, given its design."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_count, check_name, check_seed, check_size, listing
 from bayesmeta.errors import SpecError, keeps_old_names
+from bayesmeta.estimation.parallel import Backend, Jobs
 from bayesmeta.io.arrays import as_numbers, check_labels
 from bayesmeta.kernel.layout import components
 from bayesmeta.model.spec import Level, Spec
@@ -19,6 +21,7 @@ from bayesmeta.tree.specification import group, spec_from_tree
 
 POSTERIOR, DERIVED = "posterior", "derived"
 _SEED = 100  # numbers that the seed of one data set takes as much memory as
+BLOCK = 500_000  # random numbers of the data sets that are drawn together
 ROUNDING = 1e-10  # of the largest entry of a Psi, for symmetry and for negative eigenvalues
 
 
@@ -29,6 +32,10 @@ def simulate(
     random_seed: int | Sequence[int] | None = None,
     beta: ArrayLike | None = None,
     psi: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    *,
+    n_jobs: int = 1,
+    backend: Backend | None = None,
+    progress: bool = False,
 ) -> FloatArray:
     """Draw new effect estimates, given the design and the sampling covariances.
 
@@ -47,6 +54,12 @@ def simulate(
     psi : array_like or mapping, optional
         True between-study covariance, in place of those of the tree: a matrix, or with several levels one for each in a
         dict {level: matrix}; a number is a variance.
+    n_jobs : int, default 1
+        Number of processes, -1 for one on every processor. The data sets do not depend on it.
+    backend : {"loky", "dask", "threading"}, optional
+        Of joblib: processes of this machine (the default), the workers of the Dask client in scope, or threads.
+    progress : bool, default False
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -67,24 +80,49 @@ def simulate(
     >>> bm.simulate(spec, n=1000, random_seed=1, beta=[-0.7], psi=0.3).shape
     (1000, 13, 1)
     """
-    choice, *seeds = np.random.SeedSequence(check_seed(random_seed)).spawn(
-        _sized(spec_or_tree, check_count(n, "n")) + 1
-    )
-    spec, beta_of_tree, psi_of_tree = _values(spec_or_tree, n, np.random.default_rng(choice))
+    jobs = Jobs(n_jobs, backend, progress)
+    root = np.random.SeedSequence(check_seed(random_seed))
+    normal = _sized(spec_or_tree, check_count(n, "n"))
+    spec, beta_of_tree, psi_of_tree = _values(spec_or_tree, n, np.random.default_rng(_child(root, 0)))
     true_beta = beta_of_tree if beta is None else true_coefficients(spec, beta)
     true_psi = psi_of_tree if psi is None else true_covariances(spec, psi)
     if true_beta is None or true_psi is None:
         raise SpecError("a specification has no true values: give beta= and psi=, or simulate from a fit")
-    return draw(spec, seeds, true_beta, true_psi, root_of_S(spec))
+    size = max(1, BLOCK // max(1, normal))
+    pieces = [slice(i, min(i + size, n)) for i in range(0, n, size)]
+    work = _Draws(spec, root, true_beta, true_psi, root_of_S(spec))
+    return np.concatenate(list(jobs.in_order(work, pieces, "blocks of data sets")))
+
+
+def _child(root: np.random.SeedSequence, i: int) -> np.random.SeedSequence:
+    """The seed that `root.spawn` makes in place i, without those before it."""
+    return np.random.SeedSequence(root.entropy, spawn_key=(i,))
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """What draws data sets by their places: the values that are true of all of them, or of each; see `draw`."""
+
+    spec: Spec
+    root: np.random.SeedSequence
+    beta: FloatArray
+    psi: list[FloatArray]
+    root_S: tuple[FloatArray, IntArray, IntArray]
+
+    def __call__(self, places: slice) -> FloatArray:
+        seeds = [_child(self.root, i + 1) for i in range(places.start, places.stop)]
+        beta = self.beta if self.beta.ndim == 1 else self.beta[places]
+        psi = [values if values.ndim == 2 else values[places] for values in self.psi]
+        return draw(self.spec, seeds, beta, psi, self.root_S)
 
 
 def _sized(source: Spec | xr.DataTree, n: int) -> int:
-    """The number of data sets, after a check of the memory they need."""
+    """How many random numbers a data set takes, after a check of the memory that all need."""
     spec = source if isinstance(source, Spec) else spec_from_tree(source)
     normal = len(spec.y) + sum(level.n_groups * level.dim for level in spec.levels)
     values = len(spec.row_labels) * len(spec.outcomes) + 2 * normal + _SEED
     check_size(8.0 * n * values, f"{n:,} data sets of {len(spec.y)} observations")
-    return n
+    return normal
 
 
 def draw(

@@ -71,6 +71,16 @@ def whitened_residuals(root: FloatArray, X: FloatArray, y: FloatArray) -> FloatA
     return np.asarray(white - W @ np.linalg.lstsq(W, white, rcond=None)[0])
 
 
+def cochran(spec: Spec, *further: FloatArray) -> tuple[FloatArray, int]:
+    """Squared residuals (n_obs,) by sampling errors alone, which add up to Cochran's Q, and its degrees of freedom.
+
+    further : columns (n_obs, m) beside those of the fixed part, all of them independent.
+    """
+    X = np.column_stack([spec.X, *further])
+    root = np.linalg.cholesky(sampling_matrix(spec))
+    return whitened_residuals(root, X, spec.y - spec.offset) ** 2, len(X) - X.shape[1]
+
+
 def pooled_weights(spec: Spec, W: FloatArray, pooled: Sequence[bool]) -> FloatArray:
     """(n_rows, k) weights of every outcome's observations in the mean of this outcome."""
     weight = np.full((len(spec.kept), len(spec.outcomes)), np.nan)

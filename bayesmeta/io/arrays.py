@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_probability, listing, shown
+from bayesmeta._validation import check_probability, entries, is_number, listing, shown
 from bayesmeta.errors import BayesmetaError, DataError, SpecError
 
 Place = Callable[[tuple[int, ...]], str]  # a cell in words, from its position
@@ -238,6 +238,20 @@ def check_labels(
         f"{what} is labelled {listing(names)}; expected {listing(wanted)}\n"
         "  put it in this order, or pass .to_numpy() if it is so already"
     )
+
+
+def two_proportions(pair: Any, what: str) -> FloatArray:
+    """(2,) ends of a range of proportions, 0 and 1 among them.
+
+    >>> two_proportions((0.5, 0.1), "within")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: within is (0.5, 0.1); it must be two rates from 0 to 1, the smaller one first
+    """
+    ends = entries(pair)
+    if len(ends) != 2 or not all(map(is_number, ends)) or not 0 <= ends[0] < ends[1] <= 1:
+        raise SpecError(f"{what} is {shown(pair)}; it must be two rates from 0 to 1, the smaller one first")
+    return np.array(ends, dtype=float)
 
 
 def proportions(values: Any, what: str) -> FloatArray:

@@ -223,7 +223,9 @@ def _reachable(cluster: Cluster) -> Iterator[None]:
         ) from None
     except (CancelledError, Cancelled, CommClosedError) as error:
         raise DataError(_lost(f"cannot be reached ({type(error).__name__})")) from None
-    except RuntimeError as error:
+    except BayesmetaError:
+        raise
+    except Exception as error:  # of any kind, by the version of Dask, where the client has lost its scheduler
         if cluster.client.status == "running":
             raise
         raise DataError(_lost(f"cannot be reached ({error})")) from None

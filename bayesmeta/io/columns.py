@@ -220,11 +220,31 @@ def rows(frame: pd.DataFrame | pd.Series, where: BoolArray) -> str:
     return f"row{'s' * (len(names) > 1)} {listing(names)}"
 
 
-def mask_of(frame: pd.DataFrame, at: IntArray | int) -> BoolArray:
-    """(n,) which rows are at these positions."""
-    mask = np.zeros(len(frame), dtype=bool)
-    mask[at] = True
-    return mask
+def counts(values: Any, frame: pd.DataFrame, what: str, words: str, names: Sequence[str], advice: str) -> FloatArray:
+    """(n,) numbers of persons or events of every row, NaN where missing, from a column or an array.
+
+    words : what is counted.  names : of the rows.  advice : the second line of the message about what is no count.
+    """
+    read, where = numbers(values, frame, what)
+    if read.ndim != 1 or len(read) != len(frame):
+        raise SpecError(
+            f"{what} is {shown(values)}; it must be the name of a column, or one number for each of the "
+            f"{len(frame)} rows"
+        )
+    wrong = ~np.isnan(read) & ((read < 0) | np.isinf(read) | (read != np.round(read)))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        rule = "cannot be negative" if read[at] < 0 else "are whole numbers of persons"
+        raise DataError(f"{where}: {words} {rule}; {names[at]} has {read[at]:g}\n  {advice}")
+    return read
+
+
+def everywhere(frame: pd.DataFrame, name: str, what: str, remedy: str = "") -> FloatArray:
+    """A column of finite numbers in every row."""
+    values = column(frame, name, what)
+    if (odd := ~np.isfinite(values)).any():
+        raise DataError(f"column '{name}' has a {what} that is missing or infinite in {rows(frame, odd)}{remedy}")
+    return values
 
 
 def positive(frame: pd.DataFrame, name: str, what: str) -> FloatArray:

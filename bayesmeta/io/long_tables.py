@@ -1,5 +1,6 @@
 """Tables with several rows for each group, such as the arms of trials: their labels, and what a group has in common."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,16 @@ def by_label(labels: AnyArray) -> Iterator[tuple[str, IntArray]]:
     order = np.argsort(codes, kind="stable")
     for code, at in enumerate(np.split(order, np.cumsum(np.bincount(codes))[:-1])):
         yield str(known[code]), at
+
+
+def named_rows(frame: pd.DataFrame, group: str | None) -> tuple[str, ...]:
+    """Names of the rows for messages: the group's, with the row where it has several."""
+    places = [f"row {label(row)}" for row in frame.index]
+    if group is None:
+        return tuple(places)
+    groups = [value if isinstance(value, str) else f"{group} {label(value)}" for value in frame[group]]
+    times = Counter(groups)
+    return tuple(f"{name} ({row})" if times[name] > 1 else name for name, row in zip(groups, places, strict=True))
 
 
 def rows_at(frame: pd.DataFrame, positions: Any) -> str:

@@ -95,6 +95,14 @@ def _node_up(M: np.ndarray, a: int, F: np.ndarray) -> tuple[NodeState, np.ndarra
     return NodeState(G, H, S[:, :a], W, S[:, -a:]), C - batched_linalg.gram(W, W), 2 * batched_linalg.log_diagonal(R)
 
 
+def _squares(chunk: Chunk, W: np.ndarray) -> np.ndarray:
+    """W'W (D, D, B), over all leaves."""
+    if chunk.pattern is not None:
+        return chunk.pattern.gram_sum(W)
+    Wt = batched_linalg.transpose(W)
+    return batched_linalg.gram_sum(Wt, Wt)
+
+
 class _Total:
     """Collects what reaches the top: the sum over outer groups, or every outer group by itself."""
 
@@ -115,8 +123,7 @@ class _Total:
         if self.per_group:
             self.add(chunk.C0 + batched_linalg.gram(W, W) if len(W) else chunk.C0, chunk.outer)
         else:
-            Wt = batched_linalg.transpose(W)
-            self.C += chunk.C0_sum + (batched_linalg.gram_sum(Wt, Wt) if len(W) else 0.0)
+            self.C += chunk.C0_sum + (_squares(chunk, W) if len(W) else 0.0)
 
     def add(self, C: np.ndarray, outer: np.ndarray) -> None:
         if self.per_group:
@@ -153,6 +160,11 @@ def upward(stats: Statistics, psi: Sequence[np.ndarray], per_group: bool = False
         else:
             node.segments.add_to(M[level - 1], C)
     return Upward(total.C, total.logdet, tuple(leaves), tuple(nodes), factors)
+
+
+def leaves_times_phi(chunk: Chunk, W: np.ndarray, own: Sequence[np.ndarray], top: np.ndarray) -> np.ndarray:
+    """`times_phi` of leaves."""
+    return times_phi(W, chunk.ancestors, own, top) if chunk.pattern is None else chunk.pattern.times(W, top)
 
 
 def times_phi(W: np.ndarray, ancestors: Sequence[np.ndarray], own: Sequence[np.ndarray], top: np.ndarray) -> np.ndarray:
@@ -209,7 +221,7 @@ def downward_leaves(
     """For every chunk of leaves V' W Phi, the derivative of the residual quadratic form at the leaf."""
     for chunk, state in zip(stats.chunks, up.leaves, strict=True):
         if chunk.a and len(state.V):
-            yield chunk, state, batched_linalg.gram(state.V, times_phi(state.W, chunk.ancestors, own, top))
+            yield chunk, state, batched_linalg.gram(state.V, leaves_times_phi(chunk, state.W, own, top))
 
 
 def scores(stats: Statistics, up: Upward, top: np.ndarray) -> list[np.ndarray]:

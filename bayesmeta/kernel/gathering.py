@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bayesmeta.kernel.batched_linalg import solve_upper
 from bayesmeta.kernel.centring import HETEROGENEOUS, HETEROSCEDASTIC, ROUNDS, heterogeneous, one_sided
 from bayesmeta.kernel.likelihood import likelihood
-from bayesmeta.kernel.orthogonal import orthonormal
+from bayesmeta.kernel.orthogonal import orthonormal, solve
 from bayesmeta.kernel.partitioned import PartitionedStatistics, Pieces
 from bayesmeta.kernel.statistics import (
     Design,
@@ -126,7 +125,7 @@ def first_centre(looks: Sequence[Look]) -> Centre:
     """Orthonormal at Psi = 0, and centred by the fixed-effects fit."""
     Q, R = orthonormal(np.concatenate([look.R for look in looks])[None])
     turned = Q[0].T @ np.concatenate([look.turned_y for look in looks])
-    return Centre(R[0], (), solve_upper(R, turned[None, :, None])[0, :, 0])
+    return Centre(R[0], (), solve(R, turned[None, :, None])[0, :, 0])
 
 
 def gathered(looks: Sequence[Look], reduced: Callable[[Centre], Pieces]) -> PartitionedStatistics:

@@ -12,8 +12,17 @@ from itertools import pairwise
 import numpy as np
 
 from bayesmeta.kernel import batched_linalg as small
-from bayesmeta.kernel.elimination import LeafState, NodeState, Upward, add_leaf_score, downward_nodes, times_phi
+from bayesmeta.kernel.elimination import (
+    LeafState,
+    NodeState,
+    Upward,
+    add_leaf_score,
+    downward_nodes,
+    leaves_times_phi,
+    times_phi,
+)
 from bayesmeta.kernel.leaves import Chunk
+from bayesmeta.kernel.mostly_zero import congruent
 from bayesmeta.kernel.statistics import Statistics
 
 MOST_MOMENTS = 12  # effects of a leaf up to which these products are summed whatever the number of directions
@@ -208,14 +217,18 @@ def _leaf(
     first = sums.place[chunk.parent_level + 1].start
     places = slice(first, first + D.shape[2])
     G, Q = small.gram(leaf.V, leaf.V), small.gram(leaf.V, leaf.W)
-    q = times_phi(Q, chunk.ancestors, own, phi)
+    q = leaves_times_phi(chunk, Q, own, phi)
     mean, spread = (
         small.product(q[:, :1], small.transpose(q[:, :1])),
         small.product(q[:, 1:], small.transpose(q[:, 1:])),
     )
     sums.own(places, _traces(D, G, G) / 2, _traces(D, G, mean), _traces(D, G, spread))
     add_leaf_score(sums.scores, chunk, (mean + spread - G).sum(-1) / 2)
-    if chunk.segments is None:
+    if chunk.pattern is not None:
+        for k in range(D.shape[2]):
+            DQ = np.einsum("ijb,jcbn->icbn", D[:, :, k], Q)
+            top[:, :, places.start + k] -= chunk.pattern.gram_sum(Q, DQ)
+    elif chunk.segments is None:
         a, width = Q.shape[:2]
         flat = Q.reshape(a * width, *Q.shape[2:]).swapaxes(0, 1)
         products = flat @ flat.mT
@@ -296,10 +309,10 @@ def _at_top(sums: Sums, dC: np.ndarray, mean: np.ndarray, beta_root: np.ndarray,
     np.subtract(sums.twice_average, np.einsum("irb,isb->rsb", x, x), out=sums.twice_average)
     if restricted:
         if len(root) >= small.WIDE:
-            F = np.empty(dC[:-1, :-1].shape)
+            F = np.empty((*dC.shape[2:], len(root), len(root)))
             for k, b in np.ndindex(dC.shape[2:]):
-                half = small.times_upper(dC[:-1, :-1, k, b], beta_root[b])  # dC is symmetric
-                F[:, :, k, b] = small.times_upper(half.T, beta_root[b])
+                F[k, b] = congruent(dC[:-1, :-1, k, b], beta_root[b])
+            F = F.transpose(2, 3, 0, 1)
         else:
             F = np.einsum("iqkb,qjb->ijkb", np.einsum("pib,pqkb->iqkb", root, dC[:-1, :-1]), root)
         np.add(sums.expected, np.einsum("ijrb,ijsb->rsb", F, F) / 2, out=sums.expected)

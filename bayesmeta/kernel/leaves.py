@@ -10,12 +10,14 @@ much larger than S.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from bayesmeta._typing import IntArray
 from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.layout import Layout, distinct, run_starts
+from bayesmeta.kernel.mostly_zero import Pattern, pattern_of
 from bayesmeta.kernel.whitening import Whitener
 
 DEPENDENT = 1e-3  # sine of the angle between a row of E and the rows above it, below which they are rotated
@@ -44,16 +46,48 @@ def segments(parent: IntArray) -> Segments:
 
 
 @dataclass(frozen=True)
+class LeftRows:
+    """What is left of leaves of many coefficients, whose squares would not fit into memory: rows (s, D, B, some) of
+    some of the leaves at a time.
+    """
+
+    leaves: tuple[IntArray, ...]
+    rows: tuple[np.ndarray, ...]
+
+    def squares(self, shape: tuple[int, ...]) -> np.ndarray:
+        """(D, D, B, n) of every leaf."""
+        result = np.zeros(shape)
+        for these, rows in zip(self.leaves, self.rows, strict=True):
+            result[..., these] = batched_linalg.gram(rows, rows)
+        return result
+
+    def sum_of_squares(self, shape: tuple[int, ...]) -> np.ndarray:
+        """(D, D, B), added up over the leaves."""
+        total = np.zeros(shape)
+        for rows in self.rows:
+            columns = batched_linalg.transpose(rows)
+            total += batched_linalg.gram_sum(columns, columns)
+        return total
+
+    def take(self, data_sets: IntArray) -> "LeftRows":
+        return LeftRows(self.leaves, tuple(np.take(rows, data_sets, axis=2) for rows in self.rows))
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """Leaves of one shape: E (r, a, B, n) and A (r, D, B, n) side by side, C0 (D, D, B, n).
+    """Leaves of one shape: E (r, a, B, n) and A (r, D, B, n) side by side; what is left of the others.
+
+    left : its squares C0 (D, D, B, n), or the rows themselves.  C0_sum (D, D, B) : the squares, over all leaves.
+    pattern : where A may differ from zero, of leaves without ancestors most of whose columns are zero.
 
     ancestors : node of every leaf at each level from the outer one down to the parent.
     members : for each own level, innermost last, the group codes (count, n) inside every leaf.
     """
 
     EA: np.ndarray
-    C0: np.ndarray
+    left: np.ndarray | LeftRows
     C0_sum: np.ndarray
+    pattern: Pattern | None
     a: int
     outer: IntArray
     ancestors: tuple[IntArray, ...]
@@ -64,10 +98,21 @@ class Chunk:
     def parent_level(self) -> int:
         return len(self.ancestors) - 1
 
+    @property
+    def C0_shape(self) -> tuple[int, int, int, int]:
+        D = self.EA.shape[1] - self.a
+        return D, D, *self.EA.shape[2:]
+
+    @cached_property
+    def C0(self) -> np.ndarray:
+        """(D, D, B, n) squares of what is left of every leaf."""
+        return self.left if isinstance(self.left, np.ndarray) else self.left.squares(self.C0_shape)
+
     def take(self, data_sets: IntArray) -> "Chunk":
         """The same leaves of some of the data sets."""
-        EA, C0, C0_sum = (np.take(array, data_sets, axis=2) for array in (self.EA, self.C0, self.C0_sum))
-        return replace(self, EA=EA, C0=C0, C0_sum=C0_sum)
+        EA, C0_sum = (np.take(array, data_sets, axis=2) for array in (self.EA, self.C0_sum))
+        left = np.take(self.left, data_sets, 2) if isinstance(self.left, np.ndarray) else self.left.take(data_sets)
+        return replace(self, EA=EA, left=left, C0_sum=C0_sum)
 
 
 @dataclass(frozen=True)
@@ -130,30 +175,44 @@ def _chunk(rows: Rows, node_of: Sequence[IntArray], parent: int, shape: tuple[in
     largest = int(plan.leaf_size[leaves].max())
     r, B, n = min(a, largest), rows.W.shape[2], len(leaves)
     EA = np.zeros((r, a + D, B, n))
-    # leaves with no more rows than effects leave nothing, which takes no memory
-    C0 = np.zeros((D, D, B, n)) if largest > a else np.broadcast_to(0.0, (D, D, B, n))
+    rest: list[tuple[IntArray, np.ndarray]] = []
     sizes = plan.leaf_size[leaves] if largest <= a else _padded(plan.leaf_size[leaves])
     for size in distinct(sizes):
         these = np.flatnonzero(sizes == size)
         V = held.rows_of(these, int(size))
         if size > a:
             batched_linalg.triangularise(V, a)
-            C0[..., these] = batched_linalg.gram(V[a:, a:], V[a:, a:])
+            rest.append((these, V[a:, a:]))
         top = min(int(size), r)
         EA[:top, ..., these] = V[:top]
     separate(EA, a)
     lead = plan.leaf_start[leaves]
     ancestors = tuple(node_of[level][plan.codes[level][lead]] for level in range(parent + 1))
+    left, C0_sum = _left(rest, (D, D, B, n), as_rows=D >= batched_linalg.WIDE and parent < 0)
     return Chunk(
         EA=EA,
-        C0=C0,
-        C0_sum=C0.sum(-1) if largest > a else np.zeros((D, D, B)),
+        left=left,
+        C0_sum=C0_sum,
+        pattern=None if ancestors else pattern_of(EA[:, a:]),
         a=a,
         outer=plan.outer[lead],
         ancestors=ancestors,
         segments=segments(ancestors[-1]) if ancestors else None,
         members=held.members,
     )
+
+
+def _left(
+    rest: Sequence[tuple[IntArray, np.ndarray]], shape: tuple[int, ...], as_rows: bool
+) -> tuple[np.ndarray | LeftRows, np.ndarray]:
+    """`Chunk.left` and `Chunk.C0_sum`; leaves with no more rows than effects leave nothing, which takes no memory."""
+    if not rest:
+        return np.broadcast_to(0.0, shape), np.zeros(shape[:3])
+    rows = LeftRows(tuple(these for these, _ in rest), tuple(left for _, left in rest))
+    if as_rows:
+        return rows, rows.sum_of_squares(shape[:3])
+    C0 = rows.squares(shape)
+    return C0, C0.sum(-1)
 
 
 def separate(EA: np.ndarray, a: int) -> None:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
 from bayesmeta.kernel import batched_linalg
 from bayesmeta.kernel.elimination import upward
 from bayesmeta.kernel.information import Information
+from bayesmeta.kernel.mostly_zero import root_of_inverse
+from bayesmeta.kernel.orthogonal import solve
 from bayesmeta.kernel.partitioned import PartitionedStatistics, sweeps
 from bayesmeta.kernel.statistics import Statistics
 
@@ -100,12 +103,11 @@ def solve_top(C: np.ndarray) -> Top:
     """Generalised least squares from C = [[F, h], [h', c]] (P + 1, P + 1, B)."""
     C = C.transpose(2, 0, 1)
     F, h, c = C[:, :-1, :-1], C[:, :-1, -1:], C[:, -1, -1]
-    L = np.linalg.cholesky(F)
-    M = batched_linalg.inverse_lower(L).mT
+    M, logdet = root_of_inverse(F)
     z = M.mT @ h
     beta = (M @ z)[..., 0]
     rss = c - (z * z).sum((1, 2))
-    return Top(beta, M, rss, 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(-1))
+    return Top(beta, M, rss, logdet)
 
 
 def likelihood(
@@ -151,8 +153,8 @@ def likelihood(
 def coefficients(stats: Statistics | PartitionedStatistics, top: Top) -> tuple[np.ndarray, np.ndarray]:
     """beta (B, P) and a root of its covariance (B, P, P) in the original coordinates."""
     R = stats.R.transpose(2, 0, 1)
-    beta = stats.beta0.T + batched_linalg.solve_upper(R, top.beta[..., None])[..., 0]
-    return beta, batched_linalg.solve_upper(R, top.M)
+    beta = stats.beta0.T + solve(R, top.beta[..., None])[..., 0]
+    return beta, solve(R, top.M)
 
 
 def loglik_per_group(stats: Statistics, psi: Sequence[np.ndarray], beta: np.ndarray) -> np.ndarray:
@@ -194,7 +196,7 @@ class Draws:
 
     def parts(self, stats: Statistics) -> Iterator[tuple[slice, list[np.ndarray], np.ndarray]]:
         """The draws in pieces whose sweeps fit a modest part of the memory."""
-        leaves = sum(3 * chunk.EA[:, :, 0].size + chunk.C0[:, :, 0].size for chunk in stats.chunks)
+        leaves = sum(3 * chunk.EA[:, :, 0].size + prod(chunk.C0_shape) // chunk.C0_shape[2] for chunk in stats.chunks)
         widths = [stats.n_coef + 1 + sum(stats.dims[: level + 1]) for level in range(len(stats.nodes))]
         nodes = sum(3 * width**2 * len(node.group) for width, node in zip(widths, stats.nodes, strict=True))
         for part in pieces(self.n, leaves + nodes):

@@ -16,13 +16,12 @@ and of few arguments and calls, since it takes longer for every one.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import BoolArray, FloatArray
 
-ML, REML, FIXED, AT_Q, DL, HE, HS, SJ = range(8)  # estimators; AT_Q: the tau2 whose generalised Q has a given value
 TAU2, RSS, Q, LOGLIK, ARRIVED, ROWS = range(6)  # numbers of every data set
 RATIO = 1.7  # of v_min + tau2 from one point of the grid to the next
 MOST_POINTS, MOST_STEPS = 1_000, 100
@@ -247,46 +246,6 @@ def newton(t: float, low: float, high: float, slope: float, bend: float) -> tupl
     return after, low, high, after == t or high - low <= 2.0 * EPS * high
 
 
-def at_Q(D: FloatArray, n: int, target: float, S: FloatArray, M: FloatArray) -> float:
-    """The tau2 whose generalised Q has a given value, by Newton steps from below on 1 / Q; zero if none has."""
-    t = 0.0
-    for _ in range(MOST_STEPS):
-        fit_line(D, n, t, S, M)
-        step = S[1] / S[2] * (S[1] / target - 1.0)
-        if not step > 4.0 * EPS * t:
-            break
-        t += step
-    return t
-
-
-def hedges(D: FloatArray, n: int, S: FloatArray, M: FloatArray) -> float:
-    """tau2 by the residual variance of the fit without weights, of which the sampling variances explain their share."""
-    P, v, explained = len(D) - 3, D[1, :n].copy(), 0.0
-    D[1, :n] = 1.0
-    fit_line(D, n, 0.0, S, M)
-    for i in range(n):
-        leverage = 0.0
-        for p in range(P):
-            for q in range(P):
-                leverage += D[3 + p, i] * M[2 + p, q] * D[3 + q, i]
-        explained += v[i] * (1.0 - leverage)
-    D[1, :n] = v
-    return (S[1] - explained) / (n - P)
-
-
-def by_moments(D: FloatArray, n: int, estimator: int, crude: float, S: FloatArray, M: FloatArray) -> float:
-    """tau2 by a quadratic form, before truncation at zero, after a fit without tau2. crude : variance of y."""
-    P = len(D) - 3
-    if estimator == DL:
-        return (S[1] - (n - P)) / S[6]
-    if estimator == HS:
-        return (S[1] - n) / S[4]
-    if estimator == HE:
-        return hedges(D, n, S, M)
-    fit_line(D, n, crude, S, M)
-    return crude * S[1] / (n - P)
-
-
 def centred(D: FloatArray, n: int, S: FloatArray, M: FloatArray, beta: FloatArray) -> bool:
     """The fit without tau2, of which y becomes the residuals, that nothing cancels; whether X has full rank."""
     S[0] = weigh(D, n, 0.0, M)
@@ -304,8 +263,7 @@ def centred(D: FloatArray, n: int, S: FloatArray, M: FloatArray, beta: FloatArra
 def estimate(
     D: FloatArray,
     n: int,
-    estimator: int,
-    target: float,
+    restricted: bool,
     S: FloatArray,
     M: FloatArray,
     beta: FloatArray,
@@ -313,30 +271,16 @@ def estimate(
     out: FloatArray,
 ) -> None:
     """Everything of one data set without missing values, in place; y becomes the residuals of the fixed-effects fit."""
-    P, crude, restricted = len(D) - 3, 0.0, estimator == REML
+    P = len(D) - 3
     out[:], beta[:], V[:, :] = np.nan, np.nan, np.nan
     out[ARRIVED], out[ROWS] = 0.0, n
-    if n < P + (estimator != FIXED and estimator != ML):
+    if n < P + restricted or not centred(D, n, S, M, beta):
         return
-    if estimator == SJ:
-        crude = np.var(D[0, :n])
-    if not centred(D, n, S, M, beta):
-        return
-    constant = 0.0
     out[Q] = S[1]
-    t, arrived = 0.0, True
-    if estimator in (ML, REML):
-        t, constant, arrived = highest(D, n, restricted, S, M)
-    elif estimator == AT_Q:
-        t = at_Q(D, n, target, S, M)
-    elif estimator != FIXED:
-        t = max(by_moments(D, n, estimator, crude, S, M), 0.0)
-    else:
-        constant = twice_loglik(D, n, 0.0, S, False)
+    t, value, arrived = highest(D, n, restricted, S, M)
     weigh(D, n, t, M)
     out[TAU2], out[RSS], out[ARRIVED] = t, squares(D, n, M), arrived
-    if estimator <= FIXED:
-        out[LOGLIK] = 0.5 * (constant - (n - P * restricted) * np.log(2.0 * np.pi))
+    out[LOGLIK] = 0.5 * (value - (n - P * restricted) * np.log(2.0 * np.pi))
     for p in range(P):
         beta[p] += M[0, p]
         for q in range(P):
@@ -347,13 +291,12 @@ def estimates(
     Y: FloatArray,
     X: FloatArray,
     v: FloatArray,
-    estimator: int,
-    targets: FloatArray,
+    restricted: bool,
     beta: FloatArray,
     V: FloatArray,
     out: FloatArray,
 ) -> None:
-    """All data sets: Y (B, n), NaN where missing, v (B, n) or (1, n); targets (n + 1,) of Q by the number of rows."""
+    """All data sets: Y (B, n), NaN where missing, v (B, n) or (1, n)."""
     B, n = Y.shape
     P = X.shape[1]
     D, S, M, m = np.zeros((3 + P, n)), np.zeros(8), np.zeros((2 + 4 * P, P)), 0
@@ -366,7 +309,7 @@ def estimates(
                     for p in range(P):
                         D[3 + p, m] = X[i, p]
                 m += 1
-        estimate(D, m, estimator, targets[m], S, M, beta[b], V[b], out[b])
+        estimate(D, m, restricted, S, M, beta[b], V[b], out[b])
 
 
 _IN_ORDER: tuple[Callable[..., Any], ...] = (
@@ -380,9 +323,6 @@ _IN_ORDER: tuple[Callable[..., Any], ...] = (
     newton,
     extent,
     highest,
-    at_Q,
-    hedges,
-    by_moments,
     centred,
 )
 _IN_ORDER += (estimate, estimates)
@@ -403,22 +343,56 @@ def compiled() -> Any:
     return globals()["estimates"]
 
 
-def estimates_of(
-    Y: FloatArray, X: FloatArray, v: FloatArray, estimator: int, targets: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Coefficients (B, P), their covariances (B, P, P), and six numbers (B, 6) of every data set.
+class RowFits(NamedTuple):
+    """Estimates of B data sets of one outcome with one random effect a row; NaN where they cannot be told.
 
-    These are tau2, the weighted residual sum of squares at it and at zero, the log-likelihood less log|X'X| / 2 of a
-    restricted one (NaN of moments), whether the search arrived, and the number of rows. Data sets that do not identify
-    their coefficients are NaN.
+    beta (B, P); V (B, P, P) its covariance; tau2, the weighted residual sum of squares at it, and that at zero (B,);
+    loglik (B,), NaN of moments; n (B,) rows; arrived (B,) whether the search did.
+    """
 
-    Parameters
-    ----------
-    Y : (B, n) effect estimates, NaN where missing. X : (n, P), best with orthonormal columns. v : (B, n) or (n,).
-    targets : (n + 1,) for `AT_Q` the value of Q by the number of rows.
+    beta: FloatArray
+    V: FloatArray
+    tau2: FloatArray
+    rss: FloatArray
+    Q: FloatArray
+    loglik: FloatArray
+    n: FloatArray
+    arrived: FloatArray
+
+    def without(self, lacking: BoolArray) -> "RowFits":
+        """The same with NaN for some data sets, which did not arrive."""
+        if not lacking.any():
+            return self
+        beta, V, *numbers = (each.copy() for each in self)
+        for each in (beta, V, *numbers[:-2]):
+            each[lacking] = np.nan
+        numbers[-1][lacking] = 0.0
+        return RowFits(beta, V, *numbers)
+
+
+def estimates_of(Y: FloatArray, X: FloatArray, v: FloatArray, restricted: bool) -> RowFits:
+    """Estimates by (restricted) likelihood of the data sets Y (B, n), NaN where missing.
+
+    X : (n, P).  v : (B, n) or (n,) sampling variances.
     """
     B, P = len(Y), X.shape[1]
+    typical = v if v.ndim == 1 else np.exp(np.mean(np.log(v), axis=0))
+    R = np.linalg.qr(X / np.sqrt(typical)[:, None], mode="r")
+    X = np.linalg.solve(R.T, X.T).T
     beta, V, out = np.empty((B, P)), np.empty((B, P, P)), np.empty((B, 6))
     arrays = [np.ascontiguousarray(each, dtype=float) for each in (Y, X, np.atleast_2d(v))]
-    compiled()(*arrays, estimator, np.ascontiguousarray(targets, dtype=float), beta, V, out)
-    return beta, V, out
+    compiled()(*arrays, restricted, beta, V, out)
+    back = np.linalg.inv(R)
+    loglik = out[:, LOGLIK] + _half_logdet(X, np.isnan(Y)) if restricted else out[:, LOGLIK]
+    V = np.einsum("pq,bqr,sr->bps", back, V, back)
+    return RowFits(beta @ back.T, V, out[:, TAU2], out[:, RSS], out[:, Q], loglik, out[:, ROWS], out[:, ARRIVED])
+
+
+def _half_logdet(X: FloatArray, missing: BoolArray) -> FloatArray | float:
+    """log|X'X| / 2 of the rows that every data set has."""
+    if not missing.any():
+        return float(np.linalg.slogdet(X.T @ X)[1] / 2)
+    products = (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossed = ((~missing).astype(float) @ products).reshape(-1, X.shape[1], X.shape[1])
+        return np.asarray(np.linalg.slogdet(crossed)[1] / 2)

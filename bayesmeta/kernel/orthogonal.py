@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta.kernel.batched_linalg import WIDE
+from bayesmeta.kernel.batched_linalg import WIDE, solve_upper
 
 SPREAD = 100.0  # ratio of the sizes of rows of X, whitened, from which their order matters
 FEW_OTHERS = 4  # columns for each that overlaps, from which the indicators are worth a basis of their own
@@ -39,16 +39,12 @@ class Disjoint:
         np.put_along_axis(disjoint, self.place[:, None], self.value[:, None], 1)
         return np.hstack([disjoint, self.rest])
 
-    def in_order(self) -> tuple[FloatArray, FloatArray]:
-        """Q (n, P) and R (P, P) of X with its columns where they are."""
+    @property
+    def factor(self) -> FloatArray:
+        """(P, P) R with its columns where those of X are: X = Q factor."""
         shuffled = np.empty(self.R.shape)
         shuffled[:, self.order] = self.R
-        turn, R = np.linalg.qr(shuffled)
-        m = len(self.order) - self.rest.shape[1]
-        Q = turn[self.place]
-        Q *= self.value[:, None]
-        Q += self.rest @ turn[m:]
-        return Q, R
+        return shuffled
 
 
 def disjoint(X: FloatArray) -> Disjoint | None:
@@ -101,7 +97,8 @@ def _sums(place: IntArray, rows: FloatArray, m: int) -> FloatArray:
 
 
 def orthonormal(X: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Q R of every X (B, n, P); where rows are of very different sizes the largest go first.
+    """Q R of every X (B, n, P), R upper triangular, or with many indicators such a matrix with its columns in another
+    order (see `solve`): Q then is mostly zeros, as X is. Where rows are of very different sizes the largest go first.
 
     Reflections leave errors of the size of the largest row so far: the small rows would keep no digits of their own.
     Cox and Higham (1998), in: Numerical Analysis 1997, Addison Wesley Longman, 57-73.
@@ -109,7 +106,7 @@ def orthonormal(X: FloatArray) -> tuple[FloatArray, FloatArray]:
     size = np.abs(X).max(2, initial=0.0)
     if not X.shape[2] or size.max() <= SPREAD * size.min():
         parts = disjoint(X[0]) if len(X) == 1 else None
-        Q, R = np.linalg.qr(X) if parts is None else (M[None] for M in parts.in_order())
+        Q, R = np.linalg.qr(X) if parts is None else (parts.Q[None], parts.factor[None])
         return Q, R
     order = np.argsort(-size, axis=1)[:, :, None]
     sorted_Q, R = np.linalg.qr(np.take_along_axis(X, order, 1))
@@ -134,3 +131,33 @@ def logdet_gram(X: FloatArray) -> float:
     parts = disjoint(X)
     R = np.linalg.qr(X, mode="r") if parts is None else parts.R
     return 2 * float(np.log(np.abs(np.diag(R))).sum())
+
+
+def solve(R: FloatArray, B: FloatArray) -> FloatArray:
+    """R^-1 B for R (matrices, P, P) of `orthonormal`."""
+    order = _triangular_order(R)
+    if order is None:
+        return np.asarray(np.linalg.solve(R, B)) if R.shape[1] >= WIDE else solve_upper(R, B)
+    solved = solve_upper(R[:, :, order], B)
+    result = np.empty(solved.shape)
+    result[:, order] = solved
+    return result
+
+
+def log_determinant(R: FloatArray) -> FloatArray:
+    """(matrices,) log|det R| of R (matrices, P, P) of `orthonormal`."""
+    order = _triangular_order(R)
+    if order is None and R.shape[1] >= WIDE:
+        return np.asarray(np.linalg.slogdet(R)[1])
+    diagonal = np.diagonal(R if order is None else R[:, :, order], axis1=1, axis2=2)
+    return np.asarray(np.log(np.abs(diagonal)).sum(-1))
+
+
+def _triangular_order(R: FloatArray) -> IntArray | None:
+    """Order of its columns in which R is upper triangular; None where there is none, and for small R, which are."""
+    P = R.shape[1]
+    if P < WIDE:
+        return None
+    last = P - 1 - np.argmax(R[:, ::-1] != 0, axis=1)  # the last row of every column that is not zero
+    order = np.argsort(last[0])
+    return order if (np.sort(last, axis=1) == np.arange(P)).all() and (last == last[0]).all() else None

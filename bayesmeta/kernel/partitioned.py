@@ -14,6 +14,7 @@ import numpy as np
 from bayesmeta._typing import IndexArray
 from bayesmeta.kernel.elimination import Upward, scores, upward
 from bayesmeta.kernel.information import Information, Sums, information, information_sums
+from bayesmeta.kernel.orthogonal import log_determinant
 from bayesmeta.kernel.statistics import Statistics
 
 Arrays = tuple[np.ndarray, ...]
@@ -48,9 +49,9 @@ class PartitionedStatistics:
     logdet_XX: float
     typical: tuple[np.ndarray, ...]
 
-    @property
+    @cached_property
     def logdet_R(self) -> np.ndarray:
-        return np.asarray(np.log(np.abs(np.diagonal(self.R))).sum(-1))
+        return log_determinant(np.moveaxis(self.R, -1, 0))
 
     @property
     def n_data_sets(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesmeta.kernel import batched_linalg
-from bayesmeta.kernel.elimination import LeafState, downward_nodes, leaf_psi, times_phi, upward
+from bayesmeta.kernel.elimination import LeafState, downward_nodes, leaf_psi, leaves_times_phi, upward
 from bayesmeta.kernel.leaves import Chunk
 from bayesmeta.kernel.likelihood import Top, coefficients, one_data_set, pieces, solve_top
 from bayesmeta.kernel.statistics import Statistics
@@ -180,7 +180,7 @@ def leaf_mean(
 ) -> np.ndarray:
     """-Psi V' W Phi (a, columns of Phi, B, n), what a leaf's own effects take from its ancestors and y."""
     if len(state.V):
-        Qphi = batched_linalg.gram(state.V, times_phi(state.W, chunk.ancestors, own, top))
+        Qphi = batched_linalg.gram(state.V, leaves_times_phi(chunk, state.W, own, top))
         return -batched_linalg.transpose(batched_linalg.left(Psi, batched_linalg.transpose(Qphi)))
     width = own[len(chunk.ancestors) - 1].shape[1] if chunk.ancestors else top.shape[1]
     return np.zeros((chunk.a, width, Psi.shape[2], chunk.EA.shape[3]))

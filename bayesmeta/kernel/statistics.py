@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
 from bayesmeta._typing import IntArray
-from bayesmeta.kernel.batched_linalg import solve_upper
 from bayesmeta.kernel.layout import Layout, layout, run_starts
 from bayesmeta.kernel.leaves import Chunk, Rows, Segments, chunks_of, segments
-from bayesmeta.kernel.orthogonal import logdet_gram, orthonormal
+from bayesmeta.kernel.orthogonal import log_determinant, logdet_gram, orthonormal, solve
 from bayesmeta.kernel.whitening import Whitener, whitener
 
 
@@ -34,7 +34,7 @@ class Statistics:
     dims, n_groups : number of effects a_l and of groups of every level.
     depth : levels down to the innermost that has effects; deeper ones say nothing.
     chunks : leaves; nodes : one entry per level above the leaves.
-    beta0 (P, B), R (P, P, B) : the coefficients that centre y, and the triangular factor that orthogonalises X.
+    beta0 (P, B), R (P, P, B) : the coefficients that centre y, and the factor that orthogonalises X (`orthogonal`).
     beta_fixed (P, B), Q (B,) : coefficients at Psi = 0, and Cochran's Q, their residual sum of squares with the full S.
     logdet_S (m, B) : log|S| of every outer group, in the order of `outer_group`, whose groups hold `outer_size`
     observations; logdet_XX : log|X'X|.
@@ -60,9 +60,9 @@ class Statistics:
     parents: tuple[IntArray, ...]
     typical: tuple[np.ndarray, ...]
 
-    @property
+    @cached_property
     def logdet_R(self) -> np.ndarray:
-        return np.asarray(np.log(np.abs(np.diagonal(self.R))).sum(-1))
+        return log_determinant(np.moveaxis(self.R, -1, 0))
 
     @property
     def n_data_sets(self) -> int:
@@ -104,7 +104,7 @@ class Design:
         """Fixed-effects coefficients (P, B) of y (n_obs, B)."""
         first_x = self.columns.shape[1] - self.X.shape[1]
         h = np.einsum("npb,nb->bp", self.columns[:, first_x:], self.white.whiten(y[:, None])[:, 0])
-        return np.asarray(solve_upper(np.moveaxis(self.R, -1, 0), h[..., None])[..., 0].T)
+        return np.asarray(solve(np.moveaxis(self.R, -1, 0), h[..., None])[..., 0].T)
 
 
 def whitened_design(

@@ -17,6 +17,7 @@ from bayesmeta._validation import listing
 from bayesmeta.formula.parse import Parsed
 from bayesmeta.measures import MEASURES
 from bayesmeta.model.observations import Groups
+from bayesmeta.model.spec import Spec
 
 _ERRORS = re.compile(
     r"(?i:(?:^|[._ ])(?:sei?|stderr|std[._ ]?err(?:or)?s?|standard[._ ]errors?)(?:$|[._ ]))|^[A-Za-z]*SE$|^se[A-Z]"
@@ -118,6 +119,19 @@ def of_groups(parsed: Parsed, groups: Sequence[Groups], frame: pd.DataFrame, kep
     occur = f"{len(several)} labels occur" if len(several) > 1 else "1 label occurs"
     rows = f"{used} groups of '{name}' for {len(codes)} rows: {occur} more than once ({labels})"
     return [f"{rows} and share a random effect; if they are different studies, name a column that tells them apart"]
+
+
+def of_few(spec: Spec, observations: str, groups: str) -> list[str]:
+    """A sentence where a model has more parameters than the data can say anything about."""
+    free = sum(level.n_free for level in spec.levels)
+    if not free or len(spec.y) > len(spec.coef) + free:
+        return []
+    few = (
+        f"{len(spec.y)} observed {observations} and {len(spec.coef) + free} parameters: the variances between {groups} "
+        'are not to be estimated\n  take psi="diag", bm.fit(spec, method="fixed"), or bm.sample with priors that know '
+        "something"
+    )
+    return [few]
 
 
 def _are_texts(column: pd.Series) -> bool:

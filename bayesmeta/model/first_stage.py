@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import chdtrc
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_names, is_label, listing, shown
@@ -353,6 +354,55 @@ def decorrelated(columns: FloatArray, S: Iterable[FloatArray]) -> FloatArray:
         at, end = slice(end, end + len(block)), end + len(block)
         white[at] = solve_triangular(np.linalg.cholesky(block), columns[at], lower=True)
     return white
+
+
+class Described(NamedTuple):
+    """How one set of coefficients describes effects with known covariances; effects and residuals decorrelated (n,)."""
+
+    beta: FloatArray
+    effects: FloatArray
+    residuals: FloatArray
+
+    @classmethod
+    def by(cls, X: FloatArray, y: FloatArray, S: Iterable[FloatArray]) -> "Described":
+        """By generalised least squares, with blocks of S whose rows follow each other."""
+        white = decorrelated(np.column_stack([X, y]), S)
+        beta = np.linalg.lstsq(white[:, :-1], white[:, -1])[0]
+        return cls(beta, white[:, -1], white[:, -1] - white[:, :-1] @ beta)
+
+    def statistics(self) -> dict[str, float]:
+        """Deviance, the chi-squared test that these coefficients are enough, and shares of the sum of squares."""
+        n, df = len(self.effects), len(self.effects) - len(self.beta)
+        deviance = float(self.residuals @ self.residuals)
+        r_squared = 1 - deviance / float(self.effects @ self.effects)
+        return {
+            "deviance": deviance,
+            "df": float(df),
+            "pvalue": float(chdtrc(df, deviance)) if df else np.nan,
+            "r_squared": r_squared,
+            "r_squared_adjusted": 1 - n / df * (1 - r_squared) if df else np.nan,
+        }
+
+
+def curves_of_groups(
+    X: FloatArray, y: FloatArray, S: Mapping[Any, FloatArray], group: str, part: str, remedy: str
+) -> tuple[FloatArray, FloatArray]:
+    """(m, k) coefficients of every group by itself, and their covariances; the rows of a group follow each other.
+
+    S : of every group by label.  part : what a row is, remedy : what helps, in words.
+    """
+    b, V, size, end = [], [], np.maximum(np.abs(X).max(0), 1e-300), 0
+    for name, block in S.items():
+        at, end = slice(end, end + len(block)), end + len(block)
+        if np.linalg.matrix_rank(X[at] / size) < X.shape[1]:
+            raise DataError(
+                f"{group} {label(name)} has {len(block)} {part}, too few or too close for the "
+                f"{X.shape[1]} columns of the basis\n  {remedy}"
+            )
+        coefficients, covariance = least_squares(X[at], y[at], block)
+        b.append(coefficients)
+        V.append(covariance)
+    return np.array(b), np.array(V)
 
 
 def least_squares(X: FloatArray, y: FloatArray, S: FloatArray) -> tuple[FloatArray, FloatArray]:

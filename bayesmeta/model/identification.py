@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import listing
+from bayesmeta._validation import check_size, listing
 from bayesmeta.errors import AssumptionWarning, BayesmetaWarning, SpecError, warn
 from bayesmeta.kernel.layout import distinct
 from bayesmeta.kernel.orthogonal import disjoint
@@ -20,6 +20,8 @@ ABSORBED = 1e-8  # of the length of an effect's design: what the fixed part may 
 SATURATED = 1e-8  # what an observation's leverage lacks to 1 when the fixed part has an effect of its own for it
 MOST_EFFECTS = 50  # random effects of a level: memory grows with the fourth power
 MANY_FREE = 500  # free parameters whose search takes minutes
+MANY_COEFFICIENTS = 48  # from which sums over pairs of them may be too large
+SUMS = 3  # of every innermost group that are held at a time
 NAMED = 1e-3  # an entry of Psi is named from this share of the largest change
 
 
@@ -58,6 +60,34 @@ def check_rank(X: FloatArray, coef: Sequence[str]) -> FloatArray:
             f"  {P} coefficients, rank {len(free)}; leave the aliased columns out of the formula"
         )
     return Q
+
+
+def further(X: FloatArray, columns: FloatArray) -> list[int]:
+    """Which of further columns (n, m) do not follow from those of X (n, P), of full rank, and from those before them.
+
+    >>> further(np.array([[1.0], [1.0], [1.0]]), np.array([[2.0, 0.0, 1.0], [2.0, 1.0, 1.0], [2.0, 0.0, 2.0]]))
+    [1, 2]
+    """
+    basis, free = _basis(X), []
+    for j, column in enumerate(columns.T):
+        left = column - basis @ (basis.T @ column)
+        left -= basis @ (basis.T @ left)
+        if np.linalg.norm(left) > ALIASED * np.linalg.norm(column):
+            basis = np.column_stack([basis, left / np.linalg.norm(left)])
+            free.append(j)
+    return free
+
+
+def check_coefficients(levels: Sequence[Level], n_coef: int) -> None:
+    """SpecError where what groups pass to those they lie in, a sum for every pair of coefficients, fills the memory."""
+    upper = [level for level in levels[:-1] if level.dim]
+    if upper and n_coef >= MANY_COEFFICIENTS:
+        n = levels[-1].n_groups
+        check_size(
+            8.0 * SUMS * n * (n_coef + sum(level.dim for level in upper)) ** 2,
+            f"{n_coef:,} coefficients with {n:,} groups of '{levels[-1].name}' inside those of '{upper[-1].name}'",
+            remedy="\n  use fewer coefficients, or random effects of one level",
+        )
 
 
 def check_free(structures: Mapping[str, Structure], effects: Mapping[str, Sequence[str]]) -> None:

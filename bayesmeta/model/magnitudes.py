@@ -80,6 +80,12 @@ def check_between(between: FloatArray, typical: float, level: str, where: Where)
         )
 
 
+def ordinary_variances(variances: FloatArray) -> bool:
+    """Whether the smallest and the largest tell that all of them can be computed with, as is nearly always so."""
+    least, most = variances.min(initial=np.inf), variances.max(initial=0.0)
+    return bool(least >= LEAST_VARIANCE and most <= min(MOST_VARIANCE, UNEQUAL * least))
+
+
 def check_variance_range(variances: FloatArray, what: str, where: Where) -> None:
     """Refuse sampling variances whose inverses or squares leave the range of numbers."""
     for beyond, bound, words in (

@@ -1,16 +1,18 @@
 """The same data under another fixed part, or without variation between groups."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayesmeta._typing import BoolArray
+from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing
-from bayesmeta.errors import BoundaryWarning, DataError, warn
+from bayesmeta.errors import BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse, timed
+from bayesmeta.formula.safety import quoted, split
 from bayesmeta.io.columns import as_frame
 from bayesmeta.model.identification import check_rank, unidentified
 from bayesmeta.model.spec import Spec
@@ -65,6 +67,28 @@ def with_fixed(spec: Spec, terms: Terms, data: Any = None) -> Spec:
             warn(sentence, BoundaryWarning)
     notes = (*(note for note in spec.notes if note not in before), *flat)
     return replace(spec, X=X, coef=design.coef, data=raw, terms=terms, notes=notes)
+
+
+def with_columns(spec: Spec, columns: Mapping[str, FloatArray], coef: Sequence[str], remedy: str) -> Spec:
+    """A specification of one outcome with further columns of data, and the named columns alone as its fixed part.
+
+    columns : by name the values (n_obs,) of the rows that are kept, in other rows zero.  remedy : what to do where the
+    data have such a column.
+
+    >>> import bayesmeta as bm
+    >>> spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar")
+    >>> with_columns(spec, {"south": spec.data["ablat"] < 30}, ["south"], "rename it").X.sum()
+    np.float64(5.0)
+    """
+    data = spec.data.copy()
+    for name, values in columns.items():
+        if name in data.columns:
+            raise SpecError(f"the data already have a column '{name}'\n  {remedy}")
+        data[name] = 0.0
+        data.loc[spec.kept, name] = np.asarray(values, dtype=float)
+    left = split(str(spec.terms.fixed), "~")[0]
+    terms = replace(spec.terms, fixed=f"{left} ~ 0 + {' + '.join(map(quoted, coef))}")
+    return with_fixed(spec, terms, data)
 
 
 def homogeneous(spec: Spec) -> Spec:

@@ -17,7 +17,7 @@ from bayesmeta.io.columns import alike, as_frame, check_storable, numbers
 from bayesmeta.io.partitions import are_in_partitions
 from bayesmeta.model import doubts
 from bayesmeta.model.descriptions import arm_columns_of, arms_of, measure_of, row_names
-from bayesmeta.model.identification import check_free, check_rank, nothing_varies, unidentified
+from bayesmeta.model.identification import check_coefficients, check_free, check_rank, nothing_varies, unidentified
 from bayesmeta.model.input_columns import kept_columns, taken
 from bayesmeta.model.level_structures import positions_of, shared_times, structures_asked, structures_of, with_times
 from bayesmeta.model.magnitudes import check_designs, check_effects, check_estimates
@@ -253,7 +253,7 @@ def specify(
         *_doubts(parsed, y, X, sampling, S=S, se=se, stated=measure if stated is not None else None),
         *(doubts.of_groups(parsed, grouping, frame, observations.kept) if _is_diagonal(sampling) else ()),
         *recurring_labels(parsed.levels, grouping, parsed.nested, observations.row),
-        *_doubtful_labels(parsed, design, grouping),
+        *_doubtful_labels(parsed, raw, design, grouping),
         *shared_times(parsed, grouping, raw, observations),
     )
     levels = tuple(
@@ -261,6 +261,7 @@ def specify(
         for name, groups_ in zip(parsed.levels, _named(grouping, names, parsed), strict=True)
     )
     check_effects(levels, sampling.variances, observations.place)
+    check_coefficients(levels, len(design.coef))
     flat = unidentified(levels, X, basis)
     notes = (*notes, *nothing_varies(levels))
     for note in (*lost, *notes):
@@ -372,11 +373,11 @@ def _without_effects(parsed: Parsed) -> list[str]:
     ]
 
 
-def _doubtful_labels(parsed: Parsed, design: Design, grouping: Sequence[Groups]) -> list[str]:
+def _doubtful_labels(parsed: Parsed, raw: pd.DataFrame, design: Design, grouping: Sequence[Groups]) -> list[str]:
     """Sentences about labels of groups and categories that look alike, or like a missing value."""
     notes = []
-    if parsed.group_columns:
-        for level, groups in zip(parsed.levels, grouping, strict=True):
+    for column, level, groups in zip(parsed.group_columns, parsed.levels, grouping, strict=False):
+        if raw[column].dtype.kind not in "iu":  # integers look like themselves alone
             notes += alike(f"groups of '{level}'", map(itemgetter(-1), groups.labels))
     for column, known in design.categories.items():
         notes += alike(f"categories of '{column}'", known)

@@ -1,13 +1,14 @@
 """The specification of some rows of the data: what subgroups, cumulative and leave-one-out analyses are fitted to."""
 
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bayesmeta._typing import BoolArray
-from bayesmeta._validation import shown
+from bayesmeta._validation import entries, shown
 from bayesmeta.errors import SpecError
 from bayesmeta.io.columns import from_pandas, marked
 from bayesmeta.model.spec import Level, SamplingCovariance, Spec
@@ -67,7 +68,8 @@ def chosen_rows(subset: Any, frame: pd.DataFrame) -> BoolArray:
         numbers = subset.astype(object).map(lambda cell: float(cell) if isinstance(cell, bool | np.bool_) else cell)
         values = from_pandas(numbers, frame, "subset")
     else:
-        values = np.asarray(subset)
+        cells = entries(subset)
+        values = np.asarray(cells if all(isinstance(cell, np.bool_ | Real) for cell in cells) else [])
     if values.shape != (len(frame),) or not np.isin(values, (0, 1)).all():
         raise SpecError(
             f"subset is {shown(subset)}; it must be a column, or true or false for each of {len(frame)} rows"

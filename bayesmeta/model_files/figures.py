@@ -2,7 +2,7 @@
 
 import inspect
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import ModuleType
@@ -26,7 +26,10 @@ KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("forest", "funnel", "bubble", "caterpillar", "orchard", "structure"), "one"),
     **dict.fromkeys(("profile", "prior_posterior", "loo_pit", "cumulative", "leave_one_out"), "one"),
     **dict.fromkeys(("influence", "baujat", "radial", "gosh", "qqnorm", "labbe", "dose_residuals"), "one"),
-    **dict.fromkeys(("network_graph", "network_forest", "network_ranking", "network_league", "network_funnel"), "one"),
+    **dict.fromkeys(
+        ("network_graph", "network_forest", "network_ranking", "network_league", "network_funnel", "network_heat"),
+        "one",
+    ),
     **dict.fromkeys(("accuracy_forest", "fagan"), "one"),
     **dict.fromkeys(("sroc", "likelihood_ratios", "predictive_values"), "several"),
     **dict.fromkeys(("dose_response", "longitudinal", "compare"), "several"),
@@ -66,6 +69,43 @@ def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Fig
 
     models : names of those of the file. where : file and line, as errors begin.
     """
+    return _with_checked_arguments(_declared(name, table, models, where), where)
+
+
+class DeclaredFigures(Mapping[str, Figure]):
+    """The figures of a model file, by name.
+
+    The arguments of a figure are checked when it is first asked for: that loads the plots, which takes as long as
+    fitting some models does, and whoever fits them asks for none.
+    """
+
+    def __init__(self, tables: Mapping[str, Any], models: Iterable[str], where: Callable[[str], str]) -> None:
+        """where : file and line of a figure."""
+        self._where = {name: where(name) for name in tables}
+        self._declared = {name: _declared(name, table, models, self._where[name]) for name, table in tables.items()}
+        self._checked: dict[str, Figure] = {}
+
+    def __getitem__(self, name: str) -> Figure:
+        if name not in self._checked:
+            self._checked[name] = _with_checked_arguments(self._declared[name], self._where[name])
+        return self._checked[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+
+def _with_checked_arguments(figure: Figure, where: str) -> Figure:
+    where = f"{where}: figure {figure.name}"
+    arguments = with_new_names(drawer(figure.kind), figure.arguments)
+    check_arguments(figure.kind, arguments, where, _OWN)
+    return replace(figure, arguments=arguments)
+
+
+def _declared(name: str, table: Any, models: Iterable[str], where: str) -> Figure:
+    """The figure with its arguments as written."""
     where = f"{where}: figure {name}"
     check_type(table, dict, where)
     if "kind" not in table:
@@ -73,9 +113,7 @@ def read_figure(name: str, table: Any, models: Iterable[str], where: str) -> Fig
     check_choice(table["kind"], KINDS, f"{where}: kind")
     check_type(table.get("title", ""), str, f"{where}: title")
     method = methods.method_named(table["method"], f"{where}: method").name if "method" in table else None
-    own = {key: value for key, value in table.items() if key not in _OWN}
-    arguments = with_new_names(drawer(table["kind"]), own)
-    check_arguments(table["kind"], arguments, where, _OWN)
+    arguments = {key: value for key, value in table.items() if key not in _OWN}
     shown = _models(table.get("models", list(models)), list(models), f"{where}: models")
     return Figure(name, table["kind"], shown, table.get("title", ""), method, arguments)
 

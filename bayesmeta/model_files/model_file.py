@@ -25,7 +25,7 @@ from bayesmeta.model.specify import specify
 from bayesmeta.model_files.argument_types import check_argument_types
 from bayesmeta.model_files.derive import derive
 from bayesmeta.model_files.effects_table import function_of, with_effects
-from bayesmeta.model_files.figures import Figure, read_figure
+from bayesmeta.model_files.figures import DeclaredFigures, Figure
 from bayesmeta.model_files.prior_tables import ALL, Average, alternatives, names_of_models, placed, read_average
 from bayesmeta.model_files.published import Printed, read_printed
 from bayesmeta.priors.prior import Priors
@@ -252,6 +252,14 @@ def load_analysis(path: str | Path, *, allow_outside: bool = False) -> Analysis:
     >>> analysis.models["district_study"].settings["random"]
     '1 | district/study'
     """
+    analysis = load_models(path, allow_outside=allow_outside)
+    for name in analysis.figures:
+        _ = analysis.figures[name]  # which checks it
+    return analysis
+
+
+def load_models(path: str | Path, *, allow_outside: bool = False) -> Analysis:
+    """What `load_analysis` says, for whoever draws no figure: their arguments are not checked yet."""
     if not isinstance(path, str | Path):
         raise SpecError(f"expected the path of a model file, got {type(path).__name__}")
     file = locate(path)
@@ -298,10 +306,7 @@ def _analysis(
         title: names_of_models(title, names, models, root / "tables" / title)
         for title, names in content.get("tables", {}).items()
     }
-    figures = {
-        name: read_figure(name, figure, models, str(root.at("figure", name)))
-        for name, figure in content.get("figure", {}).items()
-    }
+    figures = DeclaredFigures(content.get("figure", {}), models, lambda name: str(root.at("figure", name)))
     inputs = (*inputs, *filter(None, (source.path,)))
     average = read_average(content["average"], models, root / "average") if "average" in content else ALL
     return Analysis(
@@ -310,7 +315,7 @@ def _analysis(
         path,
         models,
         MappingProxyType(tables),
-        MappingProxyType(figures),
+        figures,
         inputs,
         inference,
         average,

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta.estimation.methods import REGISTER
+from bayesmeta.formula.parse import quoted_if_needed
 from bayesmeta.measures import MEASURES
 
 MODEL = "main"
@@ -60,10 +61,10 @@ def commented_model(data: Path, frame: pd.DataFrame) -> str:
         data=_toml(data.name),
         columns=_wrapped(map(str, frame.columns)),
         unsure="" if y and (v or se) else _UNSURE,
-        formula=_toml(f"{_quoted(y or 'y')} ~ 1"),
-        regression=_toml(f"{_quoted(y or 'y')} ~ {_quoted(predictor)}"),
+        formula=_toml(f"{quoted_if_needed(y or 'y')} ~ 1"),
+        regression=_toml(f"{quoted_if_needed(y or 'y')} ~ {quoted_if_needed(predictor)}"),
         S=sampling,
-        random=_toml(f"1 | {_quoted(group)}"),
+        random=_toml(f"1 | {quoted_if_needed(group)}"),
         measure=f'measure = "{measure}"' if measure else '# measure = "smd"',
         measures=_wrapped(MEASURES),
         methods=_wrapped(REGISTER),
@@ -75,11 +76,6 @@ def _first(names: Sequence[str], columns: Sequence[str]) -> str:
     """The column of the likeliest of these names."""
     by_lower = {column.lower(): column for column in columns}
     return next((by_lower[name] for name in names if name in by_lower), "")
-
-
-def _quoted(name: str) -> str:
-    """A column as formulas name it."""
-    return name if name.isidentifier() else f"`{name}`"
 
 
 def _wrapped(names: Any) -> str:

@@ -5,6 +5,7 @@ from bayesmeta.network.comparisons import league as league
 from bayesmeta.network.consistency import specify as specify
 from bayesmeta.network.contributed import contributions as contributions
 from bayesmeta.network.design_agreement import designs as designs
+from bayesmeta.network.design_agreement import net_heat as net_heat
 from bayesmeta.network.extended import components as components
 from bayesmeta.network.extended import design_by_treatment as design_by_treatment
 from bayesmeta.network.extended import node_split as node_split
@@ -13,8 +14,8 @@ from bayesmeta.network.ranks import ranking as ranking
 from bayesmeta.network.splitting import split as split
 
 __all__ = [
-    *("components", "contributions", "design_by_treatment", "designs", "league", "league_table", "node_split"),
-    *("ranking", "specify", "split"),
+    *("components", "contributions", "design_by_treatment", "designs", "league", "league_table"),
+    *("net_heat", "node_split", "ranking", "specify", "split"),
 ]
 
 

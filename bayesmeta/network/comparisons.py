@@ -1,26 +1,29 @@
 """Every comparison of two treatments: the league table and what it is made from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_mapping, check_name, check_number, check_probability
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.linear_combinations import Combined, combined
+from bayesmeta.inference.linear_combinations import Combined, combined, off_diagonal, square
 from bayesmeta.inference.reference import Vcov
 from bayesmeta.inference.weights import covariances, marginal_matrix
+from bayesmeta.io.long_tables import by_label
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Reading, Scale, reading
 from bayesmeta.tree.specification import spec_from_tree
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
-TREATMENT, VERSUS, COMPARISON = "treatment", "versus", "comparison"
+COMPARISON = "comparison"
 
 
 def network_of(source: Any, function: str) -> Spec:
@@ -29,6 +32,30 @@ def network_of(source: Any, function: str) -> Spec:
     if spec.analysis.get("kind") != "network":
         raise SpecError(f"bm.network.{function} is for networks, which bm.network.specify makes")
     return spec
+
+
+def consistency_of(source: Any, function: str) -> Spec:
+    """The same of a consistency model without covariates."""
+    spec = network_of(source, function)
+    if spec.analysis["model"] != "consistency" or spec.analysis["covariates"]:
+        raise SpecError(
+            f"bm.network.{function} is of consistency models without covariates, this is one of "
+            f"{'covariates' if spec.analysis['covariates'] else spec.analysis['model']}"
+        )
+    return spec
+
+
+def contrast_rows(spec: Spec) -> pd.DataFrame:
+    """The contrasts that the observations are, in their order."""
+    return spec.data.loc[spec.kept]
+
+
+def trials_of(spec: Spec) -> Iterator[tuple[list[str], IntArray]]:
+    """The arms of every trial, the one that others are compared with first, and the rows of its contrasts."""
+    rows = contrast_rows(spec)
+    first, second = rows[TREATMENT].to_numpy(object), rows[VERSUS].to_numpy(object)
+    for _, at in by_label(rows[spec.analysis["study"]].astype(str).to_numpy()):
+        yield [second[at[0]], *first[at]], at
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +68,7 @@ class Network:
 
     @classmethod
     def of(cls, tree: Any, function: str, at: Mapping[str, float] | None = None) -> "Network":
-        """Covariates that are not named have their mean over trials."""
+        """Covariates that are not named have their mean over trials; function: what asks."""
         if isinstance(tree, Spec):
             raise SpecError(f"bm.network.{function} is for results\n  write bm.network.{function}(bm.fit(spec))")
         spec = network_of(tree, function)
@@ -71,11 +98,6 @@ class Network:
         own = [t for t in self.treatments if t != self.spec.analysis["reference"]]
         effects = list(self.spec.levels[-1].effects)
         return np.array([[float(t == e) for e in effects] for t in self.treatments]) if own else np.zeros((1, 0))
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is a consistency model without covariates."""
-        return self.spec.analysis["model"] == "consistency" and not self.spec.analysis["covariates"]
 
     @cached_property
     def Sigma(self) -> FloatArray:
@@ -159,17 +181,13 @@ def league(
     {'mean': -1.128, 'se': 0.149}
     """
     network, prob, read = Network.of(tree, "league", at), check_probability(prob), reading(tree, scale)
-    T = len(network.treatments)
-    different = ~np.eye(T, dtype=bool)
-    answer = compared(network, *np.nonzero(different), prob, vcov, df, read)
-    dims = (TREATMENT, VERSUS)
-    variables = {}
-    for name in Combined._fields[:-1]:
-        values = np.full((T, T), {"se": 0.0, "pvalue": 1.0}.get(name, float(read.values(0.0))))
-        values[different] = getattr(answer, name)
-        variables[name] = (dims, values)
-    if is_posterior(tree):
-        del variables["pvalue"]
+    answer = compared(network, *off_diagonal(len(network.treatments)), prob, vcov, df, read)
+    same = {"se": 0.0, "pvalue": 1.0}  # of a treatment with itself, whose effect is none
+    variables = {
+        name: ((TREATMENT, VERSUS), square(values, same.get(name, float(read.values(0.0)))))
+        for name, values in answer._asdict().items()
+        if name != "positive" and not (name == "pvalue" and is_posterior(tree))
+    }
     coords = {TREATMENT: network.treatments, VERSUS: network.treatments}
     attrs = {"prob": prob, "label": read.label, **{f"at {k}": v for k, v in network.at.items()}}
     return xr.Dataset(variables, coords, attrs)

@@ -9,9 +9,10 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.path_shares import by_random_walk, by_shortest_paths, flows
-from bayesmeta.network.comparisons import COMPARISON, TREATMENT, VERSUS, Network
+from bayesmeta.network.comparisons import COMPARISON, Network, consistency_of, contrast_rows
 from bayesmeta.network.splitting import trial_pairs
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.within.trial_tables import incidence
 
 DIRECT = "direct_comparison"
 
@@ -55,22 +56,22 @@ def contributions(tree: xr.DataTree, method: Literal["shortest-path", "random-wa
     """
     check_choice(method, ("shortest-path", "random-walk"), "method")
     network = Network.of(tree, "contributions")
-    if is_posterior(tree) or not network.is_plain:
-        raise SpecError("bm.network.contributions is of fits of consistency models without covariates")
+    consistency_of(network.spec, "contributions")
+    if is_posterior(tree):
+        raise SpecError("bm.network.contributions is of fits\n  bm.network.contributions(bm.fit(spec))")
     i, j = network.pairs
     compared = {frozenset(pair[:2]) for pair in trial_pairs(network.spec)}
     edges = np.flatnonzero([frozenset(pair) in compared for pair in network.named_pairs])
     divide = by_random_walk if method == "random-walk" else by_shortest_paths
-    flow, shares = flows(edge_weights(network), i, j, edges, divide)
+    flow, shares = flows(_conductances(network), i, j, edges, divide)
     names = np.array([f"{a} : {b}" for a, b in network.named_pairs])
     dims, coords = (COMPARISON, DIRECT), {COMPARISON: names, DIRECT: names[edges]}
     return xr.Dataset({"contribution": (dims, shares), "flow": (dims, flow)}, coords, {"method": method})
 
 
-def edge_weights(network: Network) -> FloatArray:
+def _conductances(network: Network) -> FloatArray:
     """(T, T) weights of comparisons: those of an electrical network with the same estimates (Rücker 2012)."""
-    rows = network.spec.data.loc[network.spec.kept]
-    C = np.stack([(rows[TREATMENT] == t).astype(float) - (rows[VERSUS] == t) for t in network.treatments], axis=1)
+    C = incidence(contrast_rows(network.spec), network.treatments)
     W = -(C.T @ np.linalg.solve(network.Sigma, C))
     np.fill_diagonal(W, 0.0)
     return W

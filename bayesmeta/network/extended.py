@@ -1,86 +1,50 @@
 """Models beyond consistency: inconsistency of designs, direct apart from indirect evidence, components that add up."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, ObjectArray
 from bayesmeta._validation import check_name, check_names, listing, shown
 from bayesmeta.errors import SpecError
-from bayesmeta.io.long_tables import by_label
-from bayesmeta.model.respecify import with_fixed
+from bayesmeta.model.identification import further
+from bayesmeta.model.respecify import with_columns
 from bayesmeta.model.spec import Spec
-from bayesmeta.network.comparisons import network_of
-from bayesmeta.network.consistency import TREATMENT, VERSUS, quoted
+from bayesmeta.network.comparisons import consistency_of, contrast_rows, trials_of
 from bayesmeta.tree.response import DIFFERENCE, EFFECT
+from bayesmeta.within.trial_tables import incidence
 
 JOINED = " : "  # between the treatments of a design
 SPLIT = "direct - indirect"  # coefficient of a split comparison
 COMPONENT = "component "  # before the name of one, as a coefficient
-_RANK = 1e-9
 
 
-def arms_of(spec: Spec) -> list[set[str]]:
-    """For every row the treatments of its trial."""
-    rows = spec.data.loc[spec.kept]
-    arms: list[set[str]] = [set()] * len(rows)
-    for _, at in by_label(rows[spec.analysis["study"]].astype(str).to_numpy()):
-        own = {*rows[TREATMENT].iloc[at], *rows[VERSUS].iloc[at]}
-        for i in at:
-            arms[i] = own
-    return arms
-
-
-def designs_of(spec: Spec) -> np.ndarray:
+def designs_of(spec: Spec) -> ObjectArray:
     """(n_obs,) the set of treatments of the trial of every row, in words."""
-    treatments = spec.analysis["treatments"]
-    return np.array([JOINED.join(t for t in treatments if t in arms) for arms in arms_of(spec)], dtype=object)
+    designs = np.empty(len(spec.y), dtype=object)
+    for arms, at in trials_of(spec):
+        designs[at] = JOINED.join(t for t in spec.analysis["treatments"] if t in arms)
+    return designs
 
 
-def interactions(spec: Spec, designs: np.ndarray, of: Sequence[str]) -> tuple[list[str], FloatArray]:
+def interactions(spec: Spec, designs: ObjectArray, of: Iterable[str]) -> tuple[list[str], FloatArray]:
     """Labels and columns (n, q) by which the effects in these designs may differ from those of all others."""
     own = [t for t in spec.analysis["treatments"] if t != spec.analysis["reference"]]
-    X = spec.data.loc[spec.kept, own].to_numpy(float)
-    columns = [((designs == d) * X[:, j], f"{own[j]} in {d}") for d in of for j in range(X.shape[1])]
-    kept: list[tuple[FloatArray, str]] = []
-    basis = np.linalg.qr(spec.X)[0]
-    for column, name in columns:
-        rest = column - basis @ (basis.T @ column)
-        rest -= basis @ (basis.T @ rest)
-        if (size := np.linalg.norm(rest)) > _RANK * max(1.0, np.linalg.norm(column)):
-            basis = np.column_stack([basis, rest / size])
-            kept.append((column, name))
-    return [name for _, name in kept], np.column_stack([c for c, _ in kept]) if kept else np.zeros((len(X), 0))
+    effects, of = incidence(contrast_rows(spec), own), list(of)
+    names = [f"{t} in {design}" for design in of for t in own]
+    columns = np.hstack([(designs == design)[:, None] * effects for design in of] or [effects[:, :0]])
+    free = further(spec.X, columns)
+    return [names[j] for j in free], columns[:, free]
 
 
-def _with_columns(spec: Spec, added: Mapping[str, FloatArray], fixed: Sequence[str], **changed: Any) -> Spec:
-    """The network with further columns, and another fixed part."""
-    data = spec.data.copy()
-    for name, values in added.items():
-        if name in data.columns:
-            raise SpecError(f"the contrasts already have a column '{name}'\n  give the treatment another name")
-        data[name] = 0.0
-        data.loc[spec.kept, name] = values
-    outcome = str(spec.terms.fixed).split("~")[0].strip()
-    terms = replace(spec.terms, fixed=f"{outcome} ~ 0 + {' + '.join(map(quoted, fixed))}")
-    made = with_fixed(spec, terms, data)
-    roles = {coef: spec.analysis["roles"].get(coef, changed.get("role", DIFFERENCE)) for coef in made.coef}
-    changed.pop("role", None)
-    return replace(made, analysis={**spec.analysis, **changed, "roles": roles})
-
-
-def _plain(source: Any, function: str) -> Spec:
-    spec = network_of(source, function)
-    if spec.analysis["model"] != "consistency" or spec.analysis["covariates"]:
-        raise SpecError(
-            f"bm.network.{function} begins with a consistency model without covariates, this is one of "
-            f"{'covariates' if spec.analysis['covariates'] else spec.analysis['model']}"
-        )
-    return spec
+def _extended(spec: Spec, columns: Mapping[str, FloatArray], coef: Sequence[str], role: str, **record: Any) -> Spec:
+    """The network with further columns, whose coefficients have this role, and another fixed part."""
+    made = with_columns(spec, columns, coef, "give the treatment another name")
+    roles = {each: spec.analysis["roles"].get(each, role) for each in coef}
+    return replace(made, analysis={**spec.analysis, **record, "roles": roles})
 
 
 def design_by_treatment(source: Any) -> Spec:
@@ -116,18 +80,14 @@ def design_by_treatment(source: Any) -> Spec:
     >>> bm.network.design_by_treatment(spec).analysis["interactions"][:2]
     ['metformin in metformin : placebo', 'acarbose in acarbose : metformin : placebo']
     """
-    spec = _plain(source, "design_by_treatment")
+    spec = consistency_of(source, "design_by_treatment")
     designs = designs_of(spec)
-    names, columns = interactions(spec, designs, list(dict.fromkeys(designs)))
+    names, columns = interactions(spec, designs, dict.fromkeys(designs))
     if not names:
         raise SpecError("no design can contradict the others: the network has no closed loop of different trials")
-    return _with_columns(
-        spec,
-        dict(zip(names, columns.T, strict=True)),
-        [*spec.coef, *names],
-        model="design-by-treatment interaction",
-        interactions=names,
-    )
+    added = dict(zip(names, columns.T, strict=True))
+    record = {"model": "design-by-treatment interaction", "interactions": names}
+    return _extended(spec, added, [*spec.coef, *names], DIFFERENCE, **record)
 
 
 def node_split(source: Any, treatment: str, versus: str) -> Spec:
@@ -165,7 +125,7 @@ def node_split(source: Any, treatment: str, versus: str) -> Spec:
     >>> fit["estimate"]["beta"].sel(coef="direct - indirect").round(2).item()
     0.63
     """
-    spec = _plain(source, "node_split")
+    spec = consistency_of(source, "node_split")
     for name, value in (("treatment", treatment), ("versus", versus)):
         check_name(value, spec.analysis["treatments"], f"{name}: the network has no", "treatments")
     column = difference_of(spec, treatment, versus)
@@ -173,21 +133,21 @@ def node_split(source: Any, treatment: str, versus: str) -> Spec:
         raise SpecError(f"no trial compares '{treatment}' with '{versus}', so that there is no direct evidence")
     if not is_identified(spec, column):
         raise SpecError(f"'{treatment}' with '{versus}': all evidence is direct, there is none to compare it with")
-    return _with_columns(
-        spec, {SPLIT: column}, [*spec.coef, SPLIT], model="split of one comparison", split=[treatment, versus]
-    )
+    record = {"model": "split of one comparison", "split": [treatment, versus]}
+    return _extended(spec, {SPLIT: column}, [*spec.coef, SPLIT], DIFFERENCE, **record)
 
 
 def difference_of(spec: Spec, treatment: str, versus: str) -> FloatArray:
     """(n,) column of the difference between direct and indirect evidence, zero where no trial has both arms."""
-    rows, both = spec.data.loc[spec.kept], np.array([{treatment, versus} <= arms for arms in arms_of(spec)])
-    ends = [(rows[TREATMENT] == t).to_numpy(float) - (rows[VERSUS] == t).to_numpy(float) for t in (treatment, versus)]
-    return np.asarray(both * (ends[0] - ends[1]) / 2)
+    column, ends = np.zeros(len(spec.y)), incidence(contrast_rows(spec), [treatment, versus]) @ [0.5, -0.5]
+    for arms, at in trials_of(spec):
+        column[at] = ends[at] * ({treatment, versus} <= {*arms})
+    return column
 
 
 def is_identified(spec: Spec, column: FloatArray) -> bool:
     """Whether a further column says something that the coefficients do not."""
-    return bool(np.linalg.matrix_rank(np.column_stack([spec.X, column]), tol=1e-8) > spec.X.shape[1])
+    return bool(further(spec.X, column[:, None]))
 
 
 def components(source: Any, separator: str = "+", inactive: str | None = None) -> Spec:
@@ -228,7 +188,7 @@ def components(source: Any, separator: str = "+", inactive: str | None = None) -
     >>> bm.network.components(spec).coef
     ('component A', 'component B')
     """
-    spec = _plain(source, "components")
+    spec = consistency_of(source, "components")
     treatments = spec.analysis["treatments"]
     inactive = spec.analysis["reference"] if inactive is None else inactive
     check_name(inactive, treatments, "inactive: the network has no", "treatments")
@@ -238,18 +198,16 @@ def components(source: Any, separator: str = "+", inactive: str | None = None) -
     if all(len(own) < 2 for own in parts.values()):
         raise SpecError(f"separator {shown(separator)} is in no treatment: {listing(treatments, 30)}")
     known = list(dict.fromkeys(c for own in parts.values() for c in own if c != inactive))
-    C = pd.DataFrame([[float(own.count(c)) for c in known] for own in parts.values()], list(parts), known)
-    rows = spec.data.loc[spec.kept]
-    X = C.loc[rows[TREATMENT]].to_numpy() - C.loc[rows[VERSUS]].to_numpy()
     names = [COMPONENT + c for c in known]
-    base = C.loc[spec.analysis["reference"]]
+    C = np.array([[float(own.count(c)) for c in known] for own in parts.values()])
+    C -= C[treatments.index(spec.analysis["reference"])]
     effects = {
-        t: [[COMPONENT + c, float(C.loc[t, c] - base[c]), None] for c in known if C.loc[t, c] != base[c]]
-        for t in treatments
+        t: [[c, w, None] for c, w in zip(names, own, strict=True) if w]
+        for t, own in zip(parts, C.tolist(), strict=True)
     }
-    return _with_columns(
-        spec, dict(zip(names, X.T, strict=True)), names, model="additive components", effects=effects, role=EFFECT
-    )
+    X = incidence(contrast_rows(spec), treatments) @ C
+    record = {"model": "additive components", "effects": effects}
+    return _extended(spec, dict(zip(names, X.T, strict=True)), names, EFFECT, **record)
 
 
 def _parts(treatment: str, separator: str) -> list[str]:

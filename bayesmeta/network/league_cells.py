@@ -6,17 +6,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import ndtri
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_integer, check_names, listing
-from bayesmeta.display.paper import interval_text, typeset
-from bayesmeta.display.tables import fixed
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import check_choice, check_integer, check_order
+from bayesmeta.display.paper import square_cells
 from bayesmeta.inference.reference import Vcov
 from bayesmeta.network.comparisons import Network, league
 from bayesmeta.network.splitting import split
-from bayesmeta.tree.response import Reading, Scale, reading
+from bayesmeta.tree.response import Scale, reading
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 
 def league_table(
@@ -69,45 +67,22 @@ def league_table(
     network = Network.of(tree, "league_table", at)
     if scale is None and reading(tree, None).record.has_response:
         scale = "response"
-    read = reading(tree, scale)
-    names = network.treatments if order is None else check_names(order, "order")
-    if sorted(names) != sorted(network.treatments):
-        raise SpecError(
-            f"order is {listing(names)}; it must hold each treatment once: {listing(network.treatments, 30)}"
-        )
-    below = _numbers(league(tree, prob, scale, at, vcov, df), names)
+    names = check_order(order, network.treatments, "order", "treatment")
+    table = league(tree, prob, scale, at, vcov, df).sel(treatment=names, versus=names)
+    below = np.stack([table[name] for name in ("mean", "lower", "upper")])
     above = below
     if upper == "prediction":
-        above = _numbers(league(tree, prob, scale, at, vcov, df), names, "prediction_")
+        above = np.stack([table["mean"], table["prediction_lower"], table["prediction_upper"]])
     elif upper == "direct":
-        above = _direct(tree, names, prob, read)
-    cells = [
-        [row if i == j else _cell((above if i < j else below)[:, i, j], decimals) for j in range(len(names))]
-        for i, row in enumerate(names)
-    ]
-    return pd.DataFrame(cells, names, names, dtype=object)
+        above = reading(tree, scale).values(_direct(tree, names, prob))
+    return pd.DataFrame(square_cells(names, below, above, decimals), names, names, dtype=object)
 
 
-def _numbers(table: xr.Dataset, names: Sequence[str], kind: str = "") -> FloatArray:
-    """Mean, lower and upper bound (3, T, T) in this order of treatments."""
-    ordered = table.sel(treatment=list(names), versus=list(names))
-    return np.stack([ordered[name].to_numpy() for name in ("mean", f"{kind}lower", f"{kind}upper")])
-
-
-def _direct(tree: xr.DataTree, names: Sequence[str], prob: float, read: Reading) -> FloatArray:
-    """The same of direct evidence alone; NaN where there is none."""
-    own = split(tree)
-    mean, half = own["direct"].to_numpy(), ndtri(0.5 + prob / 2) * own["direct_se"].to_numpy()
+def _direct(tree: xr.DataTree, names: Sequence[str], prob: float) -> FloatArray:
+    """Mean, lower and upper bound (3, T, T) of direct evidence alone; NaN where there is none."""
+    own = split(tree, prob=prob)
+    i, j = ([names.index(t) for t in own[end].to_numpy()] for end in (TREATMENT, VERSUS))
     numbers = np.full((3, len(names), len(names)), np.nan)
-    i = [names.index(t) for t in own["treatment"].to_numpy()]
-    j = [names.index(t) for t in own["versus"].to_numpy()]
-    numbers[:, i, j] = read.values(np.stack([mean, mean - half, mean + half]))
-    numbers[:, j, i] = read.values(np.stack([-mean, -mean - half, half - mean]))
+    numbers[:, i, j] = own["direct"], own["direct_lower"], own["direct_upper"]
+    numbers[:, j, i] = -numbers[:, i, j][[0, 2, 1]]
     return numbers
-
-
-def _cell(values: FloatArray, decimals: int) -> str:
-    if not np.isfinite(values[0]):
-        return ""
-    mean, low, high = (fixed(x, decimals) for x in values.tolist())
-    return f"{typeset(mean)} ({interval_text(low, high)})"

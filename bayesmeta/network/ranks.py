@@ -8,11 +8,13 @@ import xarray as xr
 
 from bayesmeta._validation import check_choice
 from bayesmeta.errors import SpecError
-from bayesmeta.inference.reference import Vcov
-from bayesmeta.network.comparisons import TREATMENT, Network, compared
+from bayesmeta.inference.linear_combinations import off_diagonal, square
+from bayesmeta.inference.reference import Vcov, reference
+from bayesmeta.network.comparisons import Network, compared
 from bayesmeta.network.consistency import BETTER
 from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, rank_probabilities
 from bayesmeta.tree.response import reading
+from bayesmeta.within.trial_tables import TREATMENT
 
 RANK = "rank"
 
@@ -75,22 +77,20 @@ def ranking(
     if better is None:
         raise SpecError('better is left out: whether smaller or larger effects are good\n  better="smaller" of deaths')
     check_choice(better, BETTER, "better")
-    T, names = len(network.treatments), {TREATMENT: network.treatments}
-    attrs = {"better": better}
-    if is_posterior(tree):
-        return _of_posterior(network, better, vcov, df).assign_attrs(attrs)
-    i, j = network.pairs
-    larger = compared(network, i, j, 0.95, vcov, df, reading(tree, None)).positive
-    first = larger if better == "larger" else 1 - larger
-    beats = np.zeros((T, T))
-    beats[i, j], beats[j, i] = first, 1 - first
-    return xr.Dataset({"p_score": (TREATMENT, beats.sum(1) / (T - 1))}, names, attrs)
+    of = _of_posterior if is_posterior(tree) else _p_scores
+    return of(network, better, vcov, df).assign_attrs(better=better)
+
+
+def _p_scores(network: Network, better: str, vcov: Vcov | None, df: str | None) -> xr.Dataset:
+    T = len(network.treatments)
+    larger = compared(network, *off_diagonal(T), 0.95, vcov, df, reading(network.tree, None)).positive
+    beats = square(larger if better == "larger" else 1 - larger, 0.0)
+    return xr.Dataset({"p_score": (TREATMENT, beats.sum(1) / (T - 1))}, {TREATMENT: network.treatments})
 
 
 def _of_posterior(network: Network, better: str, vcov: Vcov | None, df: str | None) -> xr.Dataset:
-    compared(network, *network.pairs, 0.95, vcov, df, reading(network.tree, None))  # refuses vcov and df
+    reference(network.tree, vcov, df)  # refuses what is for fits
     effects = beta_draws(network.tree) @ network.weights.T  # (draws, T)
     over = rank_probabilities(effects if better == "smaller" else -effects)
-    dims = {name: (TREATMENT, RANK) if values.ndim == 2 else (TREATMENT,) for name, values in over.items()}
-    variables = {name: (dims[name], values) for name, values in over.items()}
+    variables = {name: ((TREATMENT, RANK)[: values.ndim], values) for name, values in over.items()}
     return xr.Dataset(variables, {TREATMENT: network.treatments, RANK: np.arange(1, len(network.treatments) + 1)})

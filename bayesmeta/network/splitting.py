@@ -1,43 +1,35 @@
 """Direct and indirect evidence on every comparison, of fits and of posteriors."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 import xarray as xr
-from scipy.linalg import block_diag
 from scipy.special import ndtr, ndtri
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import check_choice, check_probability
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
-from bayesmeta.estimation.fit import fit
-from bayesmeta.estimation.methods import method_of
-from bayesmeta.inference.posterior_parts import integrated
-from bayesmeta.inference.posterior_predict import means
-from bayesmeta.io.long_tables import by_label
+from bayesmeta.inference.refitted import Refitted
 from bayesmeta.model.spec import Spec
-from bayesmeta.network.comparisons import COMPARISON, Network
-from bayesmeta.network.consistency import TREATMENT, VERSUS
+from bayesmeta.network.comparisons import COMPARISON, Network, compared, consistency_of, trials_of
 from bayesmeta.network.extended import difference_of, is_identified, node_split
-from bayesmeta.priors.model_priors import ModelPriors
-from bayesmeta.priors.scales import default_beta
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.tree.response import reading
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 PARTS = ("network", "direct", "indirect", "difference")
 _ALL = 1e-10  # share of indirect evidence that is rounding
 
 
-def trial_pairs(spec: Spec) -> Iterator[tuple[str, str, np.ndarray, FloatArray]]:
+def trial_pairs(spec: Spec) -> Iterator[tuple[str, str, IntArray, FloatArray]]:
     """Every comparison of two arms of a trial: the treatments, the rows of the trial and the contrast of these.
 
     The first treatment is the one that stands earlier in the list of treatments.
     """
-    rows, order = spec.data.loc[spec.kept], spec.analysis["treatments"]
-    for _, at in by_label(rows[spec.analysis["study"]].astype(str).to_numpy()):
-        arms = [rows[VERSUS].iloc[at[0]], *rows[TREATMENT].iloc[at]]
+    order = spec.analysis["treatments"]
+    for arms, at in trials_of(spec):
         own = np.vstack([np.zeros(len(at)), np.eye(len(at))])
         for i, j in combinations(sorted(range(len(arms)), key=lambda k: order.index(arms[k])), 2):
             yield arms[i], arms[j], at, own[i] - own[j]
@@ -98,26 +90,21 @@ def split(
     [-0.37, -0.99, 0.62, 0.17]
     """
     prob, network, sampled = check_probability(prob), Network.of(tree, "split"), is_posterior(tree)
-    if not network.is_plain:
-        raise SpecError("bm.network.split is of consistency models without covariates")
+    consistency_of(network.spec, "split")
     method = ("refit" if sampled else "back-calculation") if method is None else method
     check_choice(method, ("back-calculation", "refit"), "method")
     if sampled and method != "refit":
         raise SpecError('method="back-calculation" is for fits; of a posterior leave it out')
-    of = _of_posterior if sampled else _refitted if method == "refit" else _calculated
-    made = of(network, prob)
+    made = _refitted(network, prob) if method == "refit" else _calculated(network, prob)
     if np.isnan(made["difference"]).all():
         warn(
             "no comparison has both direct and indirect evidence: the network has no closed loop of different trials",
             AssumptionWarning,
         )
-    pairs = network.named_pairs
-    labels = {
-        name: np.array(column, dtype=object)
-        for name, column in zip((TREATMENT, VERSUS), zip(*pairs, strict=True), strict=True)
-    }
-    names, attrs = [f"{a} : {b}" for a, b in pairs], {"method": method, "prob": prob}
-    return xr.Dataset({k: (COMPARISON, v) for k, v in (labels | made).items()}, {COMPARISON: names}, attrs)
+    first, second = np.array(network.named_pairs, dtype=object).T
+    variables = {TREATMENT: first, VERSUS: second} | made
+    names, attrs = [f"{a} : {b}" for a, b in network.named_pairs], {"method": method, "prob": prob}
+    return xr.Dataset({k: (COMPARISON, v) for k, v in variables.items()}, {COMPARISON: names}, attrs)
 
 
 def direct_evidence(network: Network) -> tuple[FloatArray, FloatArray, np.ndarray]:
@@ -137,13 +124,16 @@ def direct_evidence(network: Network) -> tuple[FloatArray, FloatArray, np.ndarra
     return mean, se, count
 
 
+def _of_network(network: Network, prob: float) -> FloatArray:
+    """(4, q) estimates, errors and bounds of every comparison by the whole network."""
+    read, df = reading(network.tree, "model"), None if is_posterior(network.tree) else "z"
+    return np.stack(compared(network, *network.pairs, prob, None, df, read)[:4])
+
+
 def _calculated(network: Network, prob: float) -> dict[str, FloatArray]:
     """By the estimates of the network and of the direct evidence, at the heterogeneity of the network."""
-    i, j = network.pairs
-    L, estimate = network.weights[i] - network.weights[j], network.tree["estimate"]
-    mean = L @ estimate["beta"].to_numpy()
-    se = np.sqrt(np.einsum("qp,pr,qr->q", L, estimate["beta_cov"].to_numpy(), L))
-    direct, direct_se, trials = (each[i, j] for each in direct_evidence(network))
+    mean, se = _of_network(network, prob)[:2]
+    direct, direct_se, trials = (each[network.pairs] for each in direct_evidence(network))
     share = np.where(trials > 0, (se / direct_se) ** 2, 0.0)
     share = np.where(1 - share < _ALL, 1.0, share)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -151,74 +141,38 @@ def _calculated(network: Network, prob: float) -> dict[str, FloatArray]:
         indirect_se = np.where(share == 1, np.nan, se / np.sqrt(1 - share))
     values = np.stack([mean, direct, indirect, direct - indirect])
     errors = np.stack([se, direct_se, indirect_se, np.sqrt(direct_se**2 + indirect_se**2)])
-    return {"trials": trials, "share": share} | _normal(values, errors, prob)
-
-
-def _normal(values: FloatArray, errors: FloatArray, prob: float) -> dict[str, FloatArray]:
-    """Parts (4, q) with normal intervals, and the test of the difference."""
     half = ndtri(0.5 + prob / 2) * errors
-    made = _named(values, errors, values - half, values + half)
-    statistic = made["difference"] / made["difference_se"]
-    return made | {"statistic": statistic, "pvalue": 2 * ndtr(-np.abs(statistic))}
-
-
-def _named(*statistics: FloatArray) -> dict[str, FloatArray]:
-    """Estimates, errors and bounds (4, q) of the parts by name."""
-    endings = ("", "_se", "_lower", "_upper")
-    return {part + end: each[k] for k, part in enumerate(PARTS) for end, each in zip(endings, statistics, strict=True)}
-
-
-def _weights_in(wider: Spec, network: Network, at: int) -> FloatArray:
-    """(3, P) direct, indirect evidence and their difference as combinations of the coefficients of a split model."""
-    i, j = (each[at] for each in network.pairs)
-    indirect = np.append(network.weights[i] - network.weights[j], 0.0)
-    return np.stack([indirect, indirect, 0 * indirect]) + np.outer([1, 0, 1], np.eye(len(wider.coef))[-1])
+    named = _named(np.stack([values, errors, values - half, values + half]))
+    return {"trials": trials, "share": share} | named | _tested(named)
 
 
 def _refitted(network: Network, prob: float) -> dict[str, FloatArray]:
-    start, level = _calculated(network, prob), network.spec.levels[-1].name
-    values, errors = (np.stack([start[part + end] for part in PARTS]) for end in ("", "_se"))
-    tau = np.full(values.shape[1], np.nan)
-    for at in np.flatnonzero(np.isfinite(start["difference"])).tolist():
-        wider = node_split(network.spec, *network.named_pairs[at])
-        estimate = fit(wider, method_of(network.tree).name)["estimate"]
-        L = _weights_in(wider, network, at)
-        values[1:, at] = L @ estimate["beta"].to_numpy()
-        errors[1:, at] = np.sqrt(np.einsum("kp,pq,kq->k", L, estimate["beta_cov"].to_numpy(), L))
-        tau[at] = np.sqrt(np.max(estimate[f"psi_{level}"].to_numpy()))
-    return {"trials": start["trials"], "tau": tau} | _normal(values, errors, prob)
-
-
-def _of_posterior(network: Network, prob: float) -> dict[str, FloatArray]:
-    """By the exact posterior of a split model for every comparison that has both kinds of evidence."""
-    i, j = network.pairs
-    of_all = means(network.tree, network.weights[i] - network.weights[j], np.zeros(len(i)), prob)
-    own = np.stack([of_all[name] for name in ("mean", "se", "lower", "upper")])  # (statistics, q)
-    statistics, probability = np.full((4, len(PARTS), len(i)), np.nan), np.full(len(i), np.nan)
-    trials = direct_evidence(network)[2][i, j]
-    known = ModelPriors.from_json(network.tree.attrs["priors"])
+    """By a model of its own for every comparison that has both kinds of evidence; other evidence is the network's."""
+    own, trials = _of_network(network, prob), direct_evidence(network)[2][network.pairs]
+    statistics, tau, positive = np.full((4, len(PARTS), len(trials)), np.nan), *np.full((2, len(trials)), np.nan)
     statistics[:, 0] = own
-    for at, pair in enumerate(network.named_pairs):
+    for at, (i, j) in enumerate(zip(*network.pairs, strict=True)):
+        pair = network.named_pairs[at]
         if not trials[at] or not is_identified(network.spec, difference_of(network.spec, *pair)):
-            statistics[:, 1 if trials[at] else 2, at] = own[:, at]  # all evidence is of one kind
+            statistics[:, 1 if trials[at] else 2, at] = own[:, at]
             continue
-        wider = node_split(network.spec, *pair)
-        points = integrated(wider, _with_difference(known, wider), "bm.network.split")
-        made = points.combination(_weights_in(wider, network, at))
-        statistics[:, 1:, at] = made.mean, made.sd, *made.quantile(np.array([(1 - prob) / 2, (1 + prob) / 2]))
-        probability[at] = 1 - made.below(np.zeros((1, 3)))[0, 2]
-    twice = 2 * np.minimum(probability, 1 - probability)
-    return {"trials": trials} | _named(*statistics) | {"probability": probability, "pvalue": twice}
+        anew = Refitted.like(network.tree, node_split(network.spec, *pair), "bm.network.split")
+        indirect, difference = np.append(network.weights[i] - network.weights[j], 0.0), np.eye(len(anew.spec.coef))[-1]
+        made = anew.combinations(np.stack([indirect + difference, indirect, difference]), prob)
+        statistics[:, 1:, at], positive[at], tau[at] = made[:4], made.positive[-1], anew.tau
+    named = {"trials": trials} | _named(statistics)
+    if is_posterior(network.tree):
+        return named | {"probability": positive, "pvalue": 2 * np.minimum(positive, 1 - positive)}
+    return named | {"tau": tau} | _tested(named)
 
 
-def _with_difference(known: ModelPriors, wider: Spec) -> ModelPriors:
-    """The priors of the network, and one of the difference between direct and indirect evidence."""
-    chosen = known.beta[0] if len(set(map(str, known.beta))) == 1 and not any(known.beta_default) else None
-    prior = default_beta(wider, len(wider.coef) - 1) if chosen is None else chosen
-    return replace(
-        known,
-        beta=(*known.beta, prior),
-        centring=block_diag(known.centring, 1.0),
-        beta_labels=wider.coef,
-        beta_default=(*known.beta_default, chosen is None),
-    )
+def _named(statistics: FloatArray) -> dict[str, FloatArray]:
+    """Estimates, errors and bounds (4, 4, q) of the parts by name."""
+    endings = ("", "_se", "_lower", "_upper")
+    return {part + end: own[k] for k, part in enumerate(PARTS) for end, own in zip(endings, statistics, strict=True)}
+
+
+def _tested(named: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """That the two kinds of evidence agree."""
+    statistic = named["difference"] / named["difference_se"]
+    return {"statistic": statistic, "pvalue": 2 * ndtr(-np.abs(statistic))}

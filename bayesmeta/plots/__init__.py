@@ -30,6 +30,7 @@ from bayesmeta.plots.model_checks import sensitivity as sensitivity
 from bayesmeta.plots.network_forest import network_forest as network_forest
 from bayesmeta.plots.network_funnel import network_funnel as network_funnel
 from bayesmeta.plots.network_graph import network_graph as network_graph
+from bayesmeta.plots.network_heat import network_heat as network_heat
 from bayesmeta.plots.network_league import network_league as network_league
 from bayesmeta.plots.network_ranking import network_ranking as network_ranking
 from bayesmeta.plots.normal_quantiles import qqnorm as qqnorm
@@ -68,6 +69,7 @@ __all__ = [
     "network_forest",
     "network_funnel",
     "network_graph",
+    "network_heat",
     "network_league",
     "network_ranking",
     "orchard",

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import logit
 
-from bayesmeta._validation import check_probability, shown
+from bayesmeta._validation import check_probability, entries, shown
 from bayesmeta.diagnostic.accuracy_measures import likelihood_ratios as ratios_of
 from bayesmeta.diagnostic.accuracy_measures import predictive_values as values_of
 from bayesmeta.diagnostic.by_study import studies
@@ -185,7 +185,7 @@ def predictive_values(
     'Prevalence'
     """
     prob = check_probability(prob)
-    pair = list(prevalence) if isinstance(prevalence, tuple | list | np.ndarray) else []
+    pair = entries(prevalence)
     if len(pair) != 2 or not check_probability(pair[0], "prevalence") < check_probability(pair[1], "prevalence"):
         raise SpecError(f"prevalence is {shown(prevalence)}; it must be two probabilities, the smaller one first")
     x = np.linspace(float(pair[0]), float(pair[1]), 99)

@@ -8,13 +8,14 @@ import xarray as xr
 from bayesmeta._validation import check_boolean, check_name, check_probability
 from bayesmeta.display.tables import percent
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
-from bayesmeta.network.comparisons import TREATMENT, VERSUS, Network, league
+from bayesmeta.network.comparisons import Network, league
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.texts import interval_text
 from bayesmeta.plots.panels import ROW, EstimateRows, draw_rows, label_rows, only_axes, plain, wrapped
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Scale
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_names, check_probability, listing
+from bayesmeta._validation import check_choice, check_order, check_probability, listing
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.prediction_rows import quantile
@@ -84,11 +84,7 @@ def network_funnel(
             "order is left out: in which order of treatments bias is expected, such as from the newest to the oldest\n"
             f"  order=[...] holds each of: {listing(network.treatments, 30)}"
         )
-    names = check_names(order, "order")
-    if sorted(names) != sorted(network.treatments):
-        raise SpecError(
-            f"order is {listing(names)}; it must hold each treatment once: {listing(network.treatments, 30)}"
-        )
+    names = check_order(order, network.treatments, "order", "treatment")
     away, se, pairs = _points(network, names, around)
     panel = only_axes(ax, height=2.9, width=words.WIDE)
     reading = style.reading(tree, None)
@@ -101,6 +97,7 @@ def network_funnel(
     panel.set_ylim(most, 0)
     low, high = min(away.min(), -z * most), max(away.max(), z * most)
     panel.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    panel.locator_params(axis="x", nbins=6)
     label = reading.record.label
     alone = "comparisons of one trial lie at 0" if around == "direct" and len(set(pairs)) < len(pairs) else ""
     lines = words.label_below(panel, f"{label[:1].upper()}{label[1:]} less that of the comparison", [alone])

@@ -8,13 +8,14 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_boolean, check_choice, check_names, listing
+from bayesmeta._validation import check_boolean, check_choice, check_order
 from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
-from bayesmeta.network.comparisons import TREATMENT, VERSUS, network_of
+from bayesmeta.network.comparisons import network_of
 from bayesmeta.network.splitting import trial_pairs
 from bayesmeta.plots import style, words
 from bayesmeta.plots.panels import only_axes, plain, wrapped
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,10 +73,7 @@ def network_graph(
     15
     """
     spec = network_of(source, "network_graph")
-    treatments = list(spec.analysis["treatments"])
-    names = treatments if order is None else check_names(order, "order")
-    if sorted(names) != sorted(treatments):
-        raise SpecError(f"order is {listing(names)}; it must hold each treatment once: {listing(treatments, 30)}")
+    names = check_order(order, spec.analysis["treatments"], "order", "treatment")
     count, several, area, what = _counts(spec, names, size)
     numbers = check_boolean(numbers, "numbers")
     panel = only_axes(ax, height=3.3, width=3.7)

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from bayesmeta._validation import check_names, check_probability, listing
-from bayesmeta.errors import SpecError
+from bayesmeta._validation import check_order, check_probability
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
-from bayesmeta.network.comparisons import TREATMENT, VERSUS, Network, league
+from bayesmeta.network.comparisons import Network, league
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.texts import interval_text
+from bayesmeta.plots.heat_cells import fill_cells, name_cells
 from bayesmeta.plots.panels import only_axes, wrapped
 from bayesmeta.tree.response import Reading, Scale
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ _CELL = 0.72, 0.36  # inches, width and height
 _BESIDE = 1.2  # inches, of the names on the left
 _POINTS, _LETTER = 72, 0.62  # to the inch; width of a bold letter, on average, to the size of letters
 _MOST_WITH_NUMBERS = 14  # treatments
+_FULL = 3.0  # estimate over standard error from which on colours are full
 
 
 @asks_in_one_way
@@ -78,16 +80,15 @@ def network_league(
     if order is None:
         base = table["mean"].sel({VERSUS: network.spec.analysis["reference"]})
         order = [str(name) for name in base.sortby(base)[TREATMENT].values]
-    names = check_names(order, "order")
-    if sorted(names) != sorted(network.treatments):
-        raise SpecError(
-            f"order is {listing(names)}; it must hold each treatment once: {listing(network.treatments, 30)}"
-        )
+    names = check_order(order, network.treatments, "order", "treatment")
     own = table.sel({TREATMENT: names, VERSUS: names})
     T = len(names)
     size = (T * _CELL[0] + _BESIDE, T * _CELL[1] + 0.8)
     panel = only_axes(ax, width=min(size[0], style.PAGE), height=size[1])
-    _fill(panel, own)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = (own["mean"] / own["se"]).to_numpy()
+    z[np.diag_indices(T)] = 0
+    fill_cells(panel, z, _FULL)
     if T <= _MOST_WITH_NUMBERS:
         _write(panel, own, reading, _POINTS * (panel.figure.get_figwidth() - _BESIDE) / T)
     texts = [wrapped(name, 13) for name in names]
@@ -96,29 +97,11 @@ def network_league(
     for i, text in enumerate(texts):
         panel.text(i, i, text, ha="center", va="center", fontsize=letters, weight="bold")
     labels = [wrapped(name, 14) for name in names]
-    panel.set_xticks(range(T), labels, rotation=90 if T > 6 else 0, fontsize=style.SMALL)
-    panel.set_yticks(range(T), labels, fontsize=style.SMALL)
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    panel.set(xlim=(-0.5, T - 0.5), ylim=(T - 0.5, -0.5))
+    name_cells(panel, labels, labels, T > 6, style.SMALL)
     lines = words.label_below(panel, f"{reading.label}, row against column", ["colours: estimate / standard error"])
     if ax is None:
         words.make_room(panel, lines)
     return panel
-
-
-def _fill(ax: "Axes", table: xr.Dataset) -> None:
-    """Cells from blue through paper to orange, at three standard errors at the latest."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = table["mean"].to_numpy() / table["se"].to_numpy()
-    z[np.diag_indices(len(z))] = 0
-    colours = LinearSegmentedColormap.from_list("league", [style.SKY, style.PAPER, style.ORANGE])
-    ax.imshow(np.clip(z, -3, 3), cmap=colours, vmin=-3, vmax=3, aspect="auto", zorder=0)
-    for edge in np.arange(len(z) + 1) - 0.5:
-        ax.axhline(edge, color=style.PAPER, linewidth=1)
-        ax.axvline(edge, color=style.PAPER, linewidth=1)
 
 
 def _write(ax: "Axes", table: xr.Dataset, reading: Reading, width: float) -> None:

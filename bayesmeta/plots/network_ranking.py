@@ -9,11 +9,11 @@ import xarray as xr
 from bayesmeta._validation import check_choice
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
-from bayesmeta.network.comparisons import TREATMENT
 from bayesmeta.network.ranks import RANK, ranking
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import ROW, label_rows, only_axes, panel_axes, plain, wrapped
 from bayesmeta.tree.posterior_draws import is_posterior
+from bayesmeta.within.trial_tables import TREATMENT
 
 if TYPE_CHECKING:
     from bayesmeta.plots.style import AxesLike

@@ -7,7 +7,7 @@ import xarray as xr
 from scipy.special import ndtri
 
 from bayesmeta._typing import FloatArray
-from bayesmeta._validation import check_choice, check_count, check_probability, check_seed
+from bayesmeta._validation import check_choice, check_count, check_probability, check_seed, check_size
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.adjusted import weighting_of
@@ -111,6 +111,7 @@ def qqnorm(
     own, values = own[np.isfinite(values)], values[np.isfinite(values)]
     if len(own) < _FEWEST:
         raise SpecError(f"qqnorm: {len(own)} residuals are known; it takes {_FEWEST} at least")
+    check_size(32.0 * simulations * len(spec.y), f"{simulations:,} simulations of {len(spec.y):,} residuals")
     order = np.argsort(values)
     expected, x = _envelope(fitted, own, prob, simulations, random_seed), ndtri(_shares(len(own)))
     panel = only_axes(ax, height=2.9)

@@ -12,7 +12,7 @@ from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
 from bayesmeta.plots.panels import label_rows, panel_axes, plain
-from bayesmeta.plots.words import label_below
+from bayesmeta.plots.words import label_below, legend_beside
 from bayesmeta.tree.parameters import check_parameter
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ def _curves(ax: "Axes", own: xr.Dataset, values: str, across: str, down: str | N
     if values in OF_PARAMETERS:
         ax.set_ylabel(OF_PARAMETERS[values].format(null=float(own.attrs.get("null", 0.0))), fontsize=style.TEXT)
     if last and down:
-        ax.legend(fontsize=style.SMALL - 0.5, frameon=False, loc="best", handlelength=2.4)
+        handles, labels = ax.get_legend_handles_labels()
+        legend_beside(ax, list(zip(labels, handles, strict=True)))
 
 
 def _over_scale(ax: "Axes", x: Any) -> None:

@@ -13,11 +13,12 @@ from bayesmeta._validation import check_boolean, check_choice, check_probability
 from bayesmeta.diagnostic.accuracy_measures import summary_point
 from bayesmeta.diagnostic.bivariate import Accuracy, Asked
 from bayesmeta.diagnostic.by_study import studies as tables_of
-from bayesmeta.diagnostic.curves import Kind, check_kind
+from bayesmeta.diagnostic.curves import Kind
 from bayesmeta.diagnostic.curves import sroc as curve_of
 from bayesmeta.diagnostic.regions import regions
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
+from bayesmeta.inference.outcome_lines import check_kind
 from bayesmeta.inference.quantities import NewData
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.plots import style, words

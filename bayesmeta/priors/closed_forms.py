@@ -13,6 +13,8 @@ import numpy as np
 from scipy import special
 
 from bayesmeta._typing import FloatArray
+from bayesmeta._validation import check_number
+from bayesmeta.errors import SpecError
 from bayesmeta.priors.prior import Prior
 
 LOG_2 = float(np.log(2))
@@ -289,6 +291,23 @@ FORMS: Mapping[str, tuple[tuple[Mapping[str, float | None], Make], ...]] = {
 }
 REAL = {"mu", "lower", "upper"}  # parameters of any sign, and the location of a Cauchy
 LOCATIONS = {"Cauchy": {"alpha"}}
+
+
+def beta_values(means: FloatArray, sd: Any, n: int, what: str) -> FloatArray:
+    """(m, n) equally probable values of beta distributions with means (m,) and one SD; what : the argument that has it.
+
+    >>> beta_values(np.array([0.2]), 0.4, 8, "prevalence_sd")
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: prevalence_sd is 0.4; that of a beta distribution with mean 0.2 is below 0.4
+    """
+    spread, middle = check_number(sd, what, above=0), (np.arange(n) + 0.5) / n
+    for mean in means.tolist():
+        if spread >= (most := float(np.sqrt(mean * (1 - mean)))):
+            raise SpecError(f"{what} is {spread:g}; that of a beta distribution with mean {mean:g} is below {most:.4g}")
+    size = (means * (1 - means) / spread**2 - 1)[:, None]
+    values = special.betaincinv(means[:, None] * size, (1 - means[:, None]) * size, middle)
+    return np.clip(values, 1e-300, 1 - 1e-16)
 
 
 @lru_cache(maxsize=256)

@@ -1,8 +1,10 @@
 """From a user's priors, and defaults for all others, to the priors of every parameter of a model."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from bayesmeta._typing import BoolArray
 from bayesmeta._validation import check_is, listing
@@ -102,6 +104,19 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
         warn(note, AssumptionWarning)
     C = centring(spec, _centred(spec, default))
     return ModelPriors(filled, C, levels, notes, spec.coef, tuple(default.tolist()))
+
+
+def extended(known: ModelPriors, wider: Spec) -> ModelPriors:
+    """The priors of a model with further coefficients behind its own, of the model where it has them all.
+
+    A further one has its default, or the prior of all others where the user has given them all the same.
+    """
+    more = range(len(known.beta), len(wider.coef))
+    shared = len(set(map(str, known.beta))) == 1 and not any(known.beta_default)
+    new = tuple(known.beta[0] if shared else default_beta(wider, j) for j in more)
+    C = block_diag(known.centring, np.eye(len(new)))
+    default = (*known.beta_default, *(not shared for _ in new))
+    return replace(known, beta=(*known.beta, *new), centring=C, beta_labels=wider.coef, beta_default=default)
 
 
 def check_priors(priors: object) -> None:

@@ -152,6 +152,13 @@ class CompoundSymmetry(Exchangeable):
     """Compound symmetry: one variance and one correlation.
 
     xi are the SD, whose sign has no meaning, and the angle of rho in [-1/(d-1), 1].
+
+    Examples
+    --------
+    >>> CompoundSymmetry().compose(np.array([2.0]), np.array([0.25]), 3)
+    array([[4., 1., 1.],
+           [1., 4., 1.],
+           [1., 1., 4.]])
     """
 
     name = "cs"
@@ -179,6 +186,12 @@ class HetCompoundSymmetry(Exchangeable):
     """Heterogeneous compound symmetry: separate variances, one correlation.
 
     xi are the SDs (>= 0) and the angle of rho in [-1/(d-1), 1].
+
+    Examples
+    --------
+    >>> HetCompoundSymmetry().compose(np.array([1.0, 2.0]), np.array([0.5]), 2)
+    array([[1., 1.],
+           [1., 4.]])
     """
 
     name = "hcs"
@@ -199,6 +212,13 @@ class AR1(Autoregressive):
     """First-order autoregression over the order of the effects, with one variance.
 
     xi are the SD, whose sign has no meaning, and the angle of rho in [-1, 1].
+
+    Examples
+    --------
+    >>> AR1().compose(np.array([2.0]), np.array([0.5]), 3)
+    array([[4., 2., 1.],
+           [2., 4., 2.],
+           [1., 2., 4.]])
     """
 
     name = "ar1"
@@ -218,6 +238,13 @@ class HetAR1(Autoregressive):
     """First-order autoregression over the order of the effects, with separate variances.
 
     xi are the SDs (>= 0) and the angle of rho in [-1, 1].
+
+    Examples
+    --------
+    >>> HetAR1().compose(np.array([1.0, 2.0, 4.0]), np.array([0.5]), 3)
+    array([[ 1.,  1.,  1.],
+           [ 1.,  4.,  4.],
+           [ 1.,  4., 16.]])
     """
 
     name = "har1"

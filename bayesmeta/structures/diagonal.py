@@ -168,7 +168,14 @@ class Scaled(Structure):
 
 @register
 class Identity(Scaled):
-    """Psi = sd^2 I; xi is the SD, whose sign has no meaning."""
+    """Psi = sd^2 I; xi is the SD, whose sign has no meaning.
+
+    Examples
+    --------
+    >>> Identity().psi(np.array([2.0]), 2)
+    array([[4., 0.],
+           [0., 4.]])
+    """
 
     name = "id"
     synonyms = ("identity",)
@@ -180,7 +187,14 @@ class Identity(Scaled):
 
 @register
 class Diagonal(Scaled):
-    """Psi = diag(sd^2); xi are the SDs, whose signs have no meaning."""
+    """Psi = diag(sd^2); xi are the SDs, whose signs have no meaning.
+
+    Examples
+    --------
+    >>> Diagonal().psi(np.array([1.0, 2.0]), 2)
+    array([[1., 0.],
+           [0., 4.]])
+    """
 
     name = "diag"
     synonyms = ("diagonal",)

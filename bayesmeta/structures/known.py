@@ -73,6 +73,12 @@ class Proportional(WithMatrix, Scaled):
     ----------
     matrix : array_like
         (a, a) positive semi-definite, not zero.
+
+    Examples
+    --------
+    >>> Proportional([[1.0, 0.5], [0.5, 1.0]]).psi(np.array([2.0]), 2)
+    array([[4., 2.],
+           [2., 4.]])
     """
 
     name = "prop"
@@ -101,6 +107,12 @@ class KnownCorrelation(WithMatrix, Scaled):
     ----------
     matrix : array_like
         (a, a) positive semi-definite; a covariance matrix is reduced to its correlations.
+
+    Examples
+    --------
+    >>> KnownCorrelation([[1.0, 0.5], [0.5, 1.0]]).psi(np.array([1.0, 2.0]), 2)
+    array([[1., 1.],
+           [1., 4.]])
     """
 
     name = "cor"
@@ -130,6 +142,12 @@ class Fixed(WithMatrix):
     ----------
     matrix : array_like
         (a, a) positive semi-definite; zeros switch the level off.
+
+    Examples
+    --------
+    >>> Fixed([[1.0, 0.5], [0.5, 1.0]]).psi(np.array([]), 2)
+    array([[1. , 0.5],
+           [0.5, 1. ]])
     """
 
     name = "fixed"

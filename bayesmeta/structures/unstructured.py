@@ -9,7 +9,8 @@ import numpy as np
 from bayesmeta.structures.base import Law, Structure, eye, over_data_sets, register
 
 CERTAIN = 0.95  # a start has this share of the correlations, so that it is never singular
-RIDGE = 1e-2  # of the mean variance, added to a start so that no direction begins at zero, where the gradient vanishes
+RIDGE = 1e-2  # of every variance, added to a start so that no direction begins at zero, where the gradient vanishes
+LEAST = 1e-8  # of the mean variance, what a variance counts there at least
 
 
 @cache
@@ -164,9 +165,10 @@ class Unstructured(Structure):
         return np.asarray(xi * np.where(diagonal < 0, -1.0, 1.0)[col])
 
     def start(self, moment: np.ndarray) -> np.ndarray:
-        ridge = RIDGE * np.trace(moment) / len(moment) if len(moment) > 1 else 0.0
+        variances = np.diagonal(moment)
+        ridge = RIDGE * np.maximum(variances, LEAST * variances.mean()) if len(moment) > 1 else np.zeros(1)
         row, col = lower_entries(len(moment))
-        return np.asarray(np.linalg.cholesky(moment + ridge * np.eye(len(moment)))[row, col])
+        return np.asarray(np.linalg.cholesky(moment + np.diag(ridge))[row, col])
 
     def units(self, effect_units: np.ndarray) -> np.ndarray:
         return np.asarray(effect_units[lower_entries(len(effect_units))[0]])

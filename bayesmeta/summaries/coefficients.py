@@ -55,8 +55,8 @@ class Coefficients:
         if both or self.scale == "response":
             response = on_scale(model, tree, self.prob, "response")
             blocks.append(self._on_response(response, [record.to_response(new[outcome]) for outcome in new]))
-        if is_posterior(tree):
-            blocks.append((("probability",), [*([cell] for cell in self.probabilities()), *[[""]] * len(new)]))
+        if is_posterior(tree) and any(probabilities := self.probabilities()):  # means of proportions have no side
+            blocks.append((("probability",), [*([cell] for cell in probabilities), *[[""]] * len(new)]))
         header = tuple(name for names, _ in blocks for name in names)
         cells = [tuple(cell for _, block in blocks for cell in block[i]) for i in range(len(rows))]
         title = f"Fixed effects ({percent(self.prob)} intervals)"

@@ -23,6 +23,7 @@ from bayesmeta.inference.reference import Reference, Vcov, reference
 from bayesmeta.inference.same_data import obstacle, other_sampling_covariances
 from bayesmeta.summaries.paper_notes import interval_name
 from bayesmeta.summaries.posterior_criteria import bad_k_note, posterior_criteria, posterior_obstacle
+from bayesmeta.tree.assembly import table_of
 from bayesmeta.tree.parameters import BETA, RHO, TAU, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Scale
@@ -237,9 +238,8 @@ def estimate_rows(dataset: xr.Dataset) -> list[tuple[str, ...]]:
     dataset : `estimate`, `se`, `lower`, `upper` over `parameter` and one more dimension, that of the columns.
     """
     rows: list[tuple[str, ...]] = []
-    for label in dataset["parameter"].values:
-        own = dataset.sel(parameter=label)
-        values = list(zip(*(own[statistic].values for statistic in STATISTICS), strict=True))
+    numbers = np.stack([dataset[statistic].transpose("parameter", ...).values for statistic in STATISTICS], axis=-1)
+    for label, values in zip(dataset["parameter"].values, numbers, strict=True):
         rows.append((str(label), *(_estimate(estimate, se) for estimate, se, _, _ in values)))
         intervals = [_interval(lower, upper, se) for _, se, lower, upper in values]
         if any(intervals):
@@ -321,9 +321,9 @@ def _dataset(tables: dict[str, pd.DataFrame]) -> xr.Dataset:
         )
         for statistic in STATISTICS
     }
-    coords = {column: ("parameter", known[column].to_numpy(dtype=object)) for column in known}
+    coords = {str(column): ("parameter", known[column].to_numpy(dtype=object)) for column in known}
     labels = {"parameter": pd.Index(known.index, dtype=object), "tree": pd.Index(list(tables), dtype=object)}
-    return xr.Dataset(values, labels | coords)
+    return table_of(values, labels | coords)
 
 
 def _estimate(estimate: float, se: float) -> str:

@@ -11,7 +11,7 @@ from bayesmeta.display.tables import Facts, df_text, fixed, pvalue
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning
 from bayesmeta.estimation.methods import method_of
 from bayesmeta.inference.moderators import all_effects, omnibus
-from bayesmeta.inference.partition import TOTAL, r_squared
+from bayesmeta.inference.partition import r_squared
 from bayesmeta.inference.reference import JointTest, Reference
 from bayesmeta.tree.parameters import effects, level_structures
 from bayesmeta.tree.specification import group
@@ -52,7 +52,7 @@ def explained(tree: xr.DataTree) -> float | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BayesmetaWarning)
-            total = float(r_squared(tree)["R2"].sel(level=TOTAL).values[0])
+            total = float(r_squared(tree)["R2"].values[0, -1])  # of all levels
     except BayesmetaError:
         return None
     return total if np.isfinite(total) else None
@@ -60,7 +60,7 @@ def explained(tree: xr.DataTree) -> float | None:
 
 def criteria(tree: xr.DataTree) -> list[Facts]:
     """Log-likelihood and information criteria in one line; none where the method has no likelihood."""
-    if schema.CRITERIA not in tree.children or not np.isfinite(group(tree, schema.CRITERIA)["loglik"]):
+    if schema.CRITERIA not in tree.children or not np.isfinite(float(group(tree, schema.CRITERIA)["loglik"])):
         return []
     values = {str(name): float(value) for name, value in group(tree, schema.CRITERIA).items()}
     names = {"logLik": "loglik", "AIC": "aic", "AICc": "aicc", "BIC": "bic"}

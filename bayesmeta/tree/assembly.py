@@ -1,7 +1,8 @@
 """Datasets and trees put together from parts that fit already, without what xarray's constructors compare and copy.
 
 Writing a tree takes as long as fitting a small model. Most of it went into aligning arrays that share their labels
-anyway, and into making an index of the same labels in one group after the other. The way around is private to xarray:
+anyway, into making an index of the same labels in one group after the other, and, once in every process, into loading
+all of Dask where it is installed, to ask whether a NumPy array is one of Dask's. The way around is private to xarray:
 where a version of it does not have it, the public constructors take more time.
 """
 
@@ -48,9 +49,10 @@ def table_of(
     """A dataset of arrays whose sizes fit; ValueError where they do not.
 
     variables : dimensions, array or number, and perhaps attributes of each.
-    coords : the same, or `Labels` by dimension.
+    coords : the same, or labels by dimension, as `Labels` or as a pandas Index.
     """
     about = dict(attrs) if attrs else None
+    coords = {name: labels_of(name, part) if isinstance(part, pd.Index) else part for name, part in coords.items()}
     own: dict[Any, xr.Variable] = {name: _variable(*parts) for name, parts in variables.items()}
     indexes: dict[Any, Index] = {name: parts.index for name, parts in coords.items() if isinstance(parts, Labels)}
     labels = {
@@ -62,6 +64,27 @@ def table_of(
         }
         return xr.Dataset(own, public, about)
     made: xr.Dataset = _AS_IT_IS(own | labels, set(labels), attrs=about, indexes=indexes)
+    return made
+
+
+def with_variables(table: xr.Dataset, variables: Mapping[str, Any], labels: Mapping[str, Labels]) -> xr.Dataset:
+    """A dataset with further arrays, whose sizes fit, in place of those of the same name, and labels of new dimensions.
+
+    The other variables are shared.
+    """
+    own: dict[Any, xr.Variable] = {name: _variable(*parts) for name, parts in variables.items()}
+    indexes: dict[Any, Index] = {name: each.index for name, each in labels.items()}
+    if not _BY_HAND:
+        return table.assign(own).assign_coords({name: each.index.index for name, each in labels.items()})
+    assert _AS_IT_IS is not None
+    new: dict[Any, xr.Variable] = {name: each.variable for name, each in labels.items()}
+    made: xr.Dataset = _AS_IT_IS(
+        dict(table.variables) | own | new,
+        set(table._coord_names) | set(labels),
+        attrs=dict(table.attrs),
+        indexes=dict(table._indexes) | indexes,
+        encoding=dict(table.encoding),
+    )
     return made
 
 

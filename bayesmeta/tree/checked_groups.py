@@ -115,6 +115,8 @@ def aligned(tree: xr.DataTree, name: str, table: xr.Dataset) -> xr.Dataset:
     for dim, known in _known_labels(tree):
         if dim not in table.dims or (dim in table.indexes and table.indexes[dim].equals(known)):
             continue
+        if not known.is_unique:
+            raise problem(f"/{schema.CONSTANT} {dim}", f"has a label twice: {known[known.duplicated()][0]!r}")
         if dim not in table.indexes:  # of the same length, which was checked
             table = table.assign_coords({dim: known})
             continue

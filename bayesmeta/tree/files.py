@@ -26,6 +26,7 @@ _ZARR_ROOT = ("zarr.json", ".zgroup")  # of format 3 and of format 2
 LOGGER = logging.getLogger("bayesmeta")
 OTHER_NAME = ", or give another name"  # what to do where another process writes to a file
 _PATIENCE = 20.0  # seconds in which another process has saved its results, too
+_READINGS = 50  # of a directory that is replaced while it is read
 _LONGEST = 120  # bytes of the name of a model, which is the name of a folder in Zarr directories
 
 
@@ -202,7 +203,7 @@ def read(path: str | PathLike[str]) -> dict[str, xr.DataTree]:
     DataError : there is no such file or directory, or it does not hold results of bayesmeta.
     """
     path = check_path(path, "the path of a results file")
-    trees = _models(_opened(path), path)
+    trees = _models(_opened_whole(path), path)
     for name, tree in trees.items():
         model = f", model {name}" if name else ""
         try:
@@ -232,6 +233,30 @@ def _models(whole: xr.DataTree, path: Path) -> dict[str, xr.DataTree]:
             "  the file was edited or damaged"
         )
     return {name: xr.DataTree.from_dict(trees[name].copy().to_dict()) for name in order or trees}
+
+
+def _opened_whole(path: Path) -> xr.DataTree:
+    """The same, of a directory that nobody replaced meanwhile: some of its files would be of the old one."""
+    for _ in range(_READINGS):
+        before = _version_of(path)
+        try:
+            whole = _opened(path)
+        except DataError:
+            if _version_of(path) == before:
+                raise
+        else:
+            if _version_of(path) == before:
+                return whole
+    raise DataError(f"{path} is replaced faster than it can be read\n  stop the process that keeps writing to it")
+
+
+def _version_of(path: Path) -> tuple[int, int, int] | None:
+    """What changes when another directory takes the place of this one; None where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return (about.st_ino, about.st_mtime_ns, about.st_ctime_ns) if path.is_dir() else (0, 0, 0)
 
 
 def _opened(path: Path) -> xr.DataTree:

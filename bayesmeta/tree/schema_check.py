@@ -42,6 +42,7 @@ class Rule(NamedTuple):
     """What a variable must be: its dimensions, "number", "integer", "flag" or "text", and the range of its values.
 
     several : further dimensions that it may have instead.  missing : whether values may be NaN.
+    variances : "positive", or "any" where they may be zero, if the diagonal of the last two dimensions holds some.
     """
 
     dims: tuple[str, ...]
@@ -51,6 +52,7 @@ class Rule(NamedTuple):
     missing: bool = False
     optional: bool = False
     several: tuple[tuple[str, ...], ...] = ()
+    variances: str = ""
 
 
 def missing_group(tree: xr.DataTree, name: str) -> SpecError:
@@ -78,8 +80,10 @@ def check_attributes(tree: xr.DataTree) -> About:
             raise problem(f"attribute {name}", f"is {attrs[name][:80]!r}")
     if not attrs["method"]:
         raise problem("attribute method", "is empty")
-    if attrs["formula"].startswith(("{", "[")) and not isinstance(_json(attrs, "formula"), dict):
-        raise problem("attribute formula", "is neither a formula nor a table of formulas by outcome")
+    for name in FREE_TEXT:
+        kinds = dict if name == "formula" else dict | list
+        if attrs[name].startswith(("{", "[")) and not _are_texts(_json(attrs, name), kinds):
+            raise problem(f"attribute {name}", "is neither a formula nor a table of formulas")
     outcomes, notes, psi = (_json(attrs, name) for name in ("outcomes", "notes", "psi"))
     for name, texts in (("outcomes", outcomes), ("notes", notes)):
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -103,6 +107,11 @@ def check_attributes(tree: xr.DataTree) -> About:
     check_attribute_hash(attrs, written_hashes(tree))
     levels = {level: _structure(level, written) for level, written in psi.items()}
     return About(tuple(outcomes), levels, backend == "sample")
+
+
+def _are_texts(value: Any, kinds: Any) -> bool:
+    texts = value.values() if isinstance(value, dict) else value
+    return isinstance(value, kinds) and all(isinstance(text, str) for text in texts)
 
 
 def _is_pair(arms: object) -> bool:
@@ -219,6 +228,11 @@ def _check_variable(variable: xr.Variable, rule: Rule, where: str) -> None:
         low, high = (f"{edge:g}" for edge in (rule.least, rule.most))
         span = "finite" if (low, high) == ("-inf", "inf") else f"from {low} to {high}"
         raise problem(where, f"is {values[bad][0]:g}{_position(bad)}; it must be {span}")
+    if rule.variances:
+        diagonal = np.diagonal(variable.transpose(*rule.dims).values, axis1=-2, axis2=-1)
+        wrong = (diagonal < 0) | ((diagonal == 0) & (rule.variances == "positive"))
+        if wrong.any():
+            raise problem(where, f"has a variance of {diagonal[wrong][0]:g} on its diagonal{_position(wrong)}")
 
 
 def _position(where: np.ndarray) -> str:
@@ -307,14 +321,14 @@ def _estimate(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
         **_labels(schema.COEF, optional=True),
         "beta": Rule(coef[:1]),
         "beta_se": Rule(coef[:1], least=0, missing=True),
-        "beta_cov": Rule(coef, missing=True),
+        "beta_cov": Rule(coef, missing=True, variances="positive"),
         "xi": Rule(free[:1]),
         "xi_cov": Rule(free, missing=True),
     }
     for level in about.levels:
         effect, group = schema.effect(level), schema.group(level)
         rules |= _labels(effect, optional=True) | _labels(schema.pair(level), optional=True)
-        rules[schema.psi(level)] = Rule((effect, schema.bis(effect)))
+        rules[schema.psi(level)] = Rule((effect, schema.bis(effect)), variances="any")
         single, several = ((), ((effect,),)) if sizes[effect] == 1 else ((effect,), ())  # until 0.1 over it
         rules[schema.tau(level)] = Rule(single, least=0, several=several)
         rules[schema.tau2_se(level)] = Rule(single, least=0, missing=True, optional=True, several=several)
@@ -374,7 +388,7 @@ def _parameters(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
 def _derived(about: About, sizes: Mapping[str, int]) -> dict[str, Rule]:
     effects = {level: schema.effect(level) for level in about.levels}
     return {
-        schema.psi(level): Rule((*_SAMPLE, effect, schema.bis(effect)))
+        schema.psi(level): Rule((*_SAMPLE, effect, schema.bis(effect)), variances="any")
         for level, effect in effects.items()
         if sizes[effect]
     }

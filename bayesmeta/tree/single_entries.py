@@ -7,11 +7,11 @@ tree. Readers that treat every level and outcome alike get them over their dimen
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
+from bayesmeta.tree.assembly import Labels, labels_of, with_variables
 
 EFFECT = "effect"  # attribute with the label of the one effect, whose dimension psi_L keeps in the same group
 OF_ONE_EFFECT: Mapping[str, tuple[Callable[[str], str], ...]] = {  # by group
@@ -75,7 +75,7 @@ def with_dimensions(name: str, table: xr.Dataset, one: Mapping[str, str]) -> xr.
     """A group with its single entries over their dimension."""
     if name == schema.HETEROGENEITY:
         return table if schema.OUTCOME in table.dims else table.expand_dims(schema.OUTCOME)
-    arrays: dict[str, Any] = {}
+    arrays, labels = dict[str, Any](), dict[str, Labels]()
     for level, label in one.items():
         effect = schema.effect(level)
         for variable in (each(level) for each in OF_ONE_EFFECT.get(name, ())):
@@ -86,5 +86,5 @@ def with_dimensions(name: str, table: xr.Dataset, one: Mapping[str, str]) -> xr.
                 continue
             arrays[variable] = (*own.dims, effect), own.values[..., None]
             if effect not in table.indexes:
-                arrays[effect] = effect, np.array([label], dtype=object)
-    return table.assign(arrays) if arrays else table
+                labels[effect] = labels_of(effect, [label])
+    return with_variables(table, arrays, labels) if arrays else table

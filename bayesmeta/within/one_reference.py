@@ -1,6 +1,6 @@
 """Effects of doses or arms against one reference in each study: from counts, from means, or with given covariances."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,9 @@ from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
 from bayesmeta._validation import listing, shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import column as numbers_of_column
-from bayesmeta.io.columns import find_column, label, mask_of, rows, rows_by_group
-from bayesmeta.within.dose_response import crude_ratios, differences_of_means
+from bayesmeta.io.columns import find_column, label, rows, rows_by_group
+from bayesmeta.io.long_tables import rows_at
+from bayesmeta.within.dose_response import crude_ratios, differences_of_means, greenland_longnecker, hamling
 
 Effects = tuple[FloatArray, dict[Any, FloatArray]]
 """(n,) effects, 0 of references, and of every study the covariances of the others."""
@@ -24,6 +25,7 @@ class Referenced(NamedTuple):
     column: str
     rows: Mapping[Any, IntArray]
     reference: BoolArray
+    part: str = "dose"
 
     @classmethod
     def of(
@@ -40,7 +42,7 @@ class Referenced(NamedTuple):
         for name, at in by_study.items():
             own = at[chosen[at]]
             if len(own) != 1:
-                where = f" ({rows(frame, mask_of(frame, own))})" if len(own) else ""
+                where = f" ({rows_at(frame, own)})" if len(own) else ""
                 raise DataError(
                     f"{column} {label(name)} has {len(own)} {how}{where}; it needs exactly one reference\n"
                     f"  {'' if len(own) else hint}{remedy}"
@@ -51,21 +53,57 @@ class Referenced(NamedTuple):
         """That references have no effect and no error, and all other rows an effect."""
         values = numbers_of_column(self.frame, y, "y")
         for name, at, others in self.each():
-            where = f"{self.column} {label(name)}: the reference, {rows(self.frame, mask_of(self.frame, at))},"
+            where = f"{self.column} {label(name)}: the reference, {rows_at(self.frame, [at])},"
             if np.isfinite(values[at]) and values[at] != null:
                 raise DataError(f"{where} has {y} = {values[at]:g}; against itself it is {null:g}, or missing")
             if without_error is not None and not without_error[at]:
                 raise DataError(f"{where} has an error of its own\n  its standard error is missing or 0")
-            missing = mask_of(self.frame, others[~np.isfinite(values[others])])
-            if missing.any():
+            if len(missing := others[~np.isfinite(values[others])]):
                 raise DataError(
-                    f"{self.column} {label(name)}: no effect in {rows(self.frame, missing)} of column '{y}'"
+                    f"{self.column} {label(name)}: no effect in {rows_at(self.frame, missing)} of column '{y}'"
                 )
 
     def each(self) -> Iterator[tuple[Any, int, IntArray]]:
         """Label, the row of the reference, and the other rows, of every study."""
         for name, at in self.rows.items():
             yield name, int(at[self.reference[at]][0]), at[~self.reference[at]]
+
+    def at_reference(self, column: str) -> "pd.Series[float]":
+        """The value of a column at the reference of every study, by label."""
+        values = numbers_of_column(self.frame, column, column)
+        return pd.Series({label(name): values[at] for name, at, _ in self.each()})
+
+    def ordered(
+        self, by: Sequence[str], S: Mapping[Any, FloatArray]
+    ) -> tuple[IntArray, dict[Any, FloatArray], list[str]]:
+        """Positions of the rows without references, study by study, S in that order, and what is to be said of it.
+
+        by : columns; the rows of a study ascend by it where it is one, and else stay as they are.
+        """
+        order, sorted_S, notes, moved = [], {}, [], []
+        for name, _, others in self.each():
+            values = self.frame[by[0]].to_numpy(float)[others] if len(by) == 1 else np.arange(len(others))
+            within = np.argsort(values, kind="stable")
+            order.append(others[within])
+            sorted_S[name] = S[name][np.ix_(within, within)]
+            if (np.diff(within) < 0).any():
+                moved.append(label(name))
+        if moved:
+            notes.append(f"rows of {self.column} {listing(moved)} are sorted by {by[0]}")
+        twice = self.frame[[self.column, *by]].duplicated(keep=False).to_numpy()
+        for name, at in self.rows.items() if twice.any() else ():
+            if twice[at].any():
+                where = rows_at(self.frame, at[twice[at]])
+                notes.append(f"{self.column} {label(name)} has one {self.part} in several rows, {where}; all are used")
+        return np.concatenate(order), sorted_S, notes
+
+
+def lowest(values: FloatArray, by_study: Mapping[Any, IntArray]) -> BoolArray:
+    """(n,) rows with the lowest value of their study."""
+    chosen = np.zeros(len(values), dtype=bool)
+    for at in by_study.values():
+        chosen[at] = values[at] == values[at].min()
+    return chosen
 
 
 def whole_groups(frame: pd.DataFrame, column: str, what: str, part: str) -> Mapping[Any, IntArray]:
@@ -77,7 +115,7 @@ def whole_groups(frame: pd.DataFrame, column: str, what: str, part: str) -> Mapp
     for name, at in made.items():
         if len(at) < 2:
             raise DataError(
-                f"{column} {label(name)} has one {part}, in {rows(frame, mask_of(frame, at))}\n"
+                f"{column} {label(name)} has one {part}, in {rows_at(frame, at)}\n"
                 f"  a {what} needs its reference and at least one other {part}: leave it out"
             )
     return made
@@ -103,6 +141,19 @@ def from_means(studies: Referenced, mean: FloatArray, sd: FloatArray, n: FloatAr
         where = f"{studies.column} {label(name)}"
         y[others], S[name] = differences_of_means(mean[arms], sd[arms], n[arms], standardised, where)
     return y, S
+
+
+def from_cases(
+    studies: Referenced, kind: str, y: FloatArray, v: FloatArray, cases: FloatArray, n: FloatArray, designs: ObjectArray
+) -> dict[Any, FloatArray]:
+    """Covariances of reported effects that their numbers of cases say, by "greenland-longnecker" or "hamling".
+
+    y, v : (n,) effects, 0 of references, and their variances.  designs : (n,) as in `dose_response.DESIGNS`.
+    """
+    names = ("(y)", "(variance)", "(cases)", "(n)", "(type)")  # which no column has
+    table = studies.frame[[studies.column]].assign(**dict(zip(names, (y, v, cases, n, designs), strict=True)))
+    build = hamling if kind == "hamling" else greenland_longnecker
+    return build(table, names[0], variance=names[1], cases=names[2], n=names[3], type=names[4], group=studies.column)
 
 
 def given_matrices(studies: Referenced, S: Any) -> dict[Any, FloatArray]:

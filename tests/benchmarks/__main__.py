@@ -1,4 +1,4 @@
-"""Prints the table of timings that the README carries."""
+"""Prints the first table of docs/timings.md."""
 
 import os
 import platform

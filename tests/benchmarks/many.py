@@ -1,4 +1,4 @@
-"""Prints the README's timings of many data sets at once: `python -m tests.benchmarks.many`.
+"""Prints the timings of many data sets at once in docs/timings.md: `python -m tests.benchmarks.many`.
 
 PyMARE (`pip install pymare` beside the project) is timed on the same data sets where it is installed, and both answers
 are held to each other.

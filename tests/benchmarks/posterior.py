@@ -1,4 +1,4 @@
-"""Speed and mixing of `sample`: `python -m tests.benchmarks.posterior` prints the table of the README's Bayesian half.
+"""Speed and mixing of `sample`: `python -m tests.benchmarks.posterior` prints that table of docs/timings.md.
 
 Seconds depend on the machine and its load, processor seconds less than others; effective sample sizes (ESS) and
 gradients do not.

@@ -1,4 +1,4 @@
-"""Prints the README's shares of data sets without heterogeneity in which a variance is "significant".
+"""Prints docs/variance_tests.md: shares of data sets without heterogeneity in which a variance is "significant".
 
 `python -m tests.benchmarks.size`: about a quarter of an hour on two cores.
 """

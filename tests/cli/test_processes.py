@@ -1,6 +1,7 @@
 """The command line as a process: readers that go, disks that are full, and Ctrl-C as a terminal sends it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,11 +119,16 @@ def large(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(fate: tuple[int, str, float, list[int]], folder: Path, seconds: float = 3) -> None:
+def check(
+    fate: tuple[int, str, float, list[int]], folder: Path, seconds: float = 3, before: tuple[str, ...] = ()
+) -> None:
+    """One line about the interruption, and nothing else but what was announced `before` it, patterns in their order."""
     code, stderr, took, left = fate
     assert code == 130, stderr
-    assert len(lines(stderr)) == 1, stderr
-    assert stderr.startswith("Interrupted")
+    *announced, last = lines(stderr)
+    assert last.startswith("Interrupted"), stderr
+    assert len(announced) <= len(before), stderr
+    assert all(map(re.fullmatch, before, announced)), stderr
     assert took < seconds
     assert left == []
     assert not list(folder.rglob("*.part"))
@@ -146,12 +152,14 @@ def test_ctrl_c_in_a_study(tmp_path: Path) -> None:
 def test_ctrl_c_in_sampling(sampler: str, after: float, tmp_path: Path) -> None:
     """While packages load or a model is compiled, and while it samples."""
     options = ["--model", "district", "--draws", "2000000", "--chains", "2", "--sampler", sampler]
-    check(interrupted(["sample", "school", *options], tmp_path, after), tmp_path, 10)
+    announced = f"Markov chains, because sampler='{sampler}' is asked for", r"Compiling the .* \.\.\."
+    check(interrupted(["sample", "school", *options], tmp_path, after), tmp_path, 10, announced)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [["--no-bayes"], ["--draws", "2000000", "--chains", "2"]])
 def test_ctrl_c_in_a_report(options: list[str], tmp_path: Path) -> None:
-    check(interrupted(["report", "school", *options], tmp_path, 4), tmp_path, 10)
+    announced = ("Markov chains, because .*", r"Compiling the .* \.\.\.") if "--draws" in options else ()
+    check(interrupted(["report", "school", *options], tmp_path, 4), tmp_path, 10, announced)
     assert not list(tmp_path.iterdir())

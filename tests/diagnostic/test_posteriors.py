@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.path import Path
-from scipy.special import expit
+from scipy.special import expit, ndtri
 
 import bayesmeta as bm
+from bayesmeta.bayes.integration_points import exact_posterior
+from bayesmeta.inference import quantity_answers
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
 
 D = bm.diagnostic
@@ -40,7 +42,9 @@ def test_summary_points_are_those_of_every_other_table(posterior: xr.DataTree) -
     np.testing.assert_allclose(point.loc["fpr", "lower"], 1 - point.loc["specificity", "upper"], rtol=1e-9)
 
 
-def test_functions_of_draws(posterior: xr.DataTree) -> None:
+def test_functions_of_draws(posterior: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where Markov chains were run, whose trees have no points of a lattice."""
+    monkeypatch.setattr(quantity_answers, "exact_posterior", lambda tree: None)
     (a, b), psi = beta_draws(posterior).T, psi_draws(posterior, "study")
     positive = expit(a) / expit(-b)
     row = D.likelihood_ratios(posterior).loc["positive"]
@@ -52,6 +56,70 @@ def test_functions_of_draws(posterior: xr.DataTree) -> None:
     np.testing.assert_allclose(of_draws, [ppv.mean(), *np.quantile(ppv, [0.025, 0.975])], rtol=1e-9)
     curve = expit(a + np.sqrt(psi[:, 0, 0] / psi[:, 1, 1]) * (np.log(0.25) + b))
     np.testing.assert_allclose(D.sroc(posterior, fpr=[0.2])["estimate"].item(), curve.mean(), rtol=1e-9)
+
+
+def brute_force(tree: xr.DataTree, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Many draws of the points, and of the coefficients given each: (n, 2) means and (n, 2, 2) Psi."""
+    exact, rng = exact_posterior(tree), np.random.default_rng(3)
+    assert exact is not None
+    weight, points = exact.main
+    at = rng.choice(len(weight), n, p=weight)
+    beta = points.beta[at] + (points.root[at] @ rng.standard_normal((n, 2, 1)))[..., 0]
+    return beta, np.moveaxis(exact.psi[0], -1, 0)[at]
+
+
+def test_everything_is_exact_where_no_chain_was_run(posterior: xr.DataTree) -> None:
+    """Beside 60,000 draws of the same mixture: means and the probabilities of both bounds, in Monte Carlo errors."""
+    (mean, psi), n = brute_force(posterior, 60_000), 60_000
+    (a, b), sd = mean.T, np.sqrt(np.diagonal(psi, axis1=1, axis2=2))
+    slope, x = sd[:, 0] / sd[:, 1], np.linspace(-20, 20, 161)
+    some = slice(None, None, 5)  # whose areas are taken
+    inside = np.exp(-np.logaddexp(0, x) - np.logaddexp(0, -x))
+    area = expit((a + slope * b)[some, None] + slope[some, None] * x) @ inside / inside.sum()
+    ratios, curve = D.likelihood_ratios(posterior), D.sroc(posterior, "eta-xi", fpr=[0.1, 0.5])
+    of = {
+        "positive": (ratios.loc["positive"], expit(a) / expit(-b)),
+        "negative": (ratios.loc["negative"], expit(-a) / expit(b)),
+        "dor": (ratios.loc["dor"], np.exp(a + b)),
+        "ppv": (D.predictive_values(posterior, 0.1).xs((0.1, "ppv")), expit(np.log(expit(a) / expit(-b) / 9))),
+        "sroc": (curve.loc[0.1], expit(a - psi[:, 0, 1] / psi[:, 1, 1] * (b + np.log(1 / 9)))),
+        "theta": (D.hsroc(posterior).loc["Theta"], (a / np.sqrt(slope) - b * np.sqrt(slope)) / 2),
+        "sigma2_theta": (D.hsroc(posterior).loc["sigma2_theta"], (sd.prod(1) - psi[:, 0, 1]) / 2),
+        "auc": (D.auc(posterior).loc["auc"], area),
+    }
+    for name, (row, draws) in of.items():
+        error = draws.std() / np.sqrt(len(draws))
+        assert abs(row["estimate"] - draws.mean()) < 4.5 * error, name
+        for bound, prob in (("lower", 0.025), ("upper", 0.975)):
+            share = (draws < row[bound]).mean()
+            assert abs(share - prob) < 4.5 * np.sqrt(prob * (1 - prob) / len(draws)), (name, bound)
+    assert len(area) == n / 5
+
+
+def test_bounds_are_those_of_what_they_are_functions_of(posterior: xr.DataTree) -> None:
+    """Predictive values of the ratios; with Psi known the curve and its area of the intercept, which is normal."""
+    bounds = ["lower", "upper"]
+    ratio = D.likelihood_ratios(posterior)
+    for name, odds in (("ppv", 0.25 * ratio.loc["positive", bounds]), ("npv", 4 / ratio.loc["negative", bounds[::-1]])):
+        row = D.predictive_values(posterior, 0.2).xs((0.2, name))
+        np.testing.assert_allclose(row[bounds], odds / (1 + odds), rtol=1e-8)
+    psi, odds = bm.structures.Fixed([[0.6, -0.2], [-0.2, 0.4]]), bm.datasets.load("auditc")
+    spec = D.specify(odds, study="study", correction="all", psi=psi)
+    flat = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1e3))
+    post, fit = bm.sample(spec, priors=flat, random_seed=1), bm.fit(spec, "ml")
+    estimate, slope = fit["estimate"], np.sqrt(0.6 / 0.4)
+    mean, cov = estimate["beta"].to_numpy(), estimate["beta_cov"].to_numpy()
+    along = np.array([1.0, slope])
+    ends = along @ mean + np.array([-1, 1]) * ndtri(0.975) * np.sqrt(along @ cov @ along)
+    curve = D.sroc(post, fpr=[0.2, 0.4])
+    for fpr in (0.2, 0.4):
+        np.testing.assert_allclose(curve.loc[fpr, bounds], expit(ends + slope * np.log(fpr / (1 - fpr))), rtol=1e-5)
+    x = np.linspace(-36, 36, 7201)
+    inside = np.exp(-np.logaddexp(0, x) - np.logaddexp(0, -x))
+    areas = expit(ends[:, None] + slope * x) @ inside / inside.sum()
+    np.testing.assert_allclose(D.auc(post).loc["auc", bounds].astype(float), areas, rtol=1e-5)
+    of_fit = D.likelihood_ratios(fit, method="distribution", df="z")
+    np.testing.assert_allclose(D.likelihood_ratios(post), of_fit, rtol=1e-4)
 
 
 def test_regions_hold_their_share_of_the_draws(posterior: xr.DataTree) -> None:

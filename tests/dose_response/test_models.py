@@ -145,6 +145,17 @@ def test_unit_of_dose_does_not_matter(seed, unit):
     np.testing.assert_allclose(here, there, atol=1e-6)
 
 
+def test_the_search_does_not_depend_on_the_unit_of_dose():
+    """Data of several modes, of which starts that knew the unit led to two."""
+    data = cohorts(0)
+    fits = (
+        bm.fit(dose_response.specify(data.assign(dose=data.dose * u), basis="dose + I(dose**2)", **COUNTS), "ml")
+        for u in (1e-3, 1.0, 1e3)
+    )
+    logliks = [fit["criteria"]["loglik"].item() for fit in fits]
+    np.testing.assert_allclose(logliks, logliks[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("basis", BASES[:3])
 @pytest.mark.parametrize("method", ["fixed", "ml", "reml"])
 def test_two_stages_are_one_where_every_study_has_its_curve(basis, method):
@@ -194,6 +205,37 @@ def test_a_curve_that_depends_on_a_column():
     assert {round(north - south, 9), round(south - north, 9)} & {round(4.0 * beta[1], 9)}
     with pytest.raises(bm.SpecError, match="depends on region"):
         dose_response.curve(tree, [1.0])
+
+
+@pytest.mark.parametrize("method", ["fixed", "ml", "reml"])
+def test_covariates_by_arm_are_dense_generalised_least_squares(method):
+    """A number and a category that differ between the doses of a study: columns, S, estimates and curve by algebra."""
+    data, rng = cohorts(21, n=8), np.random.default_rng(8)
+    data = data.assign(age=rng.normal(50, 5, len(data)).round(1), sex=rng.choice(["f", "m"], len(data)))
+    assert data.groupby("study").age.nunique().min() > 1
+    spec = dose_response.specify(data, basis="dose + dose:age + dose:sex", random="dose", **COUNTS)
+    first = ~data.study.duplicated()
+    x0 = data.study.map(data[first].set_index("study").dose)
+    away, male = (data.dose - x0)[~first].to_numpy(), (data.sex == "m")[~first].to_numpy(float)
+    X = np.column_stack([away, away * data.age[~first], away * male])
+    space = np.linalg.lstsq(X, spec.X)[0]  # the coding of categories is formulaic's
+    np.testing.assert_allclose(X @ space, spec.X, atol=1e-8)
+    rates = np.log(data.cases / data.years)
+    y = (rates - data.study.map(rates[first].set_axis(data.study[first])))[~first].to_numpy()
+    inner = (data.study.to_numpy()[:, None] == data.study.to_numpy())[np.ix_(~first, ~first)]
+    at_reference = 1 / data.study.map(data[first].set_index("study").cases)[~first].to_numpy(float)
+    S = inner * at_reference + np.diag(1 / data.cases[~first])
+    tree = bm.fit(spec, method)
+    psi = 0.0 if method == "fixed" else tree["estimate"]["psi_study"].item()
+    W = np.linalg.inv(S + psi * inner * np.outer(away, away))
+    cov = np.linalg.inv(spec.X.T @ W @ spec.X)
+    beta = cov @ spec.X.T @ W @ y
+    np.testing.assert_allclose(tree["estimate"]["beta"], beta, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(tree["estimate"]["beta_cov"], cov, rtol=1e-6, atol=1e-12)
+    L = 5.0 * np.linalg.lstsq(X, spec.X)[0].T @ [1.0, 60.0, 1.0]
+    mean, lower, upper = at(tree, 7.0, df="z", others={"age": 60.0, "sex": "m"})[:, 0]
+    assert mean == pytest.approx(L @ beta, rel=1e-6)
+    assert (upper - lower) / 2 / 1.959963984540054 == pytest.approx(np.sqrt(L @ cov @ L), rel=1e-6)
 
 
 def test_several_exposures():

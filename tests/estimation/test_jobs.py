@@ -65,7 +65,9 @@ def trials() -> xr.DataTree:
 
 def answers(tree: xr.DataTree, **where: Any) -> Iterator[xr.Dataset]:
     spec = bm.Spec.from_tree(tree)
-    yield bm.fit_many(spec, bm.simulate(tree, 5, random_seed=1), **where)
+    Y = bm.simulate(tree, 5, random_seed=1, **where)
+    yield xr.Dataset({"Y": (("dataset", "row", "outcome"), Y)})
+    yield bm.fit_many(spec, Y, **where)
     yield bm.bootstrap(tree, 6, random_seed=1, kind="groups", **where)
     yield bm.profile(tree, "tau", points=3, **where)
     yield bm.influence(tree, **where)
@@ -77,6 +79,7 @@ def answers(tree: xr.DataTree, **where: Any) -> Iterator[xr.Dataset]:
 def test_results_do_not_depend_on_jobs(where: dict[str, Any], trials: xr.DataTree, monkeypatch: Any) -> None:
     monkeypatch.setattr("bayesmeta.estimation.fit_many.BLOCK", 26)
     monkeypatch.setattr("bayesmeta.estimation.parts.BLOCK", 39)
+    monkeypatch.setattr("bayesmeta.inference.simulate.BLOCK", 60)
     for one, several in zip(answers(trials), answers(trials, **where), strict=True):
         xr.testing.assert_identical(one, several)
 

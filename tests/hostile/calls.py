@@ -125,6 +125,15 @@ def in_its_order(values: object) -> str:
     return repr(np.asarray(values).tolist()) if isinstance(values, np.ndarray | pd.Series) else ""
 
 
+def are_shares_of_two(value: object) -> bool:
+    """Prior probabilities of two models, of which only the proportions matter."""
+    listed = value.tolist() if isinstance(value, np.ndarray | pd.Series) else value
+    two = (
+        isinstance(listed, list | tuple) and len(listed) == 2 and all(is_number(each) and each >= 0 for each in listed)
+    )
+    return two and sum(listed) > 0
+
+
 def are_two_arms(value: object) -> bool:
     """None, or two columns of counts by their names."""
     return value is None or (isinstance(value, list | tuple | pd.Series) and list(value) == ["a", "b"])
@@ -132,7 +141,8 @@ def are_two_arms(value: object) -> bool:
 
 def are_cells(values: object) -> bool:
     """Numbers in any arrangement."""
-    cells = np.asarray(values, dtype=object).ravel() if isinstance(values, np.ndarray | pd.Series | list) else []
+    arrays = np.ndarray | pd.Series | pd.DataFrame | list | tuple
+    cells = np.asarray(values, dtype=object).ravel() if isinstance(values, arrays) else []
     return len(cells) > 0 and all(map(is_number, cells))
 
 
@@ -172,7 +182,8 @@ def are_two_labels(value: object) -> bool:
 
 
 def is_interval(value: object) -> bool:
-    listed = list(value) if isinstance(value, list | tuple | np.ndarray) and getattr(value, "ndim", 1) == 1 else []
+    sequence = isinstance(value, list | tuple | np.ndarray | pd.Series) and getattr(value, "ndim", 1) == 1
+    listed = list(value) if sequence else []
     return len(listed) == 2 and all(map(is_number, listed)) and listed[0] <= listed[1]
 
 
@@ -272,7 +283,7 @@ _FIT = {"tree": FIT, "prob": PROBABILITY}
 _PLOT = {"tree": RESULT, "ax": AXES, "scale": optional(words("model")), "prob": PROBABILITY}
 _SAMPLER = {
     "draws": whole(1),
-    "tune": whole(1),
+    "tune": optional(whole(1)),
     "chains": whole(1),
     "random_seed": Kind(lambda value: value is None or whole(0).admits(value), SEED.own),
     "sampler": words("auto", "quadrature", "nutpie", "pymc", "numpyro"),
@@ -397,7 +408,11 @@ CALLS: dict[str, Call] = {
             **dict.fromkeys(("tp", "fp", "fn", "tn"), _CELL),
             "study": optional(column("s", "tp", "fp", "fn", "tn")),
             "formula": Kind(
-                lambda value: is_empty(value) or (isinstance(value, str) and value in ("1", "~ 1")),
+                lambda value: (
+                    (isinstance(value, str) and value in ("1", "~ 1"))
+                    or is_empty(value)  # an outcome that is left out has no predictors
+                    or (isinstance(value, Mapping) and dict(value) == {"sensitivity": "1"})
+                ),
                 ("'1'", "'~ 1'", "{'sensitivity': '1'}", "{'sensitivity': 1}", "'y ~ 1'", "'tp +'"),
             ),
             "correction": optional(words("single", "all", "none")),
@@ -570,6 +585,9 @@ CALLS: dict[str, Call] = {
                 ),
                 ("{'g': 0.1}", "{'g': -1}", "{'zz': 1}", "[['1']]", "[[True]]", "True", "{'g': None}"),
             ),
+            "n_jobs": JOBS,
+            "backend": BACKEND,
+            "progress": BOOLEAN,
         },
     ),
     "summary": Call(_TREE, {**_FIT, "tree": RESULT, "components": words("sd", "variance"), **_TESTED}),
@@ -608,7 +626,7 @@ CALLS: dict[str, Call] = {
                 ("POST", "[POST, POST]", "{'a': POST}", "{'a': POST, 'b': T}", "{'': POST, 1: POST}"),
             ),
             "weights": Kind(
-                lambda value: isinstance(value, str) and value == "posterior",
+                lambda value: (isinstance(value, str) and value == "posterior") or are_shares_of_two(value),
                 ("[1]", "[1, -1]", "[0, 0]", "['a', 'b']", "{'a': 1}", "[1, np.nan]", "'best'", "[True, False]"),
             ),
             "prob": PROBABILITY,
@@ -618,7 +636,10 @@ CALLS: dict[str, Call] = {
         {"spec": "SPEC", "terms": "['1', 'x']"},
         {
             "spec": SPEC,
-            "terms": Kind(lambda value: False, ("[]", "'x'", "[1]", "['zz']", "['1', '1']", "[None]", "{'x': 1}")),
+            "terms": Kind(
+                lambda value: is_list(value) and list(value) == ["x"],
+                ("[]", "'x'", "[1]", "['zz']", "['1', '1']", "[None]", "{'x': 1}"),
+            ),
             "psi": Kind(
                 lambda value: value is None, ("'diag'", "['zz']", "[3]", "['unstr']", "[{'zz': 'diag'}]", "[]")
             ),
@@ -744,7 +765,7 @@ CALLS: dict[str, Call] = {
             "tree": RESULT,
             "covariance": COVARIANCE_KIND,
             "newdata": Kind(
-                lambda value: value is None or (isinstance(value, Mapping) and set(value) >= {"x", "g"}),
+                lambda value: value is None or (isinstance(value, Mapping | pd.DataFrame) and set(value) >= {"x", "g"}),
                 ("{'x': 1}", "{'g': 'a'}", "{'g': 'nowhere', 'x': 1}", "{'g': [], 'x': []}", "{}", "3"),
             ),
             "level": optional(words("g")),
@@ -789,7 +810,11 @@ CALLS: dict[str, Call] = {
             ),
             "labels": optional(Kind(are_two_labels, ("['a', 'a']", "['a', ['b']]", "'ab'", "['a', None]"))),
             "data": optional(
-                Kind(lambda value: isinstance(value, pd.DataFrame) and len(value) == 2, ("D.head(2)", "D.head(3)"))
+                Kind(
+                    # a row for each place, by its label, or in their order
+                    lambda value: isinstance(value, pd.DataFrame) and (len(value) == 2 or {1, 2} <= set(value.index)),
+                    ("D.head(2)", "D.head(1)"),
+                )
             ),
             "names": optional(names("coef1", "*")),
         },
@@ -799,7 +824,9 @@ CALLS: dict[str, Call] = {
         {
             "coefficients": PREDICTED,
             "basis": numbers((3, 2)),
-            "at": Kind(are_doses, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]")),
+            "at": Kind(
+                are_doses, ("[]", "[0, None]", "[0, np.inf]", "['0']", "[[0, 1]]", "[True, False]"), in_its_order
+            ),
             "reference": Kind(
                 lambda value: is_number(value) or (isinstance(value, str) and value == "min"), ("'max'", "[1.0]")
             ),
@@ -828,13 +855,28 @@ CALLS: dict[str, Call] = {
         },
         {
             "coefficients": PREDICTED,
-            "basis": Kind(lambda value: False, (PARABOLA.replace("2", "1"), "np.ones((2, 2))", "lambda x: x")),
+            "basis": Kind(
+                lambda value: False,
+                (
+                    PARABOLA.replace("2", "1"),
+                    "lambda x: np.stack([x, x, x], 1)",
+                    "np.ones((2, 2))",
+                    "lambda x: x",
+                    "{'0': lambda x: x}",
+                    "{'0': 1, '1': 2}",
+                ),
+            ),
             "exposure": Kind(lambda value: False, ("{'0': [0.0]}", "{'0': [0.0], '1': [1.0]}", "[1.0, 2.0]")),
             "cases": Kind(
                 lambda value: False, ("{'0': [-1, 2], '1': [3, 4]}", "{'0': [0, 0], '1': [3, 4]}", "{'0': 'a', '1': 1}")
             ),
             "reference": Kind(is_number, ("{'0': 1.0}", "{'0': None, '1': 1.0}", "'min'")),
-            "between": optional(Kind(is_interval, ("(1, 0)", "(0,)", "'01'"))),
+            "between": optional(
+                Kind(
+                    lambda value: is_interval(value) or (isinstance(value, str) and value in ("below", "above")),
+                    ("(1, 0)", "(0,)", "'01'", "{'0': (0, 1)}", "{'0': (1, 0), '1': (0, 1)}", "'between'"),
+                )
+            ),
             "prob": PROBABILITY,
             "draws": whole(1),
             "random_seed": SEED,
@@ -1225,7 +1267,12 @@ CALLS: dict[str, Call] = {
             "axes": AXES,
             "places": optional(names("0", "1")),
             "xlabel": TEXT,
-            "exposure": optional(Kind(are_cells, ("[]", "['1']", "[np.inf]", "[[1.0, 2.0]]"))),
+            "exposure": optional(
+                Kind(
+                    lambda value: is_number(value) or are_cells(value),
+                    ("[]", "['1']", "[np.inf]", "[[1.0, 2.0]]", "0.5"),
+                )
+            ),
         },
     ),
     "plots.gosh": Call(

@@ -217,7 +217,7 @@ OTHER_CALLS: dict[str, tuple[dict[str, str], dict[str, Kind]]] = {
             "cases": VALUES,
             "sensitivity": VALUES,
             "specificity": VALUES,
-            "ppv": VALUES,
+            "ppv": optional(VALUES),
         },
     ),
     "effects.aggregate": (

@@ -93,6 +93,10 @@ def network_calls() -> dict[str, tuple[Mapping[str, str], Mapping[str, Kind]]]:
             {"source": "NET"},
             {"source": SOURCE, "method": optional(words("reml", "ml", "fixed"))},
         ),
+        "network.net_heat": (
+            {"source": "NET"},
+            {"source": SOURCE, "random": BOOLEAN, "method": optional(words("reml", "ml", "fixed"))},
+        ),
         "network.design_by_treatment": ({"source": "NETS"}, {"source": SOURCE}),
         "network.node_split": (
             {"source": "NETS", "treatment": "'A'", "versus": "'B'"},
@@ -142,6 +146,10 @@ def network_calls() -> dict[str, tuple[Mapping[str, str], Mapping[str, Kind]]]:
                 "kind": optional(words("p_score")),
                 "at": AT,
             },
+        ),
+        "plots.network_heat": (
+            {"source": "NET"},
+            {"source": SOURCE, "ax": AXES, "random": BOOLEAN, "order": Kind(is_none, ORDER.own)},
         ),
         "plots.network_league": (tree, {**READ, "ax": AXES, "order": ORDER, **TESTED}),
         "plots.network_funnel": (

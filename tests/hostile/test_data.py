@@ -171,6 +171,14 @@ def test_labels_of_series_bind(entry: str):
     assert isinstance(turned, bm.BayesmetaError) != (entry in BY_LABEL)
 
 
+def test_labels_of_many_data_sets_bind():
+    spec = world()["ONE"]
+    Y = pd.DataFrame([spec.y, spec.y + 1], columns=spec.row_labels)
+    bm.fit_many(spec, Y)
+    for wrong in (Y.iloc[:, ::-1], Y.set_axis(list("abcdefghij"), axis=1)):
+        assert isinstance(answer(lambda wrong=wrong: bm.fit_many(spec, wrong)), bm.DataError)
+
+
 def test_labels_of_matrices_bind():
     data, rows = world()["D"], list(range(10))
     S = pd.DataFrame(np.diag(np.linspace(0.1, 1, 10)))

@@ -1,5 +1,6 @@
 """A process that is killed while it overwrites a file leaves the old or the new one; one process writes at a time."""
 
+import ctypes
 import signal
 import subprocess
 import sys
@@ -240,6 +241,37 @@ def test_an_interruption_that_a_compiler_swallows_comes_after_it() -> None:
             after.append("interrupted")
         assert after == ["swallowed", "interrupted"]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_error_that_compiled_code_makes_of_an_interruption_is_one() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def compiled() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except BaseException as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    try:
+        with pytest.raises(KeyboardInterrupt), samplers._interruptible():
+            compiled()
+        with pytest.raises(SystemError), samplers._interruptible():
+            raise SystemError("of its own")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_callback_of_a_compiler_says_nothing_of_an_interruption(capsys: pytest.CaptureFixture[str]) -> None:
+    """It cannot pass exceptions on, and Python would print a traceback of what comes later as KeyboardInterrupt."""
+    before, hook = signal.signal(signal.SIGINT, signal.default_int_handler), sys.unraisablehook
+    callback = ctypes.CFUNCTYPE(None)
+    try:
+        with pytest.raises(KeyboardInterrupt), samplers._interruptible():
+            callback(lambda: signal.raise_signal(signal.SIGINT))()
+        assert capsys.readouterr().err == ""
+        assert sys.unraisablehook is hook
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -12,9 +13,12 @@ import pandas as pd
 import pytest
 
 import bayesmeta as bm
+from bayesmeta.bayes.samplers import start
+from bayesmeta.bayes.vicinity import vicinity
 from bayesmeta.priors.defaults import resolve
+from bayesmeta.priors.distributions import logp
 from tests.benchmarks.load import factor
-from tests.hostile.world import world
+from tests.hostile.world import run, world
 
 SOON = 1.0  # second, on a busy machine; most of these end within some milliseconds
 
@@ -153,6 +157,22 @@ def test_priors_that_rule_much_out_are_noted():
     assert "rules out values of tau[g, Intercept] near zero" in texts
 
 
+@pytest.mark.parametrize(
+    "prior",
+    [bm.Prior("HalfNormal", sigma=1), bm.Prior("Uniform", lower=50, upper=51), bm.Prior("Gamma", alpha=2, beta=1)],
+)
+def test_chains_begin_where_the_prior_of_coefficients_has_a_density(prior: bm.Prior):
+    spec = world()["SPEC"]
+    near = vicinity(spec)
+    near = replace(near, beta=-np.abs(near.beta))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.AssumptionWarning)
+        priors = resolve(spec, bm.Priors(beta=prior))
+    beta = start(spec, priors, near)["beta"]
+    assert np.isfinite(logp(prior, priors.centring @ beta)).all()
+    assert start(spec, resolve(spec, bm.Priors()), near)["beta"] is near.beta
+
+
 # sizes
 
 
@@ -216,6 +236,15 @@ def test_a_factor_of_many_values():
 
 
 # numbers that rounding has moved
+
+
+def test_many_coefficients_of_nested_groups_are_sized_before_they_are_fitted():
+    asked = factor(np.random.default_rng(1), 1_000)
+    data = asked["data"].assign(outer=np.arange(2_000) // 20, inner=np.arange(2_000) // 2)
+    with pytest.raises(bm.SpecError, match=r"1,000 coefficients with 1,000 groups of 'inner' .* need 24 GB of memory"):
+        bm.specify(**{**asked, "data": data}, random="1 | outer/inner")
+    fit = bm.fit(bm.specify(**{**asked, "data": data}, random="1 | inner"))  # 17 GB where squares of groups are kept
+    assert fit.attrs["formula"] == "y ~ f"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -282,3 +311,45 @@ def test_names_in_any_sequence(form: Callable[[list[str]], Any]):
 def test_contours_are_one_list(contours: Any):
     with pytest.raises(bm.SpecError, match=r"contours is .* it must be a list of probabilities"):
         bm.plots.funnel(world()["T"], contours=contours)
+
+
+# found by the generator
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("bm.diagnostic.specify(A, study='s', link=np.ma.masked)", "link is masked; it must be one of"),
+        ("bm.diagnostic.auc(ACC, within=np.array(1.0))", "within is 1.0; it must be two rates"),
+        ("bm.table(T, columns={'y', 'v'})", "it must be a name or a list of names"),
+        ("bm.plots.bubble(T, 'x', interval=set())", r"interval is set\(\)"),
+        ("bm.assurance(POST, [[1], [1, 2]], below=0, newdata={'x': 1})", "se is ragged"),
+        ("bm.specify('y ~ x', D, S='v', subset=POST)", "true or false for each of 10 rows"),
+        ("bm.specify('y ~ x', D, S='v', subset=[[1], [1, 2]])", "true or false for each of 10 rows"),
+        ("bm.plots.qqnorm(T, simulations=10**12)", "need 320,000 GB"),
+        ("bm.load('\\ud800')", "it must be the name of a file"),
+        (
+            "bm.network.specify(ARMS, study='s', treatment='t', events=2, total='n', measure='logor')",
+            "events is 2; it must be a name or a list of names",
+        ),
+    ],
+)
+def test_what_was_foreign_or_silent_once(line: str, message: str):
+    with pytest.raises(bm.BayesmetaError, match=message):
+        run(line)
+
+
+def test_intervals_of_hardly_any_probability_are_the_estimate():
+    interval = run("bm.small_study.henmi_copas(ALONE, prob=1e-9)")
+    assert float(interval["lower"]) == pytest.approx(float(interval["estimate"]), abs=1e-6)
+    assert float(interval["upper"]) == pytest.approx(float(interval["estimate"]), abs=1e-6)
+
+
+@pytest.mark.parametrize(("ratio", "limit"), [(1e308, 1e15), (1e-320, 1e-15)])
+def test_cells_of_odds_ratios_without_bounds(ratio: float, limit: float):
+    margins = pd.DataFrame({"n": [40.0, 60.0], "e": [20.0, 70.0]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", bm.BayesmetaWarning)
+        cells = [bm.effects.cells_from(margins, 100, "n", "e", odds_ratio=each) for each in (ratio, limit)]
+    pd.testing.assert_frame_equal(*cells)

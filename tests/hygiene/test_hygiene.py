@@ -146,7 +146,7 @@ MONTE_CARLO = 0.02  # between two runs of the same chains on other processors, f
 def test_readme_result_is_what_the_command_prints(tmp_path):
     """Words and digits, those of draws up to Monte Carlo error, effective sample sizes up to a factor of two."""
     readme = (ROOT / "README.md").read_text()
-    (result,) = blocks(readme, "text")
+    result, _ = blocks(readme, "text")
     program, *given = commands(readme)[0].partition("uv run ")[2].split()
     assert program == "bayesmeta"
     arguments = [str(ROOT / word) if word.endswith(".toml") else word for word in given]
@@ -176,9 +176,35 @@ def newcomer(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_readme_python_runs(newcomer, capsys):
-    exec("\n".join(blocks((ROOT / "README.md").read_text(), "python")), {})
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_readme_python_prints_what_is_written_below_it(newcomer, capsys):
+    readme = (ROOT / "README.md").read_text()
+    (code,), (_, summary) = blocks(readme, "python"), blocks(readme, "text")
+    exec(code, {})
+    assert capsys.readouterr().out.startswith(summary)
+
+
+def test_what_the_readme_says_of_the_package_and_the_data():
+    readme, school = (ROOT / "README.md").read_text(), bm.datasets.load("school")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"{len(school)} schools in {school['district'].nunique()} districts" in readme
+    assert f"Python {project['requires-python'].removeprefix('>=')} or newer" in readme
+    assert project["license"].replace("-", " License ") in readme
+    extras = {
+        extra for names in re.findall(r"\[([a-z,]+)\](?!\()|--extra", readme) for extra in names.split(",") if extra
+    }
+    assert extras == {"bayes", "tables"}
+    assert {*extras, *re.findall(r"--extra (\w+)", readme)} <= {*project["optional-dependencies"]}
+
+
+def test_tour_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks((ROOT / "docs/learn/tour.md").read_text(), "python")), {})
     assert capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"school.nc", "school.html"}
 
 
 def test_readme_leads_from_a_table_to_pictures_and_tables_in_fifteen_lines(newcomer, capsys):
@@ -218,11 +244,12 @@ def test_readme_shows_the_picture_that_its_lines_draw(newcomer):
 
 
 def test_readme_pictures_are_there_and_described():
-    pictures = re.findall(r"!\[(.*?)\]\((.*?)\)", (ROOT / "README.md").read_text())
+    pages = ROOT / "README.md", ROOT / "docs/learn/tour.md"
+    pictures = [(page, *found) for page in pages for found in re.findall(r"!\[(.*?)\]\((.*?)\)", page.read_text())]
     assert len(pictures) >= 3
-    for words, path in pictures:
+    for page, words, path in pictures:
         assert len(words) > 40
-        assert (ROOT / path).is_file()
+        assert (page.parent / path).is_file()
 
 
 def test_no_lock_file_is_tracked():

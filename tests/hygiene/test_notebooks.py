@@ -115,10 +115,11 @@ def test_committed_with_all_outputs(name):
     assert (NOTEBOOKS / f"{name}.ipynb").stat().st_size < 400_000
 
 
-def test_every_analysis_has_a_notebook_and_the_readme_leads_to_it():
-    readme = (ROOT / "README.md").read_text()
+def test_every_analysis_has_a_notebook_and_the_site_leads_to_it():
+    assert "](docs/notebooks.md)" in (ROOT / "README.md").read_text()
+    page = (ROOT / "docs/notebooks.md").read_text()
     assert sorted([*COMPARED, "auditc", "magnesium", "network"]) == NAMES
-    assert all(f"](notebooks/{name}.ipynb)" in readme for name in NAMES)
+    assert all(f"](../notebooks/{name}.ipynb)" in page for name in NAMES)
 
 
 @pytest.mark.parametrize("name", ANALYSES)

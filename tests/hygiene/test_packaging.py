@@ -72,6 +72,6 @@ def test_nothing_beside_the_checkout_is_read():
             assert not outside.search((ROOT / name).read_text(encoding="utf-8", errors="ignore")), name
 
 
-@pytest.mark.parametrize("script", ["run", "smoke"])
+@pytest.mark.parametrize("script", ["publish", "run", "smoke"])
 def test_scripts_can_be_run(script):
     assert (ROOT / ".ci" / script).stat().st_mode & 0o100

@@ -53,6 +53,7 @@ bm.plots.network_forest(fit).figure.savefig("network.png")
 bm.plots.network_ranking(fit).figure.savefig("network.png")
 bm.plots.network_league(fit).figure.savefig("network.png")
 bm.plots.network_funnel(fit).figure.savefig("network.png")
+bm.plots.network_heat(fit).figure.savefig("network.png")
 bm.plots.structure(spec, most=3).figure.savefig("structure.png")
 bm.plots.sroc({"REML": fit}, kind="eta-xi", region="confidence").figure.savefig("sroc.png")
 bm.plots.likelihood_ratios(fit).figure.savefig("ratios.png")
@@ -95,11 +96,12 @@ bm.plots.forest(fit, weigths=True)  # type: ignore[call-overload]
 
 
 def test_scripts_of_users_pass_strict_type_checks(tmp_path: Path) -> None:
-    """The code of the README, and every plot; in one process, which reads the types of all libraries once."""
-    readme = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    """The code of README and tour, and every plot; in one process, which reads the types of all libraries once."""
+    pages = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/learn/tour.md"))
+    readme = re.findall(r"```python\n(.*?)```", pages, flags=re.DOTALL)
     (tmp_path / "readme.py").write_text("\n\n".join(readme), encoding="utf-8")
     (tmp_path / "plots.py").write_text(PLOTS, encoding="utf-8")
-    assert "bm.plots.forest" in "".join(readme)
+    assert "".join(readme).count("bm.plots.forest") == 2
     assert {name for name in bm.plots.__all__ if not re.search(rf"bm\.plots\.{name}\(", PLOTS)} == set()
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file="]
     environment = os.environ | {"MYPYPATH": str(ROOT)}  # the package under test, silent as an installed one is

@@ -218,6 +218,38 @@ def test_attributable_cases_beside_loops(fit):
     assert (own["number"] > 0).all()
 
 
+def test_rows_have_bases_and_ranges_of_their_own(fit):
+    blup = bm.blup(fit, covariance="joint").isel(row=[0, 3], row_bis=[0, 3])
+    labels, x, n = blup["row"].values.tolist(), np.linspace(-4, 29, 150), np.arange(1.0, 151.0)
+    other = bm.basis("ns(x, knots=[8, 15], boundary_knots=[-5, 30])", {"x": TEMPERATURES})
+    bases, zero = dict(zip(labels, (BASIS, other), strict=True)), dict(zip(labels, (17.0, 12.5), strict=True))
+    series = dict.fromkeys(labels, x), dict.fromkeys(labels, n)
+    ranges = {"below": (-np.inf, 0), "above": (0, np.inf), None: (-np.inf, np.inf)}
+    made = {}
+    for between in ranges:
+        made[between] = bm.attributable(blup, bases, *series, zero, between, draws=20, random_seed=1)["number"]
+        for i, row in enumerate(labels):
+            low, high = (zero[row] + end for end in ranges[between])
+            inside = (x >= low) & (x <= high)
+            b = bases[row](x[inside]) - bases[row]([zero[row]])
+            number = n[inside] @ -np.expm1(-b @ blup["mean"].to_numpy()[i])
+            assert float(made[between][i]) == pytest.approx(number, rel=1e-12, abs=1e-12)
+    np.testing.assert_allclose(made["below"] + made["above"], made[None], rtol=1e-12, atol=1e-9)
+    pairs = {row: (-50.0, zero[row]) for row in labels}
+    again = bm.attributable(blup, bases, *series, zero, pairs, draws=20, random_seed=1)["number"]
+    np.testing.assert_array_equal(again, made["below"])
+    with pytest.raises(bm.DataError, match="basis has nothing for row"):
+        bm.attributable(blup, {labels[0]: BASIS}, *series, zero)
+    with pytest.raises(bm.SpecError, match="basis must be a function"):
+        bm.attributable(blup, dict.fromkeys(labels, 3), *series, zero)
+    with pytest.raises(bm.SpecError, match=r"between of row .* it must be .lowest, highest"):
+        bm.attributable(blup, BASIS, *series, zero, dict.fromkeys(labels, (3, 1)))
+    with pytest.raises(bm.SpecError, match="between"):
+        bm.attributable(blup, BASIS, *series, zero, "beneath")
+    with pytest.raises(bm.SpecError, match="curves on one grid have one basis"):
+        bm.curve(blup, bases, TEMPERATURES)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0.001, 0.5), st.integers(1, 50), st.floats(0.1, 30.0))
 def test_a_constant_excess_is_its_own_fraction(log_ratio, days, count):

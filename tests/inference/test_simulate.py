@@ -64,6 +64,14 @@ def test_a_data_set_depends_on_the_seed_and_its_place_alone(spec: bm.Spec) -> No
     assert not np.array_equal(few, other, equal_nan=True)
 
 
+def test_blocks_and_jobs_change_no_digit(spec: bm.Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    beta, psi = truth(spec)
+    together = bm.simulate(spec, 7, [3, 1], beta, psi)
+    monkeypatch.setattr("bayesmeta.inference.simulate.BLOCK", 2 * len(spec.y))
+    for where in ({}, {"n_jobs": 2, "backend": "threading"}):
+        np.testing.assert_array_equal(bm.simulate(spec, 7, [3, 1], beta, psi, **where), together)
+
+
 def test_from_a_fit() -> None:
     fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar"))
     spec = bm.Spec.from_tree(fit)

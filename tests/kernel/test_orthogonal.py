@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesmeta.kernel.orthogonal import disjoint, leverages, logdet_gram, orthonormal
+from bayesmeta.kernel.orthogonal import disjoint, leverages, log_determinant, logdet_gram, orthonormal, solve
 
 ROWS = 400
 
@@ -31,10 +31,24 @@ def test_the_same_factors_as_of_a_dense_design(kind: str):
     dense_Q, dense_R = np.linalg.qr(X)
     np.testing.assert_allclose(Q.T @ Q, np.eye(X.shape[1]), atol=1e-14)
     np.testing.assert_allclose(Q @ R, X, atol=1e-13)
-    assert not np.tril(R, -1).any()
-    np.testing.assert_allclose(np.abs(np.diag(R)), np.abs(np.diag(dense_R)), rtol=1e-12)
+    factor = R[None]
+    np.testing.assert_allclose(solve(factor, np.eye(X.shape[1])[None])[0], np.linalg.inv(R), atol=1e-12)
+    np.testing.assert_allclose(log_determinant(factor)[0], np.log(np.abs(np.diag(dense_R))).sum(), rtol=1e-12)
+    assert bool(np.tril(R, -1).any()) == (kind in ("treatment", "means", "shuffled"))
+    if kind in ("treatment", "means", "shuffled"):
+        assert (Q == 0).mean() > 0.9
     np.testing.assert_allclose(leverages(X), (dense_Q**2).sum(1), rtol=1e-12)
     np.testing.assert_allclose(logdet_gram(X), np.linalg.slogdet(X.T @ X)[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("triangular", [True, False])
+def test_factors_whose_columns_are_in_no_triangular_order_are_solved_as_well(triangular: bool):
+    rng = np.random.default_rng(7)
+    R = rng.normal(size=(2, 60, 60)) + 9 * np.eye(60)
+    R = np.triu(R)[:, :, rng.permutation(60)] if triangular else R
+    B = rng.normal(size=(2, 60, 3))
+    np.testing.assert_allclose(R @ solve(R, B), B, atol=1e-11)
+    np.testing.assert_allclose(log_determinant(R), np.linalg.slogdet(R)[1], rtol=1e-12)
 
 
 def test_indicators_are_set_apart_where_they_are_most_of_the_columns():

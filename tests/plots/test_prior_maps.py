@@ -24,6 +24,14 @@ def test_curves(robust):
     assert [text.get_text() for text in axes[-1].get_legend().get_texts()] == ["half-normal", "half-Cauchy"]
 
 
+def test_the_legend_lies_beside_the_curves(robust):
+    axes = bm.plots.robustness(robust)
+    figure = axes[-1].figure
+    figure.canvas.draw()
+    legend, panel = (part.get_window_extent() for part in (axes[-1].get_legend(), axes[-1]))
+    assert panel.x1 < legend.x0 < legend.x1 <= figure.bbox.x1 + 1
+
+
 def test_heat_maps(robust):
     (ax,) = bm.plots.robustness(robust, "log_bayes_factor_effect", kind="heatmap")
     (mesh,) = ax.collections

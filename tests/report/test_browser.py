@@ -2,9 +2,7 @@
 
 import itertools
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,27 +12,15 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.report import from_file
+from tests.support.browsers import SCHEMES, WIDTHS, Opened, chromium, faults_of_axe, listened
 from tests.support.posteriors import make_posterior
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WIDTHS, SCHEMES = (390, 1280), ("light", "dark")
-HEAVY = ("serious", "critical")
-
 PICTURES = """() => [...document.images].map(image => ({
     alt: image.alt, loaded: image.complete && image.naturalWidth > 0, box: image.getBoundingClientRect().width}))"""
 # parts wider than the page that no scrolling region holds
@@ -47,25 +33,10 @@ UNREACHABLE = """() => [...document.querySelectorAll('main *')].filter(part =>
 LEVELS = "() => [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(heading => +heading.tagName[1])"
 
 
-@dataclass
-class Opened:
-    """A page with all that it said and asked for."""
-
-    page: "Page"
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    assert chromium, "no chromium on the path; on Debian: apt-get install chromium"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 def two_levels() -> dict[str, Any]:
@@ -108,11 +79,7 @@ def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def opened(browser: "Browser", file: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
     scheme, width = request.param
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
-    found = Opened(context.new_page())
-    found.page.on("console", lambda message: found.said.append(f"{message.type}: {message.text}"))
-    found.page.on("pageerror", lambda error: found.said.append(str(error)))
-    found.page.on("dialog", lambda dialog: (found.said.append(dialog.message), dialog.dismiss()))
-    found.page.on("request", lambda request: found.asked.append(request.url))
+    found = listened(context)
     found.page.goto(file.as_uri(), wait_until="load")
     yield found
     context.close()
@@ -139,12 +106,7 @@ def test_it_fits_its_width_and_all_that_scrolls_can_be_reached(opened: Opened) -
 
 
 def test_axe_finds_no_serious_fault(opened: Opened) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(opened.page).response
-    assert found["passes"]
-    heavy = [(fault["id"], fault["nodes"][0]["html"]) for fault in found["violations"] if fault["impact"] in HEAVY]
-    assert heavy == []
+    assert faults_of_axe(opened.page) == []
 
 
 def test_the_skip_link_leads_to_the_content(opened: Opened) -> None:

@@ -4,11 +4,12 @@
 the page alone.
 """
 
-import os
+import contextlib
 import re
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -26,7 +27,7 @@ GROUPS = {
     "Rare events and changes": "rothman2008 yusuf1985 morris2008",
     "Several outcomes, treatments or times": "berkey1998 gleser2009 ishak2007 gliomas",
     "Levels": "konstantopoulos2011 thrombolytic",
-    "Networks, dose-response, Bayes factors": "smoking alcohol power_posing",
+    "Networks, dose-response, two stages, Bayes factors": "smoking alcohol masselot2025 power_posing",
 }
 HEAD = """\
 # Gallery of replicated analyses
@@ -59,11 +60,20 @@ def index() -> str:
     return "\n".join([*parts, "```{toctree}\n:hidden:\n", *pages(), "```\n"])
 
 
+def run_page(page: str) -> dict[str, Any]:
+    """Runs the cells of a page, whose last holds it to its numbers; returns the names that they leave."""
+    names: dict[str, Any] = {}
+    with contextlib.chdir(GALLERY):
+        sys.path.insert(0, str(GALLERY))
+        for cell in CELL.findall((GALLERY / f"{page}.md").read_text(encoding="utf-8")):
+            exec(compile(cell, page, "exec"), names)
+        sys.path.remove(str(GALLERY))
+    return names
+
+
 def draw(page: str) -> None:
-    """Runs the cells of a page, whose last holds it to its numbers, and keeps the first picture."""
-    names: dict[str, object] = {}
-    for cell in CELL.findall((GALLERY / f"{page}.md").read_text(encoding="utf-8")):
-        exec(compile(cell, page, "exec"), names)
+    """Runs the cells of a page and keeps the first picture."""
+    run_page(page)
     plt.figure(plt.get_fignums()[0]).savefig(THUMBNAILS / f"{page}.png", dpi=100, bbox_inches="tight")
     plt.close("all")
     with Image.open(THUMBNAILS / f"{page}.png") as picture:
@@ -79,8 +89,6 @@ def main() -> None:
         return
     mpl.use("Agg")
     THUMBNAILS.mkdir(exist_ok=True)
-    os.chdir(GALLERY)
-    sys.path.insert(0, str(GALLERY))
     for page in sys.argv[1:] or pages():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

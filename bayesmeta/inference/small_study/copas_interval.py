@@ -10,6 +10,8 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_probability
 from bayesmeta.inference.small_study.evidence import evidence, result
 
+_NEAR_ZERO = 1e-6  # of the pivot, in units of the standard error
+
 
 def henmi_copas(tree: xr.DataTree, *, outcome: str | None = None, prob: float = 0.95) -> xr.Dataset:
     """The common-effect estimate with an interval that allows for heterogeneity.
@@ -124,10 +126,12 @@ class _Pivot:
         return float(quad(density, x, np.inf, epsabs=1e-12, epsrel=1e-10, limit=200)[0])
 
     def quantile(self, tail: float) -> float:
-        """The x of `beyond` with a probability."""
+        """The x of `beyond` with a probability; 0 where that of all positive x does not exceed it."""
         from scipy.optimize import brentq
 
         high = 2.0
         while self.beyond(high) > tail:
             high *= 2
-        return float(brentq(lambda x: self.beyond(x) - tail, 1e-6, high, xtol=1e-12))
+        if self.beyond(_NEAR_ZERO) <= tail:
+            return 0.0
+        return float(brentq(lambda x: self.beyond(x) - tail, _NEAR_ZERO, high, xtol=1e-12))
