@@ -47,8 +47,8 @@ def of_rows(
     """Statistics (n, k) of x beta, plus effects of new groups of the first levels: X (n, k, P), Z (n, k, a)."""
 
     def made(some: slice) -> Normals:
-        noise = [z[some].reshape(-1, z.shape[2]) for z in Z]
-        flat = X[some].reshape(-1, X.shape[2])
+        noise = [_flat(z[some]) for z in Z]
+        flat = _flat(X[some])
         return points.combination(flat, noise).shifted(np.repeat(offset[some], X.shape[1]))
 
     return _in_pieces(points, X.shape[:2], made, prob, read)
@@ -58,7 +58,7 @@ def covariance_of_rows(points: WeightedPoints, X: FloatArray, Z: Sequence[FloatA
     """(n, k, k) covariances of the outcomes of each row, of what `of_rows` describes."""
 
     def made(sums: FloatArray) -> Normals:
-        flat = [(sums @ A).reshape(-1, A.shape[2]) for A in (X, *Z)]
+        flat = [_flat(sums @ A) for A in (X, *Z)]
         return points.combination(flat[0], flat[1:])
 
     return _covariances(X.shape[0], X.shape[1], made)
@@ -72,7 +72,7 @@ def covariance_of_groups(points: WeightedPoints, rows: Rows, depth: int, with_fi
     of_row = [rows.group(spec, level) for level in levels]
 
     def made(sums: FloatArray) -> Normals:
-        flat = [(sums @ A).reshape(-1, A.shape[2]) for A in (X, *Z)]
+        flat = [_flat(sums @ A) for A in (X, *Z)]
         return points.predicted(flat[0], flat[1:], [np.repeat(codes, len(sums)) for codes in of_row])
 
     return _covariances(X.shape[0], X.shape[1], made)
@@ -103,12 +103,17 @@ def of_groups(
     of_row = [rows.group(spec, level) for level in levels]
 
     def made(some: slice) -> Normals:
-        designs = [z[some].reshape(-1, z.shape[2]) for z in Z]
+        designs = [_flat(z[some]) for z in Z]
         groups = [np.repeat(codes[some], k) for codes in of_row]
-        own = points.predicted(X[some].reshape(-1, X.shape[2]), designs, groups)
+        own = points.predicted(_flat(X[some]), designs, groups)
         return own.shifted(np.repeat(offset[some], k))
 
     return _in_pieces(points, X.shape[:2], made, prob, read)
+
+
+def _flat(designs: FloatArray) -> FloatArray:
+    """(n k, a) rows of designs (n, k, a), of which a level without random effects has a = 0."""
+    return designs.reshape(designs.shape[0] * designs.shape[1], designs.shape[2])
 
 
 def _in_pieces(

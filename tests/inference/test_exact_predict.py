@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy.special import expit, ndtr, ndtri
@@ -265,3 +266,19 @@ def test_points_of_another_model_are_refused() -> None:
     broken["integration"] = xr.DataTree(one["integration"].to_dataset().drop_vars("log_weight"))
     with pytest.raises(bm.SpecError, match="/integration log_weight is missing"):
         bm.predict(unhashed(broken), {})
+
+
+def test_without_random_effects_new_effects_are_the_means_of_a_conjugate_normal() -> None:
+    data = pd.DataFrame({"y": [0.3, 0.1, 0.8, 0.5], "x": [0.0, 1, 2, 4], "v": 0.04, "g": list("aabb")})
+    spec = bm.specify("y ~ x", data, S="v", random="0 | g")
+    with pytest.warns(bm.AssumptionWarning, match="common-effect model"):
+        tree = bm.sample(spec, bm.Priors(beta=normal(1)), draws=10, random_seed=1)
+    at = {"x": [0.0, 3.0]}
+    V = np.linalg.inv(spec.X.T @ spec.X / 0.04 + np.eye(2))
+    rows = np.array([[1, 0.0], [1, 3]])
+    covariance = rows @ V @ rows.T
+    for interval in ("confidence", "prediction"):
+        own = bm.predict(tree, at, interval, covariance=True)
+        np.testing.assert_allclose(own["mean"].values.ravel(), rows @ V @ spec.X.T @ spec.y / 0.04, rtol=1e-8)
+        np.testing.assert_allclose(own["se"].values.ravel() ** 2, np.diag(covariance), rtol=1e-8)
+        np.testing.assert_allclose(own["covariance"].values.ravel(), np.diag(covariance), rtol=1e-8)
