@@ -56,7 +56,7 @@ class Choice(NamedTuple):
 
 
 def choose(spec: Spec, priors: ModelPriors, sampler: str) -> Choice:
-    """The engine that is asked for, or with "auto" the first that can.
+    """The engine that is asked for, or with "auto" the first that can; where nothing is integrated, the first.
 
     Raises
     ------
@@ -65,12 +65,14 @@ def choose(spec: Spec, priors: ModelPriors, sampler: str) -> Choice:
     """
     reasons = obstacles(spec, priors)
     names = [] if reasons else [c.label for c in Chart.of(spec, priors).coordinates]
+    if not reasons and not names:  # one point, whichever engine is asked for
+        return Choice(next(iter(ENGINES.values())), "everything is normal")
     for engine in ENGINES.values() if sampler == "auto" else (ENGINES[sampler],):
         if reasons:
             break
         if len(names) <= engine.most:
             free = f"{len(names)} {'parameter is' if len(names) == 1 else 'parameters are'} left to integrate"
-            return Choice(engine, f"{free} numerically ({listing(names)})" if names else "everything is normal")
+            return Choice(engine, f"{free} numerically ({listing(names)})")
     most = max(engine.most for engine in ENGINES.values())
     why = listing(reasons) if reasons else f"{len(names)} parameters are more than the {most} of importance sampling"
     if sampler == "auto":

@@ -20,7 +20,8 @@ from bayesmeta.diagnostic.cell_counts import (
 )
 from bayesmeta.effects.links import Link, LinkName, links_of
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
-from bayesmeta.formula.parse import quoted_if_needed, sides_of
+from bayesmeta.formula.parse import sides_of
+from bayesmeta.formula.safety import quoted_if_needed
 from bayesmeta.inference.quantities import NewData, Points
 from bayesmeta.io.columns import as_frame, find_column, group_labels
 from bayesmeta.io.long_tables import named_rows

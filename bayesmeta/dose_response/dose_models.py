@@ -13,8 +13,7 @@ from bayesmeta.dose_response.dose_table import Asked, DoseTable, read_table
 from bayesmeta.effects.category_middles import with_midpoints
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.formula.against import Basis, columns_of
-from bayesmeta.formula.parse import quoted_if_needed
-from bayesmeta.formula.safety import split
+from bayesmeta.formula.safety import quoted_if_needed, split
 from bayesmeta.io.columns import as_frame, column, formula_names, label, unused_name
 from bayesmeta.model.first_stage import curves_of_groups
 from bayesmeta.model.spec import Spec

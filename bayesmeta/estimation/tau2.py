@@ -120,7 +120,7 @@ def hunter_schmidt(rows: Rows) -> Moment:
 
 def sidik_jonkman(rows: Rows) -> Moment:
     """Begun at the variance of y with divisor n, whatever the covariates."""
-    away = rows.given - rows.seen * (total(rows.given) / rows.n)
+    away = rows.effects - rows.seen * (total(rows.effects) / rows.n)
     crude = total(away**2) / rows.n
     fit = rows.at(crude)
     return Moment(crude * fit.rss / rows.df, crude / rows.df, fit)
@@ -162,7 +162,7 @@ def fit_rows(rows: Rows, estimator: Estimator) -> RowFits:
     tau2 = truncated(estimator(rows))
     fit = rows.at(tau2)
     beta, rss = (rows.at_zero.beta + fit.beta).T, fit.rss
-    found = RowFits(
+    made = RowFits(
         beta,
         np.moveaxis(fit.V, -1, 0),
         tau2,
@@ -172,7 +172,7 @@ def fit_rows(rows: Rows, estimator: Estimator) -> RowFits:
         rows.n,
         np.ones_like(rows.n),
     )
-    return found.without((rows.df < 1) | np.isnan(beta).any(axis=1))
+    return made.without((rows.df < 1) | np.isnan(beta).any(axis=1))
 
 
 def fit_common(rows: Rows) -> RowFits:
@@ -181,8 +181,8 @@ def fit_common(rows: Rows) -> RowFits:
     beta, V, Q = fit.beta.T, np.moveaxis(fit.V, -1, 0), fit.rss
     logs = total(rows.seen * np.log(rows.v))
     loglik = -0.5 * (rows.n * np.log(2 * np.pi) + logs + Q)
-    found = RowFits(beta, V, np.zeros_like(Q), Q, Q, loglik, rows.n, np.ones_like(Q))
-    return found.without((rows.df < 0) | np.isnan(beta).any(axis=1))
+    made = RowFits(beta, V, np.zeros_like(Q), Q, Q, loglik, rows.n, np.ones_like(Q))
+    return made.without((rows.df < 0) | np.isnan(beta).any(axis=1))
 
 
 def truncated(moment: Moment) -> FloatArray:

@@ -183,15 +183,6 @@ def sides_of(formula: Any, outcomes: Sequence[str], makers: str) -> str | dict[s
     return f"{' + '.join(outcomes)} ~ {sides[outcomes[0]]}" if same else sides
 
 
-def quoted_if_needed(name: str) -> str:
-    """A column as formulas name it.
-
-    >>> quoted_if_needed("dose"), quoted_if_needed("log RR")
-    ('dose', '`log RR`')
-    """
-    return name if name.isidentifier() else f"`{name}`"
-
-
 def timed(parsed: Parsed, times: Mapping[str, str | None], columns: Sequence[str]) -> Parsed:
     """The formulas with levels whose effects are the distinct values of a column.
 

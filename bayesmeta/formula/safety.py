@@ -193,6 +193,15 @@ def quoted(name: str) -> str:
     return f"`{name}`"
 
 
+def quoted_if_needed(name: str) -> str:
+    """The same, without backticks where the name reads as one word.
+
+    >>> quoted_if_needed("dose"), quoted_if_needed("log RR")
+    ('dose', '`log RR`')
+    """
+    return name if name.isidentifier() else quoted(name)
+
+
 def split(text: str, separator: str) -> list[str]:
     """Pieces between separators that stand outside brackets and quotes.
 

@@ -58,7 +58,8 @@ def gosh(
     Raises
     ------
     SpecError
-        When `tree` is a posterior, there are fewer than three groups, or an argument is not a number of its kind.
+        When `tree` is a posterior, there are fewer than three groups, none of the subsets that are drawn can be fitted,
+        or an argument is not a number of its kind.
 
     Warns
     -----
@@ -98,6 +99,11 @@ def gosh(
     included = _included(groups.n, MOST if subsets is None else subsets, random_seed)
     keep = included[:, groups.of_obs(whole.spec)]
     enough = (included.sum(1) >= 2) & (keep.sum(1) > len(whole.spec.coef))
+    if not enough.any():
+        raise SpecError(
+            f"gosh: subsets={subsets} were drawn, none with two groups and more observations than the "
+            f"{len(whole.spec.coef)} coefficients\n  take more subsets, or none to take them all"
+        )
     table = _table(tree, groups, included[enough], keep[enough], progress)
     return table.assign_attrs(sampled=int(groups.n > LARGEST or len(included) < 1 << groups.n))
 

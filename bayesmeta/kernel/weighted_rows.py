@@ -99,11 +99,11 @@ class Weighted:
         """Coefficients (P, B) of the columns of X, from those of the basis."""
         if len(along) == 1:
             return along
-        found = along.copy()
-        for p in range(len(found) - 2, -1, -1):
-            for q in range(p + 1, len(found)):
-                found[p] -= self.mixed[p, q] * found[q]
-        return found
+        beta = along.copy()
+        for p in range(len(beta) - 2, -1, -1):
+            for q in range(p + 1, len(beta)):
+                beta[p] -= self.mixed[p, q] * beta[q]
+        return beta
 
     @cached_property
     def left(self) -> FloatArray:
@@ -224,12 +224,12 @@ def _compiled() -> Any:
 class Rows:
     """B data sets of one outcome with the same X.
 
-    given : (n, B) effect estimates less the offset.  v : (n, B) sampling variances, or (n, 1) of all data sets.
+    effects : (n, B) effect estimates less the offset.  v : (n, B) sampling variances, or (n, 1) of all data sets.
     seen : (n, B) one where there is an estimate and zero elsewhere, where y is zero; 1.0 where nothing is missing.
     at_zero : the fit without tau2.  y : (n, B) its residuals, of which later fits lose nothing by rounding.
     """
 
-    given: FloatArray
+    effects: FloatArray
     columns: Sequence[Column]
     v: FloatArray
     seen: FloatArray | float

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bayesmeta.estimation.methods import REGISTER
-from bayesmeta.formula.parse import quoted_if_needed
+from bayesmeta.formula.safety import quoted_if_needed
 from bayesmeta.measures import MEASURES
 
 MODEL = "main"

@@ -106,6 +106,8 @@ def gosh(
     if highlight is not None:
         check_name(highlight, table[GROUP].to_numpy().tolist(), "highlight: no group", "groups")
     known = np.isfinite(table["estimate"].sel({schema.COEF: coef}).to_numpy())
+    if not known.any():
+        raise SpecError(f"gosh: none of {len(known)} subsets identifies '{coef}'\n  take more subsets, or another term")
     table = table.isel(subset=known)
     effect, variation = reading.values(table["estimate"].sel({schema.COEF: coef}).to_numpy()), table[y].to_numpy()
     panel = only_axes(ax, height=3.4, width=style.COLUMN + 0.5)

@@ -124,6 +124,48 @@ def test_reproduce_goes_on_after_a_model_that_fails(directory: Path, monkeypatch
     assert ran.stdout.count("✓") > 5
 
 
+# -- tables of figures: whoever draws none is not told of their arguments
+
+
+@pytest.mark.parametrize("command", [["fit"], ["sample", "--draws", "20"], ["compare", "--draws", "20"]])
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ('title = "Trials"', "'kind' is missing"),
+        ('kind = "florest"', "kind"),
+        ('kind = "forest"\nmodels = ["frist"]', "no model 'frist'"),
+        ('kind = "forest"\nmodels = []', "models: the list is empty"),
+        ('kind = "forest"\ntitle = 3', "title"),
+        ('kind = "forest"\nmethod = "rmel"', "method"),
+        ("3", "figure bad"),
+    ],
+)
+def test_every_command_checks_what_a_figure_shows(
+    directory: Path, command: list[str], table: str, problem: str
+) -> None:
+    written = "[figure]\nbad = 3\n" if table == "3" else f"[figure.bad]\n{table}\n"
+    Path("three.toml").write_text(THREE + written)
+    ran = RUN.invoke(app, [command[0], "three.toml", "--model", "first", *command[1:]])
+    assert ran.exit_code == 2
+    assert re.match(r"Error: three\.toml.*figure bad", ran.stderr)
+    assert problem in ran.stderr
+    assert not list(directory.glob("*.nc"))
+
+
+@pytest.mark.parametrize("argument", ["colour = 3", 'prob = "wide"'])
+def test_arguments_of_a_figure_are_checked_by_the_commands_that_may_draw_it(directory: Path, argument: str) -> None:
+    Path("three.toml").write_text(f'{THREE}[figure.bad]\nkind = "forest"\n{argument}\n')
+    for command in (["fit"], ["sample", "--draws", "20"], ["compare", "--draws", "20"]):
+        ran = RUN.invoke(app, [command[0], "three.toml", "--model", "first", *command[1:]])
+        assert ran.exit_code == 0, ran.output
+        assert "figure" not in ran.stderr
+    for name in ("plot", "report", "methods"):
+        ran = RUN.invoke(app, [name, "three.toml", "--model", "first"])
+        assert ran.exit_code == 2, name
+        assert re.match(r"Error: three\.toml.*figure bad", ran.stderr), ran.stderr
+        assert argument.split()[0] in ran.stderr
+
+
 # -- arguments of plots
 
 

@@ -284,10 +284,10 @@ _PLOT = {"tree": RESULT, "ax": AXES, "scale": optional(words("model")), "prob": 
 _SAMPLER = {
     "draws": whole(1),
     "tune": optional(whole(1)),
-    "chains": whole(1),
+    "chains": optional(whole(1)),
     "random_seed": Kind(lambda value: value is None or whole(0).admits(value), SEED.own),
     "sampler": words("auto", "quadrature", "nutpie", "pymc", "numpyro"),
-    "target_accept": PROBABILITY,
+    "target_accept": optional(PROBABILITY),
     "progress": optional(BOOLEAN),
 }
 _DOSES = {

@@ -286,6 +286,17 @@ def test_correlated_rows_stay_together() -> None:
             other(tree, by="x")
 
 
+def test_few_subsets_may_hold_none_that_can_be_fitted() -> None:
+    tree = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg").head(3), S="logorvar"))
+    answers = []
+    for seed in range(12):  # four of the eight subsets have fewer than two groups
+        try:
+            answers.append(str(bm.gosh(tree, subsets=1, random_seed=seed).sizes["subset"]))
+        except bm.SpecError as error:
+            answers.append(str(error).split(",")[0])
+    assert set(answers) == {"1", "gosh: subsets=1 were drawn"}
+
+
 def test_what_is_refused(bcg: xr.DataTree) -> None:
     with pytest.raises(bm.SpecError, match="by='aloc' is neither a level nor a column"):
         bm.influence(bcg, "aloc")

@@ -7,6 +7,7 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.errors import ConvergenceWarning, SpecError
+from bayesmeta.model.respecify import homogeneous
 
 PRIORS = {
     "half-normal": bm.Priors(tau=bm.priors.half_normal(0.5)),
@@ -31,6 +32,17 @@ def test_exact_posteriors_have_no_chains_to_diagnose(spec):
     assert exact[["r_hat", "ess_bulk", "ess_tail"]].isnull().all().to_array().all()
     alone = bm.estimates(bm.sample(spec, PRIORS["Turner"], random_seed=9)).loc[exact["parameter"].values]
     np.testing.assert_allclose(exact["estimate"].sel(prior="Turner"), alone["estimate"].astype(float), rtol=1e-9)
+
+
+@pytest.mark.parametrize("engine", ["quadrature", "importance"])
+def test_nothing_to_integrate(spec, engine):
+    y, variance = spec.y, np.array([*bm.datasets.load("bcg")["logorvar"]])
+    sigma = np.array([1.0, 0.3])
+    priors = {str(each): bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=each)) for each in sigma}
+    known = bm.sensitivity(homogeneous(spec), priors, random_seed=1, sampler=engine)
+    precision = (1 / variance).sum() + 1 / sigma**2
+    np.testing.assert_allclose(known["estimate"].values[:, 0], (y / variance).sum() / precision, rtol=1e-9)
+    np.testing.assert_allclose(known["se"].values[:, 0], precision**-0.5, rtol=1e-9)
 
 
 def test_layout(found):

@@ -59,16 +59,20 @@ def test_scores_come_along(model: Model, restricted: bool, seed: int) -> None:
 
 @pytest.mark.parametrize("n_levels", [1, 3])
 def test_directions_of_every_point(n_levels: int) -> None:
-    """Several points of one data set, each with directions of its own."""
     from tests.support.random_models import random_model
 
-    model = random_model(7, n_levels=n_levels, psi="full")
+    every_point_has_its_own_answer(random_model(7, n_levels=n_levels, psi="full"))
+
+
+def every_point_has_its_own_answer(model: Model) -> None:
+    """Several points of one data set, each with directions of its own, together and alone."""
     stats = statistics(model)
     directions = [np.stack([b, 2 * b], axis=3) for b in bases(model, 1)]
     psi = [np.stack([p, 1.5 * p]) for p in model.psi]
     together = kernel.likelihood(stats, psi, True, directions=directions)
     for i in range(2):
         alone = kernel.likelihood(stats, [p[i] for p in psi], True, directions=[d[..., i] for d in directions])
+        assert together.loglik[i] == pytest.approx(alone.loglik, rel=1e-12)
         for name in ("average", "expected"):
             assert_close(getattr(together.information, name)[i], getattr(alone.information, name)[0], 1e-9)
 

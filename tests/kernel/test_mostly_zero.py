@@ -8,7 +8,7 @@ import pytest
 
 from bayesmeta import kernel
 from bayesmeta.kernel import batched_linalg, mostly_zero, orthogonal
-from tests.kernel.test_information import bases, by_full_matrices
+from tests.kernel.test_information import bases, by_full_matrices, every_point_has_its_own_answer
 from tests.support import dense
 from tests.support.dense import Model
 from tests.support.kernel_calls import assert_close, predicted, statistics
@@ -63,14 +63,7 @@ def test_likelihoods_coefficients_scores_and_information(restricted: bool) -> No
 
 def test_several_points_at_once() -> None:
     for model in map(of_a_factor, SEEDS[:12]):
-        stats = statistics(model)
-        directions = [np.stack([b, 2 * b], axis=3) for b in bases(model, 1)]
-        psi = [np.stack([p, 1.5 * p]) for p in model.psi]
-        together = kernel.likelihood(stats, psi, True, directions=directions)
-        for i in range(2):
-            alone = kernel.likelihood(stats, [p[i] for p in psi], True, directions=[d[..., i] for d in directions])
-            assert together.loglik[i] == pytest.approx(alone.loglik, rel=1e-12)
-            assert_close(together.information.expected[i], alone.information.expected[0], 1e-9)
+        every_point_has_its_own_answer(model)
 
 
 def test_predictions_and_likelihoods_of_groups() -> None:
