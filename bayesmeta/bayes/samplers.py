@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import warnings
+from _thread import interrupt_main
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from bayesmeta.priors.correlations import rho_logp
 from bayesmeta.priors.distributions import draws, logp
 from bayesmeta.priors.model_priors import BETA, ModelPriors
 
+AGAIN = 3.0  # seconds after which an interruption comes again that has not arrived
 STATISTICS = {  # of a chain: ArviZ's name, and those that the samplers use
     "diverging": ("diverging",),
     "energy": ("energy",),
@@ -203,20 +205,25 @@ class _Stopped(BaseException):
 def _interruptible() -> Iterator[None]:
     """That Ctrl-C ends all chains, and is not lost in a compiler's callback, which cannot pass it on.
 
-    It then comes when the library returns. Where signals are as Python sets them, in the main thread.
+    It then comes again until it arrives: where PyMC compiles and samples in one call, that goes on for hours. Where
+    signals are as Python sets them, in the main thread.
     """
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    here, pressed = os.getpid(), list[bool]()
+    here, pressed = os.getpid(), list[threading.Timer]()
 
     def stop(*about: object) -> NoReturn:
-        pressed.append(True)
-        raise _Stopped if os.getpid() == here else KeyboardInterrupt  # which PyMC's own processes know
+        if os.getpid() != here:
+            raise KeyboardInterrupt  # which PyMC's own processes know
+        pressed.append(threading.Timer(AGAIN, _interrupt_main))
+        pressed[-1].daemon = True
+        pressed[-1].start()
+        raise _Stopped
 
     def swallowed(about: "sys.UnraisableHookArgs") -> None:
-        if not isinstance(about.exc_value, _Stopped):  # which comes later, instead of a traceback now
+        if not isinstance(about.exc_value, _Stopped):  # which comes again, instead of a traceback now
             before(about)
 
     before, sys.unraisablehook = sys.unraisablehook, swallowed
@@ -228,10 +235,21 @@ def _interruptible() -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     finally:
+        for repeated in pressed:
+            repeated.cancel()
+            repeated.join()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = before
     if pressed:
         raise KeyboardInterrupt
+
+
+def _interrupt_main() -> None:
+    """Ctrl-C for the main thread, also where it waits for something."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        interrupt_main()
 
 
 def by_pymc(sampler: Sampler, model: Any, point: dict[str, FloatArray], settings: Settings) -> xr.DataTree:

@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xarray as xr
@@ -226,6 +228,14 @@ def test_an_interruption_is_not_the_end_of_one_chain_only() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def _without_errors(call: Callable[[], object]) -> Callable[[], None]:
+    def quiet() -> None:
+        with suppress(BaseException):
+            call()
+
+    return quiet
+
+
 def test_an_interruption_that_a_compiler_swallows_comes_after_it() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     after = []
@@ -274,6 +284,29 @@ def test_a_callback_of_a_compiler_says_nothing_of_an_interruption(capsys: pytest
         assert sys.unraisablehook is hook
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("swallow", [ctypes.CFUNCTYPE(None), _without_errors])
+def test_an_interruption_that_is_swallowed_comes_again(swallow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a library compiles and then samples in one call, it goes on for hours."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(samplers, "AGAIN", 0.1)
+
+    sampled = []
+
+    def compile_and_sample() -> None:
+        with samplers._interruptible():
+            swallow(lambda: signal.raise_signal(signal.SIGINT))()
+            time.sleep(20)
+            sampled.append(True)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compile_and_sample()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not sampled
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
 
 
 def test_an_interrupted_chain_is_never_returned() -> None:
