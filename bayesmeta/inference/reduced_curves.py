@@ -231,7 +231,13 @@ def attributable(
         values, counts = _series(x[r], weight[r], of.labels[r])
         inside = (values >= ranges[r][0]) & (values <= ranges[r][1])
         b = columns[r].at_each(np.append(values[inside], zero[r]))
-        numbers[r], totals[r] = _summed(b[:-1] - b[-1], theta, counts[inside]), counts.sum()
+        with np.errstate(over="ignore", invalid="ignore"):  # which is refused
+            numbers[r], totals[r] = _summed(b[:-1] - b[-1], theta, counts[inside]), counts.sum()
+        if not np.isfinite(numbers[r]).all():
+            raise DataError(
+                f"row {of.labels[r]!r}: against reference {zero[r]:g} the relative risk at some exposures is beyond "
+                "all numbers\n  take a reference among the exposures, or coefficients without such large errors"
+            )
     rows = dict(of.rows)
     if len(numbers) > 1:
         if of.joint is None:

@@ -141,7 +141,7 @@ def are_two_arms(value: object) -> bool:
 
 def are_cells(values: object) -> bool:
     """Numbers in any arrangement."""
-    arrays = np.ndarray | pd.Series | pd.DataFrame | list | tuple
+    arrays = np.ndarray | pd.Series | pd.DataFrame | xr.DataArray | list | tuple
     cells = np.asarray(values, dtype=object).ravel() if isinstance(values, arrays) else []
     return len(cells) > 0 and all(map(is_number, cells))
 

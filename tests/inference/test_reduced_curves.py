@@ -194,6 +194,13 @@ def test_the_minimum_of_a_parabola_has_the_distribution_of_a_ratio():
     assert float(lowest["minimum_upper"][0]) == pytest.approx(1 + half, abs=0.003)
 
 
+def test_relative_risks_beyond_numbers_are_refused() -> None:
+    data, S = bm.from_first_stage({"a": (100.0, 0.001), "b": (100.3, 0.002), "c": (99.9, 0.001)})
+    pooled = bm.predict(bm.fit(bm.specify("coef1 ~ 1", data, S=S)), {}, covariance=True)
+    with pytest.raises(bm.DataError, match=r"against reference 95 the relative risk .* beyond all numbers"):
+        bm.attributable(pooled, lambda x: x[:, None], [0, 1, 2], [10, 10, 10], reference=95, random_seed=1)
+
+
 def test_attributable_cases_beside_loops(fit):
     blup = bm.blup(fit, covariance="joint").isel(row=[0, 3], row_bis=[0, 3])
     labels = blup["row"].values.tolist()
