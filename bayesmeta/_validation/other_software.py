@@ -96,6 +96,7 @@ _OWN: Mapping[str, Mapping[str, str]] = {  # of one function alone
         "sparse": "S is stored by its entries in any case: leave it out",
         "retdat": "the variables that were read are columns of your data; of the result, ask for what it assumes",
     },
+    "bm.within.correlated": {"subgroup": "bm.within.imputed takes it, and rho: subgroup={value}"},
     "bm.lr_test": {"big": "the larger model comes second: bm.lr_test(small, big)"},
     "bm.specify": {
         "data": 'the data frame comes second: bm.specify("y ~ 1", data, S="v")',

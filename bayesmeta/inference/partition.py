@@ -183,6 +183,21 @@ def _check_comparable(tree: xr.DataTree, simpler: xr.DataTree) -> None:
         raise SpecError("no R2: the two fits have different random parts\n  only the fixed part may differ")
 
 
+def level_shares(tree: xr.DataTree) -> dict[str, float]:
+    """I2 of every level that varies, in percent, as `variance_partition` has it; empty unless there are several.
+
+    tree : of a fit; its I2 is told where it has one outcome.
+    """
+    spec = spec_from_tree(tree)
+    table = group(tree, schema.HETEROGENEITY) if schema.HETEROGENEITY in tree.children else xr.Dataset()
+    names = [level.name for level in spec.levels if level.varies]
+    if len(names) < 2 or len(spec.outcomes) > 1 or "I2_tau2" not in table:
+        return {}
+    between = dict(zip((level.name for level in spec.levels), _between(tree, spec)[0], strict=True))
+    total = sum(between.values())
+    return {name: float(table["I2_tau2"].values[0] * between[name] / total) if total > 0 else 0.0 for name in names}
+
+
 def _between(tree: xr.DataTree, spec: Spec) -> FloatArray:
     """(outcomes, levels) of a fit."""
     estimate = group(tree, schema.ESTIMATE)

@@ -6,6 +6,7 @@ the non-zeros of one lower triangle over the observations. Entries of missing ou
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,8 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import did_you_mean, is_number, listing
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.arrays import as_numbers, check_labels
-from bayesmeta.io.columns import label, numbers
-from bayesmeta.model.observations import Observations
+from bayesmeta.io.columns import group_labels, label, numbers
+from bayesmeta.model.observations import Observations, nested
 from bayesmeta.model.sampling_checks import (
     ASYMMETRY,
     check_correlations,
@@ -51,10 +52,14 @@ class Numbers(NamedTuple):
 
 
 class Reported(NamedTuple):
-    """What is known of the sampling errors: numbers, or a matrix for each outer group; and correlations within rows."""
+    """What is known of the sampling errors: numbers, or a matrix for each group; and correlations within rows.
+
+    labels : of the groups that have the matrices, for every row, where these were made of a column of the data.
+    """
 
     S: Numbers | Mapping[Any, Any]
     correlation: Numbers | None
+    labels: pd.Series | None = None
 
 
 def read_sampling(S: Any, se: Any, correlation: Any, frame: pd.DataFrame) -> Reported:
@@ -71,12 +76,21 @@ def read_sampling(S: Any, se: Any, correlation: Any, frame: pd.DataFrame) -> Rep
         raise SpecError("both S and se are given\n  S takes sampling variances, se standard errors: give one of them")
     correlations = None if correlation is None else _labelled(correlation, frame, "S_correlation")
     if isinstance(S, Mapping):
-        return Reported(S, correlations)
+        return Reported(S, correlations, _labels_of(S, frame))
     if isinstance(S, StandardErrors):
         return Reported(_squared(_labelled(S.errors, frame, "standard errors")), correlations)
     if se is not None:
         return Reported(_squared(_labelled(se, frame, "se")), correlations)
     return Reported(_labelled(S, frame, "S"), correlations)
+
+
+def _labels_of(S: Mapping[Any, Any], frame: pd.DataFrame) -> pd.Series | None:
+    """The column of which a function of `bm.within` took the groups, if the data have it with just these labels."""
+    name = S.group if isinstance(S, AssumedCovariance) else None
+    if name is None or name not in frame.columns:
+        return None
+    labels = group_labels(frame[name])
+    return labels if {label(key) for key in S} == {label(key) for key in labels.dropna().unique()} else None
 
 
 def assumed_of(S: Any, correlation: Any, outcomes: Sequence[str]) -> dict[str, Any]:
@@ -120,7 +134,7 @@ def sampling_covariance(reported: Reported, observations: Observations) -> tuple
     else:
         _refuse_correlation(reported.correlation)
         source = "S"
-        blocks = list(group_blocks(reported.S, observations))
+        blocks = list(group_blocks(reported.S, _grouped(observations, reported.labels)))
     for block in blocks:
         check_symmetric(block.matrices, block.obs, observations, source)
     covariance = assemble(blocks)
@@ -264,6 +278,24 @@ def _unit_diagonal(correlations: FloatArray, k: int) -> FloatArray:
 # ---- one matrix per outer group
 
 
+def _grouped(observations: Observations, labels: pd.Series | None) -> Observations:
+    """The observations in the groups that have matrices, which may be those of a level inside the outer one."""
+    if labels is None or observations.by_row or labels.name == observations.level:
+        return observations
+    level, group = str(labels.name), nested([labels])[0]
+    used = np.unique(np.stack([group.codes, observations.group], axis=1)[observations.row], axis=0)
+    codes, outer = np.unique(used[:, 0], return_counts=True)
+    if len(several := codes[outer > 1]):
+        names = listing((group.labels[code][0] for code in several), 3)
+        within = listing(dict.fromkeys(observations.group_labels[g] for g in used[used[:, 0] == several[0], 1]), 3)
+        raise DataError(
+            f"S has one matrix for {level} {names}, whose rows lie in several groups of '{observations.level}' "
+            f"({within}), which are independent\n  labels of '{level}' recur: make S by group='{observations.level}', "
+            f"subgroup='{level}' of bm.within.imputed"
+        )
+    return replace(observations, level=level, group=group.codes, group_labels=[path[0] for path in group.labels])
+
+
 def group_blocks(matrix_of: Mapping[Any, Any], observations: Observations) -> Iterator[Blocks]:
     """Blocks of a dict {label of the outer group: matrix}, stacked by size."""
     if observations.by_row:
@@ -292,7 +324,9 @@ def _by_label(matrix_of: Mapping[Any, Any], observations: Observations) -> dict[
     missing = [name for name in observations.group_labels if name in lacking]
     extra = [name for name in names if name not in known]
     if missing:
-        raise DataError(f"S has no matrix for {observations.level} {listing(missing)}" + _hint(extra))
+        raise DataError(
+            f"S has no matrix for {observations.level} {listing(missing)}" + _hint(extra, observations.level)
+        )
     if extra:
         raise DataError(
             f"S has a matrix for {observations.level} {listing(extra)}, which the data do not have"
@@ -302,8 +336,13 @@ def _by_label(matrix_of: Mapping[Any, Any], observations: Observations) -> dict[
     return {name: _square(matrix, f"{observations.level} {name}", observations, name) for name, matrix in pairs}
 
 
-def _hint(extra: list[str]) -> str:
-    return f"\n  labels in S that the data do not have: {listing(extra)}" if extra else ""
+def _hint(extra: list[str], level: str) -> str:
+    if not extra:
+        return ""
+    return (
+        f"\n  labels in S that the data do not have: {listing(extra)}; S holds a matrix for every {level}, over its "
+        "rows in the order of the data"
+    )
 
 
 def _square(matrix: Any, where: str, observations: Observations, name: str) -> FloatArray:

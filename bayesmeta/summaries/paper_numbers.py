@@ -17,6 +17,7 @@ from bayesmeta.display.tables import percent
 from bayesmeta.estimation.methods import Method, method_of
 from bayesmeta.inference.estimates import estimates
 from bayesmeta.inference.moderators import all_effects, omnibus
+from bayesmeta.inference.partition import level_shares
 from bayesmeta.inference.reference import JointTest, Reference, reference
 from bayesmeta.measures import Measure
 from bayesmeta.model.spec import Level, Spec
@@ -167,6 +168,11 @@ class Numbers:
     def I2(self) -> dict[str, list[float]]:
         """I2 with its bounds, NaN where there are none, from the fitted variances; by outcome, "overall" first."""
         return {outcome: own for outcome, own in self._shares().items() if np.isfinite(own[0])} if self.varies else {}
+
+    @cached_property
+    def level_shares(self) -> dict[str, float]:
+        """The part of every level in I2, in percent, of a fit of one outcome with several levels."""
+        return level_shares(self.tree) if self.varies and not self.bayes else {}
 
     def _shares(self) -> dict[str, list[float]]:
         if self.bayes:

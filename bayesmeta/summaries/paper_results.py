@@ -199,7 +199,9 @@ def _shares(about: Numbers) -> Iterator[str]:
         text = with_interval(shown, about.interval * (not items), unit="%")
         items.append(text + (f" {outcome}" if outcome == schema.OVERALL else f" for {outcome}") * (len(about.I2) > 1))
     if items:
-        yield f"{'Residual ' * about.regression}I² was {together(items)}."
+        levels = [f"{fixed(share, 1)}% {about.between(level)}" for level, share in about.level_shares.items()]
+        parts = f": {together(levels)}" if levels else ""
+        yield f"{'Residual ' * about.regression}I² was {together(items)}{parts}."
 
 
 def _tests(about: Numbers) -> Iterator[str]:

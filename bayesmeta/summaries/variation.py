@@ -17,7 +17,7 @@ from bayesmeta.errors import BayesmetaError, BoundaryWarning
 from bayesmeta.inference import exact_predict
 from bayesmeta.inference.confint import confint
 from bayesmeta.inference.estimates import estimates
-from bayesmeta.inference.partition import excess_error
+from bayesmeta.inference.partition import excess_error, level_shares
 from bayesmeta.tree.parameters import PSI, TAU, effects, level_structures
 from bayesmeta.tree.posterior_draws import is_posterior, psi_draws, summarised
 from bayesmeta.tree.response import has_predictors
@@ -131,7 +131,8 @@ def tests(tree: xr.DataTree, prob: float) -> list[Table | Facts]:
         words += f"; I2 (from Q) {fixed(row['I2'], 2)}%, H2 (from Q) {fixed(row['H2'], 2)}"
     elif not together and "I2_tau2" in row:
         words += f"; I2 (from tau2) {fixed(row['I2_tau2'], 2)}%, H2 (from tau2) {fixed(row['H2_tau2'], 2)}"
-    return [Facts(((f"Test of {title(tree).lower()}", words),))]
+    by_level = ", ".join(f"{level} {fixed(share, 2)}%" for level, share in level_shares(tree).items())
+    return [Facts(((f"Test of {title(tree).lower()}", words), *((("I2 by level", by_level),) if by_level else ())))]
 
 
 def one_effect_each(tree: xr.DataTree) -> bool:

@@ -40,6 +40,12 @@ class AssumedCovariance(dict[Any, FloatArray]):
         self.words, self.builder = words, builder
         self.arguments = None if arguments is None else plain(arguments)
 
+    @property
+    def group(self) -> str | None:
+        """The column of the groups, or of the clusters, that have the matrices; None where it was not kept."""
+        arguments = self.arguments or {}
+        return arguments.get("group", arguments.get("cluster"))
+
     def record(self) -> dict[str, Any]:
         """What a specification keeps."""
         return {"words": self.words, "builder": self.builder, "arguments": self.arguments}

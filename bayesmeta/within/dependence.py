@@ -60,7 +60,8 @@ def vcalc(
     cluster : str
         Column of the clusters, such as studies, between which estimates are independent.
     subgroup : str, optional
-        Column of groups of people within clusters that are independent of one another.
+        Column of parts of the clusters between which estimates are independent, such as the schools of a district;
+        labels may recur in several clusters.
     obs : str, optional
         Column that tells apart several estimates of one type of a cluster.
     type : str, optional
@@ -132,7 +133,7 @@ def vcalc(
     columns = {"obs": obs, "type": type, "time1": time1, "time2": time2, "grp1": grp1, "grp2": grp2}
     columns |= {"w1": w1, "w2": w2}
     given = {name: check_column(value, name) for name, value in columns.items() if value is not None}
-    parts, words, one = _parts(groups, cluster, given, rho, phi, rvars)
+    parts, words, one = _parts(groups, _people(cluster, subgroup), given, rho, phi, rvars)
     apart = None if subgroup is None else codes_of(frame, subgroup, "subgroup")[0]
 
     def correlation(key: Any, at: IntArray) -> FloatArray:
@@ -146,16 +147,16 @@ def vcalc(
 
 
 def _parts(
-    groups: Groups, cluster: str, given: dict[str, str], rho: Rho, phi: Any, rvars: Any
+    groups: Groups, people: str, given: dict[str, str], rho: Rho, phi: Any, rvars: Any
 ) -> tuple[list[Any], str, dict[Any, float] | None]:
     """What correlations are products of, in words, and of every group the number to which all are in proportion.
 
-    given : the columns that are named, by the argument.
+    people : within what they are correlated, in words.  given : the columns that are named, by the argument.
     """
     if rvars is None:
         _check_pairs(given, rho, phi)
-        measured, people = Measured(groups, given.get("obs"), given.get("type"), rho), People(groups, given, phi)
-        return [measured, people], _words(cluster, given, rho, phi), measured.one
+        measured = Measured(groups, given.get("obs"), given.get("type"), rho)
+        return [measured, People(groups, given, phi)], _words(people, given, rho, phi), measured.one
     if given or rho is not None or phi is not None:
         others = [*given, *(name for name, value in (("rho", rho), ("phi", phi)) if value is not None)]
         raise SpecError(f"rvars has the correlations themselves; leave out {listing(others)}")
@@ -195,7 +196,8 @@ def imputed(
     pattern : str, optional
         Column of what the estimates are of, such as outcomes, for a table of correlations.
     subgroup : str, optional
-        Column of groups of people within groups that are independent of one another.
+        Column of parts of the groups between which estimates are independent, such as the schools of a district;
+        labels may recur in several groups.
     smooth : bool, default False
         Whether all estimates of a group get the mean of its variances, also on the diagonal: reported variances of one
         study differ mostly by chance.
@@ -248,10 +250,15 @@ def imputed(
 
     one = constant if table is None and ar1 is None else None
     made = of_correlations(groups, variances, correlation, rho=one)
-    words = _imputed_words(group, rho, ar1, time, pattern, smooth)
+    words = _imputed_words(_people(group, subgroup), rho, ar1, time, pattern, smooth)
     arguments = {"variance": variance, "group": group, "rho": rho, "ar1": ar1, "time": time, "pattern": pattern}
     arguments |= {"subgroup": subgroup, "smooth": smooth}
     return AssumedCovariance(made, words, "imputed", arguments)
+
+
+def _people(group: str, subgroup: str | None) -> str:
+    """Within what estimates are correlated, in words."""
+    return group if subgroup is None else f"{subgroup} of a {group}"
 
 
 def _check_imputed(rho: Any, ar1: Any, time: str | None, pattern: str | None) -> None:

@@ -443,7 +443,7 @@ def test_dict_labels_must_be_those_of_the_data():
     S = by_study()
     refused(bm.DataError, "^S has no matrix for study 8$", {7: S[7]})
     text = refused(bm.DataError, "^S has no matrix for study 8\n", {7: S[7], "8th": S[8]})
-    assert "labels in S that the data do not have: 8th" in text
+    assert "labels in S that the data do not have: 8th; S holds a matrix for every study, over its rows" in text
     refused(bm.DataError, "^S has a matrix for study 9, which the data do not have", {**S, 9: S[8]})
     refused(bm.DataError, "^S has two matrices for study 7; 1 and '1' are the same label", {**S, "7": S[7]})
 

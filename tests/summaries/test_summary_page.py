@@ -233,3 +233,12 @@ def test_wald_intervals_of_shares_are_those_of_the_variance() -> None:
     slope = (np.array(sums[::2]) - np.array(sums[1::2])) / 2e-6
     typical = bm.variance_partition(school)["variance"].sel(level="sampling").item()
     assert excess_error(school) == pytest.approx(np.sqrt(slope @ cov @ slope) / typical, rel=1e-5)
+
+
+def test_models_of_several_levels_say_how_i2_is_made_up() -> None:
+    school = bm.fit(bm.specify("effect ~ 1", bm.datasets.load("school"), S="var", random="1 | district/study"))
+    shares = bm.variance_partition(school)["share"].sel(outcome="overall").to_series().drop("sampling")
+    line = next(row for row in str(bm.summary(school)).splitlines() if row.startswith("I2 by level"))
+    assert line.split(maxsplit=3)[-1] == ", ".join(f"{level} {share:.2f}%" for level, share in shares.items())
+    assert "I² was 95.2% (95% CI 90.6% to 97.6%): 63.3% between districts and 31.9%" in bm.methods_text(school).results
+    assert "by level" not in str(bm.summary(bm.fit(bcg())))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import bayesmeta as bm
 from bayesmeta import within
+from bayesmeta.errors import DataError
 from tests.support.reference import REFERENCE, read_reference
 
 FILES = sorted(path.stem for path in (REFERENCE / "within").glob("*.json") if path.stem != "craft2003")
@@ -213,3 +214,51 @@ def test_arguments_of_vcalc_without_a_meaning_here_are_refused_with_a_reason(arg
     data = pd.DataFrame({"s": ["a", "a"], "v": [1.0, 4.0], "o": [1, 2]})
     with pytest.raises(bm.SpecError, match=f"has no argument '{argument}'; .*{words}"):
         within.vcalc(data, "v", "s", obs="o", rho=0.5, **{argument: True})
+
+
+def schools() -> pd.DataFrame:
+    """Two effects of every school; labels of schools recur in districts, those of `school_id` do not."""
+    rows = [(d, s) for d in range(5) for s in range(3) for _ in range(2)]
+    data = pd.DataFrame(rows, columns=["district", "school"])
+    data["school_id"] = data["district"] * 10 + data["school"]
+    rng = np.random.default_rng(11)
+    return data.assign(y=rng.normal(size=len(data)), v=rng.uniform(0.05, 0.2, len(data)))
+
+
+def test_matrices_of_groups_inside_the_outer_level_are_taken_as_those_of_its_subgroups() -> None:
+    data = schools().assign(row=range(30))
+    inner = within.correlated(data, "v", 0.6, "school_id")
+    outer = within.imputed(data, "v", "district", subgroup="school", rho=0.6)
+    vcalc = within.vcalc(data, "v", "district", subgroup="school", obs="row", rho=0.6)
+    specs = [bm.specify("y ~ 1", data, S=S, random="1 | district/school_id") for S in (inner, outer, vcalc)]
+    dense = np.zeros((3, 30, 30))
+    for own, spec in zip(dense, specs, strict=True):
+        own[spec.S.row, spec.S.col] = own[spec.S.col, spec.S.row] = spec.S.value
+    np.testing.assert_allclose(dense[1:], dense[[0, 0]], rtol=1e-14)
+    sd, same = np.sqrt(data["v"].to_numpy()), np.equal.outer(*[data["school_id"].to_numpy()] * 2)
+    np.testing.assert_allclose(dense[0], np.outer(sd, sd) * np.where(np.eye(len(sd)) == 1, 1, 0.6) * same, rtol=1e-12)
+    tables = [bm.rho_sensitivity(spec, [0.0, 0.5]) for spec in specs]
+    for table in tables[1:]:
+        np.testing.assert_allclose(table["loglik"], tables[0]["loglik"], rtol=1e-9)
+
+
+def test_matrices_over_labels_that_recur_in_outer_groups_name_the_remedy() -> None:
+    data = schools()
+    with pytest.raises(
+        DataError, match=r"one matrix for school 0, 1, 2, whose rows lie in several groups of 'dist"
+    ) as e:
+        bm.specify("y ~ 1", data, S=within.correlated(data, "v", 0.6, "school"), random="1 | district/school")
+    assert "group='district', subgroup='school' of bm.within.imputed" in str(e.value)
+
+
+def test_words_name_the_people_whose_estimates_are_correlated() -> None:
+    data = schools().assign(row=range(30))
+    for S in (
+        within.imputed(data, "v", "district", subgroup="school", rho=0.6),
+        within.vcalc(data, "v", "district", subgroup="school", obs="row", rho=0.6),
+    ):
+        spec = bm.specify("y ~ 1", data, S=S, random="1 | district/school")
+        for text in (S.words, str(bm.summary(bm.fit(spec))), bm.methods_text(bm.fit(spec)).methods):
+            assert "sampling errors of one school of a district were assumed to correlate by 0.6" in " ".join(
+                text.split()
+            )
