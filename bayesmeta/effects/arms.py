@@ -1,7 +1,7 @@
 """Columns of two arms in, columns of estimates out: what all effect measures share."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,12 +52,14 @@ def with_estimates(
     estimate: Estimate,
     names: Sequence[str],
     arms: tuple[str, str] | None,
+    corrected: Mapping[str, BoolArray] | None = None,
     **reported: Arms | None,
 ) -> pd.DataFrame:
     """The data with the estimates, NaN and a warning where there is none with a positive variance.
 
     Their attributes tell `specify` what the estimates are, column by column, and `measure` and `arms` of the last call.
 
+    corrected : what was added to empty cells, in words, and (n,) in which rows.
     reported : the columns of the two arms that the estimates were made from, by what they hold.
     """
     ours = frame.attrs.get("columns", {})  # written by earlier calls, and the same call may be run again
@@ -76,6 +78,12 @@ def with_estimates(
     made_from = {what: list(columns) for what, columns in reported.items() if columns is not None}
     behind = frame.attrs.get("arm_columns", {}) | {names[0]: made_from}
     table.attrs |= {"arms": arms, "column_arms": compared, "arm_columns": behind}
+    # by the estimates themselves, which rows keep when they are sorted, chosen or named anew
+    cells = {words: y[usable & rows].tolist() for words, rows in (corrected or {}).items()}
+    others = {name: each for name, each in frame.attrs.get("corrected", {}).items() if name != names[0]}
+    table.attrs |= {"corrected": others | ({names[0]: cells} if cells else {})}
+    if not table.attrs["corrected"]:
+        del table.attrs["corrected"]
     if not usable.all():
         _report(frame.index, np.isnan(y) & np.isnan(v), usable)
     return table

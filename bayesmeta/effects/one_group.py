@@ -55,7 +55,7 @@ class Proportions:
 
 def _read(reported: Reported, zeros: ZeroCells) -> Proportions:
     cells = np.stack(arm(reported, "xi", "mi", "ni"))
-    return Proportions(*zeros.applied(cells, reported.frame.index, "events and non-events"))
+    return Proportions(*zeros.applied(cells, reported, "events and non-events"))
 
 
 PROPORTIONS = Inputs(_read, ("xi", "mi", "ni"), {})

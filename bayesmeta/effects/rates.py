@@ -26,7 +26,7 @@ def read(reported: Reported, zeros: ZeroCells) -> Rates:
     times = [reported.positive(name, "person-time") for name in ("t1i", "t2i")]
     unknown = np.isnan(times).any(axis=0)
     double_zero = (events == 0).all(axis=0)
-    cells = zeros.applied(np.where(unknown, np.nan, events), reported.frame.index, "both counts", double_zero)
+    cells = zeros.applied(np.where(unknown, np.nan, events), reported, "both counts", double_zero)
     return Rates(*cells, *times)
 
 
@@ -78,7 +78,7 @@ class Rate:
 def _read_one(reported: Reported, zeros: ZeroCells) -> Rate:
     events, time = reported.count("xi"), reported.positive("ti", "person-time")
     known = np.where(np.isnan(time), np.nan, events)
-    return Rate(zeros.applied(known[None], reported.frame.index, "the count")[0], time)
+    return Rate(zeros.applied(known[None], reported, "the count")[0], time)
 
 
 RATE = Inputs(_read_one, ("xi", "ti"), {})

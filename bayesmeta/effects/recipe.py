@@ -116,7 +116,9 @@ def computed(recipe: Recipe, reported: Reported, choices: Choices) -> pd.DataFra
     v = _chosen(variances, choices.variance, recipe.name, len(reported.frame))
     behind = {what: columns for what, pair in recipe.inputs.pairs.items() if (columns := reported.named(pair))}
     named = arm_names(choices.arms, next(iter(behind.values()))) if behind else choices.arms
-    return with_estimates(reported.frame, recipe.measure, (y, v), choices.names, named, **behind)
+    return with_estimates(
+        reported.frame, recipe.measure, (y, v), choices.names, named, corrected=reported.corrected, **behind
+    )
 
 
 def _chosen(variances: Mapping[str, FloatArray], which: Any, name: str, rows: int) -> FloatArray:

@@ -4,7 +4,7 @@ A quantity goes by the name that metafor's escalc gives it (`ai`, `m1i`, `ni` ..
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -37,11 +37,13 @@ class Reported:
     """The quantities of one call, by name, and the data that they stand in.
 
     who : the function or measure that asks, for errors about what is lacking.
+    corrected : what was added to cells because some were empty, in words, and (n,) in which rows; empty for nothing.
     """
 
     frame: pd.DataFrame
     sources: Mapping[str, Source]
     who: str
+    corrected: dict[str, BoolArray] = field(default_factory=dict)
 
     def has(self, *names: str) -> bool:
         """Whether all of these are there."""

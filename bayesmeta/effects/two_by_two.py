@@ -81,9 +81,7 @@ def read(reported: Reported, zeros: ZeroCells) -> TwoByTwo:
     a, b = _arm(reported, "ai", "bi", "n1i")
     c, d = _arm(reported, "ci", "di", "n2i")
     observed = TwoByTwo(a, b, c, d)
-    cells = zeros.applied(
-        observed.cells, reported.frame.index, "the four cells", observed.double_zero, observed.opposite_arm
-    )
+    cells = zeros.applied(observed.cells, reported, "the four cells", observed.double_zero, observed.opposite_arm)
     return TwoByTwo(*cells)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import check_booleans, check_choice, check_number, listing, shown
+from bayesmeta.effects.reported import Reported
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 
 Zero = Literal["only0", "if0all", "all", "none"]
@@ -86,13 +87,14 @@ class ZeroCells:
     def applied(
         self,
         cells: FloatArray,
-        index: pd.Index,
+        reported: Reported,
         what: str,
         double_zero: BoolArray | None = None,
         opposite: FloatArray | None = None,
     ) -> FloatArray:
         """(c, n) cells with what is added to them, NaN where a row is left out.
 
+        reported : where they come from, which keeps a record.
         what : the cells that something is added to, in words.  double_zero : (n,) rows that say nothing of a ratio.
         opposite : (c, n) what is added to each cell where that goes by the size of the opposite arm.
         """
@@ -105,7 +107,9 @@ class ZeroCells:
         empty = (cells == 0).any(axis=0)
         none_added = np.zeros_like(empty)
         rows = none_added if self.zero == "none" else where_added(empty, self.zero)
-        self._warn(index, rows, none & ~np.isnan(cells).any(axis=0), what)
+        self._warn(reported.frame.index, rows, none & ~np.isnan(cells).any(axis=0), what)
+        if rows.any():
+            reported.corrected[f"{self._words} was added to {what}"] = rows
         added = opposite if isinstance(self.add, str) else self.add
         return np.where(rows, cells + np.asarray(added), cells)
 

@@ -5,17 +5,19 @@ show; errors about the data go on to name a row by its index, by which it is loo
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bayesmeta._typing import FloatArray
 from bayesmeta._validation import is_label, listing, shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import find_column, label
 from bayesmeta.measures import MEASURES, check_measure
 
+EMPTY_CELLS = "because of empty cells"  # with which sentences on additions to them end
 _YEARS = range(1500, 2200)
 
 
@@ -60,6 +62,22 @@ def arm_columns_of(data: Any, outcomes: Sequence[str], columns: Collection[str])
         for outcome, reported in own.items()
         if isinstance(reported, Mapping) and all(is_stored_pair(pair, columns) for pair in reported.values())
     }
+
+
+def corrections_of(data: Any, outcomes: Sequence[str], values: FloatArray, names: Sequence[str]) -> Iterator[str]:
+    """A sentence on what `bm.effects` added to empty cells behind the estimates of every outcome.
+
+    values : (n, outcomes) of the rows in the model.  names : (n,) of these rows.
+    """
+    corrected = getattr(data, "attrs", {}).get("corrected")
+    for outcome, own in zip(outcomes, values.T, strict=True):
+        made = corrected.get(outcome) if isinstance(corrected, Mapping) and is_label(outcome) else None
+        for words, estimates in made.items() if isinstance(made, Mapping) else ():
+            rows = np.flatnonzero(np.isin(own, np.asarray(estimates, dtype=float)))
+            if len(rows):
+                of = f"{outcome}: " if len(outcomes) > 1 else ""
+                where = listing(names[row] for row in rows)
+                yield f"{of}{words} of {where} ({len(rows)} of {len(own)} rows), {EMPTY_CELLS}"
 
 
 def is_stored_pair(pair: object, columns: Collection[str] | None = None) -> bool:

@@ -16,7 +16,7 @@ from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.io.columns import alike, as_frame, check_storable, numbers
 from bayesmeta.io.partitions import are_in_partitions
 from bayesmeta.model import doubts
-from bayesmeta.model.descriptions import arm_columns_of, arms_of, measure_of, row_names
+from bayesmeta.model.descriptions import arm_columns_of, arms_of, corrections_of, measure_of, row_names
 from bayesmeta.model.identification import check_coefficients, check_free, check_rank, nothing_varies, unidentified
 from bayesmeta.model.input_columns import kept_columns, taken
 from bayesmeta.model.level_structures import positions_of, shared_times, structures_asked, structures_of, with_times
@@ -264,6 +264,9 @@ def specify(
     check_coefficients(levels, len(design.coef))
     flat = unidentified(levels, X, basis)
     notes = (*notes, *nothing_varies(levels))
+    shown = row_labels if names is None else names
+    used = np.flatnonzero(observations.kept)
+    corrected = corrections_of(data, parsed.outcomes, response[used], [str(shown[row]) for row in used])
     for note in (*lost, *notes):
         warn(note, AssumptionWarning)
     for note in flat:
@@ -284,7 +287,7 @@ def specify(
         data=columns,
         terms=parsed.terms,
         measure=measure,
-        notes=(*notes, *_without_effects(parsed), *flat),
+        notes=(*notes, *_without_effects(parsed), *flat, *corrected),
         labels=names,
         arms=arms,
         arm_columns=behind,

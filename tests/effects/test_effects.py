@@ -398,3 +398,42 @@ def test_a_fractional_count_is_used_as_it_is_and_noted(function, column):
 def test_a_fractional_size_is_noted(function):
     with pytest.warns(AssumptionWarning, match="column 'n2': 7.5 in row 0 is not a whole number"):
         estimates(function, groups((1, 2, 1, 1, 8, 7.5)))
+
+
+def trials() -> pd.DataFrame:
+    """Six trials, two of which have an empty cell."""
+    arms = {"e1": [0, 5, 7, 3, 8, 2], "n1": [29, 40, 50, 30, 60, 20], "e2": [6, 9, 12, 5, 12, 0]}
+    return pd.DataFrame({"trial": list("ABCDEF"), **arms, "n2": [30, 42, 50, 31, 58, 22]})
+
+
+@pytest.mark.parametrize(
+    ("zero", "expected"),
+    [
+        ("only0", "0.5 was added to the four cells of A, F (2 of 6 rows), because of empty cells"),
+        ("all", "0.5 was added to the four cells of A, B, C, D, E, F (6 of 6 rows), because of empty cells"),
+        ("none", ""),
+    ],
+)
+def test_what_was_added_to_empty_cells_is_told_wherever_results_are(zero: str, expected: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.BayesmetaWarning)  # of rows without an estimate, where nothing is added
+        table = effects.odds_ratio(trials(), events=("e1", "e2"), total=("n1", "n2"), zero=zero)
+        moved = table.sort_values("n1", ascending=False).reset_index(drop=True)
+        for data in (table, moved):
+            fit = bm.fit(bm.specify("y ~ 1", data, S="v", labels="trial"))
+            notes = bm.methods_text(fit).notes
+            if not expected:
+                assert not any("was added" in note for note in notes)
+                continue
+            (note,) = [note for note in notes if "was added" in note]
+            names = note.partition(" of ")[2].partition(" (")[0].split(", ")
+            assert sorted(names) == expected.partition(" of ")[2].partition(" (")[0].split(", ")
+            assert note.partition("(")[2] == expected.partition("(")[2]
+            for text in (str(bm.summary(fit)), bm.table(fit).to_markdown()):
+                assert "0.5 was added to the four cells of" in " ".join(text.split())
+
+
+def test_rows_without_an_empty_cell_are_not_said_to_have_one() -> None:
+    table = effects.risk_ratio(trials(), events=("e1", "e2"), total=("n1", "n2"), zero="only0")
+    spec = bm.specify("y ~ 1", table, S="v", labels="trial", subset=table["e1"] * table["e2"] > 0)
+    assert not spec.notes
