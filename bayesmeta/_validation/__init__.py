@@ -15,6 +15,7 @@ from typing import Any
 
 from bayesmeta.errors import BayesmetaError, SpecError
 
+_DISTRIBUTED_AS = {"docx": "python-docx", "great_tables": "great-tables", "arviz_stats": "arviz-stats"}
 BAYES = ("pymc", "pytensor", "arviz", "arviz_stats")  # packages of the extra that no fit needs
 MARGINAL = ("marginaleffects", "polars")  # likewise of the adapter for that package
 LONGEST_PATH = 4096  # characters
@@ -418,7 +419,7 @@ def check_extra_with(what: str, package: str | None) -> None:
 
 
 def _check_extra(what: str, packages: Iterable[str], extra: str) -> None:
-    missing = [package for package in packages if find_spec(package) is None]
+    missing = [_DISTRIBUTED_AS.get(package, package) for package in packages if find_spec(package) is None]
     if missing:
         raise SpecError(
             f"{what} needs {listing(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed\n"

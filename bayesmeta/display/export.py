@@ -104,9 +104,33 @@ class Page(ABC):
         """The tables as journals print them, each one of great_tables, to go on with."""
         return great_tables(self.paper(), "to_great_tables")
 
-    def to_word(self) -> "Document":
-        """The tables as journals print them: a document of python-docx, to go on with; `save` writes it."""
-        return paper_word(self.paper(), "to_word")
+    def to_word(self, document: "Document | None" = None) -> "Document":
+        """The tables as journals print them in a document of python-docx, to go on with.
+
+        Parameters
+        ----------
+        document : docx.document.Document, optional
+            One that is begun, to whose end the tables are added, as wide as its pages allow; by default a new one.
+
+        Returns
+        -------
+        docx.document.Document
+            The document; its method `save` writes it.
+
+        Raises
+        ------
+        SpecError
+            For anything but a document of python-docx, and where python-docx is not installed.
+
+        Examples
+        --------
+        >>> import bayesmeta as bm
+        >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
+        >>> paper = bm.methods_text(fit).to_word()
+        >>> len(bm.summary(fit).to_word(paper).tables)
+        2
+        """
+        return paper_word(self.paper(), "to_word", document)
 
 
 def markdown(blocks: Iterable[Block]) -> str:

@@ -1,11 +1,13 @@
-"""Tables of a paper as a Word document."""
+"""Tables and text of a paper in a Word document."""
 
 import io
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bayesmeta._validation import check_tables
+from bayesmeta._validation import check_tables, shown
 from bayesmeta.display.paper import TO, PaperTable
+from bayesmeta.errors import SpecError
 
 if TYPE_CHECKING:
     from docx.document import Document
@@ -17,9 +19,43 @@ _NO_BREAK = TO.replace(" ", "\N{NO-BREAK SPACE}")
 _THICK, _THIN = "12", "6"  # eighths of a point
 
 
-def paper_word(tables: Sequence[PaperTable], what: str) -> "Document":
-    """One document with all tables; `what` : who asks, for the error where python-docx is not installed."""
+def paper_word(tables: Sequence[PaperTable], what: str, document: Any = None) -> "Document":
+    """The document with all tables at its end, by default one of their own.
+
+    what : who asks, for the error where python-docx is not installed.
+    """
     check_tables(what, "docx")
+    if document is None:
+        title = next((table.caption for table in tables if table.caption), "")
+        document = _new(title, wide=max(map(_width, tables)) > _WIDEST)
+    _check_document(document)
+    for i, table in enumerate(tables):
+        _add(document, table.aligned(), apart=i > 0 or len(document.paragraphs) > 0)
+    return document  # type: ignore[no-any-return]
+
+
+def text_in_word(sections: Sequence[tuple[str, Sequence[str]]], what: str, document: Any = None) -> "Document":
+    """The document with headings and their paragraphs at its end, by default one of their own."""
+    check_tables(what, "docx")
+    document = _new("", wide=False) if document is None else document
+    _check_document(document)
+    for title, paragraphs in sections:
+        document.add_heading(title, 1)
+        for text in paragraphs:
+            document.add_paragraph(text)
+    return document  # type: ignore[no-any-return]
+
+
+def _check_document(document: Any) -> None:
+    from docx.document import Document
+
+    if not isinstance(document, Document):
+        hint = f": docx.Document({shown(document)})" if isinstance(document, str) else ""
+        raise SpecError(f"document is {shown(document)}; it must be a document of python-docx{hint}")
+
+
+def _new(title: str, wide: bool) -> "Document":
+    """An empty document on A4 pages, which lie on their side for wide tables."""
     import docx
     from docx.enum.section import WD_ORIENT
     from docx.shared import Cm, Pt
@@ -29,15 +65,14 @@ def paper_word(tables: Sequence[PaperTable], what: str) -> "Document":
     style.font.name, style.font.size = _FONT, Pt(_SIZE)
     section = document.sections[0]
     section.page_width, section.page_height = Cm(21), Cm(29.7)
-    if max(map(_width, tables)) > _WIDEST:
+    if wide:
         section.orientation = WD_ORIENT.LANDSCAPE
         section.page_width, section.page_height = section.page_height, section.page_width
     section.left_margin = section.right_margin = Cm(2)
     properties = document.core_properties
     properties.author = properties.comments = ""
-    properties.title = next((table.caption for table in tables if table.caption), "")
-    for table in tables:
-        _add(document, table.aligned())
+    properties.title = title
+    properties.created = properties.modified = datetime.now(UTC)  # else when python-docx made its template
     return document
 
 
@@ -57,18 +92,19 @@ def _widths(table: PaperTable) -> list[int]:
     return [max(len(row[j]) for row in rows) + 2 for j in range(1 + len(table.header))]
 
 
-def _add(document: "Document", table: PaperTable) -> None:
-    """The caption, the table and its notes."""
+def _add(document: "Document", table: PaperTable, apart: bool) -> None:
+    """The caption, the table and its notes; apart : from what stands before it."""
     from docx.enum.table import WD_TABLE_ALIGNMENT
     from docx.shared import Cm, Pt
 
     if table.caption:
         caption = document.add_paragraph()
         caption.paragraph_format.keep_with_next = True
-        caption.paragraph_format.space_after = Pt(3)
+        caption.paragraph_format.space_before, caption.paragraph_format.space_after = Pt(12 * apart), Pt(3)
         caption.add_run(table.caption).bold = True
     rows, widths = _rows(table), _widths(table)
-    room = document.sections[0].page_width.cm - 4
+    section = document.sections[-1]
+    room = (section.page_width - section.left_margin - section.right_margin) / Cm(1)
     unit = min(_CHARACTER, room / sum(widths))
     drawn = document.add_table(rows=0, cols=1 + len(table.header))
     drawn.alignment, drawn.autofit = WD_TABLE_ALIGNMENT.LEFT, True
@@ -84,7 +120,8 @@ def _add(document: "Document", table: PaperTable) -> None:
         below.paragraph_format.space_before, below.paragraph_format.space_after = Pt(0 if i else 3), Pt(0)
         run = below.add_run(note)
         run.font.size, run.bold = Pt(_NOTE), i < len(table.alarms)
-    document.add_paragraph()
+    if not table.foot:  # Word asks for a paragraph after a table
+        document.add_paragraph()
 
 
 def _rows(table: PaperTable) -> list[tuple[str, tuple[str, ...]]]:

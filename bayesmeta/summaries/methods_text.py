@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
 from bayesmeta._validation import check_probability
 from bayesmeta.display import remarks
 from bayesmeta.display.escapes import for_latex, for_markdown
+from bayesmeta.display.paper_word import text_in_word
 from bayesmeta.display.tables import page_width
 from bayesmeta.inference.reference import Vcov
 from bayesmeta.summaries.influence_table import check_diagnostics, influence_examined, influence_found
@@ -21,6 +23,9 @@ from bayesmeta.summaries.references import Bibliography
 from bayesmeta.summaries.small_study_words import small_study_sentences
 from bayesmeta.tree.response import Scale
 from bayesmeta.tree.specification import reading_once
+
+if TYPE_CHECKING:
+    from docx.document import Document
 
 _BREAK = "\n\n"  # between paragraphs
 _REFERENCES, _NOTES = "References", "Notes for the authors"
@@ -185,6 +190,36 @@ class MethodsText:
             lines = [mark + for_markdown(text) for mark, text in zip(marks, paragraphs, strict=True)]
             blocks += ["\n".join(lines)] if any(marks) else lines
         return _BREAK.join(blocks)
+
+    def to_word(self, document: "Document | None" = None) -> "Document":
+        """The text in a document of python-docx, a heading above every part.
+
+        Parameters
+        ----------
+        document : docx.document.Document, optional
+            One that is begun, to whose end the text is added; by default a new one of A4 pages.
+
+        Returns
+        -------
+        docx.document.Document
+            The document, to go on with: `bm.table(fit).to_word(document)` adds tables; its method `save` writes it.
+
+        Raises
+        ------
+        SpecError
+            For anything but a document of python-docx, and where python-docx is not installed.
+
+        Examples
+        --------
+        >>> paper = MethodsText("We pooled them [1].", "It was 0.", ("A (2001).",)).to_word()
+        >>> [paragraph.text for paragraph in paper.paragraphs]
+        ['Methods', 'We pooled them [1].', 'Results', 'It was 0.', 'References', '1. A (2001).']
+        """
+        parts = [
+            (title, [mark + text for mark, text in zip(_marks(title, len(texts)), texts, strict=True)])
+            for title, texts in self.sections()
+        ]
+        return text_in_word(parts, "to_word", document)
 
     def to_latex(self) -> str:
         """The text in LaTeX, an unnumbered section for every part."""

@@ -242,6 +242,37 @@ def test_great_tables_and_documents_are_there_to_go_on_with(pages: dict[str, Pag
         assert len(page.to_word().tables) == len(drawn)
 
 
+def test_figure_tables_and_text_share_one_document(pages: dict[str, Page], tmp_path: Path) -> None:
+    fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
+    text = bm.methods_text(fit)
+    paper = docx.Document()  # the pages and margins of another, narrower than those of `save`
+    paper.add_heading("BCG", 0)
+    assert text.to_word(paper) is paper
+    assert bm.table(fit).to_word(paper) is paper
+    bm.summary(fit).to_word(paper).save(tmp_path / "paper.docx")
+    read = docx.Document(str(tmp_path / "paper.docx"))
+    (section,) = read.sections
+    room = section.page_width - section.left_margin - section.right_margin
+    assert len(read.tables) == len(bm.table(fit).paper()) + len(bm.summary(fit).paper())
+    for table in read.tables:
+        assert sum(column.width for column in table.columns) <= room + 635 * len(
+            table.columns
+        )  # of a twip, to which each is rounded
+    headings = [p.text for p in read.paragraphs if p.style is not None and p.style.name == "Heading 1"]
+    assert headings == [title for title, _ in text.sections()]
+    lines = [p.text for p in read.paragraphs]
+    assert [f"{i}. {reference}" for i, reference in enumerate(text.references, 1)] == [
+        x for x in lines if x in lines and x[:1].isdigit()
+    ]
+    assert section.orientation == docx.Document().sections[0].orientation
+
+
+@pytest.mark.parametrize("document", ["paper.docx", 1, {}])
+def test_documents_are_those_of_python_docx(document: object, pages: dict[str, Page]) -> None:
+    with pytest.raises(bm.SpecError, match=r"^document is .*; it must be a document of python-docx"):
+        pages["pooled"].to_word(document)  # type: ignore[arg-type]
+
+
 def test_word_has_rules_above_and_below_and_none_between_columns(pages: dict[str, Page], tmp_path: Path) -> None:
     document = docx.Document(str(pages["pooled"].save(tmp_path / "a.docx")))
     (table,) = document.tables
