@@ -77,11 +77,18 @@ html_theme_options = {
 def write_command_line() -> None:
     command = typer.main.get_command(command_line)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="bayesmeta", title="The command line")
-    (HERE / "reference" / "command_line.md").write_text(text, encoding="utf-8")
+    write_if_new("command_line.md", text)
 
 
 def write_error_index() -> None:
-    (HERE / "reference" / "errors.md").write_text(make_error_index.page(), encoding="utf-8")
+    write_if_new("errors.md", make_error_index.page())
+
+
+def write_if_new(name: str, text: str) -> None:
+    """A page that says what it said stays as old as it is, so that it is not read again."""
+    path = HERE / "reference" / name
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def inline_formula(writer: nodes.NodeVisitor, node: nodes.math) -> None:
