@@ -145,7 +145,10 @@ class Measure:
         if self._response is None:
             return printed
         if self._response.inverse is None:
-            raise SpecError(f"measure '{self.name}' has no function from {self._response.label} to {self.label}")
+            raise SpecError(
+                f"measure '{self.name}' has no function from {self._response.label} to {self.label}"
+                "\n  register the measure with a response that has an inverse="
+            )
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(self._response.inverse(printed), dtype=float)
 

@@ -1,9 +1,7 @@
 """How the site is built: `sphinx-build --fail-on-warning --conf-dir docs . build/site` at the repository's root."""
 
 import os
-import re
 import sys
-import tomllib
 from pathlib import Path
 
 import typer
@@ -19,8 +17,6 @@ from bayesmeta.cli.app import app as command_line
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from tests.support import make_error_index, make_site_files  # noqa: E402
-
-SEARCH_TERMS = tomllib.loads((HERE / "search_terms.toml").read_text(encoding="utf-8"))
 
 project = "bayesmeta"
 author = "the bayesmeta developers"
@@ -47,6 +43,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_copybutton",
     "sphinx_design",
+    "tests.support.search_terms",
 ]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -80,11 +77,18 @@ html_theme_options = {
 def write_command_line() -> None:
     command = typer.main.get_command(command_line)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="bayesmeta", title="The command line")
-    (HERE / "reference" / "command_line.md").write_text(text, encoding="utf-8")
+    write_if_new("command_line.md", text)
 
 
 def write_error_index() -> None:
-    (HERE / "reference" / "errors.md").write_text(make_error_index.page(), encoding="utf-8")
+    write_if_new("errors.md", make_error_index.page())
+
+
+def write_if_new(name: str, text: str) -> None:
+    """A page that says what it said stays as old as it is, so that it is not read again."""
+    path = HERE / "reference" / name
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def inline_formula(writer: nodes.NodeVisitor, node: nodes.math) -> None:
@@ -103,17 +107,8 @@ def write_site_files(app: Sphinx, failed: Exception | None) -> None:
         make_site_files.write(Path(app.outdir), published_as)
 
 
-def enter_terms(app: Sphinx, page: str, source: list[str]) -> None:
-    """The words by which a page is searched, as entries of the index below its heading."""
-    terms = SEARCH_TERMS.get(page.removeprefix("docs/"), [])
-    if terms:
-        entries = ", ".join(f"! {term}" for term in terms)
-        source[0] = re.sub(r"^(# .*\n)", rf"\1\n```{{index}} {entries}\n```\n", source[0], count=1, flags=re.MULTILINE)
-
-
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
-    app.connect("source-read", enter_terms)
     app.connect("build-finished", write_site_files)
 
 

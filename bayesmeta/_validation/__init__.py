@@ -255,7 +255,7 @@ def check_names(values: Any, name: str, empty: bool = False) -> list[str]:
     if not names and not empty:
         raise SpecError(f"{name} is empty; name at least one, or leave it out")
     if twice := next((each for i, each in enumerate(names) if each in names[:i]), None):
-        raise SpecError(f"{name}: '{twice}' is there twice")
+        raise SpecError(f"{name}: '{twice}' is there twice\n  leave one of them out")
     return names
 
 
@@ -434,7 +434,7 @@ def check_keys(table: Mapping[str, Any], known: Collection[str], where: str, req
             raise SpecError(f"{where}: unknown key '{key}'{did_you_mean(key, known)}\nknown: {listing(known, most=20)}")
     for key in required:
         if key not in table:
-            raise SpecError(f"{where}: '{key}' is missing")
+            raise SpecError(f"{where}: '{key}' is missing\n  write {key} there, beside {listing(table) or 'nothing'}")
 
 
 _TYPES: Mapping[Any, str] = {str: "a string", list: "a list", dict: "a table"}

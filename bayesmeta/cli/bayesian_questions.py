@@ -73,7 +73,10 @@ def bayes_factors(
 ) -> None:
     """Of every model against hypotheses about it, or against another model."""
     if hypotheses and against:
-        raise SpecError("hypotheses and --against exclude each other: a model is compared with one thing at a time")
+        raise SpecError(
+            "hypotheses and --against exclude each other: a model is compared with one thing at a time"
+            "\n  leave one of them out, and call again for the other"
+        )
     failures: Failures = {}
     names = None if model is None else list(dict.fromkeys([model, *([against] if against else [])]))
     trees = dict(posteriors_of(file, names, seed, outside, failures))
@@ -218,7 +221,10 @@ def _check_out(out: Path | None, json: bool) -> None:
     if out is None:
         return
     if json:
-        raise SpecError("--json and --out exclude each other: --out saves a table or a picture")
+        raise SpecError(
+            "--json and --out exclude each other: --out saves a table or a picture"
+            "\n  leave one of them out; --json > FILE writes JSON to a file"
+        )
     if out.suffix.lower() not in (".csv", ".png", ".svg", ".pdf"):
         raise SpecError(f"--out is {out}; it must be a .csv file, or a .png, .svg or .pdf picture")
 

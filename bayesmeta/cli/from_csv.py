@@ -50,7 +50,7 @@ def typed_analysis(file: Path, typed: Typed) -> Analysis | None:
             )
         return None
     if not file.is_file():
-        raise DataError(f"no file {file}")
+        raise DataError(f"no file {file}\n  check the path; it is relative to the folder in which the command runs")
     columns = read_csv(file).columns
     if not typed.formula:
         raise SpecError(
@@ -77,7 +77,7 @@ def _text_of(file: Path, typed: Typed) -> str:
 
 def init(file: Path, out: Path | None) -> None:
     if not file.is_file():
-        raise DataError(f"no file {file}")
+        raise DataError(f"no file {file}\n  check the path; it is relative to the folder in which the command runs")
     path = out or Path(f"{file.stem}{TOML}")
     _write_model(path, commented_model(file, read_csv(file)), file)
     echo(f"Model written to {path}\n  bayesmeta fit {path}   fits it, once its columns are right")
@@ -87,11 +87,17 @@ def _write_model(path: Path, text: str, data: Path) -> None:
     """Write a model file, beside its data or above them; none that is there already is lost."""
     check_place(path, "model file", [data])
     if path.suffix != TOML:
-        raise SpecError(f"{path}: a model file ends in {TOML}{did_you_mean(path.suffix, [TOML])}")
+        raise SpecError(
+            f"{path}: a model file ends in {TOML}{did_you_mean(path.suffix, [TOML])}"
+            f"\n  give it as --out {path.with_suffix(TOML).name}"
+        )
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
         raise DataError(f"{path} exists; it is not overwritten\n  give another name, or remove it")
     if path.resolve().parent != data.resolve().parent:
-        raise SpecError(f"{path}: a model file stands in the folder of its data, {data.resolve().parent}")
+        raise SpecError(
+            f"{path}: a model file stands in the folder of its data, {data.resolve().parent}"
+            f"\n  give it as --out {data.resolve().parent / path.name}"
+        )
     write_file(path, text)
 
 
@@ -110,10 +116,13 @@ def effects(
     call, arguments = function_of(written, "bayesmeta effects")
     _check_options(call, which, named, arguments)
     if not file.is_file():
-        raise DataError(f"no file {file}")
+        raise DataError(f"no file {file}\n  check the path; it is relative to the folder in which the command runs")
     path = check_place(out or Path(f"{file.stem}_effects{CSV}"), "CSV file", [file])
     if path.suffix.lower() != CSV:
-        raise SpecError(f"{path}: effects are written as {CSV}{did_you_mean(path.suffix, [CSV])}")
+        raise SpecError(
+            f"{path}: effects are written as {CSV}{did_you_mean(path.suffix, [CSV])}"
+            f"\n  give it as --out {path.with_suffix(CSV).name}"
+        )
     data = read_csv(file)
     table = with_effects(data, written, "bayesmeta effects")
     write_file(path, table.to_csv(index=False))

@@ -117,7 +117,10 @@ def check_out(out: Path | None, json: bool) -> None:
     if out is None:
         return
     if json:
-        raise SpecError("--json and --out exclude each other: --out saves tables for people to read")
+        raise SpecError(
+            "--json and --out exclude each other: --out saves tables for people to read"
+            "\n  leave one of them out; --json > FILE writes JSON to a file"
+        )
     check_table_path(out)
 
 

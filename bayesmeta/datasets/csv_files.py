@@ -100,10 +100,15 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}\n  check the path, and whether you may read it"
+        ) from None
     for start, what in _BINARY.items():
         if data.startswith(start):
-            raise DataError(f"{path.name} is not a CSV file but {what}")
+            raise DataError(
+                f"{path.name} is not a CSV file but {what}"
+                "\n  save the table as CSV, or read it with pandas and pass the data frame"
+            )
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = data.decode(encoding)
@@ -115,9 +120,12 @@ def _text(path: Path) -> str:
         ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise DataError(f"{path.name}, line {line}: holds a NUL character, so it is no text, or UTF-16 without a mark")
+        raise DataError(
+            f"{path.name}, line {line}: holds a NUL character, so it is no text, or UTF-16 without a mark"
+            "\n  save it as CSV in UTF-8"
+        )
     if not text.strip():
-        raise DataError(f"{path.name} is empty")
+        raise DataError(f"{path.name} is empty\n  its first line must name the columns")
     return text.lstrip("\n\r") if not text[0].strip(" \t") else text
 
 
@@ -194,7 +202,10 @@ def _has_decimal_commas(cells: dict[str, list[str]], name: str) -> bool:
         return False
     points = [cell for values in cells.values() for cell in values if "." in cell and _NUMBER.fullmatch(cell)]
     if points:
-        raise DataError(f"{name}: some numbers have a decimal comma ({commas[0]}), others a point ({points[0]})")
+        raise DataError(
+            f"{name}: some numbers have a decimal comma ({commas[0]}), others a point ({points[0]})"
+            "\n  write all with a point, or all with a comma"
+        )
     warn(f"{name}: a comma in a number is taken as its decimal point ({commas[0]})", AssumptionWarning)
     return True
 

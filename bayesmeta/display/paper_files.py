@@ -33,7 +33,7 @@ def check_table_path(path: Any) -> Path:
     path = check_place(path, "table")
     if path.suffix.lower() not in _WRITERS:
         hint = did_you_mean(path.suffix, _WRITERS) if path.suffix else ""
-        raise SpecError(f"{path}: tables are saved as {_WORDS}{hint}")
+        raise SpecError(f"{path}: tables are saved as {_WORDS}{hint}\n  give the name of the file one of these endings")
     if path.is_dir() and not is_stream(path):
         raise DataError(f"{path} is a directory\n  give the name of a file in it")
     return path

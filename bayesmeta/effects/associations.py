@@ -134,7 +134,12 @@ def _predictors(reported: Reported) -> tuple[FloatArray, FloatArray, FloatArray]
     """Predictors, persons and residual degrees of freedom of a regression."""
     m, n = reported.size("mi", 1), reported.size("ni", 2, "fewer than two persons")
     df = n - m - 1
-    reported.refuse("ni", df < 1, f"is too few persons for the predictors, {reported.argument('mi')}")
+    reported.refuse(
+        "ni",
+        df < 1,
+        f"is too few persons for the predictors, {reported.argument('mi')}"
+        "\n  more persons than predictors and one are needed; check both columns",
+    )
     return m, n, df
 
 

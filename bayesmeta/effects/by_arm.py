@@ -52,7 +52,10 @@ def measure_of_arms(measure: Any, kind: tuple[str, ...]) -> str:
     """The measure that compares arms of which this is known."""
     known = MEASURES_OF[kind]
     if measure is None:
-        raise SpecError(f"measure is left out; of {listing(kind)} it can be: {listing(known)}")
+        raise SpecError(
+            f"measure is left out; of {listing(kind)} it can be: {listing(known)}"
+            f'\n  name one, as in measure="{next(iter(known))}"'
+        )
     name = check_measure(measure) or ""
     check_name(name, known, f"measure: from {listing(kind)} there is no", "measures")
     return name

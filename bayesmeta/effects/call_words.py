@@ -55,7 +55,7 @@ def pair(names: Any, first: str, second: str, argument: str) -> dict[str, Source
     if not is_pair(names):
         raise SpecError(f"{argument} is {shown(names)}; it must be two columns, of the first arm and of the second")
     if names[0] == names[1]:
-        raise SpecError(f"{argument}: both arms are column '{names[0]}'")
+        raise SpecError(f"{argument}: both arms are column '{names[0]}'\n  name the column of each arm")
     return {first: Source(names[0], argument), second: Source(names[1], argument)}
 
 

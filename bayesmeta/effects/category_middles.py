@@ -27,13 +27,19 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any) -> tuple[pd.Data
     low, high = (column(frame, name, "bounds") for name in bounds)
     no_end = ~(np.isfinite(low) | np.isfinite(high))
     if no_end.any():
-        raise DataError(f"neither '{bounds[0]}' nor '{bounds[1]}' has a limit in {rows(frame, no_end)}")
+        raise DataError(
+            f"neither '{bounds[0]}' nor '{bounds[1]}' has a limit in {rows(frame, no_end)}"
+            "\n  fill in one limit of the category, or drop the row"
+        )
     open_below, open_above = ~np.isfinite(low), ~np.isfinite(high)
     if (negative := open_below & (high < 0)).any():
-        raise DataError(f"'{bounds[0]}' is open, and '{bounds[1]}' below 0, in {rows(frame, negative)}")
+        raise DataError(
+            f"'{bounds[0]}' is open, and '{bounds[1]}' below 0, in {rows(frame, negative)}"
+            "\n  an open lower limit is read as 0; fill it in"
+        )
     low = np.where(open_below, 0.0, low)
     if (crossed := ~open_above & (high < low)).any():
-        raise DataError(f"'{bounds[1]}' is below '{bounds[0]}' in {rows(frame, crossed)}")
+        raise DataError(f"'{bounds[1]}' is below '{bounds[0]}' in {rows(frame, crossed)}\n  swap the limits")
     middle = np.where(open_above, np.nan, (low + high) / 2)
     width, notes = high - low, []
     for row in np.flatnonzero(open_above):

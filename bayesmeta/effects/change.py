@@ -66,10 +66,11 @@ def _correlation(reported: Reported, sd1: FloatArray, sd2: FloatArray) -> FloatA
     if not reported.has("sd_change"):
         return r
     implied = (sd1**2 + sd2**2 - reported.sd("sd_change") ** 2) / (2 * sd1 * sd2)
-    reported.refuse(
-        "sd_change", np.abs(implied) > 1 + 1e-9, "is no SD of changes between occasions of these SDs: it lies between "
-        "their difference and their sum"
-    )  # fmt: skip
+    impossible = (
+        "is no SD of changes between occasions of these SDs: it lies between their difference and their sum"
+        "\n  check that it is the SD of the changes, not their standard error"
+    )
+    reported.refuse("sd_change", np.abs(implied) > 1 + 1e-9, impossible)
     return np.where(np.isnan(r), np.clip(implied, -1, 1), r)
 
 

@@ -127,13 +127,19 @@ def _of_matrices(S: Any, frame: pd.DataFrame, by: str, groups: Mapping[Any, Any]
     if isinstance(S, Mapping):
         lacking = [label for label in groups if label not in S]
         if lacking:
-            raise DataError(f"S has no matrix for {by} {listing(map(repr, lacking))}")
+            raise DataError(
+                f"S has no matrix for {by} {listing(map(repr, lacking))}"
+                f"\n  S must hold a matrix for every {by}, under its label"
+            )
 
         def of_group(label: Any, at: Any) -> FloatArray:
             of_rows = np.asarray(groups[label])
             matrix = as_numbers(S[label], f"S of {by} {label!r}")
             if matrix.shape != (len(of_rows), len(of_rows)):
-                raise DataError(f"S of {by} {label!r} has the shape {matrix.shape}; it has {len(of_rows)} rows")
+                raise DataError(
+                    f"S of {by} {label!r} has the shape {matrix.shape}; it has {len(of_rows)} rows"
+                    "\n  it must have a row and a column for each of them, in their order"
+                )
             inside = np.isin(of_rows, at)
             return np.asarray(matrix[np.ix_(inside, inside)], dtype=float)
 
@@ -147,7 +153,10 @@ def _of_matrices(S: Any, frame: pd.DataFrame, by: str, groups: Mapping[Any, Any]
 def _combined(y: FloatArray, S: FloatArray, weights: str, label: Any) -> tuple[float, float]:
     """One estimate and its variance."""
     if not np.allclose(S, S.T, rtol=1e-10) or np.isnan(S).any():
-        raise DataError(f"the sampling covariances of {label!r} are not a symmetric matrix of numbers")
+        raise DataError(
+            f"the sampling covariances of {label!r} are not a symmetric matrix of numbers"
+            "\n  entries (i, j) and (j, i) must be the same number"
+        )
     smallest = (
         float(np.linalg.eigvalsh(S / np.sqrt(np.outer(np.diag(S), np.diag(S))))[0]) if (np.diag(S) > 0).all() else -1
     )
@@ -273,7 +282,9 @@ def _values(function: Any, at: FloatArray, what: str) -> FloatArray:
         try:
             values = np.asarray(function(at), dtype=float)
         except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise SpecError(f"{what} fails on an array of estimates: {error}") from None
+            raise SpecError(
+                f"{what} fails on an array of estimates: {error}\n  write it with functions of NumPy, such as np.exp"
+            ) from None
     if values.shape not in (at.shape, ()):
         raise SpecError(f"{what} returns the shape {values.shape} for {len(at)} estimates; it must return one each")
     return np.broadcast_to(values, at.shape)

@@ -171,11 +171,18 @@ def _read(reported: Reported, positive: bool) -> Five:
     known = [reported.real(name) if reported.has(name) else unknown for name in NUMBERS]
     for at, name in enumerate(NUMBERS):
         for before, other in zip(known[:at], NUMBERS[:at], strict=True):
-            reported.refuse(name, known[at] < before, f"is below the {other}, {reported.where(other)}") if reported.has(
-                name
-            ) else None
+            reported.refuse(
+                name,
+                known[at] < before,
+                f"is below the {other}, {reported.where(other)}"
+                "\n  the numbers must increase from minimum to maximum; check the columns' order",
+            ) if reported.has(name) else None
         if positive and reported.has(name):
-            reported.refuse(name, known[at] <= 0, "is not positive, as the distributions ask for")
+            reported.refuse(
+                name,
+                known[at] <= 0,
+                "is not positive, as the distributions ask for\n  leave out this distribution, or the row",
+            )
     persons = reported.size("n", FEWEST, f"fewer than {FEWEST} persons, whose median says too little")
     return Five(*[*known, persons])
 

@@ -189,9 +189,17 @@ def from_pvalue(
     printed = Printed(reported, measure, scale)
     null = printed.record.null
     if null is None:
-        raise SpecError(f"measure '{printed.record.name}' has no value of no effect that a p-value could test")
+        raise SpecError(
+            f"measure '{printed.record.name}' has no value of no effect that a p-value could test"
+            "\n  take from_interval or from_se"
+        )
     y, values = printed.on_model("estimate"), reported.between("p", 0, 1, "a p-value")
-    reported.refuse("p", values == 0, "is not a p-value that says how large the variance is; '<0.001' is a bound")
+    reported.refuse(
+        "p",
+        values == 0,
+        "is not a p-value that says how large the variance is; '<0.001' is a bound"
+        "\n  give the exact p-value, or take from_interval",
+    )
     unit = half_unit(values)
     high, low = np.minimum(values + unit, 1), np.maximum(values - unit, 1e-300)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -284,7 +292,12 @@ class Printed:
         model = self.to_model(np.where(unknown, np.nan, values))
         what = self.record.response_label.lower() if self.on_response else self.record.label
         impossible = ~np.isfinite(model) & ~np.isnan(values) & ~np.asarray(unknown)
-        self.reported.refuse(name, impossible, f"is no {what} with a finite {self.record.label}")
+        self.reported.refuse(
+            name,
+            impossible,
+            f"is no {what} with a finite {self.record.label}"
+            "\n  check the value, and whether scale= is that of the printed numbers",
+        )
         return model
 
     def limit(self, name: str) -> FloatArray:
@@ -311,12 +324,20 @@ class Printed:
     def check_order(self, lower: FloatArray, y: FloatArray, upper: FloatArray) -> None:
         """DataError where limits are in the wrong order, or the estimate is not between them."""
         other = self.reported.where("upper")
-        self.reported.refuse("lower", lower >= upper, f"is not below the upper limit, {other}")
+        self.reported.refuse(
+            "lower",
+            lower >= upper,
+            f"is not below the upper limit, {other}\n  check both limits, and their order in interval=",
+        )
         if not self.reported.has("estimate"):
             return
         outside = (y < lower) | (y > upper)
         limits = f"{self.reported.where('lower')} to {other}"
-        self.reported.refuse("estimate", outside, f"is not in its interval, {limits}")
+        self.reported.refuse(
+            "estimate",
+            outside,
+            f"is not in its interval, {limits}\n  check the three numbers, and whether they are on one scale",
+        )
 
     def warn_of_asymmetry(self, lower: FloatArray, y: FloatArray, upper: FloatArray) -> None:
         """A warning about intervals that rounding does not make symmetric."""

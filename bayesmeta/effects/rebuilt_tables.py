@@ -97,7 +97,9 @@ def cells_from(
     reported = Reported(frame_of(data), sources, "bm.effects.cells_from")
     n, n1, x = (reported.count(name) for name in ("total", "first", "events"))
     for name, margin in (("first", n1), ("events", x)):
-        reported.refuse(name, margin > n, f"exceeds the number of all persons, {reported.where('total')}")
+        reported.refuse(
+            name, margin > n, f"exceeds the number of all persons, {reported.where('total')}\n  check both columns"
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         a = np.round(n * _share(reported, n1 / n, x / n, n, continuity))
     return _with_cells(reported.frame, np.stack([a, n1 - a, x - a, n - n1 - x + a]), names)
@@ -181,9 +183,15 @@ def cells_from_accuracy(
     n = reported.count("total")
     values = {name: reported.between(name, 0, 1, "a share") for name in known}
     ill = reported.count("cases") if cases is not None else np.full_like(n, np.nan)
-    reported.refuse("total", n > LARGEST, f"is more than {LARGEST:,} persons")
+    reported.refuse(
+        "total",
+        n > LARGEST,
+        f"is more than {LARGEST:,} persons\n  tables of so many are not rebuilt; take bm.effects.from_interval",
+    )
     if cases is not None:
-        reported.refuse("cases", ill > n, f"exceeds the number of all persons, {reported.where('total')}")
+        reported.refuse(
+            "cases", ill > n, f"exceeds the number of all persons, {reported.where('total')}\n  check both columns"
+        )
     cells = [
         _nearest_table(n[i], ill[i], cases is not None, {name: own[i] for name, own in values.items()})
         for i in range(len(n))

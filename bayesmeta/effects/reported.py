@@ -65,7 +65,7 @@ class Reported:
         """(n,) any numbers, finite or NaN where they are missing."""
         self.need(name)
         values = self._series(name)
-        self.refuse(name, np.isinf(values), "is infinite")
+        self.refuse(name, np.isinf(values), "is infinite\n  fill in a number, or leave it empty")
         return values.to_numpy()
 
     def count(self, name: str) -> FloatArray:
@@ -74,7 +74,7 @@ class Reported:
         Imputed and weighted counts are fractions, and so is the column of something else.
         """
         values = self.real(name)
-        self.refuse(name, values < 0, "is a negative count")
+        self.refuse(name, values < 0, "is a negative count\n  counts are 0 or more; leave it empty where it is unknown")
         fractional = ~np.isnan(values) & (np.nan_to_num(values) % 1 != 0)
         if fractional.any():
             warn(f"{self._at(name, fractional)} is not a whole number; it is used as it is", AssumptionWarning)
@@ -86,13 +86,17 @@ class Reported:
         reason = why or (
             "fewer than two persons, which have no standard deviation" if least == 2 else f"less than {least}"
         )
-        self.refuse(name, values < least, f"is {reason}")
+        self.refuse(name, values < least, f"is {reason}\n  check the number, or leave it empty")
         return values
 
     def sd(self, name: str) -> FloatArray:
         """Standard deviations of persons."""
         values = self.real(name)
-        self.refuse(name, values <= 0, "is not a standard deviation, which must be positive")
+        self.refuse(
+            name,
+            values <= 0,
+            "is not a standard deviation, which must be positive\n  leave it empty where it is unknown",
+        )
         return values
 
     def positive(self, name: str, what: str) -> FloatArray:
@@ -104,14 +108,22 @@ class Reported:
     def standard_error(self, name: str) -> FloatArray:
         """Positive numbers whose squares are numbers, too."""
         values = self.positive(name, "a standard error")
-        self.refuse(name, values > _LARGEST, "is too large for a standard error, whose square is asked")
+        self.refuse(
+            name,
+            values > _LARGEST,
+            "is too large for a standard error, whose square is asked\n  measure the effects in another unit",
+        )
         return values
 
     def between(self, name: str, low: float, high: float, what: str) -> FloatArray:
         """Numbers within bounds, such as correlations."""
         values = self.real(name)
         bounds = f"must be at most {high:g}" if np.isinf(low) else f"must lie between {low:g} and {high:g}"
-        self.refuse(name, (values < low) | (values > high), f"is not {what}, which {bounds}")
+        self.refuse(
+            name,
+            (values < low) | (values > high),
+            f"is not {what}, which {bounds}\n  check the number, or leave it empty",
+        )
         return values
 
     def correlation(self, name: str) -> FloatArray:
@@ -121,7 +133,12 @@ class Reported:
     def pvalue(self, name: str) -> FloatArray:
         """Two-sided p-values, negative where the effect is."""
         values = self.between(name, -1, 1, "a p-value with the sign of its effect")
-        self.refuse(name, values == 0, "is not a p-value that says how large the effect is; '<0.001' is a bound")
+        self.refuse(
+            name,
+            values == 0,
+            "is not a p-value that says how large the effect is; '<0.001' is a bound"
+            "\n  give the exact p-value, or leave it empty",
+        )
         return values
 
     def refuse(self, name: str, bad: "pd.Series | BoolArray", why: str) -> None:
@@ -177,5 +194,8 @@ def _one_for_each_row(value: Any, argument: str, index: pd.Index) -> FloatArray:
         raise DataError(f"{argument} is a pandas object whose index is not that of the data\n  pass .to_numpy()")
     numbers = as_numbers(value, argument)
     if numbers.shape != (len(index),):
-        raise DataError(f"{argument} has the shape {numbers.shape}, and the data have {len(index)} rows")
+        raise DataError(
+            f"{argument} has the shape {numbers.shape}, and the data have {len(index)} rows"
+            "\n  give one number for each row, or the name of a column"
+        )
     return numbers

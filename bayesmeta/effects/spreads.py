@@ -88,7 +88,12 @@ def sd_from(
     error = reported.standard_error("se") if se is not None else np.full(len(persons), np.nan)
     if interval is not None:
         lower, upper = reported.real("lower"), reported.real("upper")
-        reported.refuse("lower", lower >= upper, f"is not below the upper limit, {reported.where('upper')}")
+        reported.refuse(
+            "lower",
+            lower >= upper,
+            f"is not below the upper limit, {reported.where('upper')}"
+            "\n  check both limits, and their order in interval=",
+        )
         of_interval = (upper - lower) / 2 / stdtrit(persons - 1, (1 + prob) / 2)
         error = np.where(np.isnan(error), of_interval, error)
     with np.errstate(over="ignore"):
@@ -190,7 +195,12 @@ def _error_of_difference(reported: Reported, df: FloatArray, prob: float) -> Flo
         error = np.abs((reported.real("m1i") - reported.real("m2i")) / t)
     if reported.has("lower"):
         lower, upper = reported.real("lower"), reported.real("upper")
-        reported.refuse("lower", lower >= upper, f"is not below the upper limit, {reported.where('upper')}")
+        reported.refuse(
+            "lower",
+            lower >= upper,
+            f"is not below the upper limit, {reported.where('upper')}"
+            "\n  check both limits, and their order in interval=",
+        )
         error = np.where(np.isnan(error), (upper - lower) / 2 / stdtrit(df, (1 + prob) / 2), error)
     return error
 
@@ -256,7 +266,10 @@ def impute_sd(
     reported = Reported(frame_of(data), single(sd=("sd", sd), n=("n", n), mean=("mean", mean)), "bm.effects.impute_sd")
     known = reported.sd("sd")
     if not np.isfinite(known).any():
-        raise SpecError(f"column '{sd}' has no standard deviation at all, from which others could be imputed")
+        raise SpecError(
+            f"column '{sd}' has no standard deviation at all, from which others could be imputed"
+            "\n  fill in those that are known"
+        )
     gaps = np.isnan(known)
     filled = np.where(gaps, _by_rule(reported, known, rule), known)
     frame = reported.frame

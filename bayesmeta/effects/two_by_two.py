@@ -95,10 +95,15 @@ def _arm(reported: Reported, events: str, others: str, total: str) -> tuple[Floa
     if reported.has(total):
         persons = reported.count(total)
         where = f"the number of persons, {reported.where(total)}"
-        reported.refuse(events, cases > persons, f"exceeds {where}")
+        reported.refuse(
+            events, cases > persons, f"exceeds {where}\n  check both columns: total= counts the events, too"
+        )
         differs = np.abs(cases + rest - persons) > 1e-9 * persons
         reported.refuse(
-            events, differs, f"and {reported.where(others) if rest.any() else others} do not add up to {where}"
+            events,
+            differs,
+            f"and {reported.where(others) if rest.any() else others} do not add up to {where}"
+            "\n  check the columns, or leave total= out",
         )
         rest = np.where(np.isnan(rest), persons - cases, rest)
     reported.refuse(

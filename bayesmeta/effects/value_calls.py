@@ -202,7 +202,7 @@ def of_regressions(
     if "r2i" in recipe.inputs.arguments and "fi" not in recipe.inputs.arguments and r_squared is None:
         raise SpecError(f"bm.effects.{recipe.function} needs r_squared, that of the regressions")
     if idle := [each.argument for name, each in stated.items() if name not in recipe.inputs.arguments]:
-        raise SpecError(f"bm.effects.{recipe.function} is not made from {', '.join(idle)}")
+        raise SpecError(f"bm.effects.{recipe.function} is not made from {', '.join(idle)}\n  leave that out")
     sources = single(ni=("n", n), mi=("predictors", predictors)) | stated
     return made(recipe, data, sources, Choices(variance=variance, names=names))
 

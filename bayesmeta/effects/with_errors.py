@@ -56,7 +56,10 @@ def reported_effects(
         if not record.is_ratio:
             raise SpecError(f"scale='response': effects of measure '{measure}' are no ratios\n  leave scale out")
         if not (values[there] > 0).all():
-            raise DataError(f"column '{y}' has a ratio that is not positive in {rows(frame, there & ~(values > 0))}")
+            raise DataError(
+                f"column '{y}' has a ratio that is not positive in {rows(frame, there & ~(values > 0))}"
+                "\n  for effects that are logarithms already leave scale= out"
+            )
         effects[there] = np.log(values[there])
     else:
         effects[there] = values[there]

@@ -122,4 +122,7 @@ def method_of(tree: xr.DataTree) -> Method:
 
 
 def _not_registered(spec: Any, **options: Any) -> Estimate:
-    raise SpecError("the method of this tree is not registered; import the package that registers it")
+    raise SpecError(
+        "the method of this tree is not registered; import the package that registers it"
+        "\n  bm.estimation.register enters it"
+    )

@@ -78,7 +78,10 @@ def _units(spec: Spec, method: str) -> Units:
     a, b = np.nonzero(np.triu(units.n_pairs == 0))
     if len(a):
         names = listing(f"{spec.outcomes[i]} and {spec.outcomes[j]}" for i, j in zip(a, b, strict=True))
-        raise DataError(f"method '{method}' cannot estimate a covariance of outcomes never observed together: {names}")
+        raise DataError(
+            f"method '{method}' cannot estimate a covariance of outcomes never observed together: {names}"
+            '\n  take method="reml" with psi="diag", or another structure without such a correlation'
+        )
     if missing := int((~units.seen).sum()):
         warn(
             f"method '{method}' takes the {missing} missing outcomes as missing completely at random\n"

@@ -49,7 +49,10 @@ class Basis:
         check_formula(self.text, columns)
         terms = [term for term in split(self.text, "+") if term not in NO_INTERCEPT]
         if not terms:
-            raise SpecError(f"{self.argument} is {shown(self.text)}, which has no dose")
+            raise SpecError(
+                f"{self.argument} is {shown(self.text)}, which has no dose"
+                "\n  write a function of dose, as in 'dose + I(dose**2)'"
+            )
         return {term: self._term(term) for term in terms}
 
     def _term(self, term: str) -> str:
@@ -158,6 +161,7 @@ class Basis:
             raise DataError(
                 f"{self.argument}: {name}() has knots {listing(map(_knot, knots))}, not all within the doses, "
                 f"{_knot(low)} to {_knot(high)}"
+                "\n  place the knots between the smallest and the largest dose"
             )
 
 

@@ -69,7 +69,7 @@ class Design:
             if self.coef.count(coef) > 1:
                 raise SpecError(f"coefficient '{coef}' arises twice\n  name its predictor in the formula or in common")
         if not self.coef:
-            raise SpecError(f"the formula '{parsed.terms.fixed}' has no coefficients")
+            raise SpecError(f"the formula '{parsed.terms.fixed}' has no coefficients\n  write 1 for a mean")
 
     @property
     def states(self) -> dict[str, Mapping[str, Any]]:
@@ -232,7 +232,10 @@ class FormulaMatrix:
         odd = ~np.isfinite(values) & present[:, None]
         if odd.any():
             at = int(np.argmax(odd.any(axis=0)))
-            raise DataError(f"{self.labels[at]} is not a finite number in {rows(frame, odd[:, at])}")
+            raise DataError(
+                f"{self.labels[at]} is not a finite number in {rows(frame, odd[:, at])}"
+                "\n  change the formula, or leave those rows out by subset="
+            )
         return values
 
     def _check_size(self, n: int) -> None:

@@ -31,7 +31,10 @@ def evaluate(part: Part, frame: pd.DataFrame) -> FloatArray:
     missing = np.any([np.zeros(len(frame), dtype=bool), *map(np.isnan, values.values())], axis=0)
     odd = ~np.isfinite(result) & ~missing
     if odd.any():
-        raise DataError(f"{part.readable(part.text)} is not a finite number in {rows(frame, odd)}")
+        raise DataError(
+            f"{part.readable(part.text)} is not a finite number in {rows(frame, odd)}"
+            "\n  change the formula, or leave those rows out by subset="
+        )
     return np.where(missing, np.nan, result)
 
 
@@ -58,7 +61,7 @@ def functions() -> Mapping[str, Callable[..., Any]]:
     def categorical(data: Any, contrasts: Any = None, levels: Any = None, _state: dict[str, Any] | None = None) -> Any:
         values, state = pd.Series(data), {} if _state is None else _state
         if values.isna().any():
-            raise DataError(f"C() of '{values.name}' is undefined in some rows")
+            raise DataError(f"C() of '{values.name}' is undefined in some rows\n  fill in the column, or drop the rows")
         if "levels" not in state:
             present = categories(values)
             state["levels"] = present if levels is None else [text for text in map(label, levels) if text in present]

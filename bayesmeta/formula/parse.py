@@ -228,14 +228,17 @@ def timed(parsed: Parsed, times: Mapping[str, str | None], columns: Sequence[str
             )
         if column in (*parsed.outcomes, *parsed.group_columns):
             what = "an outcome" if column in parsed.outcomes else "a column of groups"
-            raise SpecError(f"psi of level '{level}': '{column}' is {what}, and cannot hold its times")
+            raise SpecError(
+                f"psi of level '{level}': '{column}' is {what}, and cannot hold its times"
+                "\n  name the column of the times"
+            )
     return replace(parsed, times=own)
 
 
 def _check_names(parsed: Parsed, known: Sequence[str]) -> None:
     for what, names in (("outcome", parsed.outcomes), ("level", parsed.levels)):
         if twice := _repeated(names):
-            raise SpecError(f"{what} '{twice}' occurs twice")
+            raise SpecError(f"{what} '{twice}' occurs twice\n  name each {what} once")
     if repeated := _repeated([c for c in known if c in parsed.columns]):
         raise SpecError(f"the data have several columns named '{repeated}'\n  rename them, or drop all but one")
     _check_levels(parsed.levels)
@@ -244,11 +247,13 @@ def _check_names(parsed: Parsed, known: Sequence[str]) -> None:
     if schema.INTERCEPT in parsed.predictors:
         raise SpecError(f"'{schema.INTERCEPT}' is the name of a coefficient, not of a predictor\n  rename the column")
     if grouped := [column for column in _columns(*parsed.responses) if column in parsed.group_columns]:
-        raise SpecError(f"'{grouped[0]}' is an outcome and also names the groups")
+        raise SpecError(
+            f"'{grouped[0]}' is an outcome and also names the groups\n  name the column of the groups in random="
+        )
     if twice := _repeated([part.text for part in parsed.offsets]):
         raise SpecError(f"the offset '{twice}' stands twice\n  leave one out, or write offset(2 * {twice})")
     if both := set(parsed.outcomes) & set(parsed.predictors):
-        raise SpecError(f"'{min(both)}' is an outcome and also a predictor")
+        raise SpecError(f"'{min(both)}' is an outcome and also a predictor\n  leave it out of one side of the formula")
 
 
 def _check_levels(levels: Sequence[str]) -> None:

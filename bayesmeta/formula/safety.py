@@ -105,6 +105,7 @@ def _checked_formula(text: str, columns: tuple[str, ...]) -> Part:
     except Exception as error:  # formulaic's parser has more ways to fail than its own errors
         raise SpecError(
             f"formula {shown(text, 200)} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
+            "\n  write it as in 'y ~ x + z', functions as in log(x)"
         ) from None
     return checker.finished()
 
@@ -114,7 +115,7 @@ def _check_doubles(text: str, checked: str) -> None:
     terms = ["".join(term.split()) for term in split(checked, "+")]
     for i, term in enumerate(terms):
         if term and term in terms[:i]:
-            raise SpecError(f"formula {shown(text, 200)}: the term {shown(term, 120)} stands twice")
+            raise SpecError(f"formula {shown(text, 200)}: the term {shown(term, 120)} stands twice\n  leave one out")
         for operator in ("*", ":"):
             factors = split(term.replace("**", "^"), operator)
             if twice := next((f for j, f in enumerate(factors) if f in factors[:j] and f not in ("", "1")), None):
@@ -274,7 +275,10 @@ class _Checker:
         if name.startswith("__"):
             self.refuse(f"the name '{column}'")
         if column in self.functions and column not in self.columns:
-            raise SpecError(f"formula {self.shown}: no column '{column}'; the function is written {column}(...)")
+            raise SpecError(
+                f"formula {self.shown}: no column '{column}'; the function is written {column}(...)"
+                f"\n  write its argument in the brackets, as in {column}(x)"
+            )
         check_name(column, self.columns, f"formula {self.shown}: no column", "columns", most=30)
         self.part.names[name] = column
 

@@ -78,11 +78,15 @@ class FixedPart:
         for key, side in self.sides.items():
             known = [_factors(other) for other in side]
             if key == COMMON and _factors(term) in known:
-                raise SpecError(f"the term '{term}' is in the model already, in common")
+                raise SpecError(
+                    f"the term '{term}' is in the model already, in common\n  name a term that is not in the model"
+                )
             if key == COMMON or _factors(term) in known:
                 continue
             if lacking := [":".join(part) for part in _parts(term) if frozenset(part) not in known]:
-                raise SpecError(f"the term '{term}' cannot be added before {listing(lacking)}, which it contains")
+                raise SpecError(
+                    f"the term '{term}' cannot be added before {listing(lacking)}, which it contains\n  add these first"
+                )
             extended = replace(extended, terms=extended._with(key, [*side, term]))
         if extended is self:
             raise SpecError(f"the term '{term}' is in the model already\n  formula: {self.terms.fixed}")

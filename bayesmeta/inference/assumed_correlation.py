@@ -144,7 +144,7 @@ def _grid(rho: Any) -> list[float]:
         if not is_number(each) or not -1 < float(each) < 1:
             raise SpecError(f"rho has {shown(each)}; correlations lie between -1 and 1")
     if len(set(map(float, values))) < len(values):
-        raise SpecError(f"rho has a correlation twice: {listing(values)}")
+        raise SpecError(f"rho has a correlation twice: {listing(values)}\n  name each once")
     return [float(each) for each in values]
 
 
@@ -228,7 +228,10 @@ def _whole(spec: Spec, M: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
         raise SpecError(f"S of rho has shape {M.shape}; give a dict of matrices by group, or one of shape {(n, n)}")
     row, col = pairs_within(index)
     if np.any((M != 0) & (index[:, None] != index)):
-        raise SpecError(f"S of rho couples groups of level '{spec.levels[0].name}', which are independent")
+        raise SpecError(
+            f"S of rho couples groups of level '{spec.levels[0].name}', which are independent"
+            "\n  S must be zero between them"
+        )
     return row, col, M[row, col]
 
 
@@ -248,7 +251,10 @@ def _by_labels(spec: Spec, made: Mapping[Any, FloatArray], labels: pd.Series) ->
         M, at = as_numbers(matrix, f"S of {label(key)}"), np.flatnonzero(texts == label(key))
         at = at if len(at) == len(M) else at[position[at] >= 0]
         if M.shape != (len(at), len(at)):
-            raise SpecError(f"S of rho has a matrix of shape {M.shape} for {label(key)}, which has {len(at)} rows")
+            raise SpecError(
+                f"S of rho has a matrix of shape {M.shape} for {label(key)}, which has {len(at)} rows"
+                "\n  S(rho) must have a row and a column for each of them"
+            )
         kept = position[at] >= 0
         obs, inside = position[at][kept], M[np.ix_(kept, kept)]
         i, j = np.tril_indices(len(obs))
@@ -259,7 +265,7 @@ def _by_labels(spec: Spec, made: Mapping[Any, FloatArray], labels: pd.Series) ->
         seen[obs] = True
     if not seen.all():
         row = spec.row_labels[spec.row[int(np.argmin(seen))]]
-        raise SpecError(f"S of rho has no matrix for row {row}")
+        raise SpecError(f"S of rho has no matrix for row {row}\n  S(rho) must cover all rows of the model")
     return np.concatenate(rows), np.concatenate(cols), np.concatenate(values)
 
 
@@ -280,10 +286,16 @@ def _sampling(spec: Spec, made: Sequence[Any]) -> tuple[IntArray, IntArray, Floa
     """Rows and columns, and values (correlations, entries) of the lower triangle of S for every correlation."""
     row, col = made[0][:2]
     if any(len(each[0]) != len(row) or (each[0] != row).any() or (each[1] != col).any() for each in made):
-        raise SpecError("S of rho couples other observations for one rho than for another")
+        raise SpecError(
+            "S of rho couples other observations for one rho than for another"
+            "\n  S(rho) must have the same groups and shapes for every rho"
+        )
     values = np.stack([each[2] for each in made])
     if not np.isfinite(values).all():
-        raise DataError("S of rho is missing for observations of the model")
+        raise DataError(
+            "S of rho is missing for observations of the model"
+            "\n  S(rho) must be a number wherever an outcome is observed"
+        )
     return row, col, values
 
 

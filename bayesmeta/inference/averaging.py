@@ -167,7 +167,7 @@ def model_set(spec: Spec, psi: Sequence[Any] | None = None, terms: Sequence[str]
     for right, structure in product(sides, psi or [None]):
         name = ", ".join(str(part) for part in (right, structure) if part is not None)
         if name in made:
-            raise SpecError(f"model_set: {shown(name)} comes twice")
+            raise SpecError(f"model_set: {shown(name)} comes twice\n  list every formula and every structure once")
         own = spec if right is None else _with_terms(spec, right)
         made[name] = own if structure is None else _with_structure(own, structure)
     return made

@@ -37,7 +37,7 @@ class BasisColumns:
                 "column for each coefficient"
             )
         if not np.isfinite(columns).all():
-            raise DataError("basis has entries that are not finite")
+            raise DataError("basis has entries that are not finite\n  all of them must be numbers")
         return cls(None, k, grid, columns)
 
     def at_each(self, x: FloatArray) -> FloatArray:
@@ -63,5 +63,8 @@ class BasisColumns:
                 f"{(len(different), self.k)}, a column for each coefficient and none for a constant"
             )
         if not np.isfinite(columns).all():
-            raise DataError(f"basis is not finite at {different[~np.isfinite(columns).all(1)][0]:g}")
+            raise DataError(
+                f"basis is not finite at {different[~np.isfinite(columns).all(1)][0]:g}"
+                "\n  leave these values out of at=, or change the basis"
+            )
         return columns[of.reshape(-1)]

@@ -116,7 +116,10 @@ def bootstrap(
         replicates, converged = _by_groups(tree, spec, n, random_seed, jobs)
     failed = int((~converged).sum())
     if n - failed < 2:
-        raise SpecError(f"no bootstrap: {failed} of {n} replicates did not converge")
+        raise SpecError(
+            f"no bootstrap: {failed} of {n} replicates did not converge"
+            "\n  simplify the structure psi=, or take intervals from bm.confint"
+        )
     if failed:
         warn(f"{failed} of {n} bootstrap replicates did not converge and are left out", ConvergenceWarning)
     replicates[~converged] = np.nan

@@ -149,7 +149,7 @@ def _numbers(spec: Spec, values: Any) -> Contrasts:
             f"{_example(P)}\n  coefficients: {listing(spec.coef, 20)}"
         )
     if not np.isfinite(matrix).all():
-        raise SpecError("contrast has a weight that is not finite")
+        raise SpecError("contrast has a weight that is not finite\n  all weights must be numbers")
     return Contrasts(matrix, np.zeros(len(matrix)), tuple(_text(row, spec.coef) for row in matrix))
 
 
@@ -171,7 +171,10 @@ def _text(weights: Iterable[float], coef: Sequence[str]) -> str:
 def _check_independent(made: Contrasts) -> None:
     for i, row in enumerate(made.matrix):
         if not row.any():
-            raise SpecError(f"contrast {shown(made.labels[i])} has no coefficient in it")
+            raise SpecError(
+                f"contrast {shown(made.labels[i])} has no coefficient in it"
+                "\n  name at least one, with a weight that is not zero"
+            )
         above = made.matrix[: i + 1]
         if np.linalg.matrix_rank(above / np.linalg.norm(above, axis=1, keepdims=True)) <= i:
             raise SpecError(f"contrast {shown(made.labels[i])} follows from the others; leave it out")

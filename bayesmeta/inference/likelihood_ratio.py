@@ -203,7 +203,10 @@ def criteria_cells(row: pd.Series) -> tuple[str, ...]:
 
 def _check_sizes(small: int, big: int) -> None:
     if small == big:
-        raise SpecError(f"no likelihood-ratio test: both models have {big} parameters")
+        raise SpecError(
+            f"no likelihood-ratio test: both models have {big} parameters"
+            "\n  one model must have a parameter that the other has not; criteria are compared by bm.compare(a, b)"
+        )
     if small > big:
         raise SpecError(
             f"no likelihood-ratio test: the first model has {small} parameters, the second {big}\n"

@@ -265,7 +265,10 @@ def new_effect(tree: xr.DataTree, newdata: Any, outcome: str | None, what: str) 
     points = getattr(points, "fewer", points)
     rows = Rows.of(spec, {} if newdata is None else newdata)
     if len(rows.frame) != 1:
-        raise SpecError(f"{what}: the new study is one row, newdata has {len(rows.frame)}")
+        raise SpecError(
+            f"{what}: the new study is one row, newdata has {len(rows.frame)}"
+            "\n  give newdata the predictors of one study"
+        )
     return _at(points, spec, rows, _outcome(spec, outcome, what))
 
 

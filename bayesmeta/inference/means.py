@@ -173,7 +173,7 @@ def _grid(spec: Spec, at: Any) -> pd.DataFrame:
         several = isinstance(wished, Sequence | np.ndarray | pd.Series) and not isinstance(wished, str)
         listed = entries(wished) if several else [wished]
         if not listed:
-            raise SpecError(f"at: '{name}' has no values")
+            raise SpecError(f"at: '{name}' has no values\n  name at least one value of it")
         values[name] = [_checked(spec, name, value) for value in listed]
     size = int(np.prod([len(each) for each in values.values()]))
     if size > MOST:

@@ -171,7 +171,7 @@ def _of_means(spec: Spec, method: str) -> FloatArray:
 
 def _check_comparable(tree: xr.DataTree, simpler: xr.DataTree) -> None:
     if not same_observations(tree, simpler):
-        raise SpecError("no R2: the two fits do not describe the same observations")
+        raise SpecError("no R2: the two fits do not describe the same observations\n  fit both to the same rows")
     methods = [each.attrs["method"] for each in (tree, simpler)]
     if len(set(methods)) > 1:
         raise SpecError(f"no R2: one fit is by {methods[0]}, the simpler one by {methods[1]}\n  fit both by one method")

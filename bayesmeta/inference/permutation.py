@@ -244,7 +244,10 @@ def _values_of_rows(spec: Spec) -> FloatArray:
     values = spec.design.fixed(spec.data.loc[spec.kept])
     unit = (np.cumsum(spec.kept) - 1)[spec.row]
     if not np.allclose(values[unit, spec.outcome_index], spec.X, rtol=1e-9, atol=1e-12):
-        raise SpecError("permutation_test: the design of this model is not a function of the columns of single rows")
+        raise SpecError(
+            "permutation_test: the design of this model is not a function of the columns of single rows"
+            "\n  leave out terms that depend on other rows, or take bm.wald_test"
+        )
     return values
 
 

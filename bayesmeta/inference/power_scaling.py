@@ -130,7 +130,9 @@ def _powers(alpha: Any) -> list[float]:
         raise SpecError(f"alpha is {shown(alpha)}; it must be a list of powers, such as {list(ALPHAS)}")
     for each in values:
         if not is_number(each) or not (math.isfinite(each) and each > 0):
-            raise SpecError(f"alpha has {shown(each)}; powers are positive numbers")
+            raise SpecError(
+                f"alpha has {shown(each)}; powers are positive numbers\n  such as {', '.join(map(str, ALPHAS))}"
+            )
     return sorted({*map(float, values), *STEP})
 
 

@@ -115,13 +115,19 @@ class _Model:
     def of(cls, tree: xr.DataTree) -> "_Model":
         if not is_posterior(tree):
             spec_from_tree(tree)  # what is no results tree at all says so
-            raise SpecError("prior_check is of a posterior, and this tree holds a fit, which has no prior")
+            raise SpecError(
+                "prior_check is of a posterior, and this tree holds a fit, which has no prior"
+                "\n  pass what bm.sample(spec, priors) returns"
+            )
         spec, priors = spec_from_tree(tree), ModelPriors.from_json(tree.attrs["priors"])
         if reasons := obstacles(spec, priors):
             raise SpecError(f"prior_check needs priors with quantiles in closed form: {reasons[0]}")
         for label, prior in zip(priors.beta_labels, priors.beta, strict=True):
             if prior.name == FLAT:
-                raise SpecError(f"prior_check: the prior of beta[{label}] is improper and predicts nothing")
+                raise SpecError(
+                    f"prior_check: the prior of beta[{label}] is improper and predicts nothing"
+                    '\n  give it a proper one, such as bm.Prior("Normal", mu=0, sigma=10)'
+                )
         k = Chart.of(spec, priors).dim
         if k > max(NODES):
             raise SpecError(f"prior_check integrates over at most {max(NODES)} parameters, and this model has {k}")

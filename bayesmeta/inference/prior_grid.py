@@ -128,7 +128,7 @@ def _families(value: Any) -> dict[str, Family]:
             check_name(name, FAMILIES, "grid: tau has no family", "families")
         made = {name: FAMILIES[name] for name in value}
         if len(made) < len(value):
-            raise SpecError(f"grid: tau has a family twice: {listing(value)}")
+            raise SpecError(f"grid: tau has a family twice: {listing(value)}\n  name each once")
     else:
         raise SpecError(
             f"grid: tau is {shown(value)}; it must be a list of {listing(FAMILIES)}, or a dict of functions"
@@ -146,7 +146,7 @@ def _numbers(grid: Mapping[str, Any], name: str, usual: Sequence[float]) -> list
         raise SpecError(f"grid: {name} is {shown(value)}; it must be a list of positive numbers")
     numbers = [check_number(each, f"grid: {name}", above=0) for each in value]
     if len(set(numbers)) < len(numbers):
-        raise SpecError(f"grid: {name} has a number twice: {listing(numbers)}")
+        raise SpecError(f"grid: {name} has a number twice: {listing(numbers)}\n  name each once")
     return sorted(numbers)
 
 

@@ -195,7 +195,9 @@ def mantel_haenszel(
         reported = Reported(frame_of(data), arms_of_counts(events, total, no_events), who)
     else:
         if total is not None or no_events is not None:
-            raise SpecError("time: rates have no total and no no_events")
+            raise SpecError(
+                "time: rates have no total and no no_events\n  leave these out, or leave time= out for risks"
+            )
         sources = pair(events, "x1i", "x2i", "events") | pair(time, "t1i", "t2i", "time")
         reported = Reported(frame_of(data), sources, who)
     read = read_tables if time is None else read_rates

@@ -351,7 +351,10 @@ class _Coefficients:
         for label, name in zip(self.labels, map(str, names), strict=True):
             key = label if label in table else name
             if key not in table:
-                raise DataError(f"{what} has nothing for row {label!r}" + (f" ({name!r})" if name != label else ""))
+                raise DataError(
+                    f"{what} has nothing for row {label!r}{f' ({name!r})' if name != label else ''}"
+                    "\n  it must hold an entry for every row, under its label"
+                )
             chosen.append(table[key])
         return chosen
 
@@ -467,5 +470,7 @@ def _inside(grid: FloatArray, within: Any) -> np.ndarray:
     low, high = _range(within, "within")
     inside = (grid >= low) & (grid <= high)
     if not inside.any():
-        raise SpecError(f"within: no value of at lies between {low:g} and {high:g}")
+        raise SpecError(
+            f"within: no value of at lies between {low:g} and {high:g}\n  widen within=, or give more values at="
+        )
     return inside

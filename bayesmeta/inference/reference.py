@@ -164,7 +164,7 @@ class Reference:
                 raise NoTestError(f"{self.n_clusters} clusters are too few for {q} contrasts")
             df2, scale = self.calibration.joint(contrasts.T)
         except NoTestError as reason:
-            warn(f"no test: {reason}", BoundaryWarning)
+            warn(f"no test: {reason}\n  another df= or vcov= may have one, or fewer contrasts", BoundaryWarning)
             return JointTest(np.nan, q, np.nan, np.nan)
         away = contrasts @ self.beta - null
         wald = float(away @ np.linalg.solve(contrasts @ self.cov @ contrasts.T, away))

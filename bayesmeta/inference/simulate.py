@@ -214,7 +214,7 @@ def true_covariances(spec: Spec, psi: Any) -> list[FloatArray]:
     for name in psi:
         check_name(name, levels, "psi names a level", "levels")
     if missing := [name for name in levels if name not in psi]:
-        raise SpecError(f"psi has no matrix for level {listing(missing)}")
+        raise SpecError(f"psi has no matrix for level {listing(missing)}\n  name a matrix for every level")
     return [_checked(psi[v.name], v) if v.dim else np.zeros((0, 0)) for v in spec.levels]
 
 
@@ -229,9 +229,12 @@ def _checked(matrix: Any, level: Level) -> FloatArray:
         raise SpecError(f"{what} has shape {psi.shape}; give a finite {level.dim} x {level.dim} matrix")
     size = np.abs(psi).max()
     if np.abs(psi - psi.T).max() > ROUNDING * size:
-        raise SpecError(f"{what} is not symmetric")
+        raise SpecError(f"{what} is not symmetric\n  entries (i, j) and (j, i) must be the same")
     if (least := np.linalg.eigvalsh(psi)[0]) < -ROUNDING * size:
-        raise SpecError(f"{what} is not positive semi-definite: smallest eigenvalue {least:.3g}")
+        raise SpecError(
+            f"{what} is not positive semi-definite: smallest eigenvalue {least:.3g}"
+            "\n  correlations in it lie between -1 and 1, and fit one another: bm.within.nearest"
+        )
     return psi
 
 

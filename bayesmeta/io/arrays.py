@@ -19,6 +19,7 @@ from bayesmeta.errors import BayesmetaError, DataError, SpecError
 Place = Callable[[tuple[int, ...]], str]  # a cell in words, from its position
 
 _PLAIN = frozenset({float, int, np.float64, np.float32, np.int64, np.int32})  # types of cells that need no second look
+_SMALLER = "  measure it in another unit"
 _CONVERT = "  convert it, for instance with pandas.to_numeric, and use NaN for a missing value"
 
 
@@ -154,7 +155,7 @@ def _of_array(array: Any, what: str, error: type[BayesmetaError], place: Place) 
     result = np.asarray(array)
     if result.dtype.itemsize > 8 and (large := np.isfinite(result) & (np.abs(result) > np.finfo(float).max)).any():
         at = tuple(int(i) for i in np.argwhere(large)[0])
-        raise error(f"{what}: {place(at)} holds {result[at]}, which is too large to compute with")
+        raise error(f"{what}: {place(at)} holds {result[at]}, which is too large to compute with\n{_SMALLER}")
     return result.astype(float, copy=False)
 
 
@@ -207,7 +208,7 @@ def _not_numeric(cell: Any, what: str, where: str) -> str:
     if isinstance(cell, bool | np.bool_):
         remedy = "  write 1 and 0 if that is what True and False mean"
     elif isinstance(cell, Real | Decimal):
-        return f"{what}: {where} holds {shown(cell)}, which is too large to compute with"
+        return f"{what}: {where} holds {shown(cell)}, which is too large to compute with\n{_SMALLER}"
     else:
         remedy = _CONVERT
     return f"{what} is not numeric: {where} holds {shown(cell)}\n{remedy}"

@@ -223,7 +223,10 @@ def _plain_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         kept = "; what was there is as it was" if path.exists() and not is_stream(path) else ""
-        raise DataError(f"{path} cannot be written: {error.strerror or error}{kept}") from None
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}{kept}"
+            "\n  check the folder, and whether you may write there"
+        ) from None
 
 
 def _target(path: Path) -> Path:

@@ -40,7 +40,10 @@ def as_frame(table: Any, what: str) -> pd.DataFrame:
     try:
         return pd.DataFrame(table)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what} is a {type(table).__name__} that cannot become a data frame: {error}") from None
+        raise DataError(
+            f"{what} is a {type(table).__name__} that cannot become a data frame: {error}"
+            "\n  pass a pandas or polars data frame, or a dict of columns"
+        ) from None
 
 
 def _unread(text: str, what: str) -> str:
@@ -144,7 +147,7 @@ def rows_by_group(frame: pd.DataFrame, name: str) -> dict[Any, IntArray]:
     codes, texts = pd.factorize(group_labels(values))
     labels = values.iloc[[int(np.argmax(codes == code)) for code in range(len(texts))]].tolist()
     if not labels:
-        raise DataError(f"column '{name}' names no group: it is missing in all rows")
+        raise DataError(f"column '{name}' names no group: it is missing in all rows\n  name another column")
     if (codes < 0).any():
         warn(f"no group in {rows(frame, codes < 0)} of column '{name}'; no matrix has them", AssumptionWarning)
     for note in alike(f"groups of '{name}'", map(str, texts)):
@@ -251,7 +254,10 @@ def positive(frame: pd.DataFrame, name: str, what: str) -> FloatArray:
     """A column of finite numbers above zero in every row."""
     values = column(frame, name, what)
     if (odd := ~(np.isfinite(values) & (values > 0))).any():
-        raise DataError(f"column '{name}' is missing or not positive in {rows(frame, odd)}")
+        raise DataError(
+            f"column '{name}' is missing or not positive in {rows(frame, odd)}"
+            "\n  fill in positive numbers, or drop the rows"
+        )
     return values
 
 

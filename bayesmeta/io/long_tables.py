@@ -46,7 +46,7 @@ def stacked(frame: pd.DataFrame, columns: Mapping[str, Any], key: str) -> tuple[
 def labelled(frame: pd.DataFrame, name: str, what: str) -> ObjectArray:
     """(n,) labels of a column in which none may be missing."""
     if not len(frame):
-        raise DataError("the data have no rows")
+        raise DataError("the data have no rows\n  check the file, and what was filtered before")
     values = group_labels(find_column(frame, name, what))
     empty = values.isna().to_numpy() | (values.astype(str).str.strip() == "").to_numpy()
     if empty.any():

@@ -54,11 +54,14 @@ def locate(name: str | Path) -> Path:
         if path.is_file():
             return path
     except (OSError, ValueError) as error:
-        raise DataError(f"no model file {shown(str(name))}: {error.__class__.__name__}") from None
+        raise DataError(
+            f"no model file {shown(str(name))}: {error.__class__.__name__}"
+            "\n  give the path of a file, or a name that `bayesmeta models` lists"
+        ) from None
     if str(name) in known:
         return known[str(name)]
     if path.is_dir():
-        raise DataError(f"{name} is a directory, not a model file")
+        raise DataError(f"{name} is a directory, not a model file\n  give the path of a file in it")
     raise DataError(
         f"no model file {name}, and no bundled one of that name{did_you_mean(path.stem, known)}\n"
         f"  bundled: {listing(known, most=20)}"
@@ -77,9 +80,14 @@ def read_with_places(path: Path) -> tuple[dict[str, Any], "Place"]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path.name} is not TOML: it is not UTF-8 ({error.reason} at byte {error.start})") from None
+        raise SpecError(
+            f"{path.name} is not TOML: it is not UTF-8 ({error.reason} at byte {error.start})"
+            "\n  save it as text in UTF-8"
+        ) from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}\n  check the path, and whether you may read it"
+        ) from None
     return parsed(text, path.name)
 
 
@@ -88,9 +96,15 @@ def parsed(text: str, name: str) -> tuple[dict[str, Any], "Place"]:
     try:
         return tomllib.loads(text), Place(name, lines_of_keys(text))
     except (tomllib.TOMLDecodeError, ValueError) as error:
-        raise SpecError(f"{name} is not TOML: {shortened(str(error))}") from None
+        raise SpecError(
+            f"{name} is not TOML: {shortened(str(error))}"
+            '\n  mend that line; texts stand in quotes, as in name = "value"'
+        ) from None
     except RecursionError:
-        raise SpecError(f"{name} is not TOML that can be read: it is nested too deeply") from None
+        raise SpecError(
+            f"{name} is not TOML that can be read: it is nested too deeply"
+            "\n  tables of model files are at most a few levels deep"
+        ) from None
 
 
 def shortened(text: str) -> str:
@@ -145,7 +159,7 @@ def check_table(value: Any, known: Collection[str], place: Place, required: Iter
             raise SpecError(f"{place.at(key)}: unknown key '{shortened(key)}'{hint}\nknown: {listing(known, most=20)}")
     for key in required:
         if key not in value:
-            raise SpecError(f"{place}: '{key}' is missing")
+            raise SpecError(f"{place}: '{key}' is missing\n  write {key} = ... there")
     return value
 
 

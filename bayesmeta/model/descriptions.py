@@ -159,7 +159,10 @@ def _complete(column: pd.Series, row_labels: Sequence[str]) -> tuple[list[str], 
         if _is_missing(cell):
             lacking.append(row)
         elif not is_label(cell):
-            raise DataError(f"labels: row {row} holds {shown(cell)}; the label of a row is text or a number")
+            raise DataError(
+                f"labels: row {row} holds {shown(cell)}; the label of a row is text or a number"
+                "\n  name a column of such, or leave labels= out"
+            )
         texts.append(f"row {row}" if _is_missing(cell) else named(kind, cell))
     if not lacking:
         return texts, []

@@ -144,10 +144,16 @@ def _of_matrix(coef: Any, V: Any) -> tuple[list[str] | None, list[Any]]:
         raise SpecError(f"'coef' has shape {values.shape}; it must be (places, coefficients)")
     matrices = list(V.values()) if isinstance(V, Mapping) else list(V)
     if len(matrices) != len(values):
-        raise DataError(f"'coef' has {len(values)} places, 'vcov' {len(matrices)} matrices")
+        raise DataError(
+            f"'coef' has {len(values)} places, 'vcov' {len(matrices)} matrices"
+            "\n  give one matrix for each place, in their order"
+        )
     of_vcov = list(map(str, V)) if isinstance(V, Mapping) else None
     if rows is not None and of_vcov is not None and rows != of_vcov:
-        raise DataError(f"the places of 'coef' are {listing(rows)}, those of 'vcov' {listing(of_vcov)}")
+        raise DataError(
+            f"the places of 'coef' are {listing(rows)}, those of 'vcov' {listing(of_vcov)}"
+            "\n  both must name the same places in the same order"
+        )
     entries: list[Any] = [
         (row if names is None else pd.Series(row, index=names), one) for row, one in zip(values, matrices, strict=True)
     ]
@@ -171,14 +177,19 @@ def _places(known: list[str] | None, labels: Any, n: int) -> list[str]:
             raise SpecError(f"labels is {shown(labels)}; it must be a list of names")
         if nameless := [i for i, one in enumerate(labels) if one is None or one != one or not label(one).strip()]:
             missing = list(labels)[nameless[0]]
-            raise DataError(f"labels has no name for place {nameless[0] + 1}, but {shown(missing)}")
+            raise DataError(
+                f"labels has no name for place {nameless[0] + 1}, but {shown(missing)}\n  give every place a name"
+            )
         places = [label(one) for one in labels]
         if len(places) != n:
-            raise SpecError(f"labels has {len(places)} entries, results {n}")
+            raise SpecError(f"labels has {len(places)} entries, results {n}\n  give one label for each result")
         if known is not None and known != places:
             raise SpecError(f"results has labels of its own, {listing(known)}\n  leave labels= out")
     if twice := [place for place, count in Counter(places).items() if count > 1]:
-        raise DataError(f"two places are called {twice[0]!r}; every place has a label of its own")
+        raise DataError(
+            f"two places are called {twice[0]!r}; every place has a label of its own"
+            "\n  rename one of them, or leave one out"
+        )
     return places
 
 
@@ -283,7 +294,7 @@ def _columns(read: Sequence[_Estimate], places: Sequence[str], names: Any) -> li
                 "  every place needs the same; one that it could not estimate is NaN"
             )
         if len(set(own)) < len(own):
-            raise SpecError(f"place {place!r} has two coefficients of one name: {listing(own)}")
+            raise SpecError(f"place {place!r} has two coefficients of one name: {listing(own)}\n  rename one")
     return wished
 
 
@@ -291,15 +302,23 @@ def _check_covariance(one: _Estimate, place: str) -> None:
     """Symmetric, positive semi-definite, and there where the coefficients are."""
     there = np.isfinite(one.coef)
     if np.isinf(one.coef).any():
-        raise DataError(f"a coefficient of place {place!r} is infinite; NaN stands for one that was not estimated")
+        raise DataError(
+            f"a coefficient of place {place!r} is infinite; NaN stands for one that was not estimated"
+            "\n  put NaN there, and in its row and column of the covariance"
+        )
     V = one.V[np.ix_(there, there)]
     if not np.isfinite(V).all():
-        raise DataError(f"the covariance of place {place!r} has missing entries where its coefficients have values")
+        raise DataError(
+            f"the covariance of place {place!r} has missing entries where its coefficients have values"
+            "\n  fill these in, or set the coefficients to NaN"
+        )
     sd = np.sqrt(np.abs(np.diag(V)))
     if (np.diag(V) <= 0).any():
         raise DataError(f"a sampling variance of place {place!r} is {np.diag(V).min():.4g}; it must be positive")
     if (np.abs(V - V.T) > ASYMMETRY * np.outer(sd, sd)).any():
-        raise DataError(f"the covariance of place {place!r} is not symmetric")
+        raise DataError(
+            f"the covariance of place {place!r} is not symmetric\n  entries (i, j) and (j, i) must be the same"
+        )
     if there.any():
         least = float(np.linalg.eigvalsh(V / np.outer(sd, sd)).min())
         if least < -INDEFINITE * len(V):
@@ -328,10 +347,13 @@ def _joined(table: pd.DataFrame, data: Any, labelled: bool) -> pd.DataFrame:
             )
         return pd.concat([table, frame.drop(columns=PLACE, errors="ignore").reset_index(drop=True)], axis=1)
     if twice := [key for key, count in Counter(keys).items() if count > 1 and key in set(places)]:
-        raise DataError(f"data has two rows for place {twice[0]!r}")
+        raise DataError(f"data has two rows for place {twice[0]!r}\n  leave one of them out")
     at = {key: i for i, key in enumerate(keys)}
     if missing := [place for place in places if place not in at]:
-        raise DataError(f"data has no row for place {missing[0]!r} ({len(missing)} of {len(places)} places have none)")
+        raise DataError(
+            f"data has no row for place {missing[0]!r} ({len(missing)} of {len(places)} places have none)"
+            "\n  add the rows, or leave these places out of the results"
+        )
     if unused := [key for key in keys if key not in set(places)]:
         warn(f"{len(unused)} rows of data belong to no place: {listing(unused)}", AssumptionWarning)
     ordered = frame.iloc[[at[place] for place in places]].drop(columns=PLACE, errors="ignore").reset_index(drop=True)

@@ -62,7 +62,9 @@ def structures_of(
     """The structure of every level, over its effects and checked against them."""
     for level in asked:
         if not effects[level]:
-            raise SpecError(f"psi names a structure for the level '{level}', which has no random effects")
+            raise SpecError(
+                f"psi names a structure for the level '{level}', which has no random effects\n  leave it out of psi"
+            )
     structure_of: dict[str, Structure] = {}
     for level, names in effects.items():
         if level not in asked and names:

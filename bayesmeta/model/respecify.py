@@ -115,7 +115,10 @@ def _extended(spec: Spec, data: Any) -> pd.DataFrame:
         differs = _different(frame[column], used[column])
         if differs.any():
             labels = listing(np.array(spec.row_labels)[differs])
-            raise DataError(f"column '{column}' of data differs from that of the fit in row {labels}")
+            raise DataError(
+                f"column '{column}' of data differs from that of the fit in row {labels}"
+                "\n  pass the rows that were fitted, or leave the column out"
+            )
     new = [column for column in frame.columns if column not in used.columns]
     own = spec.data.drop(columns=[column for column in new if column in spec.data.columns])
     return pd.concat([own, frame[new].set_axis(own.index)], axis=1)

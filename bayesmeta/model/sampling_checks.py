@@ -28,6 +28,7 @@ def check_symmetric(matrices: FloatArray, obs: IntArray, observations: Observati
         raise DataError(
             f"sampling covariance of {observations.group_name(obs[b, i])} is not symmetric: {pair}"
             f" is {matrices[b, i, j]:.6g} and {matrices[b, j, i]:.6g} ({source})"
+            "\n  entries (i, j) and (j, i) must be the same"
         )
 
 
@@ -63,7 +64,10 @@ def check_entries(S: SamplingCovariance, observations: Observations, source: str
         first = np.argmax(bad)
         pair = f"{observations.name(S.row[first])} and {observations.name(S.col[first])}"
         what = "missing" if np.isnan(S.value[first]) else "infinite"
-        raise DataError(f"sampling covariance of {pair} is {what} although both are observed ({source})")
+        raise DataError(
+            f"sampling covariance of {pair} is {what} although both are observed ({source})"
+            "\n  fill it in, or set one of the outcomes to missing"
+        )
 
 
 def check_correlations(matrices: FloatArray, observations: Observations, source: str) -> None:

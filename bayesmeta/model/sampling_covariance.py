@@ -249,11 +249,12 @@ def correlation_matrices(correlation: Numbers, observations: Observations) -> Fl
             at = int(np.argmax(~(off <= ASYMMETRY)))
             raise SpecError(
                 f"S_correlation of {observations.outcomes[at]} with itself is {values[at, at]:.6g}, not 1 ({source})"
+                "\n  put ones on the diagonal, or give the correlations alone"
             )
         _check_outcomes(correlation, observations, "S_correlation")
         matrices = np.where(np.eye(k, dtype=bool), 1.0, values)[None]
         if not np.allclose(values, values.T, atol=ASYMMETRY):
-            raise SpecError(f"S_correlation is not symmetric ({source})")
+            raise SpecError(f"S_correlation is not symmetric ({source})\n  entries (i, j) and (j, i) must be the same")
     else:
         per_row = {(): values.reshape(-1, 1), (pairs,): values[None], (n, pairs): values}
         if k == 2:
@@ -318,7 +319,10 @@ def _by_label(matrix_of: Mapping[Any, Any], observations: Observations) -> dict[
     names = [label(key) for key in matrix_of]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise DataError(f"S has two matrices for {observations.level} {listing(twice)}; 1 and '1' are the same label")
+        raise DataError(
+            f"S has two matrices for {observations.level} {listing(twice)}; 1 and '1' are the same label"
+            "\n  leave one of them out"
+        )
     known = set(observations.group_labels)
     lacking = {observations.group_labels[g] for g in np.unique(observations.group[observations.row])} - set(names)
     missing = [name for name in observations.group_labels if name in lacking]

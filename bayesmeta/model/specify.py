@@ -344,7 +344,7 @@ def _frame(data: Any) -> pd.DataFrame:
     """The data with text as column names; the caller's frame is never changed."""
     frame = as_frame(data, "data")
     if not len(frame):
-        raise DataError("the data have no rows")
+        raise DataError("the data have no rows\n  check the file, and what was filtered before")
     if isinstance(frame.columns, pd.MultiIndex):
         raise DataError(
             f"the data have names of columns in {frame.columns.nlevels} rows\n  join them into one name for each column"
@@ -407,7 +407,10 @@ def _dropped(parsed: Parsed, raw: pd.DataFrame, response: FloatArray, chosen: Bo
         reasons[row] = reasons[row] or what
     if all(reasons):
         counts = listing(f"{reason} ({count})" for reason, count in Counter(reasons).most_common())
-        raise DataError(f"nothing is left of {len(raw)} rows: {counts}")
+        raise DataError(
+            f"nothing is left of {len(raw)} rows: {counts}"
+            "\n  fill in what is missing, or leave out of the model what no row has"
+        )
     return reasons
 
 

@@ -86,10 +86,7 @@ def derive(frame: pd.DataFrame, expressions: Mapping[str, str]) -> pd.DataFrame:
 
 def _column(frame: pd.DataFrame, name: str, expression: str) -> pd.Series:
     derived = f"derive {name} = {shown(expression, 120)}"
-    try:
-        tree = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SpecError(f"{derived} is not an expression") from None
+    tree = _parsed(expression, derived)
     try:
         with np.errstate(all="ignore"):
             value = _evaluate(tree, frame, derived)
@@ -102,7 +99,7 @@ def _column(frame: pd.DataFrame, name: str, expression: str) -> pd.Series:
         ) from None
     except (ArithmeticError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise SpecError(f"{derived} cannot be computed: {why}") from None
+        raise SpecError(f"{derived} cannot be computed: {why}\n  check the columns that it names") from None
     if isinstance(value, pd.Series) and len(value) != len(frame):
         raise SpecError(
             f"{derived} has {len(value)} values for {len(frame)} rows\n  means() must be an argument of mean()"
@@ -111,13 +108,28 @@ def _column(frame: pd.DataFrame, name: str, expression: str) -> pd.Series:
     if column.dtype == bool:
         return column.astype(float)
     if column.dtype.kind not in "if":
-        raise SpecError(f"{derived} gives strings, not numbers")
+        raise SpecError(
+            f"{derived} gives strings, not numbers"
+            "\n  derived columns are numbers: leave it out, and name the column itself"
+        )
     used = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in frame.columns]
     bad = ~np.isfinite(column) & frame[used].notna().all(axis=1)
     if bad.any():
         rows = listing(frame.index[bad])
-        raise DataError(f"{derived} is not a finite number in rows {rows}, where its columns have values")
+        raise DataError(
+            f"{derived} is not a finite number in rows {rows}, where its columns have values"
+            "\n  change the expression, or leave those rows out of the table"
+        )
     return column
+
+
+def _parsed(expression: str, derived: str) -> ast.expr:
+    try:
+        return ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise SpecError(
+            f'{derived} is not an expression\n  write columns, numbers and arithmetic, as in "log(ai / n1i)"'
+        ) from None
 
 
 def _evaluate(node: ast.AST, frame: pd.DataFrame, what: str) -> Any:
@@ -145,6 +157,7 @@ def _evaluate(node: ast.AST, frame: pd.DataFrame, what: str) -> Any:
             return _FUNCTIONS[name].compute(frame, *arguments)
     raise SpecError(
         f"{what}: {shown(ast.unparse(node), 120)} is not allowed; columns, numbers, arithmetic and a few functions are"
+        f"\n  functions: {listing(_FUNCTIONS, 20)}"
     )
 
 

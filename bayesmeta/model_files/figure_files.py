@@ -142,7 +142,10 @@ def _draw(source: Source, figure: Figure) -> "Picture":
 
 def _of_study(path: Path, kind: str | None, models: Sequence[str], settings: Mapping[str, Any], suffix: str) -> Drawing:
     if kind not in (None, SIMULATION) or models or settings:
-        raise SpecError(f"{path} is a simulation study, whose only figure is --kind {SIMULATION}")
+        raise SpecError(
+            f"{path} is a simulation study, whose only figure is --kind {SIMULATION}"
+            "\n  leave out --kind, --model and --set"
+        )
 
     def make() -> "Picture":
         rows = study_table(load_study(path), xr.open_datatree(results_of(path), engine="h5netcdf"))
@@ -165,11 +168,14 @@ def places(planned: Sequence[Drawing], out: Path | None) -> list[Path]:
     if out is None or out.is_dir():
         return [(out or Path()) / drawing.path for drawing in planned]
     if is_stream(out):
-        raise SpecError(f"{out} is a device; pictures are saved in files ({listing(SUFFIXES)}) or in a directory")
+        raise SpecError(
+            f"{out} is a device; pictures are saved in files ({listing(SUFFIXES)}) or in a directory"
+            "\n  give --out the name of a file or of a directory"
+        )
     if not out.suffix and not out.exists() and out.parent.is_dir():
         return [out / drawing.path for drawing in planned]
     if not out.suffix:
-        raise DataError(f"no directory {out} for the pictures")
+        raise DataError(f"no directory {out} for the pictures\n  make it first, or give another --out")
     check_suffix(out)
     if len(planned) > 1:
         names = listing(drawing.path.stem for drawing in planned)
@@ -286,7 +292,7 @@ def _make_directory(path: Path) -> None:
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:
-        raise DataError(f"no directory {path} for the pictures: {error.strerror}") from None
+        raise DataError(f"no directory {path} for the pictures: {error.strerror}\n  give another --out") from None
 
 
 def _close(picture: "Picture") -> None:

@@ -105,7 +105,10 @@ class Source:
         """The rows with the new columns, without those that lack what effects cannot be made from."""
         path = self.path
         if path is not None and not path.is_file():
-            raise DataError(f"no file {path}, which the model file gives as its data")
+            raise DataError(
+                f"no file {path}, which the model file gives as its data"
+                "\n  paths are relative to the model file: mend `data`, or put the file there"
+            )
         table = derive(datasets.load(self.data) if path is None else read_csv(path, self.labels), self.derived)
         table = _complete(table, [column for column in self.complete if column in table.columns])
         for written in self.effects:

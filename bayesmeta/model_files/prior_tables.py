@@ -53,7 +53,7 @@ def alternatives(written: Any, place: Place) -> dict[str, Priors]:
         varied = {b: v for b, v in zip(listed, chosen, strict=True) if len(listed[b]) > 1}
         name = ", ".join(f"{block} ~ {_in_words(value)}" for block, value in varied.items())
         if name in made:
-            raise place.error(f"lists a prior twice: {name}")
+            raise place.error(f"lists a prior twice: {name}\n  leave one out")
         made[name] = Priors(**dict(zip(listed, chosen, strict=True)))
     return made
 
@@ -102,5 +102,5 @@ def names_of_models(title: str, names: Any, models: Collection[str], place: Plac
     for position, name in enumerate(names):
         check_name(check_value(name, str, place / position), models, f"{place}: no model", "models")
         if name in names[:position]:
-            raise place.error(f"lists model '{name}' twice")
+            raise place.error(f"lists model '{name}' twice\n  leave one out")
     return tuple(names)

@@ -90,7 +90,10 @@ def well_formed(printed: str) -> bool:
 def read_printed(entry: Any, where: str) -> Printed:
     """Read one entry of a model's `paper` list; SpecError for anything that does not belong there."""
     if not isinstance(entry, Mapping):
-        raise SpecError(f"{where}: {entry!r} is not a table with quantity, printed and where")
+        raise SpecError(
+            f"{where}: {entry!r} is not a table with quantity, printed and where"
+            f'\n  write {{quantity = "beta", of = ["Intercept"], printed = "0.18", where = "Table 2"}}'
+        )
     check_keys(entry, _KEYS, where, required=("quantity", "printed", "where"))
     quantity, of = entry["quantity"], entry.get("of", [])
     for value in of if isinstance(of, list) else [of]:
@@ -115,7 +118,10 @@ def read_printed(entry: Any, where: str) -> Printed:
         )
     for key in ("printed", *(("ours", "apart") if exception else ())):
         if not isinstance(entry[key], str) or not _is_number(entry[key].removeprefix("<")):
-            raise SpecError(f"{where}: {quantity}: {key} = {entry[key]!r} is not a number in quotes")
+            raise SpecError(
+                f"{where}: {quantity}: {key} = {entry[key]!r} is not a number in quotes"
+                f'\n  write it as it is printed, as in {key} = "0.180"'
+            )
     texts = {key: str(entry[key]) for key in ("printed", "where", *_EXCEPTION) if key in entry}
     return Printed(quantity, labels, dict(entry.get("at", {})), **texts)
 

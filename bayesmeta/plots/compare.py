@@ -167,7 +167,10 @@ def _at_means(estimates: xr.Dataset, results: Any, readings: Mapping[str, Readin
 
 def _checked(dataset: xr.Dataset, prob: float | None) -> xr.Dataset:
     if prob is not None and prob != dataset.attrs["prob"]:
-        raise SpecError(f"prob is {prob}, but the intervals of these results have prob={dataset.attrs['prob']}")
+        raise SpecError(
+            f"prob is {prob}, but the intervals of these results have prob={dataset.attrs['prob']}"
+            f"\n  leave prob out, or make the table again: bm.compare(..., prob={prob})"
+        )
     return dataset.transpose(RESULT, PARAMETER, ...)
 
 

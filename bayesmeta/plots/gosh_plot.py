@@ -96,7 +96,10 @@ def gosh(
     check_choice(y, _LABELS, "y")
     terms = chosen_terms(tree, outcome, term)
     if len(terms) > 1:
-        raise SpecError(f"gosh draws one outcome: outcome={next(iter(terms))!r}, or term={terms[next(iter(terms))]!r}")
+        raise SpecError(
+            f"gosh draws one outcome: outcome={next(iter(terms))!r}, or term={terms[next(iter(terms))]!r}"
+            "\n  name one of them"
+        )
     coef = next(iter(terms.values()))
     role = roles(tree)[coef]
     reading = style.reading(tree, scale, role) if role else Reading(style.measure_of(tree), role, False)

@@ -205,7 +205,7 @@ def _numbers(spec: Spec, column: str, where: str) -> FloatArray:
     try:
         return values.to_numpy(dtype=float)
     except (TypeError, ValueError):
-        raise DataError(f"{where}: column {column!r} holds no numbers") from None
+        raise DataError(f"{where}: column {column!r} holds no numbers\n  name the columns of the counts") from None
 
 
 def _check_risks(spec: Spec, own: np.ndarray, known: BoolArray, first: FloatArray, second: FloatArray) -> None:

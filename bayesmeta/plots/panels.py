@@ -38,7 +38,10 @@ def panel_axes(
     if axes is not None:
         own = style.flat_axes(axes)
         if len(own) != len(titles):
-            raise SpecError(f"{len(own)} axes for {len(titles)} panels: {listing(titles, 20)}")
+            raise SpecError(
+                f"{len(own)} axes for {len(titles)} panels: {listing(titles, 20)}"
+                "\n  give one axes for each panel, as plt.subplots makes them, or none"
+            )
         return style.AxesArray.of(own)
     rows = -(-len(titles) // most)
     columns = -(-len(titles) // rows)

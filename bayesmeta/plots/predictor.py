@@ -252,7 +252,7 @@ def named_trees(trees: xr.DataTree | Mapping[str, xr.DataTree], call: str) -> di
     single = isinstance(trees, xr.DataTree) or not isinstance(trees, Mapping)  # a DataTree is a Mapping too
     by_name: dict[str, Any] = {"": trees} if single else dict(trees)
     if not 1 <= len(by_name) <= _MOST_TREES:
-        raise SpecError(f"{call} draws 1 to {_MOST_TREES} trees, and {len(by_name)} were given")
+        raise SpecError(f"{call} draws 1 to {_MOST_TREES} trees, and {len(by_name)} were given\n  draw fewer at a time")
     for name, tree in by_name.items():
         if not isinstance(tree, xr.DataTree):
             raise SpecError(

@@ -115,7 +115,10 @@ def _axes_of(dataset: xr.Dataset) -> tuple[str, str | None]:
             f"the grid has the axes {most}; choose a value of all but two, as by dataset.sel({left[-1]}=...)"
         )
     if not numbers:
-        raise SpecError(f"the grid has no axis of numbers to draw over; it has {listing(left) or 'none'}")
+        raise SpecError(
+            f"the grid has no axis of numbers to draw over; it has {listing(left) or 'none'}"
+            f'\n  give the grid scales, as in grid={{"tau": [...], "scale": [0.1, 0.3, 1]}}'
+        )
     others = [dim for dim in left if dim != numbers[0]]
     return numbers[0], others[0] if others else None
 

@@ -148,7 +148,10 @@ def densities(
     style.reading(tree, scale)  # raises where there is no such scale
     known = {each.label: each for each in (*_coefficients(tree, scale), *_sds(tree))}
     if not known:
-        raise SpecError("this model has neither coefficients nor SDs of random effects to estimate")
+        raise SpecError(
+            "this model has neither coefficients nor SDs of random effects to estimate"
+            "\n  there is nothing to draw: psi is given"
+        )
     chosen = list(known) if parameters is None else check_names(parameters, "parameters")
     for label in chosen:
         check_parameter(label, known)

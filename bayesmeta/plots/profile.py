@@ -76,7 +76,9 @@ def profile(dataset: xr.Dataset, axes: "AxesLike | None" = None) -> style.AxesAr
     curved = [name for name in names if np.isfinite(dataset["loglik"].sel(parameter=name)).any()]
     curved = [name for name in curved if not _drawn_already(name, curved)]
     if not curved:
-        raise SpecError("no curve to draw: every parameter is held constant")
+        raise SpecError(
+            "no curve to draw: every parameter is held constant\n  take the profile of a parameter that is estimated"
+        )
     panels = panel_axes(axes, curved, _HEIGHT)
     cut = -float(chdtri(1, 1 - dataset.attrs["prob"])) / 2
     constant = [name for name in names if not np.isfinite(dataset["loglik"].sel(parameter=name)).any()]

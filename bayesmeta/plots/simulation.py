@@ -85,7 +85,9 @@ def scenarios_of(table: pd.DataFrame) -> list[dict[Hashable, float]]:
         lacks = listing(c for c in _OWN if not isinstance(table, pd.DataFrame) or c not in table.columns)
         raise SpecError(f"plots.simulation takes the table returned by bm.study_table, and this one lacks {lacks}")
     if table.empty:
-        raise SpecError("the table of the simulation study has no rows")
+        raise SpecError(
+            "the table of the simulation study has no rows\n  run the study first: bm.run_study, `bayesmeta simulate`"
+        )
     return table[_keys(table)].drop_duplicates().to_dict("records")
 
 

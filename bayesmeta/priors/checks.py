@@ -64,7 +64,10 @@ def check_names(spec: Spec, priors: Priors) -> None:
         if isinstance(priors_of_kind, Mapping):
             _known(kind, "level", priors_of_kind, levels)
         elif priors_of_kind is not None and not any(_count(level, kind) for level in spec.levels):
-            raise SpecError(f"{kind} has a prior, but the model has no {kind}; structures: {_structures(spec.levels)}")
+            raise SpecError(
+                f"{kind} has a prior, but the model has no {kind}; structures: {_structures(spec.levels)}"
+                "\n  leave it out of bm.Priors"
+            )
 
 
 def tau_labels(level: Level) -> tuple[str, ...]:

@@ -304,7 +304,10 @@ def beta_values(means: FloatArray, sd: Any, n: int, what: str) -> FloatArray:
     spread, middle = check_number(sd, what, above=0), (np.arange(n) + 0.5) / n
     for mean in means.tolist():
         if spread >= (most := float(np.sqrt(mean * (1 - mean)))):
-            raise SpecError(f"{what} is {spread:g}; that of a beta distribution with mean {mean:g} is below {most:.4g}")
+            raise SpecError(
+                f"{what} is {spread:g}; that of a beta distribution with mean {mean:g} is below {most:.4g}"
+                "\n  give a smaller SD"
+            )
     size = (means * (1 - means) / spread**2 - 1)[:, None]
     values = special.betaincinv(means[:, None] * size, (1 - means[:, None]) * size, middle)
     return np.clip(values, 1e-300, 1 - 1e-16)

@@ -66,7 +66,10 @@ def check(prior: Prior) -> None:
     try:
         logp(prior, np.array([0.5]))
     except (ValueError, TypeError, AssertionError) as error:
-        raise SpecError(f"prior {prior!r} is not a valid distribution: {str(error).splitlines()[0]}") from None
+        raise SpecError(
+            f"prior {prior!r} is not a valid distribution: {str(error).splitlines()[0]}"
+            "\n  check the names and the values of its parameters"
+        ) from None
 
 
 def has_pymc() -> bool:

@@ -112,7 +112,10 @@ def report_file(
         analysis = load_analysis(path, allow_outside=options.allow_outside).tested_by(options.inference)
         return _of_models(analysis, out, options, prob, failures)
     if options.method or not options.bayes:
-        raise SpecError(f"{path.name} holds results; --method and --no-bayes are for model files")
+        raise SpecError(
+            f"{path.name} holds results; --method and --no-bayes are for model files"
+            "\n  leave these out, or name a model file"
+        )
     return _of_results(path, out, options, prob)
 
 

@@ -169,7 +169,10 @@ def load_study(path: str | Path) -> Simulation:
     path = locate(path)
     content, root = read_with_places(path)
     if SCENARIO not in content:
-        raise SpecError(f"{path.name} does not declare a simulation study: it has no table [[{SCENARIO}]]")
+        raise SpecError(
+            f"{path.name} does not declare a simulation study: it has no table [[{SCENARIO}]]"
+            "\n  a model file is read by bm.load_analysis, `bayesmeta fit`"
+        )
     _check(content, root)
     simulation = Simulation(
         title=content["title"],
@@ -308,7 +311,10 @@ def _statistic(name: str, table: Any, content: Mapping[str, Any], where: Place) 
     if of != "beta":
         check_name(level, levels, f"{where}: no level", "levels")
     if of == "rho" and content["design"]["outcomes"] < 2:
-        raise SpecError(f"{where} is about a correlation, which a design with one outcome does not have")
+        raise SpecError(
+            f"{where} is about a correlation, which a design with one outcome does not have"
+            "\n  leave it out, or declare more outcomes"
+        )
     return Statistic(name, kind, of, level)
 
 

@@ -29,12 +29,15 @@ def claimed(study: Simulation, directory: Path) -> Iterator[None]:
     DataError : it holds anything else, another process writes there, or nobody can.
     """
     if directory.exists() and not directory.is_dir():
-        raise DataError(f"{directory} is not a directory; the results of a study are saved in one")
+        raise DataError(
+            f"{directory} is not a directory; the results of a study are saved in one"
+            "\n  give the name of a new directory"
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _check_content(study, directory)
     except OSError as error:
-        raise DataError(f"{directory} cannot be written: {error.strerror or error}") from None
+        raise DataError(f"{directory} cannot be written: {error.strerror or error}\n  give another directory") from None
     with sole_writer(directory, directory / LOCK, _ADVICE):
         _check_content(study, directory)  # another process may have begun a study in between
         if not (directory / DECLARED).is_file():

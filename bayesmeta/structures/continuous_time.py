@@ -52,6 +52,7 @@ class ContinuousAutoregressive(Correlated):
         if len(self.positions) != dim:
             raise SpecError(
                 f"structure '{self.name}' has {len(self.positions)} positions; the level has {dim} random effects"
+                "\n  leave positions out: bm.specify takes them from the column of times"
             )
         if dim < 2:
             raise SpecError(

@@ -24,7 +24,7 @@ def semidefinite(matrix: Any, name: str) -> np.ndarray:
     if M.ndim != 2 or M.shape[0] != M.shape[1]:
         raise SpecError(f"matrix of structure '{name}' has shape {M.shape}; give a square matrix")
     if not np.isfinite(M).all():
-        raise SpecError(f"matrix of structure '{name}' has entries that are not finite")
+        raise SpecError(f"matrix of structure '{name}' has entries that are not finite\n  all of them must be numbers")
     size = np.abs(M).max(initial=0.0)
     if not (size == 0 or LEAST <= size <= MOST):
         raise SpecError(
@@ -32,11 +32,12 @@ def semidefinite(matrix: Any, name: str) -> np.ndarray:
             f" {MOST:g}\n  measure the outcomes in another unit"
         )
     if np.abs(M - M.T).max(initial=0.0) > TOLERANCE * size:
-        raise SpecError(f"matrix of structure '{name}' is not symmetric")
+        raise SpecError(f"matrix of structure '{name}' is not symmetric\n  entries (i, j) and (j, i) must be the same")
     smallest = np.linalg.eigvalsh(M)[0] if len(M) else 0.0
     if smallest < -TOLERANCE * size:
         raise SpecError(
             f"matrix of structure '{name}' is not positive semi-definite: smallest eigenvalue {smallest:.3g}"
+            "\n  correlations in it lie between -1 and 1, and fit one another: bm.within.nearest"
         )
     M = (M + M.T) / 2
     M.flags.writeable = False
@@ -56,6 +57,7 @@ class WithMatrix(Structure):
             raise SpecError(
                 f"matrix of structure '{self.name}' is {len(self.known)} x {len(self.known)}; "
                 f"the level has {dim} random effects"
+                "\n  give it a row and a column for each of them"
             )
 
     def to_json(self) -> dict[str, Any]:

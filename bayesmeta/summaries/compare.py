@@ -280,10 +280,13 @@ def _named(
             group(tree, ESTIMATE)
     labels = _default_names(trees) if names is None else check_names(names, "names")
     if len(labels) != len(trees):
-        raise SpecError(f"{len(labels)} names for {len(trees)} trees: {listing(labels) or 'none'}")
+        raise SpecError(
+            f"{len(labels)} names for {len(trees)} trees: {listing(labels) or 'none'}"
+            "\n  give one name for each, or write bm.compare(a=first, b=second)"
+        )
     labels += named
     if repeated := sorted({label for label in labels if labels.count(label) > 1}):
-        raise SpecError(f"names of trees must be unique, repeated: {listing(repeated)}")
+        raise SpecError(f"names of trees must be unique, repeated: {listing(repeated)}\n  rename one")
     return dict(zip(labels, (*trees, *named.values()), strict=True))
 
 

@@ -234,7 +234,10 @@ def _labelled(frame: pd.DataFrame) -> tuple[str, list[str], pd.DataFrame]:
 def _of_frame(frame: pd.DataFrame, title: str, attrs: Mapping[Any, Any]) -> PaperTable:
     """Any data frame, intervals in one column; the index becomes the labels of the rows."""
     if not len(frame) or not len(frame.columns):
-        raise SpecError(f"source has {len(frame)} rows and {len(frame.columns)} columns; there is nothing to show")
+        raise SpecError(
+            f"source has {len(frame)} rows and {len(frame.columns)} columns; there is nothing to show"
+            "\n  pass a table with rows"
+        )
     frame = frame.copy()
     frame.columns = [str(name) for name in frame.columns]
     stub, labels, body = _labelled(frame)

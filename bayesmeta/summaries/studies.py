@@ -205,7 +205,9 @@ def _chosen(spec: Spec, columns: Columns) -> list[_Column]:
 
 def _heading(heading: object) -> str:
     if not isinstance(heading, str):
-        raise SpecError(f"columns: the heading {shown(heading)} is no text")
+        raise SpecError(
+            f'columns: the heading {shown(heading)} is no text\n  write headings as texts: columns={{"Year": "year"}}'
+        )
     return heading
 
 

@@ -70,7 +70,7 @@ def save(trees: xr.DataTree | Mapping[str, xr.DataTree], path: str | PathLike[st
     several = not isinstance(trees, xr.DataTree) and isinstance(trees, Mapping)
     named: dict[str, Any] = dict(trees) if several else {"": trees}
     if not named:
-        raise SpecError(f"there are no results to save in {path}")
+        raise SpecError(f"there are no results to save in {path}\n  pass a tree, or a dict of names and trees")
     for name, tree in named.items():
         if several:
             check_name_of_model(name)
@@ -128,7 +128,10 @@ def check_target(path: Any, inputs: Iterable[Path] = ()) -> Path:
         raise DataError(f"{path} is a directory\n  results are saved in a netCDF file, or in a directory NAME{ZARR}")
     if path.suffix not in (NETCDF, ZARR):
         hint = did_you_mean(path.suffix, (NETCDF, ZARR))
-        raise SpecError(f"{path}: results are saved as {NETCDF} (netCDF) or {ZARR} (a Zarr directory){hint}")
+        raise SpecError(
+            f"{path}: results are saved as {NETCDF} (netCDF) or {ZARR} (a Zarr directory){hint}"
+            "\n  give the name of the file one of these endings"
+        )
     if path.suffix == ZARR and path.exists() and not _is_zarr(path):
         raise DataError(f"{path} exists and is not a Zarr directory; it is not overwritten\n  give another name")
     if path.exists() and not _replaceable(path):
@@ -148,7 +151,9 @@ def check_place(path: Any, what: str, inputs: Iterable[Path] = ()) -> Path:
         return path
     try:
         if not path.parent.is_dir():
-            raise DataError(f"no directory {path.parent} for the {what} {path.name}")
+            raise DataError(
+                f"no directory {path.parent} for the {what} {path.name}\n  make it first, or give another path"
+            )
         there = path.resolve().exists()
         same = [each for each in inputs if there and each.exists() and path.samefile(each)]
     except (OSError, ValueError) as error:
@@ -263,7 +268,9 @@ def _opened(path: Path) -> xr.DataTree:
     """The content of a file or directory, in memory."""
     try:
         if not path.exists():
-            raise DataError(f"no file {path}")
+            raise DataError(
+                f"no file {path}\n  check the path; bm.save writes results, `bayesmeta fit` and `sample` do, too"
+            )
         if not path.is_dir():
             with h5py.File(path) as file:  # complains in one line, where xarray leaves half an object behind
                 own = netcdf.is_own(file)
@@ -275,7 +282,7 @@ def _opened(path: Path) -> xr.DataTree:
     except BayesmetaError:
         raise
     except PermissionError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{path} cannot be read: {error.strerror or error}\n  check whether you may read it") from None
     except Exception:  # whatever libraries say of bytes that are no file of theirs
         raise _no_results(path) from None
 
@@ -332,4 +339,7 @@ def _is_own(tree: object) -> bool:
 
 
 def _no_results(path: Path) -> DataError:
-    return DataError(f"{path} is not a results file (netCDF or Zarr) of bayesmeta, or it is damaged")
+    return DataError(
+        f"{path} is not a results file (netCDF or Zarr) of bayesmeta, or it is damaged"
+        "\n  read it with xarray or pandas if it is something else; else fit again and save"
+    )

@@ -69,7 +69,10 @@ def b_draws(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
     effects = group(tree, schema.RANDOM_EFFECTS) if schema.RANDOM_EFFECTS in tree.children else xr.Dataset()
     if any(level.dim and schema.b(level.name) not in effects for level in spec.levels):
         if not str(posterior.attrs.get(_SEED, "")).isdecimal():
-            raise SpecError(f"this tree holds neither the random effects nor {_SEED}, from which to draw them again")
+            raise SpecError(
+                f"this tree holds neither the random effects nor {_SEED}, from which to draw them again"
+                "\n  sample again, or load the file as it was saved"
+            )
         psi = [psi_draws(tree, level.name) for level in spec.levels]
         rng = np.random.default_rng(int(posterior.attrs[_SEED]))
         drawn = conditional_draws(spec.statistics, psi, beta_draws(tree), rng)

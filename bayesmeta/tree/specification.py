@@ -270,7 +270,10 @@ def terms_from_attrs(attrs: Mapping[Any, Any]) -> Terms:
     try:
         return Terms.from_json({part: _as_written(attrs[attribute]) for part, attribute in parts.items()})
     except (AttributeError, KeyError, TypeError) as error:  # of JSON that holds no formulas
-        raise SpecError(f"the formulas in the attributes of this tree cannot be read: {error!r}") from None
+        raise SpecError(
+            f"the formulas in the attributes of this tree cannot be read: {error!r}"
+            "\n  load the file again as it was saved, or fit again"
+        ) from None
 
 
 def _as_written(text: str) -> Any:

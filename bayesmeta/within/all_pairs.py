@@ -86,6 +86,7 @@ def _check_variances(where: str, arms: Sequence[str], D: FloatArray, tolerance: 
     if np.linalg.eigvalsh(-J @ D @ J)[1] <= _ROUNDING * D.max():
         raise DataError(
             f"{where}: no trial can have these standard errors; their covariances are not positive definite"
+            "\n  check them against the publication"
         )
     i, j = np.triu_indices(K, 1)
     misfit = np.abs(np.sqrt(D[i, j] / np.maximum(own[i] + own[j], _ROUNDING * D.max())) - 1).max()

@@ -92,7 +92,10 @@ class Groups:
                 )
             unknown = set(texts) - {str(key) for key in self.rows}
             if unknown:
-                raise SpecError(f"{what} has correlations for {self.name} {listing(sorted(unknown))}, not in the data")
+                raise SpecError(
+                    f"{what} has correlations for {self.name} {listing(sorted(unknown))}, not in the data"
+                    "\n  its keys must be labels of the data"
+                )
             return {key: in_range(texts[str(key)], f"{what} of {self.called(key)}", low) for key in self.rows}
         number = in_range(value, what, low)
         return dict.fromkeys(self.rows, number)
@@ -178,7 +181,10 @@ def check_variances(frame: pd.DataFrame, name: str, what: str) -> FloatArray:
     for bad, word in ((variances < 0, "negative"), (variances == 0, "zero"), (np.isinf(variances), "infinite")):
         if bad.any():
             row = frame.index[int(np.argmax(bad))]
-            raise DataError(f"column '{name}' is {word} in row {row}; sampling variances are positive and finite")
+            raise DataError(
+                f"column '{name}' is {word} in row {row}; sampling variances are positive and finite"
+                "\n  fill it in, or drop the row"
+            )
     return variances
 
 
@@ -186,7 +192,9 @@ def codes_of(frame: pd.DataFrame, name: str, what: str) -> tuple[IntArray, list[
     """(n,) which category of a column a row has, and the categories as text; DataError where one is missing."""
     codes, texts = pd.factorize(group_labels(find_column(frame, name, what)))
     if (codes < 0).any():
-        raise DataError(f"column '{name}' ({what}) is missing in {rows(frame, codes < 0)}")
+        raise DataError(
+            f"column '{name}' ({what}) is missing in {rows(frame, codes < 0)}\n  fill it in, or drop the rows"
+        )
     return codes, [str(text) for text in texts]
 
 
@@ -195,5 +203,7 @@ def complete(frame: pd.DataFrame, name: str, what: str) -> FloatArray:
     values = column(frame, name, what)
     bad = ~np.isfinite(values)
     if bad.any():
-        raise DataError(f"column '{name}' ({what}) is missing or infinite in {rows(frame, bad)}")
+        raise DataError(
+            f"column '{name}' ({what}) is missing or infinite in {rows(frame, bad)}\n  fill it in, or drop the rows"
+        )
     return values

@@ -184,7 +184,10 @@ def _in_sequence(
         if not np.isfinite(at).all() or (lag == 0).sum() > len(rows):
             raise DataError(_misplaced(f"{group} {frame[group].iloc[rows[0]]}", position, at, rows))
         if rho < 0 and not np.array_equal(lag, np.round(lag)):
-            raise SpecError(f"rho is {rho}; with fractional positions (column '{position}') it cannot be negative")
+            raise SpecError(
+                f"rho is {rho}; with fractional positions (column '{position}') it cannot be negative"
+                "\n  give a rho from 0 to 1, or whole positions"
+            )
         return np.asarray(rho**lag)
 
     place = f"in '{position}'" if position is not None else "of their rows"

@@ -266,7 +266,10 @@ def _check_imputed(rho: Any, ar1: Any, time: str | None, pattern: str | None) ->
     if rho is None and ar1 is None:
         raise SpecError("give the correlation of estimates of a group, rho=, or of neighbouring times, ar1=")
     if (ar1 is None) != (time is None):
-        raise SpecError("ar1 and time belong together: the correlation over one unit of time, and the column of times")
+        raise SpecError(
+            "ar1 and time belong together: the correlation over one unit of time, and the column of times"
+            "\n  give both, or neither"
+        )
     if pattern is not None and (rho is None or ar1 is not None):
         raise SpecError(f"pattern='{pattern}' needs a table of correlations, rho=, and no ar1=")
 
@@ -288,7 +291,10 @@ def _smoothed(groups: Groups, variances: FloatArray) -> FloatArray:
     for key, at in groups.rows.items():
         known = variances[at][~np.isnan(variances[at])]
         if not len(known):
-            raise DataError(f"{groups.called(key)} has no sampling variance, of which a mean could be taken")
+            raise DataError(
+                f"{groups.called(key)} has no sampling variance, of which a mean could be taken"
+                "\n  fill in one, or drop its rows"
+            )
         mean[at] = known.mean()
     return mean
 
@@ -297,14 +303,17 @@ def _check_pairs(given: dict[str, str], rho: Any, phi: Any) -> None:
     """Arguments that go with others."""
     for second, first in (("grp2", "grp1"), ("time2", "time1"), ("w2", "w1"), ("time2", "grp2"), ("w2", "grp2")):
         if second in given and first not in given:
-            raise SpecError(f"{second} is given without {first}")
+            raise SpecError(f"{second} is given without {first}\n  give both, or leave {second} out")
     if rho is None and ("obs" in given or "type" in given):
         needed = " and ".join(name for name in ("obs", "type") if name in given)
         raise SpecError(f"{needed} needs rho=, the correlation of different ones")
     if rho is not None and not ("obs" in given or "type" in given):
         raise SpecError("rho is the correlation of different observations or types: name their column, obs= or type=")
     if ("time1" in given) != (phi is not None):
-        raise SpecError("time1 and phi belong together: the times, and the correlation over one unit of time")
+        raise SpecError(
+            "time1 and phi belong together: the times, and the correlation over one unit of time"
+            "\n  give both, or neither"
+        )
 
 
 def _said(value: Any) -> str:

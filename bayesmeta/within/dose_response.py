@@ -326,7 +326,10 @@ def read(
 def _refuse_negative(frame: pd.DataFrame, values: FloatArray, source: str) -> None:
     if (values < 0).any():
         row = frame.index[int(np.argmax(values < 0))]
-        raise DataError(f"column '{source}' is negative in row {row}; standard errors and variances are positive")
+        raise DataError(
+            f"column '{source}' is negative in row {row}; standard errors and variances are positive"
+            "\n  check the column; the reference row has 0 or none"
+        )
 
 
 def _study(name: str, designs: pd.Series, v: FloatArray, y: FloatArray, cases: FloatArray, n: FloatArray) -> Study:

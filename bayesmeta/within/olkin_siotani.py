@@ -183,18 +183,27 @@ def partial_correlations(
     for key, (R, names) in studies.items():
         for name in (*controls, *(each for pair in pairs for each in pair)):
             if name not in names:
-                raise SpecError(f"no variable {shown(name)} in the matrix of study {label(key)}: {listing(names)}")
+                raise SpecError(
+                    f"no variable {shown(name)} in the matrix of study {label(key)}: {listing(names)}"
+                    "\n  name one of these"
+                )
         slopes, values = [], []
         every = list(combinations(range(len(names)), 2))
         for a, b in pairs:
             if a == b or a in controls or b in controls:
-                raise SpecError(f"the pair ({a}, {b}) has a variable twice, or one that is held constant")
+                raise SpecError(
+                    f"the pair ({a}, {b}) has a variable twice, or one that is held constant"
+                    "\n  name two different ones that are not in given="
+                )
             r, slope = _partial(R, [names.index(name) for name in (a, b, *controls)], every)
             values.append(r)
             slopes.append(slope / (1 - r * r) if rtoz else slope)
         divisor = sizes[key] - (3 if rtoz else 1) - len(controls)
         if divisor <= 0:
-            raise DataError(f"study {label(key)} has {sizes[key]:g} persons, too few to hold {len(controls)} constant")
+            raise DataError(
+                f"study {label(key)} has {sizes[key]:g} persons, too few to hold {len(controls)} constant"
+                "\n  leave the study out, or hold fewer constant"
+            )
         J = np.array(slopes)
         covariances[key] = J @ _checked(key, R, names, every, False) @ J.T / divisor
         for (a, b), r, v in zip(pairs, values, np.diag(covariances[key]), strict=True):
@@ -244,8 +253,18 @@ def _checked(key: Any, R: FloatArray, names: list[str], pairs: Sequence[tuple[in
         slope = 1 / (1 - np.array([R[a, b] for a, b in pairs]) ** 2)
         V = V * np.outer(slope, slope)
     if not np.isnan(V).any() and np.linalg.eigvalsh(V)[0] <= -SMALLEST:
-        raise DataError(f"the correlations of study {label(key)} are not those of any data: their matrix is indefinite")
+        raise DataError(
+            f"the correlations of study {label(key)} are not those of any data: their matrix is indefinite"
+            "\n  check them against the publication"
+        )
     return V
+
+
+_SIZE_OF: dict[str, Callable[[FloatArray], Any]] = {  # a study, whose correlations are of different persons
+    "min": np.min,
+    "harmonic": lambda x: 1 / np.mean(1 / x),
+    "mean": np.mean,
+}
 
 
 def _long(
@@ -260,17 +279,16 @@ def _long(
         raise SpecError(f"ni is {shown(ni)}; with long data it must be a column")
     n = column(frame, ni, "ni")
     if (beyond := np.abs(r) >= 1).any():
-        raise DataError(f"column '{ri}' is not between -1 and 1 in {rows(frame, beyond)}")
+        raise DataError(
+            f"column '{ri}' is not between -1 and 1 in {rows(frame, beyond)}\n  check the column, or drop the rows"
+        )
     if (small := ~(n >= FEWEST)).any():
-        raise DataError(f"column '{ni}' is missing, or less than {FEWEST}, in {rows(frame, small)}")
+        raise DataError(
+            f"column '{ni}' is missing, or less than {FEWEST}, in {rows(frame, small)}\n  fill it in, or drop the rows"
+        )
     groups = {1: np.arange(len(frame))} if study is None else rows_by_group(frame, study)
     matrices: dict[Any, tuple[FloatArray, list[str]]] = {}
     sizes, of_row = {}, np.empty(len(frame), dtype=object)
-    means: dict[str, Callable[[FloatArray], Any]] = {
-        "min": np.min,
-        "harmonic": lambda x: 1 / np.mean(1 / x),
-        "mean": np.mean,
-    }
     for key, at in groups.items():
         names = sorted({name for i in at for name in (first[i], second[i])})
         R, seen = np.where(np.eye(len(names), dtype=bool), 1.0, np.nan), set[tuple[int, int]]()
@@ -280,10 +298,11 @@ def _long(
                 what = "a variable with itself" if a == b else "a pair that another row has"
                 raise DataError(
                     f"row {frame.index[i]} of study {label(key)} has the correlation of {what}: {first[i]}, {second[i]}"
+                    "\n  each pair of two variables stands once in a study; drop the row"
                 )
             R[a, b] = R[b, a] = r[i]
             seen |= {(a, b), (b, a)}
-        matrices[key], sizes[key] = (R, names), float(means[nfun](n[at]))
+        matrices[key], sizes[key] = (R, names), float(_SIZE_OF[nfun](n[at]))
         of_row[at] = [key] * len(at)
     table = pd.DataFrame({"study": of_row, "var1": first, "var2": second, "yi": r})
     return table[[key in groups for key in of_row]], matrices, sizes
@@ -294,7 +313,7 @@ def _studies(x: Any, ni: Any) -> tuple[dict[Any, tuple[FloatArray, list[str]]], 
     several = isinstance(x, Mapping) and not isinstance(x, pd.DataFrame)
     matrices = dict(x) if several else {1: x}
     if not matrices:
-        raise SpecError("no correlation matrix is given")
+        raise SpecError("no correlation matrix is given\n  give one, or {study: matrix}")
     sizes = {}
     for key in matrices:
         size: Any = ni.get(key) if isinstance(ni, Mapping) else ni
@@ -314,9 +333,9 @@ def _matrix(key: Any, M: Any) -> tuple[FloatArray, list[str]]:
     if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) < 2:
         raise DataError(f"{what} has shape {values.shape}; it must be square, of two variables or more")
     if not np.allclose(values, values.T, rtol=0, atol=1e-8) or not np.allclose(np.diag(values), 1, rtol=0, atol=1e-8):
-        raise DataError(f"{what} is not symmetric with ones on its diagonal")
+        raise DataError(f"{what} is not symmetric with ones on its diagonal\n  give correlations, not covariances")
     if np.linalg.eigvalsh(values)[0] < SMALLEST:
-        raise DataError(f"{what} is not positive definite")
+        raise DataError(f"{what} is not positive definite\n  check it against the publication")
     return values, names or [f"x{i + 1}" for i in range(len(values))]
 
 

@@ -55,12 +55,16 @@ class Referenced(NamedTuple):
         for name, at, others in self.each():
             where = f"{self.column} {label(name)}: the reference, {rows_at(self.frame, [at])},"
             if np.isfinite(values[at]) and values[at] != null:
-                raise DataError(f"{where} has {y} = {values[at]:g}; against itself it is {null:g}, or missing")
+                raise DataError(
+                    f"{where} has {y} = {values[at]:g}; against itself it is {null:g}, or missing"
+                    "\n  leave the cell of the reference empty"
+                )
             if without_error is not None and not without_error[at]:
                 raise DataError(f"{where} has an error of its own\n  its standard error is missing or 0")
             if len(missing := others[~np.isfinite(values[others])]):
                 raise DataError(
                     f"{self.column} {label(name)}: no effect in {rows_at(self.frame, missing)} of column '{y}'"
+                    "\n  fill it in, or drop the rows"
                 )
 
     def each(self) -> Iterator[tuple[Any, int, IntArray]]:
@@ -110,7 +114,7 @@ def whole_groups(frame: pd.DataFrame, column: str, what: str, part: str) -> Mapp
     """Positions of the rows of every study, each with two or more; what a study is called, and what a row of it."""
     missing = find_column(frame, column, what).isna().to_numpy()
     if missing.any():
-        raise DataError(f"column '{column}' has no {what} in {rows(frame, missing)}")
+        raise DataError(f"column '{column}' has no {what} in {rows(frame, missing)}\n  fill it in, or drop the rows")
     made = rows_by_group(frame, column)
     for name, at in made.items():
         if len(at) < 2:
@@ -127,7 +131,10 @@ def from_counts(studies: Referenced, designs: ObjectArray, cases: FloatArray, n:
     for name, at, others in studies.each():
         if (designs[others] != designs[at]).any():
             types = sorted({designs[at], *designs[others]})
-            raise DataError(f"{studies.column} {label(name)} has the types {listing(types)}")
+            raise DataError(
+                f"{studies.column} {label(name)} has the types {listing(types)}"
+                "\n  all rows of a study must have one type"
+            )
         both = np.array([at, *others])
         y[others], S[name] = crude_ratios(designs[at], cases[both], n[both])
     return y, S
@@ -171,5 +178,8 @@ def given_matrices(studies: Referenced, S: Any) -> dict[Any, FloatArray]:
             )
         made[name] = matrix
     if by_label:
-        raise DataError(f"S has a matrix for {studies.column} {listing(by_label)}, which the data do not have")
+        raise DataError(
+            f"S has a matrix for {studies.column} {listing(by_label)}, which the data do not have"
+            "\n  leave it out, or check its label"
+        )
     return made

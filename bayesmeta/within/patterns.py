@@ -36,7 +36,10 @@ class Table(NamedTuple):
         values = values[np.ix_(order, order)]
         off = values[~np.eye(len(values), dtype=bool)]
         if not np.allclose(values, values.T, rtol=0, atol=1e-12) or not (np.abs(off) <= 1).all():
-            raise SpecError(f"rho of '{column}' is not a symmetric table of correlations between -1 and 1")
+            raise SpecError(
+                f"rho of '{column}' is not a symmetric table of correlations between -1 and 1"
+                "\n  entries (i, j) and (j, i) must be the same number"
+            )
         return cls(codes, values)
 
     def __call__(self, at: IntArray) -> FloatArray:
@@ -103,14 +106,22 @@ class People:
         self.weight = [weight, complete(frame, given["w2"], "w2") if "w2" in given else weight]
         for name, values in zip(("w1", "w2"), self.weight, strict=True):
             if (values <= 0).any():
-                raise DataError(f"column '{given[name]}' ({name}) is not positive in {rows(frame, values <= 0)}")
+                raise DataError(
+                    f"column '{given[name]}' ({name}) is not positive in {rows(frame, values <= 0)}"
+                    "\n  weights are numbers of persons, or other positive ones; fill these in"
+                )
         self.phi = groups.scalar(phi, "phi") if phi is not None else dict.fromkeys(groups.rows, 0.0)
         if min(self.phi.values(), default=0.0) < 0 and not all(np.array_equal(t, np.round(t)) for t in self.time):
-            raise SpecError("phi is negative; with fractional times it cannot be")
+            raise SpecError(
+                "phi is negative; with fractional times it cannot be\n  give a phi from 0 to 1, or whole times"
+            )
         own = self.group[0] == self.group[1]
         same = own & (self.time[0] == self.time[1]) & (self.weight[0] == self.weight[1])
         if same.any():
-            raise DataError(f"grp1 and grp2 are the same group at the same time in {rows(frame, same)}")
+            raise DataError(
+                f"grp1 and grp2 are the same group at the same time in {rows(frame, same)}"
+                "\n  each row compares two groups, or two times; check the columns"
+            )
 
     def __call__(self, key: Any, at: IntArray) -> FloatArray:
         if self.alone:
@@ -160,9 +171,11 @@ class Reported:
             place = self.groups.frame.index[at[row]]
             raise DataError(
                 f"column '{self.names[col]}' (rvars) is missing in row {place} of {self.groups.called(key)}"
+                "\n  fill in the correlations of the rows of a group, lower triangle"
             )
         if not (np.diag(R) > 0).all():
             raise DataError(
                 f"rvars: the diagonal of {self.groups.called(key)} is not positive; correlations have 1 there"
+                "\n  put ones there"
             )
         return R + np.tril(R, -1).T

@@ -70,7 +70,10 @@ def shared_arms(
         for name, what in ((variance_first, "variance_first"), (variance_second, "variance_second"))
     ]
     if (alone := texts[0] == texts[1]).any():
-        raise DataError(f"'{first}' and '{second}' are the same arm in {rows(frame, alone)}")
+        raise DataError(
+            f"'{first}' and '{second}' are the same arm in {rows(frame, alone)}"
+            "\n  each row compares two arms; check the columns"
+        )
     made = {}
     for key, at in groups.rows.items():
         arms = list(dict.fromkeys([*texts[0][at], *texts[1][at]]))
@@ -93,7 +96,9 @@ def shared_arms(
 def _positive(frame: pd.DataFrame, name: str, what: str) -> FloatArray:
     values = complete(frame, name, what)
     if (values <= 0).any():
-        raise DataError(f"column '{name}' ({what}) is not positive in {rows(frame, values <= 0)}")
+        raise DataError(
+            f"column '{name}' ({what}) is not positive in {rows(frame, values <= 0)}\n  fill it in, or drop the rows"
+        )
     return values
 
 
@@ -104,7 +109,10 @@ def _of_arms(name: str, arms: Sequence[str], place: Sequence[Any], values: Seque
         if np.isnan(found[index]):
             found[index] = own
         elif not np.isclose(found[index], own, rtol=1e-6, atol=0):
-            raise DataError(f"arm '{arms[index]}' of {name} has the variances {found[index]:g} and {own:g}")
+            raise DataError(
+                f"arm '{arms[index]}' of {name} has the variances {found[index]:g} and {own:g}"
+                "\n  an arm has one variance in all its rows; check the columns"
+            )
     return found
 
 
@@ -167,7 +175,9 @@ def gleser_olkin(data: Any, d: str, group: str, n_treatment: str, n_control: str
     )
     for name, n in ((n_treatment, n_t), (n_control, n_c)):
         if (n < 2).any():
-            raise DataError(f"column '{name}' is less than 2 in {rows(frame, n < 2)}")
+            raise DataError(
+                f"column '{name}' is less than 2 in {rows(frame, n < 2)}\n  give the number of persons of each arm"
+            )
     correlations = None if rho is None else groups.scalar(rho, "rho")
     made = {}
     for key, at in groups.rows.items():
@@ -262,10 +272,14 @@ def multinomial(data: Any, counts: Sequence[str], reference: str | None = None) 
     if len(names) < 2 or len(set(names)) < len(names):
         raise SpecError(f"counts is {listing(names)}; it must name at least two different columns")
     if reference is not None and (not isinstance(reference, str) or reference not in names):
-        raise SpecError(f"reference is {shown(reference)}, which is none of counts: {listing(names)}")
+        raise SpecError(
+            f"reference is {shown(reference)}, which is none of counts: {listing(names)}\n  name one of these"
+        )
     x = np.column_stack([_positive(frame, name, "counts") for name in names])
     if (fractional := (x != np.round(x)).any(axis=1)).any():
-        raise DataError(f"counts are not whole numbers in {rows(frame, fractional)}")
+        raise DataError(
+            f"counts are not whole numbers in {rows(frame, fractional)}\n  give counts of persons, not shares"
+        )
     if reference is None:
         n, p = x.sum(axis=1), x[:, :-1] / x.sum(axis=1)[:, None]
         S = (p[:, :, None] * np.eye(p.shape[1]) - p[:, :, None] * p[:, None, :]) / n[:, None, None]

@@ -105,7 +105,10 @@ def read_trials(
     else:
         made = _of_arms(frame, study, columns, measure, zeros)
     if not made.trials:
-        raise DataError("no trial has two arms with an estimate")
+        raise DataError(
+            "no trial has two arms with an estimate"
+            "\n  check the columns of events and totals, or of means, SDs and sizes"
+        )
     return made
 
 
@@ -151,7 +154,10 @@ def _of_pairs(
     reported = Reported(frame, {name: Source(columns[name], name) for name in _ESTIMATE}, "a contrast")
     y, se, labels = reported.real("y"), reported.standard_error("se"), labelled(frame, study, "study")
     if (same := first == second).any():
-        raise DataError(f"'{first[int(np.argmax(same))]}' is compared with itself in {rows(frame, same)}")
+        raise DataError(
+            f"'{first[int(np.argmax(same))]}' is compared with itself in {rows(frame, same)}"
+            "\n  name two different treatments"
+        )
     known = np.isfinite(y) & np.isfinite(se)
     if not known.all():
         warn(f"no estimate in {rows(frame, ~known)}; left out", AssumptionWarning)

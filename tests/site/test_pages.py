@@ -17,6 +17,7 @@ import bayesmeta as bm
 from tests.support import make_site_files
 from tests.support.make_gallery import GALLERY, THUMBNAILS, index, pages
 from tests.support.make_site_files import public_names
+from tests.support.reference import REFERENCE
 
 DOCS = GALLERY.parent
 MADE = [DOCS / made for made in ("reference/command_line.md", "reference/errors.md", "cheat_sheet.pdf")]  # by the build
@@ -60,6 +61,26 @@ def test_commands_of_the_evidence_name_what_is_there():
     assert len(paths) > 10
     assert all((DOCS.parent / path).exists() for path in paths), paths
     assert all(importlib.util.find_spec(module) is not None for module in modules), modules
+
+
+def test_figures_of_the_evidence_are_those_of_the_pages_that_it_leads_to():
+    text = (DOCS / "evidence.md").read_text(encoding="utf-8")
+    seen = 0
+    for words, page in re.findall(r"\[([^\]]*\d[^\]]*)\]\(([\w./]+\.md)\)", text):
+        figures = re.findall(r"\d[\d.,]*(?:e-?\d+)?%?", words)
+        whole = (DOCS / page).read_text(encoding="utf-8")
+        assert all(re.search(rf"(?<![\d.,]){re.escape(figure)}", whole) for figure in figures), (words, page)
+        seen += len(figures)
+    assert seen >= 11
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [("mixmeta", "| {} fits"), ("robust", "of [{} analyses]"), ("small_sample", "Knapp-Hartung, t and F of {}")],
+)
+def test_the_evidence_counts_the_files_of_other_software(folder, words):
+    text = (DOCS / "evidence.md").read_text(encoding="utf-8")
+    assert words.format(len([*(REFERENCE / folder).glob("*.json")])) in text
 
 
 @pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")

@@ -117,10 +117,16 @@ class Evidence:
     def check_unequal(self, values: FloatArray, words: str) -> None:
         """DataError where a predictor does not vary, or is what the model knows already."""
         if np.ptp(values) <= _CONSTANT * np.abs(values).max():
-            raise DataError(f"{self.what}: {words} is {values[0]:.6g} for all {self.n} effects, which tells nothing")
+            raise DataError(
+                f"{self.what}: {words} is {values[0]:.6g} for all {self.n} effects, which tells nothing"
+                "\n  name another measure of precision, or leave the test out"
+            )
         X = np.column_stack([self.X, values])
         if np.linalg.matrix_rank(X / np.linalg.norm(X, axis=0)) < X.shape[1]:
-            raise DataError(f"{self.what}: {words} is a combination of the predictors of the model")
+            raise DataError(
+                f"{self.what}: {words} is a combination of the predictors of the model"
+                "\n  leave the predictor out of the model, or name another measure of precision"
+            )
 
     def attrs(self, **more: object) -> dict[str, object]:
         """Attributes of every result."""
@@ -130,7 +136,10 @@ class Evidence:
         """One value for every row of the data as one for every effect; DataError where one is missing."""
         own = np.asarray(values, dtype=float)[self.row]
         if (lacking := ~np.isfinite(own)).any():
-            raise DataError(f"{self.what}: no size or count in rows of the model: {self.names(lacking)}")
+            raise DataError(
+                f"{self.what}: no size or count in rows of the model: {self.names(lacking)}"
+                "\n  fill these in, or leave the rows out of the model by subset="
+            )
         return own
 
 
@@ -165,7 +174,10 @@ def evidence(tree: xr.DataTree, outcome: str | None, what: str, least: int = 3) 
     if of.n < least:
         raise DataError(f"{what} needs at least {least} studies, outcome '{outcome}' has {of.n}")
     if (exact := of.v <= 0).any():
-        raise DataError(f"{what}: effects without sampling error have no weight of their own, rows {of.names(exact)}")
+        raise DataError(
+            f"{what}: effects without sampling error have no weight of their own, rows {of.names(exact)}"
+            "\n  leave these rows out of the model by subset="
+        )
     return of
 
 
@@ -208,7 +220,10 @@ def sizes(of: Evidence, n: Arms | None) -> tuple[FloatArray, FloatArray]:
     reported = Reported(of.spec.data, pair(columns, "n1i", "n2i", "n"), of.what)
     first, second = (of.by_row(reported.count(name)) for name in ("n1i", "n2i"))
     if (empty := (first <= 0) | (second <= 0)).any():
-        raise DataError(f"{of.what}: a group has no members in rows {of.names(empty)}")
+        raise DataError(
+            f"{of.what}: a group has no members in rows {of.names(empty)}"
+            "\n  fill in the sizes, or leave the rows out of the model by subset="
+        )
     return first, second
 
 
@@ -227,10 +242,14 @@ def total_size(of: Evidence, n: ByRow | None) -> FloatArray:
     try:
         values = column.astype(float).to_numpy()
     except (TypeError, ValueError):
-        raise SpecError(f"n={shown(n)}: its values are not numbers") from None
+        raise SpecError(
+            f"n={shown(n)}: its values are not numbers\n  name the column of the numbers of participants"
+        ) from None
     total = of.by_row(values)
     if (wrong := total <= 0).any():
-        raise DataError(f"{of.what}: n is not positive in rows {of.names(wrong)}")
+        raise DataError(
+            f"{of.what}: n is not positive in rows {of.names(wrong)}\n  fill in the numbers of participants"
+        )
     return total
 
 

@@ -101,7 +101,10 @@ def least_squares(
 ) -> Reference:
     """Weighted least squares with weights 1 / v, their residual variance estimated, or with a sandwich."""
     if df is not None and vcov is None:
-        raise SpecError(f'{of.what}: df="{df}" is for model="mixed" or a sandwich; the t of least squares has its own')
+        raise SpecError(
+            f'{of.what}: df="{df}" is for model="mixed" or a sandwich; the t of least squares has its own'
+            '\n  leave df= out, or say model="mixed"'
+        )
     spec = alone(of, X, [f"x{j}" for j in range(X.shape[1])], y, v)
     residual = residual_df(spec)
     if vcov is not None:
