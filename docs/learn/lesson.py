@@ -21,7 +21,7 @@ NUMBER = re.compile(r"(?<![\w.,])(?!95%)[-\u2212]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w
 # of a page's source, what is not prose: front matter, cells and other fences, formulas, code in a line, where links
 # lead, marks of quotations, and the number of the tutorial
 NOT_PROSE = re.compile(
-    r"\A---\n.*?\n---\n|^(`{3,}).*?^\1|^:{3,}.*?$|(\$+).*?\2|`[^`]*`|\]\([^)]*\)|^> |^# \d\.", re.MULTILINE | re.DOTALL
+    r"\A---\n.*?\n---\n|^(`{3,}).*?^\1|^:{3,}.*?$|(\$+).*?\2|`[^`]*`|\[(?=[^\]]*\]\()|\]\([^)]*\)|^> |^# \d\.", re.MULTILINE | re.DOTALL
 )
 errors: list[str] = []
 
