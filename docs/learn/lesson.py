@@ -21,7 +21,8 @@ NUMBER = re.compile(r"(?<![\w.,])(?!95%)[-\u2212]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w
 # of a page's source, what is not prose: front matter, cells and other fences, formulas, code in a line, where links
 # lead, marks of quotations, and the number of the tutorial
 NOT_PROSE = re.compile(
-    r"\A---\n.*?\n---\n|^(`{3,}).*?^\1|^:{3,}.*?$|(\$+).*?\2|`[^`]*`|\[(?=[^\]]*\]\()|\]\([^)]*\)|^> |^# \d\.", re.MULTILINE | re.DOTALL
+    r"\A---\n.*?\n---\n|^(`{3,}).*?^\1|^:{3,}.*?$|(\$+).*?\2|`[^`]*`|\[(?=[^\]]*\]\()|\]\([^)]*\)|^> |^# \d\.",
+    re.MULTILINE | re.DOTALL,
 )
 errors: list[str] = []
 
@@ -89,4 +90,3 @@ def _agrees(number: str, value: float, bound: bool) -> bool:
     decimal = Decimal(number.replace(",", "").replace("\u2212", "-"))
     unit = 10.0 ** int(decimal.as_tuple().exponent)
     return value < float(decimal) if bound else abs(value - float(decimal)) / unit <= 0.5 + SLACK
-
