@@ -54,7 +54,7 @@ def test_a_tutorial_has_all_its_parts(page: str):
     assert all("alt: " in cell for cell in drawn), "what a reader who cannot see the picture is told"
     assert f'holds("{page}"' in cells[-1]
     shown = [line for cell in cells if "remove-cell" not in cell for line in cell.splitlines() if "alt: " not in line]
-    assert max(map(len, shown)) <= 76, "what fits the width of the page"
+    assert max(map(len, shown)) <= 72, "what fits the width of the page"
 
 
 def test_the_list_of_tutorials_is_in_order():
