@@ -1,5 +1,6 @@
 """What the data cannot tell apart: aliased coefficients, and variances that leave no trace of their own."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -155,8 +156,17 @@ def unidentified(levels: Sequence[Level], X: FloatArray, basis: FloatArray | Non
             tangents.append(_tangents(level, telling, taken))
     entries = _flat_entries(tangents) if tangents else []
     if entries:
-        sentences.append(f"the data cannot identify, or tell apart, {listing(entries)}")
+        sentences.append(f"the data cannot identify, or tell apart, {listing(entries)}{_alike(levels)}")
     return sentences
+
+
+def _alike(levels: Sequence[Level]) -> str:
+    """A line of remedy where each group of a level has a single one of the next; else empty."""
+    for outer, inner in itertools.pairwise(levels):
+        if outer.dim and inner.dim and outer.n_groups == inner.n_groups:
+            every = f"\n  since every group of '{outer.name}' has one group of '{inner.name}'"
+            return f"{every}: leave one of these levels out, or write the outer one first, '1 | outer/inner'"
+    return ""
 
 
 def _held_sentence(whose: str, n_groups: int) -> str:

@@ -93,7 +93,11 @@ def test_what_can_be_identified_gives_no_warning(options):
 )
 def test_what_cannot_be_told_apart_is_named_and_nothing_else(options, named):
     (sentence,) = reservations(**options)
-    assert sentence == "the data cannot identify, or tell apart, " + ", ".join(f"the {entry}" for entry in named)
+    first, _, remedy = sentence.partition("\n")
+    assert first == "the data cannot identify, or tell apart, " + ", ".join(f"the {entry}" for entry in named)
+    nested = "1 | h/s" in str(options) or {"h", "s"} <= {*options.get("random", ())}
+    assert (remedy != "") == nested
+    assert nested == ("every group of 'h' has one group of 's'" in remedy)
 
 
 def test_units_of_a_predictor_do_not_matter():
