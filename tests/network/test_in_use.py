@@ -78,6 +78,7 @@ def test_pictures_can_be_read(senn: xr.DataTree, post: xr.DataTree):
         bm.plots.network_ranking(post)[0],
         bm.plots.network_ranking(post, kind="cumulative")[0],
         bm.plots.network_league(post),
+        bm.plots.network_split(senn, show="all"),
         bm.plots.network_funnel(senn, order=order),
         bm.plots.network_funnel(senn, order=order, around="network"),
     ):
@@ -102,3 +103,28 @@ def test_the_funnel_is_about_direct_evidence(senn: xr.DataTree):
     assert len(points) == 28
     assert np.sort(points) == pytest.approx(np.sort(-turned), abs=1e-12)
     plt.close("all")
+
+
+def test_the_picture_of_the_split_has_its_numbers(senn: xr.DataTree, post: xr.DataTree):
+    for tree, read in ((senn, np.asarray), (post, np.exp)):
+        own = bm.network.split(tree)
+        ax = bm.plots.network_split(tree, show="direct")
+        kept = own.isel(comparison=own["trials"].to_numpy() > 0)
+        expected = np.stack([kept[name] for name in ("direct", "indirect", "network")], 1).ravel()
+        points = ax.lines[-1].get_xdata()
+        np.testing.assert_allclose(points, read(expected[np.isfinite(expected)]), rtol=1e-12)
+        written = [text.get_text() for text in ax.get_yticklabels()]
+        assert written[: kept.sizes["comparison"]] == list(kept["comparison"].values)
+        assert len(written) == kept.sizes["comparison"] + np.isfinite(expected).sum()
+    plt.close("all")
+
+
+def test_a_star_has_nothing_to_split(senn: xr.DataTree):
+    arms = bm.datasets.load("senn2013")
+    star = arms[arms.groupby("study")["treatment"].transform(lambda t: set(t) <= {"placebo", "metformin"})]
+    tree = bm.fit(bm.network.specify(star, **SENN, reference="placebo"))
+    with (
+        pytest.warns(bm.AssumptionWarning, match="no closed loop"),
+        pytest.raises(bm.SpecError, match="no comparison has both direct and indirect evidence"),
+    ):
+        bm.plots.network_split(tree)
