@@ -11,15 +11,16 @@ from bayesmeta._validation import check_choice
 from bayesmeta.display.prose import counted
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
-from bayesmeta.network.comparisons import COMPARISON
+from bayesmeta.network.comparisons import COMPARISON, network_of
 from bayesmeta.network.splitting import split
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.notes import p_text
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.texts import interval_text
-from bayesmeta.plots.panels import ROW, EstimateRows, draw_rows, label_rows, only_axes, shortened
+from bayesmeta.plots.panels import ROW, EstimateRows, compared, draw_rows, label_rows, only_axes
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Scale
+from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from bayesmeta.plots.style import DrawnAxes
 
 _KINDS = ("direct", "indirect", "network")
+_NAME = 36  # letters of a line with the name of a comparison
 _ROWS = len(_KINDS) + 2.0  # of a comparison: its name, its estimates and a gap
 _TALLEST = 100.0  # inches: some files hold no higher picture
 _HOW = {"back-calculation": "one heterogeneity", "refit": "a model for each"}
@@ -63,7 +65,8 @@ def network_split(
     matplotlib Axes
         Beside the name of a comparison stand the number of trials with both arms, the share of their evidence where
         the split is by back-calculation, and the p-value of the difference between direct and indirect evidence;
-        beside its rows estimates and intervals. Diamonds are of the network.
+        beside its rows estimates and intervals. Diamonds are of the network. Comparisons with the reference are against
+        it, also where `bm.network.split` has them the other way round.
         The figure grows with the number of comparisons; a page holds 12 of them.
 
     Raises
@@ -81,7 +84,7 @@ def network_split(
     11
     """
     check_choice(show, ("both", "direct", "all"), "show")
-    own = _shown(split(tree, method, prob), show)
+    own = _against(_shown(split(tree, method, prob), show), network_of(tree, "split").analysis["reference"])
     reading = style.reading(tree, scale)
     top = -_ROWS * np.arange(own.sizes[COMPARISON])
     height = max(1.4, min(_TALLEST, (_ROWS * len(top) + 4) * ROW))
@@ -94,9 +97,12 @@ def network_split(
     values = np.stack([np.stack([own[kind + end] for kind in _KINDS], 1).ravel() for end in ("", "_lower", "_upper")])
     here = np.isfinite(values[0])
     _draw(panel, place[here], reading.values(values[:, here]), np.arange(len(place))[here] % len(_KINDS) == 2)
-    panel.set_ylim(place[-1] - 0.7, 0.7)
-    names = [shortened(name, 60) for name in own[COMPARISON].values]
-    label_rows(panel, np.append(top, place[here]), [*names, *np.tile(_KINDS, len(top))[here]], "", height)
+    panel.set_ylim(place[-1] - 0.7, 1.2)
+    names = [compared(*pair, _NAME) for pair in zip(own[TREATMENT].values, own[VERSUS].values, strict=True)]
+    heads = top + [
+        0.5 * name.count("\n") for name in names
+    ]  # the second line of a name is beside the texts on the right
+    label_rows(panel, np.append(heads, place[here]), [*names, *np.tile(_KINDS, len(top))[here]], "", height)
     for label in panel.get_yticklabels()[: len(top)]:
         label.set_fontweight("bold")
     texts = [interval_text(Interval(*each), 2, reading) for each in values[:, here].T]
@@ -122,6 +128,20 @@ def _shown(own: xr.Dataset, show: str) -> xr.Dataset:
             '  show="direct" draws what trials say, show="all" the whole network'
         )
     return own.isel({COMPARISON: np.flatnonzero(kept)})
+
+
+def _against(own: xr.Dataset, reference: str) -> xr.Dataset:
+    """Comparisons with the reference the other way round where it is the first."""
+    turned = (own[TREATMENT] == reference).to_numpy()
+    variables = {
+        TREATMENT: xr.where(turned, own[VERSUS], own[TREATMENT]),
+        VERSUS: xr.where(turned, own[TREATMENT], own[VERSUS]),
+    }
+    for kind in _KINDS:
+        low, high = own[f"{kind}_lower"], own[f"{kind}_upper"]
+        variables[kind] = xr.where(turned, -own[kind], own[kind])
+        variables |= {f"{kind}_lower": xr.where(turned, -high, low), f"{kind}_upper": xr.where(turned, -low, high)}
+    return own.assign(variables)
 
 
 def _draw(panel: "Axes", place: FloatArray, drawn: FloatArray, pooled: NDArray[np.bool_]) -> None:
