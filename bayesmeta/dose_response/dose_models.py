@@ -274,7 +274,7 @@ def _labels(made: _Model) -> list[str] | None:
 def _two_stages(made: _Model, psi: Any) -> Spec:
     """The coefficients of every study, by generalised least squares, as outcomes."""
     X, coefs = _of_study(made)
-    part, remedy = "doses beside its reference", "stages=1 takes such studies; or leave it out"
+    part, remedy = "dose", "stages=1 takes such studies; or leave it out"
     b, V = curves_of_groups(X, made.rows[made.outcome].to_numpy(), made.S, made.study, part, remedy)
     frame = pd.DataFrame(b, columns=list(coefs))
     frame[made.study] = [label(name) for name in made.S]

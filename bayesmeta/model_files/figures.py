@@ -27,7 +27,15 @@ KINDS: dict[str, Literal["one", "several"]] = {
     **dict.fromkeys(("profile", "prior_posterior", "loo_pit", "cumulative", "leave_one_out"), "one"),
     **dict.fromkeys(("influence", "baujat", "radial", "gosh", "qqnorm", "labbe", "dose_residuals"), "one"),
     **dict.fromkeys(
-        ("network_graph", "network_forest", "network_ranking", "network_league", "network_funnel", "network_heat"),
+        (
+            "network_graph",
+            "network_forest",
+            "network_ranking",
+            "network_league",
+            "network_funnel",
+            "network_heat",
+            "network_split",
+        ),
         "one",
     ),
     **dict.fromkeys(("accuracy_forest", "fagan"), "one"),

@@ -27,6 +27,7 @@ from bayesmeta.plots.longitudinal import longitudinal as longitudinal
 from bayesmeta.plots.model_checks import loo_pit as loo_pit
 from bayesmeta.plots.model_checks import loo_pit_values as loo_pit_values
 from bayesmeta.plots.model_checks import sensitivity as sensitivity
+from bayesmeta.plots.network_evidence import network_split as network_split
 from bayesmeta.plots.network_forest import network_forest as network_forest
 from bayesmeta.plots.network_funnel import network_funnel as network_funnel
 from bayesmeta.plots.network_graph import network_graph as network_graph
@@ -72,6 +73,7 @@ __all__ = [
     "network_heat",
     "network_league",
     "network_ranking",
+    "network_split",
     "orchard",
     "predictive_values",
     "prior_posterior",

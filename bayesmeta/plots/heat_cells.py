@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
+_BAR = 5.0  # inches, the longest scale of colours
+
 
 def fill_cells(ax: "Axes", values: FloatArray, most: float) -> "AxesImage":
     """Cells (rows, columns), the first row on top, in full colour from this size on."""
@@ -48,7 +50,10 @@ def squares_in_cells(ax: "Axes", share: FloatArray) -> None:
 
 def scale_beside(ax: "Axes", image: "AxesImage", label: str) -> None:
     """What the colours stand for, to the right."""
-    bar = style.root_figure(ax).colorbar(image, ax=ax, pad=0.02, aspect=30)
+    width, height = style.root_figure(ax).get_size_inches()
+    bar = style.root_figure(ax).colorbar(
+        image, ax=ax, pad=0.02, aspect=30, shrink=min(1.0, _BAR / height), fraction=min(0.15, _BAR / 4 / width)
+    )
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=style.SMALL, length=2)
     bar.set_label(label, fontsize=style.SMALL)

@@ -12,7 +12,7 @@ from bayesmeta.network.comparisons import Network, league
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.texts import interval_text
-from bayesmeta.plots.panels import ROW, EstimateRows, draw_rows, label_rows, only_axes, plain, wrapped
+from bayesmeta.plots.panels import EstimateRows, draw_rows, label_rows, only_axes, plain, rows_height, wrapped
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import Scale
 from bayesmeta.within.trial_tables import TREATMENT, VERSUS
@@ -88,7 +88,8 @@ def network_forest(
         own = own.sortby("mean")
     q = own.sizes[TREATMENT]
     place = np.arange(q)[::-1].astype(float)
-    height = max(1.4, (q + 4) * ROW * 1.25)
+    labels = [wrapped(name, 26) for name in own[TREATMENT].values]
+    height = rows_height(labels)
     panel = only_axes(ax, height=height, width=4.2)
     if reading.log:
         panel.set_xscale("log")
@@ -99,7 +100,7 @@ def network_forest(
         panel.hlines(place, low, high, color=style.SKY, linewidth=3.5, zorder=1)
     mean, lower, upper = (own[name].to_numpy() for name in ("mean", "lower", "upper"))
     draw_rows(panel, EstimateRows(place, reading.values(mean), reading.values(lower), reading.values(upper)))
-    label_rows(panel, place, [wrapped(name, 26) for name in own[TREATMENT].values], "", height)
+    label_rows(panel, place, labels, "", height)
     style.effect_axis(panel, reading)
     kind = "credible" if is_posterior(tree) else "confidence"
     notes = [f"against {plain(against)}; lines: {percent(prob)} {kind} intervals"]

@@ -1,5 +1,6 @@
 """The comparison-adjusted funnel plot of a network."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ from bayesmeta.inference.weights import sampling_matrix
 from bayesmeta.network.comparisons import Network
 from bayesmeta.network.splitting import direct_evidence, trial_pairs
 from bayesmeta.plots import style, words
-from bayesmeta.plots.panels import only_axes
+from bayesmeta.plots.panels import only_axes, shortened
 from bayesmeta.tree.posterior_draws import is_posterior
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def network_funnel(
     panel.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     panel.locator_params(axis="x", nbins=6)
     label = reading.record.label
-    alone = "comparisons of one trial lie at 0" if around == "direct" and len(set(pairs)) < len(pairs) else ""
+    alone = "comparisons of one trial lie at 0" if around == "direct" and 1 in Counter(pairs).values() else ""
     lines = words.label_below(panel, f"{label[:1].upper()}{label[1:]} less that of the comparison", [alone])
     panel.set_ylabel("Standard error", fontsize=style.TEXT)
     words.legend_beside(panel, handles)
@@ -120,12 +121,13 @@ def _points(network: Network, order: Sequence[str], around: str) -> tuple[FloatA
         sign = 1 if order.index(first) < order.index(second) else -1
         away.append(sign * (contrast @ network.spec.y[at] - centre))
         se.append(float(np.sqrt(contrast @ S[np.ix_(at, at)] @ contrast)))
-        pairs.append(f"{first} : {second}" if sign > 0 else f"{second} : {first}")
+        names = [shortened(t) for t in ((first, second) if sign > 0 else (second, first))]
+        pairs.append(" : ".join(names))
     return np.array(away), np.array(se), pairs
 
 
 def _marks(ax: "Axes", away: FloatArray, se: FloatArray, pairs: list[str]) -> list[tuple[str, Any]]:
-    counts = {pair: pairs.count(pair) for pair in pairs}
+    counts = Counter(pairs)
     shown = sorted(counts, key=lambda pair: (-counts[pair], pair))[: _MOST_MARKS - (len(counts) > _MOST_MARKS)]
     kind = [pair if pair in shown else "others" for pair in pairs]
     handles = []

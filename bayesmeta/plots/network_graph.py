@@ -14,7 +14,7 @@ from bayesmeta.model.spec import Spec
 from bayesmeta.network.comparisons import network_of
 from bayesmeta.network.splitting import trial_pairs
 from bayesmeta.plots import style, words
-from bayesmeta.plots.panels import only_axes, plain, wrapped
+from bayesmeta.plots.panels import only_axes, plain, shortened, wrapped
 from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from bayesmeta.plots.style import DrawnAxes
 
 _LARGEST, _SMALLEST = 22.0, 6.0  # points, diameters of circles
-_WIDEST = 7.0  # points, of the line of the most trials
-_ROOM = 1.45  # of the axes, in radii of the ring
-_OUTSIDE = 1.16  # where names stand
+_WIDEST, _OF_ONE = 7.0, 2.5  # points, of the line of the most trials, and of one trial where none has many
+_MANY = 12  # treatments from which on names are turned
+_ROOM, _ROOM_TURNED = 1.45, 1.8  # of the axes, in radii of the ring
+_SHADE = 0.18  # opacity of a trial with several arms
 
 
 def network_graph(
@@ -34,7 +35,7 @@ def network_graph(
     *,
     size: Literal["people", "trials"] | None = None,
     order: Sequence[str] | None = None,
-    numbers: bool = True,
+    numbers: bool | None = None,
 ) -> "DrawnAxes":
     """Which treatments have been compared, and how often.
 
@@ -49,8 +50,8 @@ def network_graph(
         the number of trials.
     order : sequence of str, optional
         All treatments in the order around the circle, anticlockwise from the right; by default that of the alphabet.
-    numbers : bool, default True
-        Whether the number of trials stands beside every line.
+    numbers : bool, optional
+        Whether the number of trials stands beside every line; by default of networks of at most 12 treatments.
 
     Returns
     -------
@@ -75,35 +76,46 @@ def network_graph(
     spec = network_of(source, "network_graph")
     names = check_order(order, spec.analysis["treatments"], "order", "treatment")
     count, several, area, what = _counts(spec, names, size)
-    numbers = check_boolean(numbers, "numbers")
-    panel = only_axes(ax, height=3.3, width=3.7)
+    many = len(names) > _MANY
+    numbers = not many if numbers is None else check_boolean(numbers, "numbers")
+    side = style.PAGE if many else 3.7
+    panel = only_axes(ax, height=side - 0.2, width=side)
     angle = 2 * np.pi * np.arange(len(names)) / len(names)
     at = np.column_stack([np.cos(angle), np.sin(angle)])
     _shade(panel, at, several)
     _lines(panel, at, count, numbers)
     diameter = np.maximum(_SMALLEST, _LARGEST * np.sqrt(area / area.max()))
     panel.scatter(at[:, 0], at[:, 1], s=diameter**2, color=style.BLUE, edgecolor=style.PAPER, linewidth=0.8, zorder=4)
-    for (x, y), name, own in zip(at, names, diameter, strict=True):
-        side = "left" if x > 0.2 else "right" if x < -0.2 else "center"
-        level = "center" if abs(y) < 0.9 else "bottom" if y > 0 else "top"
-        panel.annotate(
-            wrapped(name, 18),
-            (x, y),
-            xytext=(np.array([x, y]) * (own / 2 + 4)),
-            textcoords="offset points",
-            ha=side,
-            va=level,
-            fontsize=style.SMALL,
-            color=style.INK,
-            zorder=5,
-            annotation_clip=False,
-        )
-    panel.set(xlim=(-_ROOM, _ROOM), ylim=(-_ROOM + 0.15, _ROOM - 0.15), aspect="equal", xticks=[], yticks=[])
+    for place, name, own in zip(at, names, diameter, strict=True):
+        (_along if many else _outside)(panel, place, name, own)
+    room = _ROOM_TURNED if many else _ROOM
+    panel.set(xlim=(-room, room), ylim=(-room, room - 0.15), aspect="equal", xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
     lines = words.notes_below(panel, [f"circles: {what}; lines: trials with both arms"])
     if ax is None:
         words.make_room(panel, lines)
     return panel
+
+
+def _outside(ax: "Axes", at: FloatArray, name: str, diameter: float) -> None:
+    """The name of a treatment beside its circle, away from the middle."""
+    x, y = at
+    side = "left" if x > 0.2 else "right" if x < -0.2 else "center"
+    level = "center" if abs(y) < 0.9 else "bottom" if y > 0 else "top"
+    _name(ax, at, wrapped(name, 16), diameter, ha=side, va=level)
+
+
+def _along(ax: "Axes", at: FloatArray, name: str, diameter: float) -> None:
+    """The same in the direction of the radius, where many names stand close to each other."""
+    x, y = at
+    turned, side = np.degrees(np.arctan2(y, x)), "left" if x >= 0 else "right"
+    angle = turned if x >= 0 else turned + 180
+    _name(ax, at, shortened(name), diameter, ha=side, va="center", rotation=angle, rotation_mode="anchor")
+
+
+def _name(ax: "Axes", at: FloatArray, text: str, diameter: float, **look: Any) -> None:
+    look |= {"textcoords": "offset points", "fontsize": style.SMALL, "color": style.INK, "zorder": 5}
+    ax.annotate(text, tuple(at), xytext=tuple(at * (diameter / 2 + 4)), annotation_clip=False, **look)
 
 
 def _counts(spec: Spec, names: list[str], size: str | None) -> tuple[np.ndarray, list[list[int]], FloatArray, str]:
@@ -135,13 +147,14 @@ def _counts(spec: Spec, names: list[str], size: str | None) -> tuple[np.ndarray,
 def _shade(ax: "Axes", at: FloatArray, several: list[list[int]]) -> None:
     from matplotlib.patches import Polygon
 
+    shade = min(_SHADE, max(_SHADE / 5, 5 * _SHADE / max(len(several), 1)))  # those of many lie on each other
     for each in several:
-        ax.add_patch(Polygon(at[each], facecolor=style.SKY, alpha=0.18, edgecolor="none", zorder=1))
+        ax.add_patch(Polygon(at[each], facecolor=style.SKY, alpha=shade, edgecolor="none", zorder=1))
 
 
 def _lines(ax: "Axes", at: FloatArray, count: np.ndarray, numbers: bool) -> None:
     for i, j in zip(*np.nonzero(np.triu(count)), strict=True):
-        wide = max(0.8, _WIDEST * count[i, j] / count.max())
+        wide = max(0.8, min(_WIDEST, _OF_ONE * count.max()) * count[i, j] / count.max())
         ax.plot(*at[[i, j]].T, color=style.MUTED, linewidth=wide, solid_capstyle="butt", zorder=2, alpha=0.8)
         if numbers:
             x, y = at[i] + 0.36 * (at[j] - at[i]) if (i + j) % 2 else at[j] + 0.36 * (at[i] - at[j])

@@ -16,7 +16,7 @@ from bayesmeta.network.design_agreement import CONTRAST, DETACHED, SOURCE, net_h
 from bayesmeta.network.extended import JOINED
 from bayesmeta.plots import style, words
 from bayesmeta.plots.heat_cells import fill_cells, name_cells, scale_beside, squares_in_cells
-from bayesmeta.plots.panels import only_axes, shortened
+from bayesmeta.plots.panels import compared, only_axes, wrapped
 from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from bayesmeta.plots.style import DrawnAxes
 
 _MOST = 8.0  # of a change that has a colour of its own, as published
-_CELL, _BESIDE, _BELOW = 0.28, 2.2, 1.6  # inches: of a cell, and of the names
-_WIDTH = 34  # letters of a name
+_CELL, _LINE, _BESIDE, _BELOW = 0.28, 0.13, 2.2, 2.2  # inches: of a cell, of a line of its name, and of the names
+_WIDTH = 35  # letters of such a line
 
 
 def network_heat(
@@ -92,11 +92,11 @@ def network_heat(
     drawn = check_order(order, names, "order", "contrast")
     place = _alike(change) if order is None else np.array([names.index(name) for name in drawn])
     hat = np.abs(table["hat"].isel({CONTRAST: kept, SOURCE: kept}).to_numpy())
-    size = len(kept) * _CELL
-    panel = only_axes(ax, width=min(size + _BESIDE + 0.7, style.PAGE), height=size + _BELOW)
+    labels = _labels(table.isel({CONTRAST: kept[place]}))
+    size = len(kept) * max(_CELL, *(_LINE * (1 + label.count("\n")) for label in labels))
+    panel = only_axes(ax, width=size + _BESIDE + 0.7, height=size + _BELOW)
     image = fill_cells(panel, change[np.ix_(place, place)], _MOST)
     squares_in_cells(panel, 0.9 * (hat / hat.max())[np.ix_(place, place)])
-    labels = _labels(table.isel({CONTRAST: kept[place]}))
     name_cells(panel, labels, labels, True, style.SMALL - 0.5)
     scale_beside(panel, image, "fall of the part of Q")
     tau = f", tau {table.attrs['tau']:.2g}" if random else ""
@@ -111,10 +111,11 @@ def network_heat(
 
 def _labels(table: xr.Dataset) -> list[str]:
     """Names of contrasts, with the design on a line of its own where it has more than two treatments."""
-    pairs = [f"{t}{JOINED}{v}" for t, v in zip(table[TREATMENT].values, table[VERSUS].values, strict=True)]
-    rest = [name.removeprefix(pair).strip() for name, pair in zip(table[CONTRAST].values, pairs, strict=True)]
-    lines = [[shortened(pair, _WIDTH), shortened(each, _WIDTH)] for pair, each in zip(pairs, rest, strict=True)]
-    return ["\n".join(line for line in each if line) for each in lines]
+    labels = []
+    for t, v, name in zip(table[TREATMENT].values, table[VERSUS].values, table[CONTRAST].values, strict=True):
+        design = name.removeprefix(f"{t}{JOINED}{v}").strip()
+        labels.append("\n".join(line for line in (compared(t, v, _WIDTH), wrapped(design, _WIDTH)) if line))
+    return labels
 
 
 def _alike(change: FloatArray) -> IntArray:

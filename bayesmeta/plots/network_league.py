@@ -1,6 +1,7 @@
 """The league table as a heat map."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.numbers import Interval
 from bayesmeta.plots.forest.texts import interval_text
 from bayesmeta.plots.heat_cells import fill_cells, name_cells
-from bayesmeta.plots.panels import only_axes, wrapped
+from bayesmeta.plots.panels import LEAST_LETTERS, only_axes, shortened, wrapped
 from bayesmeta.tree.response import Reading, Scale
 from bayesmeta.within.trial_tables import TREATMENT, VERSUS
 
@@ -84,21 +85,23 @@ def network_league(
     own = table.sel({TREATMENT: names, VERSUS: names})
     T = len(names)
     size = (T * _CELL[0] + _BESIDE, T * _CELL[1] + 0.8)
-    panel = only_axes(ax, width=min(size[0], style.PAGE), height=size[1])
+    panel = only_axes(ax, width=min(max(size[0], style.COLUMN), style.PAGE), height=size[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         z = (own["mean"] / own["se"]).to_numpy()
     z[np.diag_indices(T)] = 0
     fill_cells(panel, z, _FULL)
     if T <= _MOST_WITH_NUMBERS:
         _write(panel, own, reading, _POINTS * (panel.figure.get_figwidth() - _BESIDE) / T)
-    texts = [wrapped(name, 13) for name in names]
+    texts, width = [wrapped(name, 13) for name in names], _POINTS * (panel.figure.get_figwidth() - _BESIDE) / T
     longest = max(len(line) for text in texts for line in text.splitlines())
-    letters = min(style.SMALL - 1, _POINTS * (panel.figure.get_figwidth() - _BESIDE) / T / (_LETTER * longest))
-    for i, text in enumerate(texts):
+    letters = min(style.SMALL - 1, width / (_LETTER * longest))
+    for i, text in enumerate(texts if letters >= LEAST_LETTERS else []):
         panel.text(i, i, text, ha="center", va="center", fontsize=letters, weight="bold")
-    labels = [wrapped(name, 14) for name in names]
-    name_cells(panel, labels, labels, T > 6, style.SMALL)
-    lines = words.label_below(panel, f"{reading.label}, row against column", ["colours: estimate / standard error"])
+    columns = texts if width > 2.5 * style.SMALL else [shortened(name) for name in names]
+    lengths = [max(map(len, name.splitlines())) for name in columns]
+    touching = any((a + b) / 2 * 0.6 * style.SMALL > width for a, b in pairwise(lengths))
+    name_cells(panel, [wrapped(name, 14) for name in names], columns, T > 6 or touching, style.SMALL)
+    lines = words.label_below(panel, reading.label, ["row against column; colours: estimate / standard error"])
     if ax is None:
         words.make_room(panel, lines)
     return panel

@@ -11,7 +11,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.inference.reference import Vcov, asks_in_one_way
 from bayesmeta.network.ranks import RANK, ranking
 from bayesmeta.plots import style
-from bayesmeta.plots.panels import ROW, label_rows, only_axes, panel_axes, plain, wrapped
+from bayesmeta.plots.panels import ROW, label_rows, only_axes, panel_axes, rows_height, wrapped
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.within.trial_tables import TREATMENT
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bayesmeta.plots.style import AxesLike
 
 _PANEL = 1.35  # inches, height of one
+_TITLE = 26  # letters of a line
+_TICKS = 8  # at most
 
 
 @asks_in_one_way
@@ -84,11 +86,12 @@ def _of_scores(table: xr.Dataset, axes: "AxesLike | None") -> "style.AxesArray":
     table = table.sortby("p_score", ascending=False)
     score = table["p_score"].to_numpy()
     place = np.arange(len(score))[::-1].astype(float)
-    height = max(1.4, (len(score) + 4) * ROW * 1.2)
+    labels = [wrapped(name, 26) for name in table[TREATMENT].values]
+    height = rows_height(labels)
     panel = only_axes(axes, height=height)  # type: ignore[arg-type]
     panel.hlines(place, 0, score, color=style.FAINT, linewidth=1.2)
     panel.plot(score, place, "o", color=style.BLUE, markersize=4.5, clip_on=False, zorder=3)
-    label_rows(panel, place, [wrapped(name, 26) for name in table[TREATMENT].values], "", height)
+    label_rows(panel, place, labels, "", height)
     panel.set_xlim(0, 1)
     panel.set_ylim(-0.7, len(score) - 0.3)
     panel.set_xlabel("P-score", fontsize=style.TEXT)
@@ -98,9 +101,13 @@ def _of_scores(table: xr.Dataset, axes: "AxesLike | None") -> "style.AxesArray":
 def _of_probabilities(table: xr.Dataset, kind: str, axes: "AxesLike | None") -> "style.AxesArray":
     table = table.sortby("sucra", ascending=False)
     names = [str(name) for name in table[TREATMENT].values]
-    panels = panel_axes(axes, names, _PANEL, most=4, sharey=axes is None)
-    ranks = table[RANK].to_numpy()
-    for ax, name in zip(panels, names, strict=True):
+    titles = [wrapped(name, _TITLE) for name in names]
+    height = _PANEL + ROW * max(title.count("\n") for title in titles)
+    panels = panel_axes(axes, names, height, most=4, sharey=axes is None)
+    ranks, top = table[RANK].to_numpy(), 1.0
+    if kind == "rankogram" and (highest := table["probability"].max().item()) < 0.5:
+        top = 1.1 * highest  # of many treatments no rank is probable
+    for ax, name, title in zip(panels, names, titles, strict=True):
         own = table.sel({TREATMENT: name})
         look: dict[str, Any] = {"color": style.BLUE}
         if kind == "rankogram":
@@ -108,9 +115,9 @@ def _of_probabilities(table: xr.Dataset, kind: str, axes: "AxesLike | None") -> 
         else:
             ax.plot(ranks, own["cumulative"], "o-", linewidth=1.2, markersize=2.5, **look)
             ax.fill_between(ranks[:-1], 0, own["cumulative"][:-1], color=style.BLUE, alpha=0.15, linewidth=0)
-        ax.set_title(f"{plain(name)}\nSUCRA {own['sucra'].item():.0%}", fontsize=style.SMALL)
-        ax.set(ylim=(0, 1), xlim=(0.4, len(ranks) + 0.6))
-        ax.set_xticks(ranks if len(ranks) < 9 else ranks[::2])
+        ax.set_title(f"{title}\nSUCRA {own['sucra'].item():.0%}", fontsize=style.SMALL)
+        ax.set(ylim=(0, top), xlim=(0.4, len(ranks) + 0.6))
+        ax.set_xticks(ranks[:: -(-len(ranks) // _TICKS)])
     for ax in panels:
         if (where := ax.get_subplotspec()) is not None and where.is_last_row():
             ax.set_xlabel("Rank", fontsize=style.TEXT)

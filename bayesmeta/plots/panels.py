@@ -64,22 +64,35 @@ def shortened(label: object, most: int = 24) -> str:
     >>> shortened("Journal of Unlikely Results 1998, arm 2", 20)
     'Journal of Un… arm 2'
     """
-    text = " ".join(str(label).split())
-    if len(text) > most:
-        tail = (most - 1) // 3
-        text = f"{text[: most - 1 - tail].rstrip()}…{text[-tail:] if tail else ''}"
-    return plain(text)
+    return plain(_ends(" ".join(str(label).split()), most))
+
+
+def _ends(text: str, most: int) -> str:
+    tail = (most - 1) // 3
+    return text if len(text) <= most else f"{text[: most - 1 - tail].rstrip()}…{text[-tail:] if tail else ''}"
 
 
 def wrapped(label: object, width: int = 24, lines: int = 2) -> str:
     """A label on as many lines as it needs, at most this many; shortened where they are not enough."""
     text = " ".join(str(label).split())
     parts = textwrap.wrap(text, width)
-    if len(parts) > lines:
-        parts = textwrap.wrap(shortened(text, lines * width - 2), width)
-        if len(parts) > lines:
-            return shortened(text, width)
+    for most in range(lines * width, width, -2) if len(parts) > lines else ():  # words may leave lines unfilled
+        parts = textwrap.wrap(_ends(text, most), width, break_long_words=False)
+        if len(parts) <= lines and max(map(len, parts)) <= width:
+            break
+    else:
+        parts = parts if len(parts) <= lines else [_ends(text, width)]
     return "\n".join(map(plain, parts))
+
+
+def compared(first: object, second: object, width: int = 24) -> str:
+    """A comparison, "A : B", on one line where it has room for it, else on two that are no wider.
+
+    >>> compared("placebo", "drug"), compared("placebo", "a drug", 12)
+    ('placebo : drug', 'placebo :\\na drug')
+    """
+    text = f"{first} : {second}"
+    return plain(text) if len(text) <= width else f"{shortened(first, width - 2)} :\n{shortened(second, width)}"
 
 
 def plain(text: str) -> str:
@@ -179,6 +192,12 @@ def label_rows(ax: "Axes", place: FloatArray, labels: Sequence[str], title: str,
         ax.set_yticks([])
         ax.set_ylabel(f"{title}\n({len(place)}, too many to label)", fontsize=style.TEXT)
     ax.tick_params("y", length=0)
+
+
+def rows_height(labels: Sequence[str]) -> float:
+    """Inches for a row for each label, of one line or two, and for what is below them."""
+    lines = 1 + max((label.count("\n") for label in labels), default=0)
+    return max(1.4, (len(labels) * (0.5 + 0.5 * lines) + 4) * ROW * 1.25)
 
 
 def height_in_inches(ax: "Axes") -> float:

@@ -137,7 +137,9 @@ def test_bases(data, basis):
 def test_two_stages_name_the_study_that_has_too_few_doses_and_one_stage_takes_it(data):
     few = data.drop(index=[8, 9, 10, 11])
     options = COLUMNS | {"basis": "dose + I(dose**2)"}
-    with pytest.raises(bm.DataError, match="id hpm has 1 doses beside its reference, too few"):
+    with pytest.raises(
+        bm.DataError, match="id hpm has 1 dose beside its reference, too few or too close for 2 columns"
+    ):
         dose_response.specify(few, stages=2, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bm.BayesmetaWarning)

@@ -151,6 +151,17 @@ def network_calls() -> dict[str, tuple[Mapping[str, str], Mapping[str, Kind]]]:
             {"source": "NET"},
             {"source": SOURCE, "ax": AXES, "random": BOOLEAN, "order": Kind(is_none, ORDER.own)},
         ),
+        "plots.network_split": (
+            {**tree, "show": "'all'"},
+            {
+                "tree": TREE,
+                "ax": AXES,
+                "show": words("both", "direct", "all"),
+                "method": optional(words("back-calculation", "refit")),
+                "prob": PROBABILITY,
+                "scale": SCALE,
+            },
+        ),
         "plots.network_league": (tree, {**READ, "ax": AXES, "order": ORDER, **TESTED}),
         "plots.network_funnel": (
             {**tree, "order": "['A', 'B', 'C']"},

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -78,11 +79,38 @@ def test_pictures_can_be_read(senn: xr.DataTree, post: xr.DataTree):
         bm.plots.network_ranking(post)[0],
         bm.plots.network_ranking(post, kind="cumulative")[0],
         bm.plots.network_league(post),
+        bm.plots.network_split(senn, show="all"),
         bm.plots.network_funnel(senn, order=order),
         bm.plots.network_funnel(senn, order=order, around="network"),
     ):
         assert not crowded(root_figure(drawn))
         plt.close("all")
+
+
+@pytest.mark.parametrize("size", [2, 5, 13])
+def test_pictures_of_long_names_and_of_many_treatments_can_be_read(size: int):
+    names = [f"treatment {k} with a dose of {k} mg, three times a day for twenty-six weeks" for k in range(size)]
+    rng, chain = np.random.default_rng(1), [(k, k + 1) for k in range(size - 1)]
+    sets = [
+        *chain,
+        *chain[:1],
+        *((k, k + 1, k + 2) for k in range(0, size - 2, 3)),
+        *((k, k + 2) for k in range(size - 2)),
+    ]
+    arms = pd.DataFrame([(i, names[k], rng.normal(k / 5), 0.3, 40) for i, own in enumerate(sets) for k in own])
+    arms.columns = ["study", "treatment", "y", "se", "n"]
+    spec = bm.network.specify(
+        arms, study="study", treatment="treatment", y="y", se="se", n="n", measure="smd", better="smaller"
+    )
+    tree = bm.fit(spec)
+    drawn = [bm.plots.network_graph(tree), bm.plots.network_forest(tree), bm.plots.network_funnel(tree, order=names)]
+    drawn += [bm.plots.network_ranking(tree)[0], bm.plots.network_league(tree)]
+    if size == 5:
+        drawn += [bm.plots.network_ranking(bm.sample(spec, random_seed=1, draws=100))[0]]
+        drawn += [bm.plots.network_split(tree), bm.plots.network_heat(tree)]
+    for ax in drawn:
+        assert not crowded(root_figure(ax))
+    plt.close("all")
 
 
 def test_the_graph_counts_trials_and_persons(post: xr.DataTree):
@@ -102,3 +130,31 @@ def test_the_funnel_is_about_direct_evidence(senn: xr.DataTree):
     assert len(points) == 28
     assert np.sort(points) == pytest.approx(np.sort(-turned), abs=1e-12)
     plt.close("all")
+
+
+def test_the_picture_of_the_split_has_its_numbers(senn: xr.DataTree, post: xr.DataTree):
+    for tree, read in ((senn, np.asarray), (post, np.exp)):
+        own = bm.network.split(tree)
+        ax = bm.plots.network_split(tree, show="direct")
+        kept = own.isel(comparison=own["trials"].to_numpy() > 0)
+        behind = (kept["treatment"] == bm.Spec.from_tree(tree).analysis["reference"]).to_numpy()
+        sign = np.where(behind, -1, 1)[:, None]  # all others stand against the reference
+        expected = (sign * np.stack([kept[name] for name in ("direct", "indirect", "network")], 1)).ravel()
+        points = ax.lines[-1].get_xdata()
+        np.testing.assert_allclose(points, read(expected[np.isfinite(expected)]), rtol=1e-12)
+        written = [text.get_text().replace("\n", " ") for text in ax.get_yticklabels()]
+        pairs = zip(kept["treatment"].values, kept["versus"].values, behind, strict=True)
+        assert written[: kept.sizes["comparison"]] == [" : ".join((b, a) if turn else (a, b)) for a, b, turn in pairs]
+        assert len(written) == kept.sizes["comparison"] + np.isfinite(expected).sum()
+    plt.close("all")
+
+
+def test_a_star_has_nothing_to_split(senn: xr.DataTree):
+    arms = bm.datasets.load("senn2013")
+    star = arms[arms.groupby("study")["treatment"].transform(lambda t: set(t) <= {"placebo", "metformin"})]
+    tree = bm.fit(bm.network.specify(star, **SENN, reference="placebo"))
+    with (
+        pytest.warns(bm.AssumptionWarning, match="no closed loop"),
+        pytest.raises(bm.SpecError, match="no comparison has both direct and indirect evidence"),
+    ):
+        bm.plots.network_split(tree)

@@ -88,6 +88,7 @@ PLOTS: dict[str, Callable[[Any], Any]] = {
     "network_forest": lambda t: bm.plots.network_forest(bm.fit(t["network"])),
     "network_ranking": lambda t: bm.plots.network_ranking(bm.fit(t["network"]), "smaller"),
     "network_heat": lambda t: bm.plots.network_heat(t["network"]),
+    "network_split": lambda t: bm.plots.network_split(bm.fit(t["network"]), show="all"),
     "network_league": lambda t: bm.plots.network_league(bm.fit(t["network"])),
     "network_funnel": lambda t: funnel_of(bm.fit(t["network"])),
     "sroc": lambda t: bm.plots.sroc(t["accuracy"], label="all"),
