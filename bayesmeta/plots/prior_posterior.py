@@ -112,8 +112,8 @@ def prior_posterior(
     Notes
     -----
     The prior's density is exact, and so is the posterior's where there are no chains; of chains it is a kernel estimate
-    from the draws, reflected at 0 and where the prior ends, so that it puts no probability outside. A default prior of an intercept is that of the effect at the
-    mean of the predictors, which is then drawn, as its label says.
+    from the draws, reflected at 0 and where the prior ends, so that it puts no probability outside. A default prior of
+    an intercept is that of the effect at the mean of the predictors, whose densities are then drawn, as its label says.
 
     References
     ----------

@@ -56,6 +56,7 @@ class Source:
         with self.lock:
             key = array.key
             self.hash_of(key)
+            self._computed(key)  # whose hash may be known from an equal tree
             waiting = self._waiting[key]
             waiting.discard(array)
             values = self._made[key].copy() if waiting else self._made.pop(key)
@@ -65,14 +66,17 @@ class Source:
         """The hash of an array as it was computed."""
         with self.lock:
             if key not in self.hashes:
-                if key not in self._made:
-                    self._compute(self._parts[key])
+                self._computed(key)
                 self.hashes[key] = self._hashed(tuple(self._sizes[key]), self._made[key])
             return self.hashes[key]
 
-    def _compute(self, part: Callable[[], Mapping[str, AnyArray]]) -> None:
-        for key, values in part().items():
-            self._made[key] = np.array(values, float).reshape(tuple(self._sizes[key].values()))
+    def _computed(self, key: str) -> None:
+        """See to it that an array is there, with those of its part for which somebody waits."""
+        if key in self._made:
+            return
+        for other, values in self._parts[key]().items():
+            if other == key or self._waiting[other]:
+                self._made[other] = np.array(values, float).reshape(tuple(self._sizes[other].values()))
 
     def known_as(self, token: str) -> None:
         """What stands in the tree in place of hashes."""
