@@ -300,6 +300,7 @@ def beta_values(means: FloatArray, sd: Any, n: int, what: str) -> FloatArray:
     Traceback (most recent call last):
         ...
     bayesmeta.errors.SpecError: prevalence_sd is 0.4; that of a beta distribution with mean 0.2 is below 0.4
+      give a smaller SD
     """
     spread, middle = check_number(sd, what, above=0), (np.arange(n) + 0.5) / n
     for mean in means.tolist():

@@ -6,6 +6,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
 from bayesmeta._validation import did_you_mean, listing, shown
 from bayesmeta.errors import SpecError
 
@@ -52,6 +54,30 @@ def rhodes(outcome: str | None, comparison: str | None, field: str | None) -> tu
     return _pair(pair)
 
 
+def settings(location: float, scale: float, nu: float | None = None) -> tuple[str, list[str]]:
+    """Which publication has a distribution of log tau^2, normal or t with nu degrees of freedom, and for what settings.
+
+    ("", []) where none has.
+
+    >>> settings(-1.83, 1.52)
+    ('turner', ['pain, pharma vs control'])
+    """
+    author = {None: "turner", 5: "rhodes"}.get(nu, "")
+    if not author:
+        return "", []
+    table = tables()[author]
+    places = {"all settings": table["marginal"]}
+    for field in FIELDS if author == "rhodes" else (None,):
+        rows = table["outcomes"] if field is None else table[field]
+        for outcome, pairs in rows.items():
+            for comparison, pair in zip(table["comparisons"], pairs, strict=True):
+                places[", ".join(filter(None, (outcome, comparison, field)))] = pair
+    named = [
+        place for place, pair in places.items() if pair and np.allclose(pair, (location, scale), rtol=1e-12, atol=0)
+    ]
+    return (author, named) if named else ("", [])
+
+
 def _pair(pair: list[float]) -> tuple[float, float]:
     location, scale = pair
     return location, scale
@@ -65,8 +91,8 @@ def _all_or_none(function: str, **keys: str | None) -> bool:
 
 
 def _key(what: str, key: Any, known: Iterable[str]) -> str:
-    """The known key that was meant, whatever its capitals."""
-    word, known = str(key).strip().lower(), list(known)
+    """The known key that was meant, whatever its capitals; placebos are controls."""
+    word, known = str(key).strip().lower().replace("placebo", "control"), list(known)
     if word not in known:
         raise SpecError(f"unknown {what} {shown(key)}{did_you_mean(word, known)}\n  known: {'; '.join(known)}")
     return word

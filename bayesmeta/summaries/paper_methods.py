@@ -12,7 +12,9 @@ from bayesmeta.display.prose import among, counted, several, together
 from bayesmeta.display.tables import percent
 from bayesmeta.inference.reference import Reference
 from bayesmeta.model.spec import Level
+from bayesmeta.priors import empirical
 from bayesmeta.priors.in_words import in_words
+from bayesmeta.priors.prior import Prior
 from bayesmeta.summaries import references as ref
 from bayesmeta.summaries.paper_numbers import Numbers
 from bayesmeta.summaries.references import Bibliography
@@ -283,7 +285,7 @@ def _priors(about: Numbers, cite: Bibliography) -> str:
         rows.setdefault((in_words(prior), default), []).append(f"beta[{label}]{where}")
     for level in known.levels:
         for label, prior, default in zip(level.tau_labels, level.tau, level.tau_default, strict=True):
-            rows.setdefault((in_words(prior), default), []).append(label)
+            rows.setdefault((in_words(prior) + _published(prior, cite), default), []).append(label)
         if level.rho is not None:
             rows.setdefault((in_words(level.rho), level.rho_default), []).append(level.rho_label)
     by_default = [default for _, default in rows]
@@ -297,6 +299,17 @@ def _priors(about: Numbers, cite: Bibliography) -> str:
     scaled = "" if published else ", scaled by the data"
     defaults = f"Priors were the weakly informative defaults of the package{scaled}:"
     return f"{defaults if all(by_default) else 'Priors were'} {'; '.join(parts)}{cite.cite(*sources)}."
+
+
+def _published(prior: Prior, cite: Bibliography) -> str:
+    """From which meta-analyses a prior of an SD was estimated, where it is published."""
+    if not {"mu", "sigma"} <= prior.params.keys():
+        return ""
+    author, settings = empirical.settings(2 * prior.params["mu"], 2 * prior.params["sigma"], prior.params.get("nu"))
+    if not author or prior.name not in ("LogNormal", "LogStudentT"):
+        return ""
+    source = cite.cite({"turner": ref.TURNER, "rhodes": ref.RHODES}[author])
+    return f", estimated from earlier meta-analyses ({' or '.join(settings)}){source},"
 
 
 def _software(about: Numbers) -> str:

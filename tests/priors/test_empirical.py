@@ -7,7 +7,7 @@ import pytest
 
 import bayesmeta as bm
 from bayesmeta.priors.distributions import draws
-from bayesmeta.priors.empirical import FIELDS, tables
+from bayesmeta.priors.empirical import FIELDS, settings, tables
 from bayesmeta.priors.prior import rhodes, turner
 
 TURNER, RHODES = tables()["turner"], tables()["rhodes"]
@@ -88,3 +88,23 @@ def test_medians_and_upper_points_of_the_marginal_distributions(prior, median, u
 def test_keys_are_checked(call, message):
     with pytest.raises(bm.SpecError, match=message):
         call()
+
+
+def test_where_published_numbers_come_from_is_known_again() -> None:
+    for outcome, pairs in TURNER["outcomes"].items():
+        for comparison, pair in zip(TURNER["comparisons"], pairs, strict=True):
+            author, places = settings(*pair)
+            assert author == "turner"
+            assert f"{outcome}, {comparison}" in places
+    assert settings(*RHODES["marginal"], 5) == ("rhodes", ["all settings"])
+    assert settings(-1.83, 1.521) == settings(-1.83, 1.52, 4) == ("", [])
+
+
+def test_texts_for_a_paper_cite_where_a_prior_comes_from() -> None:
+    spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
+    text = bm.methods_text(bm.sample(spec, bm.Priors(tau=turner("pain", "pharma vs placebo"))))
+    assert (
+        "SD 0.76 of the logarithm, estimated from earlier meta-analyses (pain, pharma vs control) [2]" in text.methods
+    )
+    assert text.references[1].startswith("Turner RM")
+    assert turner("pain", "Pharma vs placebo") == turner("pain", "pharma vs control")
