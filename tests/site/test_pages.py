@@ -176,16 +176,26 @@ def test_every_page_of_a_function_has_its_parts():
 
 
 @pytest.mark.filterwarnings("ignore::bayesmeta.BayesmetaWarning")
-@pytest.mark.parametrize(
-    ("page", "written"),
-    [("own_structure", set()), ("word", {"forest.png", "paper.docx", "summary.docx", "studies.docx"})],
-)
-def test_pages_of_what_a_user_adds_run(page, written, tmp_path, monkeypatch):
+def test_the_page_on_structures_of_ones_own_runs(tmp_path, monkeypatch):
+    text = (DOCS / "how_to/own_structure.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^```\{code-cell\} python\n(.*?)^```", text, re.M | re.S)
+    assert len(cells) > 5
     monkeypatch.chdir(tmp_path)
     registered = dict(bm.structures.REGISTER)
     try:
-        exec(compile(blocks(f"{page}.md"), page, "exec"), {})
+        exec(compile("".join(cells), "own_structure", "exec"), {})
+        assert {"shrunk", "fading"} <= {*bm.structures.REGISTER}
     finally:
         for name in {*bm.structures.REGISTER} - {*registered}:
             del bm.structures.REGISTER[name]
-    assert {path.name for path in tmp_path.iterdir()} == written
+
+
+def test_pages_that_moved_lead_to_where_they_are(tmp_path):
+    make_site_files.write_redirects(tmp_path)
+    tree = {page.relative_to(DOCS.parent).with_suffix("").as_posix() for page in make_site_files.pages()}
+    assert make_site_files.MOVED
+    for old, new in make_site_files.MOVED.items():
+        assert old not in tree
+        assert new in tree
+        (target,) = re.findall(r'url=([^"]+)"', (tmp_path / f"{old}.html").read_text(encoding="utf-8"))
+        assert (tmp_path / old).parent.joinpath(target).resolve() == (tmp_path / f"{new}.html").resolve()

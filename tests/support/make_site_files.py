@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from os.path import relpath
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,14 @@ HEAD = """\
 > as bm`; `bm.specify`, then `bm.fit` or `bm.sample`, then any question of the result, such as `bm.summary`.
 
 Links lead to the text of the pages. Every page has its HTML at the same path, without `_sources/` and with `.html`.
+"""
+# pages that were merged into others
+MOVED = {"docs/own_structure": "docs/how_to/own_structure", "docs/word": "docs/how_to/export"}
+REDIRECT = """\
+<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Moved</title>
+<meta http-equiv="refresh" content="0; url={target}"><link rel="canonical" href="{target}"></head>
+<body><p>This page is now <a href="{target}">here</a>.</p></body></html>
 """
 TOCTREE = re.compile(
     r"^```\{toctree\}\n(?::[^\n]*\n)*\n?(.*?)^```|^\.\. toctree::\n(?:   :[^\n]*\n)*\n((?:   \S+\n)+)",
@@ -133,7 +142,16 @@ def print_sheet(site: Path) -> None:
     subprocess.run([*command, *options, page.as_uri()], check=True, capture_output=True, timeout=120)
 
 
+def write_redirects(site: Path) -> None:
+    """At the addresses of pages that moved, a page that leads to the new one."""
+    for old, new in MOVED.items():
+        target = relpath(f"{new}.html", Path(old).parent)
+        (site / old).parent.mkdir(parents=True, exist_ok=True)
+        (site / f"{old}.html").write_text(REDIRECT.format(target=target), encoding="utf-8")
+
+
 def write(site: Path, version: str) -> None:
+    write_redirects(site)
     (site / "llms.txt").write_text(llms(), encoding="utf-8")
     alone = [{"name": version, "version": version, "url": "../"}]
     (site / "versions.json").write_text(json.dumps(alone), encoding="utf-8")
