@@ -1,6 +1,7 @@
 """How the site is built: `sphinx-build --fail-on-warning --conf-dir docs . build/site` at the repository's root."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -77,6 +78,9 @@ html_theme_options = {
 def write_command_line() -> None:
     command = typer.main.get_command(command_line)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="bayesmeta", title="The command line")
+    for name, each in command.commands.items():  # whole sentences, which the list of a terminal cuts
+        sentence = " ".join((each.help or "").partition("\n\n")[0].split())
+        text = re.sub(rf"^\* `{name}`: .*$", f"* [`{name}`](#bayesmeta-{name}): {sentence}", text, flags=re.MULTILINE)
     write_if_new("command_line.md", text)
 
 

@@ -51,7 +51,9 @@ Chains = Annotated[int | None, typer.Option(help="Number of Markov chains; 4 by 
 Seed = Annotated[int, typer.Option(help="Seed of the random numbers; the same seed gives the same draws.")]
 Sampler = Annotated[
     Literal["auto", "quadrature", "importance", "nutpie", "pymc", "numpyro"],
-    typer.Option(help="The sampler; by default none is needed with up to fifteen free SDs and correlations."),
+    typer.Option(
+        help="How posteriors are computed: auto needs no Markov chains with up to fifteen free SDs and correlations."
+    ),
 ]
 TargetAccept = Annotated[
     float | None,
@@ -71,8 +73,8 @@ Out = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Where to save the results, a netCDF file or a directory NAME.zarr; by default the name of FILE with .nc, "
-        "with _sample.nc, or with _compare.nc.",
+        help="Where to save the results, a netCDF file or a directory NAME.zarr; by default named after FILE: "
+        ".nc of fit, _sample.nc of sample, _compare.nc of compare.",
     ),
 ]
 
@@ -80,7 +82,8 @@ Df = Annotated[
     str | None,
     typer.Option(
         "--df",
-        help="Degrees of freedom in tests: z, residual, containment, satterthwaite, kenward-roger, knapp-hartung.",
+        help="Reference distribution of tests and intervals: z, residual, containment, knapp-hartung, "
+        "knapp-hartung-adhoc, satterthwaite, satterthwaite-scaled, kenward-roger, kenward-roger-second-order.",
     ),
 ]
 Vcov = Annotated[

@@ -111,7 +111,7 @@ def compare(
 ) -> None:
     """Fit the models in a file and sample from their posteriors; print both side by side and save them.
 
-    Models with method = "fixed" in the file have no between-group variance, neither in the fit nor in the posterior.
+    Models with method = "fixed" in the file have no between-group variance, in the fit or in the posterior.
     """
     settings = work.run_models.Sampling(draws, tune, chains, seed, sampler, target_accept)
     tested = work.inference_options.Tested(df, vcov, cluster)
@@ -166,8 +166,8 @@ def small_study(
 ) -> None:
     """Print tests of small-study effects, such as Egger's, and what the estimates would be without them.
 
-    Each method that the effects admit, and why others do not apply. Of dependent effects the regressions keep groups
-    together (CR2) unless --vcov says otherwise.
+    Every method that suits the effects is shown, with the reasons why the others do not. Where effects are dependent,
+    regressions keep groups together by CR2, unless --vcov says otherwise.
     """
     tested = work.inference_options.Tested(None, vcov, cluster)
     work.critical_questions.small_study(file, model, tested, json, allow_outside)
@@ -235,7 +235,7 @@ def report(
     tune: Tune = None,
     chains: Chains = None,
     seed: Seed = 1,
-    bayes: Annotated[bool, typer.Option(help="Sample from the posteriors as well as fit.")] = True,
+    bayes: Annotated[bool, typer.Option(help="Whether posteriors are computed beside the fits.")] = True,
     sensitivity: Annotated[
         bool | None,
         typer.Option("--sensitivity/--no-sensitivity", help="Sample under other priors too; by default for one model."),
@@ -261,7 +261,10 @@ def influence(
     ] = None,
     method: Annotated[str | None, typer.Option(help="Fit by this method instead of the file's.")] = None,
     exact: Annotated[
-        bool, typer.Option("--exact/--one-step", help="Fit again without each row, or take one step towards it.")
+        bool,
+        typer.Option(
+            "--exact/--one-step", help="Fit again without each row, or take one Newton step towards that fit."
+        ),
     ] = True,
     out: TableOut = None,
     json: AsJson = False,
@@ -303,8 +306,10 @@ def robustness(
             "may be repeated. By default the alternatives in FILE, or four families at 25 scales."
         ),
     ] = None,
-    scale: Annotated[list[float] | None, typer.Option(help="A scale of them; may be repeated.")] = None,
-    eta: Annotated[list[float] | None, typer.Option(help="A number of LKJ(eta); may be repeated.")] = None,
+    scale: Annotated[list[float] | None, typer.Option(help="A scale of these priors; may be repeated.")] = None,
+    eta: Annotated[
+        list[float] | None, typer.Option(help="An eta of the LKJ prior of correlations; may be repeated.")
+    ] = None,
     effect: Annotated[str | None, typer.Option(help="The coefficient that is reported; by default the first.")] = None,
     prob: Annotated[float, typer.Option(help="Probability of the intervals, between 0 and 1.")] = 0.95,
     seed: Seed = 1,
@@ -323,7 +328,10 @@ def robustness(
 def average(
     file: Annotated[Path, typer.Argument(help="A model file, the name of a bundled one, or saved results.")],
     model: Annotated[
-        list[str] | None, typer.Option("--model", help="Average over this model; repeated. By default what FILE says.")
+        list[str] | None,
+        typer.Option(
+            "--model", help="A model to average over; give it twice or more. By default those that FILE names."
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="posterior or stacking; by default what FILE says, else posterior.")
@@ -333,7 +341,7 @@ def average(
     json: AsJson = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Print estimates averaged over models by posterior probability, and how probable each parameter is to matter."""
+    """Print estimates averaged over models, and the probability that each parameter belongs in the model."""
     work.bayesian_questions.averaged(file, model or [], weights, prob, seed, json, allow_outside)
 
 
@@ -353,7 +361,7 @@ def reproduce(
     ] = None,
     allow_outside: Outside = False,
 ) -> None:
-    """Check every published number of the model files; exit code 1 when one is not reproduced."""
+    """Check every published number in the model files; exit code 1 when one is not reproduced."""
     work.replication.reproduce(file, directory, allow_outside)
 
 
@@ -362,7 +370,9 @@ def simulate(
     file: Annotated[
         Path, typer.Argument(help="A declared simulation study, or the name of a bundled one, such as table6.")
     ],
-    datasets: Annotated[int | None, typer.Option(help="Data sets per scenario instead of the file's number.")] = None,
+    datasets: Annotated[
+        int | None, typer.Option(help="Data sets per scenario, instead of as many as the file says.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Directory of the results; by default the name of FILE with _results."),
@@ -370,7 +380,7 @@ def simulate(
     jobs: Annotated[int, typer.Option(help="Number of processes; -1 for one on every processor.")] = -1,
     zarr: Annotated[bool, typer.Option("--zarr", help="Save a Zarr directory instead of a netCDF file.")] = False,
 ) -> None:
-    """Run a simulation study, or what is left of it, and print its statistics beside the published ones."""
+    """Run a simulation study, or the rest of one that was begun, and print its statistics beside the published ones."""
     work.replication.simulate(file, datasets, out, jobs, zarr)
 
 
@@ -384,11 +394,17 @@ def effects(
             "a name of metafor's escalc (OR, SMD, ZCOR ...)."
         ),
     ] = None,
-    events: Annotated[str | None, typer.Option(help="Columns of events, TREATED,CONTROL; one of one group.")] = None,
+    events: Annotated[
+        str | None, typer.Option(help="Columns of events, TREATED,CONTROL; a single column where there is one group.")
+    ] = None,
     total: Annotated[str | None, typer.Option(help="Columns of persons, likewise.")] = None,
-    no_events: Annotated[str | None, typer.Option(help="Columns of persons without event, instead of --total.")] = None,
-    time: Annotated[str | None, typer.Option(help="Columns of person-time, of rates.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Columns of means, TREATED,CONTROL; one of one group.")] = None,
+    no_events: Annotated[
+        str | None, typer.Option(help="Columns of persons without the event, instead of --total.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Columns of person-time, for rates.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Columns of means, TREATED,CONTROL; a single column where there is one group.")
+    ] = None,
     sd: Annotated[str | None, typer.Option(help="Columns of standard deviations, likewise.")] = None,
     n: Annotated[str | None, typer.Option(help="Columns of persons whose values were measured, likewise.")] = None,
     r: Annotated[str | None, typer.Option(help="Column of correlations.")] = None,
@@ -407,7 +423,7 @@ def effects(
         typer.Option("--out", "-o", help="The CSV file to write; by default the name of FILE with _effects.csv."),
     ] = None,
 ) -> None:
-    """Add effect estimates y and their variances v to a CSV file of what studies report."""
+    """Work out effect estimates y and their variances v from a CSV file of what studies report, and save both."""
     columns = {"events": events, "total": total, "no_events": no_events, "time": time, "mean": mean, "sd": sd, "n": n}
     columns |= {"r": r, "t": t, "p": p}
     work.from_csv.effects(file, measure, columns, settings or [], function, out)

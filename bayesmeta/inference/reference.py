@@ -41,7 +41,7 @@ WORDS = {
     adjusted.SCALED: "t with Satterthwaite degrees of freedom and scaled standard errors",
     "kenward-roger": "Kenward-Roger",
     "knapp-hartung": "t with Knapp-Hartung standard errors",
-    "knapp-hartung-adhoc": "t with Knapp-Hartung standard errors, never smaller than without",
+    "knapp-hartung-adhoc": "t with Knapp-Hartung standard errors, never smaller than the model's",
 }
 MODEL = "model"
 

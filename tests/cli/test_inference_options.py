@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 import bayesmeta as bm
 from bayesmeta.cli.app import app
+from bayesmeta.inference import adjusted
+from bayesmeta.inference.reference import NORMAL
 from tests.support.posteriors import make_posterior
 
 RUN = CliRunner()
@@ -75,3 +77,9 @@ def test_posteriors_and_other_tables_have_none(results):
     assert "are for fits" in answer.output
     answer = run("show", str(results / "school.nc"), "--of", "studies", "--df", "residual", code=2)
     assert "not for --of studies" in answer.output
+
+
+def test_help_names_every_distribution_and_covariance():
+    listed = {word.strip(" .,;:") for word in " ".join(run("fit", "--help").output.split()).split()}
+    assert {NORMAL, *adjusted.KINDS} <= listed
+    assert {"CR0", "CR2", "CR3"} <= listed

@@ -93,7 +93,7 @@ def test_the_summary_of_a_pooled_estimate(pages: dict[str, Page]) -> None:
     for words in (
         "restricted maximum likelihood (REML)",
         "on the scale of the model, the log odds ratio",
-        "t with Knapp-Hartung standard errors, never smaller than without, df 12",
+        "t with Knapp-Hartung standard errors, never smaller than the model's, df 12",
         "Estimate, SE, t and p",
         "I², share of the variation",
         "Heterogeneity: intervals by Q-profile",

@@ -64,7 +64,7 @@ def test_a_random_effects_model_as_metafor_has_it() -> None:
 def test_by_default_small_samples_are_allowed_for_as_metafor_does_on_request() -> None:
     """`rma(yi, vi, test = "adhoc")` of metafor 3.8-1, with its `predict(transf = exp)`."""
     page = lines(bm.fit(bcg()))
-    assert "Inference  t with Knapp-Hartung standard errors, never smaller than without, df 12" in page
+    assert "Inference  t with Knapp-Hartung standard errors, never smaller than the model's, df 12" in page
     assert cells(page, "beta[Intercept]") == [
         *("-0.7452", "0.1867", "-3.99", "0.0018", "-1.1520", "-0.3383", "0.4746", "0.3160", "0.7130")
     ]

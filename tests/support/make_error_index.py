@@ -206,7 +206,7 @@ def _of_module(path: str, module: Module) -> Iterator[Entry]:
         if kind:
             yield from (Entry(kind, text, path, node.lineno) for text in alternatives(node.args[0], module))
         elif name == "error" and isinstance(node.func, ast.Name):
-            yield Entry("SpecError", template(node.args[0], module, {}), path, node.lineno)
+            yield from (Entry("SpecError", text, path, node.lineno) for text in alternatives(node.args[0], module))
         elif name == "warn" and len(node.args) == 2 and getattr(node.args[1], "id", "") in WARNINGS:
             yield Entry(getattr(node.args[1], "id", ""), template(node.args[0], module, {}), path, node.lineno)
         if name in makers() and node is not makers()[name][2]:
