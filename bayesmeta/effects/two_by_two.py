@@ -97,7 +97,9 @@ def _arm(reported: Reported, events: str, others: str, total: str) -> tuple[Floa
     if reported.has(total):
         persons = reported.count(total)
         where = f"the number of persons, {reported.where(total)}"
-        reported.refuse(events, cases > persons, f"exceeds {where}")
+        over = cases > persons
+        remedy = "one of the two is wrong, or the columns stand for something else"
+        reported.refuse(events, over, f"exceeds {where}: {persons[int(np.argmax(over))]:g}\n  {remedy}")
         differs = np.abs(cases + rest - persons) > 1e-9 * persons
         reported.refuse(
             events, differs, f"and {reported.where(others) if rest.any() else others} do not add up to {where}"
