@@ -121,6 +121,12 @@ def arm_estimates(
     with np.errstate(divide="ignore", invalid="ignore"):  # what has no finite estimate is left out, and said
         observed = recipe.inputs.read(reported, _AS_OBSERVED)
         if "mean" in columns:
+            if measure == "logrom" and (none_of := observed.m <= 0).any():
+                warn(
+                    f"{reported.at('mi', none_of)} has no logarithm, and logrom none of such arms; they are left out\n"
+                    '  measure="md" compares means of either sign',
+                    AssumptionWarning,
+                )
             theta, variances = recipe.formula(observed)
             bias = variances["LS"] / 2 if measure == "logrom" else 0.0  # of a logarithm, to the second order
             return ArmEstimates(theta + bias, variances["LS"], observed.n, none)

@@ -77,7 +77,7 @@ class Reported:
         self.refuse(name, values < 0, "is a negative count\n  counts are 0 or more; leave it empty where it is unknown")
         fractional = ~np.isnan(values) & (np.nan_to_num(values) % 1 != 0)
         if fractional.any():
-            warn(f"{self._at(name, fractional)} is not a whole number; it is used as it is", AssumptionWarning)
+            warn(f"{self.at(name, fractional)} is not a whole number; it is used as it is", AssumptionWarning)
         return values
 
     def size(self, name: str, least: int = 2, why: str = "") -> FloatArray:
@@ -144,7 +144,7 @@ class Reported:
     def refuse(self, name: str, bad: "pd.Series | BoolArray", why: str) -> None:
         """DataError where a value of a quantity is bad, naming the row and its study."""
         if np.asarray(bad).any():
-            raise DataError(f"{self._at(name, np.asarray(bad))} {why}")
+            raise DataError(f"{self.at(name, np.asarray(bad))} {why}")
 
     def named(self, names: Sequence[str]) -> list[str] | None:
         """The columns behind these quantities; None unless each is one."""
@@ -156,7 +156,8 @@ class Reported:
         study = "" if self._studies is None else f" ({self._studies[at]})"
         return f"row {self.frame.index[at]}{study}"
 
-    def _at(self, name: str, bad: BoolArray) -> str:
+    def at(self, name: str, bad: BoolArray) -> str:
+        """The first bad value of a quantity, with its column and row."""
         at = int(np.argmax(bad))
         return f"{self.where(name)}: {self._series(name).iloc[at]:g} in {self.row(at)}"
 

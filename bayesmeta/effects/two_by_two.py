@@ -95,9 +95,9 @@ def _arm(reported: Reported, events: str, others: str, total: str) -> tuple[Floa
     if reported.has(total):
         persons = reported.count(total)
         where = f"the number of persons, {reported.where(total)}"
-        reported.refuse(
-            events, cases > persons, f"exceeds {where}\n  check both columns: total= counts the events, too"
-        )
+        over = cases > persons
+        remedy = "one of the two is wrong, or the columns stand for something else"
+        reported.refuse(events, over, f"exceeds {where}: {persons[int(np.argmax(over))]:g}\n  {remedy}")
         differs = np.abs(cases + rest - persons) > 1e-9 * persons
         reported.refuse(
             events,

@@ -33,6 +33,8 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 def as_frame(table: Any, what: str) -> pd.DataFrame:
     """A pandas data frame of a data frame of any kind, or of anything that pandas can turn into one."""
+    if table is None:
+        raise DataError(f"{what} is None; it must be a data frame")
     if isinstance(table, str | PathLike):
         raise DataError(_unread(str(table), what))
     if not isinstance(table, pd.DataFrame | Mapping | Sequence | np.ndarray | pd.Series):
@@ -219,7 +221,7 @@ def take(frame: pd.DataFrame, column: str) -> pd.Series:
 
 def rows(frame: pd.DataFrame | pd.Series, where: BoolArray) -> str:
     """'row 7' or 'rows 3, 7', by their labels in the index."""
-    names = [label(i) for i in frame.index[where]]
+    names = list(dict.fromkeys(label(i) for i in frame.index[where]))
     return f"row{'s' * (len(names) > 1)} {listing(names)}"
 
 

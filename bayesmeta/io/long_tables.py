@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta._typing import AnyArray, IntArray, ObjectArray
+from bayesmeta._typing import AnyArray, BoolArray, IntArray, ObjectArray
 from bayesmeta._validation import listing
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.io.columns import alike, find_column, group_labels, label, rows
@@ -17,7 +17,8 @@ def stacked(frame: pd.DataFrame, columns: Mapping[str, Any], key: str) -> tuple[
     """One row for each member of a group, of data with one for each group where arguments list the members' columns.
 
     columns : by argument the column, or the list of those of all members.  key : the argument that names members, by
-    which those that a group does not have are missing.  Returns the table, and by argument its column there.
+    which those that a group does not have are missing.  Returns the table, whose index has rows of the data
+    with the place of the member, and by argument its column there.
     """
     listed = {name: value for name, value in columns.items() if isinstance(value, list | tuple)}
     if not listed:
@@ -33,14 +34,29 @@ def stacked(frame: pd.DataFrame, columns: Mapping[str, Any], key: str) -> tuple[
     for name, value in listed.items():
         for each in value:
             find_column(frame, each, name)
-    parts = []
+    parts, order = [], []
     for place in range(sizes[key]):
         own = {value[place]: name for name, value in listed.items()}
         others = [each for value in listed.values() for each in value if each not in own]
         part = frame.drop(columns=others).rename(columns=own)
-        parts.append(part[part[key].notna()])
+        there = part[key].notna().to_numpy()
+        for column, name in own.items():
+            _check_member(frame, ~there & part[name].notna().to_numpy(), column, key, listed[key][place])
+        part.index = pd.Index([f"{label(row)} ({key} {place + 1})" for row in part.index])
+        parts.append(part[there])
+        order.append(np.flatnonzero(there))
     called = {name: name if name in listed else value for name, value in columns.items()}
-    return pd.concat(parts).sort_index(kind="stable").reset_index(drop=True), called
+    return pd.concat(parts).iloc[np.argsort(np.concatenate(order), kind="stable")], called
+
+
+def _check_member(frame: pd.DataFrame, alone: BoolArray, name: str, key: str, column: str) -> None:
+    """That nothing is known of members that a group does not have."""
+    if alone.any():
+        at = int(np.argmax(alone))
+        raise DataError(
+            f"column '{name}': {label(frame[name].iloc[at])} in row {label(frame.index[at])} belongs to no {key}: "
+            f"column '{column}' is empty there\n  name the {key}, or leave both cells empty"
+        )
 
 
 def labelled(frame: pd.DataFrame, name: str, what: str) -> ObjectArray:

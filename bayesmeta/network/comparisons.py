@@ -39,8 +39,8 @@ def consistency_of(source: Any, function: str) -> Spec:
     spec = network_of(source, function)
     if spec.analysis["model"] != "consistency" or spec.analysis["covariates"]:
         raise SpecError(
-            f"bm.network.{function} is of consistency models without covariates, this is one of "
-            f"{'covariates' if spec.analysis['covariates'] else spec.analysis['model']}"
+            f"bm.network.{function} is of consistency models without covariates, this is "
+            f"{'one with covariates' if spec.analysis['covariates'] else 'a model of ' + spec.analysis['model']}"
         )
     return spec
 

@@ -151,12 +151,12 @@ def specify(
     pairwise, zeros = {"treat1": treat1, "treat2": treat2}, ZeroArms(add, drop_double_zero)
     read = read_trials(as_frame(data, "data").rename(columns=str), study, of_arms, pairwise, measure, zeros, tolerance)
     order = read.order(reference)
-    read.check_connected()
     outcome = y if isinstance(y, str) else read.measure or "y"
     frame, S = read.contrasts(order, study, outcome, (ACTIVE, "Intercept"))
     frame[ACTIVE] = (frame[VERSUS] == order[0]).astype(float)
     for each in (*outer, *modifiers):
         frame[each] = frame[study].map(_of_trials(read, study, each, each in modifiers)).to_numpy()
+    read.check_connected(frame.loc[frame[modifiers].notna().all(axis=1), study])
     own = [quoted(t) for t in order[1:]]
     modified = [quoted(ACTIVE)] if slopes == "common" else own
     spec = specify_model(

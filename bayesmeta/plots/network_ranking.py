@@ -78,7 +78,10 @@ def network_ranking(
     kind = ("rankogram" if exact else "p_score") if kind is None else kind
     check_choice(kind, ("rankogram", "cumulative", "p_score"), "kind")
     if exact == (kind == "p_score"):
-        raise SpecError(f"kind='{kind}' is drawn of {'fits' if exact else 'posteriors'}, this is not one of them")
+        raise SpecError(
+            f"kind='{kind}' is drawn of {'fits' if exact else 'posteriors'}, this is not one of them\n"
+            f"  bm.plots.network_ranking(bm.{'fit' if exact else 'sample'}(spec), ...)"
+        )
     return _of_probabilities(table, kind, axes) if exact else _of_scores(table, axes)
 
 

@@ -63,7 +63,7 @@ def from_arms(
             raise DataError(f"{where} has one arm, '{own[0]}' ({rows_at(frame, at)})\n  leave it out")
         known = at[np.isfinite(theta[at]) & np.isfinite(variance[at]) & (variance[at] > 0)]
         if len(known) < 2:
-            alone += [] if left_out[at].all() else [name]
+            alone += [] if left_out[at].all() else [f"{name} ({rows_at(frame, np.setdiff1d(at, known))})"]
             continue
         V = np.diag(variance[known])
         if measure == "smd":  # the error of the SD that all arms share
@@ -71,9 +71,14 @@ def from_arms(
         trials.append(Trial(name, tuple(treatments[known]), theta[known], V, people[known]))
         if len(known) < len(at):
             lost = listing(treatments[i] for i in at if i not in known)
-            warn(f"{where}: no estimate of arm {lost}, which is left out", AssumptionWarning)
+            where += f": no estimate of arm {lost}, which is left out, in {rows_at(frame, np.setdiff1d(at, known))}"
+            warn(where, AssumptionWarning)
     if alone:
-        warn(f"fewer than two arms with an estimate: {listing(alone)}; left out", AssumptionWarning)
+        warn(
+            f"fewer than two arms with an estimate: {listing(alone)}; left out\n"
+            "  the rows have none, as where a number is missing",
+            AssumptionWarning,
+        )
     return trials
 
 

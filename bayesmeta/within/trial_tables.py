@@ -1,7 +1,7 @@
 """Tables of trials as users have them, of arms or of comparisons, and all contrasts in one table with their S."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,18 @@ class Trials:
         check_name(reference, names, "reference: no trial has the treatment", "treatments")
         return [reference, *(t for t in names if t != reference)]
 
-    def check_connected(self) -> None:
-        """That a path of trials leads from every treatment to every other."""
-        parts = connected([trial.treatments for trial in self.trials])
+    def check_connected(self, used: Iterable[str]) -> None:
+        """That a path of trials, of those that are used, leads from every treatment to every other."""
+        used = set(used)
+        without = [trial.name for trial in self.trials if trial.name not in used]
+        alone = [[t] for trial in self.trials for t in trial.treatments]
+        parts = connected([*(trial.treatments for trial in self.trials if trial.name in used), *alone])
         if len(parts) > 1:
+            left = f" without those that lack a covariate, {listing(map(repr, without))}" if without else ""
+            remedy = "leave the covariate out, or complete it" if left else "look for spellings of one treatment"
             raise DataError(
-                f"the network is in {len(parts)} pieces that no trial connects: {' | '.join(listing(p) for p in parts)}"
-                "\n  analyse each by itself, or look for spellings of one treatment"
+                f"the network is in {len(parts)} pieces that no trial connects{left}: "
+                f"{' | '.join(listing(p) for p in parts)}\n  analyse each by itself, or {remedy}"
             )
 
     def contrasts(
@@ -151,16 +156,23 @@ def _of_pairs(
             f"{'is left out' if lacking else 'describes single arms'}\n  give treat1, treat2, y and se"
         )
     first, second = (labelled(frame, pairwise[name], "treatment") for name in ("treat1", "treat2"))
+    if several := next((name for name in _ESTIMATE if isinstance(columns[name], list | tuple)), None):
+        raise SpecError(f"{several} is {shown(columns[several])}; of contrasts it must be the name of one column")
     reported = Reported(frame, {name: Source(columns[name], name) for name in _ESTIMATE}, "a contrast")
     y, se, labels = reported.real("y"), reported.standard_error("se"), labelled(frame, study, "study")
     if (same := first == second).any():
+        at = int(np.argmax(same))
         raise DataError(
-            f"'{first[int(np.argmax(same))]}' is compared with itself in {rows(frame, same)}"
-            "\n  name two different treatments"
+            f"trial '{labels[at]}': '{first[at]}' is compared with itself in {rows(frame, same)}\n"
+            f"  one of the columns '{pairwise['treat1']}' and '{pairwise['treat2']}' is wrong there"
         )
     known = np.isfinite(y) & np.isfinite(se)
     if not known.all():
-        warn(f"no estimate in {rows(frame, ~known)}; left out", AssumptionWarning)
+        lost = [f"'{labels[i]}' ({first[i]} with {second[i]})" for i in np.flatnonzero(~known)]
+        warn(
+            f"no estimate or no standard error in {rows(frame, ~known)}: trial {listing(lost)}; left out",
+            AssumptionWarning,
+        )
     kept, pairs = frame[known], (first[known], second[known])
     return Trials(from_contrasts(kept, labels[known], pairs, y[known], se[known], tolerance), kept, measure)
 

@@ -35,7 +35,7 @@ def counts(arms: pd.DataFrame, **more: object) -> bm.Spec:
     return bm.network.specify(arms, **{**COUNTS, **more})
 
 
-def changed(row: int, **cells: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def changed(row: object, **cells: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def of(table: pd.DataFrame) -> pd.DataFrame:
         table = table.astype(dict.fromkeys(cells, object))
         for name, value in cells.items():
@@ -53,7 +53,7 @@ def changed(row: int, **cells: object) -> Callable[[pd.DataFrame], pd.DataFrame]
         (changed(0, treatment=" "), "no label in row 0"),
         (changed(3, study=None), "column 'study' (study) has no label in row 3"),
         (changed(1, study="9"), "trial '1' has one arm, 'A' (row 0)"),
-        (changed(2, events=41), "column 'events': 41 in row 2 exceeds the number of persons, column 'total'"),
+        (changed(2, events=41), "column 'events': 41 in row 2 exceeds the number of persons, column 'total': 40"),
         (changed(2, events=-1), "column 'events': -1 in row 2 is a negative count"),
         (changed(2, total=0), "column 'events': 6 in row 2 exceeds the number of persons, column 'total'"),
         (changed(2, total=0, events=0), "column 'events': 0 in row 2 belongs to an arm without persons"),
@@ -83,7 +83,7 @@ def test_spellings_of_one_treatment_are_told(arms: pd.DataFrame):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (changed(0, t2="A"), "'A' is compared with itself in row 0"),
+        (changed(0, t2="A"), "trial '1': 'A' is compared with itself in row 0"),
         (changed(0, se=0.0), "column 'se': 0 in row 0 is not a standard error, which must be positive"),
         (changed(0, y=np.inf), "column 'y': inf in row 0 is infinite"),
         (changed(4, t1="D", t2="E"), "trial '3' compares 5 arms and lacks"),
@@ -134,7 +134,7 @@ def test_empty_cells(arms: pd.DataFrame):
         spec = counts(empty)
     assert spec.y[0] == pytest.approx(np.log(7.5 / 33.5) - np.log(0.5 / 40.5))
     assert counts(empty, add=0.25).y[0] == pytest.approx(np.log(7.25 / 33.25) - np.log(0.25 / 40.25))
-    with pytest.warns(AssumptionWarning, match="fewer than two arms with an estimate: 1; left out"):
+    with pytest.warns(AssumptionWarning, match=r"fewer than two arms with an estimate: 1 \(row 0\); left out"):
         assert len(counts(empty, add=0).y) == len(spec.y) - 1
     assert counts(empty, measure="asd").y[0] == pytest.approx(np.arcsin(np.sqrt(7 / 40)))
 
@@ -151,7 +151,7 @@ def test_trials_without_events(arms: pd.DataFrame):
 
 
 def test_an_arm_without_numbers_is_left_out_and_told(arms: pd.DataFrame):
-    with pytest.warns(AssumptionWarning, match="trial '4': no estimate of arm C, which is left out"):
+    with pytest.warns(AssumptionWarning, match="trial '4': no estimate of arm C, which is left out, in row 8"):
         spec = counts(changed(8, events=None)(arms))
     assert list(spec.data.loc[spec.data["study"] == "4", "treatment"]) == ["B"]
 
@@ -176,6 +176,66 @@ def test_an_arm_without_numbers_is_left_out_and_told(arms: pd.DataFrame):
 def test_calls_that_describe_no_network(arms: pd.DataFrame, arguments: dict[str, object], message: str):
     with pytest.raises(SpecError, match=re.escape(message)):
         counts(arms, **arguments)
+
+
+WIDE = {"study": "study", "measure": "logor"}
+WIDE |= {
+    what: [f"{letter}{k}" for k in (1, 2, 3)] for what, letter in (("treatment", "t"), ("events", "r"), ("total", "n"))
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            changed("x", r3=41),
+            "column 'events': 41 in row x (treatment 3) exceeds the number of persons, column 'total': 40",
+        ),
+        (changed("y", t2="A"), "trial 'beta' has the arm 'A' twice, in rows y (treatment 1), y (treatment 2)"),
+        (changed("y", study="alpha"), "trial 'alpha' has the arm 'A' twice, in rows x (treatment 1), y (treatment 1)"),
+        (changed("z", r3=4), "column 'r3': 4 in row z belongs to no treatment: column 't3' is empty there"),
+        (changed("z", t2=None), "column 'r2': 9 in row z belongs to no treatment: column 't2' is empty there"),
+    ],
+)
+def test_one_row_for_each_trial_is_named_as_it_stands(change, message: str):
+    """Trials keep the order of the data, whatever the labels of their rows."""
+    rows = [["alpha", "A", "B", "C", 4, 7, 9, 40, 40, 40], ["beta", "A", "B", None, 3, 8, None, 40, 40, None]]
+    rows += [["gamma", "B", "C", None, 6, 9, None, 40, 40, None]]
+    columns = ["study", *(name for each in ("t", "r", "n") for name in (f"{each}1", f"{each}2", f"{each}3"))]
+    table = pd.DataFrame(rows, index=["x", "y", "z"], columns=columns)
+    spec = bm.network.specify(table.loc[["z", "x", "y"]], **WIDE)
+    assert list(dict.fromkeys(spec.data["study"])) == ["gamma", "alpha", "beta"]
+    with pytest.raises(DataError, match=re.escape(message)):
+        bm.network.specify(change(table), **WIDE)
+
+
+@pytest.mark.filterwarnings("ignore::bayesmeta.BoundaryWarning")
+def test_what_no_logarithm_has_is_left_out_and_told():
+    means = {"s": ["1", "1", "2", "2"], "t": list("ABAB"), "m": [2.0, -1.0, 2.0, 3.0], "sd": [1.0] * 4, "n": [20] * 4}
+    with (
+        pytest.warns(AssumptionWarning, match="column 'm': -1 in row 1 has no logarithm"),
+        pytest.warns(AssumptionWarning, match=r"fewer than two arms with an estimate: 1 \(row 1\)"),
+    ):
+        bm.network.specify(means, study="s", treatment="t", mean="m", sd="sd", n="n", measure="logrom")
+
+
+def test_contrasts_without_an_estimate_are_named(pairs: pd.DataFrame):
+    more = pd.DataFrame([("4", "A", "C", 0.3, np.nan)], columns=pairs.columns)
+    with pytest.warns(AssumptionWarning, match=r"no standard error in row 5: trial '4' \(A with C\); left out"):
+        bm.network.specify(pd.concat([pairs, more], ignore_index=True), **PAIRS)
+    with pytest.raises(SpecError, match=r"y is \['y'\]; of contrasts it must be the name of one column"):
+        bm.network.specify(pairs, **{**PAIRS, "y": ["y"]})
+    with pytest.raises(DataError, match="data is None"):
+        bm.network.specify(None, **PAIRS)
+
+
+def test_a_covariate_that_is_missing_may_cut_the_network(arms: pd.DataFrame):
+    more = pd.DataFrame({"study": ["6", "6"], "treatment": list("AD"), "events": [4, 6], "total": 40})
+    table = pd.concat([arms, more], ignore_index=True).assign(x=[*range(5), *range(5), 4, np.nan, np.nan])
+    table["x"] = table.groupby("study")["x"].transform("first")
+    message = "in 2 pieces that no trial connects without those that lack a covariate, '6': A, B, C | D"
+    with pytest.raises(DataError, match=re.escape(message)):
+        counts(table, covariates="x", slopes="common")
 
 
 def test_a_covariate_is_the_same_in_all_arms_of_a_trial(arms: pd.DataFrame):
