@@ -281,7 +281,7 @@ def yules_y(t: TwoByTwo) -> Estimate:
 
 @enters("RTET", "tetrachoric_correlation", "rtet", TABLES, adds=False, example="-0.2631 0.0236")
 def tetrachoric_correlation(t: TwoByTwo) -> Estimate:
-    """Tetrachoric correlation, of two normal variables that were both cut into two halves to give the table.
+    """Tetrachoric correlation, of two normal variables, each of which was cut in two to make the table.
 
     The maximum of the likelihood, at which the bivariate normal distribution has the observed shares in all four
     cells, with the inverse information as variance. One empty cell, or an empty margin, leaves no estimate with a

@@ -182,9 +182,10 @@ def of_regressions(
     predictors : str or float
         Column of the numbers of predictors of the regressions, without the intercept.
     r : str or float, optional
-        Column of the partial or semi-partial correlations. Where a row has several of these, the first counts.
+        Column of the partial or semi-partial correlations; not for R squared. Where a row has several of these, the
+        first counts.
     t : str or float, optional
-        Column of the t statistics of the predictor.
+        Column of the t statistics of the predictor; not for R squared.
     p : str or float, optional
         Column of the two-sided p-values of the predictor, with a minus sign where its coefficient is negative; for R
         squared those of the F test.

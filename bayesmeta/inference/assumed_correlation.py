@@ -40,7 +40,7 @@ def rho_sensitivity(
     df: str | None = None,
     robust: Vcov = "CR2",
 ) -> pd.DataFrame:
-    """Fit the model again under other correlations of the sampling errors, which seldom are reported.
+    """Fit the model again under other correlations of the sampling errors, which are seldom reported.
 
     The correlation that varies is the one that was assumed: that of the function of `bm.within` which made S (`rho`,
     else `phi` or `ar1`), or `S_correlation` of the outcomes of a row. Where S has variances alone, all estimates of a

@@ -34,6 +34,21 @@ def test_every_place_that_makes_an_error_is_entered(listed):
     assert not missing, "\n".join(missing)
 
 
+# what a first line says where no further line need say what would be right: the rule, or what to write
+RULE = re.compile(
+    r"\b(must|give|leave|choose|takes?|needs?|use|add|rename|expected|make|see|allow|pass|write|quote|requires?|try|ask|drop|"
+    r"known|at most|at least|lie between|such as|name (it|them|one|a|the|at)|has one|did you mean|instead)\b|bm\.|="
+)
+
+
+def test_messages_say_what_would_be_right(listed):
+    """All but those that pass on a reason, and a few of which no more can be said."""
+    errors = [entry for entry in listed if entry.kind in ERRORS]
+    short = [f"{entry.path}: {entry.first}" for entry in errors if not entry.remedy and not RULE.search(entry.first)]
+    assert len(errors) > 1000
+    assert len(short) < 0.06 * len(errors), "\n".join(short)
+
+
 def test_the_page_has_every_message_below_its_class(listed):
     sections = dict(zip(*[iter(re.split(r"^## (\w+)\n", page(), flags=re.MULTILINE)[1:])] * 2, strict=True))
     assert {*ERRORS} <= {*sections}

@@ -135,7 +135,7 @@ def egger_joint(
     tree : DataTree
         Results of `bm.fit`, with several outcomes.
     predictor : {"se", "variance", "n", "inverse_n"}, default "se"
-        The measure of precision, as of `egger`.
+        The measure of precision, as in `bm.small_study.egger`.
     vcov, df : optional
         Covariance and reference distribution of the coefficients, see `bm.estimates`.
     n : str or sequence, optional
@@ -232,20 +232,20 @@ def pustejovsky_rodgers(
     tree : DataTree
         Results of `bm.fit`.
     model : {"ols", "mixed"}, optional
-        As of `egger`.
+        See `bm.small_study.egger`.
     vcov, df : optional
-        As of `egger`.
+        See `bm.small_study.egger`.
     n : (str, str), optional
         Columns of the sizes of the two groups; by default those that `bm.effects` computed the effects from.
     outcome : str, optional
-        As of `egger`.
+        See `bm.small_study.egger`.
     prob : float, default 0.95
-        As of `egger`.
+        See `bm.small_study.egger`.
 
     Returns
     -------
     Dataset
-        As that of `egger`.
+        The same as from `bm.small_study.egger`.
 
     Raises
     ------

@@ -42,7 +42,7 @@ def peters(
     Returns
     -------
     Dataset
-        As that of `egger`.
+        The same as from `bm.small_study.egger`.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def harbord(
     Returns
     -------
     Dataset
-        As that of `egger`; the limit is a log odds ratio, that of the score Z / V.
+        The same as from `bm.small_study.egger`; the limit is a log odds ratio, that of the score Z / V.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def arcsine(
     Returns
     -------
     Dataset
-        As that of `egger`; slope and limit are differences of arcsines.
+        The same as from `bm.small_study.egger`; slope and limit are differences of arcsines.
 
     Raises
     ------
@@ -211,12 +211,12 @@ def macaskill(
     tree : DataTree
         Results of `bm.fit`.
     n, outcome, prob : optional
-        As of `egger`.
+        See `bm.small_study.egger`.
 
     Returns
     -------
     Dataset
-        As that of `egger`; the limit is NaN, as numbers of participants have none.
+        The same as from `bm.small_study.egger`; the limit is NaN, as numbers of participants have none.
 
     Raises
     ------
@@ -259,12 +259,12 @@ def deeks(
         Columns of the numbers of persons with and without the disease; by default the arms that `bm.effects` computed
         the effects from.
     outcome, prob : optional
-        As of `egger`.
+        See `bm.small_study.egger`.
 
     Returns
     -------
     Dataset
-        As that of `egger`.
+        The same as from `bm.small_study.egger`.
 
     Raises
     ------

@@ -25,7 +25,7 @@ def pet(
     tree : DataTree
         Results of `bm.fit` of a model without predictors.
     model, vcov, df, outcome, prob : optional
-        As of `egger`.
+        See `bm.small_study.egger`.
 
     Returns
     -------
@@ -76,13 +76,13 @@ def peese(
     tree : DataTree
         As for `pet`.
     model : {"ols", "mixed"}, optional
-        As of `egger`.
+        See `bm.small_study.egger`.
     vcov, df : optional
-        As of `egger`.
+        See `bm.small_study.egger`.
     outcome : str, optional
-        As of `egger`.
+        See `bm.small_study.egger`.
     prob : float, default 0.95
-        As of `egger`.
+        See `bm.small_study.egger`.
 
     Returns
     -------
@@ -131,15 +131,15 @@ def pet_peese(
     tree : DataTree
         As for `pet`.
     model : {"ols", "mixed"}, optional
-        As of `egger`.
+        See `bm.small_study.egger`.
     vcov, df : optional
-        As of `egger`.
+        See `bm.small_study.egger`.
     alpha : float, default 0.05
         One-sided level at which PET decides, between 0 and 1.
     outcome : str, optional
-        As of `egger`.
+        See `bm.small_study.egger`.
     prob : float, default 0.95
-        As of `egger`.
+        See `bm.small_study.egger`.
 
     Returns
     -------
