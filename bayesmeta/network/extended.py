@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -150,7 +150,7 @@ def is_identified(spec: Spec, column: FloatArray) -> bool:
     return bool(further(spec.X, column[:, None]))
 
 
-def components(source: Any, separator: str = "+", inactive: str | None = None) -> Spec:
+def components(source: Any, separator: str = "+", inactive: str | Literal[False] | None = None) -> Spec:
     """The additive model of components: the effect of a combination is the sum of those of its parts.
 
     Parameters
@@ -159,8 +159,9 @@ def components(source: Any, separator: str = "+", inactive: str | None = None) -
         A consistency model of `bm.network.specify`, or its results.
     separator : str, default "+"
         What stands between the components in names of treatments, as in "drug+psychotherapy".
-    inactive : str, optional
-        A treatment without effect, such as placebo; by default the reference of the network.
+    inactive : str or False, optional
+        A treatment without effect, such as placebo; by default the reference of the network. False: none, so that every
+        treatment has components, which combinations must then tell apart.
 
     Returns
     -------
@@ -191,7 +192,8 @@ def components(source: Any, separator: str = "+", inactive: str | None = None) -
     spec = consistency_of(source, "components")
     treatments = spec.analysis["treatments"]
     inactive = spec.analysis["reference"] if inactive is None else inactive
-    check_name(inactive, treatments, "inactive: the network has no", "treatments")
+    if inactive is not False:
+        check_name(inactive, treatments, "inactive: the network has no", "treatments")
     if not isinstance(separator, str) or not separator.strip():
         raise SpecError(f"separator is {shown(separator)}; it must be text")
     parts = {t: [] if t == inactive else _parts(t, separator) for t in treatments}

@@ -132,16 +132,12 @@ def _shown(own: xr.Dataset, show: str) -> xr.Dataset:
 
 def _against(own: xr.Dataset, reference: str) -> xr.Dataset:
     """Comparisons with the reference the other way round where it is the first."""
-    turned = (own[TREATMENT] == reference).to_numpy()
-    variables = {
-        TREATMENT: xr.where(turned, own[VERSUS], own[TREATMENT]),
-        VERSUS: xr.where(turned, own[TREATMENT], own[VERSUS]),
-    }
+    turned = own[TREATMENT].to_numpy() == reference
+    other = {TREATMENT: own[VERSUS], VERSUS: own[TREATMENT]}
     for kind in _KINDS:
-        low, high = own[f"{kind}_lower"], own[f"{kind}_upper"]
-        variables[kind] = xr.where(turned, -own[kind], own[kind])
-        variables |= {f"{kind}_lower": xr.where(turned, -high, low), f"{kind}_upper": xr.where(turned, -low, high)}
-    return own.assign(variables)
+        ends = {f"{kind}_lower": -own[f"{kind}_upper"], f"{kind}_upper": -own[f"{kind}_lower"]}
+        other |= {kind: -own[kind]} | ends
+    return own.assign({name: (COMPARISON, np.where(turned, values, own[name])) for name, values in other.items()})
 
 
 def _draw(panel: "Axes", place: FloatArray, drawn: FloatArray, pooled: NDArray[np.bool_]) -> None:

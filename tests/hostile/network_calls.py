@@ -107,7 +107,7 @@ def network_calls() -> dict[str, tuple[Mapping[str, str], Mapping[str, Kind]]]:
             {
                 "source": Kind(lambda value: False),
                 "separator": Kind(lambda value: _is_text(value) and value.strip() == "+", ("'-'", "''", "3")),
-                "inactive": optional(words("A", "B")),
+                "inactive": Kind(lambda value: value is None or value is False or (_is_text(value) and value in "AB")),
             },
         ),
         "network.split": (
@@ -122,7 +122,7 @@ def network_calls() -> dict[str, tuple[Mapping[str, str], Mapping[str, Kind]]]:
                 "ax": AXES,
                 "size": optional(words("people", "trials")),
                 "order": ORDER,
-                "numbers": BOOLEAN,
+                "numbers": optional(BOOLEAN),
             },
         ),
         "plots.network_forest": (

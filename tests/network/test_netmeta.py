@@ -133,3 +133,25 @@ def test_contributions_by_shortest_paths(of: dict[str, Any]):
     walks = bm.network.contributions(tree)["contribution"]
     np.testing.assert_allclose(walks.sum("direct_comparison"), 1.0)
     np.testing.assert_allclose(ours.sum("direct_comparison"), 1.0)
+
+
+@pytest.mark.parametrize("which", ["placebo_inactive", "every_treatment"])
+def test_additive_components(reference: Callable[[str], Any], which: str):
+    """netcomb takes tau by DerSimonian and Laird's method, whatever the network's was."""
+    of = reference("network/linde2016_components")
+    columns = {"study": "study", "treat1": "treat1", "treat2": "treat2", "y": "y", "se": "se", "measure": "logor"}
+    spec = bm.network.specify(pd.DataFrame(of["contrasts"]), **columns, reference="Placebo")
+    theirs = of[which]
+    additive = bm.network.components(spec, inactive=theirs["inactive"] or False)
+    names = [f"beta[component {name}]" for name in theirs["comps"]]
+    assert len(names) == len(additive.coef)
+    for method, kind in (("fixed", "common"), ("dl", "random")):
+        ours = bm.estimates(bm.fit(additive, method), df="z").loc[names]
+        np.testing.assert_allclose(ours["estimate"], theirs[kind]["effect"], **CLOSE)
+        np.testing.assert_allclose(ours["se"], theirs[kind]["se"], **CLOSE)
+    assert tau(bm.fit(additive, "dl")) == pytest.approx(theirs["tau"], abs=1e-7)
+    Q = [bm.fit(each, "fixed")["heterogeneity"] for each in (additive, spec)]
+    assert Q[0]["Q"].item() == pytest.approx(theirs["Q"], abs=1e-5)
+    assert Q[0]["df"].item() == theirs["df"]
+    assert Q[0]["Q"].item() - Q[1]["Q"].item() == pytest.approx(theirs["Q_diff"], abs=1e-5)
+    assert Q[0]["df"].item() - Q[1]["df"].item() == theirs["df_diff"]

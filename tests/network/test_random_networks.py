@@ -56,11 +56,14 @@ def tau_of(tree) -> float:
 class Arms:
     """y = mu of the trial + d of the treatment + u of the arm, with u ~ N(0, tau2 / 2): fixed trials, dense algebra."""
 
-    def __init__(self, arms: pd.DataFrame):
+    def __init__(self, arms: pd.DataFrame, slopes: str | None = None):
         self.treatments = sorted(set(arms["treatment"]), key=str.casefold)
         trials = pd.get_dummies(arms["study"]).to_numpy(float)
         own = np.stack([(arms["treatment"] == t).to_numpy(float) for t in self.treatments[1:]], axis=1)
-        self.X, self.y, self.v = np.hstack([own, trials]), arms["y"].to_numpy(), arms["se"].to_numpy() ** 2
+        modified = {"treatment": own, "common": own.sum(axis=1, keepdims=True)}.get(slopes or "", own[:, :0])
+        columns = [own, modified * (arms["x"].to_numpy()[:, None] if slopes else 1), trials]
+        self.X, self.y, self.v = np.hstack(columns), arms["y"].to_numpy(), arms["se"].to_numpy() ** 2
+        self.asked = own.shape[1] + modified.shape[1]
 
     def solved(self, tau: float) -> tuple[np.ndarray, np.ndarray, float]:
         """Effects against the first, their covariance, and the restricted log-likelihood but for a constant."""
@@ -69,7 +72,7 @@ class Arms:
         beta = np.linalg.solve(F, self.X.T @ (w * self.y))
         rss = float(w @ (self.y - self.X @ beta) ** 2)
         loglik = 0.5 * np.log(w).sum() - 0.5 * np.linalg.slogdet(F)[1] - 0.5 * rss
-        q = len(self.treatments) - 1
+        q = self.asked
         return beta[:q], np.linalg.inv(F)[:q, :q], loglik
 
 
@@ -84,6 +87,29 @@ def test_a_model_of_arms_says_the_same(arms: pd.DataFrame):
     ours = bm.network.league(tree, df="z").sel(versus=first)
     np.testing.assert_allclose(ours["mean"].sel(treatment=naive.treatments[1:]), effects, atol=1e-8)
     np.testing.assert_allclose(ours["se"].sel(treatment=naive.treatments[1:]), np.sqrt(np.diag(cov)), atol=1e-8)
+
+
+@settings(SETTINGS, max_examples=6)
+@given(networks(most=4), st.sampled_from(["treatment", "common"]), st.integers(0, 10**6))
+def test_a_model_of_arms_with_slopes_says_the_same(arms: pd.DataFrame, slopes: str, seed: int):
+    rng = np.random.default_rng(seed)
+    more = arms.assign(study=arms["study"] + " again", y=arms["y"] + rng.normal(0, 0.3, len(arms)))
+    arms = pd.concat([arms, more], ignore_index=True)  # two values of the covariate for every design
+    values = {name: rng.normal() for name in arms["study"].unique()}
+    arms["x"] = arms["study"].map(values)
+    naive = Arms(arms, slopes)
+    tree = bm.fit(specified(arms, covariates="x", slopes=slopes, reference=naive.treatments[0]))
+    estimates, cov, loglik = naive.solved(tau_of(tree))
+    ours = bm.estimates(tree, df="z").query("kind == 'beta'")
+    names = [
+        *naive.treatments[1:],
+        *([f"{t}:x" for t in naive.treatments[1:]] if slopes == "treatment" else ["any treatment:x"]),
+    ]
+    assert list(ours["term"]) == names
+    np.testing.assert_allclose(ours["estimate"], estimates, atol=1e-7)
+    np.testing.assert_allclose(ours["se"], np.sqrt(np.diag(cov)), atol=1e-7)
+    best = minimize_scalar(lambda t: -naive.solved(t)[2], bounds=(0, 10), method="bounded", options={"xatol": 1e-10})
+    assert loglik >= -best.fun - 1e-7
 
 
 def everything(spec: bm.Spec) -> dict[str, np.ndarray]:
