@@ -385,18 +385,18 @@ class Described(NamedTuple):
 
 
 def curves_of_groups(
-    X: FloatArray, y: FloatArray, S: Mapping[Any, FloatArray], group: str, part: str, remedy: str
+    X: FloatArray, y: FloatArray, S: Mapping[Any, FloatArray], group: str, parts: tuple[str, str], remedy: str
 ) -> tuple[FloatArray, FloatArray]:
     """(m, k) coefficients of every group by itself, and their covariances; the rows of a group follow each other.
 
-    S : of every group by label.  part : what a row is, remedy : what helps, in words.
+    S : of every group by label.  parts : what one row is, and several are; remedy : what helps, in words.
     """
     b, V, size, end = [], [], np.maximum(np.abs(X).max(0), 1e-300), 0
     for name, block in S.items():
         at, end = slice(end, end + len(block)), end + len(block)
         if np.linalg.matrix_rank(X[at] / size) < X.shape[1]:
             raise DataError(
-                f"{group} {label(name)} has {len(block)} {part}, too few or too close for the "
+                f"{group} {label(name)} has {len(block)} {parts[len(block) > 1]}, too few or too close for the "
                 f"{X.shape[1]} columns of the basis\n  {remedy}"
             )
         coefficients, covariance = least_squares(X[at], y[at], block)

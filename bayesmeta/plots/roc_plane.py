@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import check_boolean, check_choice, check_probability
+from bayesmeta._validation import check_boolean, check_choice, check_probability, shown
 from bayesmeta.diagnostic.accuracy_measures import summary_point
 from bayesmeta.diagnostic.bivariate import Accuracy, Asked
 from bayesmeta.diagnostic.by_study import studies as tables_of
@@ -65,7 +65,7 @@ def series_of(trees: xr.DataTree | Mapping[str, xr.DataTree], newdata: NewData, 
     elif isinstance(trees, dict):
         by_name = trees
     if not by_name:
-        raise SpecError(f"{what} takes a results tree, or a dict of several, not a {type(trees).__name__}")
+        raise SpecError(f"{what} takes a results tree, or a dict of several, not {shown(trees)}")
     made = []
     for tree_name, tree in by_name.items():
         points = Asked.of(tree, newdata, what)
