@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Studies = Literal["circles", "crosshairs"]
 RegionsShown = Literal["confidence", "prediction", "both"]
-_LARGEST, _LEAST = 13.0, 2.5  # points, diameters of circles
+_LARGEST, _LEAST = 14.0, 3.5  # points, diameters of circles
 _WHOLE = np.linspace(0.001, 0.999, 400)
 _CURVES = {
     "rutter-gatsonis": "Rutter-Gatsonis",
@@ -184,8 +184,10 @@ def _draw_studies(
     if studies == "circles":
         n = table[["tp", "fp", "fn", "tn"]].sum(axis=1).to_numpy()
         size = np.maximum(_LARGEST * np.sqrt(n / n.max()), _LEAST)
-        look: dict[str, Any] = {"facecolor": colour, "alpha": 0.35, "edgecolor": style.PAPER, "linewidth": 0.5}
-        panel.scatter(x, y, s=size**2, marker=marker, zorder=2, clip_on=False, **look)
+        look: dict[str, Any] = {"facecolor": (colour, 0.25), "edgecolor": (colour, 0.9), "linewidth": 0.7}
+        largest_first = np.argsort(-size)
+        x_y = x[largest_first], y[largest_first]
+        panel.scatter(*x_y, s=size[largest_first] ** 2, marker=marker, zorder=2, clip_on=False, **look)
     elif studies == "crosshairs":
         lines: dict[str, Any] = {"color": colour, "alpha": 0.45, "linewidth": 0.7, "zorder": 2}
         panel.hlines(y, table["fpr_lower"], table["fpr_upper"], **lines)
@@ -228,7 +230,7 @@ def _notes(
     if kind is not None:
         notes.append(f"curve: {_CURVES[kind]}")
     if studies == "circles":
-        notes.append("areas: numbers of persons")
+        notes.append("areas grow with the number of persons")
     elif studies == "crosshairs":
         notes.append(f"crosshairs: {percent(prob)} intervals of studies")
     return ["; ".join(notes)]
