@@ -77,7 +77,7 @@ def mismatch(
     try:
         form.bind(*args, **known)
     except TypeError:
-        parameters = list(form.parameters.values())[bound:]
+        parameters = [each for each in form.parameters.values() if not each.name.startswith("_")][bound:]
         problem = _problem(parameters, name, args[bound:], known)
         return f"{problem}\n  its arguments: {listing((each.name for each in parameters), 30)}"
     return None

@@ -10,7 +10,7 @@ import pandas as pd
 from bayesmeta._typing import BoolArray, FloatArray
 from bayesmeta._validation import listing
 from bayesmeta.effects.zero_cells import corrected
-from bayesmeta.errors import AssumptionWarning, DataError, warn
+from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
 from bayesmeta.io.columns import counts
 
 Correction = Literal["single", "all", "none"]
@@ -60,12 +60,21 @@ def read_cells(frame: pd.DataFrame, written: Mapping[str, Any], names: tuple[str
 
     written : columns, or arrays, by the name of the cell.  names : of the rows.
     """
+    columns = [each for each in written.values() if isinstance(each, str)]
+    if twice := next((each for each in columns if columns.count(each) > 1), None):
+        both = listing(cell for cell, each in written.items() if isinstance(each, str) and each == twice)
+        raise SpecError(f"{both} are all column '{twice}'; every cell of a table has a column of its own")
     cells = [counts(written[cell], frame, cell, words, names, ADVICE) for cell, words in CELLS.items()]
     tables = Tables(np.stack(cells), names)
     for persons, parts, kind, outcome in (
         (tables.diseased, "tp + fn", "diseased", "sensitivity"),
         (tables.healthy, "fp + tn", "healthy", "specificity"),
     ):
+        if np.isnan(persons).all():
+            raise DataError(
+                f"no row has both cells of {parts}, and so none a {outcome}; the model is one of two outcomes\n"
+                "  of one alone: the effect sizes of one group in bm.effects, and bm.specify"
+            )
         if (none := persons == 0).any():
             raise DataError(
                 f"no {kind} persons ({parts} is 0) in {_listed(names, none)}, and so no {outcome}\n"

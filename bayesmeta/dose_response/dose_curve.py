@@ -11,10 +11,10 @@ from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_choice, check_mapping, check_name, check_number, check_probability, listing
 from bayesmeta.dose_response.dose_models import KIND
 from bayesmeta.errors import SpecError
-from bayesmeta.formula.against import bending, columns_of
+from bayesmeta.formula.against import bending, columns_of, values_at
 from bayesmeta.inference.linear_combinations import of_mean_or_new
 from bayesmeta.inference.reference import Vcov, reference_of_fit
-from bayesmeta.io.arrays import as_numbers
+from bayesmeta.io.arrays import vectors_of_one_length
 from bayesmeta.measures import measure
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.response import EFFECT, Reading, Scale
@@ -166,11 +166,8 @@ def _doses(spec: Spec, at: Any, against: Mapping[str, float]) -> dict[str, Float
         at = {names[0]: at}
     for name in at:
         check_name(name, names, "at: no dose", "doses")
-    values = {name: np.atleast_1d(as_numbers(each, f"at: {name}", SpecError)) for name, each in at.items()}
-    sizes = {len(each) for each in values.values() if each.ndim == 1}
-    if len(sizes) != 1 or any(each.ndim != 1 or not np.isfinite(each).all() for each in values.values()) or 0 in sizes:
-        raise SpecError("at must have one or more finite doses, of all exposures equally many")
-    size = sizes.pop()
+    values = vectors_of_one_length(at, "at", "doses")
+    size = len(next(iter(values.values())))
     return {name: values.get(name, np.full(size, against[name])) for name in names}
 
 
@@ -197,7 +194,8 @@ def designs(
     zero = pd.DataFrame({**{name: [value] * size for name, value in against.items()}, **rest})
 
     def less(of: Any) -> FloatArray:
-        return np.asarray(of(there) - of(zero) if less_reference else of(there))
+        here = values_at(of, there, list(doses), "at")
+        return here - values_at(of, zero, list(doses), "reference") if less_reference else here
 
     if spec.analysis["stages"] == 2:
         L = less(lambda frame: columns_of(" + ".join(spec.analysis["terms"]), frame)[0])

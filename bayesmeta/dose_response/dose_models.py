@@ -153,7 +153,7 @@ def specify(
     check_boolean(center, "center")
     _check_stages(stages, random)
     frame = as_frame(data, "data")
-    frame, doses, notes = _with_doses(frame, dose, bounds)
+    frame, doses, notes = _with_doses(frame, dose, bounds, study)
     asked = Asked(
         study, doses, cases, total, person_years, (mean, sd, n), y, se, interval, scale, type, reference, covariance,
         measure,
@@ -188,14 +188,16 @@ def _check_stages(stages: Any, random: Any) -> None:
         raise SpecError("random is of one stage: in two all coefficients vary between studies\n  bm.fit(spec, 'fixed')")
 
 
-def _with_doses(frame: pd.DataFrame, dose: Any, bounds: Any) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:
+def _with_doses(
+    frame: pd.DataFrame, dose: Any, bounds: Any, study: str
+) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:
     """The doses by names that formulas can have, and what was assumed of open categories."""
     names = [dose] if isinstance(dose, str) else check_names(dose, "dose")
     notes: tuple[str, ...] = ()
     if bounds is not None:
         if len(names) > 1:
             raise SpecError("bounds are the limits of one dose; make the middles of several exposures first")
-        frame, notes = with_midpoints(frame, names[0], bounds)
+        frame, notes = with_midpoints(frame, names[0], bounds, study)
     for name in names:
         column(frame, name, "dose")
     frame, plain = formula_names(frame, names, "dose")
@@ -274,8 +276,8 @@ def _labels(made: _Model) -> list[str] | None:
 def _two_stages(made: _Model, psi: Any) -> Spec:
     """The coefficients of every study, by generalised least squares, as outcomes."""
     X, coefs = _of_study(made)
-    part, remedy = "dose", "stages=1 takes such studies; or leave it out"
-    b, V = curves_of_groups(X, made.rows[made.outcome].to_numpy(), made.S, made.study, part, remedy)
+    parts, remedy = ("dose beside its reference", "doses beside its reference"), "stages=1 takes it; or leave it out"
+    b, V = curves_of_groups(X, made.rows[made.outcome].to_numpy(), made.S, made.study, parts, remedy)
     frame = pd.DataFrame(b, columns=list(coefs))
     frame[made.study] = [label(name) for name in made.S]
     outcomes = " + ".join(map(quoted_if_needed, coefs))

@@ -13,20 +13,15 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
 from bayesmeta._validation import check_choice, listing, shown
-from bayesmeta.effects.with_errors import reported_effects, without_error
+from bayesmeta.effects.with_errors import Errors, reported_effects
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.io.columns import (
-    column,
-    everywhere,
-    marked,
-    positive,
-    rows,
-    words_by_row,
-)
+from bayesmeta.io.columns import column, marked, rows, words_by_row
+from bayesmeta.io.long_tables import everywhere, refuse_cells
 from bayesmeta.measures import check_measure
 from bayesmeta.within.dose_response import DESIGNS
 from bayesmeta.within.one_reference import (
     Referenced,
+    check_references,
     from_cases,
     from_counts,
     from_means,
@@ -37,8 +32,8 @@ from bayesmeta.within.one_reference import (
 
 MEASURES = {"cc": "logor", "ir": "logirr", "ci": "logrr", "md": "md", "smd": "smd"}
 MEANS = ("md", "smd")
-COVARIANCES = ("greenland-longnecker", "hamling", "independent")
-EVERY_DOSE = "\n  every row needs its dose; of categories give the limits, bounds=('from', 'to')"
+COVARIANCES = {"greenland-longnecker": ("gl",), "hamling": ("h",), "independent": ("indep",)}  # and dosresmeta's words
+BOUNDS = "of categories give the limits: bounds=('from', 'to')"
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ def read_table(frame: pd.DataFrame, asked: Asked, S: Mapping[Any, Any] | None) -
     _check_combination(asked, S)
     by_study = whole_groups(frame, asked.study, "study", "dose")
     for dose in asked.doses:
-        everywhere(frame, dose, "dose", EVERY_DOSE)
+        everywhere(frame, dose, "a dose", asked.study, BOUNDS)
     if asked.y is not None:
         return _reported(frame, asked, by_study, S)
     return (
@@ -123,25 +118,22 @@ def _check_combination(asked: Asked, S: Any) -> None:
 
 
 def _references(
-    frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArray], without_error: BoolArray | None
+    frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArray], without: BoolArray | None
 ) -> tuple[Referenced, tuple[str, ...]]:
     """One reference of every study: as marked, as the row without an error, or else that of the lowest dose."""
     notes: tuple[str, ...] = ()
     if asked.reference is not None:
         chosen = marked(frame, asked.reference, "reference")
         how = f"rows that '{asked.reference}' marks"
-    elif without_error is not None:
-        chosen, how = without_error, "rows without a standard error"
+    elif without is not None:
+        chosen, how = without, "rows without an error"
     else:
         if len(asked.doses) > 1:
             raise SpecError("with several exposures reference= must name the column that marks the reference rows")
         chosen, how = lowest(column(frame, asked.doses[0], "dose"), by_study), f"rows with the lowest {asked.doses[0]}"
         notes = (f"the reference of every {asked.study} is the row with its lowest {asked.doses[0]}",)
     remedy = "mark it by a column of true and false: reference='column'"
-    hint = ""
-    if asked.reference is None and without_error is not None:
-        hint = "its row has effect 0 (ratio 1) and no standard error; "
-    return Referenced.of(frame, asked.study, by_study, chosen, how, remedy, hint), notes
+    return Referenced.of(frame, asked.study, by_study, chosen, how, remedy), notes
 
 
 # ---- effects as reported
@@ -154,12 +146,16 @@ def _reported(
     assert asked.y is not None
     check_choice(asked.scale, ("model", "response"), "scale")
     measure = _measure(frame, asked)
-    if (asked.se is None) == (asked.interval is None) and S is None:
-        raise SpecError("give the errors of y, either se= (standard errors) or interval=('lower', 'upper')")
-    with_errors = S is None or asked.se or asked.interval
-    errors = without_error(frame, asked.se, asked.interval) if with_errors else None
-    studies, notes = _references(frame, asked, by_study, errors)
-    studies.check_effects(asked.y, 1.0 if asked.scale == "response" else 0.0, errors)
+    if asked.se is not None and asked.interval is not None:
+        raise SpecError(f"se is {shown(asked.se)} and interval {shown(asked.interval)}: name one of them, not both")
+    if asked.se is None and asked.interval is None and S is None:
+        raise SpecError("y has no errors; give either se= (standard errors) or interval=('lower', 'upper')")
+    with_errors, null = S is None or asked.se or asked.interval, 1.0 if asked.scale == "response" else 0.0
+    errors = Errors.of(frame, asked.se, asked.interval, asked.study) if with_errors else None
+    if errors is not None and asked.reference is None:
+        check_references(frame, asked.study, by_study, asked.y, null, errors)
+    studies, notes = _references(frame, asked, by_study, None if errors is None else errors.missing)
+    studies.check_effects(asked.y, null, errors)
     y, v = reported_effects(frame, asked.y, asked.se, asked.interval, asked.scale, measure, ~studies.reference)
     if S is not None:
         return DoseTable(studies, y, given_matrices(studies, S), "given", measure, notes)
@@ -176,7 +172,7 @@ def _covariance(asked: Asked) -> str:
     """The method that is asked for; with counts Greenland and Longnecker's where none is."""
     counts = asked.cases is not None
     if asked.covariance is not None:
-        kind = check_choice(asked.covariance, COVARIANCES, "covariance")
+        kind = check_choice(asked.covariance, COVARIANCES, "covariance", COVARIANCES.__getitem__)
         if kind != "independent" and not counts:
             raise SpecError(f"covariance='{kind}' needs the counts: cases= with total= or person_years=")
         return kind
@@ -185,7 +181,7 @@ def _covariance(asked: Asked) -> str:
             "the effects of a study share their reference: their covariances need counts, or must be given\n"
             "  give cases= with total= or person_years=; or S={study: matrix}; or covariance='independent'"
         )
-    return COVARIANCES[0]
+    return "greenland-longnecker"
 
 
 # ---- types and counts
@@ -226,18 +222,18 @@ def _counts(frame: pd.DataFrame, asked: Asked) -> tuple[FloatArray, ObjectArray]
     total, years = asked.total, asked.person_years
     if total is None and years is None:
         raise SpecError("cases are given without total= (subjects) or person_years= (person-time)")
-    if total is None or years is None:
-        n = column(frame, total or years or "", "total" if years is None else "person_years")
-    else:
-        n = np.where(of_type == "ir", column(frame, years, "person_years"), column(frame, total, "total"))
-    if years is not None and total is None and (persons := of_type != "ir").any():
-        raise SpecError(f"type '{of_type[persons][0]}' has subjects, not person-time\n  name their column: total=")
-    cases = column(frame, asked.cases or "", "cases")
-    for values, what in ((cases, f"cases ('{asked.cases}')"), (n, f"persons or person-time ('{total or years}')")):
-        if (odd := ~(np.isfinite(values) & (values > 0))).any():
-            raise DataError(f"number of {what} is missing or not positive in {rows(frame, odd)}")
+    if total is None and (persons := of_type != "ir").any():
+        raise SpecError(f"type '{of_type[persons][0]}' has subjects, not person-time; name their column: total=")
+    total, years = total or years or "", years or total or ""  # one column may hold both
+    what = "total" if asked.person_years is None else "person_years"
+    n = np.where(of_type == "ir", column(frame, years, what), column(frame, total, "total"))
+    merge = "merge a category without cases with its neighbour, or add 1/2 to the cells of the study"
+    cases = everywhere(frame, asked.cases or "", "a number of cases", asked.study, merge, positive=True)
+    for name, what, own in ((years, "person-time", of_type == "ir"), (total, "a number of subjects", of_type != "ir")):
+        refuse_cells(frame, name, own & ~(np.isfinite(n) & (n > 0)), f"{what} must be finite and above 0", asked.study)
     if (odd := (of_type != "ir") & ~(cases < n)).any():
-        raise DataError(f"as many cases as subjects, or more, in {rows(frame, odd)}; total counts the cases, too")
+        rule = f"it must be below the number of subjects there, {n[odd][0]:g} ('{total}'), which includes cases"
+        refuse_cells(frame, asked.cases or "", odd, rule, asked.study)
     return n, of_type
 
 
@@ -261,8 +257,10 @@ def _from_means(frame: pd.DataFrame, asked: Asked, by_study: Mapping[Any, IntArr
     if len(kinds) > 1 or not kinds <= set(MEANS):
         raise DataError(f"mean, sd and n are given, and the type is {listing(sorted(kinds))}; it must be 'md' or 'smd'")
     kind = kinds.pop()
-    sd, n = (positive(frame, name or "", what) for name, what in zip(asked.means[1:], ("sd", "n"), strict=True))
-    mean = everywhere(frame, asked.means[0] or "", "mean")
+    names, study = [name or "" for name in asked.means], asked.study
+    mean, sd = everywhere(frame, names[0], "a mean", study), everywhere(frame, names[1], "an SD", study, positive=True)
+    n = everywhere(frame, names[2], "a number of persons", study, positive=True)
+    refuse_cells(frame, names[2], n < 2, "an SD needs two persons or more", study)
     studies, notes = _references(frame, asked, by_study, None)
     y, S = from_means(studies, mean, sd, n, kind == "smd")
     return DoseTable(studies, y, S, "arms", check_measure(asked.measure) or MEASURES[kind], notes)

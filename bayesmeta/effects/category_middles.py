@@ -8,15 +8,15 @@ import pandas as pd
 
 from bayesmeta._validation import shown
 from bayesmeta.errors import DataError, SpecError
-from bayesmeta.io.columns import column, rows
+from bayesmeta.io.columns import column, find_column, rows
 
 
-def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The data with the middle of every category as its dose, and what was assumed of open ends.
 
-    An open lower end is 0. An open upper end makes the category as wide as its neighbour, the one that ends where it
-    begins; where there is none, the dose is 1.2 times the lower limit, as Berlin, Longnecker and Greenland (1993),
-    Epidemiology 4:218-228, take it.
+    An open lower end is 0. An open upper end makes the category as wide as its neighbour, the one of its group, such as
+    a study, that ends where it begins; where there is none, the dose is 1.2 times the lower limit, as Berlin,
+    Longnecker and Greenland (1993), Epidemiology 4:218-228, take it.
     """
     if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
         raise SpecError(f"bounds is {shown(bounds)}; it must be two columns, the lower and the upper limit of the dose")
@@ -28,8 +28,7 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any) -> tuple[pd.Data
     no_end = ~(np.isfinite(low) | np.isfinite(high))
     if no_end.any():
         raise DataError(
-            f"neither '{bounds[0]}' nor '{bounds[1]}' has a limit in {rows(frame, no_end)}"
-            "\n  fill in one limit of the category, or drop the row"
+            f"neither column '{bounds[0]}' nor '{bounds[1]}' has a limit in {rows(frame, no_end)}; a category needs one"
         )
     open_below, open_above = ~np.isfinite(low), ~np.isfinite(high)
     if (negative := open_below & (high < 0)).any():
@@ -39,11 +38,15 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any) -> tuple[pd.Data
         )
     low = np.where(open_below, 0.0, low)
     if (crossed := ~open_above & (high < low)).any():
-        raise DataError(f"'{bounds[1]}' is below '{bounds[0]}' in {rows(frame, crossed)}\n  swap the limits")
-    middle = np.where(open_above, np.nan, (low + high) / 2)
+        at = int(np.argmax(crossed))
+        raise DataError(
+            f"column '{bounds[1]}' is below '{bounds[0]}' in {rows(frame, crossed)}: the first goes from {low[at]:g} "
+            f"to {high[at]:g}\n  bounds are the lower limit first, then the upper one"
+        )
+    middle, groups = np.where(open_above, np.nan, (low + high) / 2), pd.factorize(find_column(frame, group, "study"))[0]
     width, notes = high - low, []
     for row in np.flatnonzero(open_above):
-        neighbours = width[np.isfinite(high) & (high == low[row]) & (width > 0)]
+        neighbours = width[np.isfinite(high) & (high == low[row]) & (width > 0) & (groups == groups[row])]
         middle[row] = low[row] + neighbours.mean() / 2 if len(neighbours) else 1.2 * low[row]
     if open_below.any():
         notes.append(f"'{bounds[0]}' is open in {rows(frame, open_below)}: taken as 0")

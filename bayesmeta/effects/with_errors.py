@@ -1,7 +1,7 @@
 """Effects as papers report them, with standard errors or intervals, on their own scale or as ratios."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from bayesmeta._validation import shown
 from bayesmeta.effects.printed import from_interval
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import column, rows
+from bayesmeta.io.long_tables import refuse_cells
 from bayesmeta.measures import measure as measure_named
 
 _Y, _V = "(y)", "(v)"  # columns of a working copy
@@ -23,12 +24,39 @@ def two_columns(names: Any, what: str) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def without_error(frame: pd.DataFrame, se: str | None, interval: Any) -> BoolArray:
-    """Rows whose standard error is missing or zero, or whose interval is missing or has no width."""
-    if se is not None:
-        return np.asarray(~(column(frame, se, "se") > 0))
-    low, high = (column(frame, name, "interval") for name in two_columns(interval, "interval"))
-    return np.asarray(~(np.isfinite(low) | np.isfinite(high)) | (low == high))
+class Errors(NamedTuple):
+    """Which effects have an error, and in which columns.
+
+    missing : (n,) rows whose standard error is missing or zero, or whose interval is missing or has no width.
+    columns : that of the standard errors, or those of the two limits.
+    """
+
+    missing: BoolArray
+    columns: tuple[str, ...]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, se: str | None, interval: Any, group: str) -> "Errors":
+        """Of a table; DataError for standard errors that are negative or infinite."""
+        if se is not None:
+            values = column(frame, se, "se")
+            odd = (values < 0) | np.isinf(values)
+            refuse_cells(frame, se, odd, "a standard error must be positive, or missing at a reference", group)
+            return cls(np.asarray(~(values > 0)), (se,))
+        names = two_columns(interval, "interval")
+        low, high = (column(frame, name, "interval") for name in names)
+        return cls(np.asarray(~(np.isfinite(low) | np.isfinite(high)) | (low == high)), names)
+
+    @property
+    def lacking(self) -> str:
+        """What a row without an error has, in words."""
+        noun = "standard error" if len(self.columns) == 1 else "interval"
+        return f"no {noun} ({' to '.join(map(repr, self.columns))})"
+
+    def at(self, frame: pd.DataFrame, row: int) -> str:
+        """The error at a position, in words."""
+        values = " to ".join(f"{frame[name].iloc[row]:g}" for name in self.columns)
+        noun = "a standard error of" if len(self.columns) == 1 else "an interval of"
+        return f"{noun} {values} ({' to '.join(map(repr, self.columns))})"
 
 
 def reported_effects(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import listing, shown
+from bayesmeta._validation.calls import mismatch
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.fractional import fp
@@ -46,13 +47,21 @@ class Basis:
         """Of every term, as users write it, the term of the formula; together they have no intercept."""
         if not isinstance(self.text, str) or not self.text.strip():
             raise SpecError(f"{self.argument} is {shown(self.text)}; it must be text such as 'dose + I(dose**2)'")
-        check_formula(self.text, columns)
-        terms = [term for term in split(self.text, "+") if term not in NO_INTERCEPT]
-        if not terms:
+        text = self.text.strip().removeprefix("~").strip()
+        if len(split(text, "~")) > 1:
             raise SpecError(
-                f"{self.argument} is {shown(self.text)}, which has no dose"
-                "\n  write a function of dose, as in 'dose + I(dose**2)'"
+                f"{self.argument} is {shown(self.text)}; it must be the right-hand side alone, such as 'dose'\n"
+                "  the effects are named apart: y="
             )
+        check_formula(text, columns)
+        terms = [term for term in split(text, "+") if term not in NO_INTERCEPT]
+        if "" in terms:
+            raise SpecError(f"{self.argument}: nothing stands before a '+' of {shown(self.text)}; leave it out")
+        if not terms:
+            raise SpecError(f"{self.argument} is {shown(self.text)}, which has no dose")
+        for dose, values in self.doses.items():
+            if (values == values[0]).all():
+                raise DataError(f"column '{dose}' is {values[0]:g} in every row; a curve needs two doses or more")
         return {term: self._term(term) for term in terms}
 
     def _term(self, term: str) -> str:
@@ -129,6 +138,10 @@ class Basis:
                 f"{self.argument}: {ast.unparse(call)} contains the constant: at its reference dose the effect "
                 "of every study is 0\n  leave intercept out"
             )
+        function = fp if name == "fp" else SPLINES[name]
+        known = {key: value for key, value in options.items() if key != "intercept"}
+        if problem := mismatch(function, f"{self.argument}: {name}()", (dose, *positional), known):
+            raise SpecError(problem)
         if self.references is None:
             return ast.unparse(call)
         if name == "fp":
@@ -214,6 +227,23 @@ def columns_of(text: str, frame: pd.DataFrame) -> tuple[FloatArray, tuple[str, .
     made = frame.assign(y=0.0) if "y" not in frame.columns else frame
     design = Design(parse(Terms(f"y ~ 0 + {text}"), list(made.columns)), made)
     return design.fixed(made)[:, 0], design.coef
+
+
+def values_at(
+    of: Callable[[pd.DataFrame], FloatArray], frame: pd.DataFrame, doses: Sequence[str], what: str
+) -> FloatArray:
+    """What a function makes of doses; SpecError names the first at which it has no value, as a logarithm below zero."""
+    try:
+        return np.asarray(of(frame))
+    except DataError:
+        for row in range(len(frame)):
+            try:
+                of(frame.iloc[[row]])
+            except DataError as error:
+                dose = listing(f"{name} = {frame[name].iloc[row]:g}" for name in doses)
+                reason = str(error).partition(" in row")[0]
+                raise SpecError(f"{what}: the basis has no value at {dose}: {reason}") from None
+        raise
 
 
 SAME = 1e-8  # of singular values: what is smaller is zero

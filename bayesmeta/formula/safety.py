@@ -103,11 +103,25 @@ def _checked_formula(text: str, columns: tuple[str, ...]) -> Part:
     except SpecError:
         raise
     except Exception as error:  # formulaic's parser has more ways to fail than its own errors
-        raise SpecError(
-            f"formula {shown(text, 200)} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
-            "\n  write it as in 'y ~ x + z', functions as in log(x)"
-        ) from None
+        raise SpecError(f"formula {shown(text, 200)} cannot be read: {_unread(checker.part.text, error)}") from None
     return checker.finished()
+
+
+def _unread(text: str, error: Exception) -> str:
+    """Why formulaic's parser cannot read a formula, in words of what was written."""
+    words = (str(error) or type(error).__name__).splitlines()[0]
+    if lone := re.match(r"Operator `(.+?)` has insuf", words):
+        side = "after" if text.endswith(lone[1]) else "beside"
+        return f"nothing stands {side} '{lone[1]}'; a term is missing, or '{lone[1]}' is too much"
+    if unclosed := re.search(r"Expected: (\S)", words):
+        what = "bracket" if unclosed[1] in ")]}" else "quotation mark"
+        return f"a {what} is not closed: '{unclosed[1]}' is missing"
+    if "context marker" in words:
+        more = "(" if text.count("(") > text.count(")") else ")"
+        return f"a bracket has no partner: there is a '{more}' too many"
+    if between := re.match(r"Missing operator between `(.*)` and `(.*)`", words):
+        return f"'+' or another operator is missing between {between[1]} and {between[2]}"
+    return words
 
 
 def _check_doubles(text: str, checked: str) -> None:

@@ -359,10 +359,13 @@ def _outer_and_inner(x: FloatArray, n_knots: int | None, knots: Sequence[float] 
 
 def _all_different(knots: FloatArray, least: int, function: str) -> FloatArray:
     if 0 < len(knots) < least:
-        raise SpecError(f"{function}(): {len(knots)} knots; it takes at least {least}")
+        knot = "knot" if len(knots) == 1 else "knots"
+        raise SpecError(
+            f"{function}(): {len(knots)} {knot}, {listing(f'{x:.7g}' for x in knots)}; it takes at least {least}"
+        )
     if len(np.unique(knots)) < len(knots) or not len(knots):
         raise DataError(
-            f"{function}(): its knots {listing(map(float, knots))} are not all different\n"
+            f"{function}(): its knots {listing(f'{knot:.7g}' for knot in knots)} are not all different\n"
             "  take fewer, or give knots=[...]"
         )
     return knots
@@ -418,8 +421,8 @@ def _interior(
         interior = np.empty(0)
     if not ((low < interior) & (interior < high)).all():
         raise DataError(
-            f"{function}(): interior knots {listing(map(float, interior))} do not all lie strictly between the "
-            f"boundary knots {low} and {high}\n  give knots=[...] inside, or other boundary_knots"
+            f"{function}(): interior knots {listing(f'{knot:.7g}' for knot in interior)} do not all lie strictly "
+            f"between the boundary knots {low:.7g} and {high:.7g}\n  give knots=[...] inside, or other boundary_knots"
         )
     return interior
 

@@ -15,14 +15,16 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta.bayes.mixtures import NEGLIGIBLE, mean_of_exponentials
 
 _WIDTH, _WIDTH_MANY = 8.5, 6.5  # SDs that the trapezoidal rule reaches, for one distribution and each of a mixture
 _NODES, _NODES_MANY = 1001, 21  # its nodes likewise, of one so many that steps are seen as they are
 _HERMITE, _HERMITE_MANY = 48, 11  # nodes of a mean in either variable, likewise
 _TABLE = 20_001  # points by which a function of the second variable is inverted
-_HALVINGS, _SECANTS = 36, 12  # steps to the variable of a value, and to a quantile before Brent's method
+_STEPS, _SECANTS = 40, 12  # at most, to the variable of a value, and to a quantile before Brent's method
+_SOME = 200  # components by which a root is looked for first
+_NEGLIGIBLE_NODES = 1e-9  # mass of nodes that quantiles leave out
 _CLOSE = 1e-10  # normal score at which a root stands
 _FEW = 25  # probabilities up to which every quantile is a root of its own
 GRID = np.linspace(-6.0, 6.0, 13)  # standard normal values at which functions of one variable are known
@@ -46,6 +48,11 @@ class _OfNormals:
         """Mean and SD, or something like them."""
         raise NotImplementedError
 
+    def _near(self, prob: float) -> tuple[float, float]:
+        """A value near a quantile, and how much values rise with the normal score there."""
+        mean, sd = self._moments
+        return mean + float(ndtri(prob)) * sd, sd
+
     def quantile(self, prob: FloatArray) -> FloatArray:
         """(m,) roots; of many probabilities between the outermost by their normal scores."""
         if len(prob) <= _FEW:
@@ -57,9 +64,12 @@ class _OfNormals:
 
     def _root(self, prob: float) -> float:
         """By the secant method for normal scores, and where that strays by Brent's."""
-        (low, high), (mean, sd), z = self._range, self._moments, float(ndtri(prob))
-        x, before = mean + z * sd, mean + 0.9 * z * sd - 0.05 * sd
+        (low, high), z = self._range, float(ndtri(prob))
+        before, step = self._near(prob)
         excess = float(ndtri(self.below(before))) - z
+        if abs(excess) < _CLOSE:
+            return before
+        x = before - excess * step
         for _ in range(_SECANTS):
             past, excess = excess, float(ndtri(self.below(x))) - z
             if abs(excess) < _CLOSE:
@@ -101,19 +111,32 @@ class OfOneNormal(_OfNormals):
 
     def below(self, value: float) -> float:
         weight, coefficients = self._main
-        low, high = np.full(len(weight), GRID[0]), np.full(len(weight), GRID[-1])
-        column, step = np.arange(len(weight)), GRID[1] - GRID[0]
-        for _ in range(_HALVINGS):
-            z = (low + high) / 2
-            piece = np.minimum(((z - GRID[0]) / step).astype(int), len(GRID) - 2)
-            t, c = z - GRID[piece], coefficients[:, piece, column]
-            under = ((c[0] * t + c[1]) * t + c[2]) * t + c[3] < value
-            low, high = np.where(under, z, low), np.where(under, high, z)
-        return float(weight @ ndtr(low))
+        under = (coefficients[3] < value).sum(0)  # how many pieces begin below the value
+        piece = np.maximum(under - 1, 0)
+        c = coefficients[:, piece, np.arange(len(weight))]
+        return float(weight @ ndtr(GRID[piece] + np.where(under > 0, _root_of_cubic(c, value, GRID[1] - GRID[0]), 0.0)))
 
     @property
     def mean(self) -> float:
         return self._moments[0]
+
+
+def _root_of_cubic(c: FloatArray, value: float, width: float) -> FloatArray:
+    """(n,) where rising cubics (4, n) reach a value between 0 and a width, at an end where they do not.
+
+    Newton's method, and halving where it leaves what is left of the interval.
+    """
+    low, high = np.zeros(c.shape[1]), np.full(c.shape[1], width)
+    t = (low + high) / 2
+    with np.errstate(all="ignore"):
+        for _ in range(_STEPS):
+            excess = ((c[0] * t + c[1]) * t + c[2]) * t + c[3] - value
+            low, high = np.where(excess < 0, t, low), np.where(excess < 0, high, t)
+            there = t - excess / ((3 * c[0] * t + 2 * c[1]) * t + c[2])
+            t, before = np.where((there >= low) & (there <= high), there, (low + high) / 2), t
+            if np.abs(t - before).max(initial=0.0) < _CLOSE:
+                break
+    return t
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,13 +181,16 @@ class SumOfTwo(_OfNormals):
 
     @cached_property
     def _main(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Weights (n, nodes), values of the first function, means of the second variable and (n, 1) its SDs."""
+        """Of every node that matters: its weight, value of the first function, mean and SD of the second variable."""
         kept = _that_matter(self.weight)
         width, nodes = (_WIDTH, _NODES) if len(self.weight) == 1 else (_WIDTH_MANY, _NODES_MANY)
         z = np.linspace(-width, width, nodes)
         share, weight = np.exp(-(z**2) / 2), self.weight[kept] / self.weight[kept].sum()
         x, middle, spread = self._given_first(z, kept)
-        return np.outer(weight, share / share.sum()), self.functions[0](x), middle, spread[:, None]
+        each = np.outer(weight, share / share.sum()).ravel()
+        some = _that_matter(each, _NEGLIGIBLE_NODES)
+        first, width_of = self.functions[0](x).ravel()[some], np.repeat(spread, nodes)[some]
+        return each[some] / each[some].sum(), first, middle.ravel()[some], width_of
 
     @cached_property
     def _inverse(self) -> tuple[FloatArray, FloatArray, bool]:
@@ -189,6 +215,20 @@ class SumOfTwo(_OfNormals):
         share, each = self._at_nodes
         mean, square = (self.weight @ np.einsum("a,nab,b->n", share, x, share) for x in (each, each**2))
         return float(mean), float(np.sqrt(max(square - mean**2, 0.0)))
+
+    def _near(self, prob: float) -> tuple[float, float]:
+        """By some of the components, which stand for all."""
+        if len(self.weight) < 2 * _SOME:
+            return super()._near(prob)
+        x, z = self._some._root(prob), float(ndtri(prob))
+        beside = x + 0.01 * self._some._moments[1]
+        return x, (beside - x) / (float(ndtri(self._some.below(beside))) - z or np.nan)
+
+    @cached_property
+    def _some(self) -> "SumOfTwo":
+        shares = np.cumsum(self.weight / self.weight.sum())
+        at = np.minimum(np.searchsorted(shares, (np.arange(_SOME) + 0.5) / _SOME), len(shares) - 1)
+        return SumOfTwo(np.full(_SOME, 1 / _SOME), self.centre[at], self.cov[at], self.functions)
 
     def below(self, value: float) -> float:
         weight, first, middle, spread = self._main
@@ -218,7 +258,7 @@ class SumOfTwo(_OfNormals):
         return share / share.sum(), self.functions[0](x)[..., None] + second
 
 
-def _that_matter(weight: FloatArray) -> FloatArray:
-    """Places of components that are not negligible."""
+def _that_matter(weight: FloatArray, share: float = NEGLIGIBLE) -> IntArray:
+    """Places of components that are not negligible: without the smallest, which together have this share."""
     order = np.argsort(weight)
-    return np.sort(order[np.cumsum(weight[order]) > NEGLIGIBLE * weight.sum()])
+    return np.sort(order[np.cumsum(weight[order]) > share * weight.sum()])

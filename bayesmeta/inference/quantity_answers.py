@@ -36,16 +36,18 @@ def answers(
     used = reference(points.tree, vcov, df)
     with np.errstate(all="ignore"):
         if used is None:
-            columns = [_of_posterior(points, each, prob) for each in quantities]
+            exact = exact_posterior(points.tree)
+            columns = [_of_posterior(points, exact, each, prob) for each in quantities]
         else:
             columns = [_of_fit(each, *linearised(points, each), prob, used) for each in quantities]
     return {name: np.concatenate([column[name] for column in columns], axis=1) for name in STATISTICS}
 
 
-def _of_posterior(points: Points, quantity: Quantity, prob: float) -> dict[str, FloatArray]:
+def _of_posterior(
+    points: Points, exact: WeightedPoints | None, quantity: Quantity, prob: float
+) -> dict[str, FloatArray]:
     """Statistics (n, m)."""
-    exact = None if quantity.given_psi is None else exact_posterior(points.tree)
-    if exact is None:
+    if exact is None or quantity.given_psi is None:
         over = summarised(quantity.read(quantity.value(points.draws)), prob, axis=1)
         return dict(zip(STATISTICS, (over["mean"], over["lower"], over["upper"]), strict=True))
     rows = _Exact(points, exact.fewer, quantity).statistics(prob)
@@ -98,7 +100,9 @@ class _Exact:
             weight, defined = self._defined(values[i], spread)
             made = Normals(weight, values[i][defined], spread[defined])
             known = len(weight) > 0
-            rows.append(_read(made.mean_of(read), read(made.quantile(tails))) if known else _unknown(values.shape[2]))
+            rows.append(
+                _read(made.mean_of_proportion(read), read(made.quantile(tails))) if known else _unknown(values.shape[2])
+            )
         return rows
 
     def _of_rising(self, form: Along, tails: FloatArray) -> list[dict[str, FloatArray]]:

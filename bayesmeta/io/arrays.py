@@ -4,7 +4,7 @@ Integers and real numbers are numbers; NaN, None, pandas' missing values and mas
 digits as text, bytes, dates and complex numbers are not numbers: the first such cell is named, with its place.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -72,6 +72,18 @@ def as_numbers(
     if (array.ndim == 0 and array.dtype.kind not in "fiu" and number(array[()]) is None) or values is None:
         raise error(f"{what} is {shown(values)}; it must be numbers")
     return _of_array(array, what, error, place)
+
+
+def vectors_of_one_length(values: Mapping[str, Any], what: str, of: str) -> dict[str, FloatArray]:
+    """Under every name one or more finite numbers, of all equally many; SpecError for others. of : what they are."""
+    made = {name: np.atleast_1d(as_numbers(each, f"{what}: {name}", SpecError)) for name, each in values.items()}
+    for name, each in made.items():
+        if each.ndim != 1 or not len(each) or not np.isfinite(each).all():
+            raise SpecError(f"{what}: {name} is {shown(values[name])}; it must be one or more finite {of}")
+    if len({len(each) for each in made.values()}) != 1:
+        numbers = ", ".join(f"{len(each)} of {name}" for name, each in made.items()) or f"no {of}"
+        raise SpecError(f"{what} has {numbers}; it must have {of}, equally many under every name")
+    return made
 
 
 def number(cell: Any) -> float | None:

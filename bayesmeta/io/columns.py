@@ -244,31 +244,17 @@ def counts(values: Any, frame: pd.DataFrame, what: str, words: str, names: Seque
     return read
 
 
-def everywhere(frame: pd.DataFrame, name: str, what: str, remedy: str = "") -> FloatArray:
-    """A column of finite numbers in every row."""
-    values = column(frame, name, what)
-    if (odd := ~np.isfinite(values)).any():
-        raise DataError(f"column '{name}' has a {what} that is missing or infinite in {rows(frame, odd)}{remedy}")
-    return values
-
-
-def positive(frame: pd.DataFrame, name: str, what: str) -> FloatArray:
-    """A column of finite numbers above zero in every row."""
-    values = column(frame, name, what)
-    if (odd := ~(np.isfinite(values) & (values > 0))).any():
-        raise DataError(
-            f"column '{name}' is missing or not positive in {rows(frame, odd)}"
-            "\n  fill in positive numbers, or drop the rows"
-        )
-    return values
-
-
 def marked(frame: pd.DataFrame, name: str, what: str) -> BoolArray:
     """A column of true and false, or 1 and 0, in every row."""
     values = find_column(frame, name, what)
-    numbers = np.full(len(frame), np.nan) if values.isna().any() else finite(frame, name, booleans=True)
-    if not np.isin(numbers, (0, 1)).all():
-        raise DataError(f"{what}: column '{name}' must hold true and false, or 1 and 0, in every row")
+    known = values.notna().to_numpy()
+    numbers = np.full(len(frame), np.nan)
+    numbers[known] = finite(frame[known], name, booleans=True)
+    if (odd := ~np.isin(numbers, (0, 1))).any():
+        cell = "missing" if np.isnan(numbers[odd][0]) else f"{numbers[odd][0]:g}"
+        raise DataError(
+            f"{what}: column '{name}' is {cell} in {rows(frame, odd)}; it must hold true and false, or 1 and 0"
+        )
     return np.asarray(numbers == 1)
 
 
@@ -280,10 +266,8 @@ def words_by_row(frame: pd.DataFrame, word: Any, known: Collection[str], what: s
         return np.full(len(frame), word, dtype=object)
     values = frame[word].astype(str).to_numpy(dtype=object)
     if (odd := ~np.isin(values.astype(str), list(known))).any():
-        raise DataError(
-            f"column '{word}' has the {what} {shown(values[odd][0])} in {rows(frame, odd)}\n"
-            f"  known {what}s: {listing(known)}"
-        )
+        has = f"no {what}" if frame[word][odd].isna().iloc[0] else f"the {what} {shown(values[odd][0])}"
+        raise DataError(f"column '{word}' has {has} in {rows(frame, odd)}; known {what}s: {listing(known)}")
     return values
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmeta._typing import AnyArray, BoolArray, IntArray, ObjectArray
-from bayesmeta._validation import listing
+from bayesmeta._typing import AnyArray, BoolArray, FloatArray, IntArray, ObjectArray
+from bayesmeta._validation import listing, shown
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError, warn
-from bayesmeta.io.columns import alike, find_column, group_labels, label, rows
+from bayesmeta.io.columns import alike, column, find_column, group_labels, label, rows
 
 
 def stacked(frame: pd.DataFrame, columns: Mapping[str, Any], key: str) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -40,8 +40,8 @@ def stacked(frame: pd.DataFrame, columns: Mapping[str, Any], key: str) -> tuple[
         others = [each for value in listed.values() for each in value if each not in own]
         part = frame.drop(columns=others).rename(columns=own)
         there = part[key].notna().to_numpy()
-        for column, name in own.items():
-            _check_member(frame, ~there & part[name].notna().to_numpy(), column, key, listed[key][place])
+        for words, name in own.items():
+            _check_member(frame, ~there & part[name].notna().to_numpy(), words, key, listed[key][place])
         part.index = pd.Index([f"{label(row)} ({key} {place + 1})" for row in part.index])
         parts.append(part[there])
         order.append(np.flatnonzero(there))
@@ -96,6 +96,34 @@ def rows_at(frame: pd.DataFrame, positions: Any) -> str:
     mask = np.zeros(len(frame), bool)
     mask[positions] = True
     return rows(frame, mask)
+
+
+def refuse_cells(
+    frame: pd.DataFrame, name: str, odd: BoolArray, rule: str, group: str | None = None, remedy: str = ""
+) -> None:
+    """DataError about the odd cells of a column, where there are any: the first by its value, row and group, the rule.
+
+    remedy : the second line.
+    """
+    if not odd.any():
+        return
+    first, *others = np.flatnonzero(odd)
+    cell = frame[name].iloc[first]
+    value = "missing" if pd.isna(cell) else f"{cell:g}" if isinstance(cell, float) else shown(cell)
+    of = f" ({group} {label(frame[group].iloc[first])})" if group else ""
+    more = f", and unusable in {rows_at(frame, others)} too" if others else ""
+    second = f"\n  {remedy}" if remedy else ""
+    raise DataError(f"column '{name}' is {value} in {rows_at(frame, [first])}{of}{more}; {rule}{second}")
+
+
+def everywhere(
+    frame: pd.DataFrame, name: str, what: str, group: str | None = None, remedy: str = "", positive: bool = False
+) -> FloatArray:
+    """A column of finite numbers in every row, of those above zero where they are to be positive."""
+    values = column(frame, name, what)
+    usable = np.isfinite(values) & (values > 0) if positive else np.isfinite(values)
+    refuse_cells(frame, name, ~usable, f"{what} must be finite{' and above 0' * positive}", group, remedy)
+    return values
 
 
 def check_once(frame: pd.DataFrame, at: IntArray, labels: Sequence[Any], where: str, what: str, remedy: str) -> None:

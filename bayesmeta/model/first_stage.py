@@ -407,20 +407,19 @@ class Described(NamedTuple):
 
 
 def curves_of_groups(
-    X: FloatArray, y: FloatArray, S: Mapping[Any, FloatArray], group: str, part: str, remedy: str
+    X: FloatArray, y: FloatArray, S: Mapping[Any, FloatArray], group: str, parts: tuple[str, str], remedy: str
 ) -> tuple[FloatArray, FloatArray]:
     """(m, k) coefficients of every group by itself, and their covariances; the rows of a group follow each other.
 
-    S : of every group by label.  part : what a row is, in the singular, remedy : what helps, in words.
+    S : of every group by label.  parts : what one row is, and several are; remedy : what helps, in words.
     """
     b, V, size, end = [], [], np.maximum(np.abs(X).max(0), 1e-300), 0
     for name, block in S.items():
         at, end = slice(end, end + len(block)), end + len(block)
         if np.linalg.matrix_rank(X[at] / size) < X.shape[1]:
-            rows, columns = (f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(block), part), (X.shape[1], "column")))
             raise DataError(
-                f"{group} {label(name)} has {rows} beside its reference, too few or too close "
-                f"for {columns} of the basis\n  {remedy}"
+                f"{group} {label(name)} has {len(block)} {parts[len(block) > 1]}, too few or too close for the "
+                f"{X.shape[1]} columns of the basis\n  {remedy}"
             )
         coefficients, covariance = least_squares(X[at], y[at], block)
         b.append(coefficients)

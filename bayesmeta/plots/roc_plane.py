@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import check_boolean, check_choice, check_probability
+from bayesmeta._validation import check_boolean, check_choice, check_probability, shown
 from bayesmeta.diagnostic.accuracy_measures import summary_point
 from bayesmeta.diagnostic.bivariate import Accuracy, Asked
 from bayesmeta.diagnostic.by_study import studies as tables_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Studies = Literal["circles", "crosshairs"]
 RegionsShown = Literal["confidence", "prediction", "both"]
-_LARGEST, _LEAST = 13.0, 2.5  # points, diameters of circles
+_LARGEST, _LEAST = 14.0, 3.5  # points, diameters of circles
 _WHOLE = np.linspace(0.001, 0.999, 400)
 _CURVES = {
     "rutter-gatsonis": "Rutter-Gatsonis",
@@ -65,7 +65,7 @@ def series_of(trees: xr.DataTree | Mapping[str, xr.DataTree], newdata: NewData, 
     elif isinstance(trees, dict):
         by_name = trees
     if not by_name:
-        raise SpecError(f"{what} takes a results tree, or a dict of several, not a {type(trees).__name__}")
+        raise SpecError(f"{what} takes a results tree, or a dict of several, not {shown(trees)}")
     made = []
     for tree_name, tree in by_name.items():
         points = Asked.of(tree, newdata, what)
@@ -184,8 +184,10 @@ def _draw_studies(
     if studies == "circles":
         n = table[["tp", "fp", "fn", "tn"]].sum(axis=1).to_numpy()
         size = np.maximum(_LARGEST * np.sqrt(n / n.max()), _LEAST)
-        look: dict[str, Any] = {"facecolor": colour, "alpha": 0.35, "edgecolor": style.PAPER, "linewidth": 0.5}
-        panel.scatter(x, y, s=size**2, marker=marker, zorder=2, clip_on=False, **look)
+        look: dict[str, Any] = {"facecolor": (colour, 0.25), "edgecolor": (colour, 0.9), "linewidth": 0.7}
+        largest_first = np.argsort(-size)
+        x_y = x[largest_first], y[largest_first]
+        panel.scatter(*x_y, s=size[largest_first] ** 2, marker=marker, zorder=2, clip_on=False, **look)
     elif studies == "crosshairs":
         lines: dict[str, Any] = {"color": colour, "alpha": 0.45, "linewidth": 0.7, "zorder": 2}
         panel.hlines(y, table["fpr_lower"], table["fpr_upper"], **lines)
@@ -228,7 +230,7 @@ def _notes(
     if kind is not None:
         notes.append(f"curve: {_CURVES[kind]}")
     if studies == "circles":
-        notes.append("areas: numbers of persons")
+        notes.append("areas grow with the number of persons")
     elif studies == "crosshairs":
         notes.append(f"crosshairs: {percent(prob)} intervals of studies")
     return ["; ".join(notes)]

@@ -295,7 +295,7 @@ def _cells(design: str, w: FloatArray, r: FloatArray, ratio: float) -> tuple[Flo
 def _no_table(study: Study) -> DataError:
     return DataError(
         f"{study.name}: no table of counts reproduces its log ratios, their variances and the reported counts\n"
-        f"  check its cases and n, and that it is {DESIGNS[study.design]} data"
+        f"  check its cases and n, and that it is {DESIGNS[study.design]} data; Greenland and Longnecker ask less"
     )
 
 
@@ -336,8 +336,9 @@ def _study(name: str, designs: pd.Series, v: FloatArray, y: FloatArray, cases: F
     design = designs.iloc[0]
     if design not in DESIGNS or (designs != design).any():
         known = ", ".join(f"'{code}' ({meaning})" for code, meaning in DESIGNS.items())
-        types = listing(designs.unique())
-        raise DataError(f"{name} has the type {types}\n  expected one of {known} for the whole study")
+        types = [shown(each) for each in designs.unique()]
+        several = f"s {listing(types)}" if len(types) > 1 else f" {types[0]}"
+        raise DataError(f"{name} has the type{several}; it must be one for the whole study\n  one of {known}")
     reference = ~(v > 0) & (y == 0)
     if reference.sum() != 1:
         raise DataError(

@@ -8,6 +8,7 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, FloatArray, IntArray, ObjectArray
 from bayesmeta._validation import listing, shown
+from bayesmeta.effects.with_errors import Errors
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import column as numbers_of_column
 from bayesmeta.io.columns import find_column, label, rows, rows_by_group
@@ -36,36 +37,36 @@ class Referenced(NamedTuple):
         chosen: BoolArray,
         how: str,
         remedy: str,
-        hint: str,
     ) -> "Referenced":
-        """With the rows that are chosen, one in every study; how: what they are in words, hint: where there is none."""
+        """With the rows that are chosen, one in every study; how: what they are in words."""
         for name, at in by_study.items():
             own = at[chosen[at]]
             if len(own) != 1:
                 where = f" ({rows_at(frame, own)})" if len(own) else ""
-                raise DataError(
-                    f"{column} {label(name)} has {len(own)} {how}{where}; it needs exactly one reference\n"
-                    f"  {'' if len(own) else hint}{remedy}"
-                )
+                what = f"{len(own) or 'no'} {how}{where}"
+                raise DataError(f"{column} {label(name)} has {what}; it needs exactly one reference\n  {remedy}")
         return cls(frame, column, by_study, chosen)
 
-    def check_effects(self, y: str, null: float, without_error: BoolArray | None) -> None:
-        """That references have no effect and no error, and all other rows an effect."""
+    def check_effects(self, y: str, null: float, errors: Errors | None) -> None:
+        """That references have no effect and no error, and all other rows both."""
         values = numbers_of_column(self.frame, y, "y")
         for name, at, others in self.each():
-            where = f"{self.column} {label(name)}: the reference, {rows_at(self.frame, [at])},"
+            who = f"{self.column} {label(name)}"
+            where = f"{who}: the reference, {rows_at(self.frame, [at])},"
             if np.isfinite(values[at]) and values[at] != null:
+                hint = "; ratios as they are printed need scale='response'" if (values[at], null) == (1, 0) else ""
+                raise DataError(f"{where} has {y} = {values[at]:g}; against itself it is {null:g}, or missing{hint}")
+            if errors is not None and not errors.missing[at]:
                 raise DataError(
-                    f"{where} has {y} = {values[at]:g}; against itself it is {null:g}, or missing"
-                    "\n  leave the cell of the reference empty"
+                    f"{where} has {errors.at(self.frame, at)}; a reference has none\n  make it missing or 0"
                 )
-            if without_error is not None and not without_error[at]:
-                raise DataError(f"{where} has an error of its own\n  its standard error is missing or 0")
             if len(missing := others[~np.isfinite(values[others])]):
                 raise DataError(
-                    f"{self.column} {label(name)}: no effect in {rows_at(self.frame, missing)} of column '{y}'"
-                    "\n  fill it in, or drop the rows"
+                    f"{who} has no finite effect in {rows_at(self.frame, missing)} of column '{y}'\n"
+                    "  leave out doses that have none, or mark the reference: reference='column'"
                 )
+            if errors is not None and len(missing := others[errors.missing[others]]):
+                raise DataError(f"{who} has {errors.lacking} in {rows_at(self.frame, missing)}; every effect needs one")
 
     def each(self) -> Iterator[tuple[Any, int, IntArray]]:
         """Label, the row of the reference, and the other rows, of every study."""
@@ -102,6 +103,36 @@ class Referenced(NamedTuple):
         return np.concatenate(order), sorted_S, notes
 
 
+def check_references(
+    frame: pd.DataFrame, column: str, by_study: Mapping[Any, IntArray], y: str, null: float, errors: Errors
+) -> None:
+    """That one row of every study has no error, its reference; else what is wrong with the others."""
+    values = numbers_of_column(frame, y, "y")
+    for name, at in by_study.items():
+        own, who = at[errors.missing[at]], f"{column} {label(name)}"
+        if len(own) == 1:
+            continue
+        if not len(own) and len(null_rows := at[values[at] == null]):
+            raise DataError(
+                f"{who}: {rows_at(frame, null_rows[:1])} has {y} = {null:g}, as a reference has, and "
+                f"{errors.at(frame, null_rows[0])}; a reference has none\n  make it missing or 0"
+            )
+        if not len(own):
+            raise DataError(
+                f"{who} has no reference: no row has {y} = {null:g} and {errors.lacking}\n"
+                "  add the row of the reference dose, or mark it by a column of true and false: reference='column'"
+            )
+        if len(effects := own[np.isfinite(values[own]) & (values[own] != null)]):
+            raise DataError(
+                f"{who}: {rows_at(frame, effects[:1])} has {y} = {values[effects[0]]:g} and {errors.lacking}; every "
+                "effect needs one, and the reference alone has none"
+            )
+        raise DataError(
+            f"{who} has {len(own)} references, {rows_at(frame, own)}, with {errors.lacking}; it needs exactly one\n"
+            "  leave out rows without an effect, or mark one by a column of true and false: reference='column'"
+        )
+
+
 def lowest(values: FloatArray, by_study: Mapping[Any, IntArray]) -> BoolArray:
     """(n,) rows with the lowest value of their study."""
     chosen = np.zeros(len(values), dtype=bool)
@@ -113,14 +144,16 @@ def lowest(values: FloatArray, by_study: Mapping[Any, IntArray]) -> BoolArray:
 def whole_groups(frame: pd.DataFrame, column: str, what: str, part: str) -> Mapping[Any, IntArray]:
     """Positions of the rows of every study, each with two or more; what a study is called, and what a row of it."""
     missing = find_column(frame, column, what).isna().to_numpy()
+    if not len(frame):
+        raise DataError("the data have no rows")
     if missing.any():
-        raise DataError(f"column '{column}' has no {what} in {rows(frame, missing)}\n  fill it in, or drop the rows")
+        raise DataError(f"column '{column}' has no {what} in {rows(frame, missing)}; every {part} needs its {what}")
     made = rows_by_group(frame, column)
     for name, at in made.items():
         if len(at) < 2:
             raise DataError(
-                f"{column} {label(name)} has one {part}, in {rows_at(frame, at)}\n"
-                f"  a {what} needs its reference and at least one other {part}: leave it out"
+                f"{column} {label(name)} has one {part}, in {rows_at(frame, at)}; it needs its reference and at least "
+                f"one other {part}\n  leave the {what} out"
             )
     return made
 
@@ -132,8 +165,8 @@ def from_counts(studies: Referenced, designs: ObjectArray, cases: FloatArray, n:
         if (designs[others] != designs[at]).any():
             types = sorted({designs[at], *designs[others]})
             raise DataError(
-                f"{studies.column} {label(name)} has the types {listing(types)}"
-                "\n  all rows of a study must have one type"
+                f"{studies.column} {label(name)} has the types {listing(map(shown, types))}; it must be one for the "
+                "whole study"
             )
         both = np.array([at, *others])
         y[others], S[name] = crude_ratios(designs[at], cases[both], n[both])
@@ -170,7 +203,9 @@ def given_matrices(studies: Referenced, S: Any) -> dict[Any, FloatArray]:
     by_label = {label(key): matrix for key, matrix in S.items()}
     made = {}
     for name, _, others in studies.each():
-        matrix = np.asarray(by_label.pop(label(name), None), dtype=float)
+        if label(name) not in by_label:
+            raise DataError(f"S has no matrix for {studies.column} {label(name)}; every one of the data needs its own")
+        matrix = np.asarray(by_label.pop(label(name)), dtype=float)
         if matrix.shape != (len(others), len(others)):
             raise DataError(
                 f"S of {studies.column} {label(name)} has shape {matrix.shape}, expected {(len(others), len(others))}\n"

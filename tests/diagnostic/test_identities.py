@@ -14,6 +14,8 @@ from scipy.stats import chi2, multivariate_normal, norm
 
 import bayesmeta as bm
 from bayesmeta.diagnostic.curves import SLOPES
+from bayesmeta.effects.links import links_of
+from bayesmeta.inference.outcome_lines import Lines
 
 D = bm.diagnostic
 pytestmark = pytest.mark.filterwarnings("ignore::bayesmeta.errors.BayesmetaWarning")
@@ -154,6 +156,23 @@ def test_the_whole_area_beside_adaptive_integration() -> None:
         slope = (first - second) / logit(0.4)
         area = quad(lambda rate, a=second, b=slope: expit(a + b * logit(rate)), 0, 1, epsabs=1e-12)[0]
         np.testing.assert_allclose(D.auc(tree, kind)["estimate"]["auc"], area, rtol=1e-9)
+
+
+@pytest.mark.parametrize("slope", [-3.0, -0.6, 0.0, 0.3, 1.0, 1.7, 25.0])
+@pytest.mark.parametrize("intercept", [-2.0, 0.4, 5.0])
+def test_areas_and_crossings_of_any_line(intercept: float, slope: float) -> None:
+    """Falling ones too, which single draws of a posterior have; both quadratures against adaptive integration."""
+    one = np.array([[intercept]]), np.array([[slope]]), np.array([[False]])
+    line = Lines(*one, links_of("logit"))
+
+    def curve(rate: float) -> float:
+        return float(expit(intercept + slope * logit(rate)))
+
+    for within, scale in (((0.0, 1.0), 1.0), ((0.05, 0.4), 0.35), ((1e-9, 1 - 1e-9), 1.0)):
+        area = quad(curve, *within, epsabs=1e-12, limit=500, points=[0.001, 0.5, 0.999])[0]
+        np.testing.assert_allclose(line.area(np.array([within])), area / scale, atol=2e-9)
+    both = line.crossing().item()
+    np.testing.assert_allclose(curve(1 - both), both, atol=1e-10)
 
 
 @given(tables())

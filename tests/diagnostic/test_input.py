@@ -43,6 +43,8 @@ def fit():
         (changed(tp=(3, 0), fn=(3, 0), fp=(3, 0), tn=(3, 0)), "no diseased persons .* in D 2005"),
         ({name: [] for name in GOOD}, "the data have no rows"),
         ("tables.csv", "the name of a file"),
+        (None, "data is None; it must be a data frame"),
+        (pd.DataFrame(GOOD).assign(tp=None, fn=None), "no row has both cells of tp [+] fn, and so none a sensitivity"),
     ],
 )
 def test_cells_that_cannot_be(data: Any, message: str) -> None:
@@ -54,6 +56,7 @@ def test_cells_that_cannot_be(data: Any, message: str) -> None:
     ("options", "message"),
     [
         ({"tp": "TP"}, "tp: the data have no column 'TP'; did you mean 'tp'"),
+        ({"tp": "fp"}, "tp, fp are all column 'fp'; every cell of a table has a column of its own"),
         ({"tp": 3}, "tp is 3; it must be the name of a column"),
         ({"tp": [1, 2]}, "tp is .* one number for each of the 6 rows"),
         ({"study": "trial"}, "study: the data have no column 'trial'"),

@@ -402,7 +402,7 @@ def test_limits_of_categories():
     np.testing.assert_array_equal(spec.data["dose"], [20, 40])
     assert spec.analysis["reference_of"]["dose"] == {"a": 5.0}
     for change, words in (
-        ({"to": [10, np.nan, np.inf], "from": [0, np.nan, 30]}, "neither 'from' nor 'to' has a limit in row 1"),
+        ({"to": [10, np.nan, np.inf], "from": [0, np.nan, 30]}, "neither column 'from' nor 'to' has a limit in row 1"),
         ({"to": [10, 5, np.inf]}, "'to' is below 'from' in row 1"),
     ):
         with pytest.raises(bm.DataError, match=words):

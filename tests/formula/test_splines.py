@@ -159,9 +159,7 @@ def test_arguments_that_fix_no_spline(arguments, message):
 
 @pytest.mark.parametrize("knots", [[0], [63.5], [-3, 10], [70]])
 def test_interior_knots_lie_inside(knots):
-    with pytest.raises(
-        DataError, match=r"interior knots .* do not all lie strictly between the boundary knots 0\.0 and"
-    ):
+    with pytest.raises(DataError, match=r"interior knots .* do not all lie strictly between the boundary knots 0 and"):
         ns(X, knots=knots)
 
 
@@ -365,7 +363,7 @@ def test_regression_splines_have_their_values_at_the_knots_and_are_linear_beyond
     ends = cr(np.array([-20.0, -10.0, 0.0, 50.0, 60.0, 70.0]), knots=knots).to_numpy()
     np.testing.assert_allclose(np.diff(ends[:3], 2, axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(np.diff(ends[3:], 2, axis=0), 0, atol=1e-12)
-    for arguments, message in (({"df": 1}, "cr\\(\\): df"), ({"knots": [1, 2]}, "2 knots; it takes at least 3")):
+    for arguments, message in (({"df": 1}, "cr\\(\\): df"), ({"knots": [1, 2]}, "2 knots, 1, 2; it takes at least 3")):
         with pytest.raises(SpecError, match=message):
             cr(X, **arguments)
     with pytest.raises(DataError, match="not all different"):

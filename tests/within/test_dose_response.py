@@ -203,7 +203,10 @@ def changed(row: int, **values) -> pd.DataFrame:
         (changed(0, cases=0.0), "^id one has a number of cases that is missing or not positive"),
         (changed(0, n=np.nan), "^id one has a n that is missing or not positive"),
         (changed(0, n=300.0), "^id one has as many cases as subjects, or more"),
-        (changed(0, kind="ir"), "^id one has the type ir, cc\n  expected one of 'cc' \\(case-control\\)"),
+        (
+            changed(0, kind="ir"),
+            "^id one has the types 'ir', 'cc'; it must be one for the whole study\n  one of 'cc' \\(case-control\\)",
+        ),
     ],
 )
 def test_studies_that_cannot_be_used(method, data, pattern):
