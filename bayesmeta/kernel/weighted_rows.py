@@ -213,8 +213,9 @@ class Rows:
 
     def take(self, which: IndexArray) -> "Rows":
         """Some of the data sets, for further fits."""
-        y, v, seen = (_some(each, which, self.y.shape[1]) for each in (self.y, self.v, self.seen))
-        return replace(self, y=y, v=v, seen=seen)
+        of = self.y.shape[1]
+        seen = self.seen if isinstance(self.seen, float) else _some(self.seen, which, of)
+        return replace(self, y=_some(self.y, which, of), v=_some(self.v, which, of), seen=seen)
 
 
 def root(rows: Any, Q: FloatArray) -> FloatArray:
@@ -244,8 +245,8 @@ def crude_variance(effects: FloatArray, seen: FloatArray | float, n: FloatArray)
     return total(away**2) / n
 
 
-def _some(values: FloatArray | float, which: IndexArray, of: int) -> FloatArray | float:
+def _some(values: FloatArray, which: IndexArray, of: int) -> FloatArray:
     """Columns (n, b) of values (n, of); what is of all data sets stays."""
-    if isinstance(values, float) or len(which) == of or values.shape[1] < of:
+    if len(which) == of or values.shape[1] < of:
         return values
     return np.ascontiguousarray(values[:, which])

@@ -227,16 +227,62 @@ def test_predictions_are_written_by_partition(nested_fit: Any, tmp_path: Path) -
     assert len(list((folder / "ranef_district").iterdir())) == spec.totals.n_partitions
 
 
-def test_predictions_leave_nothing_behind_when_they_fail(nested_fit: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_zarr_store_holds_what_parquet_does(nested_fit: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Also where partitions end within chunks of the arrays, and where a store of an earlier call is replaced."""
     spec, tree = nested_fit
+    files = bm.write_blup(spec, tree, tmp_path / "predicted")
+    for chunk in (7, 100_000):
+        monkeypatch.setattr("bayesmeta.inference.partition_blups.CHUNK", chunk)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            store = bm.write_blup(spec, tree, tmp_path / "predicted.zarr")
+        with xr.open_datatree(store, engine="zarr", consolidated=False) as whole:
+            assert set(whole.children) == {"blup", "ranef_district", "ranef_study"}
+            for name, table in whole.children.items():
+                expected = pd.read_parquet(files / name)
+                made = table.to_dataset().to_dataframe()[list(expected)].reset_index(drop=True)
+                pd.testing.assert_frame_equal(made.astype(object), expected.astype(object))
 
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+@pytest.mark.parametrize("zarr", [False, True])
+def test_predictions_leave_nothing_behind_when_they_fail(
+    zarr: bool, nested_fit: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """In the middle of the partitions; what an earlier call has written stays."""
+    spec, tree = nested_fit
+    owner, name = (xr.Dataset, "to_zarr") if zarr else (pd.DataFrame, "to_parquet")
+    path, works, calls = tmp_path / ("predicted.zarr" if zarr else "predicted"), getattr(owner, name), []
+
+    def full(*arguments: Any, **options: Any) -> None:
+        calls.append(1)
+        if len(calls) > 4:
+            raise OSError(28, "No space left on device")
+        works(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, full)
     with pytest.raises(bm.errors.DataError, match="No space left"):
-        bm.write_blup(spec, tree, tmp_path / "predicted")
+        bm.write_blup(spec, tree, path)
     assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(owner, name, works)
+    bm.write_blup(spec, tree, path)
+    before = sorted(each.relative_to(path) for each in path.rglob("*"))
+    monkeypatch.setattr(owner, name, full)
+    with pytest.raises(bm.errors.DataError, match="No space left"):
+        bm.write_blup(spec, tree, path)
+    assert sorted(each.relative_to(path) for each in path.rglob("*")) == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_predictions_replace_nothing_but_predictions(nested_fit: Any, tmp_path: Path) -> None:
+    spec, tree = nested_fit
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "notes.txt").write_text("kept")
+    with pytest.raises(bm.errors.DataError, match=r"mine' holds 'notes.txt', which write_blup did not write"):
+        bm.write_blup(spec, tree, own)
+    with pytest.raises(bm.errors.DataError, match=r"notes.txt' is a file; give the path of a folder"):
+        bm.write_blup(spec, tree, own / "notes.txt")
+    assert (own / "notes.txt").read_text() == "kept"
 
 
 @pytest.mark.parametrize(
