@@ -17,7 +17,7 @@ from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.atomic import write_folder
 from bayesmeta.kernel.likelihood import Top, likelihood
 from bayesmeta.model.partitioned_spec import PartitionedSpec, Work
-from bayesmeta.model.partitions_read import Asked, Held, Piece, Reader, Taught
+from bayesmeta.model.partitions_read import Asked, Held, Piece, Reader, Taught, check_unchanged
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.tree.specification import data_hash, group
 
@@ -36,10 +36,10 @@ def write_blup(spec: Spec, tree: xr.DataTree, path: str | Path, prob: float = 0.
         The fit of this specification.
     path : str or Path
         The folder that is made, or replaced where an earlier call has written it: `blup` has a row for every
-        observation, with its row, the labels of its groups, `outcome`, and the predicted outcome with all random effects
-        as `mean`, `se`, `lower` and `upper`; `ranef_L` one for every group and effect of level L. These are folders of
-        Parquet files, one for each partition, or, of a path that ends in ".zarr", groups of a Zarr store with an array
-        for each column, in chunks of 100,000 rows; of both a part can be read alone.
+        observation, with its row, the labels of its groups, `outcome`, and the predicted outcome with all random
+        effects as `mean`, `se`, `lower` and `upper`; `ranef_L` one for every group and effect of level L. These are
+        folders of Parquet files, one for each partition, or, of a path that ends in ".zarr", groups of a Zarr store
+        with an array for each column, in chunks of 100,000 rows; of both a part can be read alone.
     prob : float, default 0.95
         Probability of the intervals, which are normal, between 0 and 1.
 
@@ -54,8 +54,8 @@ def write_blup(spec: Spec, tree: xr.DataTree, path: str | Path, prob: float = 0.
         When the data of the specification are in one place, where `bm.blup` and `bm.ranef` answer, or the tree is not
         the fit of this specification.
     DataError
-        When the folder cannot be written, or another one is there that holds something else; nothing is left behind
-        then, and what was there stays.
+        When the folder cannot be written, another one is there that holds something else, or the data have changed
+        since they were specified; nothing is left behind then, and what was there stays.
 
     Notes
     -----
@@ -98,8 +98,8 @@ def _check_target(folder: Path) -> None:
     other = [each.name for each in folder.iterdir() if not _written(each.name)] if folder.exists() else []
     if other:
         raise DataError(
-            f"the folder '{folder}' holds {listing(map(repr, sorted(other)))}, which write_blup did not write; it would "
-            "be replaced\n  give the path of a new folder"
+            f"the folder '{folder}' holds {listing(map(repr, sorted(other)))}, which write_blup did not write; it is "
+            "not replaced\n  give the path of a new folder"
         )
 
 
@@ -154,6 +154,7 @@ def predicted(
 ) -> dict[str, pd.DataFrame]:
     """The tables of one partition, by the name of their folder."""
     piece = reader(asked, taught, frame)
+    check_unchanged(piece, (held.digest,))
     fitted = kernel.random_effects(held.statistics, psi, top)
     tables = {BLUP: _outcomes(piece, fitted, outcomes, taught)}
     for level, b in zip(piece.levels, fitted.levels, strict=True):
