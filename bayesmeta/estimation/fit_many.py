@@ -195,9 +195,12 @@ def data_sets(spec: Spec, Y: Any, S: Any = None, gaps: bool = False) -> DataSets
         data = DataSets(spec, y, spec.S.value, spec.S.row, spec.S.col)
     else:
         data = DataSets(spec, y, *_sampling(spec, as_numbers(S, "S"), lacking))
+        _check_definite(data)
     there = np.where(lacking, 0.0, y) if lacking.any() else y
-    variances = data.S if len(data.row) == y.shape[1] else data.S[..., data.row == data.col]
-    check_estimates(there, variances, "Y", partial(_place, spec))
+    if len(data.row) == y.shape[1]:
+        check_estimates(there, data.S, "Y", partial(_place, spec), data.extremes[0])
+    else:
+        check_estimates(there, data.S[..., data.row == data.col], "Y", partial(_place, spec))
     return data
 
 
@@ -256,7 +259,6 @@ def _sampling(spec: Spec, S: FloatArray, lacking: np.ndarray) -> tuple[FloatArra
     if lacking.any():  # only of one outcome, where every entry is a variance
         known = np.where(lacking, np.nan, values)
         values = np.where(lacking, np.nanmedian(known, axis=1, keepdims=True), values)
-    _check_definite(spec, values, row, col)
     return values, row, col
 
 
@@ -270,9 +272,9 @@ def within_rows(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return row[same], col[same]
 
 
-def _check_variances(spec: Spec, variances: FloatArray) -> None:
+def _check_variances(spec: Spec, variances: FloatArray, least: float, most: float) -> None:
     """Raise DataError unless all sampling variances (B, n_obs) are positive, and neither too large nor too unequal."""
-    if ordinary_variances(variances):
+    if ordinary_variances(least, most):
         return
     bad = ~(variances > 0)
     if bad.any():
@@ -284,13 +286,14 @@ def _check_variances(spec: Spec, variances: FloatArray) -> None:
     check_variance_ratios(variances, spec.outcome_index, "the variance in S", partial(_place, spec))
 
 
-def _check_definite(spec: Spec, values: FloatArray, row: np.ndarray, col: np.ndarray) -> None:
+def _check_definite(data: DataSets) -> None:
     """Raise DataError unless every unit's sampling covariance is positive definite, and not nearly singular."""
+    spec, values, row, col = data.spec, data.S, data.row, data.col
     if len(row) == len(spec.y):
-        _check_variances(spec, values)
+        _check_variances(spec, values, *data.extremes)
         return
     variances = values[:, row == col]
-    _check_variances(spec, variances)
+    _check_variances(spec, variances, float(variances.min()), float(variances.max()))
     unit, first = np.unique(spec.row, return_index=True)
     place = np.searchsorted(unit, spec.row)
     within = np.arange(len(spec.row)) - first[place]

@@ -1,7 +1,7 @@
 """Maximum likelihood for many data sets of one design, their climbs advancing together."""
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -54,6 +54,11 @@ class DataSets:
     S: FloatArray
     row: np.ndarray
     col: np.ndarray
+
+    @cached_property
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest value of S."""
+        return float(self.S.min()), float(self.S.max())
 
     def take(self, which: slice) -> "DataSets":
         return replace(self, y=self.y[which], S=self.S if self.S.ndim == 1 else self.S[which])

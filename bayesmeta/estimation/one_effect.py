@@ -30,7 +30,8 @@ def suits(spec: Spec, method: Method) -> bool:
 
 def alike(data: DataSets) -> bool:
     """Whether sums over rows keep their digits: no data set has sampling variances of very different sizes."""
-    if data.S.max() <= UNEQUAL * data.S.min():
+    least, most = data.extremes
+    if most <= UNEQUAL * least:
         return True
     with np.errstate(invalid="ignore"):
         seen = np.where(np.isnan(data.y), np.nan, data.S) if np.isnan(data.y).any() else np.atleast_2d(data.S)

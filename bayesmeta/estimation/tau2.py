@@ -17,11 +17,14 @@ from bayesmeta.errors import DataError, SpecError
 from bayesmeta.estimation.methods import Method, register
 from bayesmeta.estimation.record import Estimate, Optimizer
 from bayesmeta.estimation.units import LIKELIHOOD, at_psi, check_rows_are_groups, check_unstructured
+from bayesmeta.kernel.one_column import Sets, Summed
 from bayesmeta.kernel.one_variance import RowFits
-from bayesmeta.kernel.weighted_rows import Rows, Weighted, total
+from bayesmeta.kernel.weighted_rows import Rows, Weighted
 from bayesmeta.model.spec import Spec
 
 TOGETHER = 32_000  # effect estimates of the data sets that are worked through together, that stay near the processor
+COMPILED = 2_000_000  # the same of compiled code, which keeps only sums over the rows
+MANY = 64  # data sets from which on compiled code takes the place of NumPy, where it has the same operations
 UPPER = 100.0  # where other software begins to search a root in tau2; ten times as far until the root lies below
 
 
@@ -73,13 +76,16 @@ class Moment:
 
     tau2: FloatArray
     c: FloatArray
-    fit: Weighted
+    fit: Weighted | Summed
 
     def se(self, v: FloatArray) -> FloatArray:
+        """Standard errors, where the fit keeps its rows."""
+        assert isinstance(self.fit, Weighted)
         return self.c * np.sqrt(2 * self.fit.trace_of_square(v + self.tau2))
 
 
-Estimator = Callable[[Rows], Moment]
+AnyRows = Rows | Sets
+Estimator = Callable[[AnyRows], Moment]
 
 
 def study_of(spec: Spec, what: str, several: str, advice: str) -> Study:
@@ -101,40 +107,38 @@ def study_of(spec: Spec, what: str, several: str, advice: str) -> Study:
     return study
 
 
-def dersimonian_laird(rows: Rows) -> Moment:
+def dersimonian_laird(rows: AnyRows) -> Moment:
     fit = rows.at_zero
     trace = fit.trace()
     return Moment((fit.rss - rows.df) / trace, 1 / trace, fit)
 
 
-def hedges(rows: Rows) -> Moment:
-    fit = rows.weighted(np.ones((len(rows.y), 1)) if isinstance(rows.seen, float) else rows.seen)
-    return Moment((fit.rss - fit.trace(rows.v)) / rows.df, 1 / rows.df, fit)
+def hedges(rows: AnyRows) -> Moment:
+    fit, trace = rows.unweighted
+    return Moment((fit.rss - trace) / rows.df, 1 / rows.df, fit)
 
 
-def hunter_schmidt(rows: Rows) -> Moment:
+def hunter_schmidt(rows: AnyRows) -> Moment:
     fit = rows.at_zero
-    weight = total(fit.w)
-    return Moment((fit.rss - rows.n) / weight, 1 / weight, fit)
+    return Moment((fit.rss - rows.n) / fit.weight, 1 / fit.weight, fit)
 
 
-def sidik_jonkman(rows: Rows) -> Moment:
+def sidik_jonkman(rows: AnyRows) -> Moment:
     """Begun at the variance of y with divisor n, whatever the covariates."""
-    away = rows.effects - rows.seen * (total(rows.effects) / rows.n)
-    crude = total(away**2) / rows.n
-    fit = rows.at(crude)
+    crude = rows.crude
+    fit = rows.at(crude, "rss")
     return Moment(crude * fit.rss / rows.df, crude / rows.df, fit)
 
 
-def at_quantile(rows: Rows, target: Callable[[FloatArray], FloatArray]) -> Moment:
+def at_quantile(rows: AnyRows, target: Callable[[FloatArray], FloatArray]) -> Moment:
     """The tau2 whose generalised Q has a value that depends on the degrees of freedom."""
     return at_root(rows, rows.tau2_at(target(rows.df)))
 
 
-def at_root(rows: Rows, tau2: FloatArray) -> Moment:
+def at_root(rows: AnyRows, tau2: FloatArray) -> Moment:
     """A tau2 that is a root, NaN where there is none."""
     fit = rows.at(np.nan_to_num(tau2))
-    return Moment(tau2, rows.n / (rows.df * total(fit.w)), fit)
+    return Moment(tau2, rows.n / (rows.df * fit.weight), fit)
 
 
 def mean_of_chi_squared(df: FloatArray) -> FloatArray:
@@ -148,7 +152,7 @@ def median_of_chi_squared(df: FloatArray) -> FloatArray:
     return np.asarray(chdtri(np.where(df > 0, df, np.nan), 0.5))
 
 
-def near_root(rows: Rows, study: Study, target: Callable[[FloatArray], FloatArray], tolerance: float) -> Moment:
+def near_root(rows: AnyRows, study: Study, target: Callable[[FloatArray], FloatArray], tolerance: float) -> Moment:
     """`at_quantile` of one data set, with an error up to the tolerance."""
     return at_root(rows, np.array([study.tau2_near(float(target(rows.df)[0]), tolerance)]))
 
@@ -157,50 +161,51 @@ paule_mandel = partial(at_quantile, target=mean_of_chi_squared)
 median_unbiased = partial(at_quantile, target=median_of_chi_squared)
 
 
-def fit_rows(rows: Rows, estimator: Estimator) -> RowFits:
+def fit_rows(rows: AnyRows, estimator: Estimator) -> RowFits:
     """Estimates of many data sets, tau2 truncated at zero; NaN where too few rows are left, or none tells X apart."""
     tau2 = truncated(estimator(rows))
-    fit = rows.at(tau2)
-    beta, rss = (rows.at_zero.beta + fit.beta).T, fit.rss
+    fit = rows.at(tau2, "rss")
+    beta = rows.at_zero.beta + fit.beta
     made = RowFits(
-        beta,
+        beta.T,
         np.moveaxis(fit.V, -1, 0),
         tau2,
-        rss,
+        fit.rss,
         rows.at_zero.rss,
         np.full(len(tau2), np.nan),
         rows.n,
         np.ones_like(rows.n),
     )
-    return made.without((rows.df < 1) | np.isnan(beta).any(axis=1))
+    return made.without((rows.df < 1) | np.isnan(beta).any(axis=0))
 
 
-def fit_common(rows: Rows) -> RowFits:
+def fit_common(rows: AnyRows) -> RowFits:
     """The same with common effects, where tau2 is zero."""
     fit = rows.at_zero
-    beta, V, Q = fit.beta.T, np.moveaxis(fit.V, -1, 0), fit.rss
-    logs = total(rows.seen * np.log(rows.v))
-    loglik = -0.5 * (rows.n * np.log(2 * np.pi) + logs + Q)
-    made = RowFits(beta, V, np.zeros_like(Q), Q, Q, loglik, rows.n, np.ones_like(Q))
-    return made.without((rows.df < 0) | np.isnan(beta).any(axis=1))
+    V, Q = np.moveaxis(fit.V, -1, 0), fit.rss
+    loglik = -0.5 * (rows.n * np.log(2 * np.pi) + rows.log_v + Q)
+    made = RowFits(fit.beta.T, V, np.zeros_like(Q), Q, Q, loglik, rows.n, np.ones_like(Q))
+    return made.without((rows.df < 0) | np.isnan(fit.beta).any(axis=0))
 
 
 def truncated(moment: Moment) -> FloatArray:
     return np.where(moment.tau2 > 0, moment.tau2, 0.0)
 
 
-def by_columns(Y: FloatArray, X: FloatArray, v: FloatArray, fit: Callable[[Rows], RowFits]) -> RowFits:
+def by_columns(Y: FloatArray, X: FloatArray, v: FloatArray, fit: Callable[[AnyRows], RowFits]) -> RowFits:
     """Estimates of the data sets Y (B, n), NaN where missing, some at a time; v (B, n) or (n,)."""
-    parts, size = [], max(2, TOGETHER // len(X))
-    shared = np.ascontiguousarray(v[:, None]) if v.ndim == 1 else None
+    compiled = X.shape[1] == 1 and len(Y) >= MANY
+    parts, size = [], max(2, (COMPILED if compiled else TOGETHER) // len(X))
     with np.errstate(divide="ignore", invalid="ignore"):
         for i in range(0, len(Y), size):
-            y = np.ascontiguousarray(Y[i : i + size].T)
-            seen: FloatArray | float = 1.0
+            y, own = Y[i : i + size], v[None] if v.ndim == 1 else v[i : i + size]
+            if compiled:
+                parts.append(fit(Sets.of(np.ascontiguousarray(y), X[:, 0], np.ascontiguousarray(own))))
+                continue
+            y, own, seen = np.ascontiguousarray(y.T), np.ascontiguousarray(own.T), 1.0
             if np.isnan(y.sum()):
                 seen = (~np.isnan(y)).astype(float)
                 y = np.where(np.isnan(y), 0.0, y)
-            own = np.ascontiguousarray(v[i : i + size].T) if shared is None else shared
             parts.append(fit(Rows.of(y, X, own, seen)))
     return parts[0] if len(parts) == 1 else RowFits(*map(np.concatenate, zip(*parts, strict=True)))
 

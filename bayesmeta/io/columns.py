@@ -4,6 +4,7 @@ Data frames of other libraries (Polars, PyArrow, Modin, cuDF, DuckDB ...) become
 through floats large integers with missing values would change, and text would stand for categories.
 """
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -53,6 +54,11 @@ def _unread(text: str, what: str) -> str:
     if "~" in text:
         return f'{what} is the formula {shown(text)}; the formula comes first: bm.specify({shown(text)}, data, S="v")'
     suffix = PurePath(text).suffix.lower()
+    if os.path.isdir(text):
+        return (
+            f"{what} is the folder {shown(text, 200)}, which holds no Parquet files\n"
+            "  give a folder of files NAME.parquet or of folders COLUMN=VALUE, a file NAME.parquet, or a data frame"
+        )
     if not suffix:
         line = f"{what} = bm.datasets.load({shown(text)}) if that is a data set of bayesmeta's"
         return f"{what} is the text {shown(text)}; it must be a data frame\n  {line}"

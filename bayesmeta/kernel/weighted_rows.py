@@ -6,17 +6,17 @@ the rows in their order, so that the numbers of a data set do not depend on thos
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
-from bayesmeta._typing import FloatArray
+from bayesmeta._typing import FloatArray, IndexArray
 
 SINGULAR = 1e-10  # share of the square of a column that is left of it after those before
 ROUNDING = 4 * np.finfo(float).eps
-MANY = 64  # data sets from which on compiled code takes the place of NumPy, where it has the same operations
+Wanted = Literal["rss", "fall", "traces"]  # the last of the sums of a fit that is needed
 MOST_STEPS = 1000  # of Newton's method, which takes some ten
 
 
@@ -40,14 +40,6 @@ class Direction:
     plain: bool
 
 
-class Sums(NamedTuple):
-    """Sums (B,) over the rows of a fit that compiled code has made; see `Weighted`."""
-
-    rss: FloatArray
-    fall: FloatArray
-    trace: FloatArray
-
-
 @dataclass(frozen=True, eq=False)
 class Weighted:
     """A weighted least-squares fit: weights, residuals (n, B), an orthogonal basis of X, and steps (P, B) along it.
@@ -60,7 +52,6 @@ class Weighted:
     basis: Sequence[Direction]
     mixed: FloatArray
     steps: FloatArray
-    sums: "Sums | None" = None
 
     @cached_property
     def weighted_residual(self) -> FloatArray:
@@ -69,16 +60,17 @@ class Weighted:
     @cached_property
     def rss(self) -> FloatArray:
         """(B,) y'Py, the residual sum of squares."""
-        if self.sums is not None:
-            return self.sums.rss
         return total(self.weighted_residual * self.residual)
 
     @property
     def fall(self) -> FloatArray:
         """(B,) y'PPy, by which `rss` falls with tau2 where the weights are 1 / (v + tau2)."""
-        if self.sums is not None:
-            return self.sums.fall
         return total(self.weighted_residual**2)
+
+    @property
+    def weight(self) -> FloatArray:
+        """(B,) or (1,) tr W."""
+        return total(self.w)
 
     @cached_property
     def beta(self) -> FloatArray:
@@ -113,9 +105,7 @@ class Weighted:
 
     def trace(self, m: FloatArray | float = 1.0) -> FloatArray:
         """tr(P M) for the diagonal matrix M."""
-        if isinstance(m, float):
-            return total(self.w * self.left) if self.sums is None else self.sums.trace
-        return total(self.w * self.left * m)
+        return total(self.w * self.left if isinstance(m, float) else self.w * self.left * m)
 
     def trace_of_square(self, m: FloatArray) -> FloatArray:
         """tr(P M P M)."""
@@ -140,8 +130,6 @@ def weighted(y: FloatArray, columns: Sequence[Column], w: FloatArray, passes: in
 
     passes : a second removes the rounding of the first, which is relative to y.
     """
-    if len(columns) == 1 and y.shape[1] >= MANY:
-        return _one_column(y, columns[0], w, passes)
     basis: list[Direction] = []
     mixed = np.zeros((len(columns), len(columns), w.shape[1] if len(columns) > 1 else 1))
     for p, column in enumerate(columns):
@@ -164,62 +152,6 @@ def weighted(y: FloatArray, columns: Sequence[Column], w: FloatArray, passes: in
     return Weighted(w, residual, basis, mixed, np.array(steps))
 
 
-def _one_column(y: FloatArray, column: Column, w: FloatArray, passes: int) -> "Weighted":
-    """`weighted` by the same operations in compiled code, which goes through the arrays fewer times."""
-    own = w if w.shape[1] > 1 else np.repeat(w, y.shape[1], axis=1)
-    residual, numbers = np.empty_like(y), np.zeros((5, y.shape[1]))
-    _compiled()(y, column.x[:, 0], own, passes, residual, numbers)
-    size, step, *sums = numbers
-    plain = column.ones
-    basis = [Direction(column.x, w if plain else w * column.x, size[: w.shape[1]], plain)]
-    return Weighted(w, residual, basis, np.zeros((1, 1, 1)), step[None], Sums(*sums))
-
-
-def _project(y: FloatArray, x: FloatArray, w: FloatArray, passes: int, residual: FloatArray, out: FloatArray) -> None:
-    """Of every data set x'Wx, the coefficient, y'Py, y'PPy and tr P in out (5, B), and the residuals, in place."""
-    n, B = y.shape
-    step, share = np.zeros(B), np.zeros(B)
-    for i in range(n):
-        for b in range(B):
-            wx = w[i, b] * x[i]
-            out[0, b] += wx * x[i]
-            step[b] += wx * y[i, b]
-            residual[i, b] = y[i, b]
-    for b in range(B):
-        out[0, b] = out[0, b] if out[0, b] > 0.0 else np.nan
-        step[b] = step[b] / out[0, b]
-        out[1, b], share[b] = step[b], 1.0 / out[0, b]
-    for _ in range(passes - 1):
-        after = np.zeros(B)
-        for i in range(n):
-            for b in range(B):
-                left = residual[i, b] - step[b] * x[i]
-                residual[i, b] = left
-                after[b] += w[i, b] * x[i] * left
-        for b in range(B):
-            step[b] = after[b] / out[0, b]
-            out[1, b] += step[b]
-    for i in range(n):
-        for b in range(B):
-            left = residual[i, b] - step[b] * x[i]
-            residual[i, b] = left
-            e = w[i, b] * left
-            out[2, b] += e * left
-            out[3, b] += e * e
-            out[4, b] += w[i, b] * (1.0 - w[i, b] * x[i] * x[i] * share[b])
-
-
-@cache
-def _compiled() -> Any:
-    """`_project`, compiled; kept on disk where numba finds a place for it."""
-    from numba import njit
-
-    try:
-        return njit(error_model="numpy", cache=True)(_project)
-    except RuntimeError:  # nowhere to keep it
-        return njit(error_model="numpy")(_project)
-
-
 @dataclass(frozen=True, eq=False)
 class Rows:
     """B data sets of one outcome with the same X.
@@ -233,17 +165,15 @@ class Rows:
     columns: Sequence[Column]
     v: FloatArray
     seen: FloatArray | float
-    at_zero: "Weighted"
+    at_zero: Weighted
+    y: FloatArray
 
     @classmethod
     def of(cls, y: FloatArray, X: FloatArray, v: FloatArray, seen: FloatArray | float = 1.0) -> "Rows":
         """From arrays in C order and X (n, P)."""
         columns = [Column(np.ascontiguousarray(x[:, None]), bool((x == 1).all())) for x in X.T]
-        return cls(y, columns, v, seen, weighted(y, columns, seen / v, passes=2))
-
-    @property
-    def y(self) -> FloatArray:
-        return self.at_zero.residual
+        first = weighted(y, columns, seen / v, passes=2)
+        return cls(y, columns, v, seen, first, first.residual)
 
     @cached_property
     def n(self) -> FloatArray:
@@ -256,40 +186,67 @@ class Rows:
     def df(self) -> FloatArray:
         return self.n - len(self.columns)
 
-    def at(self, tau2: FloatArray | float) -> "Weighted":
-        """The fit of y with the weights 1 / (v + tau2)."""
-        return self.weighted(self.seen / (self.v + tau2))
+    @property
+    def crude(self) -> FloatArray:
+        """(B,) variance of the effect estimates, with divisor n."""
+        return crude_variance(self.effects, self.seen, self.n)
 
-    def weighted(self, w: FloatArray) -> "Weighted":
-        """The fit of y with weights w (n, B) or (n, 1)."""
-        return weighted(self.y, self.columns, w)
+    @property
+    def log_v(self) -> FloatArray:
+        """(B,) or (1,) sum of the logarithms of the sampling variances."""
+        return total(self.seen * np.log(self.v))
+
+    def at(self, tau2: FloatArray | float, wanted: Wanted = "traces") -> Weighted:
+        """The fit of y with the weights 1 / (v + tau2), which has more than is wanted, made when it is asked for."""
+        return weighted(self.y, self.columns, self.seen / (self.v + tau2))
+
+    @property
+    def unweighted(self) -> tuple[Weighted, FloatArray]:
+        """The fit of y in which every row counts alike, and tr(P V) of it."""
+        w = np.ones((len(self.y), 1)) if isinstance(self.seen, float) else self.seen
+        fit = weighted(self.y, self.columns, w)
+        return fit, fit.trace(self.v)
 
     def tau2_at(self, Q: FloatArray) -> FloatArray:
-        """(B,) tau2 at which the generalised Q, which falls in tau2, has given values (B,); NaN where Q(0) is less.
+        """(B,) tau2 at which the generalised Q, which falls in tau2, has given values (B,); NaN where Q(0) is less."""
+        return root(self, Q)
 
-        Q is a sum of z^2 / (l + tau2) over error contrasts with variances l. Its reciprocal is concave, so that Newton
-        steps on it, from zero, come to the root from below.
-        """
-        rss = self.at_zero.rss
-        tau2, place = np.where(rss < Q, np.nan, 0.0), np.flatnonzero(rss >= Q)
-        arrays = self.y, self.v, self.seen
-        now = [_some(each, place, len(Q)) for each in arrays]
-        for _ in range(MOST_STEPS):
-            if not len(place):
-                break
-            y, v, seen = now
-            fit = weighted(np.asarray(y), self.columns, seen / (v + tau2[place]))
-            step = fit.rss / fit.fall * (fit.rss / Q[place] - 1.0)
-            tau2[place] += np.maximum(step, 0.0)
-            going = np.flatnonzero(step > ROUNDING * tau2[place])
-            if len(going) < len(place):
-                now = [_some(each, going, len(place)) for each in now]
-                place = place[going]
-        return tau2
+    def take(self, which: IndexArray) -> "Rows":
+        """Some of the data sets, for further fits."""
+        of = self.y.shape[1]
+        seen = self.seen if isinstance(self.seen, float) else _some(self.seen, which, of)
+        return replace(self, y=_some(self.y, which, of), v=_some(self.v, which, of), seen=seen)
 
 
-def _some(values: FloatArray | float, which: np.ndarray, of: int) -> FloatArray | float:
+def root(rows: Any, Q: FloatArray) -> FloatArray:
+    """(B,) tau2 at which the generalised Q of rows, which falls in tau2, has given values (B,); NaN where Q(0) is less.
+
+    Q is a sum of z^2 / (l + tau2) over error contrasts with variances l. Its reciprocal is concave, so that Newton
+    steps on it, from zero, come to the root from below.
+    """
+    rss = rows.at_zero.rss
+    tau2, place = np.where(rss < Q, np.nan, 0.0), np.flatnonzero(rss >= Q)
+    now = rows.take(place)
+    for _ in range(MOST_STEPS):
+        if not len(place):
+            break
+        fit = now.at(tau2[place], "fall")
+        step = fit.rss / fit.fall * (fit.rss / Q[place] - 1.0)
+        tau2[place] += np.maximum(step, 0.0)
+        going = np.flatnonzero(step > ROUNDING * tau2[place])
+        if len(going) < len(place):
+            now, place = now.take(going), place[going]
+    return tau2
+
+
+def crude_variance(effects: FloatArray, seen: FloatArray | float, n: FloatArray) -> FloatArray:
+    """(B,) variance of effect estimates (n, B) about their mean, with divisor n."""
+    away = effects - seen * (total(effects) / n)
+    return total(away**2) / n
+
+
+def _some(values: FloatArray, which: IndexArray, of: int) -> FloatArray:
     """Columns (n, b) of values (n, of); what is of all data sets stays."""
-    if isinstance(values, float) or len(which) == of or values.shape[1] < of:
+    if len(which) == of or values.shape[1] < of:
         return values
     return np.ascontiguousarray(values[:, which])

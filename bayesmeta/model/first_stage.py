@@ -39,9 +39,11 @@ def from_first_stage(
         One entry a place, in a mapping by label. An entry is a pair of coefficients (k,) and their covariance (k, k); a
         mapping with "coef" (or "coefficients") and "vcov" (or "cov"), as R's `crossreduce` returns and
         `rdata.read_rds` reads it; or a fitted model: of statsmodels and linearmodels (`params`, `cov_params()` or
-        `cov`), pyfixest (`coef()`) or glum (`coef_`, `covariance_matrix_`). Also a mapping with the coefficients of all
-        places as "coef", (n, k), and their matrices as "vcov". A coefficient that a place could not estimate is NaN,
-        and so may be its row and column of the matrix.
+        `cov`), pyfixest (`coef()`; also the object of all models of a call with `split=`) or glum (`coef_`,
+        `covariance_matrix_`, which is robust unless its fit was told otherwise). Also a mapping with the coefficients
+        of all places as "coef", (n, k), and their matrices as "vcov": a list, an array (n, k, k) or, as R makes it,
+        (k, k, n), or a row for each with the lower triangle by columns, as mixmeta takes S. A coefficient that a place
+        could not estimate is NaN, and so may be its row and column of the matrix.
     labels : sequence, optional
         Names of the places; by default the keys of `results`, else "1", "2", ...
     data : DataFrame, optional
@@ -132,6 +134,10 @@ def _entries(results: Any) -> tuple[list[str] | None, list[Any]]:
         if (coef := _of(table, _COEF)) is not None and (V := _of(table, _COVARIANCE)) is not None:
             return _of_matrix(coef, V)
         return list(table), list(table.values())
+    if callable(getattr(results, "to_list", None)) and hasattr(results, "all_fitted_models"):  # pyfixest
+        models = results.to_list()
+        samples = [getattr(model, "_sample_split_value", None) for model in models]
+        return (None if None in samples else [*map(str, samples)]), models
     if isinstance(results, str) or not isinstance(results, Sequence):
         raise SpecError(f"results is {shown(results)}; it must hold the first stage of every place\n{_FORMS}")
     return None, list(results)
@@ -142,7 +148,7 @@ def _of_matrix(coef: Any, V: Any) -> tuple[list[str] | None, list[Any]]:
     values, (rows, names) = _values(coef, "the coefficients of all places"), _axes(coef, 2)
     if values.ndim != 2:
         raise SpecError(f"'coef' has shape {values.shape}; it must be (places, coefficients)")
-    matrices = list(V.values()) if isinstance(V, Mapping) else list(V)
+    matrices = list(V.values()) if isinstance(V, Mapping) else _matrices(V, *values.shape)
     if len(matrices) != len(values):
         raise DataError(
             f"'coef' has {len(values)} places, 'vcov' {len(matrices)} matrices"
@@ -158,6 +164,21 @@ def _of_matrix(coef: Any, V: Any) -> tuple[list[str] | None, list[Any]]:
         (row if names is None else pd.Series(row, index=names), one) for row, one in zip(values, matrices, strict=True)
     ]
     return rows or of_vcov, entries
+
+
+def _matrices(V: Any, n: int, k: int) -> list[Any]:
+    """Covariances of n places and k coefficients: one after the other, along the last axis as R's `simplify2array` has
+    them, or their lower triangles by columns, a row a place, as those of mixmeta and mvmeta."""
+    if isinstance(V, list | tuple):
+        return list(V)
+    raw, shape = _values(V, "the covariances of all places"), np.shape(V)
+    if shape == (n, k * (k + 1) // 2) and k > 1:
+        row, col = np.triu_indices(k)
+        full = np.empty((n, k, k))
+        full[:, row, col] = full[:, col, row] = raw
+        return list(full)
+    last = shape == (k, k, n) and (n != k or not np.array_equal(raw, raw.swapaxes(1, 2), equal_nan=True))
+    return list(np.moveaxis(raw, -1, 0)) if last else list(V)
 
 
 def _of(table: Mapping[str, Any], keys: Sequence[str]) -> Any:
@@ -226,9 +247,25 @@ def _parts(entry: Any, where: str) -> tuple[Any, Any]:
             return coef, V
     elif isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2:
         return entry[0], entry[1]
-    elif (parts := next(_of_model(entry), None)) is not None:
+    elif (parts := _of_fitted(entry, where)) is not None:
         return parts
+    if hasattr(entry, "coef_"):
+        raise SpecError(
+            f"{where} is a {type(entry).__name__} without the covariance of its coefficients\n"
+            "  glum keeps it by fit(..., store_covariance_matrix=True)"
+        )
     raise SpecError(f"{where} is {shown(entry)}, of which no coefficients and covariance can be read\n{_FORMS}")
+
+
+def _of_fitted(fitted: Any, where: str) -> tuple[Any, Any] | None:
+    """`_of_model`, with the place in whatever its package says against it."""
+    try:
+        return next(_of_model(fitted), None)
+    except Exception as error:  # of any kind, by the package
+        raise DataError(
+            f"{where} is a {type(fitted).__name__} that gives no coefficients and covariance: "
+            f"{type(error).__name__}: {error}\n  fit it again, or leave the place out"
+        ) from None
 
 
 def _of_model(fitted: Any) -> Iterator[tuple[Any, Any]]:

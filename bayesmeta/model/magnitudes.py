@@ -80,9 +80,8 @@ def check_between(between: FloatArray, typical: float, level: str, where: Where)
         )
 
 
-def ordinary_variances(variances: FloatArray) -> bool:
+def ordinary_variances(least: float, most: float) -> bool:
     """Whether the smallest and the largest tell that all of them can be computed with, as is nearly always so."""
-    least, most = variances.min(initial=np.inf), variances.max(initial=0.0)
     return bool(least >= LEAST_VARIANCE and most <= min(MOST_VARIANCE, UNEQUAL * least))
 
 
@@ -121,10 +120,14 @@ def check_variance_ratios(variances: FloatArray, outcome: IntArray, what: str, w
             )
 
 
-def check_estimates(y: FloatArray, variances: FloatArray, what: str, where: Where) -> None:
-    """Refuse effect estimates (..., n) that are too large, alone or beside their standard errors."""
+def check_estimates(y: FloatArray, variances: FloatArray, what: str, where: Where, least: float | None = None) -> None:
+    """Refuse effect estimates (..., n) that are too large, alone or beside their standard errors.
+
+    least : the smallest variance, where it is known.
+    """
+    least = float(variances.min(initial=np.inf)) if least is None else least
     largest = max(y.max(initial=0.0), -y.min(initial=0.0))
-    if largest <= min(LARGEST, DISTANT * float(np.sqrt(variances.min(initial=np.inf)))):
+    if largest <= min(LARGEST, DISTANT * np.sqrt(least)):
         return  # the rule of every number, which takes longer, holds
     check_size(y, what, where)
     distant = ~(np.abs(y) <= DISTANT * SLACK * np.sqrt(variances))

@@ -247,6 +247,8 @@ def partitioned(asked: Asked, data: Any, n: int | None, n_jobs: int | None, read
     whole = whole.with_columns([*parsed.columns, *agreed.columns_of(asked)] if not callable(asked.S) else whole.columns)
     surveys = cluster.run(whole, reading.survey, asked)
     agreed.check_kinds(whole, surveys)
+    if not any(each.n_rows for each in surveys):
+        raise DataError(f"the data have no rows: {whole.source}, {len(surveys)} partitions")
     if not any(each.n_kept for each in surveys):
         reasons = sum((Counter(each.reasons) for each in surveys), Counter())
         counted = listing(f"{reason} ({count})" for reason, count in reasons.most_common())
@@ -271,9 +273,10 @@ def _specification(
     looks: list[FirstLook] = cluster.run(data, reading.first_look, asked, taught, reader, k)
     check_rank(np.concatenate([each.look.R_X for each in looks]), design.coef)
     kept: list[Kept] = []
+    known = frozenset(each.figures.digest for each in looks)
 
     def reduced(centre: Centre) -> _Pieces:
-        kept.append(cluster.keep(data, reading.second_look, asked, taught, reader, k, centre))
+        kept.append(cluster.keep(data, reading.second_look, asked, taught, reader, k, known, centre))
         return _Pieces(kept[-1])
 
     statistics = gathered([each.look for each in looks], reduced)

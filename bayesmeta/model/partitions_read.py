@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from bayesmeta import kernel
 from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta.errors import BayesmetaError, DataError, SpecError
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
 from bayesmeta.formula.safety import Part
@@ -26,6 +27,7 @@ from bayesmeta.structures.base import Structure
 OF_THE_WHOLE = frozenset({"center", "scale", "poly", "ns", "bs", "rcs"})  # functions that take something from a column
 BINS = 1 << 40  # bit patterns of positive numbers that one bin of a histogram holds: 0.02 percent of a number
 MOST_PLAIN = 20  # example rows of a partition beside those that show a category
+OF_FUNCTIONS = "it is called with the data frame of every partition, and returns any form of S for its rows"
 ALONE = 1e-8  # of the length of an effect's design: what the fixed part may leave of it
 
 
@@ -52,6 +54,20 @@ class Asked:
     def terms(self) -> Terms:
         formula, random = (dict(f) if isinstance(f, dict) else f for f in (self.formula, self.random))
         return Terms(formula, random, self.common, self.offset, self.groups)
+
+    def sampling(self, frame: pd.DataFrame) -> Any:
+        """S of a partition."""
+        if not callable(self.S):
+            return self.S
+        try:
+            S = self.S(frame)
+        except BayesmetaError:
+            raise
+        except Exception as error:  # of the user's own code
+            raise SpecError(f"the function S raised {type(error).__name__}: {error}\n  {OF_FUNCTIONS}") from error
+        if S is None:
+            raise SpecError(f"the function S returned None\n  {OF_FUNCTIONS}")
+        return S
 
     def read(self, columns: Sequence[str]) -> tuple[Parsed, dict[str, Structure]]:
         """The formulas, checked against the columns of the data, and the structures asked for."""
@@ -231,19 +247,35 @@ def first_look(frame: pd.DataFrame, asked: Asked, taught: Taught, reader: Reader
 def _figures(piece: Piece, k: int) -> Figures:
     variances = piece.S.variances
     own = [piece.outcome_index == j for j in range(k)]
+    Z = [level.Z for level in piece.levels]
+    bins = [np.unique(variances[rows].view(np.int64) // BINS, return_counts=True) for rows in own]
+    return Figures(
+        n=np.array([rows.sum() for rows in own]),
+        touched=np.array([piece.X[rows].any(axis=0) for rows in own]),
+        squares=tuple(np.stack([z[rows].T @ z[rows] for rows in own]) for z in Z),
+        histograms=tuple((at, count) for at, count in bins),
+        digest=digest_of(piece),
+        assumed=piece.assumed,
+    )
+
+
+def digest_of(piece: Piece) -> str:
+    """Of the numbers of a partition."""
     digest = hashlib.sha256()
     y, X, Z, groups, S = piece.arrays
     for array in (y, X, *S, piece.outcome_index, *Z, *groups):
         digest.update(np.ascontiguousarray(array, "<i8" if array.dtype.kind in "iu" else "<f8"))
-    bins = [np.unique(variances[rows].view(np.int64) // BINS, return_counts=True) for rows in own]
-    return Figures(
-        n=np.array([rows.sum() for rows in own]),
-        touched=np.array([X[rows].any(axis=0) for rows in own]),
-        squares=tuple(np.stack([z[rows].T @ z[rows] for rows in own]) for z in Z),
-        histograms=tuple((at, count) for at, count in bins),
-        digest=digest.hexdigest(),
-        assumed=piece.assumed,
-    )
+    return digest.hexdigest()
+
+
+def check_unchanged(piece: Piece, known: Container[str]) -> str:
+    """The digest of a partition that is read again; DataError where it is none of those that were specified."""
+    digest = digest_of(piece)
+    if digest not in known:
+        raise DataError(
+            "the rows are not those that were specified: the data have changed since\n  specify the data again"
+        )
+    return digest
 
 
 def _factors(piece: Piece) -> dict[tuple[int, int], FloatArray]:
@@ -281,22 +313,31 @@ def taken_up(factors: Sequence[FloatArray], P: int) -> bool:
 
 @dataclass(frozen=True)
 class Held:
-    """What stays of a partition: its statistics, and of every outcome Q, tr(P) and tr(S P) at Psi = 0."""
+    """What stays of a partition: its statistics, of every outcome Q, tr(P) and tr(S P) at Psi = 0, and `digest_of`."""
 
     statistics: kernel.Statistics
     by_outcome: FloatArray
+    digest: str
 
 
 def second_look(
-    frame: pd.DataFrame, asked: Asked, taught: Taught, reader: Reader, n_outcomes: int, centre: Centre
+    frame: pd.DataFrame,
+    asked: Asked,
+    taught: Taught,
+    reader: Reader,
+    n_outcomes: int,
+    known: Container[str],
+    centre: Centre,
 ) -> Held:
+    """known : digests of the first look; a worker that died takes this one again, perhaps of another file."""
     piece = reader(asked, taught, frame)
+    digest = check_unchanged(piece, known)
     precision, df = piece_precision(piece.X, piece.levels[0].index, piece.arrays[-1], centre.R)
     residual = piece.y - piece.X @ centre.beta
     each = (residual**2 / piece.S.variances, precision, df)
     sums = np.array([np.bincount(piece.outcome_index, values, n_outcomes) for values in each])
     y, X, Z, groups, S = piece.arrays
-    return Held(piece_statistics(y, X, Z, groups, S, centre), sums)
+    return Held(piece_statistics(y, X, Z, groups, S, centre), sums, digest)
 
 
 def by_outcome(held: Held) -> tuple[FloatArray]:

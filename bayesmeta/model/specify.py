@@ -298,7 +298,7 @@ def specify(
 def piece_of(asked: Asked, taught: Taught, data: pd.DataFrame) -> Piece:
     """One partition read as all are: what `specify` makes of data in one place, less the labels of its rows."""
     frame = _frame(data)
-    reported = read_sampling(asked.S(frame) if callable(asked.S) else asked.S, asked.se, asked.S_correlation, frame)
+    reported = read_sampling(asked.sampling(frame), asked.se, asked.S_correlation, frame)
     parsed, raw = taught.parsed, taken(frame, taught.parsed.columns)
     response = parsed.response(raw)
     dropped = _dropped(parsed, raw, response, np.ones(len(raw), bool))

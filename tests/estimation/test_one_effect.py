@@ -13,6 +13,7 @@ import bayesmeta as bm
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError
 from bayesmeta.estimation import fit_likelihood
 from bayesmeta.estimation.methods import REGISTER, method_named
+from bayesmeta.estimation.tau2 import MANY
 from bayesmeta.kernel import one_variance
 
 MOMENTS = [name for name, method in REGISTER.items() if method.one_variance and not method.searches]
@@ -187,3 +188,24 @@ def test_the_page_on_many_data_sets_prints_what_it_says(capsys: pytest.CaptureFi
     assert f"\n    {capsys.readouterr().out.strip()}\n" in page
     assert names["maps"]["upper"].shape == names["shape"]
     assert f"grows by a factor of {one_variance.RATIO};" in page.replace("\n", " ")
+
+
+@pytest.mark.parametrize("formula", ["y ~ 1", "y ~ 0 + x"])
+@pytest.mark.parametrize("method", MOMENTS)
+def test_compiled_sums_are_those_of_single_fits_to_the_last_bit(formula: str, method: str) -> None:
+    """From as many data sets on as are compiled: of shared and of own variances, whole and with gaps, one row left."""
+    rng = np.random.default_rng(12)
+    for rows, own, gaps in ((2, False, False), (13, False, True), (13, True, False), (7, True, True)):
+        B = MANY + 6
+        v = 0.05 * np.exp(rng.normal(0, 1.5, (B if own else 1, rows)))
+        frame = pd.DataFrame({"x": rng.normal(size=rows), "y": 0.0, "v": v[0]})
+        Y = rng.normal(10.0, np.sqrt(v + rng.choice([0.0, 0.3], (B, 1))))
+        Y[(rng.random(Y.shape) < 0.3) & (np.arange(rows) > 1) & gaps] = np.nan
+        found = bm.fit_many(bm.specify(formula, frame, S="v"), Y, v if own else None, method)
+        for i in range(0, B, 23):
+            seen = np.isfinite(Y[i])
+            data = frame[seen].assign(y=Y[i, seen], v=v[i if own else 0, seen])
+            alone = method_named(method).estimate(bm.specify(formula, data, S="v"))
+            assert found["psi_unit"].values[i] == alone.psi[0]
+            assert found["beta"].values[i] == alone.beta
+            assert found["beta_se"].values[i] == np.sqrt(alone.beta_cov[0, 0])

@@ -49,6 +49,17 @@ def of_glum(b, v):
     return SimpleNamespace(coef_=b[1:], intercept_=b[0], covariance_matrix_=v, feature_names_=["b2"])
 
 
+def of_failed():
+    def cov_params():
+        raise ValueError("no Hessian")
+
+    return SimpleNamespace(params=B[0], cov_params=cov_params)
+
+
+def of_glum_alone():
+    return SimpleNamespace(coef_=B[0], intercept_=0.1, covariance_matrix_=None)
+
+
 FORMS = [named, of_r, of_statsmodels, of_statsmodels_arrays, of_linearmodels, of_pyfixest]
 
 
@@ -76,6 +87,29 @@ def test_all_places_in_one_matrix():
     plain, _ = bm.from_first_stage({"coef": B, "vcov": V})
     assert plain["place"].tolist() == ["1", "2", "3"]
     assert list(plain.columns[1:]) == ["coef1", "coef2"]
+
+
+def test_arrays_and_triangles_as_R_makes_them():
+    """As many places as coefficients, and others: with places last, and triangles by columns."""
+    rng = np.random.default_rng(3)
+    for n, k in ((2, 3), (3, 3), (4, 2)):
+        root = rng.normal(size=(n, k, k))
+        b, v = rng.normal(size=(n, k)), root @ root.mT + 0.1 * np.eye(k)
+        row, col = zip(*((i, j) for j in range(k) for i in range(j, k)), strict=True)
+        for vcov in (list(v), v, np.stack(list(v), axis=-1), v[:, row, col], pd.DataFrame(v[:, row, col])):
+            data, S = bm.from_first_stage({"coef": b, "vcov": vcov})
+            np.testing.assert_array_equal(S, v)
+            np.testing.assert_array_equal(data.iloc[:, 1:], b)
+
+
+def test_all_models_of_a_split_are_read_with_their_samples():
+    models = [
+        SimpleNamespace(**vars(of_pyfixest(b, v)), _sample_split_value=p) for b, v, p in zip(B, V, PLACES, strict=True)
+    ]
+    split = SimpleNamespace(to_list=lambda: models, all_fitted_models={})
+    data, S = bm.from_first_stage(split)
+    assert data["place"].tolist() == PLACES
+    np.testing.assert_array_equal(S, V)
 
 
 def test_some_coefficients_of_larger_models():
@@ -151,6 +185,16 @@ def one(coef=B[0], cov=V[0]):
         ([], "results is empty"),
         ("first.rds", "results is 'first.rds'"),
         ({"coef": B, "vcov": V[:2]}, "'coef' has 3 places, 'vcov' 2 matrices"),
+        (one(cov=np.eye(3)), r"place 'Berlin' has 2 coefficients, and a covariance of shape \(3, 3\)"),
+        (one(cov=[0.1, 0.2]), r"place 'Berlin' has 2 coefficients, and a covariance of shape \(2,\)"),
+        (
+            pairs() | {"Berlin": of_failed()},
+            "place 'Berlin' is a SimpleNamespace that gives no .*: ValueError: no Hessian",
+        ),
+        (
+            pairs() | {"Berlin": of_glum_alone()},
+            "'Berlin' is a SimpleNamespace without .*\n.*store_covariance_matrix=True",
+        ),
     ],
 )
 def test_what_does_not_fit_names_the_place(results, message):

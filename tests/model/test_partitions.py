@@ -14,6 +14,7 @@ import xarray as xr
 
 import bayesmeta as bm
 from bayesmeta.io import partitions as source
+from bayesmeta.model import partitions_read
 
 pytest.importorskip("distributed", reason="the extra `distributed`")
 dd = pytest.importorskip("dask.dataframe")
@@ -227,16 +228,62 @@ def test_predictions_are_written_by_partition(nested_fit: Any, tmp_path: Path) -
     assert len(list((folder / "ranef_district").iterdir())) == spec.totals.n_partitions
 
 
-def test_predictions_leave_nothing_behind_when_they_fail(nested_fit: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_zarr_store_holds_what_parquet_does(nested_fit: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Also where partitions end within chunks of the arrays, and where a store of an earlier call is replaced."""
     spec, tree = nested_fit
+    files = bm.write_blup(spec, tree, tmp_path / "predicted")
+    for chunk in (7, 100_000):
+        monkeypatch.setattr("bayesmeta.inference.partition_blups.CHUNK", chunk)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            store = bm.write_blup(spec, tree, tmp_path / "predicted.zarr")
+        with xr.open_datatree(store, engine="zarr", consolidated=False) as whole:
+            assert set(whole.children) == {"blup", "ranef_district", "ranef_study"}
+            for name, table in whole.children.items():
+                expected = pd.read_parquet(files / name)
+                made = table.to_dataset().to_dataframe()[list(expected)].reset_index(drop=True)
+                pd.testing.assert_frame_equal(made.astype(object), expected.astype(object))
 
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+@pytest.mark.parametrize("zarr", [False, True])
+def test_predictions_leave_nothing_behind_when_they_fail(
+    zarr: bool, nested_fit: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """In the middle of the partitions; what an earlier call has written stays."""
+    spec, tree = nested_fit
+    owner, name = (xr.Dataset, "to_zarr") if zarr else (pd.DataFrame, "to_parquet")
+    path, works, calls = tmp_path / ("predicted.zarr" if zarr else "predicted"), getattr(owner, name), []
+
+    def full(*arguments: Any, **options: Any) -> None:
+        calls.append(1)
+        if len(calls) > 4:
+            raise OSError(28, "No space left on device")
+        works(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, full)
     with pytest.raises(bm.errors.DataError, match="No space left"):
-        bm.write_blup(spec, tree, tmp_path / "predicted")
+        bm.write_blup(spec, tree, path)
     assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(owner, name, works)
+    bm.write_blup(spec, tree, path)
+    before = sorted(each.relative_to(path) for each in path.rglob("*"))
+    monkeypatch.setattr(owner, name, full)
+    with pytest.raises(bm.errors.DataError, match="No space left"):
+        bm.write_blup(spec, tree, path)
+    assert sorted(each.relative_to(path) for each in path.rglob("*")) == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_predictions_replace_nothing_but_predictions(nested_fit: Any, tmp_path: Path) -> None:
+    spec, tree = nested_fit
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "notes.txt").write_text("kept")
+    with pytest.raises(bm.errors.DataError, match=r"mine' holds 'notes.txt', which write_blup did not write"):
+        bm.write_blup(spec, tree, own)
+    with pytest.raises(bm.errors.DataError, match=r"notes.txt' is a file; give the path of a folder"):
+        bm.write_blup(spec, tree, own / "notes.txt")
+    assert (own / "notes.txt").read_text() == "kept"
 
 
 @pytest.mark.parametrize(
@@ -279,6 +326,9 @@ def wrong(change: Callable[[pd.DataFrame], pd.DataFrame], folder: Path) -> str:
         (lambda d: d.drop(columns="va"), r"part1.parquet of the Parquet set .* has no column 'va'"),
         (lambda d: d.assign(va=-d["va"]), r"part1.parquet: .*variance.*row"),
         (lambda d: d.assign(a=np.inf), r"part1.parquet: column 'a' is infinite"),
+        (lambda d: d.assign(x=d["x"] > 0), r"column 'x' of the Parquet set .* is double in part0.* and bool in part1"),
+        (lambda d: d.assign(x=pd.Timestamp("2020-01-01")), r"'x' of the Parquet set .* is double .* and timestamp"),
+        (lambda d: d.assign(va=d["va"].astype(str)), r"column 'va' of the Parquet set .* and \w*string in part1"),
     ],
 )
 def test_a_wrong_file_is_named(change: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,6 +368,69 @@ def test_bad_partitions() -> None:
         bm.specify("a ~ x", frame.assign(a=np.nan), S="va", partitions=3)
     with pytest.raises(bm.errors.DataError, match=r"cannot be read|no such|name of a file"):
         bm.specify("a ~ x", "nowhere.parquet", S="va")
+
+
+def test_partitions_without_rows_say_nothing(tmp_path: Path) -> None:
+    """Wherever they stand; where all of them are, that is the error."""
+    frame, (first, second) = trials(), TWO
+    alone = bm.fit(bm.specify("a ~ x", frame, S="va"), random_effects=False)["criteria"]["loglik"].item()
+    nothing = frame.iloc[:0]
+    for i, parts in enumerate(([nothing, frame], [frame[first], nothing, frame[second]], [frame, nothing, nothing])):
+        folder = tmp_path / f"{i}"
+        folder.mkdir()
+        for j, part in enumerate(parts):
+            part.to_parquet(folder / f"{j}.parquet", index=False)
+        lazy = dd.from_map(lambda j, parts=parts: parts[j], range(len(parts)), meta=nothing)
+        for data in (str(folder), lazy):
+            fit = bm.fit(bm.specify("a ~ x", data, S="va"))
+            assert fit["criteria"]["loglik"].item() == pytest.approx(alone, abs=1e-10)
+    lazy = dd.from_map(lambda _: nothing, range(2), meta=nothing)
+    with pytest.raises(bm.errors.DataError, match="the data have no rows: Dask data frame, 2 partitions"):
+        bm.specify("a ~ x", lazy, S="va")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(bm.errors.DataError, match=r"data is the folder '.*empty', which holds no Parquet files"):
+        bm.specify("a ~ x", str(tmp_path / "empty"), S="va")
+
+
+@pytest.mark.parametrize(
+    ("S", "message"),
+    [
+        (lambda part: part["nowhere"], r"partition 0: the function S raised KeyError: 'nowhere'\n  it is called with"),
+        (lambda _: 1 / 0, "partition 0: the function S raised ZeroDivisionError: division by zero"),
+        (lambda _: None, "partition 0: the function S returned None"),
+        (lambda _: np.eye(3), "partition 0: S has shape .3, 3., which does not fit"),
+        (lambda part: -part["va"], "partition 0: sampling variance of rows .* is negative"),
+    ],
+)
+def test_functions_for_S_that_fail_are_named(S: Any, message: str) -> None:
+    with pytest.raises(bm.errors.BayesmetaError, match=message):
+        bm.specify("a ~ x", trials(), S=S, random="1 | district", partitions=3)
+
+
+def test_files_that_change_after_they_were_specified_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    """Predictions would otherwise mix what was and what is; a worker that dies reads its files again."""
+    monkeypatch.setattr(source, "ROWS", 20)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for i, piece in enumerate(TWO):
+        trials().iloc[piece].to_parquet(folder / f"part{i}.parquet", index=False)
+    spec = bm.specify("a ~ x", str(folder), S="va")
+    tree = bm.fit(spec)
+    changed = trials().iloc[TWO[1]].assign(a=lambda d: d.a + 1)
+    changed.to_parquet(folder / "part1.parquet", index=False)
+    with pytest.raises(
+        bm.errors.DataError, match=r"part1.parquet: the rows are not those .*\n  specify the data again"
+    ):
+        bm.write_blup(spec, tree, tmp_path / "out")
+    (folder / "part1.parquet").unlink()
+    with pytest.raises(bm.errors.DataError, match=r"part1.parquet|cannot be written"):
+        bm.write_blup(spec, tree, tmp_path / "out.zarr")
+    assert [*tmp_path.iterdir()] == [folder]
+    work = spec.work
+    assert work is not None
+    piece = work.reader(work.asked, work.taught, changed)
+    with pytest.raises(bm.errors.DataError, match="the data have changed since"):
+        partitions_read.check_unchanged(piece, {"another"})
 
 
 def test_without_dask_an_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
