@@ -1,0 +1,397 @@
+"""Second derivatives, as `information` takes them, side by side and compiled like the sweeps of `lanes`."""
+
+import numpy as np
+
+from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta.kernel.lanes import LANES, add_row, at, crossed, gather, load, load_rows, over_lanes, runs_of, times
+
+CALLED = ("leaf_information", "node_information")
+INNER = (
+    "halves",
+    "add_scores",
+    "add_moments",
+    "add_traces",
+    "triangular",
+    "one_side",
+    "pass_on",
+    "inverse",
+    "changed",
+    "lower",
+    "two_sided",
+    "add_squares",
+)
+
+
+def halves(G: FloatArray, q: FloatArray, a: int, c: int, w: int, mean: FloatArray, rest: FloatArray) -> None:
+    """Of w groups the square of the first column of q, and G / 2 less the squares of the others: lower triangles."""
+    for i in range(a):
+        for j in range(i + 1):
+            for n in range(w):
+                mean[i, j, n] = q[i, 0, n] * q[j, 0, n]
+                rest[i, j, n] = 0.5 * G[i, j, n]
+            for k in range(1, c):
+                for n in range(w):
+                    rest[i, j, n] -= q[i, k, n] * q[j, k, n]
+
+
+def add_scores(G: FloatArray, mean: FloatArray, rest: FloatArray, a: int, w: int, score: FloatArray) -> None:
+    """Add (mean + spread - G) / 2 to score (a, a)."""
+    for i in range(a):
+        for j in range(i + 1):
+            s = 0.0
+            for n in range(w):
+                s += 0.5 * mean[i, j, n] - 0.5 * rest[i, j, n] - 0.25 * G[i, j, n]
+            score[i, j] += s
+            if j < i:
+                score[j, i] += s
+
+
+def add_moments(G: FloatArray, X: FloatArray, a: int, w: int, parts: FloatArray, moments: FloatArray) -> None:
+    """Add the products of every two entries of the lower triangles of G and X to moments."""
+    p = 0
+    for i in range(a):
+        for j in range(i + 1):
+            q = 0
+            for k in range(a):
+                for m in range(k + 1):
+                    moments[p, q] += over_lanes(G[i, j], X[k, m], w, parts)
+                    q += 1
+            p += 1
+
+
+def add_traces(moments: FloatArray, D: FloatArray, p: int, a: int, traces: FloatArray) -> None:
+    """Add the sums of tr(D_r G D_s X) over groups to traces (K, K), from the moments of G and X."""
+    K = D.shape[2]
+    for r in range(K):
+        for i in range(a):
+            for j in range(a):
+                if D[i, j, r, p] == 0.0:
+                    continue
+                for s in range(K):
+                    t = 0.0
+                    for k in range(a):
+                        for m in range(a):
+                            if D[k, m, s, p] != 0.0:
+                                t += D[k, m, s, p] * moments[triangular(j, k), triangular(m, i)]
+                    traces[r, s] += D[i, j, r, p] * t
+
+
+def triangular(i: int, j: int) -> int:
+    """Place of an entry of a symmetric matrix among those of its lower triangle."""
+    return i * (i + 1) // 2 + j if i > j else j * (j + 1) // 2 + i
+
+
+def one_side(D: FloatArray, r: int, p: int, Q: FloatArray, w: int, DQ: FloatArray, which: IntArray) -> int:
+    """Rows of D_r Q that are not zero, and which they are; how many."""
+    rows = 0
+    for i in range(Q.shape[0]):
+        empty = True
+        for j in range(Q.shape[0]):
+            d = D[i, j, r, p]
+            if d == 0.0:
+                continue
+            for c in range(Q.shape[1]):
+                if empty:
+                    for n in range(w):
+                        DQ[rows, c, n] = d * Q[j, c, n]
+                else:
+                    for n in range(w):
+                        DQ[rows, c, n] += d * Q[j, c, n]
+            empty = False
+        if not empty:
+            which[rows] = i
+            rows += 1
+    return rows
+
+
+def pass_on(
+    D: FloatArray,
+    p: int,
+    Q: FloatArray,
+    b: int,
+    runs: IntArray,
+    count: int,
+    w: int,
+    DQ: FloatArray,
+    which: IntArray,
+    T: FloatArray,
+    change: FloatArray,
+) -> None:
+    """Take Q'D_r Q off the changes of what the parents receive, lower triangles."""
+    for r in range(D.shape[2]):
+        rows = one_side(D, r, p, Q, w, DQ, which)
+        for c in range(Q.shape[1]):
+            for d0 in range(0, c + 1, 4):
+                m = min(4, c + 1 - d0)
+                for k in range(m):
+                    for n in range(w):
+                        T[k, n] = 0.0
+                    for i in range(rows):
+                        row = which[i]
+                        for n in range(w):
+                            T[k, n] -= DQ[i, c, n] * Q[row, d0 + k, n]
+                add_row(T, m, runs, count, change, c, d0, r, b)
+
+
+def leaf_information(
+    VW: FloatArray,
+    D: FloatArray,
+    phi: FloatArray,
+    group: IntArray,
+    average: FloatArray,
+    expected: FloatArray,
+    score: FloatArray,
+    change: FloatArray,
+) -> None:
+    """`information._leaf`: traces to average and expected (K, K, batch), to score (a, a, batch), changes to parents.
+
+    D (a, a, K, data sets); phi (D, c, batch, parents); change (D, D, k, batch, parents), of which the first K.
+    """
+    r, n_leaf, a, K = VW.shape[0], VW.shape[3], D.shape[0], D.shape[2]
+    width, c, s = VW.shape[1] - a, phi.shape[1], a * (a + 1) // 2
+    X, G, Q = np.empty((r, a + width, LANES)), np.empty((a, a, LANES)), np.empty((a, width, LANES))
+    P, q, DQ = np.empty((width, c, LANES)), np.empty((a, c, LANES)), np.empty((a, width, LANES))
+    mean, rest, T = np.empty((a, a, LANES)), np.empty((a, a, LANES)), np.zeros((4, LANES))
+    which, runs = np.empty(a, np.int64), np.empty((2, LANES), np.int64)
+    moments, parts = np.empty((2, s, s)), np.empty(8)
+    for b in range(VW.shape[2]):
+        p = at(b, D.shape[3])
+        moments[:] = 0.0
+        for first in range(0, n_leaf, LANES):
+            w = min(LANES, n_leaf - first)
+            load(VW, b, first, w, X)
+            gather(phi, b, group, first, w, P)
+            count = runs_of(group, first, w, runs)
+            crossed(X, 0, a, X, 0, a, r, w, G)
+            crossed(X, 0, a, X, a, width, r, w, Q)
+            times(Q, 0, a, width, P, c, w, q)
+            halves(G, q, a, c, w, mean, rest)
+            add_scores(G, mean, rest, a, w, score[:, :, b])
+            if K == 0:
+                continue
+            add_moments(G, mean, a, w, parts, moments[0])
+            add_moments(G, rest, a, w, parts, moments[1])
+            pass_on(D, p, Q, b, runs, count, w, DQ, which, T, change)
+        add_traces(moments[0], D, p, a, average[:, :, b])
+        add_traces(moments[1], D, p, a, expected[:, :, b])
+
+
+def node_information(
+    M: FloatArray,
+    S: FloatArray,
+    q: FloatArray,
+    D: FloatArray,
+    above: FloatArray,
+    group: IntArray,
+    deep: FloatArray,
+    average: FloatArray,
+    expected: FloatArray,
+    score: FloatArray,
+    change: FloatArray,
+) -> None:
+    """`information._node`: the same of the groups of an upper level.
+
+    M, S, q, above as `node_down` has them; deep (a + D, a + D, k, batch, n): changes of M by the levels below.
+    average, expected : (K + k, K + k, batch).
+    """
+    a, c, width, n_node, K = q.shape[0], q.shape[1], above.shape[0], q.shape[3], D.shape[2]
+    k, s = deep.shape[2], a * (a + 1) // 2
+    X, W = np.empty((a, a + width, LANES)), np.empty((a, 2 * a + width, LANES))
+    G, Q, qs = np.empty((a, a, LANES)), np.empty((a, width, LANES)), np.empty((a, c, LANES))
+    P, mean, rest = np.empty((width, c, LANES)), np.empty((a, a, LANES)), np.empty((a, a, LANES))
+    DQ, which, T = np.empty((a, width, LANES)), np.empty(a, np.int64), np.zeros((4, LANES))
+    N, J = np.empty((a, a, LANES)), np.empty((a, width, LANES))
+    TX, TG = np.empty((k, a * c, LANES)), np.empty((k, a * a, LANES))
+    moments, parts, runs = np.empty((2, s, s)), np.empty(8), np.empty((2, LANES), np.int64)
+    for b in range(q.shape[2]):
+        p = at(b, D.shape[3])
+        moments[:] = 0.0
+        for first in range(0, n_node, LANES):
+            w = min(LANES, n_node - first)
+            load_rows(M, a, b, first, w, X)
+            load(S, b, first, w, W)
+            load(q, b, first, w, qs)
+            count = runs_of(group, first, w, runs)
+            crossed(W, 0, a, W, 0, a, a, w, G)
+            crossed(W, 0, a, W, a, width, a, w, Q)
+            for i in range(a):
+                for j in range(a + width):
+                    for n in range(w):
+                        if j < a:
+                            G[i, j, n] = X[i, j, n] - G[i, j, n]
+                        else:
+                            Q[i, j - a, n] = X[i, j, n] - Q[i, j - a, n]
+            halves(G, qs, a, c, w, mean, rest)
+            add_scores(G, mean, rest, a, w, score[:, :, b])
+            if K + k == 0:
+                continue
+            add_moments(G, mean, a, w, parts, moments[0])
+            add_moments(G, rest, a, w, parts, moments[1])
+            pass_on(D, p, Q, b, runs, count, w, DQ, which, T, change)
+            if k > 0:
+                gather(above, b, group, first, w, P)
+                inverse(W, a, width, w, N, J)
+                for r in range(k):
+                    changed(
+                        deep,
+                        r,
+                        b,
+                        first,
+                        w,
+                        N,
+                        J,
+                        P,
+                        qs,
+                        W,
+                        D,
+                        p,
+                        runs,
+                        count,
+                        average,
+                        expected,
+                        TX,
+                        TG,
+                        T,
+                        parts,
+                        change,
+                    )
+                add_squares(TX, TG, a, c, K, w, parts, average[:, :, b], expected[:, :, b])
+        add_traces(moments[0], D, p, a, average[:, :, b])
+        add_traces(moments[1], D, p, a, expected[:, :, b])
+
+
+def inverse(W: FloatArray, a: int, width: int, w: int, N: FloatArray, J: FloatArray) -> None:
+    """N = (I + G Psi)^-1 and J = -K H of [F'G, F'H, F'] as `node_up` left it."""
+    crossed(W, 0, a, W, a + width, a, a, w, N)
+    crossed(W, a + width, a, W, a, width, a, w, J)
+    for i in range(a):
+        for j in range(a):
+            one = 1.0 if i == j else 0.0
+            for n in range(w):
+                N[i, j, n] = one - N[i, j, n]
+        for j in range(width):
+            for n in range(w):
+                J[i, j, n] = -J[i, j, n]
+
+
+def changed(
+    deep: FloatArray,
+    r: int,
+    b: int,
+    first: int,
+    w: int,
+    N: FloatArray,
+    J: FloatArray,
+    P: FloatArray,
+    q: FloatArray,
+    W: FloatArray,
+    D: FloatArray,
+    p: int,
+    runs: IntArray,
+    count: int,
+    average: FloatArray,
+    expected: FloatArray,
+    TX: FloatArray,
+    TG: FloatArray,
+    T: FloatArray,
+    parts: FloatArray,
+    change: FloatArray,
+) -> None:
+    """What change r of M adds to the information beside the entries of the level itself, and what it passes on.
+
+    Twice the products go to one side of the information, which is made symmetric at the end.
+    """
+    a, c, width, K = q.shape[0], q.shape[1], P.shape[0], D.shape[2]
+    dM, dMJ = np.empty((a + width, a + width, LANES)), np.empty((a + width, width, LANES))
+    A, B = np.empty((a, max(a, c), LANES)), np.empty((a, max(a, c), LANES))
+    for i in range(a + width):
+        for j in range(i + 1):
+            for n in range(w):
+                dM[i, j, n] = deep[i, j, r, b, first + n]
+                dM[j, i, n] = dM[i, j, n]
+    times(dM, 0, a + width, a, J, width, w, dMJ)
+    for i in range(a + width):
+        for j in range(width):
+            for n in range(w):
+                dMJ[i, j, n] += dM[i, a + j, n]
+    times(dMJ, 0, a, width, P, c, w, A)
+    lower(W, a + width, a, A, c, w, TX[r])
+    times(N, 0, a, a, A, c, w, B)
+    for i in range(a):
+        for j in range(a):
+            mean, spread = over_lanes(q[j, 0], B[i, 0], w, parts), 0.0
+            for d in range(1, c):
+                spread += over_lanes(q[j, d], B[i, d], w, parts)
+            for o in range(K):
+                average[o, K + r, b] -= 2.0 * D[i, j, o, p] * mean
+                expected[o, K + r, b] += 2.0 * D[i, j, o, p] * spread
+    times(N, 0, a, a, dM, a, w, A)
+    for i in range(a):
+        for j in range(a):
+            logdet = 0.0
+            for d in range(a):
+                logdet += over_lanes(A[i, d], N[j, d], w, parts)
+            for o in range(K):
+                expected[o, K + r, b] -= D[i, j, o, p] * logdet
+    two_sided(W, a + width, a, dM, w, A, TG[r])
+    for i in range(width):
+        for j0 in range(0, i + 1, 4):
+            m = min(4, i + 1 - j0)
+            for o in range(m):
+                for n in range(w):
+                    T[o, n] = dMJ[a + i, j0 + o, n]
+                for d in range(a):
+                    for n in range(w):
+                        T[o, n] += J[d, i, n] * dMJ[d, j0 + o, n]
+            add_row(T, m, runs, count, change, i, j0, K + r, b)
+
+
+def lower(W: FloatArray, t0: int, a: int, A: FloatArray, c: int, w: int, out: FloatArray) -> None:
+    """T A, row by row, with T the columns of W from t0."""
+    for i in range(a):
+        for j in range(c):
+            for n in range(w):
+                out[i * c + j, n] = W[i, t0, n] * A[0, j, n]
+            for d in range(1, a):
+                for n in range(w):
+                    out[i * c + j, n] += W[i, t0 + d, n] * A[d, j, n]
+
+
+def two_sided(W: FloatArray, t0: int, a: int, dM: FloatArray, w: int, A: FloatArray, out: FloatArray) -> None:
+    """T dM T', row by row, of the first a rows and columns of dM."""
+    times(W, t0, a, a, dM, a, w, A)
+    for i in range(a):
+        for j in range(a):
+            for n in range(w):
+                out[i * a + j, n] = A[i, 0, n] * W[j, t0, n]
+            for d in range(1, a):
+                for n in range(w):
+                    out[i * a + j, n] += A[i, d, n] * W[j, t0 + d, n]
+
+
+def add_squares(
+    TX: FloatArray,
+    TG: FloatArray,
+    a: int,
+    c: int,
+    K: int,
+    w: int,
+    parts: FloatArray,
+    average: FloatArray,
+    expected: FloatArray,
+) -> None:
+    """Products of every two changes among those of the levels below."""
+    for r in range(len(TX)):
+        for s in range(r + 1):
+            mean = spread = logdet = 0.0
+            for i in range(a):
+                mean += over_lanes(TX[r, i * c], TX[s, i * c], w, parts)
+                for j in range(1, c):
+                    spread += over_lanes(TX[r, i * c + j], TX[s, i * c + j], w, parts)
+            for i in range(a * a):
+                logdet += over_lanes(TG[r, i], TG[s, i], w, parts)
+            average[K + r, K + s] -= mean
+            expected[K + r, K + s] += 0.5 * logdet + spread
+            if s < r:
+                average[K + s, K + r] -= mean
+                expected[K + s, K + r] += 0.5 * logdet + spread
