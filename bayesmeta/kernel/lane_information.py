@@ -1,9 +1,11 @@
 """Second derivatives, as `information` takes them, side by side and compiled like the sweeps of `lanes`."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta.kernel.lanes import LANES, add_row, at, crossed, gather, load, load_rows, over_lanes, runs_of, times
+from bayesmeta.kernel.lanes import LANES, add_row, at, crossed, gather, load, over_lanes, runs_of, times
 
 CALLED = ("leaf_information", "node_information")
 INNER = (
@@ -15,11 +17,27 @@ INNER = (
     "one_side",
     "pass_on",
     "inverse",
-    "changed",
+    "with_levels_below",
+    "change_at",
+    "pass_change_on",
+    "marginal",
+    "scratch",
     "lower",
     "two_sided",
     "add_squares",
 )
+
+
+class Scratch(NamedTuple):
+    """Places for what is needed for a moment, of w <= LANES groups: a row (4, LANES), a sum in parts (8,), the parents
+    of the groups and their ends (2, LANES), rows D Q (a, D, LANES) and which they are (a,).
+    """
+
+    T: FloatArray
+    parts: FloatArray
+    runs: IntArray
+    DQ: FloatArray
+    which: IntArray
 
 
 def halves(G: FloatArray, q: FloatArray, a: int, c: int, w: int, mean: FloatArray, rest: FloatArray) -> None:
@@ -109,15 +127,13 @@ def pass_on(
     p: int,
     Q: FloatArray,
     b: int,
-    runs: IntArray,
     count: int,
     w: int,
-    DQ: FloatArray,
-    which: IntArray,
-    T: FloatArray,
+    at_hand: Scratch,
     change: FloatArray,
 ) -> None:
     """Take Q'D_r Q off the changes of what the parents receive, lower triangles."""
+    T, DQ, which = at_hand.T, at_hand.DQ, at_hand.which
     for r in range(D.shape[2]):
         rows = one_side(D, r, p, Q, w, DQ, which)
         for c in range(Q.shape[1]):
@@ -130,7 +146,12 @@ def pass_on(
                         row = which[i]
                         for n in range(w):
                             T[k, n] -= DQ[i, c, n] * Q[row, d0 + k, n]
-                add_row(T, m, runs, count, change, c, d0, r, b)
+                add_row(T, m, at_hand.runs, count, change, c, d0, r, b)
+
+
+def scratch(a: int, width: int) -> Scratch:
+    T, parts, runs = np.zeros((4, LANES)), np.empty(8), np.empty((2, LANES), np.int64)
+    return Scratch(T, parts, runs, np.empty((a, width, LANES)), np.empty(a, np.int64))
 
 
 def leaf_information(
@@ -150,10 +171,9 @@ def leaf_information(
     r, n_leaf, a, K = VW.shape[0], VW.shape[3], D.shape[0], D.shape[2]
     width, c, s = VW.shape[1] - a, phi.shape[1], a * (a + 1) // 2
     X, G, Q = np.empty((r, a + width, LANES)), np.empty((a, a, LANES)), np.empty((a, width, LANES))
-    P, q, DQ = np.empty((width, c, LANES)), np.empty((a, c, LANES)), np.empty((a, width, LANES))
-    mean, rest, T = np.empty((a, a, LANES)), np.empty((a, a, LANES)), np.zeros((4, LANES))
-    which, runs = np.empty(a, np.int64), np.empty((2, LANES), np.int64)
-    moments, parts = np.empty((2, s, s)), np.empty(8)
+    P, q = np.empty((width, c, LANES)), np.empty((a, c, LANES))
+    mean, rest, moments = np.empty((a, a, LANES)), np.empty((a, a, LANES)), np.empty((2, s, s))
+    at_hand = scratch(a, width)
     for b in range(VW.shape[2]):
         p = at(b, D.shape[3])
         moments[:] = 0.0
@@ -161,7 +181,7 @@ def leaf_information(
             w = min(LANES, n_leaf - first)
             load(VW, b, first, w, X)
             gather(phi, b, group, first, w, P)
-            count = runs_of(group, first, w, runs)
+            count = runs_of(group, first, w, at_hand.runs)
             crossed(X, 0, a, X, 0, a, r, w, G)
             crossed(X, 0, a, X, a, width, r, w, Q)
             times(Q, 0, a, width, P, c, w, q)
@@ -169,9 +189,9 @@ def leaf_information(
             add_scores(G, mean, rest, a, w, score[:, :, b])
             if K == 0:
                 continue
-            add_moments(G, mean, a, w, parts, moments[0])
-            add_moments(G, rest, a, w, parts, moments[1])
-            pass_on(D, p, Q, b, runs, count, w, DQ, which, T, change)
+            add_moments(G, mean, a, w, at_hand.parts, moments[0])
+            add_moments(G, rest, a, w, at_hand.parts, moments[1])
+            pass_on(D, p, Q, b, count, w, at_hand, change)
         add_traces(moments[0], D, p, a, average[:, :, b])
         add_traces(moments[1], D, p, a, expected[:, :, b])
 
@@ -196,68 +216,54 @@ def node_information(
     """
     a, c, width, n_node, K = q.shape[0], q.shape[1], above.shape[0], q.shape[3], D.shape[2]
     k, s = deep.shape[2], a * (a + 1) // 2
-    X, W = np.empty((a, a + width, LANES)), np.empty((a, 2 * a + width, LANES))
+    W, moments, at_hand = np.empty((a, 2 * a + width, LANES)), np.empty((2, s, s)), scratch(a, width)
     G, Q, qs = np.empty((a, a, LANES)), np.empty((a, width, LANES)), np.empty((a, c, LANES))
     P, mean, rest = np.empty((width, c, LANES)), np.empty((a, a, LANES)), np.empty((a, a, LANES))
-    DQ, which, T = np.empty((a, width, LANES)), np.empty(a, np.int64), np.zeros((4, LANES))
     N, J = np.empty((a, a, LANES)), np.empty((a, width, LANES))
     TX, TG = np.empty((k, a * c, LANES)), np.empty((k, a * a, LANES))
-    moments, parts, runs = np.empty((2, s, s)), np.empty(8), np.empty((2, LANES), np.int64)
     for b in range(q.shape[2]):
         p = at(b, D.shape[3])
         moments[:] = 0.0
         for first in range(0, n_node, LANES):
             w = min(LANES, n_node - first)
-            load_rows(M, a, b, first, w, X)
             load(S, b, first, w, W)
             load(q, b, first, w, qs)
-            count = runs_of(group, first, w, runs)
-            crossed(W, 0, a, W, 0, a, a, w, G)
-            crossed(W, 0, a, W, a, width, a, w, Q)
-            for i in range(a):
-                for j in range(a + width):
-                    for n in range(w):
-                        if j < a:
-                            G[i, j, n] = X[i, j, n] - G[i, j, n]
-                        else:
-                            Q[i, j - a, n] = X[i, j, n] - Q[i, j - a, n]
+            count = runs_of(group, first, w, at_hand.runs)
+            marginal(M, W, b, first, w, G, Q)
             halves(G, qs, a, c, w, mean, rest)
             add_scores(G, mean, rest, a, w, score[:, :, b])
             if K + k == 0:
                 continue
-            add_moments(G, mean, a, w, parts, moments[0])
-            add_moments(G, rest, a, w, parts, moments[1])
-            pass_on(D, p, Q, b, runs, count, w, DQ, which, T, change)
+            add_moments(G, mean, a, w, at_hand.parts, moments[0])
+            add_moments(G, rest, a, w, at_hand.parts, moments[1])
+            pass_on(D, p, Q, b, count, w, at_hand, change)
             if k > 0:
                 gather(above, b, group, first, w, P)
                 inverse(W, a, width, w, N, J)
                 for r in range(k):
-                    changed(
-                        deep,
-                        r,
-                        b,
-                        first,
-                        w,
-                        N,
-                        J,
-                        P,
-                        qs,
-                        W,
-                        D,
-                        p,
-                        runs,
-                        count,
-                        average,
-                        expected,
-                        TX,
-                        TG,
-                        T,
-                        parts,
-                        change,
-                    )
-                add_squares(TX, TG, a, c, K, w, parts, average[:, :, b], expected[:, :, b])
+                    U = with_levels_below(deep, r, b, first, w, N, J, P, qs, W, at_hand, TX, TG, count, change, K)
+                    for o in range(K):
+                        for i in range(a):
+                            for j in range(a):
+                                average[o, K + r, b] -= 2.0 * D[i, j, o, p] * U[0, i, j]
+                                expected[o, K + r, b] -= 2.0 * D[i, j, o, p] * U[1, i, j]
+                add_squares(TX, TG, c, K, w, at_hand.parts, average[:, :, b], expected[:, :, b])
         add_traces(moments[0], D, p, a, average[:, :, b])
         add_traces(moments[1], D, p, a, expected[:, :, b])
+
+
+def marginal(M: FloatArray, W: FloatArray, b: int, first: int, w: int, G: FloatArray, Q: FloatArray) -> None:
+    """Z' Sigma^-1 Z and Z' Sigma^-1 [ancestors, X, y] with the levels from this one inwards."""
+    a, width = Q.shape[0], Q.shape[1]
+    crossed(W, 0, a, W, 0, a, a, w, G)
+    crossed(W, 0, a, W, a, width, a, w, Q)
+    for i in range(a):
+        for j in range(a):
+            for n in range(w):
+                G[i, j, n] = M[i, j, 0, b, first + n] - G[i, j, n]
+        for j in range(width):
+            for n in range(w):
+                Q[i, j, n] = M[i, a + j, 0, b, first + n] - Q[i, j, n]
 
 
 def inverse(W: FloatArray, a: int, width: int, w: int, N: FloatArray, J: FloatArray) -> None:
@@ -274,7 +280,7 @@ def inverse(W: FloatArray, a: int, width: int, w: int, N: FloatArray, J: FloatAr
                 J[i, j, n] = -J[i, j, n]
 
 
-def changed(
+def with_levels_below(
     deep: FloatArray,
     r: int,
     b: int,
@@ -285,56 +291,59 @@ def changed(
     P: FloatArray,
     q: FloatArray,
     W: FloatArray,
-    D: FloatArray,
-    p: int,
-    runs: IntArray,
-    count: int,
-    average: FloatArray,
-    expected: FloatArray,
+    at_hand: Scratch,
     TX: FloatArray,
     TG: FloatArray,
-    T: FloatArray,
-    parts: FloatArray,
+    count: int,
     change: FloatArray,
-) -> None:
-    """What change r of M adds to the information beside the entries of the level itself, and what it passes on.
-
-    Twice the products go to one side of the information, which is made symmetric at the end.
+    K: int,
+) -> FloatArray:
+    """Of change r of M: what is passed on, TX and TG of `add_squares`, and U (2, a, a), of which a direction D of the
+    level itself takes tr(D U) off the average and the expected information, once for either order of the two.
     """
-    a, c, width, K = q.shape[0], q.shape[1], P.shape[0], D.shape[2]
-    dM, dMJ = np.empty((a + width, a + width, LANES)), np.empty((a + width, width, LANES))
+    a, c, width = q.shape[0], q.shape[1], P.shape[0]
+    dM, dMJ, U = np.empty((a + width, a + width, LANES)), np.empty((a + width, width, LANES)), np.zeros((2, a, a))
     A, B = np.empty((a, max(a, c), LANES)), np.empty((a, max(a, c), LANES))
-    for i in range(a + width):
+    change_at(deep, r, b, first, w, J, dM, dMJ)
+    pass_change_on(dMJ, J, w, count, at_hand, change, K + r, b)
+    times(dMJ, 0, a, width, P, c, w, A)
+    lower(W, a + width, a, A, c, w, TX[r])
+    two_sided(W, a + width, a, dM, w, B, TG[r])
+    times(N, 0, a, a, A, c, w, B)
+    times(N, 0, a, a, dM, a, w, A)
+    for i in range(a):
+        for j in range(a):
+            U[0, i, j] = over_lanes(q[j, 0], B[i, 0], w, at_hand.parts)
+            for d in range(1, c):
+                U[1, i, j] -= over_lanes(q[j, d], B[i, d], w, at_hand.parts)
+            for d in range(a):
+                U[1, i, j] += 0.5 * over_lanes(A[i, d], N[j, d], w, at_hand.parts)
+    return U
+
+
+def change_at(
+    deep: FloatArray, r: int, b: int, first: int, w: int, J: FloatArray, dM: FloatArray, dMJ: FloatArray
+) -> None:
+    """Change r of M, from its lower triangle, and its product with [J, I]."""
+    size, a = dM.shape[0], J.shape[0]
+    for i in range(size):
         for j in range(i + 1):
             for n in range(w):
                 dM[i, j, n] = deep[i, j, r, b, first + n]
                 dM[j, i, n] = dM[i, j, n]
-    times(dM, 0, a + width, a, J, width, w, dMJ)
-    for i in range(a + width):
-        for j in range(width):
+    times(dM, 0, size, a, J, size - a, w, dMJ)
+    for i in range(size):
+        for j in range(size - a):
             for n in range(w):
                 dMJ[i, j, n] += dM[i, a + j, n]
-    times(dMJ, 0, a, width, P, c, w, A)
-    lower(W, a + width, a, A, c, w, TX[r])
-    times(N, 0, a, a, A, c, w, B)
-    for i in range(a):
-        for j in range(a):
-            mean, spread = over_lanes(q[j, 0], B[i, 0], w, parts), 0.0
-            for d in range(1, c):
-                spread += over_lanes(q[j, d], B[i, d], w, parts)
-            for o in range(K):
-                average[o, K + r, b] -= 2.0 * D[i, j, o, p] * mean
-                expected[o, K + r, b] += 2.0 * D[i, j, o, p] * spread
-    times(N, 0, a, a, dM, a, w, A)
-    for i in range(a):
-        for j in range(a):
-            logdet = 0.0
-            for d in range(a):
-                logdet += over_lanes(A[i, d], N[j, d], w, parts)
-            for o in range(K):
-                expected[o, K + r, b] -= D[i, j, o, p] * logdet
-    two_sided(W, a + width, a, dM, w, A, TG[r])
-    for i in range(width):
+
+
+def pass_change_on(
+    dMJ: FloatArray, J: FloatArray, w: int, count: int, at_hand: Scratch, change: FloatArray, k: int, b: int
+) -> None:
+    """Add [J, I]' dM [J, I] to the changes of what the parents receive, at place k, lower triangles."""
+    a, T = J.shape[0], at_hand.T
+    for i in range(J.shape[1]):
         for j0 in range(0, i + 1, 4):
             m = min(4, i + 1 - j0)
             for o in range(m):
@@ -343,7 +352,7 @@ def changed(
                 for d in range(a):
                     for n in range(w):
                         T[o, n] += J[d, i, n] * dMJ[d, j0 + o, n]
-            add_row(T, m, runs, count, change, i, j0, K + r, b)
+            add_row(T, m, at_hand.runs, count, change, i, j0, k, b)
 
 
 def lower(W: FloatArray, t0: int, a: int, A: FloatArray, c: int, w: int, out: FloatArray) -> None:
@@ -372,7 +381,6 @@ def two_sided(W: FloatArray, t0: int, a: int, dM: FloatArray, w: int, A: FloatAr
 def add_squares(
     TX: FloatArray,
     TG: FloatArray,
-    a: int,
     c: int,
     K: int,
     w: int,
@@ -380,15 +388,17 @@ def add_squares(
     average: FloatArray,
     expected: FloatArray,
 ) -> None:
-    """Products of every two changes among those of the levels below."""
+    """Products of every two changes among those of the levels below; the first of c columns of TX holds means."""
     for r in range(len(TX)):
         for s in range(r + 1):
             mean = spread = logdet = 0.0
-            for i in range(a):
-                mean += over_lanes(TX[r, i * c], TX[s, i * c], w, parts)
-                for j in range(1, c):
-                    spread += over_lanes(TX[r, i * c + j], TX[s, i * c + j], w, parts)
-            for i in range(a * a):
+            for i in range(TX.shape[1]):
+                product = over_lanes(TX[r, i], TX[s, i], w, parts)
+                if i % c:
+                    spread += product
+                else:
+                    mean += product
+            for i in range(TG.shape[1]):
                 logdet += over_lanes(TG[r, i], TG[s, i], w, parts)
             average[K + r, K + s] -= mean
             expected[K + r, K + s] += 0.5 * logdet + spread

@@ -31,6 +31,7 @@ INNER = (
     "logs",
     "at",
     "squares",
+    "congruent",
     "inflated",
     "mirrored",
 )
@@ -275,23 +276,7 @@ def node_up(M: FloatArray, F: FloatArray, group: IntArray, S: FloatArray, C: Flo
         p = at(b, F.shape[2])
         for first in range(0, n_node, LANES):
             w = min(LANES, n_node - first)
-            for i in range(a):
-                for c in range(width):
-                    for n in range(w):
-                        X[i, c, n] = F[0, i, p] * M[0, c, 0, b, first + n]
-                    for k in range(1, a):
-                        for n in range(w):
-                            X[i, c, n] += F[k, i, p] * M[k, c, 0, b, first + n]
-                for c in range(a):
-                    for n in range(w):
-                        X[i, width + c, n] = F[c, i, p]
-                for j in range(i + 1):
-                    one = 1.0 if i == j else 0.0
-                    for n in range(w):
-                        B[i, j, n] = one + X[i, 0, n] * F[0, j, p]
-                    for k in range(1, a):
-                        for n in range(w):
-                            B[i, j, n] += X[i, k, n] * F[k, j, p]
+            congruent(M, F, b, p, first, w, X, B)
             if a > 0:
                 factorise(B, a, w, t)
                 logdet[b] += logs(t, w)
@@ -309,6 +294,28 @@ def node_up(M: FloatArray, F: FloatArray, group: IntArray, S: FloatArray, C: Flo
                                 T[k, n] -= X[i, c, n] * X[i, d0 + k, n]
                     add_row(T, m, runs, count, C, c - a, d0 - a, 0, b)
     mirrored(C)
+
+
+def congruent(M: FloatArray, F: FloatArray, b: int, p: int, first: int, w: int, X: FloatArray, B: FloatArray) -> None:
+    """X = [F'G, F'H, F'], and the lower triangles of B = I + F'GF."""
+    a, width = F.shape[0], M.shape[0]
+    for i in range(a):
+        for c in range(width):
+            for n in range(w):
+                X[i, c, n] = F[0, i, p] * M[0, c, 0, b, first + n]
+            for k in range(1, a):
+                for n in range(w):
+                    X[i, c, n] += F[k, i, p] * M[k, c, 0, b, first + n]
+        for c in range(a):
+            for n in range(w):
+                X[i, width + c, n] = F[c, i, p]
+        for j in range(i + 1):
+            one = 1.0 if i == j else 0.0
+            for n in range(w):
+                B[i, j, n] = one + X[i, 0, n] * F[0, j, p]
+            for k in range(1, a):
+                for n in range(w):
+                    B[i, j, n] += X[i, k, n] * F[k, j, p]
 
 
 def node_down(M: FloatArray, S: FloatArray, above: FloatArray, group: IntArray, q: FloatArray, phi: FloatArray) -> None:
