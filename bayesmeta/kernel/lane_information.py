@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta.kernel.lanes import LANES, add_row, at, crossed, gather, load, over_lanes, runs_of, times
+from bayesmeta.kernel.lanes import LANES, add_row, at, crossed, gather, load, over_lanes, runs_of, times, whiten
 
 CALLED = ("leaf_information", "node_information")
 INNER = (
@@ -155,7 +155,8 @@ def scratch(a: int, width: int) -> Scratch:
 
 
 def leaf_information(
-    VW: FloatArray,
+    EA: FloatArray,
+    psi: FloatArray,
     D: FloatArray,
     phi: FloatArray,
     group: IntArray,
@@ -166,20 +167,22 @@ def leaf_information(
 ) -> None:
     """`information._leaf`: traces to average and expected (K, K, batch), to score (a, a, batch), changes to parents.
 
-    D (a, a, K, data sets); phi (D, c, batch, parents); change (D, D, k, batch, parents), of which the first K.
+    EA, psi as `leaf_up` has them; D (a, a, K, data sets); phi (D, c, batch, parents); of change (D, D, k, batch,
+    parents) the first K.
     """
-    r, n_leaf, a, K = VW.shape[0], VW.shape[3], D.shape[0], D.shape[2]
-    width, c, s = VW.shape[1] - a, phi.shape[1], a * (a + 1) // 2
+    r, n_leaf, a, K = EA.shape[0], EA.shape[3], D.shape[0], D.shape[2]
+    width, c, s = EA.shape[1] - a, phi.shape[1], a * (a + 1) // 2
+    B, S, t = np.empty((r, r, LANES)), np.empty((a, LANES)), np.empty(LANES)
     X, G, Q = np.empty((r, a + width, LANES)), np.empty((a, a, LANES)), np.empty((a, width, LANES))
     P, q = np.empty((width, c, LANES)), np.empty((a, c, LANES))
     mean, rest, moments = np.empty((a, a, LANES)), np.empty((a, a, LANES)), np.empty((2, s, s))
     at_hand = scratch(a, width)
-    for b in range(VW.shape[2]):
-        p = at(b, D.shape[3])
+    for b in range(phi.shape[2]):
+        of, p = at(b, EA.shape[2]), at(b, D.shape[3])
         moments[:] = 0.0
         for first in range(0, n_leaf, LANES):
             w = min(LANES, n_leaf - first)
-            load(VW, b, first, w, X)
+            whiten(EA, psi, of, at(b, psi.shape[2]), first, w, X, B, S, t)
             gather(phi, b, group, first, w, P)
             count = runs_of(group, first, w, at_hand.runs)
             crossed(X, 0, a, X, 0, a, r, w, G)

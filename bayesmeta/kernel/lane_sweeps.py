@@ -90,10 +90,10 @@ class LaneSweeps:
             np.zeros((*M.shape[:2], ends[-1] - end, *M.shape[3:])) for M, end in zip(self._up.M, ends, strict=False)
         ]
         target = [sums.top[..., None], *deep]
-        for chunk, VW in zip(self.stats.chunks, self._up.VW, strict=True):
-            if VW is not None:
+        for chunk in self.stats.chunks:
+            if len(chunk.EA):
                 parent = chunk.parent_level + 1
-                _leaf(sums, chunk, VW, directions, above[parent], target[parent])
+                _leaf(sums, chunk, self.psi, directions, above[parent], target[parent])
         for level in range(len(deep) - 1, -1, -1):
             M, S, group = self._up.M[level], self._up.S[level], self.stats.nodes[level].parent
             here = slice(sums.place[level].start, ends[-1])
@@ -116,11 +116,10 @@ class LaneSweeps:
 
 @dataclass(frozen=True)
 class _Upward:
-    """C and logdet as `elimination.Upward` has them; VW of every chunk that has effects, M and S of the nodes."""
+    """C and logdet as `elimination.Upward` has them; M and S of the nodes of every level."""
 
     C: np.ndarray
     logdet: np.ndarray
-    VW: list[np.ndarray | None]
     M: list[np.ndarray]
     S: list[np.ndarray]
 
@@ -130,16 +129,13 @@ def _upward(stats: Statistics, psi: Sequence[np.ndarray], batch: int) -> _Upward
     C, logdet = np.zeros((top, top, 1, batch, 1)), np.zeros(batch)
     sizes = [sum(stats.dims[: level + 1]) + top for level in range(len(stats.nodes))]
     M = [np.zeros((s, s, 1, batch, len(node.group))) for s, node in zip(sizes, stats.nodes, strict=True)]
-    target, VW = [C, *M], []
+    target = [C, *M]
     for chunk in stats.chunks:
         total, left = target[chunk.parent_level + 1], chunk.left_by_leaf
-        if not chunk.a or not len(chunk.EA):
-            VW.append(None)
-            if left.size:
-                chunk.segments.add_to(total[:, :, 0], left)
-        else:
-            VW.append(np.empty((*chunk.EA.shape[:2], batch, chunk.EA.shape[3])))
-            run.leaf_up(chunk.EA, _shared(leaf_psi(chunk, psi)), left, chunk.parent, VW[-1], total, logdet)
+        if len(chunk.EA):
+            run.leaf_up(chunk.EA, _shared(leaf_psi(chunk, psi)), left, chunk.parent, total, logdet)
+        elif chunk.segments is not None and left.size:
+            chunk.segments.add_to(total[:, :, 0], left)
         if not chunk.ancestors:
             C[:, :, 0, :, 0] += chunk.C0_sum
     S = []
@@ -147,17 +143,23 @@ def _upward(stats: Statistics, psi: Sequence[np.ndarray], batch: int) -> _Upward
         F = _shared(batched_linalg.psd_factor(psi[level]))
         S.insert(0, np.empty((len(F), M[level].shape[0] + len(F), *M[level].shape[3:])))
         run.node_up(M[level], F, stats.nodes[level].parent, S[0], target[level], logdet)
-    return _Upward(C[:, :, 0, :, 0], logdet, VW, M, S)
+    return _Upward(C[:, :, 0, :, 0], logdet, M, S)
 
 
 def _leaf(
-    sums: Sums, chunk: Chunk, VW: np.ndarray, directions: Sequence[np.ndarray], phi: np.ndarray, target: np.ndarray
+    sums: Sums,
+    chunk: Chunk,
+    psi: Sequence[np.ndarray],
+    directions: Sequence[np.ndarray],
+    phi: np.ndarray,
+    target: np.ndarray,
 ) -> None:
     """Add a chunk of leaves to the sums, and to the changes of what their parents receive."""
     D = _whole(leaf_directions(chunk, directions))
     first = sums.place[chunk.parent_level + 1].start
     here = slice(first, first + D.shape[2])
-    score = np.zeros((chunk.a, chunk.a, VW.shape[2]))
+    score = np.zeros((chunk.a, chunk.a, phi.shape[2]))
     totals = sums.twice_average[here, here], sums.expected[here, here]
-    compiled().leaf_information(VW, D, phi, chunk.parent, *totals, score, target)
+    own = _shared(leaf_psi(chunk, psi))
+    compiled().leaf_information(chunk.EA, own, D, phi, chunk.parent, *totals, score, target)
     add_leaf_score(sums.scores, chunk, score)

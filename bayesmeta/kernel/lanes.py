@@ -32,6 +32,7 @@ INNER = (
     "at",
     "squares",
     "congruent",
+    "whiten",
     "inflated",
     "mirrored",
 )
@@ -185,34 +186,23 @@ def at(b: int, size: int) -> int:
 
 
 def leaf_up(
-    EA: FloatArray,
-    psi: FloatArray,
-    left: FloatArray,
-    group: IntArray,
-    VW: FloatArray,
-    C: FloatArray,
-    logdet: FloatArray,
+    EA: FloatArray, psi: FloatArray, left: FloatArray, group: IntArray, C: FloatArray, logdet: FloatArray
 ) -> None:
-    """`elimination._leaf_up`: VW, R^-1 [E, A] with I + E Psi E' = R R', and what the parents receive, added to C.
+    """`elimination._leaf_up`: what the parents receive of leaves with effects is added to C.
 
     EA (r, a + D, data sets, n); psi (a, a, data sets); left (D, D, data sets, n) or without groups; group (n,) parents;
-    VW (r, a + D, batch, n); C (D, D, 1, batch, parents); logdet (batch,).
+    C (D, D, 1, batch, parents); logdet (batch,).
     """
     r, width, data_sets, n_leaf = EA.shape
     a = psi.shape[0]
-    X, B = np.empty((r, width, LANES)), np.empty((r, r, LANES))
-    S, T, t, runs = np.empty((a, LANES)), np.zeros((4, LANES)), np.empty(LANES), np.empty((2, LANES), np.int64)
-    for b in range(VW.shape[2]):
+    X, B, S = np.empty((r, width, LANES)), np.empty((r, r, LANES)), np.empty((a, LANES))
+    T, t, runs = np.zeros((4, LANES)), np.empty(LANES), np.empty((2, LANES), np.int64)
+    for b in range(C.shape[3]):
         of, p = at(b, data_sets), at(b, psi.shape[2])
         for first in range(0, n_leaf, LANES):
             w = min(LANES, n_leaf - first)
-            load(EA, of, first, w, X)
-            if a > 0:
-                inflated(X, r, psi, p, w, S, B)
-                factorise(B, r, w, t)
-                logdet[b] += logs(t, w)
-                solve(B, r, X, width, w)
-            store(X, 0, VW, b, first, w)
+            whiten(EA, psi, of, p, first, w, X, B, S, t)
+            logdet[b] += logs(t, w)
             count = runs_of(group, first, w, runs)
             for c in range(a, width):
                 for d0 in range(a, c + 1, 4):
@@ -224,6 +214,28 @@ def leaf_up(
                                 T[k, n] += left[c - a, d0 - a + k, of, first + n]
                     add_row(T, m, runs, count, C, c - a, d0 - a, 0, b)
     mirrored(C)
+
+
+def whiten(
+    EA: FloatArray,
+    psi: FloatArray,
+    of: int,
+    p: int,
+    first: int,
+    w: int,
+    X: FloatArray,
+    B: FloatArray,
+    S: FloatArray,
+    pivots: FloatArray,
+) -> None:
+    """X = R^-1 [E, A] with I + E Psi E' = R R', its determinant in pivots; B and S are places for the steps.
+
+    It is done once more for the derivatives: that takes less time than to keep the results in memory.
+    """
+    load(EA, of, first, w, X)
+    inflated(X, len(X), psi, p, w, S, B)
+    factorise(B, len(X), w, pivots)
+    solve(B, len(X), X, X.shape[1], w)
 
 
 def squares(X: FloatArray, r: int, c: int, d0: int, m: int, w: int, T: FloatArray) -> None:
