@@ -38,7 +38,7 @@ from bayesmeta.tree.assembly import labels_of, table_of
 
 DATA_SET = "dataset"
 OWN_SHARE = 0.05  # SD left given the outcomes before it, above which eigenvalues need not be computed
-BLOCK = 200_000  # observations that are worked through together: few calls, and arrays that stay near the processor
+BLOCK = 60_000  # observations that are worked through together: few calls, and arrays that stay near the processor
 
 
 def fit_many(

@@ -71,6 +71,13 @@ class Free:
         return np.unique(np.concatenate(silent)).astype(int)
 
     @cached_property
+    def groups_per_parameter(self) -> float:
+        """The smallest number of groups for each parameter of a level; levels that cannot be identified apart."""
+        silent = set(self.silent.tolist())
+        open_ = [v for v, place in self.parts() if not silent.issuperset(range(place.start, place.stop))]
+        return min((v.n_groups / v.n_free for v in open_), default=np.inf)
+
+    @cached_property
     def theta_slices(self) -> list[slice]:
         """Place of every level's theta among those of all levels."""
         sizes = [len(v.structure.theta_units(self.units[s], v.dim)) for v, s in self.parts()]

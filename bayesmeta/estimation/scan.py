@@ -165,9 +165,7 @@ def well_determined(free: Free, groups: int) -> bool:
 
 def many_groups(free: Free, groups: int) -> bool:
     """Whether every level has that many groups for each of its parameters, one that cannot be identified apart."""
-    silent = set(free.silent.tolist())
-    open_ = [v for v, place in free.parts() if not silent.issuperset(range(place.start, place.stop))]
-    return all(v.n_groups >= groups * v.n_free for v in open_)
+    return free.groups_per_parameter >= groups
 
 
 def variances_alike(spec: Spec | InSearch) -> bool:

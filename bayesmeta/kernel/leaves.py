@@ -98,6 +98,11 @@ class Chunk:
     def parent_level(self) -> int:
         return len(self.ancestors) - 1
 
+    @cached_property
+    def parent(self) -> IntArray:
+        """(n,) node of every leaf at the level above; all zero where there is none."""
+        return self.ancestors[-1] if self.ancestors else np.zeros(self.EA.shape[3], np.int64)
+
     @property
     def C0_shape(self) -> tuple[int, int, int, int]:
         D = self.EA.shape[1] - self.a
@@ -108,10 +113,22 @@ class Chunk:
         """(D, D, B, n) squares of what is left of every leaf."""
         return self.left if isinstance(self.left, np.ndarray) else self.left.squares(self.C0_shape)
 
+    @cached_property
+    def left_by_leaf(self) -> np.ndarray:
+        """C0 where a parent receives it by leaf, (D, D, B, 0) where it is zero or only its sum is wanted."""
+        return self.C0 if self.ancestors and self._leaves_some else np.zeros((*self.C0_shape[:3], 0))
+
+    @property
+    def _leaves_some(self) -> bool:
+        return not isinstance(self.left, np.ndarray) or self.left.strides != (0,) * 4
+
     def take(self, data_sets: IntArray) -> "Chunk":
         """The same leaves of some of the data sets."""
         EA, C0_sum = (np.take(array, data_sets, axis=2) for array in (self.EA, self.C0_sum))
-        left = np.take(self.left, data_sets, 2) if isinstance(self.left, np.ndarray) else self.left.take(data_sets)
+        if not isinstance(self.left, np.ndarray):
+            return replace(self, EA=EA, left=self.left.take(data_sets), C0_sum=C0_sum)
+        shape = (*self.left.shape[:2], len(data_sets), self.left.shape[3])
+        left = np.take(self.left, data_sets, 2) if self._leaves_some else np.broadcast_to(0.0, shape)
         return replace(self, EA=EA, left=left, C0_sum=C0_sum)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from bayesmeta._typing import IndexArray
 from bayesmeta.kernel.elimination import Upward, scores, upward
 from bayesmeta.kernel.information import Information, Sums, information, information_sums
+from bayesmeta.kernel.lane_sweeps import LaneSweeps
 from bayesmeta.kernel.orthogonal import log_determinant
 from bayesmeta.kernel.statistics import Statistics
 
@@ -123,8 +124,12 @@ class PartitionedSweeps:
         return Sums(sums.place, twice_average, expected, top, slopes).finished(phi, beta_root, restricted)
 
 
-def sweeps(stats: Statistics | PartitionedStatistics, psi: Sequence[np.ndarray]) -> Sweeps | PartitionedSweeps:
-    return PartitionedSweeps(stats, psi) if isinstance(stats, PartitionedStatistics) else Sweeps(stats, psi)
+def sweeps(
+    stats: Statistics | PartitionedStatistics, psi: Sequence[np.ndarray]
+) -> Sweeps | LaneSweeps | PartitionedSweeps:
+    if isinstance(stats, PartitionedStatistics):
+        return PartitionedSweeps(stats, psi)
+    return LaneSweeps(stats, psi) if stats.side_by_side else Sweeps(stats, psi)
 
 
 @np.errstate(all="ignore")  # of a Psi without a likelihood, as where the search asks

@@ -13,6 +13,9 @@ from bayesmeta.kernel.leaves import Chunk, Rows, Segments, chunks_of, segments
 from bayesmeta.kernel.orthogonal import log_determinant, logdet_gram, orthonormal, solve
 from bayesmeta.kernel.whitening import Whitener, whitener
 
+MOST_EFFECTS, MOST_COLUMNS = 6, 32  # of a group, and what is left of it, up to which no library is faster
+WORTH_LOADING = 20_000  # multiplications of an evaluation, about, from which loading compiled code (0.3 s) can pay
+
 
 @dataclass(frozen=True)
 class Nodes:
@@ -25,6 +28,11 @@ class Nodes:
     ancestors: tuple[IntArray, ...]
     segments: Segments | None
     outer: IntArray
+
+    @cached_property
+    def parent(self) -> IntArray:
+        """(n,) node of every group at the level above; all zero where there is none."""
+        return self.ancestors[-1] if self.ancestors else np.zeros(len(self.group), np.int64)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Statistics:
     observations; logdet_XX : log|X'X|.
     parents : for every level but the outer one, the outer code of each group.
     typical (a_l,) per level : square root of the median sampling variance of each effect's group estimate.
+    side_by_side : whether evaluations are compiled (`lanes`).
     """
 
     n_obs: int
@@ -59,6 +68,7 @@ class Statistics:
     outer_size: IntArray
     parents: tuple[IntArray, ...]
     typical: tuple[np.ndarray, ...]
+    side_by_side: bool = False
 
     @cached_property
     def logdet_R(self) -> np.ndarray:
@@ -149,13 +159,14 @@ def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:
     W = np.concatenate([np.broadcast_to(design.columns, (*design.columns.shape[:2], B)), residual], axis=1)
     nodes, node_of = nodes_of(plan)
     starts = run_starts(plan.outer)
+    chunks = tuple(chunks_of(Rows(W, design.Z, design.white, plan, dims[:depth]), node_of))
     return Statistics(
         n_obs=len(X),
         n_coef=X.shape[1],
         dims=dims,
         n_groups=tuple(int(g.max()) + 1 for g in design.groups),
         depth=depth,
-        chunks=tuple(chunks_of(Rows(W, design.Z, design.white, plan, dims[:depth]), node_of)),
+        chunks=chunks,
         nodes=tuple(nodes),
         beta0=np.broadcast_to(beta0, (X.shape[1], B)),
         R=design.R,
@@ -167,7 +178,24 @@ def reduce(design: Design, y: np.ndarray, beta0: np.ndarray) -> Statistics:
         outer_size=np.diff(np.r_[starts, len(X)]),
         parents=tuple(_parent_codes(inner, outer) for outer, inner in pairwise(design.groups)),
         typical=_typical(design),
+        side_by_side=worth_compiling(chunks, dims[: len(nodes)]),
     )
+
+
+def worth_compiling(chunks: Sequence[Chunk], upper: Sequence[int]) -> bool:
+    """Whether an evaluation is worth loading compiled code; by the data alone, so that results do not depend on what
+    has been fitted before. upper : numbers of effects of the levels above the leaves.
+    """
+    work = sum(chunk.a * chunk.EA.shape[1] ** 2 * chunk.EA[0, 0].size for chunk in chunks if len(chunk.EA))
+    return work >= WORTH_LOADING and small_enough(chunks, upper)
+
+
+def small_enough(chunks: Sequence[Chunk], upper: Sequence[int]) -> bool:
+    """Whether no matrix is one for LAPACK or BLAS, or mostly zero."""
+    widest = max(chunk.EA.shape[1] - chunk.a for chunk in chunks)
+    most, least = max([*upper, *(chunk.a for chunk in chunks)]), min([1, *upper])
+    dense = all(chunk.pattern is None and isinstance(chunk.left, np.ndarray) for chunk in chunks)
+    return dense and least > 0 and most <= MOST_EFFECTS and widest <= MOST_COLUMNS
 
 
 def _parent_codes(inner: IntArray, outer: IntArray) -> IntArray:

@@ -189,11 +189,15 @@ class Structure(ABC):
         """sum_r weight_r d2 theta_r / dxi dxi', (n_free, n_free, ...)."""
         return np.zeros((len(xi), len(xi), *xi.shape[1:]))
 
-    def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        """(dim, dim, m, ...) derivatives of Psi by theta."""
+    def slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(dim, dim, n_free, ...) derivatives of Psi by xi."""
         entry = over_data_sets(_entries(dim), xi)
         slopes = self.pullback(xi[:, None, None], entry, dim)
         return slopes.transpose(1, 2, 0, *range(3, slopes.ndim))
+
+    def directions(self, xi: np.ndarray, dim: int) -> np.ndarray:
+        """(dim, dim, m, ...) derivatives of Psi by theta."""
+        return self.slopes(xi, dim)
 
     def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
         """(dim, dim, m) derivatives of Psi by its (co)variances and correlations at xi (n_free,).

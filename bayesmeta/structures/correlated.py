@@ -66,13 +66,13 @@ class Correlated(Scaled):
         return (*super().labels(effects), "angle_rho")
 
     def start(self, moment: np.ndarray) -> np.ndarray:
-        sd = np.sqrt(np.diag(moment))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rho = self.correlation_of(np.nan_to_num(moment / np.outer(sd, sd)))
-        low = self.low(len(moment))
-        share = np.clip((rho - low) / (1 - low), EDGE, 1 - EDGE)
-        sds = np.atleast_1d(np.sqrt(np.mean(sd**2))) if self.common else sd
-        return np.append(sds, np.arccos(1 - 2 * share))
+        variances, low = moment.diagonal(), self.low(len(moment))
+        sd = np.sqrt(variances)
+        scale = sd[:, None] * sd
+        rho = self.correlation_of(np.divide(moment, scale, out=np.zeros(scale.shape), where=scale > 0))
+        share = min(max((rho - low) / (1 - low), EDGE), 1 - EDGE)
+        sds = [np.sqrt(variances.mean())] if self.common else sd
+        return np.array([*sds, np.arccos(1 - 2 * share)])
 
     def lower(self, dim: int) -> np.ndarray:
         bound = np.full(self.n_free(dim), -np.inf)
@@ -105,7 +105,7 @@ class Exchangeable(Correlated):
         return 1 - over_data_sets(eye(dim), rho[None]), 0.0
 
     def correlation_of(self, R: np.ndarray) -> float:
-        return float(R[np.tril_indices_from(R, -1)].mean())
+        return float((R.sum() - R.trace()) / (len(R) * (len(R) - 1)))
 
 
 class Autoregressive(Correlated):
@@ -144,7 +144,7 @@ class Autoregressive(Correlated):
         return first, second
 
     def correlation_of(self, R: np.ndarray) -> float:
-        return float(np.diag(R, 1).mean())
+        return float(R.diagonal(1).mean())
 
 
 @register
