@@ -40,8 +40,8 @@ def stacked(frame: pd.DataFrame, columns: Mapping[str, Any], key: str) -> tuple[
         others = [each for value in listed.values() for each in value if each not in own]
         part = frame.drop(columns=others).rename(columns=own)
         there = part[key].notna().to_numpy()
-        for words, name in own.items():
-            _check_member(frame, ~there & part[name].notna().to_numpy(), words, key, listed[key][place])
+        for source, name in own.items():
+            _check_member(frame, ~there & part[name].notna().to_numpy(), source, key, listed[key][place])
         part.index = pd.Index([f"{label(row)} ({key} {place + 1})" for row in part.index])
         parts.append(part[there])
         order.append(np.flatnonzero(there))
