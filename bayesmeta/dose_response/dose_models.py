@@ -10,7 +10,7 @@ import pandas as pd
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_boolean, check_integer, check_names
 from bayesmeta.dose_response.dose_table import Asked, DoseTable, read_table
-from bayesmeta.effects.category_middles import with_midpoints
+from bayesmeta.effects.category_middles import with_limits, with_midpoints
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.formula.against import Basis, columns_of
 from bayesmeta.formula.safety import quoted_if_needed, split
@@ -108,7 +108,8 @@ def specify(
         nothing is reported, that of the lowest dose, with a warning.
     bounds : (str, str), optional
         Columns of the lower and upper limit of categories of dose in place of `dose`: the dose is their middle. A
-        missing or infinite limit is open: below it is taken as 0, above the category is as wide as its neighbour.
+        missing or infinite limit is open: below it is taken as 0, above the category is as wide as the one before it
+        of its study. A column `dose` of texts such as "0", "0.1-11.9", "36+", ">36", "<1" is read as such categories.
     center : bool, default True
         False takes b(x) in place of b(x) - b(x0): the effect is then not 0 at the reference.
     psi : str or Structure, default "unstr"
@@ -198,6 +199,8 @@ def _with_doses(
         if len(names) > 1:
             raise SpecError("bounds are the limits of one dose; make the middles of several exposures first")
         frame, notes = with_midpoints(frame, names[0], bounds, study)
+    elif len(names) == 1 and (limits := with_limits(frame, names[0])) is not None:
+        frame, notes = with_midpoints(limits[0], names[0], limits[1], study)
     for name in names:
         column(frame, name, "dose")
     frame, plain = formula_names(frame, names, "dose")

@@ -1,5 +1,6 @@
 """Doses of categories that are printed as intervals: their middles, and a rule for open ends."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,13 +11,32 @@ from bayesmeta._validation import shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import column, find_column, rows
 
+_MOST = 12  # open categories of which a note says how they were taken
+_NUMBER, _ABOVE, _BELOW = (
+    r"(?P<{}>\d+(?:\.\d+)?)",
+    r"(?:>=|≥|>|from|over|more than)",
+    r"(?:<=|≤|<|under|less than|up to)",
+)
+_TO = "-|\N{EN DASH}|\N{EM DASH}|to"
+_LOW, _HIGH = _NUMBER.format("low"), _NUMBER.format("high")
+_FORMS = tuple(
+    (re.compile(rf"\s*{text}\s*"), lower, upper)
+    for text, lower, upper in (
+        (_LOW, "low", "low"),
+        (rf"{_ABOVE}?\s*{_LOW}\s*(?:{_TO})\s*{_BELOW}?\s*{_HIGH}", "low", "high"),
+        (rf"{_LOW}\s*(?:\+|(?:or|and) (?:more|over|above|greater|higher))", "low", ""),
+        (rf"{_ABOVE}\s*{_LOW}", "low", ""),
+        (rf"{_BELOW}\s*{_HIGH}", "", "high"),
+    )
+)
+
 
 def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The data with the middle of every category as its dose, and what was assumed of open ends.
 
-    An open lower end is 0. An open upper end makes the category as wide as its neighbour, the one of its group, such as
-    a study, that ends where it begins; where there is none, the dose is 1.2 times the lower limit, as Berlin,
-    Longnecker and Greenland (1993), Epidemiology 4:218-228, take it.
+    An open lower end is 0. An open upper end makes the category as wide as the one before it of its group, such as a
+    study, also where printed limits leave a gap (24-35.9, 36+); where there is none, the dose is 1.2 times the lower
+    limit, as Berlin, Longnecker and Greenland (1993), Epidemiology 4:218-228, take it.
     """
     if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
         raise SpecError(f"bounds is {shown(bounds)}; it must be two columns, the lower and the upper limit of the dose")
@@ -44,15 +64,60 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> t
             f"to {high[at]:g}\n  bounds are the lower limit first, then the upper one"
         )
     middle, groups = np.where(open_above, np.nan, (low + high) / 2), pd.factorize(find_column(frame, group, "study"))[0]
-    width, notes = high - low, []
+    how = []
     for row in np.flatnonzero(open_above):
-        neighbours = width[np.isfinite(high) & (high == low[row]) & (width > 0) & (groups == groups[row])]
-        middle[row] = low[row] + neighbours.mean() / 2 if len(neighbours) else 1.2 * low[row]
+        below = np.flatnonzero((groups == groups[row]) & (high > low) & (high <= low[row]))
+        name = f"row {frame.index[row]}: {low[row]:g} and more"
+        if len(below):
+            nearest = below[np.argmax(high[below])]
+            middle[row] = low[row] + (high[nearest] - low[nearest]) / 2
+            how.append(f"{name} as {middle[row]:.6g}, as wide as {low[nearest]:g} to {high[nearest]:g}")
+        else:
+            middle[row] = 1.2 * low[row]
+            how.append(f"{name} as {middle[row]:.6g}, 1.2 times the lower limit")
+    notes = []
     if open_below.any():
         notes.append(f"'{bounds[0]}' is open in {rows(frame, open_below)}: taken as 0")
     if open_above.any():
-        notes.append(
-            f"'{bounds[1]}' is open in {rows(frame, open_above)}: as wide as its neighbour, or, where there "
-            "is none, its dose as 1.2 times the lower limit"
-        )
+        notes.append(f"'{bounds[1]}' is open in {rows(frame, open_above)}; taken: {'; '.join(how[:_MOST])}")
+        notes[-1] += "; and so on" * (len(how) > _MOST)
     return frame.assign(**{dose: middle}), tuple(notes)
+
+
+def with_limits(frame: pd.DataFrame, dose: str) -> tuple[pd.DataFrame, tuple[str, str]] | None:
+    """The data with the limits of categories that stand as text in place of a dose, and their two columns.
+
+    None where no cell of the column is such a category. A category is "0", "0.1-11.9", "24 to 36", "36+", ">36" or
+    "<1", as papers print it.
+    """
+    cells = find_column(frame, dose, "dose")
+    if pd.api.types.is_numeric_dtype(cells) or pd.api.types.is_bool_dtype(cells):
+        return None
+    read = [limits_of(cell) for cell in cells]
+    if not any(isinstance(cell, str) and each and each[0] != each[1] for cell, each in zip(cells, read, strict=True)):
+        return None
+    for row, cell, each in zip(frame.index, cells, read, strict=True):
+        if each is None:
+            raise DataError(
+                f"column '{dose}' holds {shown(cell)} in row {row}, which is no category of dose\n  write it as 0, "
+                "0.1-11.9, 36+, >36 or <1, or give the limits in two columns, bounds=('from', 'to')"
+            )
+    names = (f"{dose} from", f"{dose} to")
+    low, high = np.array(read, dtype=float).T
+    return frame.drop(columns=dose).assign(**dict(zip(names, (low, high), strict=True))), names
+
+
+def limits_of(cell: Any) -> tuple[float, float] | None:
+    """Lower and upper limit of a category as papers print it, NaN where it is open; None for anything else.
+
+    >>> limits_of("0.1-11.9"), limits_of("36+"), limits_of("<1"), limits_of("0"), limits_of("none")
+    ((0.1, 11.9), (36.0, nan), (nan, 1.0), (0.0, 0.0), None)
+    """
+    if not isinstance(cell, str):
+        number = float(cell) if isinstance(cell, int | float | np.number) else np.nan
+        return (number, number) if np.isfinite(number) else None
+    for form, lower, upper in _FORMS:
+        if found := form.fullmatch(cell.strip().lower()):
+            low, high = (float(found[name]) if name else np.nan for name in (lower, upper))
+            return low, high
+    return None

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -409,3 +410,31 @@ def test_limits_of_categories():
             dose_response.specify(table.assign(**change), bounds=("from", "to"), **COUNTS)
     alone = table.assign(**{"from": [0, 10, 50]})  # no category ends where the open one begins
     assert dose_response.specify(alone, bounds=("from", "to"), **COUNTS).data["dose"].iloc[-1] == 60
+
+
+def test_categories_stand_as_text_as_papers_print_them() -> None:
+    texts = ["0", "0.1-11.9", "12 \N{EN DASH} 23.9", "24 to 35.9", "36+", "<1", "1-10", "11-<20", ">=20"]
+    table = pd.DataFrame({"study": ["a"] * 5 + ["b"] * 4, "grams": texts, "cases": 50, "years": 1e3})
+    columns = {"study": "study", "cases": "cases", "person_years": "years", "dose": "grams"}
+    table["first"] = table["grams"].isin(["0", "<1"])
+    with pytest.warns(AssumptionWarning) as caught:
+        spec = dose_response.specify(table, reference="first", center=False, **columns)
+    np.testing.assert_allclose(spec.X[:, 0], [6, 17.95, 29.95, 41.95, 5.5, 15.5, 24.5])
+    said = " ".join(str(each.message) for each in caught)
+    assert "row 4: 36 and more as 41.95, as wide as 24 to 35.9" in said
+    limits = pd.DataFrame(
+        {"from": [0, 0.1, 12, 24, 36, np.nan, 1, 11, 20], "to": [0, 11.9, 23.9, 35.9, np.nan, 1, 10, 20, np.nan]}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumptionWarning)
+        same = dose_response.specify(
+            pd.concat([table.drop(columns="grams"), limits], axis=1),
+            bounds=("from", "to"),
+            reference="first",
+            center=False,
+            **columns,
+        )
+    np.testing.assert_array_equal(spec.X, same.X)
+    for bad in ("none", "5--10", "", "10-20 g"):
+        with pytest.raises(bm.DataError, match=r"^column 'grams' holds .* in row 3, which is no category of dose"):
+            dose_response.specify(table.assign(grams=[*texts[:3], bad, *texts[4:]]), reference="first", **columns)
