@@ -27,6 +27,7 @@ from bayesmeta.structures.known import Fixed
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group, reading_once, spec_from_tree
 
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _TAU = re.compile(r"^\s*tau\s*(?:\[(.+)\])?\s*=\s*(.+?)\s*$")
 _EXAMPLES = '"tau[study] = 0", "Intercept = 0" or "ablat = 0"'
 
@@ -204,7 +205,7 @@ def _listed(hypotheses: object) -> list[str]:
     texts = [hypotheses] if isinstance(hypotheses, str) else hypotheses
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
         raise SpecError(f"b is {shown(hypotheses)}; it must be a posterior, or a hypothesis such as {_EXAMPLES}")
-    return [part.strip() for text in texts for part in re.split(r",(?![^\[]*\])", text)]
+    return [part.strip() for text in texts for part in re.split(r",(?![^\[]*\])(?![^(]*\))", text)]
 
 
 def restricted(model: Model, hypotheses: Sequence[str]) -> Model:
@@ -279,11 +280,13 @@ def _with_known(model: Model, text: str) -> Model:
 
 def _coefficients(spec: Spec, text: str) -> tuple[list[int], np.ndarray]:
     """Which coefficients a hypothesis is about, and their values."""
-    left, equals, right = text.partition("=")
+    left, equals, right = text.rpartition("=") if "=" in text else (text, "", "")
     name = left.strip()
     if name.startswith("beta[") and name.endswith("]"):
         name = name[len("beta[") : -1]
-    if equals and right.strip() in ("0", "0.0") and name not in spec.coef and name in spec.design.terms:
+    if equals and name in spec.coef and _NUMBER.fullmatch(right.strip()):
+        return [spec.coef.index(name)], np.array([float(right)])
+    if equals and right.strip() in ("0", "0.0") and name in spec.design.terms:
         made = of_terms(spec, name)
     else:
         made = written(spec, f"{name} = {right}" if equals else text)

@@ -305,7 +305,10 @@ def reference_of_fit(tree: xr.DataTree, vcov: Vcov | None, df: str | None, what:
     """The same where a posterior has no answer."""
     made = reference(tree, vcov, df)
     if made is None:
-        raise SpecError(f"{what} is for fits by bm.fit; of a posterior ask for intervals: bm.estimates(tree)")
+        raise SpecError(
+            f"{what} is for fits by bm.fit; of a posterior ask for intervals: bm.estimates(tree)"
+            '\n  what it would test, bm.bayes_factor compares: of two posteriors, or of one and "x = 0"'
+        )
     return made
 
 

@@ -438,3 +438,15 @@ def test_categories_stand_as_text_as_papers_print_them() -> None:
     for bad in ("none", "5--10", "", "10-20 g"):
         with pytest.raises(bm.DataError, match=r"^column 'grams' holds .* in row 3, which is no category of dose"):
             dose_response.specify(table.assign(grams=[*texts[:3], bad, *texts[4:]]), reference="first", **columns)
+
+
+def test_bends_of_posteriors_are_tested_by_the_names_of_their_coefficients() -> None:
+    data = cohorts(13, n=4, zero=True)
+    spec = dose_response.specify(data, basis="rcs(dose, 3)", **COUNTS)
+    post = bm.sample(spec, random_seed=1)
+    bend = float(bm.bayes_factor(post, f"{spec.coef[1]} = 0")["log_bayes_factor"])
+    assert bend == pytest.approx(float(bm.bayes_factor(post, f"beta[{spec.coef[1]}] = 0")["log_bayes_factor"]))
+    both = float(bm.bayes_factor(post, f"{spec.coef[0]} = 0, {spec.coef[1]} = 0")["log_bayes_factor"])
+    assert both == pytest.approx(float(bm.bayes_factor(post, [f"{c} = 0" for c in spec.coef])["log_bayes_factor"]))
+    with pytest.raises(bm.SpecError, match="bm.bayes_factor compares"):
+        dose_response.nonlinearity(post)
