@@ -13,7 +13,7 @@ import pandas as pd
 
 from bayesmeta._typing import BoolArray, IntArray
 from bayesmeta._validation import listing
-from bayesmeta.io.columns import group_labels, label
+from bayesmeta.io.columns import group_labels, label, numbered
 from bayesmeta.kernel.layout import distinct
 
 
@@ -112,7 +112,7 @@ def nested(columns: Sequence[pd.Series]) -> list[Groups]:
         else:
             above = levels[-1]
             there = (codes >= 0) & (above.codes >= 0)
-            codes_there, pairs = pd.factorize((above.codes * len(texts) + codes)[there])
+            codes_there, pairs = numbered((above.codes * len(texts) + codes)[there])
             codes = np.full(len(column), -1)
             codes[there] = codes_there
             outer, own = (part.tolist() for part in np.divmod(pairs, len(texts)))
@@ -151,7 +151,7 @@ def recurring_labels(
 
 def _codes(column: pd.Series) -> tuple[IntArray, list[str]]:
     """Codes and texts of the labels of one column; labels with one text, such as 1 and "1", are one label."""
-    codes, values = pd.factorize(group_labels(column))
+    codes, values = numbered(group_labels(column))
     cells = values.tolist()
     if pd.api.types.infer_dtype(cells, skipna=False) in ("string", "integer"):
         return codes, [*map(str, cells)]  # different ones have different texts

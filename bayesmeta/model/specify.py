@@ -13,7 +13,7 @@ from bayesmeta._validation import listing
 from bayesmeta.errors import AssumptionWarning, BoundaryWarning, DataError, SpecError, warn
 from bayesmeta.formula.design import Design
 from bayesmeta.formula.parse import Parsed, Terms, parse
-from bayesmeta.io.columns import alike, as_frame, check_storable, numbers
+from bayesmeta.io.columns import alike, as_frame, check_storable, numbered, numbers
 from bayesmeta.io.partitions import are_in_partitions
 from bayesmeta.model import doubts
 from bayesmeta.model.descriptions import arm_columns_of, arms_of, corrections_of, measure_of, row_names
@@ -457,5 +457,5 @@ def _matrices(
 
 def _numbered(groups: Groups, row: IntArray) -> tuple[tuple[tuple[str, ...], ...], IntArray]:
     """Labels of the groups that have observations, by first appearance, and the group of every observation."""
-    index, codes = pd.factorize(groups.codes[row])
+    index, codes = numbered(groups.codes[row])
     return tuple(map(groups.labels.__getitem__, codes.tolist())), index

@@ -71,11 +71,15 @@ def attribute_hash(attrs: Mapping[Any, Any]) -> str:
     return _short(_plain({name: attrs[name] for name in _ATTRIBUTES if name in attrs}).encode(errors="surrogatepass"))
 
 
-def variable_hashes(name: str, table: xr.Dataset, aligned: Container[Any]) -> dict[str, str]:
+def variable_hashes(
+    name: str, table: xr.Dataset, aligned: Container[Any], known: dict[int, str] | None = None
+) -> dict[str, str]:
     """A hash for every variable of a group, whatever the order of its dimensions.
 
     aligned : dimensions whose labels are compared by themselves, see `checked_groups.aligned`.
+    known : hashes of arrays of text that groups share, by their identity; of millions of labels each takes long.
     """
+    known = {} if known is None else known
     kinds = "OUTbiu" if name in _BY_DATA_HASH else "OUTbiuf"
     hashes = {}
     for key, variable in table.variables.items():
@@ -89,6 +93,9 @@ def variable_hashes(name: str, table: xr.Dataset, aligned: Container[Any]) -> di
             hashes[str(key)] = _UNREAD + waiting.source.token
             continue
         values = _ordered(tuple(map(str, dims)), variable.values)
+        if is_text and name != schema.RAW and values is variable.values and values.ndim == 1:
+            hashes[str(key)] = known[id(values)] = known.get(id(values)) or _short(_text_bytes(values))
+            continue
         content = _text_bytes(values) if is_text else _number_bytes(values)
         about = _plain(variable.attrs).encode() if name == schema.RAW else b""  # which say how a column is to be read
         hashes[str(key)] = _short(content + about)
@@ -204,7 +211,12 @@ def _bytes(values: np.ndarray) -> bytes | memoryview:
 
 
 def _text_bytes(values: np.ndarray) -> bytes:
-    return "\0".join(map(str, values.ravel().tolist())).encode(errors="surrogatepass")
+    texts = values.ravel().tolist()
+    try:
+        joined = "\0".join(texts)
+    except TypeError:  # others than texts among them
+        joined = "\0".join(map(str, texts))
+    return joined.encode(errors="surrogatepass")
 
 
 def _number_bytes(values: np.ndarray) -> bytes:

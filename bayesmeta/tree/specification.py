@@ -101,8 +101,10 @@ def results_tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spe
 def _hashes(tables: Mapping[str, xr.Dataset], spec: Spec) -> dict[str, dict[str, str]]:
     known = _constant_labels(spec)
     aligned = {*known, *map(schema.bis, known)}
+    shared: dict[int, str] = {}
     return {
-        name: variable_hashes(name, table, () if name == schema.CONSTANT else aligned) for name, table in tables.items()
+        name: variable_hashes(name, table, () if name == schema.CONSTANT else aligned, shared)
+        for name, table in tables.items()
     }
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bayesmeta.errors import AssumptionWarning, DataError, SpecError
-from bayesmeta.io.columns import as_floats, as_frame, numbers, rows_by_group
+from bayesmeta.io.columns import as_floats, as_frame, numbered, numbers, rows_by_group
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,16 @@ def test_the_name_of_a_data_set_is_not_the_data_set():
         DataError, match=r"^data is the text 'bcg'; it must be a data frame\n  data = bm\.datasets\.load"
     ):
         as_frame("bcg", "data")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8", "uint16", "Int64", "float64", "str", "category"])
+def test_codes_of_ascending_and_other_values_are_those_of_pandas(dtype):
+    rng = np.random.default_rng(1)
+    for n in (0, 1, 2, 30):
+        drawn = rng.integers(0, 9, n)
+        for values in (pd.Series(np.sort(drawn)), pd.Series(drawn), pd.Series(np.sort(drawn)[::-1])):
+            series = values.astype(dtype)
+            codes, distinct = numbered(series)
+            expected, of = pd.factorize(series)
+            np.testing.assert_array_equal(codes, expected)
+            assert list(distinct) == list(of)
