@@ -210,7 +210,7 @@ def _page(table: xr.Dataset) -> str:
     outside = int(((own["lower"] > null) | (own["upper"] < null)).sum())
     words = (
         f"{table.attrs['effect']} under {n} priors: {low:.4g} to {high:.4g}, with"
-        f" {percent(table.attrs['prob'])} intervals that leave {null:g} out under {outside} of them"
+        f" {percent(table.attrs['prob'])} intervals that exclude {null:g} under {outside} of them"
     )
     notes = "log BF: against the reference prior; tau: against no heterogeneity; effect: against no effect"
     reference = f"reference: {table.attrs['reference']}"

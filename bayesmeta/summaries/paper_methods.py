@@ -196,8 +196,8 @@ def _intervals(about: Numbers, cite: Bibliography) -> Iterator[str]:
         yield f"Those of the {variance} and of I² were obtained by the Q-profile method{cite.cite(*sources)}."
     else:
         yield (
-            "Those of standard deviations between groups are symmetric on the logarithmic scale"
-            f"{cite.cite(ref.PINHEIRO_BATES)}, those of variances are their squares."
+            "Intervals of standard deviations between groups are symmetric on the logarithmic scale"
+            f"{cite.cite(ref.PINHEIRO_BATES)}; those of variances are their squares."
         )
 
 
