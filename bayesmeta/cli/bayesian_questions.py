@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._validation import check_choice, check_name
+from bayesmeta._validation import check_choice, check_name, listing
 from bayesmeta.bayes.sample import sample
 from bayesmeta.cli.app import FAILED, echo, fail
 from bayesmeta.cli.as_json import json_text

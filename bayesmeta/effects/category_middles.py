@@ -14,9 +14,10 @@ from bayesmeta.io.columns import column, find_column, rows
 def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The data with the middle of every category as its dose, and what was assumed of open ends.
 
-    An open lower end is 0. An open upper end makes the category as wide as its neighbour, the one of its group, such as
-    a study, that ends where it begins; where there is none, the dose is 1.2 times the lower limit, as Berlin,
-    Longnecker and Greenland (1993), Epidemiology 4:218-228, take it.
+    An open lower end is 0. An open upper end makes the category as wide as its neighbour, the last one of its group,
+    such as a study, before it, which may end a little lower, as 2.6 to 9.3 does before 9.4; where there is none, or it
+    is further away than it is wide, the dose is 1.2 times the lower limit, as Berlin, Longnecker and Greenland (1993),
+    Epidemiology 4:218-228, take it.
     """
     if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
         raise SpecError(f"bounds is {shown(bounds)}; it must be two columns, the lower and the upper limit of the dose")
@@ -43,7 +44,8 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> t
     middle, groups = np.where(open_above, np.nan, (low + high) / 2), pd.factorize(find_column(frame, group, "study"))[0]
     width, notes = high - low, []
     for row in np.flatnonzero(open_above):
-        neighbours = width[np.isfinite(high) & (high == low[row]) & (width > 0) & (groups == groups[row])]
+        below = np.isfinite(high) & (high <= low[row]) & (width > 0) & (groups == groups[row])
+        neighbours = width[below & (high == high[below].max(initial=-np.inf)) & (low[row] - high <= width)]
         middle[row] = low[row] + neighbours.mean() / 2 if len(neighbours) else 1.2 * low[row]
     if open_below.any():
         notes.append(f"'{bounds[0]}' is open in {rows(frame, open_below)}: taken as 0")
