@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
-from bayesmeta._validation import check_choice, check_name
+from bayesmeta._validation import check_choice, check_name, listing
 from bayesmeta.bayes.sample import sample
 from bayesmeta.cli.app import FAILED, echo, fail
 from bayesmeta.cli.as_json import json_text
@@ -19,7 +19,7 @@ from bayesmeta.cli.run_models import chosen_models
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.estimation.methods import method_named
-from bayesmeta.inference.averaging import KINDS, average
+from bayesmeta.inference.averaging import KINDS, average, distinct_models
 from bayesmeta.inference.bayes_factors import bayes_factor
 from bayesmeta.inference.robustness import robustness
 from bayesmeta.io.atomic import write_file
@@ -133,6 +133,10 @@ def averaged(
     trees = dict(posteriors_of(file, list(chosen.models) or None, seed, outside, failures))
     if failures:
         raise next(iter(failures.values()))
+    if chosen == ALL and len(trees) > len(distinct := distinct_models(trees)):
+        if len(distinct) == 1:
+            raise SpecError(f"{listing(trees)} have the same posterior, of one model: there is nothing to average over")
+        trees = distinct
     made = average(trees, chosen.weights, prob)  # type: ignore[arg-type]  # checked where it was read
     if json:
         over = {"models": made[list(OF_MODELS)], "parameters": made.drop_dims("model")}

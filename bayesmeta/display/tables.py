@@ -25,6 +25,7 @@ _RIGHT = "text-align:right;padding:0.1em 0 0.1em 0.8em;white-space:nowrap;font-v
 _BOLD, _PLAIN, _RULE = "font-weight:bold", "font-weight:normal", "border-bottom:1px solid"
 
 
+_PLAIN_FROM, _NEGLIGIBLE = 0.1, 1e-6  # least number with a plain six decimals, and error that none of them shows
 _MANY, _WHOLE = 1000, 1e-6  # degrees of freedom, and their distance from whole numbers by rounding
 
 
@@ -32,7 +33,7 @@ def number(x: float, scale: float = math.nan) -> str:
     """A number with the decimals that its standard error deserves.
 
     scale : the standard error, whose first three significant digits are shown, and at least four decimals below 1;
-        where it is missing or zero, four significant digits of `x` itself.
+        where it is missing or zero, four significant digits of `x` itself; where it is negligible, six decimals.
 
     >>> number(0.19649744, 0.0858389), number(-0.0000117, 0.0000031), number(1234.567, 12.3), number(6.1e-12)
     ('0.1965', '-0.00001170', '1234.6', '6.100e-12')
@@ -45,6 +46,8 @@ def number(x: float, scale: float = math.nan) -> str:
     size = math.floor(math.log10(abs(scale if known else x)))
     exact = (2 if known else 3) - size
     decimals = max(exact, 4 if size < (0 if known else 1) else 0)
+    if decimals > _MOST_DECIMALS and known and _PLAIN_FROM <= abs(x) < _LARGE and abs(scale) < _NEGLIGIBLE * abs(x):
+        return f"{x:z.6f}"  # more digits than anyone reads, of a correlation at its bound for instance
     if decimals > _MOST_DECIMALS or abs(x) >= _LARGE:
         digits = exact + math.floor(math.log10(abs(x))) if x else 0
         return f"{x:.{min(max(digits, 3), 12)}e}"

@@ -34,9 +34,10 @@ _FORMS = tuple(
 def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The data with the middle of every category as its dose, and what was assumed of open ends.
 
-    An open lower end is 0. An open upper end makes the category as wide as the one before it of its group, such as a
-    study, also where printed limits leave a gap (24-35.9, 36+); where there is none, the dose is 1.2 times the lower
-    limit, as Berlin, Longnecker and Greenland (1993), Epidemiology 4:218-228, take it.
+    An open lower end is 0. An open upper end makes the category as wide as its neighbour, the last one of its group,
+    such as a study, before it, which may end a little lower, as 24 to 35.9 does before 36; where there is none, or it
+    is further away than it is wide, the dose is 1.2 times the lower limit, as Berlin, Longnecker and Greenland (1993),
+    Epidemiology 4:218-228, take it.
     """
     if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
         raise SpecError(f"bounds is {shown(bounds)}; it must be two columns, the lower and the upper limit of the dose")
@@ -68,8 +69,8 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> t
     for row in np.flatnonzero(open_above):
         below = np.flatnonzero((groups == groups[row]) & (high > low) & (high <= low[row]))
         name = f"row {frame.index[row]}: {low[row]:g} and more"
-        if len(below):
-            nearest = below[np.argmax(high[below])]
+        nearest = below[np.argmax(high[below])] if len(below) else row
+        if low[row] - high[nearest] <= high[nearest] - low[nearest]:
             middle[row] = low[row] + (high[nearest] - low[nearest]) / 2
             how.append(f"{name} as {middle[row]:.6g}, as wide as {low[nearest]:g} to {high[nearest]:g}")
         else:

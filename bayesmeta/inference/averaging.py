@@ -122,6 +122,17 @@ def average(
     return result
 
 
+def distinct_models(trees: Mapping[str, xr.DataTree]) -> dict[str, xr.DataTree]:
+    """The posteriors without those of a model that stands there already, as where an analysis has it by REML and ML.
+
+    Models are the same whose data, designs, structures between groups and priors are.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    for name, tree in trees.items():
+        first.setdefault(tuple(str(tree.attrs[each]) for each in ("data_hash", "psi", "priors")), name)
+    return {name: trees[name] for name in first.values()}
+
+
 def model_set(spec: Spec, psi: Sequence[Any] | None = None, terms: Sequence[str] | None = None) -> dict[str, Spec]:
     """Specifications of the same data under every combination of structures and fixed parts.
 

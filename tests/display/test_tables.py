@@ -23,6 +23,7 @@ from bayesmeta.display.tables import Facts, Table, fixed, number, pvalue
         (0.0, 0.2, "0.0000"),
         (6.1e-12, math.nan, "6.100e-12"),
         (1.23456e-3, 2.2e-10, "1.234560000e-03"),
+        (0.99999999999, 7.6e-9, "1.000000"),
         (-2.5e12, 1e10, "-2.5000e+12"),
         (math.nan, 0.1, "-"),
         (math.inf, 0.1, "inf"),

@@ -157,12 +157,15 @@ def test_open_categories_are_as_wide_as_their_neighbour_in_the_same_study(data):
     table = pd.DataFrame({"id": ["a"] * 3 + ["b"] * 3, "low": [0, 5, 10, 0, 2, 10], "high": [5, 10, None, 2, 10, None]})
     table = table.assign(cases=[50, 40, 30] * 2, peryears=[1e4, 9e3, 8e3] * 2, first=table.low == 0)
     columns = {"study": "id", "cases": "cases", "person_years": "peryears", "reference": "first"}
-    with pytest.warns(
-        AssumptionWarning,
-        match="row 2: 10 and more as 12.5, as wide as 5 to 10; row 5: 10 and more as 14, as wide as 2 to 10",
-    ):
-        spec = dose_response.specify(table, bounds=("low", "high"), center=False, **columns)
+    bounds = {"bounds": ("low", "high"), "center": False}
+    said = "row 2: 10 and more as 12.5, as wide as 5 to 10; row 5: 10 and more as 14, as wide as 2 to 10"
+    with pytest.warns(AssumptionWarning, match=said):
+        spec = dose_response.specify(table, **bounds, **columns)
     np.testing.assert_allclose(spec.X[:, 0], [7.5, 12.5, 6.0, 14.0])
+    printed = table.assign(low=[0, 5.1, 10.1, 0, 1, 10])  # as 5.1-10, 10.1 and more; and nothing near the last one
+    with pytest.warns(AssumptionWarning, match="1.2 times the lower limit"):
+        spec = dose_response.specify(printed.assign(high=[5, 10, None, 0, 3, None]), **bounds, **columns)
+    np.testing.assert_allclose(spec.X[:, 0], [7.55, 10.1 + 4.9 / 2, 2.0, 12.0])
 
 
 def test_cases_above_totals_and_totals_no_table_has(data):

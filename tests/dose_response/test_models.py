@@ -350,9 +350,18 @@ def test_intervals_of_dose_have_their_middles():
     assert doses[-1] == pytest.approx(data.dose[first[-1]] + width / 2)
 
 
-def test_the_page_runs_and_names_every_function():
+def test_the_page_runs_and_names_every_function(tmp_path, monkeypatch):
+    """Its printed table to a figure is fifteen lines, and has dosresmeta's slope for that table."""
     page = (Path(__file__).parents[2] / "docs/dose_response.md").read_text(encoding="utf-8")
-    exec("\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), {})
+    monkeypatch.chdir(tmp_path)
+    first, printed = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(first, {})
+    names = {}
+    exec(printed, names)
+    assert len([line for line in printed.splitlines() if line]) <= 15
+    assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
+    row = bm.estimates(names["fit"], df="z").iloc[0]
+    np.testing.assert_allclose([row["estimate"], row["se"]], [0.0454, 0.0207], atol=5e-5)
     assert {name for name in dir(dose_response) if f"{name}" not in page} == set()
     (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     parsed = tomllib.loads(example)["model"]["spline"]["dose_response"]

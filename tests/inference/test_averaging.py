@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bayesmeta as bm
+from bayesmeta.inference.averaging import distinct_models
 
 PRIORS = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1), tau=bm.priors.half_normal(0.5))
 BERKEY = ["var_PD", "cov_PD_AL", "var_AL"]
@@ -89,6 +90,15 @@ def test_a_parameter_that_is_mostly_absent_has_an_interval_at_zero(models):
 
 @pytest.mark.filterwarnings("ignore:stacking:bayesmeta.errors.AssumptionWarning")
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter")
+def test_a_model_that_stands_there_twice_is_one_of_those_to_average_over(models):
+    """As of an analysis that has it by REML and by ML, whose posteriors are the same."""
+    names = list(models)
+    twice = {names[0]: models[names[0]], "again": models[names[0]].copy(), names[1]: models[names[1]]}
+    assert list(distinct_models(twice)) == names[:2]
+    other = bm.sample(bcg(), priors=bm.Priors(tau=bm.Prior("HalfNormal", sigma=0.3)), random_seed=1, draws=100)
+    assert len(distinct_models({names[0]: models[names[0]], "other prior": other})) == 2
+
+
 def test_stacking_is_best_at_predicting_left_out_groups(models):
     import arviz_stats
 

@@ -11,7 +11,7 @@ from bayesmeta.bayes.engines import ENGINES
 from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.display.tables import Table, fixed, number, percent
 from bayesmeta.errors import BayesmetaError, BayesmetaWarning
-from bayesmeta.inference.averaging import average
+from bayesmeta.inference.averaging import average, distinct_models
 from bayesmeta.inference.bayes_factors import bayes_factor
 from bayesmeta.inference.robustness import robustness
 from bayesmeta.priors.model_priors import ModelPriors
@@ -119,7 +119,7 @@ def _given(tree: xr.DataTree) -> Priors:
 
 def average_section(trees: Mapping[str, xr.DataTree], prob: float) -> list[Section]:
     """Several models of the same observations averaged; nothing where they cannot be."""
-    exact = exact_ones(trees)
+    exact = distinct_models(exact_ones(trees))
     try:
         found = average(exact, prob=prob) if len(exact) > 1 else None
     except BayesmetaError:  # other observations, or improper priors of what differs
