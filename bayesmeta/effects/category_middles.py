@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import column, find_column, rows
@@ -64,18 +65,7 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> t
             f"column '{bounds[1]}' is below '{bounds[0]}' in {rows(frame, crossed)}: the first goes from {low[at]:g} "
             f"to {high[at]:g}\n  bounds are the lower limit first, then the upper one"
         )
-    middle, groups = np.where(open_above, np.nan, (low + high) / 2), pd.factorize(find_column(frame, group, "study"))[0]
-    how = []
-    for row in np.flatnonzero(open_above):
-        below = np.flatnonzero((groups == groups[row]) & (high > low) & (high <= low[row]))
-        name = f"row {frame.index[row]}: {low[row]:g} and more"
-        nearest = below[np.argmax(high[below])] if len(below) else row
-        if low[row] - high[nearest] <= high[nearest] - low[nearest]:
-            middle[row] = low[row] + (high[nearest] - low[nearest]) / 2
-            how.append(f"{name} as {middle[row]:.6g}, as wide as {low[nearest]:g} to {high[nearest]:g}")
-        else:
-            middle[row] = 1.2 * low[row]
-            how.append(f"{name} as {middle[row]:.6g}, 1.2 times the lower limit")
+    middle, how = _middles(low, high, pd.factorize(find_column(frame, group, "study"))[0], frame.index)
     notes = []
     if open_below.any():
         notes.append(f"'{bounds[0]}' is open in {rows(frame, open_below)}: taken as 0")
@@ -83,6 +73,21 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> t
         notes.append(f"'{bounds[1]}' is open in {rows(frame, open_above)}; taken: {'; '.join(how[:_MOST])}")
         notes[-1] += "; and so on" * (len(how) > _MOST)
     return frame.assign(**{dose: middle}), tuple(notes)
+
+
+def _middles(low: FloatArray, high: FloatArray, groups: IntArray, names: pd.Index) -> tuple[FloatArray, list[str]]:
+    """The middle of every category, and of those that are open above how it was taken."""
+    middle, how = (low + high) / 2, []
+    for row in np.flatnonzero(~np.isfinite(high)):
+        below = np.flatnonzero((groups == groups[row]) & (high > low) & (high <= low[row]))
+        nearest = below[np.argmax(high[below])] if len(below) else row
+        if low[row] - high[nearest] <= high[nearest] - low[nearest]:
+            middle[row] = low[row] + (high[nearest] - low[nearest]) / 2
+            rule = f"as wide as {low[nearest]:g} to {high[nearest]:g}"
+        else:
+            middle[row], rule = 1.2 * low[row], "1.2 times the lower limit"
+        how.append(f"row {names[row]}: {low[row]:g} and more as {middle[row]:.6g}, {rule}")
+    return middle, how
 
 
 def with_limits(frame: pd.DataFrame, dose: str) -> tuple[pd.DataFrame, tuple[str, str]] | None:

@@ -57,10 +57,8 @@ class Rule(NamedTuple):
 
 
 def missing_group(tree: xr.DataTree, name: str) -> SpecError:
-    return SpecError(
-        f"no group /{name} in this tree; its groups: {listing(tree.children, 20) or 'none'}"
-        "\n  bm.fit writes other groups than bm.sample"
-    )
+    known = listing(tree.children, 20) or "none"
+    return SpecError(f"no group /{name} in this tree; its groups: {known}\n  bm.fit writes other groups than bm.sample")
 
 
 class About(NamedTuple):
