@@ -161,6 +161,8 @@ def relative_sizes(z: FloatArray) -> FloatArray:
 
 def held_at_bounds(points: Points, lower: FloatArray) -> BoolArray:
     """Parameters at a bound from which the likelihood does not rise inwards: one-sided derivative, then curvature."""
+    if not np.isfinite(lower).any():
+        return np.zeros(points.z.shape, bool)
     bend = np.diagonal(points.H, axis1=1, axis2=2)
     tiny = 1e-9 * np.maximum(1.0, np.abs(points.gradient).max(1, keepdims=True))
     return np.asarray((points.z <= lower) & ((points.gradient < -tiny) | ((points.gradient <= tiny) & (bend >= -tiny))))
@@ -195,7 +197,10 @@ def trust_region(at: Local, radius: FloatArray) -> tuple[FloatArray, FloatArray]
         below = curved + mu[:, None]
         return slope / np.where(below > tiny[:, None], below, tiny[:, None])
 
-    inside = (least > tiny) & (np.linalg.norm(steps(np.zeros(len(least))), axis=1) <= radius)
+    step = steps(np.zeros(len(least)))
+    inside = (least > tiny) & (np.linalg.norm(step, axis=1) <= radius)
+    if inside.all():
+        return step, (slope * step - curved * step**2 / 2).sum(1)
     length = np.linalg.norm(slope, axis=1)
     low, high = floor.copy(), floor + length / radius + tiny
     mu = np.where(inside, 0.0, floor + np.minimum(length / radius, tiny + 1e-3 * length / radius))
@@ -225,6 +230,8 @@ def bounded_steps(points: Points, at: Local, lower: FloatArray, radius: FloatArr
     """Steps in z and promised gains; parameters that would cross their bound go to it, the others follow."""
     step, gain = trust_region(at, radius)
     move = at.size * (at.directions @ step[:, :, None])[:, :, 0]
+    if not np.isfinite(lower).any():
+        return move, gain
     crossing = points.z + move < lower
     outward = crossing & (points.z <= lower)
     if outward.any():  # from a bound a direction without slope is taken inwards
@@ -307,9 +314,10 @@ def _ascend(model: Model, start: Points, lower: FloatArray, radius: FloatArray) 
         rows = np.flatnonzero(going)
         if not len(rows):
             break
-        some = at.take(rows)
-        move, gain = bounded_steps(some, here.take(rows), lower, radius[rows])
-        new = model.take(rows)(some.z + move)
+        everyone = len(rows) == len(going)
+        some, of_some, here = (at, model, here) if everyone else (at.take(rows), model.take(rows), here.take(rows))
+        move, gain = bounded_steps(some, here, lower, radius[rows])
+        new = of_some(some.z + move)
         rise = new.loglik - some.loglik
         length = np.linalg.norm(move / relative_sizes(some.z), axis=1)
         better = rise > 1e-4 * gain
@@ -318,7 +326,7 @@ def _ascend(model: Model, start: Points, lower: FloatArray, radius: FloatArray) 
             0.25 * length,
             np.where(rise > 0.75 * gain, np.maximum(radius[rows], 2.5 * length), radius[rows]),
         )
-        at = at.put(rows[better], new.take(np.flatnonzero(better)))
+        at = new if everyone and better.all() else at.put(rows[better], new.take(np.flatnonzero(better)))
     return at
 
 
@@ -378,7 +386,9 @@ def next_steps(free: Free, at: Points, here: Local, pace: Pace, curved: bool) ->
     move, gain = bounded_steps(at, here, free.lower, pace.radius)
     rows = np.flatnonzero(pace.ridge < MOST_RIDGE) if curved else np.arange(0)
     if len(rows):
-        move[rows], gain[rows] = model_steps(free, at.take(rows), here.take(rows), pace.ridge[rows])
+        everyone = len(rows) == len(move)
+        some, of_some = (at, here) if everyone else (at.take(rows), here.take(rows))
+        move[rows], gain[rows] = model_steps(free, some, of_some, pace.ridge[rows])
     return move, gain
 
 

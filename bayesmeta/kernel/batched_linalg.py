@@ -5,6 +5,8 @@ columns; large matrices, and few of them, go to LAPACK. Products go to einsum, n
 they give on thin matrices; wide ones, of many coefficients, go to BLAS. Einsum broadcasts axes of length one.
 """
 
+from functools import cache
+
 import numpy as np
 from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dtrtri, dtrtrs
@@ -203,8 +205,12 @@ def first_last(A: np.ndarray) -> np.ndarray:
     return A.transpose(*range(1, A.ndim), 0)
 
 
+@cache
 def identity(a: int) -> np.ndarray:
-    return np.eye(a)[:, :, None, None]
+    """(a, a, 1, 1), not to be written to."""
+    made = np.eye(a)[:, :, None, None]
+    made.flags.writeable = False
+    return made
 
 
 def psd_factor(Psi: np.ndarray) -> np.ndarray:

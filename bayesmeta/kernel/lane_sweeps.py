@@ -17,30 +17,32 @@ from bayesmeta.kernel.statistics import Statistics
 
 @cache
 def compiled() -> Any:
-    """The functions of `lanes` and `lane_information` that are called from here; kept on disk where that is possible.
+    """The functions of `lanes` and `lane_information` that are called from here; None where there is no place to keep
+    them on disk, since every process would compile anew then, for many seconds.
 
     Loading them takes the time of some hundred evaluations, so that only `statistics.worth_compiling` leads here.
     """
     from numba import njit
 
     modules, called = (lanes, lane_information), {}
+    names = [(module, name) for module in modules for name in (*module.INNER, *module.CALLED)]
+    try:
+        for module, name in names:
+            kept = name in module.CALLED
+            options = {"error_model": "numpy", "cache": kept, "no_cpython_wrapper": not kept}
+            called[name] = njit(**options)(getattr(module, name))
+    except RuntimeError:
+        return None
     for module in modules:
-        for name in (*module.INNER, *module.CALLED):
-            function, kept = getattr(module, name), name in module.CALLED
-            try:
-                made = njit(error_model="numpy", cache=kept, no_cpython_wrapper=not kept)(function)
-            except RuntimeError:  # nowhere to keep it
-                made = njit(error_model="numpy")(function)
-            for each in modules:
-                if hasattr(each, name):
-                    setattr(each, name, made)
-            called[name] = made
+        for name in called.keys() & vars(module).keys():
+            setattr(module, name, called[name])
     return SimpleNamespace(**called)
 
 
 def _whole(array: np.ndarray) -> np.ndarray:
     """The array as the compiled functions know it: in C order, and writeable."""
-    return np.require(array, np.float64, ["C", "W"])
+    flags = array.flags
+    return array if flags.c_contiguous and flags.writeable else np.array(array, np.float64, order="C")
 
 
 def _shared(psi: np.ndarray) -> np.ndarray:

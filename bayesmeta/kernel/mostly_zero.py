@@ -75,6 +75,10 @@ def root_of_inverse(F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Where the first columns share nothing with one another but with the others, as those of a factor do, elimination
     of them fills nothing.
     """
+    if F.shape[1] == 1:
+        if not (F > 0).all():
+            raise np.linalg.LinAlgError("Matrix is not positive definite")
+        return 1 / np.sqrt(F), np.log(F[:, 0, 0])
     if F.shape[1] < WIDE:
         L = np.linalg.cholesky(F)
         return inverse_lower(L).mT, 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(-1)

@@ -14,7 +14,7 @@ import numpy as np
 from bayesmeta._typing import IndexArray
 from bayesmeta.kernel.elimination import Upward, scores, upward
 from bayesmeta.kernel.information import Information, Sums, information, information_sums
-from bayesmeta.kernel.lane_sweeps import LaneSweeps
+from bayesmeta.kernel.lane_sweeps import LaneSweeps, compiled
 from bayesmeta.kernel.orthogonal import log_determinant
 from bayesmeta.kernel.statistics import Statistics
 
@@ -129,7 +129,7 @@ def sweeps(
 ) -> Sweeps | LaneSweeps | PartitionedSweeps:
     if isinstance(stats, PartitionedStatistics):
         return PartitionedSweeps(stats, psi)
-    return LaneSweeps(stats, psi) if stats.side_by_side else Sweeps(stats, psi)
+    return LaneSweeps(stats, psi) if stats.side_by_side and compiled() is not None else Sweeps(stats, psi)
 
 
 @np.errstate(all="ignore")  # of a Psi without a likelihood, as where the search asks

@@ -14,7 +14,7 @@ from bayesmeta.kernel.orthogonal import log_determinant, logdet_gram, orthonorma
 from bayesmeta.kernel.whitening import Whitener, whitener
 
 MOST_EFFECTS, MOST_COLUMNS = 6, 32  # of a group, and what is left of it, up to which no library is faster
-WORTH_LOADING = 20_000  # multiplications of an evaluation, about, from which loading compiled code (0.3 s) can pay
+WORTH_LOADING = 300_000  # multiplications of an evaluation, about, from which loading compiled code (0.3 s) pays
 
 
 @dataclass(frozen=True)

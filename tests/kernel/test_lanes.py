@@ -8,8 +8,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bayesmeta import kernel
-from bayesmeta.kernel import Likelihood, Statistics
+from bayesmeta.kernel import Likelihood, Statistics, partitioned
+from bayesmeta.kernel.lane_sweeps import LaneSweeps, compiled
 from bayesmeta.kernel.lanes import LANES
+from bayesmeta.kernel.likelihood import as_batch
+from bayesmeta.kernel.partitioned import Sweeps, sweeps
 from bayesmeta.kernel.statistics import WORTH_LOADING, small_enough
 from tests.kernel.test_information import bases, by_full_matrices
 from tests.support import dense
@@ -123,5 +126,27 @@ def test_a_psi_without_a_likelihood_has_none_here_either() -> None:
 
 def test_small_data_do_not_load_the_compiler() -> None:
     work = [sum(c.a * c.EA.shape[1] ** 2 * c.EA[0, 0].size for c in statistics(many_groups(n)).chunks) for n in (5, 90)]
-    assert work[0] < WORTH_LOADING < work[1]
-    assert [statistics(many_groups(n)).side_by_side for n in (5, 90)] == [False, True]
+    small, large = statistics(many_groups(5)), repeated(many_groups(5), 1 + WORTH_LOADING // work[0])
+    assert work[0] < work[1] < WORTH_LOADING
+    assert [small.side_by_side, large.side_by_side] == [False, True]
+
+
+def repeated(model: Model, n: int) -> Statistics:
+    """Many data sets of one design."""
+    lower = np.tril(model.S)
+    row, col = np.nonzero(lower)
+    return kernel.statistics(np.tile(model.y, (n, 1)), model.X, model.Z, model.groups, (lower[row, col], row, col))
+
+
+def test_numpy_serves_where_nothing_can_be_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    def nowhere(**options: bool) -> None:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    stats = replace(statistics(many_groups(5)), side_by_side=True)
+    assert type(sweeps(stats, as_batch(stats, many_groups(5).psi))) is LaneSweeps
+    monkeypatch.setattr(numba, "njit", nowhere)
+    assert compiled.__wrapped__() is None
+    monkeypatch.setattr(partitioned, "compiled", lambda: None)
+    assert type(sweeps(stats, as_batch(stats, many_groups(5).psi))) is Sweeps
