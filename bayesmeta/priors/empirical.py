@@ -1,16 +1,20 @@
 """Published distributions of heterogeneity in past meta-analyses: tables of the logarithm of tau^2."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+import numpy as np
 
 from bayesmeta._validation import did_you_mean, listing, shown
 from bayesmeta.errors import SpecError
 
 CITATIONS = {"turner": "Turner et al. (2015)", "rhodes": "Rhodes et al. (2015)"}
 FIELDS = ("other", "respiratory", "cancer")
+FAMILIES = {"turner": "LogNormal", "rhodes": "LogStudentT"}
+DF = 5.0  # of Rhodes et al.
 
 
 @cache
@@ -50,6 +54,42 @@ def rhodes(outcome: str | None, comparison: str | None, field: str | None) -> tu
             'bm.Prior("LogStudentT", nu=5, mu=location / 2, sigma=scale / 2), or use bm.priors.rhodes()'
         )
     return _pair(pair)
+
+
+def origin(name: str, params: Mapping[str, float]) -> tuple[str, str]:
+    """Publication and setting of a prior of an SD by its family and parameters; empty where no table has it.
+
+    The setting is empty for marginal distributions, and where several have the same figures.
+
+    >>> origin("LogNormal", {"mu": -1.975, "sigma": 0.67})
+    ('turner', 'all-cause mortality, pharma vs control')
+    >>> origin("LogNormal", {"mu": 0.0, "sigma": 1.0})
+    ('', '')
+    """
+    if params.get("nu", DF) != DF:
+        return "", ""
+    settings = _settings().get((name, params.get("mu", np.nan), params.get("sigma", np.nan)), [])
+    publications = {publication for publication, _ in settings}
+    return (publications.pop(), settings[0][1] * (len(settings) == 1)) if len(publications) == 1 else ("", "")
+
+
+@cache
+def _settings() -> dict[tuple[str, float, float], list[tuple[str, str]]]:
+    """By family and parameters the entries of the tables, as publication and setting."""
+    known: dict[tuple[str, float, float], list[tuple[str, str]]] = {}
+    for publication, family in FAMILIES.items():
+        table = tables()[publication]
+        entries = [("", table["marginal"])]
+        for field in ("outcomes",) if publication == "turner" else FIELDS:
+            entries += [
+                (", ".join([outcome, comparison] + [f"{field} field"] * (field in FIELDS)), pair)
+                for outcome, row in table[field].items()
+                for comparison, pair in zip(table["comparisons"], row, strict=True)
+                if pair
+            ]
+        for setting, (location, scale) in entries:
+            known.setdefault((family, location / 2, scale / 2), []).append((publication, setting))
+    return known
 
 
 def _pair(pair: list[float]) -> tuple[float, float]:

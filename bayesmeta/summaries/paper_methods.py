@@ -12,7 +12,9 @@ from bayesmeta.display.prose import among, counted, several, together
 from bayesmeta.display.tables import percent
 from bayesmeta.inference.reference import Reference
 from bayesmeta.model.spec import Level
+from bayesmeta.priors import empirical
 from bayesmeta.priors.in_words import in_words
+from bayesmeta.priors.prior import Prior
 from bayesmeta.summaries import references as ref
 from bayesmeta.summaries.paper_numbers import Numbers
 from bayesmeta.summaries.references import Bibliography
@@ -274,7 +276,7 @@ def _posterior(about: Numbers, cite: Bibliography) -> Iterator[str]:
 
 
 def _priors(about: Numbers, cite: Bibliography) -> str:
-    """Every prior once, with the parameters that have it, defaults marked."""
+    """Every prior once, with the parameters that have it, defaults marked, published ones cited."""
     known = priors(about.tree)
     rows: dict[tuple[str, bool], list[str]] = {}
     moved = (known.centring != np.eye(len(known.beta))).any(1)
@@ -283,7 +285,7 @@ def _priors(about: Numbers, cite: Bibliography) -> str:
         rows.setdefault((in_words(prior), default), []).append(f"beta[{label}]{where}")
     for level in known.levels:
         for label, prior, default in zip(level.tau_labels, level.tau, level.tau_default, strict=True):
-            rows.setdefault((in_words(prior), default), []).append(label)
+            rows.setdefault((in_words(prior) + _published(prior, cite), default), []).append(label)
         if level.rho is not None:
             rows.setdefault((in_words(level.rho), level.rho_default), []).append(level.rho_label)
     by_default = [default for _, default in rows]
@@ -297,6 +299,15 @@ def _priors(about: Numbers, cite: Bibliography) -> str:
     scaled = "" if published else ", scaled by the data"
     defaults = f"Priors were the weakly informative defaults of the package{scaled}:"
     return f"{defaults if all(by_default) else 'Priors were'} {'; '.join(parts)}{cite.cite(*sources)}."
+
+
+def _published(prior: Prior, cite: Bibliography) -> str:
+    """Where a prior of an SD was published, and for what; empty for priors that were not."""
+    publication, setting = empirical.origin(prior.name, prior.params)
+    if not publication:
+        return ""
+    reference = {"turner": ref.TURNER, "rhodes": ref.RHODES}[publication]
+    return f" (published{f' for {setting}' * bool(setting)}{cite.cite(reference)})"
 
 
 def _software(about: Numbers) -> str:

@@ -79,6 +79,15 @@ WEAK_PRIORS = (
     "distributions for the heterogeneity parameter in Bayesian random-effects meta-analysis. Research Synthesis "
     "Methods 12:448-474."
 )
+TURNER = (
+    "Turner RM, Jackson D, Wei Y, Thompson SG, Higgins JPT (2015). Predictive distributions for between-study "
+    "heterogeneity and simple methods for their application in Bayesian meta-analysis. Statistics in Medicine "
+    "34:984-998."
+)
+RHODES = (
+    "Rhodes KM, Turner RM, Higgins JPT (2015). Predictive distributions were developed for the extent of heterogeneity "
+    "in meta-analyses of continuous outcome data. Journal of Clinical Epidemiology 68:52-60."
+)
 LKJ = (
     "Lewandowski D, Kurowicka D, Joe H (2009). Generating random correlation matrices based on vines and extended "
     "onion method. Journal of Multivariate Analysis 100:1989-2001."
