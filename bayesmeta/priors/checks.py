@@ -9,8 +9,10 @@ import numpy as np
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_name, listing
 from bayesmeta.errors import SpecError
+from bayesmeta.measures import MEASURES, measure
 from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.distributions import HALF_FLAT, IMPROPER, JEFFREYS, check, draws, logp
+from bayesmeta.priors.empirical import CITATIONS, origin
 from bayesmeta.priors.prior import Prior, Priors
 
 # a factor of 1.2 apart, so that an interval which hides between two of them is hit by the draws
@@ -190,6 +192,20 @@ def narrow(coefficients: Mapping[str, Prior], sds: Mapping[str, Prior]) -> list[
         if prior.name not in IMPROPER and not _possible(prior, MAGNITUDES[MAGNITUDES < NEAR_ZERO])
     ]
     return sentences
+
+
+_MADE_FOR = {m.published_prior: m.label_of_several for m in MEASURES.values() if m.published_prior}
+
+
+def of_other_effects(spec: Spec, sds: Mapping[str, Prior]) -> list[str]:
+    """Sentences about published priors of SDs that were made for another effect measure than the model's."""
+    own = measure(spec.measure).published_prior
+    return [
+        f"the prior {prior} of {label} is that of {CITATIONS[publication]} for {_MADE_FOR[publication]}, and the "
+        f"effects are {measure(spec.measure).label_of_several}\n  take bm.priors.{own}(...)"
+        for label, prior in sds.items()
+        if own and (publication := origin(prior.name, prior.params)[0]) not in ("", own)
+    ]
 
 
 def _possible(prior: Prior, points: FloatArray) -> bool:

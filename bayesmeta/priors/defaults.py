@@ -11,7 +11,15 @@ from bayesmeta._validation import check_is, listing
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.measures import MEASURES, measure
 from bayesmeta.model.spec import Level, Spec
-from bayesmeta.priors.checks import beta_priors, check_names, narrow, rho_prior, tau_labels, tau_priors
+from bayesmeta.priors.checks import (
+    beta_priors,
+    check_names,
+    narrow,
+    of_other_effects,
+    rho_prior,
+    tau_labels,
+    tau_priors,
+)
 from bayesmeta.priors.improper import check_proper_posterior, with_variances
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior, Priors
@@ -99,6 +107,7 @@ def resolve(spec: Spec, priors: Priors | None = None) -> ModelPriors:
         *_scaled_from_data(spec, scaled),
         *_improper(dict.fromkeys(flat, "Flat") | flat_sds),
         *narrow(given, of_sds),
+        *of_other_effects(spec, of_sds),
     )
     for note in notes:
         warn(note, AssumptionWarning)

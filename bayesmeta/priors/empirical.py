@@ -1,7 +1,7 @@
 """Published distributions of heterogeneity in past meta-analyses: tables of the logarithm of tau^2."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -13,6 +13,8 @@ from bayesmeta.errors import SpecError
 
 CITATIONS = {"turner": "Turner et al. (2015)", "rhodes": "Rhodes et al. (2015)"}
 FIELDS = ("other", "respiratory", "cancer")
+FAMILIES = {"turner": "LogNormal", "rhodes": "LogStudentT"}
+DF = 5.0  # of Rhodes et al.
 
 
 @cache
@@ -54,28 +56,40 @@ def rhodes(outcome: str | None, comparison: str | None, field: str | None) -> tu
     return _pair(pair)
 
 
-def settings(location: float, scale: float, nu: float | None = None) -> tuple[str, list[str]]:
-    """Which publication has a distribution of log tau^2, normal or t with nu degrees of freedom, and for what settings.
+def origin(name: str, params: Mapping[str, float]) -> tuple[str, str]:
+    """Publication and setting of a prior of an SD by its family and parameters; empty where no table has it.
 
-    ("", []) where none has.
+    The setting is empty for marginal distributions, and where several have the same figures.
 
-    >>> settings(-1.83, 1.52)
-    ('turner', ['pain, pharma vs control'])
+    >>> origin("LogNormal", {"mu": -1.975, "sigma": 0.67})
+    ('turner', 'all-cause mortality, pharma vs control')
+    >>> origin("LogNormal", {"mu": 0.0, "sigma": 1.0})
+    ('', '')
     """
-    author = {None: "turner", 5: "rhodes"}.get(nu, "")
-    if not author:
-        return "", []
-    table = tables()[author]
-    places = {"all settings": table["marginal"]}
-    for field in FIELDS if author == "rhodes" else (None,):
-        rows = table["outcomes"] if field is None else table[field]
-        for outcome, pairs in rows.items():
-            for comparison, pair in zip(table["comparisons"], pairs, strict=True):
-                places[", ".join(filter(None, (outcome, comparison, field)))] = pair
-    named = [
-        place for place, pair in places.items() if pair and np.allclose(pair, (location, scale), rtol=1e-12, atol=0)
-    ]
-    return (author, named) if named else ("", [])
+    if params.get("nu", DF) != DF:
+        return "", ""
+    settings = _settings().get((name, params.get("mu", np.nan), params.get("sigma", np.nan)), [])
+    publications = {publication for publication, _ in settings}
+    return (publications.pop(), settings[0][1] * (len(settings) == 1)) if len(publications) == 1 else ("", "")
+
+
+@cache
+def _settings() -> dict[tuple[str, float, float], list[tuple[str, str]]]:
+    """By family and parameters the entries of the tables, as publication and setting."""
+    known: dict[tuple[str, float, float], list[tuple[str, str]]] = {}
+    for publication, family in FAMILIES.items():
+        table = tables()[publication]
+        entries = [("", table["marginal"])]
+        for field in ("outcomes",) if publication == "turner" else FIELDS:
+            entries += [
+                (", ".join([outcome, comparison] + [f"{field} field"] * (field in FIELDS)), pair)
+                for outcome, row in table[field].items()
+                for comparison, pair in zip(table["comparisons"], row, strict=True)
+                if pair
+            ]
+        for setting, (location, scale) in entries:
+            known.setdefault((family, location / 2, scale / 2), []).append((publication, setting))
+    return known
 
 
 def _pair(pair: list[float]) -> tuple[float, float]:

@@ -276,7 +276,7 @@ def _posterior(about: Numbers, cite: Bibliography) -> Iterator[str]:
 
 
 def _priors(about: Numbers, cite: Bibliography) -> str:
-    """Every prior once, with the parameters that have it, defaults marked."""
+    """Every prior once, with the parameters that have it, defaults marked, published ones cited."""
     known = priors(about.tree)
     rows: dict[tuple[str, bool], list[str]] = {}
     moved = (known.centring != np.eye(len(known.beta))).any(1)
@@ -302,14 +302,12 @@ def _priors(about: Numbers, cite: Bibliography) -> str:
 
 
 def _published(prior: Prior, cite: Bibliography) -> str:
-    """From which meta-analyses a prior of an SD was estimated, where it is published."""
-    if not {"mu", "sigma"} <= prior.params.keys():
+    """Where a prior of an SD was published, and for what; empty for priors that were not."""
+    publication, setting = empirical.origin(prior.name, prior.params)
+    if not publication:
         return ""
-    author, settings = empirical.settings(2 * prior.params["mu"], 2 * prior.params["sigma"], prior.params.get("nu"))
-    if not author or prior.name not in ("LogNormal", "LogStudentT"):
-        return ""
-    source = cite.cite({"turner": ref.TURNER, "rhodes": ref.RHODES}[author])
-    return f", estimated from earlier meta-analyses ({' or '.join(settings)}){source},"
+    reference = {"turner": ref.TURNER, "rhodes": ref.RHODES}[publication]
+    return f" (published{f' for {setting}' * bool(setting)}{cite.cite(reference)})"
 
 
 def _software(about: Numbers) -> str:

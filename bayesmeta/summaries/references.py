@@ -65,15 +65,6 @@ MIXTURES = (
     "Cappe O, Douc R, Guillin A, Marin JM, Robert CP (2008). Adaptive importance sampling in general mixture classes. "
     "Statistics and Computing 18:447-459."
 )
-TURNER = (
-    "Turner RM, Jackson D, Wei Y, Thompson SG, Higgins JPT (2015). Predictive distributions for between-study "
-    "heterogeneity and simple methods for their application in Bayesian meta-analysis. Statistics in Medicine "
-    "34:984-998."
-)
-RHODES = (
-    "Rhodes KM, Turner RM, Higgins JPT (2015). Predictive distributions were developed for the extent of heterogeneity "
-    "in meta-analyses of continuous outcome data. Journal of Clinical Epidemiology 68:52-60."
-)
 NUTS = (
     "Hoffman MD, Gelman A (2014). The No-U-Turn Sampler: adaptively setting path lengths in Hamiltonian Monte Carlo. "
     "Journal of Machine Learning Research 15:1593-1623."
@@ -87,6 +78,15 @@ WEAK_PRIORS = (
     "Röver C, Bender R, Dias S, Schmid CH, Schmidli H, Sturtz S, Weber S, Friede T (2021). On weakly informative prior "
     "distributions for the heterogeneity parameter in Bayesian random-effects meta-analysis. Research Synthesis "
     "Methods 12:448-474."
+)
+TURNER = (
+    "Turner RM, Jackson D, Wei Y, Thompson SG, Higgins JPT (2015). Predictive distributions for between-study "
+    "heterogeneity and simple methods for their application in Bayesian meta-analysis. Statistics in Medicine "
+    "34:984-998."
+)
+RHODES = (
+    "Rhodes KM, Turner RM, Higgins JPT (2015). Predictive distributions were developed for the extent of heterogeneity "
+    "in meta-analyses of continuous outcome data. Journal of Clinical Epidemiology 68:52-60."
 )
 LKJ = (
     "Lewandowski D, Kurowicka D, Joe H (2009). Generating random correlation matrices based on vines and extended "

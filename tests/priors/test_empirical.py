@@ -1,14 +1,18 @@
 """Published heterogeneity priors: the tables' own regularities, keys, and the change from tau^2 to tau."""
 
+import warnings
+from collections import Counter
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayesmeta as bm
+from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.distributions import draws
-from bayesmeta.priors.empirical import FIELDS, settings, tables
-from bayesmeta.priors.prior import rhodes, turner
+from bayesmeta.priors.empirical import FIELDS, origin, tables
+from bayesmeta.priors.prior import Priors, rhodes, turner
 
 TURNER, RHODES = tables()["turner"], tables()["rhodes"]
 LEFT_OUT = {
@@ -90,21 +94,57 @@ def test_keys_are_checked(call, message):
         call()
 
 
-def test_where_published_numbers_come_from_is_known_again() -> None:
-    for outcome, pairs in TURNER["outcomes"].items():
-        for comparison, pair in zip(TURNER["comparisons"], pairs, strict=True):
-            author, places = settings(*pair)
-            assert author == "turner"
-            assert f"{outcome}, {comparison}" in places
-    assert settings(*RHODES["marginal"], 5) == ("rhodes", ["all settings"])
-    assert settings(-1.83, 1.521) == settings(-1.83, 1.52, 4) == ("", [])
+def published():
+    """Publication, keys and prior of every entry of both tables, the marginal distributions included."""
+    yield "turner", (), turner()
+    yield "rhodes", (), rhodes()
+    for keys in product(TURNER["outcomes"], TURNER["comparisons"]):
+        yield "turner", keys, turner(*keys)
+    for field in FIELDS:
+        for keys in product(RHODES[field], RHODES["comparisons"]):
+            if (*keys, field) not in LEFT_OUT:
+                yield "rhodes", (*keys, field), rhodes(*keys, field)
 
 
-def test_texts_for_a_paper_cite_where_a_prior_comes_from() -> None:
-    spec = bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor")
-    text = bm.methods_text(bm.sample(spec, bm.Priors(tau=turner("pain", "pharma vs placebo"))))
-    assert (
-        "SD 0.76 of the logarithm, estimated from earlier meta-analyses (pain, pharma vs control) [2]" in text.methods
-    )
-    assert text.references[1].startswith("Turner RM")
+def test_every_published_prior_knows_where_it_comes_from():
+    shared = Counter(str(prior) for _, _, prior in published())
+    assert len(shared) > 100
+    for publication, keys, prior in published():
+        once = keys and shared[str(prior)] == 1
+        setting = ", ".join([*keys[:2], *(f"{field} field" for field in keys[2:])]) if once else ""
+        assert origin(prior.name, prior.params) == (publication, setting)
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        bm.priors.half_normal(0.5),
+        bm.Prior("LogNormal", mu=-1.975, sigma=0.6700001),
+        bm.Prior("LogStudentT", nu=4, mu=-1.72, sigma=1.295),
+    ],
+)
+def test_other_priors_come_from_nowhere(prior):
+    assert origin(prior.name, prior.params) == ("", "")
+
+
+def test_a_prior_of_another_effect_measure_is_asked_about_and_cited():
+    data = pd.DataFrame({"y": [0.1, 0.3, 0.2, 0.5], "v": [0.1, 0.2, 0.1, 0.1]})
+    specs = {name: bm.specify("y ~ 1", data, S="v", measure=name) for name in ("logor", "smd", "logrr")}
+    own, other = Priors(tau=turner("pain", "pharma vs control")), Priors(tau=rhodes())
+    with pytest.warns(
+        bm.AssumptionWarning, match=r"Turner et al\. \(2015\) for log odds ratios, and the effects are stand"
+    ):
+        resolve(specs["smd"], own)
+    with pytest.warns(bm.AssumptionWarning, match=r"of tau\[unit, Intercept\] is that of Rhodes et al\."):
+        resolve(specs["logor"], other)
+    for name, priors in {"logor": own, "smd": other, "logrr": own}.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            resolve(specs[name], priors)
+    text = " ".join(str(bm.methods_text(bm.sample(specs["logor"], own, random_seed=1))).split())
+    assert "of the logarithm (published for pain, pharma vs control [2]) for tau[unit, Intercept]" in text
+    assert "2. Turner RM, Jackson D" in text
+
+
+def test_placebos_are_controls():
     assert turner("pain", "Pharma vs placebo") == turner("pain", "pharma vs control")
