@@ -9,7 +9,7 @@ import xarray as xr
 import bayesmeta as bm
 from bayesmeta.plots.style import root_figure
 from bayesmeta.report.sections.network_section import network_section
-from bayesmeta.report.sections.opening import findings
+from bayesmeta.report.sections.opening import differences, findings
 from tests.support.pictures import crowded
 
 SENN = {"study": "study", "treatment": "treatment", "mean": "mean", "sd": "sd", "n": "n", "measure": "md"}
@@ -158,3 +158,12 @@ def test_a_star_has_nothing_to_split(senn: xr.DataTree):
         pytest.raises(bm.SpecError, match="no comparison has both direct and indirect evidence"),
     ):
         bm.plots.network_split(tree)
+
+
+def test_the_report_says_a_shared_heterogeneity_once(senn: xr.DataTree, post: xr.DataTree):
+    for tree in (senn, post):
+        words = differences({"one": tree}, 0.95)
+        assert words.count("τ by one: study ") == 1
+        assert "study (" not in words
+    own = bm.fit(bm.network.specify(bm.datasets.load("hasselblad1998"), **COUNSELLING, psi="diag", add=0.5))
+    assert "study (no contact)" in differences({"own": own}, 0.95)

@@ -16,12 +16,13 @@ from bayesmeta.plots.style import back_transformed, effect_label, is_ratio
 from bayesmeta.report.blocks import Finding
 from bayesmeta.report.sections.model import of_tree, varying
 from bayesmeta.report.sections.results import Trees, cell_means, pooled
-from bayesmeta.tree.parameters import BETA, TAU, parameters
+from bayesmeta.tree.parameters import BETA, TAU, effects, level_structures, parameters
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.response import EFFECT, PER_UNIT, roles
 from bayesmeta.tree.specification import group
 
 _MOST = 3  # coefficients that a sentence names
+_EQUAL = 1e-9  # relative differences of numbers that are the same
 
 
 def findings(trees: Trees, prob: float) -> tuple[Finding, ...]:
@@ -153,8 +154,13 @@ def new_group(tree: xr.DataTree, prob: float) -> str:
 
 
 def _taus(tree: xr.DataTree, prob: float) -> pd.DataFrame:
+    """The SDs of all levels; of effects that share one, as all comparisons of a network do, that one alone."""
     table = parameters(tree, prob)
-    return table[table["kind"] == TAU]
+    taus = table[table["kind"] == TAU]
+    one = [level for level, own in level_structures(tree).items() if own.n_tau(len(effects(tree, level))) == 1]
+    spread = taus.groupby("level")["estimate"].transform(np.ptp)
+    shared = taus["level"].isin(one) & (spread <= _EQUAL * taus["estimate"])
+    return taus.assign(term=taus["term"].mask(shared, "")).drop_duplicates(["level", "term"])
 
 
 def _level(row: pd.Series) -> str:
