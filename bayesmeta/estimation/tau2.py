@@ -202,7 +202,8 @@ def by_columns(Y: FloatArray, X: FloatArray, v: FloatArray, fit: Callable[[AnyRo
             if compiled:
                 parts.append(fit(Sets.of(np.ascontiguousarray(y), X[:, 0], np.ascontiguousarray(own))))
                 continue
-            y, own, seen = np.ascontiguousarray(y.T), np.ascontiguousarray(own.T), 1.0
+            y, own = np.ascontiguousarray(y.T), np.ascontiguousarray(own.T)
+            seen: FloatArray | float = 1.0
             if np.isnan(y.sum()):
                 seen = (~np.isnan(y)).astype(float)
                 y = np.where(np.isnan(y), 0.0, y)
