@@ -229,7 +229,8 @@ def _prediction(about: Numbers, cite: Bibliography) -> Iterator[str]:
         kinds = [about.kind(level.name) for level in reversed(about.spec.levels)]
         new = " in ".join(f"a new {counted(1, kind).removeprefix('1 ')}" for kind in kinds)
         same = ", with the same degrees of freedom," if about.used is not None and about.used.df != "z" else ""
-        yield f"Prediction intervals{same} are for the true effect in {new}{cite.cite(ref.PREDICTION, ref.INTERPRETATION)}."
+        source = cite.cite(ref.PREDICTION, ref.INTERPRETATION)
+        yield f"Prediction intervals{same} are for the true effect in {new}{source}."
 
 
 def _scale(about: Numbers) -> Iterator[str]:

@@ -193,7 +193,7 @@ def _frames(source: Any) -> Iterator[tuple[str, pd.DataFrame, Mapping[Any, Any]]
         for name, child in source.children.items():
             yield str(name), child.to_dataset().to_dataframe(), {**source.attrs, **child.attrs}
     elif isinstance(source, xr.Dataset):
-        yield "", source.to_dataframe() if source.sizes else _one_row(source), source.attrs
+        yield "", _rows(source) if source.sizes else _one_row(source), source.attrs
     elif isinstance(source, xr.DataArray):
         yield "", source.to_dataframe(name=str(source.name or "value")), source.attrs
     elif source is None or isinstance(source, str | bytes | int | float):
@@ -204,6 +204,14 @@ def _frames(source: Any) -> Iterator[tuple[str, pd.DataFrame, Mapping[Any, Any]]
     else:
         frame = as_frame(source, "source")
         yield "", frame, getattr(source, "attrs", {})
+
+
+def _rows(source: xr.Dataset) -> pd.DataFrame:
+    """What the rows are at, such as doses, before what is there; rows that only have numbers go without them."""
+    frame = source.to_dataframe()
+    about = [name for name, values in source.coords.items() if name not in source.dims and values.ndim]
+    frame = frame[[*about, *(name for name in frame.columns if name not in about)]]
+    return frame.reset_index(drop=True) if about and not set(source.dims) & set(source.coords) else frame
 
 
 def _one_row(source: xr.Dataset) -> pd.DataFrame:
