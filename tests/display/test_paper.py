@@ -385,7 +385,7 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         ("what", "missing", "package"),
-        [("a.docx", "docx", "docx"), ("a.html", "great_tables", "great_tables"), ("a.png", "nokap", "nokap")],
+        [("a.docx", "docx", "python-docx"), ("a.html", "great_tables", "great-tables"), ("a.png", "nokap", "nokap")],
     )
     def test_without_the_packages_it_says_how_to_get_them(
         self, page: Page, tmp_path: Path, what: str, missing: str, package: str, monkeypatch: pytest.MonkeyPatch
