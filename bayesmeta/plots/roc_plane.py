@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Studies = Literal["circles", "crosshairs"]
 RegionsShown = Literal["confidence", "prediction", "both"]
-_LARGEST, _LEAST = 14.0, 3.5  # points, diameters of circles
+_LARGEST, _LEAST = 14.0, 3.0  # points, diameters of circles
 _WHOLE = np.linspace(0.001, 0.999, 400)
 _CURVES = {
     "rutter-gatsonis": "Rutter-Gatsonis",
@@ -185,7 +185,7 @@ def _draw_studies(
         n = table[["tp", "fp", "fn", "tn"]].sum(axis=1).to_numpy()
         size = np.maximum(_LARGEST * np.sqrt(n / n.max()), _LEAST)
         look: dict[str, Any] = {"facecolor": (colour, 0.25), "edgecolor": (colour, 0.9), "linewidth": 0.7}
-        largest_first = np.argsort(-size)
+        largest_first = np.argsort(-n)
         x_y = x[largest_first], y[largest_first]
         panel.scatter(*x_y, s=size[largest_first] ** 2, marker=marker, zorder=2, clip_on=False, **look)
     elif studies == "crosshairs":
