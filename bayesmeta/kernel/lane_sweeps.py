@@ -140,7 +140,7 @@ def _upward(stats: Statistics, psi: Sequence[np.ndarray], batch: int) -> _Upward
             chunk.segments.add_to(total[:, :, 0], left)
         if not chunk.ancestors:
             C[:, :, 0, :, 0] += chunk.C0_sum
-    S = []
+    S: list[np.ndarray] = []
     for level in range(len(stats.nodes) - 1, -1, -1):
         F = _shared(batched_linalg.psd_factor(psi[level]))
         S.insert(0, np.empty((len(F), M[level].shape[0] + len(F), *M[level].shape[3:])))
