@@ -31,7 +31,7 @@ def paper_word(tables: Sequence[PaperTable], what: str, document: Any = None) ->
     _check_document(document)
     for i, table in enumerate(tables):
         _add(document, table.aligned(), apart=i > 0 or len(document.paragraphs) > 0)
-    return document  # type: ignore[no-any-return]
+    return document
 
 
 def text_in_word(sections: Sequence[tuple[str, Sequence[str]]], what: str, document: Any = None) -> "Document":
@@ -43,7 +43,7 @@ def text_in_word(sections: Sequence[tuple[str, Sequence[str]]], what: str, docum
         document.add_heading(title, 1)
         for text in paragraphs:
             document.add_paragraph(text)
-    return document  # type: ignore[no-any-return]
+    return document
 
 
 def _check_document(document: Any) -> None:

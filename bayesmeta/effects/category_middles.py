@@ -78,7 +78,7 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> t
 def _middles(low: FloatArray, high: FloatArray, groups: IntArray, names: pd.Index) -> tuple[FloatArray, list[str]]:
     """The middle of every category, and of those that are open above how it was taken."""
     middle, how = (low + high) / 2, []
-    for row in np.flatnonzero(~np.isfinite(high)):
+    for row in np.flatnonzero(~np.isfinite(high)).tolist():
         below = np.flatnonzero((groups == groups[row]) & (high > low) & (high <= low[row]))
         nearest = below[np.argmax(high[below])] if len(below) else row
         if low[row] - high[nearest] <= high[nearest] - low[nearest]:

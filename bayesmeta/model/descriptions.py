@@ -73,8 +73,8 @@ def corrections_of(data: Any, outcomes: Sequence[str], values: FloatArray, names
     for outcome, own in zip(outcomes, values.T, strict=True):
         made = corrected.get(outcome) if isinstance(corrected, Mapping) and is_label(outcome) else None
         for words, estimates in made.items() if isinstance(made, Mapping) else ():
-            rows = np.flatnonzero(np.isin(own, np.asarray(estimates, dtype=float)))
-            if len(rows):
+            rows = np.flatnonzero(np.isin(own, np.asarray(estimates, dtype=float))).tolist()
+            if rows:
                 of = f"{outcome}: " if len(outcomes) > 1 else ""
                 where = listing(names[row] for row in rows)
                 yield f"{of}{words} of {where} ({len(rows)} of {len(own)} rows), {EMPTY_CELLS}"

@@ -18,14 +18,14 @@ from bayesmeta.simulation.declaration import load_study
 from bayesmeta.simulation.run import Piece, estimates
 from tests.benchmarks.__main__ import machine
 
-RUNS = 5
+RUNS, MORE, SHORT = 5, 31, 0.2  # runs of each, and of what takes fewer seconds
 ESTIMATORS = ("reml", "ml", "dl", "he")  # those that PyMARE has too
 
 
 def seconds(*works: Callable[[], object]) -> list[float]:
     """Processor seconds of each, medians over runs in turn, after one that is not counted."""
     times: list[list[float]] = [[] for _ in works]
-    for _ in range(RUNS + 1):
+    while len(times[0]) <= (MORE if sum(own[-1] for own in times if own) < SHORT else RUNS):
         for own, work in zip(times, works, strict=True):
             start = process_time()
             work()
