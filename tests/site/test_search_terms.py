@@ -56,10 +56,10 @@ def test_a_page_whose_words_are_others_is_read_again(folder):
 def test_words_are_entered_below_the_heading():
     class App:
         confdir = GALLERY.parent
-        env = type("Environment", (), {"metadata": {"docs/word": {}}})
+        env = type("Environment", (), {"metadata": {"docs/how_to/export": {}}})
 
     source = ["# A page\n\nText.\n"]
-    search_terms.enter(App, "docs/word", source)
+    search_terms.enter(App, "docs/how_to/export", source)
     assert source == ["# A page\n\n```{index} ! Word, ! docx, ! manuscript, ! export\n```\n\nText.\n"]
 
 
