@@ -15,7 +15,7 @@ from bayesmeta.bayes.chart import Chart, obstacles
 from bayesmeta.bayes.evaluator import Evaluator
 from bayesmeta.bayes.integration_points import integration_group, remember
 from bayesmeta.bayes.marginals import marginal_groups
-from bayesmeta.bayes.posterior import Draws, posterior_tree
+from bayesmeta.bayes.posterior import Draws, Undrawn, posterior_tree
 from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.errors import ConvergenceError, SpecError
 from bayesmeta.model.spec import Spec
@@ -88,7 +88,7 @@ def choose(spec: Spec, priors: ModelPriors, sampler: str) -> Choice:
 def posterior(
     spec: Spec, priors: ModelPriors, choice: Choice, draws: int, seed: int, random_effects: bool | None
 ) -> xr.DataTree:
-    """The results tree of a posterior by an engine: exact marginals, and independent draws.
+    """The results tree of a posterior by an engine: exact marginals, and independent draws, made once they are read.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def posterior(
     tree = posterior_tree(
         spec,
         priors,
-        independent(exact, draws, np.random.default_rng(first)),
+        Undrawn((CHAINS, draws), lambda: independent(exact, draws, np.random.default_rng(first))),
         None,
         about,
         rest,

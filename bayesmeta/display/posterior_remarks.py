@@ -14,6 +14,7 @@ from bayesmeta.display.tables import Facts, fixed
 from bayesmeta.priors.correlations import rho_draws as prior_draws
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.structures.base import Structure
+from bayesmeta.tree import exact_marginals
 from bayesmeta.tree.parameters import effects, level_structures
 from bayesmeta.tree.posterior_draws import correlations, own_draws, rho_draws
 from bayesmeta.tree.specification import group
@@ -97,9 +98,7 @@ def _poorly_learnt(tree: xr.DataTree, level: str, structure: Structure, priors: 
     pairs = [f" {a}~{b}" for a, b in combinations(labels, 2)]
     if structure.n_rho(len(labels)) == 1:  # one parameter, in whose terms all pairs are
         pairs = pairs[:1] if len(labels) == 2 else [""]
-    sds = zip(
-        pairs, _prior_sds(structure, priors, len(labels)), rho_draws(tree, level).std(axis=0, ddof=1), strict=False
-    )
+    sds = zip(pairs, _prior_sds(structure, priors, len(labels)), _posterior_sds(tree, level, structure), strict=False)
     descriptions = [
         f"rho[{level}{',' * bool(pair)}{pair}] (prior SD {fixed(prior, 2)}, posterior SD {fixed(posterior, 2)})"
         for pair, prior, posterior in sds
@@ -113,11 +112,21 @@ def _own_poorly_learnt(tree: xr.DataTree, level: str, structure: Structure, prio
     assert priors.rho is not None
     dim = len(effects(tree, level))
     prior = prior_draws(structure, dim, priors.rho, _PRIOR_DRAWS, np.random.default_rng(0)).std(ddof=1)
-    posterior = own_draws(tree, level, "rho").std(ddof=1)
+    exact = exact_marginals.statistics(tree, schema.rho(level), 0.95)
+    posterior = float(np.ravel(exact["se"])[0]) if exact else own_draws(tree, level, "rho").std(ddof=1)
     if posterior < _LITTLE * prior:
         return []
     sds = f"prior SD {fixed(prior, 2)}, posterior SD {fixed(posterior, 2)}"
     return [f"the data say little about rho[{level}] ({sds}): not to be interpreted"]
+
+
+def _posterior_sds(tree: xr.DataTree, level: str, structure: Structure) -> FloatArray:
+    """SD of every pair's correlation under the posterior."""
+    dim = len(effects(tree, level))
+    exact = exact_marginals.of_correlations(tree, level, structure, dim, 0.95)
+    if len(exact) == dim * (dim - 1) // 2:
+        return np.array([exact[at]["se"] for at in sorted(exact)])
+    return np.asarray(rho_draws(tree, level).std(axis=0, ddof=1))
 
 
 def _prior_sds(structure: Structure, priors: LevelPriors, dim: int) -> FloatArray:

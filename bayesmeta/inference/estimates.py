@@ -154,25 +154,24 @@ def on_scale(frame: pd.DataFrame, tree: xr.DataTree, prob: float, scale: Scale |
     if not on_response(tree, scale):
         return frame
     frame, record, of_coef = frame.copy(), measure_of(tree), roles(tree)
-    draws = beta_draws(tree) if is_posterior(tree) else None
     for j, (coef, role) in enumerate(of_coef.items()):
         if not is_read_elsewhere(record, role):
             continue
         at = (frame["kind"] == BETA).to_numpy() & (frame["term"] == coef).to_numpy()
-        if draws is None:
-            there = to_response(record, role, frame.loc[at, ["estimate", "lower", "upper"]].to_numpy(float))
+        if is_posterior(tree):
+            there = _of_posterior(tree, j, Reading(record, role, True), prob)
         else:
-            there = _of_posterior(tree, j, Reading(record, role, True), draws[:, j], prob)
+            there = to_response(record, role, frame.loc[at, ["estimate", "lower", "upper"]].to_numpy(float))
         frame.loc[at, ["estimate", "lower", "upper"]] = there
         frame.loc[at, "se"] = np.nan
     return frame
 
 
-def _of_posterior(tree: xr.DataTree, j: int, reading: Reading, draws: FloatArray, prob: float) -> FloatArray:
+def _of_posterior(tree: xr.DataTree, j: int, reading: Reading, prob: float) -> FloatArray:
     """(1, 3) mean and interval of coefficient j on another scale, which rises with the coefficient or falls."""
     exact = exact_marginals.statistics(tree, "beta", prob)
     if exact is None:
-        statistics = summarised(reading.values(draws), prob)
+        statistics = summarised(reading.values(beta_draws(tree)[:, j]), prob)
         return np.array([[statistics[name] for name in ("mean", "lower", "upper")]])
     if exact_posterior(tree) is None:  # of a tree by an earlier version
         ends = np.sort(reading.values(np.array([exact["lower"][j], exact["upper"][j]])))

@@ -114,7 +114,7 @@ def of_mean_or_new(
 
 def _between(tree: xr.DataTree, spec: Spec, L: FloatArray, Z: Sequence[FloatArray]) -> FloatArray:
     """(q,) variances of the random effects of new groups of the first levels."""
-    psi = [draws[0] for draws in covariances(tree, spec)]
+    psi = covariances(tree, spec).mean
     return sum((quadratic(z[:, None], own)[:, 0] for z, own in zip(Z, psi, strict=False)), np.zeros(len(L)))
 
 

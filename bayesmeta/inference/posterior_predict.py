@@ -13,7 +13,7 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import shown
-from bayesmeta.bayes.integration_points import exact_posterior
+from bayesmeta.bayes.integration_points import beta_moments, exact_posterior
 from bayesmeta.errors import SpecError
 from bayesmeta.inference import exact_predict
 from bayesmeta.inference.prediction_rows import (
@@ -28,6 +28,7 @@ from bayesmeta.inference.prediction_rows import (
     table,
 )
 from bayesmeta.model.spec import Level, Spec
+from bayesmeta.tree.exact_marginals import psi_means
 from bayesmeta.tree.posterior_draws import b_draws, beta_draws, psi_draws, summarised
 from bayesmeta.tree.response import Reading
 from bayesmeta.tree.specification import spec_from_tree
@@ -58,8 +59,8 @@ def predict(
     predicted = rows.table(spec.outcomes, statistics)
     predicted.attrs = read.attrs({"se": about} | ({"interval": interval, "prob": prob} if interval else {}))
     if covariance:
-        designs = [(X, _covariance(beta_draws(tree)))]
-        designs += [(z, psi_draws(tree, level.name).mean(0)) for z, level in zip(Z, levels, strict=True)]
+        designs = [(X, beta_moments(tree)[1])]
+        designs += [(z, psi_means(tree, level.name)) for z, level in zip(Z, levels, strict=True)]
         by_draws = np.sum([z @ V @ z.mT for z, V in designs], axis=0)
         exact = None if points is None else exact_predict.covariance_of_rows(points, X, Z)
         rows.with_covariance(predicted, by_draws if exact is None else exact)

@@ -21,8 +21,9 @@ from bayesmeta.kernel.likelihood import LOG_2PI
 from bayesmeta.kernel.pointwise import block_designs, block_S, marginal
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.model_priors import ModelPriors, prior_draws
+from bayesmeta.tree.exact_marginals import psi_means
 from bayesmeta.tree.posterior_draws import is_posterior
-from bayesmeta.tree.specification import group, reading_once, spec_from_tree
+from bayesmeta.tree.specification import reading_once, spec_from_tree
 
 NODES = {0: (1, 0.0), 1: (401, 6.0), 2: (57, 5.0), 3: (25, 4.8)}  # of a lattice over the prior, and how far it reaches
 PIECE = 4_000_000  # numbers held at a time
@@ -125,12 +126,7 @@ class _Model:
         k = Chart.of(spec, priors).dim
         if k > max(NODES):
             raise SpecError(f"prior_check integrates over at most {max(NODES)} parameters, and this model has {k}")
-        derived = group(tree, schema.DERIVED)
-        psi = [
-            derived[schema.psi(v.name)].mean((schema.CHAIN, schema.DRAW)).to_numpy() if v.dim else np.zeros((0, 0))
-            for v in spec.levels
-        ]
-        return cls(spec, priors, psi)
+        return cls(spec, priors, [psi_means(tree, v.name) for v in spec.levels])
 
     @cached_property
     def chart(self) -> Chart:

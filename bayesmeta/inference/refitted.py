@@ -47,7 +47,7 @@ class Refitted:
         tree = fit(spec, method, random_effects=False)
         used = reference(tree, None, NORMAL)
         assert used is not None
-        return cls(spec, used, tuple(draws[0] for draws in covariances(tree, spec)))
+        return cls(spec, used, tuple(covariances(tree, spec).mean))
 
     @classmethod
     def like(cls, tree: xr.DataTree, wider: Spec, what: str) -> "Refitted":

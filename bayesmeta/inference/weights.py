@@ -1,12 +1,14 @@
 """The weight of each observation in the coefficients, and its variance under the model."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.model.spec import Spec
 from bayesmeta.tree.posterior_draws import is_posterior, psi_draws
 from bayesmeta.tree.specification import group
@@ -14,15 +16,30 @@ from bayesmeta.tree.specification import group
 _MOST_DRAWS = 500  # processed at a time
 
 
-def gls_weights(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
-    """(P, n_obs) matrix W with beta = W (y - offset) by generalised least squares, averaged over draws of Psi.
+class Covariances(NamedTuple):
+    """Between-group covariances: of a fit the estimate, of a posterior what its averages are taken over.
+
+    psi : for every level (B, a, a). weight : (B,), which add up to one.
+    """
+
+    psi: list[FloatArray]
+    weight: FloatArray
+
+    @property
+    def mean(self) -> list[FloatArray]:
+        """(a, a) of every level."""
+        return [np.einsum("b,bij->ij", self.weight, own) for own in self.psi]
+
+
+def gls_weights(spec: Spec, covariances: Covariances) -> FloatArray:
+    """(P, n_obs) matrix W with beta = W (y - offset) by generalised least squares, averaged over Psi.
 
     Parameters
     ----------
     spec : Spec
         With n_obs observations and P coefficients.
-    psi : sequence of arrays
-        For every level the draws (B, a, a) of its covariance; for a fit a single one.
+    covariances : Covariances
+        Of a results tree.
 
     Returns
     -------
@@ -31,19 +48,21 @@ def gls_weights(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
     Notes
     -----
     W = (X' Sigma^-1 X)^-1 X' Sigma^-1 with Sigma = S + Z Psi Z'. For a posterior, W y is the mean of beta if its prior
-    is flat, since E(beta | y) is the mean over draws of Psi of E(beta | Psi, y) = W(Psi) y.
+    is flat, since E(beta | y) is the mean over Psi of E(beta | Psi, y) = W(Psi) y.
     """
-    n_draws, total = len(psi[0]), np.zeros((len(spec.coef), len(spec.y)))
-    for start in range(0, n_draws, _MOST_DRAWS):
-        total += _summed(spec, [draws[start : start + _MOST_DRAWS] for draws in psi])
-    return np.asarray(total / n_draws)
+    psi, weight = covariances
+    total = np.zeros((len(spec.coef), len(spec.y)))
+    for start in range(0, len(weight), _MOST_DRAWS):
+        some = slice(start, start + _MOST_DRAWS)
+        total += _summed(spec, [own[some] for own in psi], weight[some])
+    return total
 
 
-def marginal_variances(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
-    """(n_obs,) variances of the observations around their means, the diagonal of Sigma, averaged over draws of Psi."""
+def marginal_variances(spec: Spec, covariances: Covariances) -> FloatArray:
+    """(n_obs,) variances of the observations around their means, the diagonal of Sigma, averaged over Psi."""
     variances = spec.S.variances.copy()
-    for level, draws in zip(spec.levels, psi, strict=True):
-        variances += np.einsum("ia,ab,ib->i", level.Z, draws.mean(0), level.Z)
+    for level, own in zip(spec.levels, covariances.mean, strict=True):
+        variances += np.einsum("ia,ab,ib->i", level.Z, own, level.Z)
     return variances
 
 
@@ -98,16 +117,20 @@ def by_row(spec: Spec, values: FloatArray) -> FloatArray:
     return table
 
 
-def covariances(tree: xr.DataTree, spec: Spec) -> list[FloatArray]:
-    """For every level the draws (B, a, a) of Psi; for a fit its estimate, with B = 1."""
-    if is_posterior(tree):
-        return [psi_draws(tree, level.name) for level in spec.levels]
-    estimate = group(tree, schema.ESTIMATE)
-    return [estimate[schema.psi(level.name)].to_numpy()[None] for level in spec.levels]
+def covariances(tree: xr.DataTree, spec: Spec) -> Covariances:
+    """Psi of every level: of a fit its estimate, of a posterior the points of its integration, or its draws."""
+    if not is_posterior(tree):
+        estimate = group(tree, schema.ESTIMATE)
+        return Covariances([estimate[schema.psi(v.name)].to_numpy()[None] for v in spec.levels], np.ones(1))
+    if (points := exact_posterior(tree)) is None:
+        draws = [psi_draws(tree, level.name) for level in spec.levels]
+        return Covariances(draws, np.full(len(draws[0]), 1 / len(draws[0])))
+    few = points.fewer
+    return Covariances([np.moveaxis(own, -1, 0) for own in few.psi], few.main[0])
 
 
-def _summed(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
-    """Sum over draws of W."""
+def _summed(spec: Spec, psi: Sequence[FloatArray], weight: FloatArray) -> FloatArray:
+    """Weighted sum of W."""
     P = len(spec.coef)
     information = np.zeros((len(psi[0]), P, P))
     solved = np.zeros((len(psi[0]), P, len(spec.y)))
@@ -115,7 +138,7 @@ def _summed(spec: Spec, psi: Sequence[FloatArray]) -> FloatArray:
         X = np.broadcast_to(spec.X[own], (len(Sigma), len(own), P))
         solved[:, :, own] = np.linalg.solve(Sigma, X).mT
         information += solved[:, :, own] @ spec.X[own]
-    return np.asarray(np.linalg.solve(information, solved).sum(0))
+    return np.einsum("b,bpi->pi", weight, np.linalg.solve(information, solved))
 
 
 def _blocks(spec: Spec, psi: Sequence[FloatArray]) -> Iterator[tuple[IntArray, FloatArray]]:

@@ -102,7 +102,7 @@ class Network:
     @cached_property
     def Sigma(self) -> FloatArray:
         """(n, n) covariance of all contrasts."""
-        return marginal_matrix(self.spec, [psi[0] for psi in covariances(self.tree, self.spec)])
+        return marginal_matrix(self.spec, covariances(self.tree, self.spec).mean)
 
     @property
     def named_pairs(self) -> list[tuple[str, str]]:

@@ -190,7 +190,7 @@ def _of_all(tree: xr.DataTree, table: xr.Dataset) -> dict[str, float]:
         "Q_deleted": float(np.ravel(heterogeneity["Q"])[0]),
     }
     spec = spec_from_tree(tree)
-    own = [(level, psi) for level, psi in zip(spec.levels, covariances(tree, spec), strict=True) if level.dim]
+    own = [(level, psi) for level, psi in zip(spec.levels, covariances(tree, spec).mean, strict=True) if level.dim]
     if len(own) == 1 and own[0][0].dim == 1:
         values["tau2_deleted"] = float(own[0][1].mean())
     return values

@@ -12,7 +12,7 @@ from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.adjusted import weighting_of
 from bayesmeta.inference.influence import Fitted, deletions
-from bayesmeta.inference.weights import marginal_variances
+from bayesmeta.inference.weights import Covariances, marginal_variances
 from bayesmeta.kernel import fresh_effects, linear_predictor, sampling_errors
 from bayesmeta.plots import style, words
 from bayesmeta.plots.forest.texts import row_labels
@@ -149,7 +149,9 @@ def _envelope(made: Fitted, own: np.ndarray, prob: float, n: int, seed: int | No
     U = weighted(spec.X)
     Phi = np.linalg.inv(spec.X.T @ U)
     left = errors - spec.X @ (Phi @ (U.T @ errors))
-    variance = marginal_variances(spec, [p[None] for p in made.psi]) - ((spec.X @ Phi) * spec.X).sum(1)
+    variance = marginal_variances(spec, Covariances([p[None] for p in made.psi], np.ones(1))) - (
+        (spec.X @ Phi) * spec.X
+    ).sum(1)
     ranked = np.sort(left[own] / np.sqrt(variance[own])[:, None], axis=0)
     lower, upper = np.quantile(ranked, [(1 - prob) / 2, (1 + prob) / 2], axis=1)
     return lower, upper

@@ -1,8 +1,8 @@
 """What the data add: prior densities of coefficients and between-group SDs beside their posterior densities."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -10,6 +10,8 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta._validation import check_names, check_probability, listing
+from bayesmeta.bayes.integration_points import exact_posterior
+from bayesmeta.bayes.weighted_points import WeightedPoints
 from bayesmeta.display.tables import percent
 from bayesmeta.errors import SpecError
 from bayesmeta.plots import style
@@ -109,9 +111,9 @@ def prior_posterior(
 
     Notes
     -----
-    The prior's density is exact; the posterior's is a kernel estimate from the draws, reflected at 0 and where the
-    prior ends, so that it puts no probability outside. A default prior of an intercept is that of the effect at the
-    mean of the predictors, which is then drawn, as its label says.
+    The prior's density is exact, and so is the posterior's where there are no chains; of chains it is a kernel estimate
+    from the draws, reflected at 0 and where the prior ends, so that it puts no probability outside. A default prior of
+    an intercept is that of the effect at the mean of the predictors, whose densities are then drawn, as its label says.
 
     References
     ----------
@@ -152,28 +154,89 @@ def densities(
     chosen = list(known) if parameters is None else check_names(parameters, "parameters")
     for label in chosen:
         check_parameter(label, known)
-    densities = [_densities(known[label], prob) for label in chosen]
-    if not exact_marginals.is_exact(tree):
-        return densities
-    return [_without_noise(tree, known[label].exact, each, prob) for label, each in zip(chosen, densities, strict=True)]
+    return [_densities(known[label], prob) for label in chosen]
+
+
+class _Posterior(Protocol):
+    """What is known of a parameter. grid : points at which its density is known, as the picture is as wide at least."""
+
+    mean: float
+    grid: FloatArray
+
+    def quantile(self, prob: Sequence[float]) -> FloatArray: ...
+    def density(self, x: FloatArray, low: float, high: float) -> FloatArray: ...
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """By draws, with a kernel estimate between the ends of the prior."""
+
+    draws: FloatArray
+    grid: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def mean(self) -> float:
+        return float(self.draws.mean())
+
+    def quantile(self, prob: Sequence[float]) -> FloatArray:
+        return np.asarray(np.quantile(self.draws, prob))
+
+    def density(self, x: FloatArray, low: float, high: float) -> FloatArray:
+        return density(self.draws, x, low, high)
+
+
+class _Marginal:
+    """By the exact marginal distribution in the tree of entry `at` of a variable."""
+
+    def __init__(self, tree: xr.DataTree, name: str, at: int) -> None:
+        self.table, self.name, self.at = group(tree, schema.MARGINALS), name, at
+        self.mean = float(np.ravel(self.table[f"{name}_mean"].to_numpy())[at])
+        self.grid, self.values = (
+            self.table[f"{name}_{part}"].transpose(schema.POINT, ...).to_numpy().reshape(_size(self.table), -1)[:, at]
+            for part in ("grid", "density")
+        )
+
+    def quantile(self, prob: Sequence[float]) -> FloatArray:
+        known = exact_marginals.quantiles(self.table, self.name, np.array(prob))
+        return np.asarray(known.reshape(len(prob), -1)[:, self.at])
+
+    def density(self, x: FloatArray, low: float, high: float) -> FloatArray:
+        return _continued(x, self.grid, self.values)
+
+
+def _size(table: xr.Dataset) -> int:
+    return table.sizes[schema.POINT]
+
+
+class _Mixture:
+    """By the exact mixture of normals of a combination of coefficients."""
+
+    def __init__(self, points: WeightedPoints, weights: FloatArray) -> None:
+        self.made, self.grid = points.combination(weights[None]), np.zeros(0)
+        self.mean = float(self.made.mean[0])
+
+    def quantile(self, prob: Sequence[float]) -> FloatArray:
+        return np.asarray(self.made.quantile(np.array(prob))[:, 0])
+
+    def density(self, x: FloatArray, low: float, high: float) -> FloatArray:
+        return np.asarray(self.made.density(x[:, None])[:, 0])
 
 
 @dataclass(frozen=True)
 class _Parameter:
-    """A parameter with its prior and posterior draws; `where` and `combination` as in `Densities`."""
+    """A parameter with its prior and posterior; `where` and `combination` as in `Densities`."""
 
     label: str
     law: Prior
-    draws: FloatArray
+    posterior: _Posterior
     reading: Reading
     where: str = ""
     combination: FloatArray | None = None
-    exact: tuple[str, int] | None = None  # variable of /marginals, and the position in it
 
 
 def _coefficients(tree: xr.DataTree, scale: Scale | None) -> Iterator[_Parameter]:
     """Coefficients, or the combinations of them that have the priors."""
-    priors, of_coef, draws = ModelPriors.from_json(tree.attrs["priors"]), roles(tree), beta_draws(tree)
+    priors, of_coef = ModelPriors.from_json(tree.attrs["priors"]), roles(tree)
     record = style.measure_of(tree)
     for j, (coef, prior) in enumerate(zip(priors.beta_labels, priors.beta, strict=True)):
         role, weights = of_coef.get(coef, ""), priors.centring[j]
@@ -181,71 +244,60 @@ def _coefficients(tree: xr.DataTree, scale: Scale | None) -> Iterator[_Parameter
         reading = Reading(record, role, own and is_read_elsewhere(record, role))
         centred = np.count_nonzero(weights) > 1
         where = "at the mean of the predictors" if centred else ""
-        exact = None if centred else ("beta", j)
-        yield _Parameter(f"beta[{coef}]", prior, draws @ weights, reading, where, weights, exact)
+        posterior = _of_combination(tree, weights) if centred else _of(tree, BETA, j)
+        yield _Parameter(f"beta[{coef}]", prior, posterior, reading, where, weights)
+
+
+def _of_combination(tree: xr.DataTree, weights: FloatArray) -> _Posterior:
+    points = exact_posterior(tree)
+    return _Drawn(beta_draws(tree) @ weights) if points is None else _Mixture(points, weights)
 
 
 def _sds(tree: xr.DataTree) -> Iterator[_Parameter]:
-    posterior = group(tree, schema.POSTERIOR)
     plain = Reading(style.measure_of(tree), "", False)
     levels = zip(level_structures(tree), ModelPriors.from_json(tree.attrs["priors"]).levels, strict=True)
     for level, own in levels:
         for at, (label, prior) in enumerate(zip(own.tau_labels, own.tau, strict=True)):
-            yield _Parameter(label, prior, _draws(posterior, level, at), plain, exact=(schema.tau(level), at))
+            yield _Parameter(label, prior, _of(tree, schema.tau(level), at), plain)
 
 
-def _draws(posterior: xr.Dataset, level: str, at: int) -> FloatArray:
-    values = posterior[schema.tau(level)].transpose(*SAMPLE, ...).to_numpy().astype(float)
-    return np.asarray(values.reshape(values.shape[0] * values.shape[1], -1)[:, at])
+def _of(tree: xr.DataTree, name: str, at: int) -> _Posterior:
+    """The posterior of entry `at` of a variable."""
+    if exact_marginals.is_exact(tree) and f"{name}_density" in group(tree, schema.MARGINALS):
+        return _Marginal(tree, name, at)
+    values = group(tree, schema.POSTERIOR)[name].transpose(*SAMPLE, ...).to_numpy().astype(float)
+    return _Drawn(values.reshape(values.shape[0] * values.shape[1], -1)[:, at])
 
 
 def _densities(each: _Parameter, prob: float) -> Densities:
-    draws, sd = each.draws, each.combination is None
-    ends = np.quantile(draws, [1 - _SHOWN, _SHOWN])
+    own, sd = each.posterior, each.combination is None
+    ends = own.quantile([1 - _SHOWN, _SHOWN])
     margin = (_ROOM - 1) * (ends[1] if sd else ends[1] - ends[0])
-    x = np.linspace(0 if sd else ends[0] - margin, ends[1] + margin, _POINTS)
+    start = 0.0 if sd else float(ends[0] - margin)
+    if smooth := not isinstance(own, _Drawn):
+        start = min([start, *own.grid[:1]])
+    x = np.linspace(start, ends[1] + margin, (4 if smooth else 1) * _POINTS)
     values = np.zeros(len(x)) if each.law.name in IMPROPER else np.exp(logp(each.law, x))
     positive = np.flatnonzero(values > 0)
     low = x[positive[0]] if positive.size and positive[0] > 1 else 0.0 if sd else -np.inf
-    high = x[positive[-1]] if positive.size and positive[-1] < _POINTS - 1 else np.inf
+    high = x[positive[-1]] if positive.size and positive[-1] < len(x) - 1 else np.inf
     fine = np.geomspace(1e-9 * x[-1], x[-1], 20 * _POINTS) if sd else x  # densities of SDs may be steep at 0
     inside = 1.0 if each.law.name in IMPROPER else float(np.trapezoid(np.exp(logp(each.law, fine)), fine))
-    tails = np.quantile(draws, [(1 - prob) / 2, (1 + prob) / 2])
-    centre = np.median(draws) if each.reading.response else draws.mean()
+    lower, middle, upper = own.quantile([(1 - prob) / 2, 0.5, (1 + prob) / 2])
     return Densities(
         label=each.label,
         law=each.law,
         x=x,
         prior=values,
-        posterior=density(draws, x, low, high),
+        posterior=own.density(x, low, high),
         beyond=max(0.0, 1 - inside),
-        mean=float(centre),
-        lower=float(tails[0]),
-        upper=float(tails[1]),
+        mean=float(middle if each.reading.response else own.mean),
+        lower=float(lower),
+        upper=float(upper),
         reading=each.reading,
         where=each.where,
         combination=each.combination,
     )
-
-
-def _without_noise(tree: xr.DataTree, place: tuple[str, int] | None, each: Densities, prob: float) -> Densities:
-    """The same from the exact marginal distribution in the tree, where it has that of the parameter."""
-    own = None if place is None else exact_marginals.statistics(tree, place[0], prob)
-    if place is None or own is None:
-        return each
-    table, (name, at) = group(tree, schema.MARGINALS), place
-    mean, lower, upper = (float(np.ravel(own[part])[at]) for part in ("mean", "lower", "upper"))
-    grid, values = (
-        table[f"{name}_{part}"].transpose(schema.POINT, ...).to_numpy().reshape(table.sizes[schema.POINT], -1)[:, at]
-        for part in ("grid", "density")
-    )
-    if each.reading.response:
-        mean = float(np.ravel(exact_marginals.quantiles(table, name, np.array([0.5])))[at])
-    low = each.x[0] if each.combination is not None else 0.0
-    x = np.linspace(min(low, grid[0]), each.x[-1], 4 * len(each.x))
-    posterior = _continued(x, grid, values)
-    prior = np.zeros(len(x)) if each.law.name in IMPROPER else np.exp(logp(each.law, x))
-    return replace(each, x=x, prior=prior, posterior=posterior, mean=mean, lower=lower, upper=upper)
 
 
 def _continued(x: FloatArray, grid: FloatArray, values: FloatArray) -> FloatArray:

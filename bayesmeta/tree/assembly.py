@@ -15,6 +15,8 @@ import pandas as pd
 import xarray as xr
 from xarray.indexes import Index, PandasIndex
 
+from bayesmeta.tree.unread import Unread
+
 _AS_IT_IS = getattr(xr.Dataset, "_construct_direct", None)
 _BY_HAND = _AS_IT_IS is not None and all(
     hasattr(owner, name)
@@ -48,7 +50,7 @@ def table_of(
 ) -> xr.Dataset:
     """A dataset of arrays whose sizes fit; ValueError where they do not.
 
-    variables : dimensions, array or number, and perhaps attributes of each.
+    variables : dimensions, array (also one that is yet to be computed) or number, and perhaps attributes of each.
     coords : the same, or labels by dimension, as `Labels` or as a pandas Index.
     """
     about = dict(attrs) if attrs else None
@@ -120,4 +122,5 @@ def _shallow(table: xr.Dataset) -> xr.Dataset:
 
 
 def _variable(dims: str | tuple[str, ...], values: Any, attrs: Mapping[str, Any] | None = None) -> xr.Variable:
-    return xr.Variable(dims, np.asarray(values), attrs, fastpath=True)
+    own = values if isinstance(values, Unread) else np.asarray(values)
+    return xr.Variable(dims, own, attrs, fastpath=True)

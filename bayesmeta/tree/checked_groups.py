@@ -26,6 +26,7 @@ from bayesmeta.tree.schema_check import (
     written_hashes,
 )
 from bayesmeta.tree.single_entries import OF_ONE_EFFECT, one_effect, with_dimensions
+from bayesmeta.tree.unread import unread
 
 _SPECIFICATION = (schema.OBSERVED, schema.CONSTANT, schema.RAW, schema.HETEROGENEITY)
 _SMALL = 100_000  # bytes of a group whose values are compared with their hashes at every reading
@@ -99,9 +100,14 @@ def checked_group(tree: xr.DataTree, name: str) -> xr.Dataset:
 
 
 def _numbers(node: xr.DataTree) -> tuple[bytes, ...]:
-    """The numbers of a small group, by which an edit where they stand is noticed; none of a large one."""
+    """The numbers of a small group, by which an edit where they stand is noticed; none of a large one.
+
+    Whether an array is yet to be computed is told apart, since it is compared with its hash once somebody has read it.
+    """
     own = [v for v in node.variables.values() if v.dtype.kind in "biuf"]
-    return tuple(v.values.tobytes() for v in own) if sum(v.nbytes for v in own) <= _SMALL else ()
+    if sum(v.nbytes for v in own) > _SMALL:
+        return tuple(b"" for v in own if unread(v) is not None)
+    return tuple(b"" if unread(v) is not None else v.values.tobytes() for v in own)
 
 
 def aligned(tree: xr.DataTree, name: str, table: xr.Dataset) -> xr.Dataset:

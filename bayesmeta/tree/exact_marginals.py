@@ -14,6 +14,7 @@ from scipy.special import ndtr, ndtri
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.structures.base import Structure
+from bayesmeta.tree.posterior_draws import psi_draws
 from bayesmeta.tree.specification import group
 
 NODES = 64  # of Gauss-Hermite quadrature, for means of functions
@@ -32,6 +33,15 @@ def statistics(tree: xr.DataTree, name: str, prob: float) -> dict[str, FloatArra
     mean, sd = (table[f"{name}_{each}"].to_numpy().astype(float) for each in ("mean", "sd"))
     lower, upper = quantiles(table, name, np.array([(1 - prob) / 2, (1 + prob) / 2]))
     return {"mean": mean, "se": sd, "lower": lower, "upper": upper}
+
+
+def psi_means(tree: xr.DataTree, level: str) -> FloatArray:
+    """(a, a) posterior means of the between-group covariances of a level; a is 0 for a level that only groups."""
+    own = f"{schema.psi(level)}_mean"
+    if is_exact(tree) and own in (table := group(tree, schema.MARGINALS)):
+        effect = schema.effect(level)
+        return np.asarray(table[own].transpose(effect, schema.bis(effect)).to_numpy(), float)
+    return np.asarray(psi_draws(tree, level).mean(0))
 
 
 def quantiles(table: xr.Dataset, name: str, prob: FloatArray) -> FloatArray:

@@ -200,8 +200,12 @@ def _of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
         yield from _rows(TAU, level, labels, sds)
         if not pairs:
             continue
-        correlations = unless_constant(summarised(rho_draws(tree, level), prob), 1.0)
-        for at, own in exact_marginals.of_correlations(tree, level, structure, len(labels), prob).items():
+        known = exact_marginals.of_correlations(tree, level, structure, len(labels), prob)
+        if len(known) < len(pairs):
+            correlations = unless_constant(summarised(rho_draws(tree, level), prob), 1.0)
+        else:
+            correlations = {name: np.empty(len(pairs)) for name in known[0]}
+        for at, own in known.items():
             for name, value in own.items():
                 correlations[name][at] = value
         yield from _rows(RHO, level, pairs, correlations)
@@ -233,18 +237,18 @@ def _rows(
 def _psi_of_draws(tree: xr.DataTree, prob: float) -> Iterator[tuple[object, ...]]:
     """The rows of `covariances` of a posterior."""
     for level, structure in level_structures(tree).items():
-        labels, psi = effects(tree, level), psi_draws(tree, level)
-        exact = exact_marginals.statistics(tree, schema.psi(level), prob)
+        labels, exact = effects(tree, level), exact_marginals.statistics(tree, schema.psi(level), prob)
         if structure.own_parameters:
             terms = _sds(structure, labels)
             at = np.arange(len(terms))
             variances = {name: values[at, at] for name, values in exact.items()} if exact else None
             yield from _rows(TAU2, level, terms, variances or summarised(own_draws(tree, level, TAU) ** 2, prob))
             continue
+        exact = exact or summarised(psi_draws(tree, level), prob)
+        with np.errstate(over="ignore"):
+            size = np.sqrt(np.outer(*2 * [np.diagonal(exact["mean"])]))
         for i, j in _lower(len(labels)):
-            size = psi[:, i, i].mean() if i == j else np.sqrt(psi[:, i, i] * psi[:, j, j]).mean()
-            own = {name: values[i, j][None] for name, values in exact.items()} if exact else None
-            statistics = unless_constant(own or summarised(psi[:, i, j][:, None], prob), size)
+            statistics = unless_constant({name: values[i, j][None] for name, values in exact.items()}, size[i, j])
             yield (*_entry(level, labels, i, j), *(float(values[0]) for values in statistics.values()))
 
 

@@ -19,6 +19,7 @@ from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.structures.base import Structure
 from bayesmeta.tree.fingerprint import HASHES, check_attribute_hash
+from bayesmeta.tree.unread import unread
 
 FREE_TEXT = ("formula", "random", "common", "offset", "groups", "measure", "method")
 _REMEDY = "the tree was edited or damaged, or bayesmeta did not write it"
@@ -215,6 +216,8 @@ def _check_variable(variable: xr.Variable, rule: Rule, where: str) -> None:
     kinds = {"number": "iuf", "integer": "iu", "flag": "biu", "text": "OUT"}[rule.kind]
     if variable.size and variable.dtype.kind not in kinds:  # files keep no type of texts where there are none
         raise problem(where, f"holds {variable.dtype}, not {rule.kind}s")
+    if unread(variable) is not None:  # nobody can have edited what is yet to be computed
+        return
     values = variable.values
     if rule.kind == "text":
         if not all(isinstance(value, str) for value in values.ravel().tolist()):

@@ -12,6 +12,7 @@ import xarray as xr
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray
 from bayesmeta.tree.assembly import Labels, labels_of, with_variables
+from bayesmeta.tree.unread import unread
 
 EFFECT = "effect"  # attribute with the label of the one effect, whose dimension psi_L keeps in the same group
 OF_ONE_EFFECT: Mapping[str, tuple[Callable[[str], str], ...]] = {  # by group
@@ -84,7 +85,8 @@ def with_dimensions(name: str, table: xr.Dataset, one: Mapping[str, str]) -> xr.
                 continue
             if name != schema.ESTIMATE and EFFECT not in own.attrs:  # draws of one SD for all effects
                 continue
-            arrays[variable] = (*own.dims, effect), own.values[..., None]
+            waiting = unread(own)
+            arrays[variable] = (*own.dims, effect), waiting.expanded() if waiting else own.values[..., None]
             if effect not in table.indexes:
                 labels[effect] = labels_of(effect, [label])
     return with_variables(table, arrays, labels) if arrays else table

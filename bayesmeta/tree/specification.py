@@ -26,9 +26,10 @@ from bayesmeta.model.spec import Level, SamplingCovariance, Spec
 from bayesmeta.tree import raw_data
 from bayesmeta.tree.assembly import Labels, labels_of, table_of, tree_of
 from bayesmeta.tree.checked_groups import checked_group
-from bayesmeta.tree.fingerprint import HASHES, attribute_hash, variable_hashes
+from bayesmeta.tree.fingerprint import HASHES, attribute_hash, mark_unread, variable_hashes
 from bayesmeta.tree.partitions_attribute import PARTITIONS, in_partitions, partitions_attrs
 from bayesmeta.tree.schema_check import missing_group
+from bayesmeta.tree.unread import unread
 
 MOST_RANDOM_EFFECTS = 1_000_000  # predicted random effects that are kept in a tree without being asked for
 
@@ -89,7 +90,11 @@ def results_tree(attrs: dict[str, str], groups: dict[str, xr.Dataset], spec: Spe
     about = {"bayesmeta_version": __version__, **attrs, **spec_attrs(spec), "created_at": created}
     if spec not in _HASHES:
         _HASHES[spec] = _hashes(spec_tables(spec), spec)
-    about[HASHES] = json.dumps({"": attribute_hash(about), **_hashes(groups, spec), **_HASHES[spec]})
+    own = attribute_hash(about)
+    mark_unread(
+        {each.source for table in groups.values() for v in table.variables.values() if (each := unread(v))}, own
+    )
+    about[HASHES] = json.dumps({"": own, **_hashes(groups, spec), **_HASHES[spec]})
     return tree_of(about, groups | spec_tables(spec))
 
 

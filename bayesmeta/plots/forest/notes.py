@@ -7,8 +7,11 @@ import numpy as np
 import xarray as xr
 
 from bayesmeta import tree_schema as schema
+from bayesmeta._typing import FloatArray
+from bayesmeta.bayes.integration_points import exact_posterior
 from bayesmeta.display.tables import df_text, pvalue
 from bayesmeta.errors import BayesmetaError
+from bayesmeta.inference import exact_predict
 from bayesmeta.inference.confint import confint
 from bayesmeta.inference.posterior_predict import below as share_below
 from bayesmeta.inference.reference import JointTest, reference_of_fit
@@ -18,9 +21,9 @@ from bayesmeta.plots import style
 from bayesmeta.plots.forest import texts
 from bayesmeta.plots.forest.numbers import has_random_effects
 from bayesmeta.summaries.fit_remarks import joint_in_words
-from bayesmeta.tree.exact_marginals import is_exact
+from bayesmeta.tree.exact_marginals import is_exact, of_sds
 from bayesmeta.tree.heterogeneity import heterogeneity
-from bayesmeta.tree.posterior_draws import beta_draws, is_posterior
+from bayesmeta.tree.posterior_draws import beta_draws, is_posterior, psi_draws, summarised
 from bayesmeta.tree.response import Reading
 
 _KEPT_TOGETHER = "\N{NO-BREAK SPACE}"
@@ -79,20 +82,32 @@ def _taus(tree: xr.DataTree, spec: Spec, outcome: int, prob: float, bounds: bool
         return
     own = spec.outcome_index == outcome
     several = sum(level.dim > 0 for level in spec.levels) > 1
-    for level, draws in zip(spec.levels, covariances(tree, spec), strict=True):
+    for i, level in enumerate(spec.levels):
         if not level.dim or np.ptp(level.Z[own], axis=0).max() > 0:
             continue
         z = level.Z[own][0]
-        variance = np.einsum("a,bac,c->b", z, draws, z)
         name = f"{'τ' if is_posterior(tree) else 'τ²'}{f' ({level.name})' if several else ''}"
         if is_posterior(tree):
-            tails = np.quantile(np.sqrt(variance), [(1 - prob) / 2, (1 + prob) / 2])
-            numbers = (small(x) for x in (np.sqrt(variance).mean(), *tails))
+            between = _sd(tree, spec, i, z, prob)
+            numbers = (small(between[part]) for part in ("mean", "lower", "upper"))
         else:
             profiled = _q_profile(tree, prob) if bounds and not several else ()
-            numbers = (small(x) for x in (variance[0], *profiled))
+            numbers = (small(x) for x in (z @ covariances(tree, spec).mean[i] @ z, *profiled))
         estimate, *ends = numbers
         yield f"{name} = {estimate}" + (f" [{together(', '.join(ends)).replace(' ', _KEPT_TOGETHER)}]" if ends else "")
+
+
+def _sd(tree: xr.DataTree, spec: Spec, i: int, z: FloatArray, prob: float) -> dict[str, float]:
+    """Mean and interval of the SD of z b, b the effects of a group of level i."""
+    level, points = spec.levels[i], exact_posterior(tree)
+    own = of_sds(tree, level.name, level.structure, 1, prob) if level.dim == 1 else None
+    if own is not None:
+        own = {part: abs(z[0]) * values for part, values in own.items()}
+    elif points is not None:
+        own = exact_predict.of_psi(points, lambda psi: np.sqrt(z @ psi[i] @ z)[:, None], prob)
+    else:
+        own = summarised(np.sqrt(z @ psi_draws(tree, level.name) @ z)[:, None], prob)
+    return {part: float(values[0]) for part, values in own.items()}
 
 
 def _q_profile(tree: xr.DataTree, prob: float) -> tuple[float, ...]:
