@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from bayesmeta._typing import FloatArray, IntArray
+from bayesmeta._typing import BoolArray, FloatArray, IntArray
 from bayesmeta.bayes.mixtures import MATTERS, SQRT_2PI, WEIGHTLESS
 from bayesmeta.bayes.shared_points import SharedPoints
 from bayesmeta.model.spec import Level
@@ -136,6 +136,9 @@ def below(weight: FloatArray, centre: FloatArray, spread: FloatArray, value: flo
         return np.asarray(weight @ ndtr((value - centre) / np.maximum(spread, np.finfo(float).tiny)))
 
 
+LogDensities = Callable[[FloatArray], FloatArray]
+
+
 class AxisDistribution(NamedTuple):
     """Of one axis of a lattice under several posteriors: fine nodes (f,), distribution function and density (cells, f).
 
@@ -149,8 +152,14 @@ class AxisDistribution(NamedTuple):
     mass: FloatArray
 
 
-def along_axis(weight: FloatArray, position: IntArray, origin: float, step: float) -> AxisDistribution:
-    """Distributions along an axis of a lattice, at whose positions (n,) the points stand."""
+def along_axis(
+    weight: FloatArray, position: IntArray, origin: float, step: float, log_prior: LogDensities | None = None
+) -> AxisDistribution:
+    """Distributions along an axis of a lattice, at whose positions (n,) the points stand.
+
+    log_prior : of the coordinate (n,) under every prior (cells, n). What the data make of it is smoother than the
+    posterior, which may fall as steeply as the narrowest of the priors, and is what is interpolated.
+    """
     from scipy.interpolate import make_interp_spline  # heavy, and fits have no use of it
 
     first, n = int(position.min()), int(np.ptp(position)) + 1
@@ -164,16 +173,26 @@ def along_axis(weight: FloatArray, position: IntArray, origin: float, step: floa
     more = max(0, 6 - n)
     log = np.pad(log, ((0, 0), (more, more)), constant_values=LOWEST)
     wide = origin + step * (first - more + np.arange(n + 2 * more))
-    spline = make_interp_spline(wide, log.T, k=5)
-    u = np.linspace(wide[0], wide[-1], FINE * (len(wide) - 1) + 1)
-    half = (u[1] - u[0]) / 2
-    density, middle = np.exp(spline(u).T), np.exp(spline(u[:-1] + half).T)
+    u = np.linspace(wide[0], wide[-1], 2 * FINE * (len(wide) - 1) + 1)
+    if log_prior is not None:
+        known = log_prior(wide)
+        log = np.array([_where_known(each > LOWEST, each - own) for each, own in zip(log, known, strict=True)])
+    values = make_interp_spline(wide, log.T, k=5)(u).T + (0.0 if log_prior is None else log_prior(u))
+    with np.errstate(under="ignore"):
+        fine = np.exp(values - values.max(1, keepdims=True))
+    u, half, density, middle = u[::2], u[1] - u[0], fine[:, ::2], fine[:, 1::2]
     pieces = half / 3 * (density[:, :-1] + 4 * middle + density[:, 1:])
     under = np.concatenate([np.zeros((len(weight), 1)), np.cumsum(pieces, axis=1)], axis=1)
     total = under[:, -1:]
     return AxisDistribution(
         u, under / total, density / total, np.asarray(origin + step * (first + np.arange(n)), float), mass
     )
+
+
+def _where_known(known: BoolArray, values: FloatArray) -> FloatArray:
+    """Values, elsewhere those next to them."""
+    at = np.flatnonzero(known & np.isfinite(values))
+    return np.interp(np.arange(len(values)), at, values[at])
 
 
 def of_axis(own: AxisDistribution, value: Callable[[FloatArray], FloatArray], prob: FloatArray) -> Statistics:

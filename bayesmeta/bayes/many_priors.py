@@ -43,6 +43,10 @@ class Served:
     effective: FloatArray
     shape: FloatArray
 
+    def of(self, cells: Sequence[ModelPriors]) -> list[ModelPriors]:
+        """Its own among all priors."""
+        return [cells[i] for i in self.cells]
+
 
 class Parameter(NamedTuple):
     """Of one parameter under every prior: mean, sd (cells,), quantiles (cells, m)."""
@@ -146,11 +150,11 @@ def _of_part(
     ]
     return [
         *made,
-        *(((t.kind, t.level, t.name), _of_term(part, t, prob)) for t in many_marginals.terms(part.shared)),
+        *(((t.kind, t.level, t.name), _of_term(part, t, cells, prob)) for t in many_marginals.terms(part.shared)),
     ]
 
 
-def _of_term(part: Served, term: Term, prob: FloatArray) -> Statistics:
+def _of_term(part: Served, term: Term, cells: Sequence[ModelPriors], prob: FloatArray) -> Statistics:
     shared, c = part.shared, len(part.cells)
     if term.constant:
         known = term.values[np.isfinite(term.values)]
@@ -161,7 +165,7 @@ def _of_term(part: Served, term: Term, prob: FloatArray) -> Statistics:
         law = shared.chart.coordinates[j].prior
         if law is not None:
             place = (lattice.position[:, j], float(lattice.origin[j]), float(lattice.step[j]))
-            own = many_marginals.along_axis(part.weight, *place)
+            own = many_marginals.along_axis(part.weight, *place, shared_lattice.log_priors(shared, j, part.of(cells)))
             return many_marginals.of_axis(own, lambda u: term.scale * law.of_normal(u), prob)
     usable = part.shared.points.usable & np.isfinite(term.values)
     return many_marginals.of_values(part.weight[:, usable], term.values[usable], prob)

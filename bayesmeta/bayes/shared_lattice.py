@@ -7,7 +7,7 @@ the density under any of the priors matters.
 Trefethen and Weideman (2014), SIAM Rev. 56:385-458; Takahasi and Mori (1974), Publ. RIMS 9:721-741, for the map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from bayesmeta.bayes.quadrature import DEPTH, FAR, HALVINGS, STEP
 from bayesmeta.bayes.shared_points import SharedPoints, log_normal_density
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.closed_forms import ClosedForm, closed_form
-from bayesmeta.priors.distributions import IMPROPER
+from bayesmeta.priors.distributions import IMPROPER, logp
 from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.priors.prior import Prior
 
@@ -42,6 +42,7 @@ POINTS = 60_000  # at most
 MOST_TO_FILL, ALIKE = 32, 2.0  # priors that a fill goes by; log density by which another must add to what they cover
 SLIGHT = 1e-6  # error that is not taken for squared
 BY_CHANCE = 2e-8  # error behind which two rules may agree by chance: 1.6e-8 was the most under 1,800 priors
+NOTHING = -1e5  # log density of a prior that is zero in the range of numbers
 EDGE = 1e-5  # share of the mass on the edge of the lattice, from which it may not reach far enough
 
 
@@ -123,6 +124,25 @@ class SharedLattice(SharedPoints):
     """Shared points on a lattice."""
 
     lattice: Lattice
+
+
+def log_priors(
+    shared: SharedLattice, j: int, cells: Sequence[ModelPriors]
+) -> Callable[[FloatArray], FloatArray] | None:
+    """(cells, n) log densities of coordinate j under every prior, where it is an SD of a common chart."""
+    law = shared.chart.coordinates[j].prior
+    if not isinstance(law, HalfLine) or not shared.chart.coordinates[j].sd:
+        return None
+    level = max(i for i, (first, *_) in enumerate(shared.chart.places) if first <= j)
+    own = [each.levels[level].tau[j - shared.chart.places[level][0]] for each in cells]
+
+    def log(u: FloatArray) -> FloatArray:
+        tau, slope = law.of_normal(u), law.log_slope(u)
+        with np.errstate(all="ignore"):
+            known = {prior: np.asarray(logp(prior, tau), float) + slope for prior in dict.fromkeys(own)}
+        return np.maximum(np.array([known[prior] for prior in own]), NOTHING)
+
+    return log
 
 
 class _Densities:
