@@ -171,30 +171,31 @@ def _of_term(part: Served, term: Term, cells: Sequence[ModelPriors], prob: Float
     return many_marginals.of_values(part.weight[:, usable], term.values[usable], prob)
 
 
-def posteriors(spec: Spec, cells: Sequence[ModelPriors], seed: int) -> Posteriors:
+def posteriors(spec: Spec, cells: Sequence[ModelPriors], seed: int, sampler: str = "auto") -> Posteriors:
     """All posteriors without chains, from as few evaluations of the likelihood as serve them.
 
     seed : of importance sampling; on lattices nothing is random.
+    sampler : the engine of all priors, or "auto" for the first that takes each.
 
     Raises
     ------
     SpecError
-        Where no engine without chains takes one of the priors.
+        Where no engine without chains, or not the one that is asked for, takes one of the priors.
     """
-    kinds: dict[object, list[int]] = {}
+    kinds: dict[tuple[str, object], list[int]] = {}
     for i, priors in enumerate(cells):
-        choice = choose(spec, priors, "auto")
+        choice = choose(spec, priors, sampler)
         if choice.engine is None:
             raise SpecError(
                 f"{choice.why}, so this prior needs Markov chains\n"
                 "  bm.sensitivity runs them; give it the few priors that matter"
             )
-        kinds.setdefault(_kind(priors), []).append(i)
+        kinds.setdefault((choice.engine.name, _kind(priors)), []).append(i)
     parts: list[Served] = []
     reasons: dict[int, str] = {}
-    for members in kinds.values():
+    for (engine, _), members in kinds.items():
         at, own = np.array(members), [cells[i] for i in members]
-        if Chart.of(spec, own[0]).dim <= quadrature.MOST:
+        if engine == QUADRATURE:
             parts += _on_lattices(spec, own, at, seed)
         else:
             anchored = shared_draws.integrate(spec, own, seed)

@@ -10,7 +10,6 @@ import pandas as pd
 import xarray as xr
 
 from bayesmeta._validation import check_bayes, check_booleans, check_choice, check_is, check_probability, listing
-from bayesmeta.bayes import engines
 from bayesmeta.bayes.engines import ENGINES, choose
 from bayesmeta.bayes.many_priors import Posteriors, posteriors
 from bayesmeta.bayes.sample import (
@@ -25,7 +24,7 @@ from bayesmeta.bayes.sample import (
 )
 from bayesmeta.bayes.waiting import announce
 from bayesmeta.display.posterior_remarks import facts_of, prior_facts
-from bayesmeta.errors import BayesmetaWarning, SpecError, keeps_old_names, warn
+from bayesmeta.errors import BayesmetaWarning, ConvergenceError, SpecError, keeps_old_names, warn
 from bayesmeta.estimation.parallel import Backend, Jobs
 from bayesmeta.model.spec import Spec, check_spec
 from bayesmeta.priors.defaults import resolve
@@ -76,8 +75,8 @@ def sensitivity(
     prob : float, default 0.95
         Probability of the intervals, between 0 and 1.
     n_jobs : int, default 1
-        Number of processes among which the priors are divided where each is integrated, or sampled, by itself; -1 for
-        one on every processor. The results do not depend on it where priors are integrated by a named sampler.
+        Number of processes among which the priors are divided where each is sampled by itself; -1 for one on every
+        processor. Posteriors that are integrated share their evaluations in this process.
     backend : {"loky", "dask", "threading"}, optional
         Of joblib: processes of this machine (the default), the workers of the Dask client in scope, or threads.
     progress : bool, optional
@@ -92,6 +91,8 @@ def sensitivity(
 
     Raises
     ------
+    ConvergenceError
+        When sampler="importance" is asked for and its weights are too uneven under one of the priors.
     SpecError
         Without priors, and for priors that do not fit the model; the message names which.
 
@@ -102,6 +103,8 @@ def sensitivity(
 
     Notes
     -----
+    Without chains one set of evaluations of the likelihood serves all priors of a kind, as in `bm.robustness`.
+
     With nutpie all priors are compiled into one model, in which one number says which is in force. SDs are then sampled
     on the log scale whatever the prior, so that one which ends at a bound, such as Uniform, may give divergences there.
 
@@ -132,7 +135,7 @@ def sensitivity(
     elif sampler != "auto":
         check_no_chains(asked, sampler)
     own = _resolved(spec, priors)
-    dataset, why = (None, why) if why else _without_chains(spec, own, sampler, draws, seed, prob, jobs)
+    dataset, why = (None, why) if why else _without_chains(spec, own, sampler, seed, prob)
     if dataset is not None:
         return dataset
     check_bayes("sensitivity")
@@ -151,20 +154,23 @@ def sensitivity(
 
 
 def _without_chains(
-    spec: Spec, own: Mapping[str, ModelPriors], sampler: str, draws: int, seed: int, prob: float, jobs: Jobs
+    spec: Spec, own: Mapping[str, ModelPriors], sampler: str, seed: int, prob: float
 ) -> tuple[xr.Dataset | None, str]:
     """The dataset by the engine that is asked for, or by whichever takes all priors; or why there is none."""
-    choices = {name: choose(spec, each, sampler) for name, each in own.items()}
-    why = next((choice.why for choice in choices.values() if choice.engine is None), "")
+    choices = [choose(spec, each, sampler) for each in own.values()]
+    why = next((choice.why for choice in choices if choice.engine is None), "")
     if why:
         return None, why
+    shared = posteriors(spec, list(own.values()), seed, sampler)
+    if not shared.reasons:
+        return _of_shared(shared, list(own), prob), ""
+    which, why = next(iter(shared.reasons.items()))
     if sampler != "auto":
-        asked = {name: (each, choices[name]) for name, each in own.items()}
-        return side_by_side(_by_themselves(partial(_by_engine, spec, draws, seed), asked, jobs), prob), ""
-    shared = posteriors(spec, list(own.values()), seed)
-    if shared.reasons:
-        return None, next(iter(shared.reasons.values()))
-    return _of_shared(shared, list(own), prob), ""
+        raise ConvergenceError(
+            f"priors '{list(own)[which]}': sampler='{sampler}' failed: {why}\n"
+            "  sampler='nutpie' runs Markov chains instead"
+        )
+    return None, why
 
 
 def _by_themselves(work: Callable[[Any], xr.DataTree], asked: Mapping[str, Any], jobs: Jobs) -> dict[str, xr.DataTree]:
@@ -185,10 +191,6 @@ def _with_warnings(
         warnings.simplefilter("always", BayesmetaWarning)
         tree = work(asked)
     return tree, [(str(each.message), each.category) for each in caught]
-
-
-def _by_engine(spec: Spec, draws: int, seed: int, asked: tuple[ModelPriors, engines.Choice]) -> xr.DataTree:
-    return engines.posterior(spec, *asked, draws, seed, None)
 
 
 def _by_chains(spec: Spec, settings: tuple[Any, ...], progress: bool | None, priors: Priors | None) -> xr.DataTree:

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 import bayesmeta as bm
-from bayesmeta.errors import ConvergenceWarning, SpecError
+from bayesmeta.bayes import importance, quadrature
+from bayesmeta.bayes.many_priors import posteriors
+from bayesmeta.errors import ConvergenceError, ConvergenceWarning, SpecError
 from bayesmeta.model.respecify import homogeneous
+from bayesmeta.priors.defaults import resolve
+from tests.support.trials import bcg, berkey, school
 
 PRIORS = {
     "half-normal": bm.Priors(tau=bm.priors.half_normal(0.5)),
@@ -32,6 +36,73 @@ def test_exact_posteriors_have_no_chains_to_diagnose(spec):
     assert exact[["r_hat", "ess_bulk", "ess_tail"]].isnull().all().to_array().all()
     alone = bm.estimates(bm.sample(spec, PRIORS["Turner"], random_seed=9)).loc[exact["parameter"].values]
     np.testing.assert_allclose(exact["estimate"].sel(prior="Turner"), alone["estimate"].astype(float), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("engine", "within"), [("quadrature", 2e-4), ("importance", 0.1)])
+def test_a_named_engine_shares_its_evaluations(spec, engine, within, monkeypatch):
+    runs = []
+    for module in (importance, quadrature):
+        whole = module.integrate
+        monkeypatch.setattr(module, "integrate", lambda *given, whole=whole: runs.append(given) or whole(*given))
+    priors = {str(scale): bm.Priors(tau=bm.priors.half_normal(scale)) for scale in (0.4, 0.5, 0.7, 1.0)}
+    together = bm.sensitivity(spec, priors, random_seed=1, sampler=engine)
+    assert len(runs) < len(priors)
+    for name, each in priors.items():
+        alone = bm.estimates(bm.sample(spec, each, random_seed=1, draws=2)).loc[together["parameter"].values]
+        for column in ("estimate", "se", "lower", "upper"):
+            far = (together[column].sel(prior=name).values - alone[column].astype(float)) / alone["se"].astype(float)
+            assert np.abs(far).max() < within
+
+
+FAMILIES = {
+    "half-normal": bm.priors.half_normal,
+    "half-Cauchy": bm.priors.half_cauchy,
+    "exponential": lambda scale: bm.Prior("Exponential", lam=1 / scale),
+    "log-normal": lambda scale: bm.Prior("LogNormal", mu=np.log(scale), sigma=0.7),
+}
+
+
+def _apart(spec: bm.Spec, cells: list[bm.Priors]) -> tuple[float, int]:
+    """The largest difference of mean, SD and quantiles from a lattice for each prior alone, in SDs; and how many of
+    the priors share one."""
+    prob, own = np.array([0.005, 0.025, 0.25, 0.5, 0.75, 0.975, 0.995]), [resolve(spec, each) for each in cells]
+    together, far = posteriors(spec, own, 1), 0.0
+    shared = together.parameters(prob)
+    for i, each in enumerate(own):
+        for ours, theirs in zip(shared, posteriors(spec, [each], 1).parameters(prob), strict=True):
+            mean, sd = abs(ours.mean[i] - theirs.mean[0]), abs(ours.sd[i] - theirs.sd[0])
+            far = max(far, max(mean, sd, np.abs(ours.quantile[i] - theirs.quantile[0]).max()) / theirs.sd[0])
+    return far, together.words("anchor").count("lattice of all priors")
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_quantiles_of_priors_of_one_family(family):
+    assert _apart(bcg(), [bm.Priors(tau=family(scale)) for scale in np.geomspace(0.01, 100, 9)])[0] < 1e-3
+
+
+def test_quantiles_of_priors_of_all_families():
+    far, shared = _apart(
+        school(), [bm.Priors(tau=each(scale)) for each in FAMILIES.values() for scale in (0.03, 0.3, 3)]
+    )
+    assert far < 1e-3
+    assert shared > 6
+
+
+@pytest.mark.parametrize("scales", [(0.1, 1.0), (0.1, 0.5, 5.0)])
+def test_quantiles_of_narrow_priors_beside_wide_ones(scales):
+    normal = bm.Prior("Normal", mu=0, sigma=1)
+    far, shared = _apart(berkey(), [bm.Priors(beta=normal, tau=bm.priors.half_normal(scale)) for scale in scales])
+    assert far < 1e-3
+    assert shared == len(scales)
+
+
+def test_a_prior_that_a_named_engine_fails_under_is_named(spec, monkeypatch):
+    def fails(*_):
+        raise importance.NotIntegratedError("one draw has all the weight")
+
+    monkeypatch.setattr(importance, "integrate", fails)
+    with pytest.raises(ConvergenceError, match=r"priors 'half-normal': sampler='importance' failed: one draw has all"):
+        bm.sensitivity(spec, PRIORS, random_seed=1, sampler="importance")
 
 
 @pytest.mark.parametrize("engine", ["quadrature", "importance"])
