@@ -4,6 +4,7 @@ The tree keeps where the points lie and what they weigh. All else follows from t
 them, by evaluating the points once more, which takes a fraction of what finding them did.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,8 +27,8 @@ from bayesmeta.errors import SpecError
 from bayesmeta.model.spec import Spec
 from bayesmeta.priors.model_priors import ModelPriors
 from bayesmeta.tree.assembly import table_of
-from bayesmeta.tree.fingerprint import HASHES
 from bayesmeta.tree.posterior_draws import beta_draws
+from bayesmeta.tree.schema_check import written_hashes
 from bayesmeta.tree.specification import group, read_once, spec_from_tree
 
 DEEPEST = 60.0  # below the largest log weight, from which points are not kept
@@ -96,10 +97,17 @@ def _remembered(tree: xr.DataTree) -> WeightedPoints:
     """The posterior, evaluated anew unless it was a moment ago; the tree is checked in any case."""
     group(tree, schema.INTEGRATION)
     spec_from_tree(tree)
-    key = str(tree.attrs.get(HASHES, ""))
+    key = _key(tree)
     posterior = _RECENT.pop(key, None) or _read_back(tree)
     _keep(key, posterior)
     return posterior
+
+
+def _key(tree: xr.DataTree) -> str:
+    """What a posterior depends on; empty where the tree does not say."""
+    hashes = written_hashes(tree)
+    known = [hashes.get(name) for name in ("", schema.INTEGRATION, schema.CRITERIA)]
+    return json.dumps(known) if all(known) else ""
 
 
 def _keep(key: str, posterior: WeightedPoints) -> None:
@@ -115,7 +123,7 @@ def remember(tree: xr.DataTree, posterior: WeightedPoints) -> None:
     step = posterior.lattice.step if isinstance(posterior, Quadrature) and posterior.lattice is not None else None
     known = posterior.log_marginal_likelihood, posterior.error
     _keep(
-        str(tree.attrs.get(HASHES, "")),
+        _key(tree),
         _posterior(posterior.evaluator, posterior.points.take(kept), log[kept], step, *known),
     )
 

@@ -42,10 +42,13 @@ _BY_DATA_HASH = (schema.OBSERVED, schema.CONSTANT)  # groups whose floats have a
 
 
 def with_hash(tree: xr.DataTree) -> xr.DataTree:
-    """A shallow copy of a results tree whose root attributes have the hash of its content."""
+    """A shallow copy of a results tree whose root attributes have the hash of its content.
+
+    Arrays that nobody has read are computed; the tree itself then has their hashes in place of their marks, too.
+    """
     attrs: dict[str, Any] = {str(name): value for name, value in tree.attrs.items()}
     if _UNREAD in str(attrs.get(HASHES, "")):
-        attrs[HASHES] = _without_marks(tree, str(attrs[HASHES]))
+        tree.attrs[HASHES] = attrs[HASHES] = _without_marks(tree, str(attrs[HASHES]))
     attrs[CONTENT_HASH] = content_hash(tree, attrs)
     if not tree.variables and not any(child.children for child in tree.children.values()):
         return tree_of(attrs, {str(name): child.to_dataset(inherit=False) for name, child in tree.children.items()})

@@ -44,7 +44,7 @@ def test_weights_of_a_fit_are_those_of_full_matrices(make: Callable[[], bm.Spec]
     spec = make()
     tree = bm.fit(spec)
     psi = covariances(tree, spec)
-    Sigma, W = dense(spec, [own[0] for own in psi])
+    Sigma, W = dense(spec, psi.mean)
     assert np.abs(gls_weights(spec, psi) - W).max() < 1e-10 * np.abs(W).max()
     assert marginal_variances(spec, psi) == pytest.approx(np.diag(Sigma), rel=1e-12)
     assert gls_weights(spec, psi) @ spec.y == pytest.approx(tree["estimate/beta"].values, rel=1e-9)
@@ -56,6 +56,21 @@ def test_weights_of_a_posterior_are_means_over_draws() -> None:
     psi = stacked(tree, "derived", "psi_unit")
     expected = np.mean([dense(spec, [own])[1] for own in psi], axis=0)
     assert gls_weights(spec, covariances(tree, spec)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("make", [school, berkey])
+def test_weights_of_an_exact_posterior_are_those_of_many_draws(make: Callable[[], bm.Spec]) -> None:
+    spec = make()
+    priors = bm.Priors(beta=bm.Prior("Normal", mu=0, sigma=1), tau=bm.priors.half_normal(0.5))
+    tree = bm.sample(spec, priors, draws=250, random_seed=1)
+    exact, drawn = covariances(tree, spec), [stacked(tree, "derived", f"psi_{v.name}") for v in spec.levels]
+    by_draw = np.array([dense(spec, list(psi))[1] for psi in zip(*drawn, strict=True)])
+    error = by_draw.std(axis=0) / np.sqrt(len(by_draw))
+    assert (np.abs(gls_weights(spec, exact) - by_draw.mean(0)) < 5 * error + 1e-12).all()
+    for level, own, draws in zip(spec.levels, exact.mean, drawn, strict=True):
+        known = tree["marginals"][f"psi_{level.name}_mean"].values
+        np.testing.assert_allclose(own, known, rtol=1e-9)
+        assert (np.abs(own - draws.mean(0)) < 5 * draws.std(axis=0) / np.sqrt(len(draws))).all()
 
 
 def test_weights_of_bcg_are_those_of_metafor(reference: Callable[[str], Any]) -> None:
