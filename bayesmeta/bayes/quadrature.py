@@ -117,7 +117,8 @@ def integrate(evaluator: Evaluator, seed: int = 0) -> Quadrature:
         return Quadrature(evaluator, one, np.zeros(1), float(one.loglik[0]), ROUNDING, None)
     seeds, peaks = _seeds(evaluator)
     scale, reach = (np.array(each) for each in zip(*[_scale(evaluator, seed) for seed in seeds], strict=True))
-    step = np.asarray(STEP[k] * scale.min(0), float)
+    # a density with a flat top is wider than its prior, of unit SD, and falls as steeply beyond
+    step = np.asarray(STEP[k] * np.minimum(scale.min(0), 1.0), float)
     if (reach.max(0) > LONGEST * step).any():
         j = int(np.argmax(reach.max(0) / step))
         raise SpecError(_CLIFF.format(evaluator.chart.coordinates[j].label))

@@ -295,7 +295,11 @@ def _start(densities: _Densities) -> tuple[_Densities, FloatArray, FloatArray] |
     few = densities.some(log)
     # a fill from everywhere that the scan has seen to matter takes fewer rounds
     wide = grid[rank([few(grid)]) > -DEPTH[k]]
-    return few, np.concatenate([climbed, grid[tops], wide]), np.asarray(WIDER[k] * STEP[k] * np.min(scales, axis=0))
+    return (
+        few,
+        np.concatenate([climbed, grid[tops], wide]),
+        np.asarray(WIDER[k] * STEP[k] * np.minimum(np.min(scales, axis=0), 1.0)),
+    )
 
 
 def _apart(places: FloatArray) -> list[int]:
