@@ -95,8 +95,9 @@ def sample(
         all others, `/log_prior` by block; `/prior`, `/prior_predictive`; `/posterior_predictive`, y of the same groups
         given their random effects, and `/posterior_predictive_new`, y of new groups; and the specification. Without
         chains `/marginals` holds exact means, SDs, quantiles and densities, which summaries prefer, and `/criteria` the
-        log marginal likelihood, by importance sampling also its diagnostics; of Markov chains there are
-        `/diagnostics`. ArviZ works on it as it is. The page docs/results_tree.md says what is where.
+        log marginal likelihood, by importance sampling also its diagnostics; draws are then computed when they are
+        first read, the same for the same seed. Of Markov chains there are `/diagnostics`. ArviZ works on it as it is.
+        The page docs/results_tree.md says what is where.
 
     Raises
     ------
