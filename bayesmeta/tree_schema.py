@@ -152,7 +152,7 @@ ATTRIBUTES: Mapping[str, str] = {
     FILLED: "of `bm.small_study.filled`: how many of the last rows are not data but filled in",
     "created_at": "when it was computed, UTC",
     "data_hash": "SHA-256 of y, offset, X, S, Z and groups",
-    "group_hashes": "hashes of the attributes and of every variable (JSON), which readers compare; marks of unread draws",
+    "group_hashes": "hashes (JSON) of attributes and of every variable, which readers compare; of unread draws marks",
     "priors": "of a posterior: the priors of all parameters (JSON)",
     "sampler": 'of a posterior: the sampler, or "quadrature" or "importance"',
     "sampler_reason": "of a posterior: why it was taken, where that was left open",
