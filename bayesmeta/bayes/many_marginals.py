@@ -192,7 +192,7 @@ def along_axis(
 def _where_known(known: BoolArray, values: FloatArray) -> FloatArray:
     """Values, elsewhere those next to them."""
     at = np.flatnonzero(known & np.isfinite(values))
-    return np.interp(np.arange(len(values)), at, values[at])
+    return np.asarray(np.interp(np.arange(len(values)), at, values[at]), float)
 
 
 def of_axis(own: AxisDistribution, value: Callable[[FloatArray], FloatArray], prob: FloatArray) -> Statistics:

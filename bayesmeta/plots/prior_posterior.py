@@ -160,9 +160,10 @@ def densities(
 class _Posterior(Protocol):
     """What is known of a parameter. grid : points at which its density is known, as the picture is as wide at least."""
 
-    mean: float
-    grid: FloatArray
-
+    @property
+    def mean(self) -> float: ...
+    @property
+    def grid(self) -> FloatArray: ...
     def quantile(self, prob: Sequence[float]) -> FloatArray: ...
     def density(self, x: FloatArray, low: float, high: float) -> FloatArray: ...
 

@@ -122,7 +122,7 @@ def _without_marks(tree: xr.DataTree, written: str) -> str:
         hashes = json.loads(written)
         for name, own in hashes.items():
             if name in tree.children and any(str(each).startswith(_UNREAD) for each in own.values()):
-                table = tree[name].to_dataset(inherit=False)
+                table = tree.children[name].to_dataset(inherit=False)
                 known = {key: _as_computed(name, key, mark) for key, mark in own.items()}
                 present = variable_hashes(name, table.copy().load(), table.dims) if None in known.values() else {}
                 hashes[name] = {key: hashed or present.get(key, own[key]) for key, hashed in known.items()}

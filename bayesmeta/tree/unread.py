@@ -125,6 +125,11 @@ class Unread(BackendArray):
                     self._values = self.source.taken(self)
         return self._values
 
+    @property
+    def _adapted(self) -> Any:
+        """The values, indexed in the ways of xarray."""
+        return indexing.as_indexable(self.values)  # type: ignore[no-untyped-call]
+
     def get_duck_array(self, dtype: Any = None) -> AnyArray:
         return self.values
 
@@ -132,18 +137,18 @@ class Unread(BackendArray):
         return self.values
 
     def __getitem__(self, key: Any) -> Any:
-        return indexing.as_indexable(self.values)[key]
+        return self._adapted[key]
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        indexing.as_indexable(self.values)[key] = value
+        self._adapted[key] = value
 
     @property
     def oindex(self) -> Any:
-        return indexing.as_indexable(self.values).oindex
+        return self._adapted.oindex
 
     @property
     def vindex(self) -> Any:
-        return indexing.as_indexable(self.values).vindex
+        return self._adapted.vindex
 
     def transpose(self, order: Any) -> AnyArray:
         return self.values.transpose(order)
