@@ -172,7 +172,7 @@ def along_axis(
     # the spline needs six nodes to stand on
     more = max(0, 6 - n)
     log = np.pad(log, ((0, 0), (more, more)), constant_values=LOWEST)
-    wide = origin + step * (first - more + np.arange(n + 2 * more))
+    wide = np.asarray(origin + step * (first - more + np.arange(n + 2 * more)), float)
     u = np.linspace(wide[0], wide[-1], 2 * FINE * (len(wide) - 1) + 1)
     if log_prior is not None:
         known = log_prior(wide)
