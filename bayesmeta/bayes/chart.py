@@ -17,6 +17,7 @@ from bayesmeta.priors.correlations import rho_of_normal
 from bayesmeta.priors.distributions import IMPROPER, logp
 from bayesmeta.priors.model_priors import LevelPriors, ModelPriors
 from bayesmeta.priors.prior import Prior
+from bayesmeta.structures.base import law_of
 
 FLAT = "Flat"
 
@@ -158,8 +159,8 @@ def _correlations(level: Level, own: LevelPriors) -> list[Coordinate]:
     n = level.structure.n_rho(level.dim)
     if own.rho.name != "LKJ":
         return [Coordinate(own.rho_label, closed_form(own.rho))]
-    law = level.structure.lkj(level.dim, own.rho.params["eta"])
-    known = None if law is None else beta_form(law.alpha, law.beta, law.low, power=law.power)
+    law = law_of(level.structure, level.dim, own.rho.params["eta"])
+    known = None if law is None else beta_form(law.alpha, law.beta, law.low, law.high, law.power)
     return [Coordinate(own.rho_label if n == 1 else f"{own.rho_label}, partial {i + 1}", known) for i in range(n)]
 
 

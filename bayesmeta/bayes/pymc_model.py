@@ -21,7 +21,7 @@ from bayesmeta.priors.correlations import rho_draws
 from bayesmeta.priors.defaults import resolve
 from bayesmeta.priors.distributions import draws, families, logp_graph
 from bayesmeta.priors.model_priors import BETA, LevelPriors, ModelPriors, prior_draws
-from bayesmeta.structures.base import Law
+from bayesmeta.structures.base import Law, law_of
 
 if TYPE_CHECKING:
     from bayesmeta.priors.prior import Prior, Priors
@@ -200,37 +200,38 @@ def _rho(level: Level, alternatives: Sequence[LevelPriors], which: Any) -> Any:
         chol = pm.LKJCorr(chol_name(level), n=dim, eta=eta if len(priors) > 1 else priors[0].params["eta"])
         row, col = np.triu_indices(dim, k=1)
         return pm.Deterministic(schema.rho(level.name), (chol @ chol.T)[row, col], dims=schema.pair(level.name))
-    low = structure.lkj(dim, 1.0)
-    assert low is not None  # what has one correlation has its law
-    densities = [_one_rho(prior, structure.lkj(dim, prior.params.get("eta", 1.0))) for prior in priors]
+    limits = law_of(structure, dim, 1.0)
+    assert limits is not None  # what has one correlation has its law
+    low, high, middle = limits.low, limits.high, (limits.low + limits.high) / 2
+    densities = [_one_rho(prior, law_of(structure, dim, prior.params.get("eta", 1.0))) for prior in priors]
 
     def random(which: Any, *like: Any, rng: Any = None, size: Any = None) -> FloatArray:
         return rho_draws(structure, dim, priors[int(which)], 1, rng)[0].reshape(1 if rho_dim(level) else ())
 
-    name, transform = schema.rho(level.name), Interval(low.low, 1.0)
+    name, transform = schema.rho(level.name), Interval(low, high)
     if rho_dim(level):
         inside = [lambda value, density=density: density(value[0]) for density in densities]
-        return _custom(name, which, inside, random, rho_dim(level), VectorInterval(low.low), (1 + low.low) / 2)
-    return _custom(name, which, densities, random, None, transform, (1 + low.low) / 2)
+        return _custom(name, which, inside, random, rho_dim(level), VectorInterval(low, high), middle)
+    return _custom(name, which, densities, random, None, transform, middle)
 
 
 class VectorInterval(Transform):
-    """The logit of the place of a vector of one correlation in (low, 1)."""
+    """The logit of the place of a vector of one correlation in (low, high)."""
 
     name = "interval"
     ndim_supp = 1
 
-    def __init__(self, low: float) -> None:
-        self.low = low
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
 
     def forward(self, value: Any, *inputs: Any) -> Any:
-        return pt.log(value - self.low) - pt.log(1 - value)
+        return pt.log(value - self.low) - pt.log(self.high - value)
 
     def backward(self, value: Any, *inputs: Any) -> Any:
-        return self.low + (1 - self.low) * pt.sigmoid(value)
+        return self.low + (self.high - self.low) * pt.sigmoid(value)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
-        return (np.log(1 - self.low) - pt.softplus(-value) - pt.softplus(value)).sum(-1)
+        return (np.log(self.high - self.low) - pt.softplus(-value) - pt.softplus(value)).sum(-1)
 
 
 def _one_family(priors: Sequence["Prior"]) -> Any:
@@ -295,7 +296,7 @@ def _one_rho(prior: "Prior", law: Law | None) -> Callable[[Any], Any]:
     if prior.name != "LKJ" or law is None:
         return lambda rho: logp_graph(prior, rho)
     share = pm.Beta.dist(np.array(law.alpha), np.array(law.beta))
-    width, power = 1 - law.low, law.power
+    width, power = law.high - law.low, law.power
     if power == 1:
         return lambda rho: pm.logp(share, (rho - law.low) / width) - np.log(width)
 

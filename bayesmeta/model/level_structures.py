@@ -14,6 +14,7 @@ from bayesmeta.formula.parse import Parsed, timed
 from bayesmeta.io.columns import finite, label
 from bayesmeta.model.observations import Groups, Observations
 from bayesmeta.structures.base import Structure
+from bayesmeta.structures.examination import examined
 from bayesmeta.structures.known import Fixed
 
 MOST_NAMED = 3  # groups whose repeated times are named
@@ -73,6 +74,7 @@ def structures_of(
             structure = asked[level] if level in asked else Fixed(np.zeros((0, 0)))
             structure_of[level] = structure.placed(positions[level]) if level in positions else structure
             structure_of[level].check(len(names))
+            examined(structure_of[level], len(names))
     return structure_of
 
 

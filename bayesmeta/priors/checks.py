@@ -14,6 +14,7 @@ from bayesmeta.model.spec import Level, Spec
 from bayesmeta.priors.distributions import HALF_FLAT, IMPROPER, JEFFREYS, check, draws, logp
 from bayesmeta.priors.empirical import CITATIONS, origin
 from bayesmeta.priors.prior import Prior, Priors
+from bayesmeta.structures.base import law_of
 
 # a factor of 1.2 apart, so that an interval which hides between two of them is hit by the draws
 MAGNITUDES = np.logspace(-8, 8, 200)
@@ -142,18 +143,19 @@ def check_rho(prior: Prior, what: str, level: Level) -> None:
     if prior.name in IMPROPER:
         raise SpecError(f"prior of {what} is {prior.name}, which is improper\n  for correlations give LKJ(eta=2)")
     n_rho = level.structure.n_rho(level.dim)
-    law = level.structure.lkj(level.dim, 2.0)
+    law = law_of(level.structure, level.dim, 2.0)
     if n_rho > 1 or law is None:
         raise SpecError(
             f"prior of {what} is {prior}, but '{level.structure.name}' has {n_rho} correlations, which only together "
             "make a positive definite matrix\n  choose LKJ(eta=...)"
         )
     _check(prior, what)
-    low = law.low
-    if _reaches(prior, np.append(low - MAGNITUDES, 1 + MAGNITUDES), lambda x: (x < low) | (x > 1)):
+    low, high = law.low, law.high
+    if _reaches(prior, np.append(low - MAGNITUDES, high + MAGNITUDES), lambda x: (x < low) | (x > high)):
         raise SpecError(
             f"prior {prior} of {what} has the wrong support: correlations of structure '{level.structure.name}' of "
-            f"{level.dim} effects lie between {low:.4g} and 1\n  give LKJ(eta=2), or a distribution inside this range"
+            f"{level.dim} effects lie between {low:.4g} and {high:.4g}\n"
+            "  give LKJ(eta=2), or a distribution inside this range"
         )
     return None
 

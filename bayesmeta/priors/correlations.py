@@ -9,7 +9,7 @@ from bayesmeta._typing import FloatArray
 from bayesmeta.priors.closed_forms import beta_form, closed_form
 from bayesmeta.priors.distributions import draws, logp
 from bayesmeta.priors.prior import Prior
-from bayesmeta.structures.base import Law, Structure
+from bayesmeta.structures.base import Law, Structure, law_of
 
 
 def rho_logp(structure: Structure, dim: int, prior: Prior, rho: Any) -> FloatArray:
@@ -17,7 +17,7 @@ def rho_logp(structure: Structure, dim: int, prior: Prior, rho: Any) -> FloatArr
     rho = np.asarray(rho, dtype=float)
     if prior.name != "LKJ":
         return logp(prior, rho).sum(0)
-    law = structure.lkj(dim, prior.params["eta"])
+    law = law_of(structure, dim, prior.params["eta"])
     return _matrix_logp(structure, dim, prior.params["eta"], rho) if law is None else _beta_logp(law, rho[0])
 
 
@@ -25,10 +25,10 @@ def rho_draws(structure: Structure, dim: int, prior: Prior, n: int, rng: np.rand
     """(n_rho, n) draws of the correlations, pairs in the order of rows."""
     if prior.name != "LKJ":
         return draws(prior, (structure.n_rho(dim), n), rng)
-    law = structure.lkj(dim, prior.params["eta"])
+    law = law_of(structure, dim, prior.params["eta"])
     if law is None:
         return _matrix_draws(dim, prior.params["eta"], n, rng)
-    return (law.low + (1 - law.low) * rng.beta(law.alpha, law.beta, n) ** (1 / law.power))[None]
+    return (law.low + (law.high - law.low) * rng.beta(law.alpha, law.beta, n) ** (1 / law.power))[None]
 
 
 def rho_of_normal(structure: Structure, dim: int, prior: Prior, u: FloatArray) -> FloatArray:
@@ -42,9 +42,9 @@ def rho_of_normal(structure: Structure, dim: int, prior: Prior, u: FloatArray) -
         assert known is not None  # the chart has asked
         return known.of_normal(u)
     eta = prior.params["eta"]
-    law = structure.lkj(dim, eta)
+    law = law_of(structure, dim, eta)
     if law is not None:
-        return beta_form(law.alpha, law.beta, law.low, power=law.power).of_normal(u)
+        return beta_form(law.alpha, law.beta, law.low, law.high, law.power).of_normal(u)
     return _vine(u, dim, eta)
 
 
@@ -64,7 +64,7 @@ def _vine(u: FloatArray, dim: int, eta: float) -> FloatArray:
 
 
 def _beta_logp(law: Law, rho: FloatArray) -> FloatArray:
-    share = (rho - law.low) / (1 - law.low)
+    share = (rho - law.low) / (law.high - law.low)
     inside = (share > 0) & (share < 1)
     log_share = np.log(np.where(inside, share, 0.5))
     log_u = law.power * log_share
@@ -72,7 +72,7 @@ def _beta_logp(law: Law, rho: FloatArray) -> FloatArray:
     inside &= rest > 0  # a power that rounds to one
     density = (law.alpha - 1) * log_u + xlogy(law.beta - 1, np.where(inside, rest, 0.5)) - betaln(law.alpha, law.beta)
     density = density + np.log(law.power) + log_u - log_share
-    return np.where(inside, density - np.log(1 - law.low), -np.inf)
+    return np.where(inside, density - np.log(law.high - law.low), -np.inf)
 
 
 def _log_volume(dim: int, eta: float) -> float:

@@ -6,10 +6,14 @@ A new family is a class with the `register` decorator, here or in a user's own c
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from bayesmeta._validation import check_choice, check_keys, did_you_mean, listing, shown
 from bayesmeta._validation.calls import explain
 from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import REGISTER as REGISTER
+from bayesmeta.structures.base import Law as Law
+from bayesmeta.structures.base import NotRegisteredError
 from bayesmeta.structures.base import Structure as Structure
 from bayesmeta.structures.base import register as register
 from bayesmeta.structures.continuous_time import CAR1 as CAR1
@@ -20,6 +24,7 @@ from bayesmeta.structures.correlated import HetAR1 as HetAR1
 from bayesmeta.structures.correlated import HetCompoundSymmetry as HetCompoundSymmetry
 from bayesmeta.structures.diagonal import Diagonal as Diagonal
 from bayesmeta.structures.diagonal import Identity as Identity
+from bayesmeta.structures.examination import Examination
 from bayesmeta.structures.known import Fixed as Fixed
 from bayesmeta.structures.known import KnownCorrelation as KnownCorrelation
 from bayesmeta.structures.known import Proportional as Proportional
@@ -37,9 +42,11 @@ __all__ = [
     "HetCompoundSymmetry",
     "Identity",
     "KnownCorrelation",
+    "Law",
     "Proportional",
     "Structure",
     "Unstructured",
+    "check",
     "from_json",
     "register",
     "resolve",
@@ -82,6 +89,51 @@ def resolve(structure: str | Structure) -> Structure:
     return family()
 
 
+def check(structure: str | Structure, dim: int) -> None:
+    """Examine whether a structure keeps the contract of `Structure` over `dim` effects; SpecError for what it breaks.
+
+    Compared are, all over the range of the free parameters: Psi, which must be symmetric and positive semi-definite;
+    its derivatives (`pullback`, `curvature`, `directions`, `variance_slopes`, `variance_bends`) with differences;
+    `compose` with `decompose` and `psi`; the limits `low` and `high` of a correlation with `rho_range` and with the
+    support of its law `lkj`; shapes; and what the class says of its family (`members`, `any_order`, `pair`).
+
+    `bm.specify` does it by itself for a class from outside the package, once for each number of effects.
+
+    Parameters
+    ----------
+    structure : str or Structure
+        A name in the register, or a structure.
+    dim : int
+        Number of effects, at least 1.
+
+    Returns
+    -------
+    None
+        When nothing is wrong.
+
+    Raises
+    ------
+    SpecError
+        Names the method, the values at which it is wrong, and what to do.
+
+    Examples
+    --------
+    >>> check("har1", 4)
+    >>> class Wrong(CompoundSymmetry):
+    ...     name = "wrong"
+    ...     def low(self, dim):
+    ...         return -1.0
+    >>> check(Wrong(), 3)
+    Traceback (most recent call last):
+        ...
+    bayesmeta.errors.SpecError: structure 'wrong' over 3 effects: compose is indefinite at rho = -1, which is between ...
+      let the methods low(dim) and high(dim) say between which rho it is positive definite
+    """
+    if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or dim < 1:
+        raise SpecError(f"dim is {shown(dim)}; it must be a number of effects, at least 1")
+    Examination(resolve(structure), int(dim)).run()
+
+
 def from_json(value: str | dict[str, Any]) -> Structure:
     """The structure that `Structure.to_json` wrote.
 
@@ -106,18 +158,28 @@ def from_json(value: str | dict[str, Any]) -> Structure:
     Proportional([[1.0, 0.5], [0.5, 1.0]])
     """
     if isinstance(value, str):
-        return resolve(value)
+        try:
+            return resolve(value)
+        except SpecError:
+            if value in REGISTER:
+                raise
+            raise _unregistered(value) from None
     if not isinstance(value, Mapping) or "name" not in value:
         raise SpecError(f"structure is {shown(value)}; it must be a name, or a dict with 'name' and its arguments")
     name, arguments = value["name"], {key: of for key, of in value.items() if key != "name"}
     if not isinstance(name, str) or name not in REGISTER:
-        raise SpecError(
-            f"unknown structure {shown(name)}{did_you_mean(str(name), REGISTER)}\n  known: {listing(REGISTER, 20)}; "
-            "one of your own must be registered before a result that has it is read"
-        )
+        raise _unregistered(name)
     needed = [argument for argument in REGISTER[name].arguments if argument not in REGISTER[name].optional]
     check_keys(arguments, REGISTER[name].arguments, f"structure '{name}'", needed)
     return REGISTER[name](**arguments)
+
+
+def _unregistered(name: Any) -> NotRegisteredError:
+    return NotRegisteredError(
+        f"structure {shown(name)} is not registered here{did_you_mean(str(name), REGISTER)}\n  "
+        "the package has none of this name; if it is one of somebody's own, import the module that defines its class "
+        f"(@bm.structures.register) and read again\n  registered: {listing(REGISTER, 20)}"
+    )
 
 
 explain(globals(), __all__, "bm.structures.")

@@ -13,10 +13,17 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from bayesmeta._validation import shown
 from bayesmeta.errors import SpecError
 
 _STEP = 1e-5  # of a parameter, for differences
+STEPS = 201  # from one limit of a correlation to the other, both and the middle among them
+OWN = "bayesmeta."  # what modules of the package begin with
 REGISTER: dict[str, type["Structure"]] = {}
+
+
+class NotRegisteredError(SpecError):
+    """A structure of which no class is registered, as of a result whose author has one of their own."""
 
 
 def register(structure: type["Structure"]) -> type["Structure"]:
@@ -32,6 +39,11 @@ def register(structure: type["Structure"]) -> type["Structure"]:
     type
         The same class.
 
+    Raises
+    ------
+    SpecError
+        When the class is no structure, has no name, or has that of a structure of the package.
+
     Examples
     --------
     >>> from bayesmeta.structures import Identity
@@ -42,7 +54,18 @@ def register(structure: type["Structure"]) -> type["Structure"]:
     SameVariance()
     >>> del REGISTER["same"]
     """
-    REGISTER[structure.name] = structure
+    if not (isinstance(structure, type) and issubclass(structure, Structure)):
+        raise SpecError(f"register takes a subclass of bm.structures.Structure, not {shown(structure)}")
+    name = getattr(structure, "name", None)
+    if not isinstance(name, str) or not name:
+        raise SpecError(f"structure {structure.__name__} has no name\n  give the class one, such as name = 'mine'")
+    known = REGISTER.get(name)
+    if known is not None and known.__module__.startswith(OWN) and not structure.__module__.startswith(OWN):
+        raise SpecError(
+            f"'{name}' is the name of bm.structures.{known.__name__}; {structure.__name__} needs a name of its own\n"
+            f"  give the class one, such as name = 'own_{name}'"
+        )
+    REGISTER[name] = structure
     return structure
 
 
@@ -59,12 +82,45 @@ def over_data_sets(constant: np.ndarray, xi: Any) -> np.ndarray:
 
 
 class Law(NamedTuple):
-    """Distribution of a correlation: ((rho - low) / (1 - low))^power ~ Beta(alpha, beta)."""
+    """Distribution of one correlation: ((rho - low) / (high - low))^power ~ Beta(alpha, beta).
+
+    What `Structure.lkj` returns.
+
+    Parameters
+    ----------
+    low : float
+        Where the correlation begins.
+    alpha, beta : float
+        Parameters of the beta distribution, positive.
+    power : float, default 1
+        Of the share of the range, positive.
+    high : float, default 1
+        Where it ends.
+
+    Examples
+    --------
+    >>> Law(-0.5, 2.0, 2.0, high=0.5)
+    Law(low=-0.5, alpha=2.0, beta=2.0, power=1.0, high=0.5)
+    """
 
     low: float
     alpha: float
     beta: float
     power: float = 1.0
+    high: float = 1.0
+
+
+def law_of(structure: "Structure", dim: int, eta: float) -> Law | None:
+    """What `lkj` returns, or its default where a family with one correlation leaves it to us."""
+    law = structure.lkj(dim, eta)
+    if law is None and structure.n_rho(dim) == 1:
+        return Structure.lkj(structure, dim, eta)
+    return law
+
+
+def inherits(structure: "Structure", family: type["Structure"], *methods: str) -> bool:
+    """Whether a structure has these methods of a family as they are; where not, laws worked out for it do not hold."""
+    return all(getattr(type(structure), name) is getattr(family, name) for name in methods)
 
 
 class Structure(ABC):
@@ -132,12 +188,22 @@ class Structure(ABC):
         """The one correlation of a member, NaN where no two SDs are positive; of a family with `own_parameters`."""
         raise NotImplementedError
 
-    def lkj(self, dim: int, eta: float) -> Law | None:
-        """The LKJ(eta) density of correlation matrices restricted to this family; None where it is the whole density.
+    def low(self, dim: int) -> float:
+        """Infimum of the one correlation of a family that has one: Psi is positive definite between it and `high`."""
+        return -1.0
 
-        Lewandowski, Kurowicka and Joe (2009), J. Multivar. Anal. 100:1989-2001: density proportional to |R|^(eta - 1).
+    def high(self, dim: int) -> float:
+        """Supremum of the one correlation."""
+        return 1.0
+
+    def lkj(self, dim: int, eta: float) -> Law | None:
+        """Law of the one correlation under the prior LKJ(eta); None where there is none, or one for each pair.
+
+        Lewandowski, Kurowicka and Joe (2009), J. Multivar. Anal. 100:1989-2001: density proportional to |R|^(eta - 1),
+        here restricted to the family. By default Beta(eta, eta) between `low` and `high`, which is LKJ(eta) of two
+        effects, uniform for eta = 1, and for eta above 1 zero at the limits, where R is singular.
         """
-        return None
+        return Law(self.low(dim), eta, eta, high=self.high(dim)) if self.n_rho(dim) == 1 else None
 
     @abstractmethod
     def n_free(self, dim: int) -> int:
@@ -253,12 +319,25 @@ class Structure(ABC):
         return np.arange(0)
 
     def rho_position(self, dim: int) -> int | None:
-        """Position in xi of the parameter that maps to a correlation, if there is one."""
+        """Position in xi of an angle of the one correlation, which is at one limit for 0 and at the other for pi.
+
+        The search then knows the limits. None for a family without correlations, or with any other parameter of it.
+        """
         return None
 
     def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
-        """Infimum and supremum of the correlation of two effects over the family, equal where it is fixed."""
-        return -1.0, 1.0
+        """Infimum and supremum of the correlation of two effects over the family, equal where it is fixed.
+
+        By default, of a family with one correlation or none, those of `compose` between `low` and `high`.
+        """
+        if (n := self.n_rho(dim)) > 1:
+            return -1.0, 1.0
+        shares = np.linspace(0.0, 1.0, STEPS) if n else np.zeros(1)
+        rho = (self.low(dim) * (1 - shares) + self.high(dim) * shares)[None, :] if n else np.zeros((0, 1))
+        psi = np.broadcast_to(self.compose(np.ones((self.n_tau(dim), len(shares))), rho, dim), (dim, dim, len(shares)))
+        size = np.sqrt(np.abs(psi[first, first] * psi[second, second]))
+        values = np.divide(psi[first, second], size, out=np.zeros(len(shares)), where=size > 0)
+        return float(values.min()), float(values.max())
 
     def describe(self, dim: int) -> str:
         """The family over `dim` effects in a few words."""

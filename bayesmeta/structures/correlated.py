@@ -5,24 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from bayesmeta.structures.base import Law, eye, need_two_effects, over_data_sets, register
+from bayesmeta.structures.base import Law, eye, inherits, need_two_effects, over_data_sets, register
 from bayesmeta.structures.diagonal import Diagonal, Identity, Scaled
 
 EDGE = 0.05  # a start keeps this share of the range away from either limit of a correlation
 
 
 class Correlated(Scaled):
-    """SDs times a correlation matrix with one parameter, an angle: rho = low + (1 - low) (1 - cos angle) / 2.
+    """SDs times a correlation matrix with one parameter, an angle: rho = low + (high - low) (1 - cos angle) / 2.
 
     So the limits of rho are ordinary stationary points of a function of the angle, which has no limits.
     """
 
-    def low(self, dim: int) -> float:
-        """Infimum of the correlations for which M is positive definite."""
-        raise NotImplementedError
-
     def rho_of(self, xi: Any, dim: int) -> Any:
-        return self.low(dim) + (1 - self.low(dim)) * (1 - np.cos(xi[-1:])) / 2
+        return self.low(dim) + (self.high(dim) - self.low(dim)) * (1 - np.cos(xi[-1:])) / 2
 
     def by_rho(self, rho: np.ndarray, dim: int) -> tuple[Any, Any]:
         """First and second derivative of M by rho."""
@@ -34,7 +30,7 @@ class Correlated(Scaled):
 
     def matrix_slopes(self, xi: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
         first, second = self.by_rho(self.rho_of(xi, dim)[0], dim)
-        half = (1 - self.low(dim)) / 2
+        half = (self.high(dim) - self.low(dim)) / 2
         slope, bend = half * np.sin(xi[-1]), half * np.cos(xi[-1])
         return slope * first, bend * first + slope * slope * second
 
@@ -66,11 +62,11 @@ class Correlated(Scaled):
         return (*super().labels(effects), "angle_rho")
 
     def start(self, moment: np.ndarray) -> np.ndarray:
-        variances, low = moment.diagonal(), self.low(len(moment))
+        variances, low, high = moment.diagonal(), self.low(len(moment)), self.high(len(moment))
         sd = np.sqrt(variances)
         scale = sd[:, None] * sd
         rho = self.correlation_of(np.divide(moment, scale, out=np.zeros(scale.shape), where=scale > 0))
-        share = min(max((rho - low) / (1 - low), EDGE), 1 - EDGE)
+        share = min(max((rho - low) / (high - low), EDGE), 1 - EDGE)
         sds = [np.sqrt(variances.mean())] if self.common else sd
         return np.array([*sds, np.arccos(1 - 2 * share)])
 
@@ -90,14 +86,13 @@ class Exchangeable(Correlated):
     def low(self, dim: int) -> float:
         return -1.0 / (dim - 1)
 
-    def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
-        return self.low(dim), 1.0
-
     def matrix(self, rho: Any, dim: int) -> Any:
         same = over_data_sets(eye(dim), rho)
         return same + rho[0] * (1 - same)
 
-    def lkj(self, dim: int, eta: float) -> Law:
+    def lkj(self, dim: int, eta: float) -> Law | None:
+        if not inherits(self, Exchangeable, "matrix", "low", "high"):
+            return super().lkj(dim, eta)
         # |R| = (1 - rho)^(d-1) (1 + (d-1) rho)
         return Law(self.low(dim), eta, (dim - 1) * (eta - 1) + 1)
 
@@ -110,12 +105,6 @@ class Exchangeable(Correlated):
 
 class Autoregressive(Correlated):
     """Correlation rho^|i-j| between effects i and j, rho in (-1, 1)."""
-
-    def low(self, dim: int) -> float:
-        return -1.0
-
-    def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
-        return (-1.0 if (second - first) % 2 else 0.0), 1.0
 
     def powers(self, rho: Any, dim: int) -> list[Any]:
         """rho^1 .. rho^(dim-1) by repeated multiplication: rho ** 0 has no derivative at rho = 0."""
@@ -132,7 +121,9 @@ class Autoregressive(Correlated):
         same, *lags = self.lags(rho, dim)
         return sum((p * at for p, at in zip(self.powers(rho[0], dim), lags, strict=True)), same)
 
-    def lkj(self, dim: int, eta: float) -> Law:
+    def lkj(self, dim: int, eta: float) -> Law | None:
+        if not inherits(self, Autoregressive, "matrix", "low", "high"):
+            return super().lkj(dim, eta)
         a = (dim - 1) * (eta - 1) + 1  # |R| = (1 - rho^2)^(d-1)
         return Law(-1.0, a, a)
 
@@ -174,11 +165,17 @@ class CompoundSymmetry(Exchangeable):
         need_two_effects(self.name, dim)
 
     def variance_slopes(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        """By the variance and the covariance, in which Psi is linear, also where both are zero."""
-        return np.stack([np.eye(dim), 1 - np.eye(dim)], axis=2)
+        """By the variance v and the covariance c in Psi = v M(c / v), linear in both, also where both are zero."""
+        rho = self.rho_of(xi, dim)
+        slope = self.by_rho(rho[0], dim)[0]
+        return np.stack([self.matrix(rho, dim) - rho[0] * slope, slope], axis=2)
 
     def variance_bends(self, xi: np.ndarray, dim: int) -> np.ndarray:
-        return np.zeros((dim, dim, 2, 2))
+        rho, bends = self.rho_of(xi, dim)[0], np.zeros((dim, dim, 2, 2))
+        second = self.by_rho(rho, dim)[1]
+        if np.any(second):  # of a family whose matrix is not linear in rho, which has taken this one as its base
+            bends += np.multiply.outer(second, np.outer([-rho, 1.0], [-rho, 1.0])) / xi[0] ** 2
+        return bends
 
 
 @register

@@ -133,14 +133,6 @@ class Scaled(Structure):
         bends -= np.einsum("ij,j,ir,it->ijrt", off, s, per_sd**3, own) / 4  # by that of i twice
         return bends + bends.swapaxes(0, 1)
 
-    def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
-        if self.n_rho(dim):
-            return super().rho_range(first, second, dim)
-        M = self.matrix(np.zeros(0), dim)
-        size = np.sqrt(M[first, first] * M[second, second])
-        rho = float(M[first, second] / size) if size > 0 else 0.0
-        return rho, rho
-
     def scatter(self, share: np.ndarray, sd: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
         n = self.n_tau(dim)
         return np.concatenate([sd(share[:n]), np.pi * share[n:]])

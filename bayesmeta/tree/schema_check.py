@@ -17,7 +17,7 @@ from bayesmeta._validation import listing
 from bayesmeta._version import __version__
 from bayesmeta.errors import BayesmetaError, SpecError
 from bayesmeta.priors.model_priors import ModelPriors
-from bayesmeta.structures.base import Structure
+from bayesmeta.structures.base import NotRegisteredError, Structure
 from bayesmeta.tree.fingerprint import HASHES, check_attribute_hash
 from bayesmeta.tree.unread import unread
 
@@ -27,14 +27,10 @@ GROUPS = {  # that every reader may ask for, by what wrote the tree
     "fit": (schema.ESTIMATE, schema.CRITERIA),
     "sample": (schema.POSTERIOR, schema.DERIVED),
 }
-_NOT_MISSED = (
-    schema.CRITERIA,
-    schema.HETEROGENEITY,
-    schema.OPTIMIZER,
-    schema.DIAGNOSTICS,
-    schema.MARGINALS,
+_NOT_MISSED = (  # by a summary
+    *(schema.CRITERIA, schema.HETEROGENEITY, schema.OPTIMIZER, schema.DIAGNOSTICS, schema.MARGINALS),
     schema.INTEGRATION,
-)  # by a summary
+)
 _OF_PRIOR = (schema.PRIOR, schema.PRIOR_PREDICTIVE)
 _SAMPLE = (schema.CHAIN, schema.DRAW)
 
@@ -184,6 +180,8 @@ def _structure(level: str, written: Any) -> Structure:
         raise problem("attribute psi", f"has no structure for level '{level}'")
     try:
         return structures.from_json(written)
+    except NotRegisteredError as error:
+        raise SpecError(f"psi of level '{level}': {error}") from None
     except BayesmetaError as error:
         raise problem("attribute psi", f"level '{level}': {error}") from None
     except (KeyError, TypeError, ValueError) as error:

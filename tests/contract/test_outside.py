@@ -65,11 +65,8 @@ class PositiveCorrelation(bm.structures.Structure):
     def zero_positions(self, dim: int) -> np.ndarray:
         return np.arange(1)
 
-    def rho_position(self, dim: int) -> int:
-        return 1
-
-    def rho_range(self, first: int, second: int, dim: int) -> tuple[float, float]:
-        return 0.0, 1.0
+    def low(self, dim: int) -> float:
+        return 0.0
 
 
 @pytest.fixture
