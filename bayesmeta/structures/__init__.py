@@ -30,6 +30,8 @@ from bayesmeta.structures.known import KnownCorrelation as KnownCorrelation
 from bayesmeta.structures.known import Proportional as Proportional
 from bayesmeta.structures.unstructured import Unstructured as Unstructured
 
+MOST_EFFECTS = 100  # that `check` takes: more would fill the memory
+
 __all__ = [
     "AR1",
     "CAR1",
@@ -104,7 +106,7 @@ def check(structure: str | Structure, dim: int) -> None:
     structure : str or Structure
         A name in the register, or a structure.
     dim : int
-        Number of effects, at least 1.
+        Number of effects, from 1 to 100.
 
     Returns
     -------
@@ -126,11 +128,11 @@ def check(structure: str | Structure, dim: int) -> None:
     >>> check(Wrong(), 3)
     Traceback (most recent call last):
         ...
-    bayesmeta.errors.SpecError: structure 'wrong' over 3 effects: compose is indefinite at rho = -1, which is between ...
+    bayesmeta.errors.SpecError: structure 'wrong' over 3 effects: compose is indefinite at rho = -1, which ...
       let the methods low(dim) and high(dim) say between which rho it is positive definite
     """
-    if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or dim < 1:
-        raise SpecError(f"dim is {shown(dim)}; it must be a number of effects, at least 1")
+    if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or not 1 <= dim <= MOST_EFFECTS:
+        raise SpecError(f"dim is {shown(dim)}; it must be a number of effects from 1 to {MOST_EFFECTS}")
     Examination(resolve(structure), int(dim)).run()
 
 

@@ -11,6 +11,7 @@ from bayesmeta.errors import SpecError
 from bayesmeta.structures.base import STEPS, Structure
 
 N_POINTS = 60  # of the free parameters, at random
+MOST_LINES = 20  # parameters that are moved alone, from far below to far above zero
 FAR = 12.0  # of a parameter that is no SD: beyond any angle, and where logistic functions are at their ends
 SAME = 1e-7  # of the size of matrices that should be equal
 NEGATIVE = 1e-9  # of the largest entry of Psi, an eigenvalue below zero that is rounding
@@ -83,7 +84,9 @@ class Examined:
         xi = np.where(np.arange(N_POINTS) < N_POINTS // 2, near, self.rng.uniform(-FAR, FAR, shape))
         xi[self.zeros] = np.exp(self.rng.uniform(np.log(0.1), np.log(3.0), (len(self.zeros), N_POINTS)))
         others = np.setdiff1d(np.arange(self.n_free), self.zeros)
-        line = np.append(np.linspace(-FAR, FAR, STEPS), np.linspace(0, np.pi, 21))
+        others = others[:MOST_LINES]
+        steps = max(STEPS // max(len(others), 1), 10)
+        line = np.append(np.linspace(-FAR, FAR, 2 * steps + 1), np.linspace(0, np.pi, steps // 10 + 2))
         lines = np.repeat(xi[:, :1], len(line) * len(others), axis=1)
         for k, position in enumerate(others):
             lines[position, k * len(line) : (k + 1) * len(line)] = line

@@ -1114,6 +1114,8 @@ CALLS: dict[str, Call] = {
     "within.greenland_longnecker": _DOSE_CALL,
     "within.hamling": _DOSE_CALL,
     "structures.resolve": Call({"structure": "'cs'"}, {"structure": STRUCTURES}),
+    "structures.check": Call({"structure": "'id'", "dim": "2"}, {"structure": STRUCTURES, "dim": whole(1, 100)}),
+    "structures.Law": Call({"low": "0.0", "alpha": "1.0", "beta": "2.0"}, {}),
     "structures.from_json": Call(
         {"value": "'cs'"},
         {
