@@ -184,7 +184,7 @@ def test_the_page_on_structures_of_ones_own_runs(tmp_path, monkeypatch):
     registered = dict(bm.structures.REGISTER)
     try:
         exec(compile("".join(cells), "own_structure", "exec"), {})
-        assert {"shrunk", "fading"} <= {*bm.structures.REGISTER}
+        assert {"shrunk", "toep2", "bands"} <= {*bm.structures.REGISTER}
     finally:
         for name in {*bm.structures.REGISTER} - {*registered}:
             del bm.structures.REGISTER[name]
