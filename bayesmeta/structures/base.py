@@ -126,8 +126,8 @@ def inherits(structure: "Structure", family: type["Structure"], *methods: str) -
 class Structure(ABC):
     """A family of a x a covariance matrices with free parameters xi.
 
-    A class must have `name`, `n_free`, `n_tau`, `labels`, `compose`, `decompose`, `psi`, `pullback`, `start` and `units`;
-    everything else has a default. The page "Add a covariance structure of your own" has a table of the methods with the
+    A class must have `name`, `n_free`, `n_tau`, `labels`, `compose`, `decompose`, `psi`, `pullback`, `start`, `units`;
+    all else has a default. The page "Add a covariance structure of your own" has a table of the methods with the
     shapes of what they return and their defaults; `bm.structures.check` examines a class.
 
     What others ask of a family, it says itself, so that a new one needs no mention elsewhere::
