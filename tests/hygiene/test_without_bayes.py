@@ -83,7 +83,7 @@ for call in (
     printed = run(code, tmp_path)
     assert printed.count('pip install "bayesmeta[bayes]"') == 3
     for what in ("sample", "sensitivity", "bm.to_pymc"):
-        assert f"{what} needs pymc, pytensor, arviz, arviz_stats, which are not installed" in printed
+        assert f"{what} needs pymc, pytensor, arviz, arviz-stats, which are not installed" in printed
 
 
 def test_the_extra_is_in_what_tests_and_uv_run_take():
