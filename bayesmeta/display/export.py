@@ -128,7 +128,7 @@ class Page(ABC):
         >>> fit = bm.fit(bm.specify("logor ~ 1", bm.datasets.load("bcg"), S="logorvar", measure="logor"))
         >>> paper = bm.methods_text(fit).to_word()
         >>> len(bm.summary(fit).to_word(paper).tables)
-        2
+        1
         """
         return paper_word(self.paper(), "to_word", document)
 

@@ -1,6 +1,5 @@
 """Averages over models by their posterior probabilities or by stacking, and sets of models to average over."""
 
-import warnings
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +13,12 @@ from scipy.special import ndtr, softmax
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import BoolArray, FloatArray
-from bayesmeta._validation import check_bayes, check_choice, check_keys, check_probability, listing, shown
+from bayesmeta._validation import check_choice, check_keys, check_probability, listing, shown
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.formula.update import FixedPart
 from bayesmeta.inference.bayes_factors import check_comparable, evidence, model_of
+from bayesmeta.inference.loo import left_out
+from bayesmeta.inference.posterior_parts import GOOD_K
 from bayesmeta.io.arrays import as_numbers
 from bayesmeta.model.respecify import with_fixed
 from bayesmeta.model.spec import Spec, check_spec
@@ -26,7 +27,6 @@ from bayesmeta.tree.parameters import posterior_rows
 from bayesmeta.tree.specification import reading_once
 
 KINDS = ("posterior", "stacking")
-TRUSTED = 0.7  # largest Pareto k of a group whose left-out prediction is trusted
 SCORES = np.linspace(0.0, 4.2, 15)[
     1:
 ]  # normal scores of the ends of a model's intervals that its distribution is read from
@@ -243,21 +243,16 @@ def _prior_probabilities(weights: object, names: Sequence[str]) -> FloatArray | 
 
 def _stacked(trees: Mapping[str, xr.DataTree]) -> FloatArray:
     """Weights under which the mixture of predictions of left-out groups has the largest log score."""
-    check_bayes('average(weights="stacking")')
-    import arviz_stats
     from scipy.optimize import minimize
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ArviZ's own words about Pareto k, which follow here in ours
-        each = {name: arviz_stats.loo(tree, var_name="y", pointwise=True) for name, tree in trees.items()}
-    doubtful = [name for name, loo in each.items() if (loo.pareto_k.values > TRUSTED).any()]
-    if doubtful:
+    each = {name: left_out(tree) for name, tree in trees.items()}
+    if doubtful := [name for name, own in each.items() if own.bad.any()]:
         warn(
-            f"stacking: predictions of some left-out groups are uncertain (Pareto k above {TRUSTED}) in"
+            f"stacking: predictions of some left-out groups are uncertain (Pareto k above {GOOD_K:g}) in"
             f" {listing(doubtful)}",
             AssumptionWarning,
         )
-    scores = np.stack([loo.elpd_i.values for loo in each.values()], 1)
+    scores = np.stack([own.elpd for own in each.values()], 1)
     scale = np.exp(scores - scores.max(1, keepdims=True))
 
     def loss(free: FloatArray) -> tuple[float, FloatArray]:

@@ -1,9 +1,7 @@
 """Leave-one-out cross-validation of posterior trees, where what is left out is the same in all of them."""
 
-import warnings
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,20 +9,15 @@ import xarray as xr
 
 from bayesmeta import tree_schema as schema
 from bayesmeta._typing import FloatArray, IntArray
-from bayesmeta._validation import check_bayes, listing
-from bayesmeta.bayes.integration_points import exact_posterior
-from bayesmeta.inference.loo import elpd_of, loo
-from bayesmeta.inference.posterior_parts import GOOD_K
+from bayesmeta._validation import listing
+from bayesmeta.inference.loo import left_out
 from bayesmeta.inference.same_data import in_order, same_observations
 from bayesmeta.tree.parameters import level_structures
 from bayesmeta.tree.posterior_draws import is_posterior
 from bayesmeta.tree.specification import group
 
 MIXED = "maximised likelihoods and posteriors are not on the same scale"
-_SECONDS = {0: 0.002, 1: 0.015, 2: 0.04}  # that a posterior without a group takes, by the number of parameters
-_PATIENCE = 3.0  # seconds
 _FEWEST = 100  # draws; with less than 25 the fit of a Pareto distribution to the largest weights fails
-_BAD = "Estimated shape parameter of Pareto"  # what ArviZ warns of; the table and a note say it here
 
 
 def posterior_obstacle(trees: Mapping[str, xr.DataTree]) -> str:
@@ -58,7 +51,7 @@ def posterior_criteria(trees: Mapping[str, xr.DataTree]) -> pd.DataFrame:
     bad_k is the share of the outer groups whose Pareto k exceeds good_k, so that their part of elpd_loo is not reliable
     (Vehtari, Gelman and Gabry 2017, Stat. Comput. 27:1413-1432). Differences are of the groups, pair by pair.
     """
-    criteria = {name: _loo(tree) for name, tree in trees.items()}
+    criteria = {name: left_out(tree) for name, tree in trees.items()}
     each = {name: _by_group(own.elpd, trees[name]) for name, own in criteria.items()}
     best = max(each, key=lambda name: each[name].sum())
     rows = {}
@@ -88,44 +81,6 @@ def bad_k_note(criteria: pd.DataFrame) -> str:
         for name, row in bad.iterrows()
     )
     return f"elpd_loo is not reliable for very influential groups: {each}; sampling without each of them would tell"
-
-
-class _Loo(NamedTuple):
-    """elpd (G,) of the outer groups, effective number of parameters, share of groups with Pareto k above good_k."""
-
-    elpd: FloatArray
-    p: float
-    bad_k: float
-    good_k: float
-
-
-def _loo(tree: xr.DataTree) -> _Loo:
-    """Exact where that is quick; else by weighted draws, with exact ones in place of those that do not serve."""
-    points = exact_posterior(tree)
-    n = len(_first_observation(tree))
-    if points is not None and n * _SECONDS.get(points.evaluator.dim, np.inf) <= _PATIENCE:
-        own = loo(tree)
-        elpd, given_all = own["elpd"].to_numpy(), float(own["p_loo"])
-        if np.isfinite(elpd).all():
-            return _Loo(elpd, given_all, 0.0, GOOD_K)
-    drawn = _by_draws(tree)
-    elpd, k = np.array(drawn.elpd_i.values, float), drawn.pareto_k.values
-    bad, p = ~(k <= float(drawn.good_k)), float(drawn.p)
-    if points is not None and bad.any():
-        exact = elpd_of(tree, np.flatnonzero(bad))
-        p += float(np.nansum(elpd[bad] - exact))
-        elpd[bad] = np.where(np.isfinite(exact), exact, elpd[bad])
-        bad[bad] = ~np.isfinite(exact)
-    return _Loo(elpd, p, float(bad.mean()), float(drawn.good_k))
-
-
-def _by_draws(tree: xr.DataTree) -> Any:
-    check_bayes("elpd_loo")
-    import arviz  # half a second and more, and only here
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", _BAD, UserWarning)
-        return arviz.loo(tree, pointwise=True)
 
 
 def _draws(tree: xr.DataTree) -> int:

@@ -354,9 +354,10 @@ def test_the_page_runs_and_names_every_function(tmp_path, monkeypatch):
     """Its printed table to a figure is fifteen lines, and has dosresmeta's slope for that table."""
     page = (Path(__file__).parents[2] / "docs/dose_response.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    first, printed = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    exec(first, {})
-    names = {}
+    first, posterior, printed = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    shared, names = {}, {}
+    exec(first, shared)
+    exec(posterior, shared)
     exec(printed, names)
     assert len([line for line in printed.splitlines() if line]) <= 15
     assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
