@@ -58,11 +58,13 @@ def _new(title: str, wide: bool) -> "Document":
     """An empty document on A4 pages, which lie on their side for wide tables."""
     import docx
     from docx.enum.section import WD_ORIENT
-    from docx.shared import Cm, Pt
+    from docx.shared import Cm, Pt, RGBColor
 
     document = docx.Document()
     style = document.styles["Normal"]
     style.font.name, style.font.size = _FONT, Pt(_SIZE)
+    caption = document.styles["Caption"].font
+    caption.name, caption.size, caption.color.rgb = _FONT, Pt(_SIZE), RGBColor(0, 0, 0)
     section = document.sections[0]
     section.page_width, section.page_height = Cm(21), Cm(29.7)
     if wide:
@@ -98,7 +100,8 @@ def _add(document: "Document", table: PaperTable, apart: bool) -> None:
     from docx.shared import Cm, Pt
 
     if table.caption:
-        caption = document.add_paragraph()
+        styles = {style.name for style in document.styles}
+        caption = document.add_paragraph(style="Caption" if "Caption" in styles else None)
         caption.paragraph_format.keep_with_next = True
         caption.paragraph_format.space_before, caption.paragraph_format.space_after = Pt(12 * apart), Pt(3)
         caption.add_run(table.caption).bold = True

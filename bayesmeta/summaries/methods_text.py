@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from bayesmeta._validation import check_probability
+from bayesmeta._validation import check_probability, listing, shown
 from bayesmeta.display import remarks
 from bayesmeta.display.escapes import for_latex, for_markdown
 from bayesmeta.display.paper_word import text_in_word
 from bayesmeta.display.tables import page_width
+from bayesmeta.errors import SpecError
 from bayesmeta.inference.reference import Vcov
+from bayesmeta.model.descriptions import EMPTY_CELLS
 from bayesmeta.summaries.influence_table import check_diagnostics, influence_examined, influence_found
 from bayesmeta.summaries.paper_methods import methods_paragraphs
 from bayesmeta.summaries.paper_numbers import numbers_of
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from docx.document import Document
 
 _BREAK = "\n\n"  # between paragraphs
-_REFERENCES, _NOTES = "References", "Notes for the authors"
+_WARNINGS, _REFERENCES, _NOTES = "Do not publish these numbers", "References", "Notes for the authors"
+_PARTS = ("Methods", "Results", _REFERENCES, _NOTES)
 
 
 def methods_text(
@@ -108,7 +111,7 @@ def methods_text(
             results=_BREAK.join(results),
             references=cite.entries,
             warnings=tuple(remarks.alarms(tree)),
-            notes=tuple(remarks.assumptions(tree)),
+            notes=tuple(note for note in remarks.assumptions(tree) if not note.endswith(EMPTY_CELLS)),
         )
 
 
@@ -152,7 +155,7 @@ class MethodsText:
     def sections(self) -> list[tuple[str, tuple[str, ...]]]:
         """Headings with their paragraphs, in order; references and notes without their numbers and dashes."""
         parts = [
-            ("Do not publish these numbers", self.warnings),
+            (_WARNINGS, self.warnings),
             ("Methods", tuple(self.methods.split(_BREAK))),
             ("Results", tuple(self.results.split(_BREAK))),
             (_REFERENCES, self.references),
@@ -191,13 +194,16 @@ class MethodsText:
             blocks += ["\n".join(lines)] if any(marks) else lines
         return _BREAK.join(blocks)
 
-    def to_word(self, document: "Document | None" = None) -> "Document":
+    def to_word(self, document: "Document | None" = None, parts: Sequence[str] | None = None) -> "Document":
         """The text in a document of python-docx, a heading above every part.
 
         Parameters
         ----------
         document : docx.document.Document, optional
             One that is begun, to whose end the text is added; by default a new one of A4 pages.
+        parts : sequence of str, optional
+            Headings of the parts that are added: "Methods", "Results", "References", "Notes for the authors"; by
+            default all there are. Reasons not to publish the numbers, where there are any, go before the results.
 
         Returns
         -------
@@ -207,7 +213,7 @@ class MethodsText:
         Raises
         ------
         SpecError
-            For anything but a document of python-docx, and where python-docx is not installed.
+            For anything but a document of python-docx, another part, and where python-docx is not installed.
 
         Examples
         --------
@@ -215,11 +221,16 @@ class MethodsText:
         >>> [paragraph.text for paragraph in paper.paragraphs]
         ['Methods', 'We pooled them [1].', 'Results', 'It was 0.', 'References', '1. A (2001).']
         """
-        parts = [
+        known = [title for title, _ in self.sections()]
+        chosen = known if parts is None else parts
+        if isinstance(chosen, str) or not isinstance(chosen, Sequence) or not set(chosen) <= set(_PARTS):
+            raise SpecError(f"parts is {shown(parts)}; it must be a list of: {listing(_PARTS)}")
+        marked = [
             (title, [mark + text for mark, text in zip(_marks(title, len(texts)), texts, strict=True)])
             for title, texts in self.sections()
+            if title in chosen or (title == _WARNINGS and "Results" in chosen)
         ]
-        return text_in_word(parts, "to_word", document)
+        return text_in_word(marked, "to_word", document)
 
     def to_latex(self) -> str:
         """The text in LaTeX, an unnumbered section for every part."""

@@ -264,6 +264,11 @@ def test_figure_tables_and_text_share_one_document(pages: dict[str, Page], tmp_p
     first = lines.index("References") + 1
     numbered = [f"{i}. {reference}" for i, reference in enumerate(text.references, 1)]
     assert lines[first : first + len(numbered)] == numbered
+    apart = text.to_word(parts=["Methods", "Results"])
+    text.to_word(apart, parts=["References"])
+    assert [p.text for p in apart.paragraphs] == [p.text for p in text.to_word().paragraphs]
+    with pytest.raises(bm.SpecError, match=r"^parts is \['Figures'\]; it must be a list of: Methods, Results, Ref"):
+        text.to_word(parts=["Figures"])
     assert section.orientation == docx.Document().sections[0].orientation
 
 
