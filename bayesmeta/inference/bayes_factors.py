@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -205,7 +206,17 @@ def _listed(hypotheses: object) -> list[str]:
     texts = [hypotheses] if isinstance(hypotheses, str) else hypotheses
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
         raise SpecError(f"b is {shown(hypotheses)}; it must be a posterior, or a hypothesis such as {_EXAMPLES}")
-    return [part.strip() for text in texts for part in re.split(r",(?![^\[]*\])(?![^(]*\))", text)]
+    return [part for text in texts for part in _parts(text)]
+
+
+def _parts(text: str) -> list[str]:
+    """Hypotheses between commas that stand outside brackets; names may have apostrophes, which pair nothing."""
+    depth, ends = 0, []
+    for at, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            ends.append(at)
+    return [text[a + 1 : b].strip() for a, b in pairwise([-1, *ends, len(text)])]
 
 
 def restricted(model: Model, hypotheses: Sequence[str]) -> Model:

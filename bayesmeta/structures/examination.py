@@ -200,6 +200,13 @@ class Examination(Examined):
         for at in self.regular[:20]:
             psi = self.psi[:, :, at]
             tau, rho = self.split(psi)
+            if self.n_tau == self.dim > 1 and not np.allclose(tau**2, np.diagonal(psi), rtol=1e-6, atol=1e-12):
+                self.wrong(
+                    "decompose",
+                    f"of a matrix with the SDs {numbers(np.sqrt(np.diagonal(psi)))} is tau = {numbers(tau)}",
+                    "with as many tau as effects each is the SD of its own, which results print; parameters of another "
+                    "kind are arguments of the class",
+                )
             if self.n_rho > 1 or self.structure.unrestricted:
                 rho = correlations_of(psi)[np.triu_indices(self.dim, 1)]
             elif self.n_rho == 1 and self.dim > 1 and not self.inside(rho[0]):

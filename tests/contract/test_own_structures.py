@@ -427,3 +427,18 @@ def test_a_file_opens_where_the_class_is_registered_and_says_so_where_not(tmp_pa
         bm.load(tmp_path / "fit.nc")
     assert "import the module that defines its class" in str(raised.value)
     assert "damaged" not in str(raised.value)
+
+
+class Trend(bm.structures.HetCompoundSymmetry):
+    """Parameters of another kind in the place of SDs."""
+
+    name = "trend of parameters"
+
+    def decompose(self, psi):
+        tau, rho = super().decompose(psi)
+        return np.array([tau[0], *(tau[1:] - tau[0])]), rho
+
+
+def test_as_many_tau_as_effects_are_their_sds():
+    with pytest.raises(bm.SpecError, match="decompose of a matrix with the SDs"):
+        bm.structures.check(Trend(), 3)

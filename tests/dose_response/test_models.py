@@ -458,5 +458,7 @@ def test_bends_of_posteriors_are_tested_by_the_names_of_their_coefficients() -> 
     assert bend == pytest.approx(float(bm.bayes_factor(post, f"beta[{spec.coef[1]}] = 0")["log_bayes_factor"]))
     both = float(bm.bayes_factor(post, f"{spec.coef[0]} = 0, {spec.coef[1]} = 0")["log_bayes_factor"])
     assert both == pytest.approx(float(bm.bayes_factor(post, [f"{c} = 0" for c in spec.coef])["log_bayes_factor"]))
+    with pytest.raises(bm.SpecError, match="held at zero together"):
+        bm.bayes_factor(post, f"tau[study, {spec.coef[1]}] = 0")
     with pytest.raises(bm.SpecError, match=r"bm\.bayes_factor compares"):
         dose_response.nonlinearity(post)
