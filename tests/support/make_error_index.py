@@ -93,7 +93,8 @@ class Module:
 
     @cached_property
     def texts(self) -> dict[str, ast.expr]:
-        assigned = [node for node in self.nodes if isinstance(node, ast.Assign)]
+        of_classes = [each for node in self.nodes if isinstance(node, ast.ClassDef) for each in node.body]
+        assigned = [node for node in self.nodes if isinstance(node, ast.Assign) and node not in of_classes]
         return {target.id: node.value for node in assigned for target in node.targets if isinstance(target, ast.Name)}
 
 
