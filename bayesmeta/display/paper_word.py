@@ -24,11 +24,8 @@ def paper_word(tables: Sequence[PaperTable], what: str, document: Any = None) ->
 
     what : who asks, for the error where python-docx is not installed.
     """
-    check_tables(what, "docx")
-    if document is None:
-        title = next((table.caption for table in tables if table.caption), "")
-        document = _new(title, wide=max(map(_width, tables)) > _WIDEST)
-    _check_document(document)
+    title = next((table.caption for table in tables if table.caption), "")
+    document = _begun(document, what, title, wide=max(map(_width, tables)) > _WIDEST)
     for i, table in enumerate(tables):
         _add(document, table.aligned(), apart=i > 0 or len(document.paragraphs) > 0)
     return document
@@ -36,9 +33,7 @@ def paper_word(tables: Sequence[PaperTable], what: str, document: Any = None) ->
 
 def text_in_word(sections: Sequence[tuple[str, Sequence[str]]], what: str, document: Any = None) -> "Document":
     """The document with headings and their paragraphs at its end, by default one of their own."""
-    check_tables(what, "docx")
-    document = _new("", wide=False) if document is None else document
-    _check_document(document)
+    document = _begun(document, what)
     for title, paragraphs in sections:
         document.add_heading(title, 1)
         for text in paragraphs:
@@ -46,12 +41,17 @@ def text_in_word(sections: Sequence[tuple[str, Sequence[str]]], what: str, docum
     return document
 
 
-def _check_document(document: Any) -> None:
+def _begun(document: Any, what: str, title: str = "", wide: bool = False) -> "Document":
+    """The document that is there, after a check of its kind, or a new one."""
+    check_tables(what, "docx")
     from docx.document import Document
 
+    if document is None:
+        return _new(title, wide)
     if not isinstance(document, Document):
         hint = f": docx.Document({shown(document)})" if isinstance(document, str) else ""
         raise SpecError(f"document is {shown(document)}; it must be a document of python-docx{hint}")
+    return document
 
 
 def _new(title: str, wide: bool) -> "Document":

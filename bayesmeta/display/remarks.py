@@ -11,6 +11,7 @@ from bayesmeta._validation import listing
 from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks
 from bayesmeta.estimation.methods import method_of
+from bayesmeta.model.descriptions import EMPTY_CELLS
 from bayesmeta.tree import raw_data
 from bayesmeta.tree.parameters import RHO, TAU, effects, free_of_levels, level_structures, parameters
 from bayesmeta.tree.partitions_attribute import of_partitions
@@ -137,8 +138,13 @@ def notes(tree: xr.DataTree) -> list[str]:
 
 
 def assumptions(tree: xr.DataTree) -> list[str]:
-    """The notes that are neither about rows and outcomes nor about boundaries."""
-    return [*_assumed(tree), *_of_the_method(tree)]
+    """The notes that are neither about rows, outcomes and their cells nor about boundaries."""
+    return [*(note for note in _assumed(tree) if not note.endswith(EMPTY_CELLS)), *_of_the_method(tree)]
+
+
+def corrections(tree: xr.DataTree) -> list[str]:
+    """What was added to empty cells before the estimates were computed."""
+    return [note for note in _assumed(tree) if note.endswith(EMPTY_CELLS)]
 
 
 def _assumed(tree: xr.DataTree) -> list[str]:

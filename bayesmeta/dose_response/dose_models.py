@@ -201,6 +201,7 @@ def _with_doses(
         frame, notes = with_midpoints(frame, names[0], bounds, study)
     elif len(names) == 1 and (limits := with_limits(frame, names[0])) is not None:
         frame, notes = with_midpoints(limits[0], names[0], limits[1], study)
+        frame = frame.drop(columns=list(limits[1]))
     for name in names:
         column(frame, name, "dose")
     frame, plain = formula_names(frame, names, "dose")

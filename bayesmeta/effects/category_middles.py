@@ -108,7 +108,7 @@ def with_limits(frame: pd.DataFrame, dose: str) -> tuple[pd.DataFrame, tuple[str
                 f"column '{dose}' holds {shown(cell)} in row {row}, which is no category of dose\n  write it as 0, "
                 "0.1-11.9, 36+, >36 or <1, or give the limits in two columns, bounds=('from', 'to')"
             )
-    names = (f"{dose} from", f"{dose} to")
+    names = (f"{dose}, lower limit", f"{dose}, upper limit")
     low, high = np.array(read, dtype=float).T
     return frame.drop(columns=dose).assign(**dict(zip(names, (low, high), strict=True))), names
 

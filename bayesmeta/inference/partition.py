@@ -71,7 +71,7 @@ def variance_partition(tree: xr.DataTree) -> xr.Dataset:
     spec = spec_from_tree(tree)
     if SAMPLING in (level.name for level in spec.levels):
         raise SpecError(f"a level has the name '{SAMPLING}', which stands for sampling error here\n  rename its column")
-    variance = np.column_stack([_between(tree, spec), typical_variances(spec)])
+    variance = _variances(tree, spec)
     total = variance.sum(axis=1)
     share = 100 * variance / total[:, None]
     dims = (schema.OUTCOME, LEVEL)
@@ -189,13 +189,17 @@ def level_shares(tree: xr.DataTree) -> dict[str, float]:
     tree : of a fit; its I2 is told where it has one outcome.
     """
     spec = spec_from_tree(tree)
-    table = group(tree, schema.HETEROGENEITY) if schema.HETEROGENEITY in tree.children else xr.Dataset()
     names = [level.name for level in spec.levels if level.varies]
-    if len(names) < 2 or len(spec.outcomes) > 1 or "I2_tau2" not in table:
+    if len(names) < 2 or len(spec.outcomes) > 1 or schema.HETEROGENEITY not in tree.children:
         return {}
-    between = dict(zip((level.name for level in spec.levels), _between(tree, spec)[0], strict=True))
-    total = sum(between.values())
-    return {name: float(table["I2_tau2"].values[0] * between[name] / total) if total > 0 else 0.0 for name in names}
+    variance = _variances(tree, spec)[0]
+    shares = dict(zip((level.name for level in spec.levels), 100 * variance / variance.sum(), strict=False))
+    return {name: float(shares[name]) for name in names} if np.isfinite(variance).all() else {}
+
+
+def _variances(tree: xr.DataTree, spec: Spec) -> FloatArray:
+    """(outcomes, levels + 1) of a fit, the typical sampling variance last."""
+    return np.column_stack([_between(tree, spec), typical_variances(spec)])
 
 
 def _between(tree: xr.DataTree, spec: Spec) -> FloatArray:

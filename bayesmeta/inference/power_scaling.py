@@ -21,6 +21,7 @@ from bayesmeta.bayes.power_scaled import LIKELIHOOD, PRIOR, Scaled, distances
 from bayesmeta.bayes.shared_lattice import SharedLattice
 from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.inference.bayes_factors import Model, model_of
+from bayesmeta.inference.posterior_parts import GOOD_K
 from bayesmeta.tree.posterior_draws import beta_draws, own_draws, rho_draws, tau_draws
 from bayesmeta.tree.specification import group, reading_once
 
@@ -30,7 +31,6 @@ THRESHOLD = 0.05
 ENDS = 1 / 8000  # probability beyond the range of values that distances go over: that of 4,000 draws
 POINTS = 161  # at which the distribution function of a coefficient is computed
 WEIGHTLESS = 1e-9  # weight, relative to the largest, of points that it leaves out
-GOOD_K = 0.7
 CONFLICT, STRONG, NEITHER = "prior-data conflict", "strong prior or weak likelihood", "none"
 
 

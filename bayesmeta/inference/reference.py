@@ -307,7 +307,7 @@ def reference_of_fit(tree: xr.DataTree, vcov: Vcov | None, df: str | None, what:
     if made is None:
         raise SpecError(
             f"{what} is for fits by bm.fit; of a posterior ask for intervals: bm.estimates(tree)"
-            '\n  what it would test, bm.bayes_factor compares: of two posteriors, or of one and "x = 0"'
+            '\n  bm.bayes_factor compares what it would test: two posteriors, or one and "x = 0"'
         )
     return made
 

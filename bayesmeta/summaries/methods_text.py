@@ -16,7 +16,6 @@ from bayesmeta.display.paper_word import text_in_word
 from bayesmeta.display.tables import page_width
 from bayesmeta.errors import SpecError
 from bayesmeta.inference.reference import Vcov
-from bayesmeta.model.descriptions import EMPTY_CELLS
 from bayesmeta.summaries.influence_table import check_diagnostics, influence_examined, influence_found
 from bayesmeta.summaries.paper_methods import methods_paragraphs
 from bayesmeta.summaries.paper_numbers import numbers_of
@@ -111,7 +110,7 @@ def methods_text(
             results=_BREAK.join(results),
             references=cite.entries,
             warnings=tuple(remarks.alarms(tree)),
-            notes=tuple(note for note in remarks.assumptions(tree) if not note.endswith(EMPTY_CELLS)),
+            notes=tuple(remarks.assumptions(tree)),
         )
 
 

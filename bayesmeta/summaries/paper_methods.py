@@ -11,7 +11,6 @@ from bayesmeta.display.posterior_remarks import priors
 from bayesmeta.display.prose import among, counted, several, together
 from bayesmeta.display.tables import percent
 from bayesmeta.inference.reference import Reference
-from bayesmeta.model.descriptions import EMPTY_CELLS
 from bayesmeta.model.spec import Level
 from bayesmeta.priors import empirical
 from bayesmeta.priors.in_words import in_words
@@ -135,7 +134,7 @@ def _sampling(about: Numbers) -> str:
 
 
 def _left_out(about: Numbers) -> Iterator[str]:
-    yield from (f"{note}." for note in remarks.assumptions(about.tree) if note.endswith(EMPTY_CELLS))
+    yield from (f"{note}." for note in remarks.corrections(about.tree))
     n = len(about.spec.row_labels)
     for reason, rows in remarks.dropped_rows(about.tree).items():
         was = "was" if len(rows) == 1 else "were"

@@ -211,7 +211,8 @@ def _rows(source: xr.Dataset) -> pd.DataFrame:
     frame = source.to_dataframe()
     about = [name for name, values in source.coords.items() if name not in source.dims and values.ndim]
     frame = frame[[*about, *(name for name in frame.columns if name not in about)]]
-    return frame.reset_index(drop=True) if about and not set(source.dims) & set(source.coords) else frame
+    counted = len(source.dims) == 1 and np.array_equal(frame.index, np.arange(len(frame)))
+    return frame.reset_index(drop=True) if about and counted else frame
 
 
 def _one_row(source: xr.Dataset) -> pd.DataFrame:
@@ -259,8 +260,9 @@ def _of_frame(frame: pd.DataFrame, title: str, attrs: Mapping[Any, Any]) -> Pape
 def _frame_notes(attrs: Mapping[Any, Any]) -> Iterator[str]:
     """What the attributes of a result say about its numbers."""
     for name, word in _ABOUT.items():
-        if isinstance(attrs.get(name), str) and attrs[name]:
-            yield typeset(f"{word}: {attrs[name]}.")
+        if isinstance(value := attrs.get(name), str) and value:
+            of_posterior = (name, value) == ("interval", "confidence") and "vcov" not in attrs
+            yield typeset(f"{word}: {'credible' if of_posterior else value}.")
 
 
 def _columns(frame: pd.DataFrame, prob: Any) -> Iterator[tuple[str, list[str]]]:

@@ -19,7 +19,6 @@ from bayesmeta.inference.predict import predict
 from bayesmeta.inference.prediction_rows import quantile
 from bayesmeta.inference.reference import reference_of_fit
 from bayesmeta.inference.weights import by_row, covariances, gls_weights, pooled_weights
-from bayesmeta.model.descriptions import EMPTY_CELLS
 from bayesmeta.model.spec import Spec
 from bayesmeta.summaries.paper_notes import interval_name, measured
 from bayesmeta.tree.posterior_draws import is_posterior
@@ -159,8 +158,7 @@ def _notes(tree: xr.DataTree, spec: Spec, read: Reading, prob: float, pooled: bo
     for note in remarks.notes(tree):
         if "rows dropped" in note:
             yield typeset(f"Not in the model: {note}.")
-        elif note.endswith(EMPTY_CELLS):
-            yield typeset(f"{note}.")
+    yield from (typeset(f"{note}.") for note in remarks.corrections(tree))
     used = ["CI, confidence interval", *(["CrI, credible interval (equal-tailed)"] if is_posterior(tree) else [])]
     short = read.record.short_label_of(read.response) if read.record.name != "generic" else ""
     label = read.record.response_label.lower() if read.response else read.record.label

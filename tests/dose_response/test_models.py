@@ -445,6 +445,7 @@ def test_categories_stand_as_text_as_papers_print_them() -> None:
             **columns,
         )
     np.testing.assert_array_equal(spec.X, same.X)
+    assert not [name for name in spec.data.columns if "limit" in name]
     for bad in ("none", "5--10", "", "10-20 g"):
         with pytest.raises(bm.DataError, match=r"^column 'grams' holds .* in row 3, which is no category of dose"):
             dose_response.specify(table.assign(grams=[*texts[:3], bad, *texts[4:]]), reference="first", **columns)
@@ -462,3 +463,6 @@ def test_bends_of_posteriors_are_tested_by_the_names_of_their_coefficients() -> 
         bm.bayes_factor(post, f"tau[study, {spec.coef[1]}] = 0")
     with pytest.raises(bm.SpecError, match=r"bm\.bayes_factor compares"):
         dose_response.nonlinearity(post)
+    table = bm.table(dose_response.curve(post, [0.0, 2.0, 8.0])).paper()[0]
+    assert [label for section in table.sections for label, *_ in section.rows] == ["0", "2", "8"]
+    assert any("Interval: credible" in note for note in table.notes)

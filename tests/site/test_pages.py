@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -199,3 +200,15 @@ def test_pages_that_moved_lead_to_where_they_are(tmp_path):
         assert new in tree
         (target,) = re.findall(r'url=([^"]+)"', (tmp_path / f"{old}.html").read_text(encoding="utf-8"))
         assert (tmp_path / old).parent.joinpath(target).resolve() == (tmp_path / f"{new}.html").resolve()
+
+
+def test_installing_names_the_extras_and_the_version_that_there_are(capsys):
+    page = (DOCS / "install.md").read_text(encoding="utf-8")
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert {*rows} == {*project["optional-dependencies"]} - {"test", "docs", "browser"}
+    assert f"Python {project['requires-python'].removeprefix('>=')} or newer" in page
+    assert f"bayesmeta-{bm.__version__}-py3-none-any.whl" in page
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(code, {})
+    assert "beta[Intercept]" in capsys.readouterr().out
