@@ -30,7 +30,8 @@ def compiled() -> Any:
         for module, name in names:
             kept = name in module.CALLED
             options = {"error_model": "numpy", "cache": kept, "no_cpython_wrapper": not kept}
-            called[name] = njit(**options)(getattr(module, name))
+            plain = getattr(module, name)
+            called[name] = njit(**options)(getattr(plain, "py_func", plain))  # another thread may have been first
     except RuntimeError:
         return None
     for module in modules:

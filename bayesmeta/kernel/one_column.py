@@ -184,11 +184,11 @@ def _compiled() -> tuple[Any, Any]:
 
     parts = (_copy, _variances, _subtract, _weigh, _line, _squares, _square, _traces, _unweighted)
     for function in (*parts, _centre, _project):
-        inner = function in parts
+        inner, plain = function in parts, getattr(function, "py_func", function)  # another thread may have been first
         try:
-            made = njit(error_model="numpy", cache=True, no_cpython_wrapper=inner)(function)
+            made = njit(error_model="numpy", cache=True, no_cpython_wrapper=inner)(plain)
         except RuntimeError:  # nowhere to keep it
-            made = njit(error_model="numpy")(function)
+            made = njit(error_model="numpy")(plain)
         globals()[function.__name__] = made
     return globals()["_centre"], globals()["_project"]
 

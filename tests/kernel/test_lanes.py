@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bayesmeta import kernel
-from bayesmeta.kernel import Likelihood, Statistics, partitioned
+from bayesmeta.kernel import Likelihood, Statistics, one_column, partitioned
 from bayesmeta.kernel.lane_sweeps import LaneSweeps, compiled
 from bayesmeta.kernel.lanes import LANES
 from bayesmeta.kernel.likelihood import as_batch
@@ -150,3 +150,12 @@ def test_numpy_serves_where_nothing_can_be_kept_on_disk(monkeypatch: pytest.Monk
     assert compiled.__wrapped__() is None
     monkeypatch.setattr(partitioned, "compiled", lambda: None)
     assert type(sweeps(stats, as_batch(stats, many_groups(5).psi))) is Sweeps
+
+
+@pytest.mark.parametrize("compile_", [compiled, one_column._compiled])
+def test_threads_that_ask_at_once_compile_the_same_functions(compile_) -> None:
+    """The second comes upon functions that the first has replaced."""
+    first = compile_()
+    again = compile_.__wrapped__()
+    names = [each.__name__ for each in first] if isinstance(first, tuple) else list(vars(first))
+    assert names == ([each.__name__ for each in again] if isinstance(again, tuple) else list(vars(again)))
