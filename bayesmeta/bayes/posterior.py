@@ -191,9 +191,10 @@ class _Drawn:
 
     @cached_property
     def draws(self) -> Draws:
-        made, self._made = self._made, None  # what draws are made from takes more room than they do
-        assert made is not None
-        return made if isinstance(made, Draws) else made.make()
+        assert self._made is not None
+        made = self._made if isinstance(self._made, Draws) else self._made.make()
+        self._made = None  # what draws are made from takes more room than they do
+        return made
 
     @cached_property
     def psi(self) -> list[FloatArray]:

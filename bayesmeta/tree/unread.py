@@ -79,8 +79,8 @@ class Source:
                 self._made[other] = np.array(values, float).reshape(tuple(self._sizes[other].values()))
 
     def known_as(self, token: str) -> None:
-        """What stands in the tree in place of hashes."""
-        self.token = token
+        """What stands in the tree in place of hashes; those of an equal tree, whose draws are the same, are shared."""
+        self.token, self.hashes = token, _HASHES.get(token, self.hashes)
         _SOURCES[token] = self
         _remember(token, self.hashes)
 

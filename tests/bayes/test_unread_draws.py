@@ -1,6 +1,7 @@
 """Draws from exact posteriors are computed when somebody reads them, as ordinary arrays, and by nobody who need not."""
 
 import copy
+import gc
 import pickle
 import warnings
 from collections.abc import Callable
@@ -271,3 +272,30 @@ def test_a_tree_that_is_not_edited_stays_valid_however_it_is_read() -> None:
         group(other, name)
         other[name].load()
         group(other, name)
+
+
+def test_draws_can_be_read_after_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, whole, calls = posterior(bcg()), engines.independent, []
+
+    def once(*args: object, **options: object) -> object:
+        calls.append(True)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return whole(*args, **options)
+
+    monkeypatch.setattr(engines, "independent", once)
+    with pytest.raises(KeyboardInterrupt):
+        tree["posterior/beta"].load()
+    assert np.isfinite(tree["posterior/beta"].values).all()
+
+
+def test_edits_are_noticed_beside_an_equal_posterior_that_is_gone() -> None:
+    tree, other = posterior(bcg()), posterior(bcg())
+    for name in (schema.POSTERIOR, schema.DERIVED):
+        tree[name].load()
+    group(tree, schema.POSTERIOR)
+    del other
+    gc.collect()
+    tree["posterior/beta"].values[0, 0] += 100
+    with pytest.raises((SpecError, DataError), match="not what was computed"):
+        group(tree, schema.POSTERIOR)
