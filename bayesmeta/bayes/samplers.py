@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -212,11 +212,14 @@ def _interruptible() -> Iterator[None]:
     if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    here, pressed = os.getpid(), list[threading.Timer]()
+    here, pressed, leaving = os.getpid(), list[threading.Timer](), threading.Event()
 
-    def stop(*about: object) -> NoReturn:
+    def stop(*about: object) -> None:
         if os.getpid() != here:
             raise KeyboardInterrupt  # which PyMC's own processes know
+        if leaving.is_set():
+            late.append(True)
+            return
         pressed.append(threading.Timer(AGAIN, _interrupt_main))
         pressed[-1].daemon = True
         pressed[-1].start()
@@ -226,6 +229,7 @@ def _interruptible() -> Iterator[None]:
         if not isinstance(about.exc_value, _Stopped):  # which comes again, instead of a traceback now
             before(about)
 
+    late: list[bool] = []
     before, sys.unraisablehook = sys.unraisablehook, swallowed
     signal.signal(signal.SIGINT, stop)
     try:
@@ -235,12 +239,13 @@ def _interruptible() -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     finally:
+        leaving.set()  # from here on an interruption waits for the end, lest it leave the handler behind
         for repeated in pressed:
             repeated.cancel()
             repeated.join()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = before
-    if pressed:
+    if pressed or late:
         raise KeyboardInterrupt
 
 

@@ -314,3 +314,21 @@ def test_an_interrupted_chain_is_never_returned() -> None:
         [sys.executable, "-W", "ignore", "-c", INTERRUPTED], capture_output=True, text=True, timeout=200
     )
     assert run.stdout.startswith("interrupted"), run.stdout + run.stderr
+
+
+def test_an_interruption_on_the_way_out_leaves_no_handler_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, hook = signal.signal(signal.SIGINT, signal.default_int_handler), sys.unraisablehook
+
+    class Timer(threading.Timer):
+        def cancel(self) -> None:
+            super().cancel()
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(samplers.threading, "Timer", Timer)
+    try:
+        with pytest.raises(KeyboardInterrupt), samplers._interruptible():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert sys.unraisablehook is hook
+    finally:
+        signal.signal(signal.SIGINT, before)
