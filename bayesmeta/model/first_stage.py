@@ -177,8 +177,13 @@ def _matrices(V: Any, n: int, k: int) -> list[Any]:
         full = np.empty((n, k, k))
         full[:, row, col] = full[:, col, row] = raw
         return list(full)
-    last = shape == (k, k, n) and (n != k or not np.array_equal(raw, raw.swapaxes(1, 2), equal_nan=True))
+    last = shape == (k, k, n) and (n != k or _asymmetry(raw, 1, 2) > _asymmetry(raw, 0, 1))
     return list(np.moveaxis(raw, -1, 0)) if last else list(V)
+
+
+def _asymmetry(raw: FloatArray, first: int, second: int) -> float:
+    """Largest difference of entries that would be equal if these axes were those of symmetric matrices."""
+    return float(np.nanmax(np.abs(raw - raw.swapaxes(first, second)), initial=0.0))
 
 
 def _of(table: Mapping[str, Any], keys: Sequence[str]) -> Any:

@@ -296,3 +296,16 @@ def test_a_subset_that_marks_no_rows():
             bm.specify("coef1 + coef2 ~ 1", data, S=S, subset=subset)
     with pytest.raises(bm.DataError, match="nothing is left of 60 rows"):
         bm.specify("coef1 + coef2 ~ 1", data, S=S, subset=np.zeros(60, bool))
+
+
+def test_covariances_that_are_symmetric_but_for_rounding_keep_their_places():
+    """As many places as coefficients, by `inv` of normal equations: not to be taken for R's order of axes."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        X = rng.normal(size=(3, 30, 3))
+        V = np.stack([np.linalg.inv(x.T @ x) for x in X])
+        assert not np.array_equal(V, V.mT)
+        _, S = bm.from_first_stage({"coef": rng.normal(size=(3, 3)), "vcov": V})
+        np.testing.assert_allclose(S, V, rtol=1e-12)
+        _, S = bm.from_first_stage({"coef": rng.normal(size=(3, 3)), "vcov": np.moveaxis(V, 0, -1)})
+        np.testing.assert_allclose(S, V, rtol=1e-12)
