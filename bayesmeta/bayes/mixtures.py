@@ -138,7 +138,7 @@ class Normals:
         return np.asarray(sum(parts) / share.sum())
 
     def mean_of_proportion(self, function: Callable[[FloatArray], FloatArray]) -> FloatArray:
-        """(q,) means of a proportion as of its logit or the like, which is analytic within pi / 2 of the real axis.
+        """(q,) means of a proportion as of its logit or the like, analytic within pi / 2 of the real axis (`smooth`).
 
         The error of n nodes is about exp(-2 sqrt(n) d / SD) for a pole at the distance d, and so 64 times the variance
         is enough of them.

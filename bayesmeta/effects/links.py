@@ -21,6 +21,7 @@ class Link:
 
     name : of it.  forward, inverse : to its scale and back.  slope : its derivative at a proportion.
     measure : the effect measure that is read by it, None where there is none.
+    smooth : whether the inverse is analytic within pi / 2 of the real axis.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Link:
     inverse: Callable[[FloatArray], FloatArray]
     slope: Callable[[FloatArray], FloatArray]
     measure: str | None = None
+    smooth: bool = True
 
     def variance(self, p: FloatArray, n: FloatArray) -> FloatArray:
         """Of a transformed proportion p of n persons, by the delta method."""
@@ -75,6 +77,7 @@ def t_alpha(alpha: float) -> Link:
         lambda p: alpha * np.log(p) - beta * np.log1p(-p),
         lambda x: _proportion(np.asarray(x, dtype=float), alpha),
         lambda p: alpha / p + beta / (1 - p),
+        smooth=False,
     )
 
 

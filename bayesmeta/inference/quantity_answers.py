@@ -95,14 +95,16 @@ class _Exact:
 
     def _of_lines(self, form: Along, tails: FloatArray) -> list[dict[str, FloatArray]]:
         values, weights, read, rows = self.quantity.value(self.truth), form.weights(self.truth), self.quantity.read, []
+        smooth = all(link.smooth for link in self.truth.links)
         for i in range(len(values)):
             spread = np.sqrt(np.maximum(np.einsum("bmk,bkl,bml->bm", weights[i], self.cov(i), weights[i]), 0.0))
             weight, defined = self._defined(values[i], spread)
             made = Normals(weight, values[i][defined], spread[defined])
-            known = len(weight) > 0
-            rows.append(
-                _read(made.mean_of_proportion(read), read(made.quantile(tails))) if known else _unknown(values.shape[2])
-            )
+            if not len(weight):
+                rows.append(_unknown(values.shape[2]))
+                continue
+            mean = made.mean_of_proportion(read) if smooth else made.mean_of(read)
+            rows.append(_read(mean, read(made.quantile(tails))))
         return rows
 
     def _of_rising(self, form: Along, tails: FloatArray) -> list[dict[str, FloatArray]]:

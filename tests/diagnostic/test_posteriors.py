@@ -1,5 +1,7 @@
 """Diagnostic accuracy of posteriors: the same questions, and answers that agree with what is known of them exactly."""
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,6 +10,8 @@ from scipy.special import expit, ndtri
 
 import bayesmeta as bm
 from bayesmeta.bayes.integration_points import exact_posterior
+from bayesmeta.bayes.mixtures import Normals
+from bayesmeta.effects.links import LINKS
 from bayesmeta.inference import quantity_answers
 from bayesmeta.tree.posterior_draws import beta_draws, psi_draws
 
@@ -171,3 +175,19 @@ def test_fits_answer_by_sandwiches_too() -> None:
     assert robust.attrs["vcov"] == "CR2"
     np.testing.assert_allclose(robust["estimate"], D.summary_point(tree)["estimate"], rtol=1e-12)
     assert not np.allclose(robust["upper"], D.summary_point(tree)["upper"])
+
+
+@pytest.mark.parametrize(("link", "few"), [("logit", True), ((0.1, 0.1), False)])
+def test_few_nodes_are_for_links_whose_inverse_is_smooth(link, few, monkeypatch):
+    """Those of t_alpha near 0 and 2 bend close to the real axis, where few nodes lose digits."""
+    asked, whole = [], Normals.mean_of_proportion
+    monkeypatch.setattr(Normals, "mean_of_proportion", lambda own, of: (asked.append(True), whole(own, of))[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.BayesmetaWarning)
+        spec = bm.diagnostic.specify(bm.datasets.load("auditc"), study="study", link=link)
+        bm.diagnostic.sroc(bm.sample(spec, random_seed=1))
+    assert bool(asked) == few
+    for known in LINKS.values():
+        at = Normals(np.ones(1), np.linspace(-2, 2, 5)[None], np.full((1, 5), 0.8))
+        assert known.smooth
+        np.testing.assert_allclose(whole(at, known.inverse), at.mean_of(known.inverse, 150), rtol=0, atol=1e-9)
