@@ -10,8 +10,8 @@ from bayesmeta import tree_schema as schema
 from bayesmeta._validation import listing
 from bayesmeta.bayes import chains
 from bayesmeta.display import posterior_remarks
+from bayesmeta.effects.zero_cells import is_correction
 from bayesmeta.estimation.methods import method_of
-from bayesmeta.model.descriptions import EMPTY_CELLS
 from bayesmeta.tree import raw_data
 from bayesmeta.tree.parameters import RHO, TAU, effects, free_of_levels, level_structures, parameters
 from bayesmeta.tree.partitions_attribute import of_partitions
@@ -139,12 +139,12 @@ def notes(tree: xr.DataTree) -> list[str]:
 
 def assumptions(tree: xr.DataTree) -> list[str]:
     """The notes that are neither about rows, outcomes and their cells nor about boundaries."""
-    return [*(note for note in _assumed(tree) if not note.endswith(EMPTY_CELLS)), *_of_the_method(tree)]
+    return [*(note for note in _assumed(tree) if not is_correction(note)), *_of_the_method(tree)]
 
 
 def corrections(tree: xr.DataTree) -> list[str]:
     """What was added to empty cells before the estimates were computed."""
-    return [note for note in _assumed(tree) if note.endswith(EMPTY_CELLS)]
+    return [note for note in _assumed(tree) if is_correction(note)]
 
 
 def _assumed(tree: xr.DataTree) -> list[str]:

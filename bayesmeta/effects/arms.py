@@ -78,8 +78,8 @@ def with_estimates(
     made_from = {what: list(columns) for what, columns in reported.items() if columns is not None}
     behind = frame.attrs.get("arm_columns", {}) | {names[0]: made_from}
     table.attrs |= {"arms": arms, "column_arms": compared, "arm_columns": behind}
-    # by the estimates themselves, which rows keep when they are sorted, chosen or named anew
-    cells = {words: y[usable & rows].tolist() for words, rows in (corrected or {}).items()}
+    # by estimate and variance, which rows keep when they are sorted, chosen or named anew
+    cells = {words: np.column_stack([y, v])[usable & rows].tolist() for words, rows in (corrected or {}).items()}
     others = {name: each for name, each in frame.attrs.get("corrected", {}).items() if name != names[0]}
     table.attrs |= {"corrected": others | ({names[0]: cells} if cells else {})}
     if not table.attrs["corrected"]:

@@ -1,7 +1,7 @@
 """An estimate for each arm, whose differences within a trial are effect sizes; trials have any number of arms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,10 +67,12 @@ class ZeroArms:
 
     add : number added to the cells of all arms of a trial with an empty cell; None adds 0.5 and says so.
     drop : whether trials without any event, or with nothing else, are left out of models for ratios; None says so.
+    notes : what was added, in sentences; filled when it is.
     """
 
     add: float | None = None
     drop: bool | None = None
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_booleans(drop_double_zero=self.drop)
@@ -93,12 +95,13 @@ class ZeroArms:
                 AssumptionWarning,
             )
         adds = empty & ~left & RECIPES[ARM[measure]].adds
-        if adds.any() and self.add is None:
-            warn(
-                f"{add:g} was added to the cells of all arms of trials with an empty cell: {listing(known[adds])}\n"
-                "  add=0.5 does so without a warning; add=0 adds nothing",
-                AssumptionWarning,
+        if adds.any() and add:
+            self.notes.append(
+                f"{add:g} was added to the cells of all arms of trials with an empty cell: {listing(known[adds])}"
             )
+            if self.add is None:
+                advice = "add=0.5 does so without a warning; add=0 adds nothing"
+                warn(f"{self.notes[-1]}\n  {advice}", AssumptionWarning)
         return np.where(left[codes], np.nan, cells + add * adds[codes])
 
 

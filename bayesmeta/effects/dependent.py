@@ -53,7 +53,8 @@ def aggregate(
     -------
     DataFrame
         One row per study, in the order of their first rows, indexed by `by`: the estimate, its variance, `k`, the
-        number of estimates in it, and those columns that have one value in each study. Its `attrs` hold `measure` as
+        number of estimates in it, and those columns that have one value in each study. What was added to empty cells
+        is not told of aggregated estimates. Its `attrs` hold `measure` as
         those of the data.
 
     Raises

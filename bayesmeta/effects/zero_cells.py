@@ -19,6 +19,11 @@ ZEROS = ("only0", "if0all", "all", "none")
 CORRECTIONS = {"single": "only0", "all": "if0all", "none": "none"}  # what tables of tests call them
 
 
+def is_correction(note: str) -> bool:
+    """Whether a note says what was added to empty cells."""
+    return " was added to " in note and "empty" in note
+
+
 def where_added(empty: BoolArray, zero: str | None) -> BoolArray:
     """(n,) rows to whose cells something is added: those with an empty cell, all if any has one, or all."""
     return {"if0all": empty | empty.any(), "all": np.ones_like(empty)}.get(zero or "", empty)

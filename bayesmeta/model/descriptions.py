@@ -17,7 +17,6 @@ from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import find_column, label
 from bayesmeta.measures import MEASURES, check_measure
 
-EMPTY_CELLS = "because of empty cells"  # with which sentences on additions to them end
 _YEARS = range(1500, 2200)
 
 
@@ -64,20 +63,28 @@ def arm_columns_of(data: Any, outcomes: Sequence[str], columns: Collection[str])
     }
 
 
-def corrections_of(data: Any, outcomes: Sequence[str], values: FloatArray, names: Sequence[str]) -> Iterator[str]:
+def corrections_of(
+    data: Any, outcomes: Sequence[str], values: FloatArray, variances: FloatArray, names: Sequence[str]
+) -> Iterator[str]:
     """A sentence on what `bm.effects` added to empty cells behind the estimates of every outcome.
 
-    values : (n, outcomes) of the rows in the model.  names : (n,) of these rows.
+    values, variances : (n, outcomes) of the rows in the model.  names : (n,) of these rows.
     """
     corrected = getattr(data, "attrs", {}).get("corrected")
-    for outcome, own in zip(outcomes, values.T, strict=True):
+    for j, outcome in enumerate(outcomes):
         made = corrected.get(outcome) if isinstance(corrected, Mapping) and is_label(outcome) else None
+        own = [*map(_estimate, values[:, j].tolist(), variances[:, j].tolist())]
         for words, estimates in made.items() if isinstance(made, Mapping) else ():
-            rows = np.flatnonzero(np.isin(own, np.asarray(estimates, dtype=float))).tolist()
-            if rows:
+            known = {_estimate(*pair) for pair in estimates}
+            if rows := [row for row, pair in enumerate(own) if pair in known]:
                 of = f"{outcome}: " if len(outcomes) > 1 else ""
                 where = listing(names[row] for row in rows)
-                yield f"{of}{words} of {where} ({len(rows)} of {len(own)} rows), {EMPTY_CELLS}"
+                yield f"{of}{words} of {where} ({len(rows)} of {len(own)} rows), because of empty cells"
+
+
+def _estimate(y: float, v: float) -> tuple[float, str]:
+    """An estimate and its variance, which may have been a standard error in between."""
+    return y, f"{v:.9g}"
 
 
 def is_stored_pair(pair: object, columns: Collection[str] | None = None) -> bool:

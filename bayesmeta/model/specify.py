@@ -266,7 +266,10 @@ def specify(
     notes = (*notes, *nothing_varies(levels))
     shown = row_labels if names is None else names
     used = np.flatnonzero(observations.kept)
-    corrected = corrections_of(data, parsed.outcomes, response[used], [str(shown[row]) for row in used])
+    variances = np.full(response.shape, np.nan)
+    variances[observations.observed] = sampling.variances
+    of_rows = response[used], variances[used], [str(shown[row]) for row in used]
+    corrected = corrections_of(data, parsed.outcomes, *of_rows)
     for note in (*lost, *notes):
         warn(note, AssumptionWarning)
     for note in flat:

@@ -170,7 +170,7 @@ def specify(
     )
     means = {x: float(frame.groupby(study, sort=False)[x].first().mean()) for x in modifiers}
     record = _record(spec, order, study, means, ACTIVE if slopes == "common" else None)
-    return replace(spec, analysis={**record, "better": better})
+    return replace(spec, analysis={**record, "better": better}, notes=(*zeros.notes, *spec.notes))
 
 
 def _record(

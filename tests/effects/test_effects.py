@@ -439,3 +439,15 @@ def test_rows_without_an_empty_cell_are_not_said_to_have_one() -> None:
     table = effects.risk_ratio(trials(), events=("e1", "e2"), total=("n1", "n2"), zero="only0")
     spec = bm.specify("y ~ 1", table, S="v", labels="trial", subset=table["e1"] * table["e2"] > 0)
     assert not spec.notes
+
+
+def test_equal_estimates_without_an_empty_cell_are_not_said_to_be_corrected() -> None:
+    """A trial without any event has the estimate 0, as every trial with equal risks."""
+    arms = {"e1": [0, 5, 7, 3, 6, 2], "n1": [10, 20, 50, 30, 24, 20], "e2": [0, 5, 12, 5, 6, 4]}
+    table = pd.DataFrame({"trial": list("ABCDEF"), **arms, "n2": [10, 20, 50, 31, 24, 22]})
+    made = effects.odds_ratio(table, events=("e1", "e2"), total=("n1", "n2"), zero="only0", drop_double_zero=False)
+    spec = bm.specify("y ~ 1", made, S="v", labels="trial")
+    assert spec.notes == ("0.5 was added to the four cells of A (1 of 6 rows), because of empty cells",)
+    by_error = bm.specify("y ~ 1", made.assign(se=np.sqrt(made["v"])), se="se", labels="trial")
+    assert by_error.notes == spec.notes
+    assert not bm.specify("y ~ 1", made, S="v", labels="trial", subset=made["trial"] != "A").notes

@@ -1,6 +1,7 @@
 """Data that are no network, and questions that a network cannot answer: what is said, and about which trial."""
 
 import re
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -314,3 +315,14 @@ def test_the_record_survives_files(arms: pd.DataFrame, tmp_path):
     again = bm.load(tmp_path / "network.nc")
     assert bm.network.ranking(again).equals(bm.network.ranking(tree))
     assert bm.network.league(again).equals(bm.network.league(tree))
+
+
+@pytest.mark.parametrize("add", [None, 0.5, 0])
+def test_what_was_added_to_empty_cells_goes_into_the_methods(arms: pd.DataFrame, add: float | None):
+    none = arms.assign(events=arms["events"].where(arms.index != 0, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumptionWarning)
+        spec = counts(none, add=add, measure="rd" if add == 0 else "logor")
+    said = "0.5 was added to the cells of all arms of trials with an empty cell: 1"
+    assert (said in " ".join(bm.methods_text(bm.fit(spec)).methods.split())) == (add != 0)
+    assert (said in spec.notes) == (add != 0)
