@@ -11,6 +11,7 @@ from bayesmeta._typing import FloatArray, IntArray
 from bayesmeta._validation import shown
 from bayesmeta.errors import DataError, SpecError
 from bayesmeta.io.columns import column, find_column, rows
+from bayesmeta.io.long_tables import refuse_cells
 
 _MOST = 12  # open categories of which a note says how they were taken
 _NUMBER, _ABOVE, _BELOW = (
@@ -66,6 +67,11 @@ def with_midpoints(frame: pd.DataFrame, dose: str, bounds: Any, group: str) -> t
             f"to {high[at]:g}\n  bounds are the lower limit first, then the upper one"
         )
     middle, how = _middles(low, high, pd.factorize(find_column(frame, group, "study"))[0], frame.index)
+    if (endless := open_above & (middle == 0)).any():
+        raise DataError(
+            f"'{bounds[1]}' is open in {rows(frame, endless)}, and nothing tells how far above 0 the category goes"
+            "\n  give it an upper limit"
+        )
     notes = []
     if open_below.any():
         notes.append(f"'{bounds[0]}' is open in {rows(frame, open_below)}: taken as 0")
@@ -102,6 +108,7 @@ def with_limits(frame: pd.DataFrame, dose: str) -> tuple[pd.DataFrame, tuple[str
     read = [limits_of(cell) for cell in cells]
     if not any(isinstance(cell, str) and each and each[0] != each[1] for cell, each in zip(cells, read, strict=True)):
         return None
+    refuse_cells(frame, dose, cells.isna().to_numpy(), "every row needs its dose")
     for row, cell, each in zip(frame.index, cells, read, strict=True):
         if each is None:
             raise DataError(

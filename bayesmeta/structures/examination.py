@@ -78,15 +78,18 @@ class Examination(Examined):
             return
         self.low, self.high = low, high = float(self.call("low", self.dim)), float(self.call("high", self.dim))
         if not (np.isfinite([low, high]).all() and low < high):
-            self.wrong("low" if np.isfinite(high) else "high", f"and high are {low:g} and {high:g}", "low must be less")
+            self.wrong("low", f"and high are {low:g} and {high:g}", "they must be finite, and low less")
         shares = np.linspace(0.0, 1.0, STEPS)
         self.rho = (low * (1 - shares) + high * shares)[None]
         psi = self.array("compose", (self.dim, self.dim, STEPS), np.ones((self.n_tau, STEPS)), self.rho, self.dim)
-        smallest = np.linalg.eigvalsh(np.moveaxis(psi, -1, 0))[:, 0]
         inside = slice(1, -1) if not np.isfinite(psi[:, :, [0, -1]]).all() else slice(None)
-        wrong = np.flatnonzero(~(smallest[inside] >= -NEGATIVE * np.abs(psi[:, :, inside]).max()))
+        psi, rho = psi[:, :, inside], self.rho[0, inside]
+        if not (known := np.isfinite(psi).all((0, 1))).all():
+            self.wrong("compose", f"is not finite at rho = {rho[~known][0]:.4g}", "it must be between low and high")
+        smallest = np.linalg.eigvalsh(np.moveaxis(psi, -1, 0))[:, 0]
+        wrong = np.flatnonzero(~(smallest >= -NEGATIVE * np.abs(psi).max()))
         if len(wrong):
-            rho = self.rho[0, inside][wrong]
+            rho = rho[wrong]
             beyond = rho[np.argmax(rho)] if rho.max() > (low + high) / 2 else rho.min()
             self.wrong(
                 "compose",

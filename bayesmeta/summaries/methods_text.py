@@ -222,7 +222,7 @@ class MethodsText:
         """
         known = [title for title, _ in self.sections()]
         chosen = known if parts is None else parts
-        if isinstance(chosen, str) or not isinstance(chosen, Sequence) or not set(chosen) <= set(_PARTS):
+        if isinstance(chosen, str) or not isinstance(chosen, Sequence) or any(part not in _PARTS for part in chosen):
             raise SpecError(f"parts is {shown(parts)}; it must be a list of: {listing(_PARTS)}")
         marked = [
             (title, [mark + text for mark, text in zip(_marks(title, len(texts)), texts, strict=True)])

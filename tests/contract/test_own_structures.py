@@ -442,3 +442,32 @@ class Trend(bm.structures.HetCompoundSymmetry):
 def test_as_many_tau_as_effects_are_their_sds():
     with pytest.raises(bm.SpecError, match="decompose of a matrix with the SDs"):
         bm.structures.check(Trend(), 3)
+
+
+class Breaks(bm.structures.CompoundSymmetry):
+    """A matrix that is not finite where rho is large."""
+
+    name = "breaks"
+
+    def compose(self, tau, rho, dim):
+        psi = super().compose(tau, rho, dim)
+        return np.where(rho > 0.5, np.nan, psi)
+
+
+class Endless(bm.structures.CompoundSymmetry):
+    name = "endless"
+
+    def high(self, dim):
+        return np.inf
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        (Breaks(), "compose is not finite at rho = 0.5"),
+        (Endless(), "low and high are -0.5 and inf\n  they must"),
+    ],
+)
+def test_what_is_not_finite_is_refused_in_words(structure, message):
+    with pytest.raises(bm.SpecError, match=message):
+        bm.structures.check(structure, 3)

@@ -269,6 +269,8 @@ def test_figure_tables_and_text_share_one_document(pages: dict[str, Page], tmp_p
     assert [p.text for p in apart.paragraphs] == [p.text for p in text.to_word().paragraphs]
     with pytest.raises(bm.SpecError, match=r"^parts is \['Figures'\]; it must be a list of: Methods, Results, Ref"):
         text.to_word(parts=["Figures"])
+    with pytest.raises(bm.SpecError, match="it must be a list of"):
+        text.to_word(parts=[["Methods"]])  # type: ignore[list-item]
     assert section.orientation == docx.Document().sections[0].orientation
 
 

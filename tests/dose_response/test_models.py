@@ -446,6 +446,10 @@ def test_categories_stand_as_text_as_papers_print_them() -> None:
         )
     np.testing.assert_array_equal(spec.X, same.X)
     assert not [name for name in spec.data.columns if "limit" in name]
+    with pytest.raises(bm.DataError, match=r"column 'grams' is missing in row 3; every row needs its dose"):
+        dose_response.specify(table.assign(grams=[*texts[:3], None, *texts[4:]]), reference="first", **columns)
+    with pytest.raises(bm.DataError, match=r"is open in row 4, and nothing tells how far above 0 the category goes"):
+        dose_response.specify(table.assign(grams=["0", "0", "0", "0", ">0", *texts[5:]]), reference="first", **columns)
     for bad in ("none", "5--10", "", "10-20 g"):
         with pytest.raises(bm.DataError, match=r"^column 'grams' holds .* in row 3, which is no category of dose"):
             dose_response.specify(table.assign(grams=[*texts[:3], bad, *texts[4:]]), reference="first", **columns)
