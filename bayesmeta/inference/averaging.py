@@ -18,7 +18,6 @@ from bayesmeta.errors import AssumptionWarning, SpecError, warn
 from bayesmeta.formula.update import FixedPart
 from bayesmeta.inference.bayes_factors import check_comparable, evidence, model_of
 from bayesmeta.inference.loo import left_out
-from bayesmeta.inference.posterior_parts import GOOD_K
 from bayesmeta.io.arrays import as_numbers
 from bayesmeta.model.respecify import with_fixed
 from bayesmeta.model.spec import Spec, check_spec
@@ -247,8 +246,9 @@ def _stacked(trees: Mapping[str, xr.DataTree]) -> FloatArray:
 
     each = {name: left_out(tree) for name, tree in trees.items()}
     if doubtful := [name for name, own in each.items() if own.bad.any()]:
+        most = min(own.good_k for own in each.values())
         warn(
-            f"stacking: predictions of some left-out groups are uncertain (Pareto k above {GOOD_K:g}) in"
+            f"stacking: predictions of some left-out groups are uncertain (Pareto k above {most:.2g}) in"
             f" {listing(doubtful)}",
             AssumptionWarning,
         )

@@ -88,8 +88,6 @@ def test_a_parameter_that_is_mostly_absent_has_an_interval_at_zero(models):
     assert float(at["conditional_upper"]) < 0
 
 
-@pytest.mark.filterwarnings("ignore:stacking:bayesmeta.errors.AssumptionWarning")
-@pytest.mark.filterwarnings("ignore:Estimated shape parameter")
 def test_a_model_that_stands_there_twice_is_one_of_those_to_average_over(models):
     """As of an analysis that has it by REML and by ML, whose posteriors are the same."""
     names = list(models)
